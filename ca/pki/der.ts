@@ -1,0 +1,354 @@
+import { PkiError } from "./errors.ts";
+
+/** One DER element: where it lies in `bytes`, and which part of it is content. Nothing is copied. */
+export interface DerElement {
+  /** Identifier octet, class and constructed bit included: 0x30 is SEQUENCE, 0xa3 is constructed [3]. */
+  readonly tag: number;
+  /** The buffer the element was read from. */
+  readonly bytes: Uint8Array;
+  /** Offset of the identifier octet. */
+  readonly start: number;
+  /** Offset of the first content octet. */
+  readonly contentStart: number;
+  /** Offset behind the last content octet. */
+  readonly end: number;
+}
+
+/** Universal tags, as identifier octets. */
+export const tag = {
+  boolean: 0x01,
+  integer: 0x02,
+  bitString: 0x03,
+  octetString: 0x04,
+  null: 0x05,
+  oid: 0x06,
+  enumerated: 0x0a,
+  utf8String: 0x0c,
+  printableString: 0x13,
+  ia5String: 0x16,
+  utcTime: 0x17,
+  generalizedTime: 0x18,
+  sequence: 0x30,
+  set: 0x31,
+} as const;
+
+/** Identifier octet of a context-specific tag, e.g. `context(0)` = 0x80, `contextConstructed(3)` = 0xa3. */
+export const context = (number: number): number => 0x80 | number;
+export const contextConstructed = (number: number): number => 0xa0 | number;
+
+/**
+ * Reads the one element that `bytes` consists of.
+ * @throws {PkiError} der_malformed | der_limit_exceeded, also when bytes follow the element
+ * @source X.690 sections 8.1, 10.1
+ */
+export function readDer(bytes: Uint8Array, expectedTag?: number): DerElement {
+  if (bytes.length > maxDerBytes) {
+    throw new PkiError("der_limit_exceeded", `DER of ${bytes.length} bytes exceeds the limit of ${maxDerBytes}`);
+  }
+  const element = readElement(bytes, 0, bytes.length);
+  if (element.end !== bytes.length) throw malformed(`${bytes.length - element.end} bytes follow the element`);
+  if (expectedTag !== undefined) expectTag(element, expectedTag);
+  return element;
+}
+
+/** Walks the elements inside a constructed element in order; `done()` refuses what was left unread. */
+export class DerReader {
+  readonly #bytes: Uint8Array;
+  readonly #end: number;
+  #offset: number;
+
+  constructor(parent: DerElement) {
+    this.#bytes = parent.bytes;
+    this.#offset = parent.contentStart;
+    this.#end = parent.end;
+  }
+
+  /** True once every element was read. */
+  get finished(): boolean {
+    return this.#offset === this.#end;
+  }
+
+  /** Tag of the next element, or undefined at the end. */
+  peekTag(): number | undefined {
+    return this.finished ? undefined : this.#bytes[this.#offset];
+  }
+
+  /** Reads the next element, which must have `expectedTag` when given. */
+  next(expectedTag?: number): DerElement {
+    const element = readElement(this.#bytes, this.#offset, this.#end);
+    if (expectedTag !== undefined) expectTag(element, expectedTag);
+    this.#offset = element.end;
+    return element;
+  }
+
+  /** Reads the next element if it has this tag. */
+  optional(optionalTag: number): DerElement | undefined {
+    return this.peekTag() === optionalTag ? this.next() : undefined;
+  }
+
+  /** Refuses elements that nobody read. */
+  done(): void {
+    if (!this.finished) throw malformed("unexpected further elements");
+  }
+}
+
+/** Reader over the content of an element, which must have `expectedTag`. */
+export function readerOf(element: DerElement, expectedTag: number): DerReader {
+  expectTag(element, expectedTag);
+  return new DerReader(element);
+}
+
+/** Content octets, as a view. */
+export function contentOf(element: DerElement): Uint8Array {
+  return element.bytes.subarray(element.contentStart, element.end);
+}
+
+/** The whole element, header included, as a view. */
+export function encodedOf(element: DerElement): Uint8Array {
+  return element.bytes.subarray(element.start, element.end);
+}
+
+/** BOOLEAN. DER knows only 0x00 and 0xff (X.690 11.1). */
+export function readBoolean(element: DerElement): boolean {
+  expectTag(element, tag.boolean);
+  const value = contentOf(element);
+  if (value.length !== 1 || (value[0] !== 0x00 && value[0] !== 0xff)) throw malformed("BOOLEAN is not DER");
+  return value[0] === 0xff;
+}
+
+/** Content octets of an INTEGER, checked to be minimal (X.690 8.3.2); sign bit as encoded. */
+export function readIntegerBytes(element: DerElement, expectedTag: number = tag.integer): Uint8Array {
+  expectTag(element, expectedTag);
+  const value = contentOf(element);
+  if (value.length === 0) throw malformed("INTEGER is empty");
+  const [first = 0, second = 0] = value;
+  if (value.length > 1 && ((first === 0x00 && second < 0x80) || (first === 0xff && second >= 0x80))) {
+    throw malformed("INTEGER is not minimal");
+  }
+  return value;
+}
+
+/** A non-negative INTEGER of at most 48 bits. */
+export function readSmallInteger(element: DerElement, expectedTag: number = tag.integer): number {
+  const value = readIntegerBytes(element, expectedTag);
+  if ((value[0] ?? 0) >= 0x80 || value.length > 6) throw malformed("INTEGER is out of range");
+  return value.reduce((sum, octet) => sum * 256 + octet, 0);
+}
+
+/** BIT STRING content: the octets and how many bits of the last one are unused. */
+export function readBitString(element: DerElement, expectedTag: number = tag.bitString): { bits: Uint8Array; unusedBits: number } {
+  expectTag(element, expectedTag);
+  const value = contentOf(element);
+  const unusedBits = value[0];
+  if (unusedBits === undefined || unusedBits > 7) throw malformed("BIT STRING has no valid count of unused bits");
+  const bits = value.subarray(1);
+  if (bits.length === 0 && unusedBits !== 0) throw malformed("empty BIT STRING with unused bits");
+  // X.690 11.2.1: unused bits are zero.
+  const last = bits[bits.length - 1] ?? 0;
+  if ((last & ((1 << unusedBits) - 1)) !== 0) throw malformed("unused bits of a BIT STRING are not zero");
+  return { bits, unusedBits };
+}
+
+/** BIT STRING that must be whole octets, as keys and signatures are. */
+export function readOctetAlignedBitString(element: DerElement): Uint8Array {
+  const { bits, unusedBits } = readBitString(element);
+  if (unusedBits !== 0) throw malformed("BIT STRING is not whole octets");
+  return bits;
+}
+
+/** OCTET STRING content, as a view. */
+export function readOctetString(element: DerElement): Uint8Array {
+  expectTag(element, tag.octetString);
+  return contentOf(element);
+}
+
+/** NULL with no content. */
+export function readNull(element: DerElement): void {
+  expectTag(element, tag.null);
+  if (element.end !== element.contentStart) throw malformed("NULL has content");
+}
+
+/** OBJECT IDENTIFIER in dotted form. */
+export function readOid(element: DerElement): string {
+  expectTag(element, tag.oid);
+  const value = contentOf(element);
+  if (value.length === 0 || value.length > maxOidBytes) throw malformed("OBJECT IDENTIFIER has no sane length");
+  const arcs: bigint[] = [];
+  let arc = 0n;
+  let arcStarts = true;
+  for (const octet of value) {
+    // X.690 8.19.2: no leading 0x80, the shortest form only.
+    if (arcStarts && octet === 0x80) throw malformed("OBJECT IDENTIFIER is not minimal");
+    arc = (arc << 7n) | BigInt(octet & 0x7f);
+    arcStarts = octet < 0x80;
+    if (arcStarts) {
+      arcs.push(arc);
+      arc = 0n;
+    }
+  }
+  if (!arcStarts) throw malformed("OBJECT IDENTIFIER is cut off");
+  const first = arcs[0] ?? 0n;
+  const root = first < 40n ? 0n : first < 80n ? 1n : 2n;
+  return [root, first - root * 40n, ...arcs.slice(1)].join(".");
+}
+
+/**
+ * UTCTime or GeneralizedTime as RFC 5280 4.1.2.5 allows them: seconds, `Z`, no fraction; UTCTime means 1950-2049.
+ * @returns milliseconds since the epoch
+ */
+export function readTime(element: DerElement): number {
+  const utc = element.tag === tag.utcTime;
+  if (!utc) expectTag(element, tag.generalizedTime);
+  const text = asciiOf(contentOf(element));
+  const match = (utc ? /^(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})Z$/ : /^(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})Z$/).exec(text);
+  if (!match) throw malformed("time is not in the form RFC 5280 demands");
+  const [yearText, month, day, hour, minute, second] = match.slice(1).map(Number) as [number, number, number, number, number, number];
+  const year = utc ? (yearText < 50 ? 2000 + yearText : 1900 + yearText) : yearText;
+  const date = new Date(0);
+  date.setUTCFullYear(year, month - 1, day);
+  date.setUTCHours(hour, minute, second);
+  // Date rolls over what does not exist (31 February, 25 h): refuse whatever does not come back as it went in.
+  if (
+    date.getUTCFullYear() !== year || date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day ||
+    date.getUTCHours() !== hour || date.getUTCMinutes() !== minute || date.getUTCSeconds() !== second
+  ) {
+    throw malformed("time does not exist in the calendar");
+  }
+  return date.getTime();
+}
+
+/** Text of IA5String and of the implicit [n] IA5String forms in a GeneralName: 7-bit ASCII or refused. */
+export function asciiOf(content: Uint8Array): string {
+  for (const octet of content) if (octet > 0x7f) throw malformed("text is not ASCII");
+  return Buffer.from(content.buffer, content.byteOffset, content.byteLength).toString("latin1");
+}
+
+// ---- writing ----
+
+/** One element with this tag around the concatenated content. */
+export function encodeDer(elementTag: number, ...content: readonly Uint8Array[]): Uint8Array {
+  let length = 0;
+  for (const part of content) length += part.length;
+  const header = lengthOctets(length);
+  const out = new Uint8Array(1 + header.length + length);
+  out[0] = elementTag;
+  out.set(header, 1);
+  let offset = 1 + header.length;
+  for (const part of content) {
+    out.set(part, offset);
+    offset += part.length;
+  }
+  return out;
+}
+
+export const encodeSequence = (...content: readonly Uint8Array[]): Uint8Array => encodeDer(tag.sequence, ...content);
+
+/** SET OF: DER sorts the encodings (X.690 11.6). */
+export function encodeSetOf(...content: readonly Uint8Array[]): Uint8Array {
+  return encodeDer(tag.set, ...[...content].sort(Buffer.compare));
+}
+
+export const encodeBoolean = (value: boolean): Uint8Array => encodeDer(tag.boolean, Uint8Array.of(value ? 0xff : 0x00));
+export const encodeNull = (): Uint8Array => encodeDer(tag.null);
+export const encodeOctetString = (content: Uint8Array): Uint8Array => encodeDer(tag.octetString, content);
+
+/** INTEGER from unsigned big-endian magnitude; leading zeros are dropped and a sign octet added where needed. */
+export function encodeUnsignedInteger(magnitude: Uint8Array): Uint8Array {
+  let start = 0;
+  while (start < magnitude.length - 1 && magnitude[start] === 0) start++;
+  const trimmed = magnitude.length === 0 ? Uint8Array.of(0) : magnitude.subarray(start);
+  return (trimmed[0] ?? 0) >= 0x80 ? encodeDer(tag.integer, Uint8Array.of(0), trimmed) : encodeDer(tag.integer, trimmed);
+}
+
+export function encodeSmallInteger(value: number): Uint8Array {
+  if (!Number.isSafeInteger(value) || value < 0) throw new RangeError("encodeSmallInteger takes a safe non-negative integer");
+  const octets: number[] = [];
+  for (let rest = value; octets.length === 0 || rest > 0; rest = Math.floor(rest / 256)) octets.unshift(rest % 256);
+  return encodeUnsignedInteger(Uint8Array.from(octets));
+}
+
+/** BIT STRING of whole octets. */
+export const encodeBitString = (octets: Uint8Array): Uint8Array => encodeDer(tag.bitString, Uint8Array.of(0), octets);
+
+/** BIT STRING of named bits, `bits[0]` being bit 0: trailing zero bits are removed (X.690 11.2.2). */
+export function encodeNamedBits(setBits: readonly number[]): Uint8Array {
+  if (setBits.length === 0) return encodeDer(tag.bitString, Uint8Array.of(0));
+  const highest = Math.max(...setBits);
+  const octets = new Uint8Array(1 + (highest >> 3) + 1);
+  octets[0] = 7 - (highest & 7);
+  for (const bit of setBits) octets[1 + (bit >> 3)]! |= 0x80 >> (bit & 7);
+  return encodeDer(tag.bitString, octets);
+}
+
+export function encodeOid(dotted: string): Uint8Array {
+  const [root, second, ...rest] = dotted.split(".").map(BigInt);
+  if (root === undefined || second === undefined) throw new RangeError(`not an object identifier: ${dotted}`);
+  const octets: number[] = [];
+  for (const arc of [root * 40n + second, ...rest]) {
+    const base128: number[] = [];
+    for (let value = arc; base128.length === 0 || value > 0n; value >>= 7n) base128.unshift(Number(value & 0x7fn));
+    octets.push(...base128.map((part, index) => (index < base128.length - 1 ? part | 0x80 : part)));
+  }
+  return encodeDer(tag.oid, Uint8Array.from(octets));
+}
+
+/** UTCTime through 2049, GeneralizedTime from 2050 (RFC 5280 4.1.2.5); fractions of a second are cut off. */
+export function encodeTime(epochMs: number): Uint8Array {
+  const [date = "", time = ""] = new Date(epochMs).toISOString().split("T");
+  const digits = `${date.replaceAll("-", "")}${time.slice(0, 8).replaceAll(":", "")}Z`;
+  const year = Number(digits.slice(0, 4));
+  const utc = year >= 1950 && year < 2050;
+  return encodeDer(utc ? tag.utcTime : tag.generalizedTime, Buffer.from(utc ? digits.slice(2) : digits, "latin1"));
+}
+
+export const encodeIa5String = (text: string, elementTag: number = tag.ia5String): Uint8Array =>
+  encodeDer(elementTag, Buffer.from(text, "latin1"));
+export const encodeUtf8String = (text: string): Uint8Array => encodeDer(tag.utf8String, Buffer.from(text, "utf8"));
+
+/** [n] EXPLICIT: a constructed context tag around a whole element. */
+export const encodeExplicit = (number: number, element: Uint8Array): Uint8Array =>
+  encodeDer(contextConstructed(number), element);
+
+function readElement(bytes: Uint8Array, start: number, limit: number): DerElement {
+  const identifier = bytes[start];
+  const first = bytes[start + 1];
+  if (start + 2 > limit || identifier === undefined || first === undefined) throw malformed("element is cut off");
+  // No structure we use has tag numbers above 30, so the multi-octet form is refused rather than parsed.
+  if ((identifier & 0x1f) === 0x1f) throw malformed("multi-octet tag");
+  let contentStart = start + 2;
+  let length = first;
+  if (first >= 0x80) {
+    const octets = first & 0x7f;
+    // 0x80 is the indefinite form (BER only); four octets reach 4 GiB, far above every limit here.
+    if (octets === 0 || octets > 4) throw malformed("length is not in DER form");
+    if (contentStart + octets > limit) throw malformed("length is cut off");
+    length = 0;
+    for (let index = 0; index < octets; index++) length = length * 256 + bytes[contentStart + index]!;
+    // X.690 10.1: the fewest octets that hold the length.
+    if (length < 0x80 || bytes[contentStart] === 0) throw malformed("length is not minimal");
+    contentStart += octets;
+  }
+  const end = contentStart + length;
+  if (end > limit) throw malformed("element is longer than what holds it");
+  return { tag: identifier, bytes, start, contentStart, end };
+}
+
+function expectTag(element: DerElement, expected: number): void {
+  if (element.tag !== expected) throw malformed(`tag 0x${element.tag.toString(16)} where 0x${expected.toString(16)} is due`);
+}
+
+function lengthOctets(length: number): Uint8Array {
+  if (length < 0x80) return Uint8Array.of(length);
+  if (length < 0x100) return Uint8Array.of(0x81, length);
+  if (length < 0x10000) return Uint8Array.of(0x82, length >> 8, length & 0xff);
+  return Uint8Array.of(0x83, length >> 16, (length >> 8) & 0xff, length & 0xff);
+}
+
+function malformed(detail: string): PkiError {
+  return new PkiError("der_malformed", `not DER: ${detail}`);
+}
+
+/** The largest structure we read is a CRL of another CA; certificates and CSRs have narrower limits of their own. */
+const maxDerBytes = 16 * 1024 * 1024;
+/** The longest OID in use here has 10 octets. */
+const maxOidBytes = 32;
