@@ -162,6 +162,21 @@ export function readOctetString(element: DerElement): Uint8Array {
   return contentOf(element);
 }
 
+/**
+ * Elements of a SET OF (also under an implicit tag), which DER keeps in ascending order of their encodings (X.690 11.6).
+ */
+export function readSetOf(element: DerElement, expectedTag: number = tag.set): DerElement[] {
+  const reader = readerOf(element, expectedTag);
+  const elements: DerElement[] = [];
+  while (!reader.finished) {
+    const next = reader.next();
+    const previous = elements.at(-1);
+    if (previous !== undefined && Buffer.compare(encodedOf(previous), encodedOf(next)) > 0) throw malformed("SET OF is not sorted");
+    elements.push(next);
+  }
+  return elements;
+}
+
 /** NULL with no content. */
 export function readNull(element: DerElement): void {
   expectTag(element, tag.null);
@@ -173,23 +188,20 @@ export function readOid(element: DerElement): string {
   expectTag(element, tag.oid);
   const value = contentOf(element);
   if (value.length === 0 || value.length > maxOidBytes) throw malformed("OBJECT IDENTIFIER has no sane length");
-  const arcs: bigint[] = [];
-  let arc = 0n;
-  let arcStarts = true;
-  for (const octet of value) {
+  let dotted = "";
+  let arcStart = 0;
+  for (let index = 0; index < value.length; index++) {
     // X.690 8.19.2: no leading 0x80, the shortest form only.
-    if (arcStarts && octet === 0x80) throw malformed("OBJECT IDENTIFIER is not minimal");
-    arc = (arc << 7n) | BigInt(octet & 0x7f);
-    arcStarts = octet < 0x80;
-    if (arcStarts) {
-      arcs.push(arc);
-      arc = 0n;
-    }
+    if (index === arcStart && value[index] === 0x80) throw malformed("OBJECT IDENTIFIER is not minimal");
+    if (value[index]! >= 0x80) continue;
+    const arc = readArc(value.subarray(arcStart, index + 1));
+    if (arcStart > 0) dotted += `.${arc}`;
+    else if (arc < 80) dotted = arc < 40 ? `0.${arc}` : `1.${Number(arc) - 40}`;
+    else dotted = `2.${typeof arc === "bigint" ? arc - 80n : arc - 80}`;
+    arcStart = index + 1;
   }
-  if (!arcStarts) throw malformed("OBJECT IDENTIFIER is cut off");
-  const first = arcs[0] ?? 0n;
-  const root = first < 40n ? 0n : first < 80n ? 1n : 2n;
-  return [root, first - root * 40n, ...arcs.slice(1)].join(".");
+  if (arcStart !== value.length) throw malformed("OBJECT IDENTIFIER is cut off");
+  return dotted;
 }
 
 /**
@@ -331,6 +343,12 @@ function readElement(bytes: Uint8Array, start: number, limit: number): DerElemen
   const end = contentStart + length;
   if (end > limit) throw malformed("element is longer than what holds it");
   return { tag: identifier, bytes, start, contentStart, end };
+}
+
+/** Base 128; seven octets are 49 bits and fit a number, the arcs of UUIDs under 2.25 do not. */
+function readArc(octets: Uint8Array): number | bigint {
+  if (octets.length <= 7) return octets.reduce((arc, octet) => arc * 128 + (octet & 0x7f), 0);
+  return octets.reduce((arc, octet) => arc * 128n + BigInt(octet & 0x7f), 0n);
 }
 
 function expectTag(element: DerElement, expected: number): void {

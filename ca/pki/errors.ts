@@ -52,7 +52,11 @@ export type PkiErrorCode =
   | "svid_id_unexpected"
   // SPIFFE bundles
   | "bundle_malformed"
-  | "bundle_limit_exceeded";
+  | "bundle_limit_exceeded"
+  // documents of our own
+  | "bootstrap_malformed"
+  | "renewal_proof_malformed"
+  | "renewal_proof_signature_invalid";
 
 /** A refused input: `code` for programs, `message` for people. The message never repeats the input's bytes. */
 export class PkiError extends Error {

@@ -1,0 +1,55 @@
+import type { RevocationReason, Role } from "../contract.ts";
+
+/**
+ * Every act the log records, as data. An entry is this plus `time` (RFC 3339, milliseconds) and `actor`; it holds no
+ * secret, key or CSR (DESIGN promise 10).
+ */
+export type AuditEvent =
+  | { readonly type: "ca.initialized"; readonly trustDomain: string; readonly logKey: string }
+  | {
+      readonly type: "authority.created";
+      readonly authorityId: string;
+      readonly authorityType: "root" | "issuer";
+      readonly fingerprint: string;
+      readonly serialNumber: string;
+      readonly notBefore: string;
+      readonly notAfter: string;
+      readonly signedBy?: string;
+    }
+  | { readonly type: "authority.state-changed"; readonly authorityId: string; readonly from: string; readonly to: string }
+  | {
+      readonly type: "certificate.issued";
+      readonly serialNumber: string;
+      readonly spiffeId: string;
+      readonly dnsNames?: readonly string[];
+      readonly fingerprint: string;
+      readonly keyFingerprint: string;
+      readonly notBefore: string;
+      readonly notAfter: string;
+      readonly authorityId: string;
+      readonly attestation: string;
+    }
+  | { readonly type: "certificate.denied"; readonly code: string; readonly attestation?: string; readonly spiffeId?: string }
+  | { readonly type: "certificate.revoked"; readonly serialNumber: string; readonly spiffeId: string; readonly reason: RevocationReason }
+  | {
+      readonly type: "token.created";
+      readonly tokenId: string;
+      readonly tokenType: "join" | "api";
+      readonly spiffeId?: string;
+      readonly name?: string;
+      readonly role?: Role;
+      readonly scope?: readonly string[];
+      readonly expiresAt?: string;
+    }
+  | { readonly type: "token.deleted"; readonly tokenId: string }
+  | { readonly type: "request.denied"; readonly code: string; readonly method: string; readonly path: string }
+  /** Denials above the rate at which they are recorded one by one. */
+  | { readonly type: "denials.suppressed"; readonly count: number };
+
+/** Who did it: `system`, `token:<id>`, `join-token:<id>`, `spiffe://...`, `anonymous`. */
+export type Actor = string;
+
+/** The exact bytes that are hashed into the tree, as text: JSON with `time`, `actor`, then the event's members. */
+export function encodeEntry(event: AuditEvent, actor: Actor, timeMs: number): string {
+  return JSON.stringify({ time: new Date(timeMs).toISOString(), actor, ...event });
+}

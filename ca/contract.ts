@@ -1,0 +1,210 @@
+/**
+ * The HTTP contract between the CA and everyone who calls it: paths, shapes, problem codes.
+ * Types only, so that the proxy can share it without carrying a schema library; `ca/http/schemas.ts` holds the zod
+ * schemas and is checked against these types by the compiler.
+ */
+
+/** Paths of the REST API, relative to the CA's URL. */
+export const paths = {
+  certificates: "/v1/certificates",
+  revocations: "/v1/revocations",
+  tokens: "/v1/tokens",
+  authorities: "/v1/authorities",
+  bundle: "/v1/bundle",
+  auditEntries: "/v1/audit/entries",
+  auditCheckpoint: "/v1/audit/checkpoint",
+  auditProof: "/v1/audit/proof",
+  openapi: "/openapi.json",
+  docs: "/docs",
+  healthz: "/healthz",
+  readyz: "/readyz",
+  metrics: "/metrics",
+} as const;
+
+export const mediaType = {
+  json: "application/json",
+  problem: "application/problem+json",
+  pem: "application/x-pem-file",
+} as const;
+
+/** Who is asking, and the proof of it. */
+export type Attestation =
+  /** `proof`, a renewal proof by the key of the last certificate this token gave, makes a redeemed token usable again. */
+  | { readonly type: "join-token"; readonly token: string; readonly proof?: string }
+  /** A JWS over the CSR by the key of a certificate that is still valid (`ca/pki/renewal-proof.ts`). */
+  | { readonly type: "svid"; readonly proof: string }
+  /** Sent with `Authorization: Bearer`, an API token that may issue this ID. */
+  | { readonly type: "operator"; readonly spiffeId: string; readonly dnsNames?: readonly string[] };
+
+export interface IssueRequest {
+  /** PKCS#10, PEM or base64 DER. Only its key is used; the names come from the attestation. */
+  readonly csr: string;
+  readonly attestation: Attestation;
+  /** Asked-for lifetime in seconds; default and ceiling are the profile's. */
+  readonly lifetimeSeconds?: number;
+}
+
+export interface IssuedCertificate {
+  /** Lower-case hex. */
+  readonly serialNumber: string;
+  readonly spiffeId: string;
+  readonly notBefore: string;
+  readonly notAfter: string;
+  /** PEM: the certificate, then its issuer; the root is in the bundle, not here. */
+  readonly chain: string;
+  /** SPIFFE bundles (JWK Sets) by trust domain name. */
+  readonly bundles: Readonly<Record<string, unknown>>;
+  /** Sequence of the own trust domain's bundle; a decimal string, 64 bits. */
+  readonly bundleSequence: string;
+  /** Index of this issuance in the audit log. */
+  readonly logIndex: number;
+}
+
+export type CertificateStatus = "valid" | "expired" | "revoked";
+
+export interface CertificateSummary {
+  readonly serialNumber: string;
+  readonly spiffeId: string;
+  readonly dnsNames: readonly string[];
+  readonly notBefore: string;
+  readonly notAfter: string;
+  readonly authorityId: string;
+  readonly attestation: Attestation["type"];
+  /** SHA-256 of the DER, lower-case hex. */
+  readonly fingerprint: string;
+  readonly status: CertificateStatus;
+  readonly revokedAt?: string;
+  readonly revocationReason?: RevocationReason;
+  readonly logIndex: number;
+}
+
+/** RFC 5280 5.3.1, less the ones that make no sense for a short-lived end entity (7 is unused, 6 and 8 are for holds). */
+export const revocationReasons = [
+  "unspecified",
+  "keyCompromise",
+  "cACompromise",
+  "affiliationChanged",
+  "superseded",
+  "cessationOfOperation",
+  "privilegeWithdrawn",
+  "aACompromise",
+] as const;
+export type RevocationReason = (typeof revocationReasons)[number];
+
+export interface Revocation {
+  /** Rises strictly; ask again with `?after=` the highest one you hold. */
+  readonly sequence: number;
+  readonly serialNumber: string;
+  readonly reason: RevocationReason;
+  readonly revokedAt: string;
+  /** When the certificate would have expired; from then on the entry may be forgotten. */
+  readonly notAfter: string;
+}
+
+export interface RevocationPage {
+  readonly revocations: readonly Revocation[];
+  /** The `after` of the next request. */
+  readonly sequence: number;
+  /** True when more entries wait behind `sequence`: ask again at once. */
+  readonly more: boolean;
+}
+
+export const roles = ["admin", "operator", "auditor"] as const;
+/** admin: everything. operator: issue within its scope, revoke, join tokens. auditor: read everything. */
+export type Role = (typeof roles)[number];
+
+export type CreateTokenRequest =
+  | {
+      readonly type: "join";
+      readonly spiffeId: string;
+      readonly dnsNames?: readonly string[];
+      /** How long the token may wait for its redemption; default 3600. */
+      readonly expiresInSeconds?: number;
+    }
+  | {
+      readonly type: "api";
+      readonly name: string;
+      readonly role: Role;
+      /** SPIFFE IDs, or prefixes ending in `/*`, for which this token may issue and create join tokens. */
+      readonly scope?: readonly string[];
+      readonly expiresInSeconds?: number;
+    };
+
+export interface TokenSummary {
+  readonly id: string;
+  readonly type: "join" | "api";
+  readonly createdAt: string;
+  readonly createdBy: string;
+  readonly expiresAt?: string;
+  readonly spiffeId?: string;
+  readonly dnsNames?: readonly string[];
+  readonly redeemedAt?: string;
+  readonly name?: string;
+  readonly role?: Role;
+  readonly scope?: readonly string[];
+}
+
+/** The only answer that carries the secret; it is stored hashed. */
+export type CreatedToken = TokenSummary & {
+  readonly token: string;
+  /** Join tokens: the one string `countersign-proxy` needs (`ca/pki/bootstrap.ts`). */
+  readonly bootstrap?: string;
+};
+
+export interface AuthoritySummary {
+  readonly id: string;
+  readonly type: "root" | "issuer";
+  readonly state: "active" | "retiring" | "retired";
+  readonly subject: string;
+  readonly keyAlgorithm: string;
+  readonly fingerprint: string;
+  readonly notBefore: string;
+  readonly notAfter: string;
+  readonly certificate: string;
+}
+
+/** Stable code of every refusal, with its HTTP status. `ca/http/problem.ts` is the one place that turns one into the other. */
+export const problemStatus = {
+  invalid_request: 400,
+  body_too_large: 413,
+  csr_refused: 400,
+  attestation_refused: 403,
+  token_unknown: 403,
+  token_expired: 403,
+  token_already_redeemed: 403,
+  proof_refused: 403,
+  certificate_expired: 403,
+  certificate_revoked: 403,
+  unauthenticated: 401,
+  forbidden: 403,
+  spiffe_id_refused: 400,
+  dns_name_refused: 400,
+  lifetime_refused: 400,
+  key_reused: 409,
+  idempotency_key_reused: 422,
+  not_found: 404,
+  method_not_allowed: 405,
+  already_revoked: 409,
+  certificate_not_revocable: 409,
+  lint_failed: 500,
+  issuer_unavailable: 503,
+  store_busy: 503,
+  store_unavailable: 503,
+  request_timeout: 408,
+  internal: 500,
+} as const;
+export type ProblemCode = keyof typeof problemStatus;
+
+/** RFC 9457 problem document. */
+export interface Problem {
+  /** `urn:countersign:problem:` and the code. */
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  /** What happened, to what, why, and what to do next. */
+  readonly detail: string;
+  readonly code: ProblemCode;
+}
+
+/** Idempotency-Key request header: 1 to 255 printable ASCII characters, kept 24 h per caller. */
+export const idempotencyKeyHeader = "idempotency-key";

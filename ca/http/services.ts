@@ -1,0 +1,40 @@
+import type {
+  AuthoritySummary,
+  CreatedToken,
+  CreateTokenRequest,
+  IssuedCertificate,
+  IssueRequest,
+  Revocation,
+  RevocationReason,
+  Role,
+} from "../contract.ts";
+import type { Store } from "../store/store.ts";
+
+/** An authenticated API caller. */
+export interface Caller {
+  readonly tokenId: string;
+  readonly name: string;
+  readonly role: Role;
+  /** SPIFFE ID patterns it may issue for; empty for none, `spiffe://<trust domain>/*` for all. */
+  readonly scope: readonly string[];
+}
+
+/** What the HTTP layer needs of the CA; every method throws `Refusal` for what it declines. */
+export interface CaServices {
+  readonly trustDomain: string;
+  readonly store: Store;
+  readonly now: () => Date;
+  /** Undefined for an unknown, deleted or expired token; the secret is compared in constant time. */
+  authenticate(bearerToken: string): Promise<Caller | undefined>;
+  issue(request: IssueRequest, context: { readonly caller?: Caller; readonly idempotencyKey?: string }): Promise<IssuedCertificate>;
+  revoke(serialNumber: string, reason: RevocationReason, caller: Caller): Promise<Revocation>;
+  createToken(request: CreateTokenRequest, caller: Caller): Promise<CreatedToken>;
+  deleteToken(id: string, caller: Caller): Promise<void>;
+  /** Writes a denial to the audit log, at a bounded rate; never fails. */
+  recordDenial(denial: { readonly code: string; readonly method: string; readonly path: string; readonly actor: string }): void;
+  authorities(): Promise<readonly AuthoritySummary[]>;
+  /** The own trust domain's bundle as a SPIFFE JWK Set and as PEM, with its sequence. */
+  bundle(): { readonly jwks: string; readonly pem: string; readonly sequence: string };
+  /** Whether it can issue right now, and if not, why: the answer of /readyz. */
+  readiness(): Promise<{ readonly ready: boolean; readonly reasons: readonly string[] }>;
+}

@@ -1,0 +1,173 @@
+import { createPublicKey, type KeyObject } from "node:crypto";
+import {
+  asciiOf, contentOf, context, contextConstructed, encodeBitString, encodeBoolean, encodeDer, encodedOf, encodeIa5String, encodeOctetString,
+  encodeOid, encodeSequence, encodeSetOf, encodeSmallInteger, readBoolean, readDer, readerOf, readOctetAlignedBitString,
+  readOctetString, readOid, readSetOf, readSmallInteger, tag, type DerElement,
+} from "./der.ts";
+import { PkiError } from "./errors.ts";
+import {
+  describeSpki, encodeSignatureAlgorithm, importPublicKey, parseSignatureAlgorithm, signatureAlgorithmFor, signData,
+  verifySignature, type KeyAlgorithm, type SignatureAlgorithm,
+} from "./key.ts";
+import { extensionOid, extensionRequestOid } from "./oid.ts";
+
+/** A certification request whose sender was shown to hold the private key. Only key and names are ever used of it. */
+export interface Csr {
+  /** SubjectPublicKeyInfo in DER, a view into the request. */
+  readonly spki: Uint8Array;
+  readonly publicKey: KeyObject;
+  readonly keyAlgorithm: KeyAlgorithm;
+  /** What the request is signed with. */
+  readonly signatureAlgorithm: SignatureAlgorithm;
+  /** URI names asked for, as written: neither checked nor granted yet. */
+  readonly uriSans: readonly string[];
+  /** DNS names asked for, as written: neither checked nor granted yet. */
+  readonly dnsSans: readonly string[];
+  /** Subject Name in DER, a view into the request. */
+  readonly subject: Uint8Array;
+}
+
+export interface CsrFields {
+  readonly privateKey: KeyObject;
+  /** Default: derived from the private key, which costs a few microseconds. */
+  readonly publicKey?: KeyObject;
+  readonly uriSans?: readonly string[];
+  readonly dnsSans?: readonly string[];
+}
+
+/**
+ * Reads a PKCS #10 request and verifies its signature by its own key (proof of possession). Attributes other than the
+ * wished-for extensions, extensions other than subjectAltName, and names other than URI and DNS are ignored.
+ * @throws {PkiError} der_malformed | der_limit_exceeded | csr_malformed | algorithm_unsupported | public_key_unsupported |
+ *                    public_key_weak | public_key_invalid | csr_signature_invalid
+ * @source RFC 2986 section 4
+ */
+export function parseCsr(der: Uint8Array): Csr {
+  if (der.length > maxCsrBytes) {
+    throw new PkiError("der_limit_exceeded", `certification request of ${der.length} bytes exceeds the limit of ${maxCsrBytes}`);
+  }
+  const outer = readerOf(readDer(der), tag.sequence);
+  const info = outer.next(tag.sequence);
+  const signatureAlgorithm = parseSignatureAlgorithm(encodedOf(outer.next(tag.sequence)));
+  const signature = readOctetAlignedBitString(outer.next());
+  outer.done();
+
+  const fields = readerOf(info, tag.sequence);
+  if (readSmallInteger(fields.next()) !== 0) throw malformed("version is not 0");
+  const subject = fields.next(tag.sequence);
+  checkName(subject);
+  const spki = encodedOf(fields.next(tag.sequence));
+  const names = namesOf(fields.next(contextConstructed(0)));
+  fields.done();
+
+  const { publicKey, keyAlgorithm } = importPublicKey(spki);
+  if (!verifySignature(signatureAlgorithm, publicKey, encodedOf(info), signature)) {
+    throw new PkiError("csr_signature_invalid", "the request is not signed by the key it asks to certify; sign it with that key");
+  }
+  return { spki, publicKey, keyAlgorithm, signatureAlgorithm, ...names, subject: encodedOf(subject) };
+}
+
+/**
+ * Writes a request with an empty subject and the wished-for names in a critical subjectAltName, signed by `privateKey`.
+ * @throws {PkiError} public_key_unsupported | public_key_weak, when we would not accept such a key ourselves
+ * @source RFC 2986 section 4
+ */
+export function encodeCsr({ privateKey, publicKey, uriSans = [], dnsSans = [] }: CsrFields): Uint8Array {
+  const spki = (publicKey ?? createPublicKey(privateKey)).export({ format: "der", type: "spki" });
+  const signatureAlgorithm = signatureAlgorithmFor(describeSpki(spki).keyAlgorithm);
+  const attributes = uriSans.length + dnsSans.length === 0 ? [] : [extensionRequest(uriSans, dnsSans)];
+  const info = encodeSequence(encodeSmallInteger(0), encodeSequence(), spki, encodeDer(contextConstructed(0), ...attributes));
+  const signature = signData(signatureAlgorithm, privateKey, info);
+  return encodeSequence(info, encodeSignatureAlgorithm(signatureAlgorithm), encodeBitString(signature));
+}
+
+type Names = Pick<Csr, "uriSans" | "dnsSans">;
+const noNames: Names = { uriSans: [], dnsSans: [] };
+
+/** Names in the attributes, `[0] IMPLICIT SET OF SEQUENCE { type, values SET }`. */
+function namesOf(attributes: DerElement): Names {
+  let names: Names | undefined;
+  for (const element of readSetOf(attributes, contextConstructed(0))) {
+    const attribute = readerOf(element, tag.sequence);
+    const type = readOid(attribute.next());
+    const values = readSetOf(attribute.next(), tag.set);
+    attribute.done();
+    if (type !== extensionRequestOid) continue;
+    const [extensions] = values;
+    if (names !== undefined || extensions === undefined || values.length > 1) throw malformed("extensions are asked for twice or emptily");
+    names = namesInExtensions(extensions);
+  }
+  return names ?? noNames;
+}
+
+function namesInExtensions(extensions: DerElement): Names {
+  const reader = readerOf(extensions, tag.sequence);
+  const seen = new Set<string>();
+  let names: Names | undefined;
+  while (!reader.finished) {
+    const extension = readerOf(reader.next(), tag.sequence);
+    const oid = readOid(extension.next());
+    const critical = extension.optional(tag.boolean);
+    // X.690 11.5: a DEFAULT value is left out.
+    if (critical !== undefined && !readBoolean(critical)) throw malformed("an extension spells out critical FALSE");
+    const value = readOctetString(extension.next());
+    extension.done();
+    if (seen.has(oid)) throw malformed("an extension occurs twice");
+    seen.add(oid);
+    if (oid === extensionOid.subjectAltName) names = namesInSubjectAltName(value);
+  }
+  if (seen.size === 0) throw malformed("the list of extensions is empty");
+  return names ?? noNames;
+}
+
+function namesInSubjectAltName(value: Uint8Array): Names {
+  const reader = readerOf(readDer(value), tag.sequence);
+  const uriSans: string[] = [];
+  const dnsSans: string[] = [];
+  if (reader.finished) throw malformed("subjectAltName is empty");
+  while (!reader.finished) {
+    const name = reader.next();
+    if (name.tag === uriTag) uriSans.push(asciiOf(contentOf(name)));
+    else if (name.tag === dnsTag) dnsSans.push(asciiOf(contentOf(name)));
+    else if (!otherNameTags.includes(name.tag)) throw malformed("subjectAltName has a name of no known kind");
+  }
+  return { uriSans, dnsSans };
+}
+
+/** Name ::= SEQUENCE OF SET OF SEQUENCE { type, value }. What it says does not matter, its form does. */
+function checkName(name: DerElement): void {
+  const sequence = readerOf(name, tag.sequence);
+  while (!sequence.finished) {
+    const attributes = readSetOf(sequence.next(), tag.set);
+    if (attributes.length === 0) throw malformed("the subject has an empty part");
+    for (const element of attributes) {
+      const attribute = readerOf(element, tag.sequence);
+      readOid(attribute.next());
+      attribute.next();
+      attribute.done();
+    }
+  }
+}
+
+function extensionRequest(uriSans: readonly string[], dnsSans: readonly string[]): Uint8Array {
+  const names = [...uriSans.map((uri) => encodeIa5String(uri, uriTag)), ...dnsSans.map((dns) => encodeIa5String(dns, dnsTag))];
+  const subjectAltName = encodeSequence(
+    encodeOid(extensionOid.subjectAltName), encodeBoolean(true), encodeOctetString(encodeSequence(...names)),
+  );
+  return encodeSequence(encodeOid(extensionRequestOid), encodeSetOf(encodeSequence(subjectAltName)));
+}
+
+function malformed(detail: string): PkiError {
+  return new PkiError("csr_malformed", `not a certification request: ${detail}`);
+}
+
+// GeneralName, RFC 5280 section 4.2.1.6.
+const dnsTag = context(2);
+const uriTag = context(6);
+/** otherName, rfc822Name, x400Address, directoryName, ediPartyName, iPAddress, registeredID. */
+const otherNameTags: readonly number[] = [
+  contextConstructed(0), context(1), contextConstructed(3), contextConstructed(4), contextConstructed(5), context(7), context(8),
+];
+
+/** A request with an RSA-4096 key and a handful of names has 2 KiB. */
+const maxCsrBytes = 8 * 1024;

@@ -1,0 +1,139 @@
+import { createHash, sign, verify, type KeyObject } from "node:crypto";
+import { PkiError } from "./errors.ts";
+
+/**
+ * Possession of a certificate's key, bound to one CSR: a compact JWS whose header carries the chain (`x5c`) and whose
+ * payload names the CA, the CSR and the time. It travels in the body, so it works behind any TLS terminator (DESIGN 5).
+ */
+export interface RenewalProof {
+  /** DER, leaf first, as claimed: whether it is to be trusted is for the caller to verify. */
+  readonly chain: readonly Uint8Array[];
+  /** Trust domain the proof is meant for. */
+  readonly audience: string;
+  readonly issuedAtMs: number;
+  /** SHA-256 of the CSR's DER, base64url. */
+  readonly csrHash: string;
+  readonly algorithm: JwsAlgorithm;
+  readonly signingInput: Uint8Array;
+  readonly signature: Uint8Array;
+}
+
+export type JwsAlgorithm = "ES256" | "ES384" | "EdDSA" | "RS256";
+
+export interface RenewalProofInput {
+  readonly chain: readonly Uint8Array[];
+  readonly privateKey: KeyObject;
+  readonly csr: Uint8Array;
+  readonly audience: string;
+  readonly nowMs: number;
+}
+
+/** Makes the proof with the key of the chain's leaf. */
+export function encodeRenewalProof({ chain, privateKey, csr, audience, nowMs }: RenewalProofInput): string {
+  const algorithm = algorithmOf(privateKey);
+  const header = { alg: algorithm, typ, x5c: chain.map((der) => Buffer.from(der).toString("base64")) };
+  const payload = { aud: audience, iat: Math.floor(nowMs / 1000), csr: hashCsr(csr) };
+  const signingInput = `${base64urlJson(header)}.${base64urlJson(payload)}`;
+  const signature = sign(digestOf(algorithm), Buffer.from(signingInput), { key: privateKey, dsaEncoding: "ieee-p1363" });
+  return `${signingInput}.${signature.toString("base64url")}`;
+}
+
+/**
+ * Takes a proof apart without believing it.
+ * @throws {PkiError} renewal_proof_malformed
+ */
+export function parseRenewalProof(jws: string): RenewalProof {
+  if (jws.length > maxProofLength) throw malformed(`longer than ${maxProofLength} characters`);
+  const parts = jws.split(".");
+  const [headerPart, payloadPart, signaturePart] = parts;
+  if (parts.length !== 3 || !headerPart || !payloadPart || !signaturePart) throw malformed("not a compact JWS");
+  const header = parseObject(headerPart);
+  const payload = parseObject(payloadPart);
+  const { alg, x5c } = header;
+  if (header.typ !== typ || Object.keys(header).length !== 3) throw malformed("its header is not that of a renewal proof");
+  if (alg !== "ES256" && alg !== "ES384" && alg !== "EdDSA" && alg !== "RS256") throw malformed("its algorithm is not allowed");
+  if (!Array.isArray(x5c) || x5c.length < 1 || x5c.length > maxChainLength) throw malformed("x5c is not a chain");
+  const { aud, iat, csr } = payload;
+  if (typeof aud !== "string" || typeof csr !== "string" || !Number.isSafeInteger(iat)) throw malformed("aud, iat or csr is missing");
+  return {
+    chain: x5c.map((value) => {
+      if (typeof value !== "string" || value === "") throw malformed("x5c holds something that is no certificate");
+      return decodeCanonical(value, "base64");
+    }),
+    audience: aud,
+    issuedAtMs: (iat as number) * 1000,
+    csrHash: csr,
+    algorithm: alg,
+    signingInput: Buffer.from(`${headerPart}.${payloadPart}`),
+    signature: decodeCanonical(signaturePart, "base64url"),
+  };
+}
+
+/**
+ * Checks that the proof was made by `publicKey` (the leaf's, once its chain is verified) for this CSR and audience.
+ * Its age is the caller's to judge: `issuedAtMs`.
+ * @throws {PkiError} renewal_proof_signature_invalid
+ */
+export function verifyRenewalProof(proof: RenewalProof, publicKey: KeyObject, csr: Uint8Array, audience: string): void {
+  if (proof.algorithm !== algorithmOf(publicKey)) throw invalid("its algorithm does not fit the certificate's key");
+  if (!verify(digestOf(proof.algorithm), proof.signingInput, { key: publicKey, dsaEncoding: "ieee-p1363" }, proof.signature)) {
+    throw invalid("the certificate's key did not sign it");
+  }
+  if (proof.audience !== audience) throw invalid("it was made for another trust domain");
+  if (proof.csrHash !== hashCsr(csr)) throw invalid("it was made for another CSR");
+}
+
+function algorithmOf(key: KeyObject): JwsAlgorithm {
+  if (key.asymmetricKeyType === "ec") {
+    const curve = key.asymmetricKeyDetails?.namedCurve;
+    if (curve === "prime256v1") return "ES256";
+    if (curve === "secp384r1") return "ES384";
+  }
+  if (key.asymmetricKeyType === "ed25519") return "EdDSA";
+  if (key.asymmetricKeyType === "rsa") return "RS256";
+  throw new PkiError("public_key_unsupported", "renewal proofs are made with P-256, P-384, Ed25519 or RSA keys");
+}
+
+function digestOf(algorithm: JwsAlgorithm): string | null {
+  return algorithm === "EdDSA" ? null : algorithm === "ES384" ? "sha384" : "sha256";
+}
+
+function hashCsr(csr: Uint8Array): string {
+  return createHash("sha256").update(csr).digest("base64url");
+}
+
+function base64urlJson(value: unknown): string {
+  return Buffer.from(JSON.stringify(value)).toString("base64url");
+}
+
+function parseObject(part: string): Record<string, unknown> {
+  const text = decodeCanonical(part, "base64url").toString("utf8");
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch {
+    // Falls through: JSON that does not parse and JSON that is no object are the same fault.
+  }
+  throw malformed("a part of it is not a JSON object");
+}
+
+/** Buffer.from skips what is not base64; only what encodes back to the same text is taken. */
+function decodeCanonical(text: string, encoding: "base64" | "base64url"): Buffer {
+  const octets = Buffer.from(text, encoding);
+  if (octets.toString(encoding) !== text) throw malformed(`not canonical ${encoding}`);
+  return octets;
+}
+
+function malformed(detail: string): PkiError {
+  return new PkiError("renewal_proof_malformed", `not a renewal proof: ${detail}`);
+}
+
+function invalid(detail: string): PkiError {
+  return new PkiError("renewal_proof_signature_invalid", `renewal proof refused: ${detail}`);
+}
+
+/** Keeps the JWS from being taken for a JWT-SVID or any other token (RFC 8725 3.11). */
+const typ = "countersign-renewal+jws";
+/** A chain of four RSA-4096 certificates in base64 stays below. */
+const maxProofLength = 64 * 1024;
+const maxChainLength = 8;

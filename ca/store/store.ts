@@ -1,0 +1,234 @@
+import type { Attestation, RevocationReason, Role } from "../contract.ts";
+
+/**
+ * What the CA keeps. Two adapters, SQLite and Postgres, one contract suite (`test/ca/store/contract.ts`).
+ *
+ * Guarantees of `commit`, which every use-case relies on:
+ * - Atomic: the act's rows, its audit entries, the tree head and the signed checkpoint over it land together or not at all.
+ * - Durable: when it resolves they survive kill -9 and power loss (SQLite WAL synchronous=FULL, Postgres synchronous_commit=on).
+ * - Serial: acts take effect one after another, in the order of their entries in the log, on any number of replicas.
+ *   What an act expects (a token not yet redeemed, a key not yet used) is checked inside that order, so of two that
+ *   compete exactly one wins and the other is refused with a StoreError.
+ * - Grouped: acts that arrive while a commit is in flight share the next one.
+ * - A refused act leaves no trace; the others in its group land.
+ */
+export interface Store {
+  readonly kind: "sqlite" | "postgres";
+
+  /** @throws {StoreError} see StoreErrorCode */
+  commit(act: Act): Promise<Receipt>;
+
+  /** What `initialize` wrote, or undefined in an empty store. */
+  state(): Promise<CaState | undefined>;
+  authorities(): Promise<readonly AuthorityRow[]>;
+
+  certificate(serialNumber: string): Promise<CertificateRow | undefined>;
+  /** Newest first; at most `limit` rows with a log index below `before`. */
+  certificates(query: CertificateQuery): Promise<readonly CertificateRow[]>;
+  /** The certificate that an earlier request with this key got, if it is remembered. */
+  idempotent(scope: string, key: string): Promise<IdempotentRow | undefined>;
+
+  token(id: string): Promise<TokenRow | undefined>;
+  /** Newest first, deleted ones left out; at most `limit` rows created before `before` (a token id). */
+  tokens(query: { readonly limit: number; readonly before?: string }): Promise<readonly TokenRow[]>;
+  /** Best effort and not audited: when an API token was last used. */
+  touchToken(id: string, usedAtMs: number): Promise<void>;
+
+  /** Ascending by sequence, those above `after`. */
+  revocations(query: { readonly after: number; readonly limit: number }): Promise<readonly RevocationRow[]>;
+  /** Sequence of the newest revocation, 0 when there is none. */
+  revocationSequence(): Promise<number>;
+
+  /** Newest signed checkpoint (a C2SP signed note) and the size it is over. */
+  checkpoint(): Promise<CheckpointRow | undefined>;
+  /** Every kept checkpoint above a size, ascending. One is kept per commit. */
+  checkpoints(query: { readonly after: number; readonly limit: number }): Promise<readonly CheckpointRow[]>;
+  /** Entries from index `start` (inclusive), ascending. */
+  entries(query: { readonly start: number; readonly limit: number }): Promise<readonly EntryRow[]>;
+  /** Stored subtree hashes: level L, index N is the root over entries [N * 256^L, (N+1) * 256^L), L >= 1. */
+  subtreeHashes(query: { readonly level: number; readonly start: number; readonly limit: number }): Promise<readonly Uint8Array[]>;
+
+  /** Resolves when the store answers; rejects with store_unavailable otherwise. */
+  ping(): Promise<void>;
+  /** Waits for commits in flight, then lets go of the database. Later calls are refused with store_unavailable. */
+  close(): Promise<void>;
+}
+
+/** An act and the audit entries that record it (already encoded: `encodeEntry`). */
+export type Act = ActBody & { readonly entries: readonly [string, ...string[]] };
+
+export type ActBody =
+  /** First start. Refused with already_initialized when another process was faster. */
+  | { readonly kind: "initialize"; readonly state: CaState; readonly authorities: readonly AuthorityRow[]; readonly tokens: readonly TokenRow[] }
+  | {
+      readonly kind: "issue";
+      readonly certificate: NewCertificate;
+      /** Compare-and-swap on the token that pays for it: token_already_redeemed unless its version is still this one. */
+      readonly redeem?: { readonly tokenId: string; readonly version: number };
+      /** Remembered with the certificate: idempotency_conflict when scope and key are already taken. */
+      readonly idempotency?: { readonly scope: string; readonly key: string; readonly requestHash: string; readonly expiresAtMs: number };
+    }
+  /** Refused with certificate_unknown or already_revoked. The revocation's sequence is the index of its first entry + 1. */
+  | { readonly kind: "revoke"; readonly serialNumber: string; readonly reason: RevocationReason; readonly revokedAtMs: number }
+  | { readonly kind: "create-token"; readonly token: TokenRow }
+  /** Refused with token_unknown when there is none or it was deleted. */
+  | { readonly kind: "delete-token"; readonly tokenId: string; readonly deletedAtMs: number }
+  /** Adds an issuer and moves the one it replaces to retiring: authority_superseded unless `replaces` is still active. */
+  | { readonly kind: "rotate-issuer"; readonly authority: AuthorityRow; readonly replaces: string | undefined }
+  | { readonly kind: "set-authority-state"; readonly authorityId: string; readonly from: AuthorityState; readonly to: AuthorityState }
+  /** Nothing but its entries: a denial, a login. */
+  | { readonly kind: "record" };
+
+export interface Receipt {
+  /** Index of the act's first entry in the log. */
+  readonly logIndex: number;
+}
+
+export type StoreErrorCode =
+  | "already_initialized"
+  | "key_reused"
+  | "serial_taken"
+  | "token_unknown"
+  | "token_already_redeemed"
+  | "idempotency_conflict"
+  | "certificate_unknown"
+  | "already_revoked"
+  | "authority_superseded"
+  /** The queue of waiting acts is full. Nothing was written: safe to retry. */
+  | "store_busy"
+  /** The database cannot be reached or refuses writes. `outcomeKnown` tells whether the act may have landed. */
+  | "store_unavailable"
+  /** The stored log does not fit its own head: nothing is written until an operator has looked. */
+  | "log_inconsistent";
+
+/** A refused or failed act. */
+export class StoreError extends Error {
+  override readonly name = "StoreError";
+  readonly code: StoreErrorCode;
+  /** False when the connection broke during COMMIT: the act may have landed, look before retrying. */
+  readonly outcomeKnown: boolean;
+
+  constructor(code: StoreErrorCode, message: string, options?: { cause?: unknown; outcomeKnown?: boolean }) {
+    super(message, options);
+    this.code = code;
+    this.outcomeKnown = options?.outcomeKnown ?? true;
+  }
+}
+
+/** What opening a store needs to seal the log: the checkpoint is signed inside the transaction it covers. */
+export interface LogSealer {
+  /** Name of the log in its checkpoints and of its key: `countersign.dev/<trust domain>/log` or what the operator chose. */
+  readonly origin: string;
+  /** Ed25519 private key, PKCS#8 DER: handed to the writer, never stored in clear. */
+  readonly privateKeyPkcs8: Uint8Array;
+}
+
+export interface CaState {
+  readonly trustDomain: string;
+  /** Rises with each change of the bundle. */
+  readonly bundleSequence: number;
+  /** C2SP verifier key of the log: `name+hex+base64`. */
+  readonly logVerifierKey: string;
+  /** Ed25519 key of the log, sealed (`ca/signer/sealing.ts`). */
+  readonly sealedLogKey: Uint8Array;
+  readonly createdAtMs: number;
+}
+
+export type AuthorityState = "active" | "retiring" | "retired";
+
+export interface AuthorityRow {
+  /** Lower-case hex of the certificate's subject key identifier. */
+  readonly id: string;
+  readonly type: "root" | "issuer";
+  readonly state: AuthorityState;
+  readonly certificate: Uint8Array;
+  /** PKCS#8, sealed. */
+  readonly sealedPrivateKey: Uint8Array;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  readonly createdAtMs: number;
+}
+
+export interface NewCertificate {
+  /** 32 lower-case hex digits. */
+  readonly serialNumber: string;
+  readonly spiffeId: string;
+  readonly dnsNames: readonly string[];
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  readonly authorityId: string;
+  readonly attestation: Attestation["type"];
+  /** DER. */
+  readonly certificate: Uint8Array;
+  /** SHA-256 of the SPKI, 32 bytes: unique in the store (DESIGN promise 5). */
+  readonly keyFingerprint: Uint8Array;
+  readonly issuedAtMs: number;
+  /** The join token it descends from, directly or through renewals: what ties a re-attestation to its holder. */
+  readonly tokenId?: string;
+}
+
+export interface CertificateRow extends NewCertificate {
+  readonly logIndex: number;
+  readonly revokedAtMs?: number;
+  readonly revocationReason?: RevocationReason;
+}
+
+export interface CertificateQuery {
+  readonly limit: number;
+  /** Log index: rows below it only. */
+  readonly before?: number;
+  /** Exact ID, or a prefix ending in `/*`. */
+  readonly spiffeId?: string;
+  readonly status?: "valid" | "expired" | "revoked";
+  readonly expiresBeforeMs?: number;
+  /** The instant `status` is judged at. */
+  readonly nowMs: number;
+}
+
+export interface IdempotentRow {
+  readonly requestHash: string;
+  readonly serialNumber: string;
+  readonly expiresAtMs: number;
+}
+
+export interface TokenRow {
+  readonly id: string;
+  readonly type: "join" | "api";
+  /** SHA-256 of the secret, 32 bytes. */
+  readonly secretHash: Uint8Array;
+  /** Rises with each redemption: what a redeem swaps on. */
+  readonly version: number;
+  readonly createdAtMs: number;
+  readonly createdBy: string;
+  readonly expiresAtMs?: number;
+  readonly spiffeId?: string;
+  readonly dnsNames?: readonly string[];
+  readonly redeemedAtMs?: number;
+  readonly name?: string;
+  readonly role?: Role;
+  readonly scope?: readonly string[];
+  readonly lastUsedAtMs?: number;
+  readonly deletedAtMs?: number;
+}
+
+export interface RevocationRow {
+  readonly sequence: number;
+  readonly serialNumber: string;
+  readonly reason: RevocationReason;
+  readonly revokedAtMs: number;
+  readonly notAfterMs: number;
+}
+
+export interface CheckpointRow {
+  readonly size: number;
+  /** The signed note, whole. */
+  readonly note: string;
+}
+
+export interface EntryRow {
+  readonly index: number;
+  /** The bytes that were hashed, as text. */
+  readonly body: string;
+  /** RFC 6962 leaf hash as stored; `audit verify` recomputes it. */
+  readonly leafHash: Uint8Array;
+}
