@@ -1,0 +1,45 @@
+import { build, type BuildOptions, type Metafile } from "esbuild";
+import { fileURLToPath } from "node:url";
+
+/** The bundles that ship, by name. Each is one file, and whatever it may not carry is a test (test/structure.test.ts). */
+export const bundles = {
+  ca: {
+    entryPoints: { countersign: "ca/main.ts", "sqlite-writer": "ca/store/sqlite-writer.ts" },
+    // Native code stays outside; pg-native is an optional add-on that we do not use.
+    external: ["better-sqlite3", "pg-native"],
+  },
+  proxy: { entryPoints: { "countersign-proxy": "proxy/main.ts" }, external: [] },
+} as const satisfies Record<string, BuildOptions>;
+
+export type BundleName = keyof typeof bundles;
+
+/** Bundles one part into `outdir` and says what went into it. */
+export async function bundle(name: BundleName, outdir: string): Promise<Metafile> {
+  const { metafile } = await build({
+    ...bundles[name],
+    entryPoints: { ...bundles[name].entryPoints },
+    external: [...bundles[name].external],
+    absWorkingDir: root,
+    outdir,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node24",
+    minifySyntax: true,
+    legalComments: "linked",
+    logLevel: "warning",
+    metafile: true,
+    // CommonJS packages inside an ES module still call require for Node's own modules.
+    banner: { js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' },
+  });
+  return metafile;
+}
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+if (import.meta.main) {
+  for (const name of Object.keys(bundles) as BundleName[]) {
+    const { outputs } = await bundle(name, `${root}dist`);
+    for (const [file, { bytes }] of Object.entries(outputs)) console.log(`${file}  ${Math.ceil(bytes / 1024)} KiB`);
+  }
+}

@@ -1,0 +1,91 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, test } from "vitest";
+import { bundle } from "../infra/bundle.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/**
+ * DESIGN 3 as data. The first row whose `of` begins a file's path decides what that file may import: project paths by
+ * prefix, packages by name, Node's modules by `node:` name (`node:` alone allows all of them).
+ */
+const useCase = ["ca/pki/", "ca/contract.ts", "ca/refusal.ts", "ca/config.ts", "ca/metrics.ts", "ca/store/store.ts", "ca/signer/signer.ts", "node:crypto"];
+const table: readonly { readonly of: string; readonly may: readonly string[] }[] = [
+  { of: "ca/pki/", may: ["ca/pki/", "node:crypto", "node:buffer", "node:net"] },
+  { of: "ca/contract.ts", may: [] },
+  { of: "ca/refusal.ts", may: ["ca/contract.ts"] },
+  { of: "ca/config.ts", may: ["ca/pki/", "ca/contract.ts", "ca/refusal.ts", "node:"] },
+  { of: "ca/metrics.ts", may: ["prom-client", "ca/contract.ts", "ca/store/store.ts"] },
+  { of: "ca/store/store.ts", may: ["ca/contract.ts"] },
+  { of: "ca/store/", may: ["ca/store/", "ca/audit/", "ca/pki/", "ca/contract.ts", "drizzle-orm", "better-sqlite3", "pg", "node:"] },
+  { of: "ca/signer/signer.ts", may: ["ca/pki/"] },
+  { of: "ca/signer/", may: ["ca/signer/", "ca/pki/", "node:"] },
+  { of: "ca/audit/", may: ["ca/audit/", ...useCase] },
+  { of: "ca/attestation/", may: ["ca/attestation/", "ca/audit/", ...useCase] },
+  { of: "ca/issuance/", may: ["ca/issuance/", "ca/attestation/", "ca/audit/", "ca/authority/", ...useCase] },
+  { of: "ca/authority/", may: ["ca/authority/", "ca/issuance/", "ca/audit/", "ca/signer/", ...useCase] },
+  { of: "ca/revocation/", may: ["ca/revocation/", "ca/audit/", ...useCase] },
+  { of: "ca/http/services.ts", may: ["ca/contract.ts", "ca/store/store.ts"] },
+  { of: "ca/http/", may: ["ca/http/", "ca/audit/", ...useCase, "hono", "@hono/zod-openapi", "@hono/node-server", "zod", "node:"] },
+  { of: "ca/", may: ["ca/", "hono", "@hono/node-server", "pino", "node:"] },
+  { of: "proxy/", may: ["proxy/", "ca/pki/", "ca/contract.ts", "node:"] },
+];
+
+describe("the import table of DESIGN 3", () => {
+  const files = ["ca", "proxy"].flatMap((folder) => sourceFiles(join(root, folder)));
+
+  test("it looks at every source file", () => {
+    expect(files.length).toBeGreaterThan(50);
+  });
+
+  for (const file of files) {
+    const path = relative(root, file);
+    test(`${path} imports only what its row allows`, () => {
+      const row = table.find(({ of }) => path.startsWith(of));
+      const forbidden = importsOf(file).filter((specifier) => !(row?.may ?? []).some((allowed) => matches(specifier, allowed)));
+      expect(forbidden).toEqual([]);
+    });
+  }
+});
+
+describe("the bundle that is the proxy", () => {
+  const outdir = mkdtempSync(join(tmpdir(), "countersign-bundle-"));
+  afterAll(() => rmSync(outdir, { recursive: true }));
+
+  test("is one file that carries no package at all, so no drizzle, hono or AWS code", async () => {
+    const { inputs, outputs } = await bundle("proxy", outdir);
+    expect(Object.keys(inputs).filter((input) => input.includes("node_modules"))).toEqual([]);
+    const own = Object.keys(inputs).filter((input) => !input.startsWith("proxy/"));
+    expect(own.filter((input) => !input.startsWith("ca/pki/") && input !== "ca/contract.ts")).toEqual([]);
+    expect(Object.keys(outputs)).toHaveLength(1);
+    expect(readFileSync(join(outdir, "countersign-proxy.js"), "utf8")).not.toMatch(/drizzle|hono|aws-sdk/i);
+  });
+});
+
+test("nothing stands at the top level beside the agreed names", () => {
+  const agreed = new Set([
+    "package.json", "package-lock.json", "tsconfig.json", "ca", "proxy", "migrations", "infra", "test", "README.md", "LICENSE", "CHANGELOG.md",
+    "node_modules", "dist",
+  ]);
+  expect(readdirSync(root).filter((name) => !name.startsWith(".") && !agreed.has(name))).toEqual([]);
+});
+
+function sourceFiles(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => /\.[jt]s$/.test(name)).map((name) => join(folder, name));
+}
+
+function importsOf(file: string): string[] {
+  const source = readFileSync(file, "utf8");
+  const found = source.matchAll(/(?:^|\n)\s*(?:import|export)\b[^;'"]*?from\s*["']([^"']+)["']|(?:^|\n)import\s*["']([^"']+)["']|\bimport\(\s*["']([^"']+)["']\s*\)|new URL\(\s*["'](\.[^"']+\.[jt]s)["']/g);
+  return [...found].map((match) => {
+    const specifier = match[1] ?? match[2] ?? match[3] ?? match[4] ?? "";
+    return specifier.startsWith(".") ? relative(root, resolve(dirname(file), specifier)) : specifier;
+  });
+}
+
+function matches(specifier: string, allowed: string): boolean {
+  if (specifier === allowed || specifier.startsWith(`${allowed}/`)) return true;
+  return (allowed.endsWith("/") || allowed.endsWith(":")) && specifier.startsWith(allowed);
+}
