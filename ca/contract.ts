@@ -36,6 +36,9 @@ export type Attestation =
   /** Sent with `Authorization: Bearer`, an API token that may issue this ID. */
   | { readonly type: "operator"; readonly spiffeId: string; readonly dnsNames?: readonly string[] };
 
+/** How a certificate's holder proved its identity; `system` is the CA's own API certificate, which nobody can ask for. */
+export type AttestationMethod = Attestation["type"] | "system";
+
 export interface IssueRequest {
   /** PKCS#10, PEM or base64 DER. Only its key is used; the names come from the attestation. */
   readonly csr: string;
@@ -69,7 +72,7 @@ export interface CertificateSummary {
   readonly notBefore: string;
   readonly notAfter: string;
   readonly authorityId: string;
-  readonly attestation: Attestation["type"];
+  readonly attestation: AttestationMethod;
   /** SHA-256 of the DER, lower-case hex. */
   readonly fingerprint: string;
   readonly status: CertificateStatus;

@@ -1,4 +1,4 @@
-import type { Attestation, RevocationReason, Role } from "../contract.ts";
+import type { AttestationMethod, RevocationReason, Role } from "../contract.ts";
 
 /**
  * What the CA keeps. Two adapters, SQLite and Postgres, one contract suite (`test/ca/store/contract.ts`).
@@ -157,7 +157,7 @@ export interface NewCertificate {
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
   readonly authorityId: string;
-  readonly attestation: Attestation["type"];
+  readonly attestation: AttestationMethod;
   /** DER. */
   readonly certificate: Uint8Array;
   /** SHA-256 of the SPKI, 32 bytes: unique in the store (DESIGN promise 5). */
