@@ -81,6 +81,23 @@ export interface CertificateSummary {
   readonly logIndex: number;
 }
 
+/** One certificate in full; with `Accept: application/x-pem-file` the answer is `chain` alone. */
+export type CertificateDetail = CertificateSummary & {
+  /** PEM: the certificate, then its issuer. */
+  readonly chain: string;
+};
+
+/** `GET /v1/certificates`, newest first. */
+export interface CertificatePage {
+  readonly certificates: readonly CertificateSummary[];
+  /** Opaque: the `cursor` of the next page; absent on the last one. */
+  readonly nextCursor?: string;
+}
+
+export interface RevokeRequest {
+  readonly reason: RevocationReason;
+}
+
 /** RFC 5280 5.3.1, less the ones that make no sense for a short-lived end entity (7 is unused, 6 and 8 are for holds). */
 export const revocationReasons = [
   "unspecified",
@@ -147,6 +164,13 @@ export interface TokenSummary {
   readonly scope?: readonly string[];
 }
 
+/** `GET /v1/tokens`, newest first. */
+export interface TokenPage {
+  readonly tokens: readonly TokenSummary[];
+  /** Opaque: the `cursor` of the next page; absent on the last one. */
+  readonly nextCursor?: string;
+}
+
 /** The only answer that carries the secret; it is stored hashed. */
 export type CreatedToken = TokenSummary & {
   readonly token: string;
@@ -166,10 +190,51 @@ export interface AuthoritySummary {
   readonly certificate: string;
 }
 
+export interface AuthorityList {
+  readonly authorities: readonly AuthoritySummary[];
+}
+
+export interface AuditEntry {
+  readonly index: number;
+  /** The exact bytes that were hashed, as text: JSON (`ca/audit/event.ts`). */
+  readonly body: string;
+  /** RFC 6962 leaf hash, base64. */
+  readonly leafHash: string;
+}
+
+/** `GET /v1/audit/entries?start=&limit=`, ascending; fewer than `limit` entries means the end of the log. */
+export interface AuditEntryPage {
+  readonly entries: readonly AuditEntry[];
+}
+
+/** `GET /v1/audit/proof?index=&size=`: entry `index` is in the tree of `size` entries (RFC 6962 2.1.1). */
+export interface InclusionProof {
+  readonly index: number;
+  readonly size: number;
+  /** Base64, from the leaf's sibling up. */
+  readonly hashes: readonly string[];
+}
+
+/** `GET /v1/audit/proof?oldSize=&size=`: the tree of `oldSize` entries is a prefix of that of `size` (RFC 6962 2.1.2). */
+export interface ConsistencyProof {
+  readonly oldSize: number;
+  readonly size: number;
+  /** Base64. */
+  readonly hashes: readonly string[];
+}
+
+/** `GET /readyz`; the status is 503 when `ready` is false. */
+export interface Readiness {
+  readonly ready: boolean;
+  readonly reasons: readonly string[];
+}
+
 /** Stable code of every refusal, with its HTTP status. `ca/http/problem.ts` is the one place that turns one into the other. */
 export const problemStatus = {
   invalid_request: 400,
   body_too_large: 413,
+  headers_too_large: 431,
+  media_type_unsupported: 415,
   csr_refused: 400,
   attestation_refused: 403,
   token_unknown: 403,
@@ -208,6 +273,9 @@ export interface Problem {
   readonly detail: string;
   readonly code: ProblemCode;
 }
+
+/** On every answer: names the request in the CA's log. */
+export const requestIdHeader = "x-request-id";
 
 /** Idempotency-Key request header: 1 to 255 printable ASCII characters, kept 24 h per caller. */
 export const idempotencyKeyHeader = "idempotency-key";
