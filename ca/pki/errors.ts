@@ -8,6 +8,7 @@ export type PkiErrorCode =
   | "der_limit_exceeded"
   | "pem_malformed"
   | "pem_limit_exceeded"
+  | "ip_address_malformed"
   // SPIFFE IDs
   | "spiffe_id_malformed"
   | "spiffe_id_pattern_malformed"
@@ -45,6 +46,7 @@ export type PkiErrorCode =
   | "svid_chain_empty"
   | "svid_uri_san_count"
   | "svid_id_without_path"
+  | "svid_id_with_path"
   | "svid_leaf_is_ca"
   | "svid_key_usage"
   | "svid_extended_key_usage"
