@@ -128,7 +128,7 @@ function computeKeyId(name: string, key: Uint8Array): string {
 }
 
 function isKeyName(name: string): boolean {
-  return name !== "" && name.isWellFormed() && !/[\s+]/u.test(name) && !controlCharacters.test(name);
+  return name !== "" && name.isWellFormed() && !/[\s\u0085+]/u.test(name) && !controlCharacters.test(name);
 }
 
 const verifierKeyForm = /^([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+=*)$/;
