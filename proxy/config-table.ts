@@ -1,0 +1,98 @@
+/** One setting: where it can come from, what it is when nobody says, and what a wrong value does. */
+export interface Setting {
+  /** Name in the JSON file given with `--config`. */
+  readonly key: SettingKey;
+  readonly env: string;
+  /** Undefined for secrets: a command line is readable by every process of the machine. */
+  readonly flag: string | undefined;
+  /** As a user would write it; undefined when there is none. */
+  readonly default: string | undefined;
+  readonly unit: SettingUnit;
+  readonly about: string;
+  /** What goes wrong when it is set carelessly. */
+  readonly danger?: string;
+  readonly choices?: readonly string[];
+}
+
+/** How a value is written: `30s`, `8443`, text, or a list: the flag repeated, text with spaces between, in JSON an array. */
+export type SettingUnit = "text" | "list" | "duration" | "count";
+
+export type SettingKey =
+  | "bootstrap" | "bootstrapFile" | "inbound" | "app" | "inboundProtocol" | "outbound" | "route" | "tcp" | "admin" | "allow"
+  | "foreignBundle" | "stateDir" | "keyAlgorithm" | "certificateLifetime" | "revocationPoll" | "handshakeTimeout"
+  | "connectTimeout" | "idleTimeout" | "connectionMaxAge" | "maxConnections" | "drainTimeout" | "logLevel";
+
+/** Every setting of the proxy: `readConfig`, `--help` and the README's table are made from it. */
+export const configTable: readonly Setting[] = [
+  {
+    key: "bootstrap", env: "COUNTERSIGN_BOOTSTRAP", flag: undefined, default: undefined, unit: "text",
+    about: "The string that `countersign token create` prints: CA, root fingerprint and a one-use token.",
+    danger: "A secret until it is redeemed: environment or file only, never on a command line.",
+  },
+  setting("bootstrapFile", "text", undefined, "File that holds the bootstrap string, instead of the environment.",
+    "Readable by others, its token can be redeemed by others: mode 0600."),
+  setting("inbound", "text", "0.0.0.0:4143", "Where mutual TLS is accepted for the app; `off` for none."),
+  setting("app", "text", "127.0.0.1:8080", "The local app that inbound connections are forwarded to.",
+    "Anything but loopback carries plain text over a network."),
+  setting("inboundProtocol", "text", "detect", "What the app speaks. Declare `tcp` where the server speaks first (MySQL, SMTP).",
+    "With `tcp` no identity header is set and none that the client sent is stripped.", ["detect", "http", "tcp"]),
+  setting("outbound", "text", "127.0.0.1:4140", "HTTP forward proxy for the app (`http_proxy=`); `off` for none.",
+    "Whoever reaches it speaks with this proxy's identity: keep it on loopback."),
+  setting("route", "list", "", "`HOST[:PORT]=ADDRESS:PORT,SPIFFE-ID`: where requests for a host go, and which identity must answer.",
+    "The identity named here is the only one that is trusted to answer."),
+  setting("tcp", "list", "", "`LISTEN=ADDRESS:PORT,SPIFFE-ID`: a local TCP port that leads to one service.",
+    "Whoever reaches it speaks with this proxy's identity: keep it on loopback."),
+  setting("admin", "text", "127.0.0.1:4191", "`/livez`, `/readyz`, `/metrics`, `/identity`; `off` for none. Loopback only."),
+  setting("allow", "list", undefined, "SPIFFE IDs, or prefixes ending in `/*`, that may connect inbound. Default: the own trust domain.",
+    "An empty list lets nobody in."),
+  setting("foreignBundle", "list", "", "`TRUST-DOMAIN=FILE`: the SPIFFE bundle (JWK Set) of another trust domain; read again when it changes.",
+    "Whoever writes the file decides who is that trust domain."),
+  setting("stateDir", "text", undefined, "Folder (0700) that keeps key, certificate and bundle, so that a restart needs no new token.",
+    "Holds the private key; without it everything is in memory only."),
+  setting("keyAlgorithm", "text", "ec-p256", "Kind of key made for each certificate.", undefined, ["ec-p256", "ec-p384", "ed25519", "rsa-2048"]),
+  setting("certificateLifetime", "duration", undefined, "Lifetime to ask the CA for. Default: what its profile says.",
+    "The shorter, the less time a CA outage leaves."),
+  setting("revocationPoll", "duration", "2s", "How often the CA is asked for new revocations.",
+    "A revoked certificate is still accepted for this long."),
+  setting("handshakeTimeout", "duration", "10s", "A TLS handshake that takes longer is dropped."),
+  setting("connectTimeout", "duration", "5s", "How long a connection to the app or to another proxy may take to open."),
+  setting("idleTimeout", "duration", "1h", "A connection on which nothing moves for this long is closed."),
+  setting("connectionMaxAge", "duration", "24h", "A connection older than this is closed, so that its peer proves itself anew."),
+  setting("maxConnections", "count", "10000", "Connections open at once, inbound and outbound each; more are turned away."),
+  setting("drainTimeout", "duration", "30s", "How long open connections may finish after SIGTERM before they are cut."),
+  setting("logLevel", "text", "info", "Least severe log line that is written.", undefined, ["error", "warn", "info", "debug", "silent"]),
+];
+
+/** The table as Markdown, for the README. */
+export function renderConfigTable(): string {
+  const rows = configTable.map(({ key, env, flag, default: value, unit, about, danger, choices }) => {
+    const described = choices === undefined ? about : `${about} One of ${choices.join(", ")}.`;
+    return [`\`${key}\``, `\`${env}\``, flag === undefined ? "none" : `\`--${flag}\``, value ? `\`${value}\`` : "none", unit, described, danger ?? ""];
+  });
+  const header = ["key in the file", "environment", "flag", "default", "unit", "what it is", "danger"];
+  return [header, header.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |\n`).join("");
+}
+
+/** The table as the options section of `countersign-proxy --help`. */
+export function renderConfigHelp(): string {
+  return configTable
+    .map(({ env, flag, default: value, about, choices }) => {
+      const names = flag === undefined ? env : `--${flag} (${env})`;
+      const choice = choices === undefined ? "" : ` One of ${choices.join(", ")}.`;
+      return `  ${names}\n      ${about}${choice}${value ? ` [default: ${value}]` : ""}\n`;
+    })
+    .join("");
+}
+
+function setting(
+  key: SettingKey, unit: SettingUnit, fallback: string | undefined, about: string, danger?: string, choices?: readonly string[],
+): Setting {
+  const words = key.replaceAll(/[A-Z]/g, (letter) => `_${letter}`);
+  return {
+    key, unit, about, default: fallback,
+    env: `COUNTERSIGN_PROXY_${words.toUpperCase()}`,
+    flag: words.replaceAll("_", "-").toLowerCase(),
+    ...(danger === undefined ? {} : { danger }),
+    ...(choices === undefined ? {} : { choices }),
+  };
+}

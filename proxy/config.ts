@@ -1,0 +1,197 @@
+import { readFileSync, statSync } from "node:fs";
+import { parseBootstrap, type Bootstrap } from "../ca/pki/bootstrap.ts";
+import { PkiError } from "../ca/pki/errors.ts";
+import type { KeyAlgorithm } from "../ca/pki/key.ts";
+import { parseSpiffeId, parseSpiffeIdPattern, parseTrustDomain, type SpiffeId, type SpiffeIdPattern } from "../ca/pki/spiffe-id.ts";
+import { isLoopback, parseSocketAddress, type SocketAddress } from "./address.ts";
+import { gatherSettings, refused, type SettingSources } from "./settings.ts";
+import type { LogLevel } from "./log.ts";
+
+/** What the operator decided, checked and frozen. Every default is in `config-table.ts`. Holds a secret: never log it whole. */
+export interface ProxyConfig {
+  /** Undefined only where a state directory may hold an identity already. */
+  readonly bootstrap: Bootstrap | undefined;
+  /** Undefined: no inbound side. */
+  readonly inbound: SocketAddress | undefined;
+  readonly app: SocketAddress;
+  readonly inboundProtocol: InboundProtocol;
+  /** HTTP forward proxy; undefined: none. */
+  readonly outbound: SocketAddress | undefined;
+  readonly routes: readonly Route[];
+  readonly tcpListeners: readonly TcpListener[];
+  readonly admin: SocketAddress | undefined;
+  /** Undefined: everyone of the own trust domain. Empty: nobody. */
+  readonly allow: readonly SpiffeIdPattern[] | undefined;
+  /** Trust domain -> path of its bundle. */
+  readonly foreignBundles: ReadonlyMap<string, string>;
+  /** Undefined: memory only. */
+  readonly stateDir: string | undefined;
+  readonly keyAlgorithm: KeyAlgorithm;
+  /** Undefined: the CA's default. */
+  readonly certificateLifetimeSeconds: number | undefined;
+  readonly revocationPollMs: number;
+  readonly handshakeTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly connectionMaxAgeMs: number;
+  readonly maxConnections: number;
+  readonly drainTimeoutMs: number;
+  readonly logLevel: LogLevel;
+}
+
+/** `detect` looks at the first bytes; `tcp` looks at none, for servers that speak first. */
+export type InboundProtocol = "detect" | "http" | "tcp";
+
+/** Where the app's requests for a host go, and who must answer there. */
+export interface Route {
+  /** Host as the app names it, lower case. */
+  readonly host: string;
+  /** Undefined: any port. */
+  readonly port: number | undefined;
+  readonly address: SocketAddress;
+  readonly serverId: SpiffeId;
+}
+
+/** A local TCP port that leads to one service. */
+export interface TcpListener {
+  readonly listen: SocketAddress;
+  readonly address: SocketAddress;
+  readonly serverId: SpiffeId;
+}
+
+/**
+ * Reads the configuration: a flag goes before the environment, the environment before the file, the file before the default.
+ * @throws {ConfigError} file_unreadable | unknown_setting | value_refused | contradiction
+ */
+export function readConfig(sources: SettingSources): ProxyConfig {
+  const { text, list, duration, count } = gatherSettings(sources);
+  const lifetimeMs = duration("certificateLifetime");
+  const config: ProxyConfig = {
+    bootstrap: readBootstrap(text("bootstrap"), text("bootstrapFile"), text("stateDir")),
+    inbound: listenAddress("inbound", text("inbound")),
+    app: address("app", text("app") ?? ""),
+    inboundProtocol: text("inboundProtocol") as InboundProtocol,
+    outbound: listenAddress("outbound", text("outbound")),
+    routes: (list("route") ?? []).map(parseRoute),
+    tcpListeners: (list("tcp") ?? []).map(parseTcpListener),
+    admin: adminAddress(text("admin")),
+    allow: list("allow")?.map(parseAllowed),
+    foreignBundles: foreignBundles(list("foreignBundle") ?? []),
+    stateDir: text("stateDir"),
+    keyAlgorithm: text("keyAlgorithm") as KeyAlgorithm,
+    certificateLifetimeSeconds: lifetimeMs === undefined ? undefined : Math.floor(lifetimeMs / 1000),
+    revocationPollMs: duration("revocationPoll") ?? 0,
+    handshakeTimeoutMs: duration("handshakeTimeout") ?? 0,
+    connectTimeoutMs: duration("connectTimeout") ?? 0,
+    idleTimeoutMs: duration("idleTimeout") ?? 0,
+    connectionMaxAgeMs: duration("connectionMaxAge") ?? 0,
+    maxConnections: count("maxConnections"),
+    drainTimeoutMs: duration("drainTimeout") ?? 0,
+    logLevel: text("logLevel") as LogLevel,
+  };
+  return Object.freeze(config);
+}
+
+/** The message never holds the text: a cut-off bootstrap string is still most of a secret. */
+function readBootstrap(text: string | undefined, file: string | undefined, stateDir: string | undefined): Bootstrap | undefined {
+  const origin = text !== undefined ? "COUNTERSIGN_BOOTSTRAP" : file;
+  const value = text ?? (file === undefined ? undefined : readSecretFile(file));
+  if (value === undefined) {
+    if (stateDir !== undefined) return undefined;
+    throw refused("bootstrap", undefined,
+      'it is not set; run "countersign token create --id <SPIFFE ID>" at the CA and pass what it prints in COUNTERSIGN_BOOTSTRAP or --bootstrap-file');
+  }
+  try {
+    return parseBootstrap(value);
+  } catch (cause) {
+    throw refused("bootstrap", undefined, `${origin} is ${cause instanceof PkiError ? cause.message : "unreadable"}`);
+  }
+}
+
+function readSecretFile(path: string): string {
+  try {
+    const { mode, size } = statSync(path);
+    if ((mode & 0o077) !== 0) throw refused("bootstrapFile", path, "others may read it; run chmod 600 on it, and make a new token if in doubt");
+    if (size > maxBootstrapFileBytes) throw refused("bootstrapFile", path, "it is too large to be a bootstrap string");
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === undefined || !/^E[A-Z]+$/.test(code)) throw cause;
+    throw refused("bootstrapFile", path, `it cannot be read (${code})`);
+  }
+}
+
+function listenAddress(key: string, text: string | undefined): SocketAddress | undefined {
+  if (text === undefined || text === "off") return undefined;
+  return parseSocketAddress(text) ?? fail(key, text, "write host:port, e.g. 127.0.0.1:4143 or [::1]:4143, or off");
+}
+
+function adminAddress(text: string | undefined): SocketAddress | undefined {
+  const listen = listenAddress("admin", text);
+  if (listen !== undefined && !isLoopback(listen.host)) {
+    throw refused("admin", text, "it shows who talks to whom and asks no one who they are, so it listens on loopback only, e.g. 127.0.0.1:4191");
+  }
+  return listen;
+}
+
+function address(key: string, text: string): SocketAddress {
+  const parsed = parseSocketAddress(text);
+  if (parsed === undefined || parsed.port === 0) throw refused(key, text, "write host:port, e.g. 127.0.0.1:8080");
+  return parsed;
+}
+
+function parseRoute(text: string): Route {
+  const { left, right, id } = splitRule("route", text, "HOST[:PORT]=ADDRESS:PORT,SPIFFE-ID");
+  const withPort = parseSocketAddress(left);
+  if (withPort === undefined && !/^(?:[^\s:[\]/@,=]{1,253}|\[[0-9a-fA-F:.]+\])$/.test(left)) throw refused("route", text, `"${left}" is not HOST or HOST:PORT`);
+  const host = withPort?.host ?? left.replaceAll(/[[\]]/g, "");
+  return { host: host.toLowerCase(), port: withPort?.port, address: address("route", right), serverId: serverId("route", id) };
+}
+
+function parseTcpListener(text: string): TcpListener {
+  const { left, right, id } = splitRule("tcp", text, "LISTEN=ADDRESS:PORT,SPIFFE-ID");
+  const listen = parseSocketAddress(left) ?? fail("tcp", text, `"${left}" is not host:port`);
+  return { listen, address: address("tcp", right), serverId: serverId("tcp", id) };
+}
+
+function splitRule(key: string, text: string, form: string): { left: string; right: string; id: string } {
+  const [, left, right, id] = /^([^=,\s]+)=([^=,\s]+),([^=,\s]+)$/.exec(text) ?? [];
+  if (left === undefined || right === undefined || id === undefined) throw refused(key, text, `write ${form}; the identity is never guessed`);
+  return { left, right, id };
+}
+
+function serverId(key: string, text: string): SpiffeId {
+  const id = explain(key, text, () => parseSpiffeId(text));
+  if (id.path === "") throw refused(key, text, "it names a trust domain; name the workload that must answer");
+  return id;
+}
+
+function parseAllowed(text: string): SpiffeIdPattern {
+  return explain("allow", text, () => parseSpiffeIdPattern(text));
+}
+
+function foreignBundles(entries: readonly string[]): ReadonlyMap<string, string> {
+  const files = new Map<string, string>();
+  for (const entry of entries) {
+    const [, trustDomain, file] = /^([^=]+)=(.+)$/.exec(entry) ?? [];
+    if (trustDomain === undefined || file === undefined) throw refused("foreignBundle", entry, "write TRUST-DOMAIN=FILE");
+    explain("foreignBundle", entry, () => parseTrustDomain(trustDomain));
+    if (files.has(trustDomain)) throw refused("foreignBundle", entry, "the trust domain has a file already; one bundle per trust domain");
+    files.set(trustDomain, file);
+  }
+  return files;
+}
+
+function explain<T>(key: string, text: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (cause) {
+    throw refused(key, text, cause instanceof PkiError ? cause.message : "it is unreadable");
+  }
+}
+
+function fail(key: string, text: string, hint: string): never {
+  throw refused(key, text, hint);
+}
+
+const maxBootstrapFileBytes = 8192;

@@ -1,0 +1,94 @@
+import type { KeyObject } from "node:crypto";
+import type { Bundle } from "../../ca/pki/bundle.ts";
+import type { SpiffeId } from "../../ca/pki/spiffe-id.ts";
+
+/** Who this proxy is. Frozen: a renewal makes another one. */
+export interface Identity {
+  readonly id: SpiffeId;
+  /** DER, leaf first, without the root. */
+  readonly chain: readonly Uint8Array[];
+  readonly chainPem: string;
+  readonly privateKey: KeyObject;
+  /** Of the leaf, lower-case hex. */
+  readonly serialNumber: string;
+  readonly notBeforeMs: number;
+  /** The last second of validity begins here (RFC 5280 4.1.2.5). */
+  readonly notAfterMs: number;
+}
+
+/** Whom this proxy trusts. Frozen: every change makes another one with a higher `version`. */
+export interface Trust {
+  /** The own one. */
+  readonly trustDomain: string;
+  /** Trust domain -> its bundle, never pooled (DESIGN 2, promise 1). */
+  readonly bundles: ReadonlyMap<string, Bundle>;
+  /** Serial numbers of revoked certificates, lower-case hex. */
+  readonly revoked: ReadonlySet<string>;
+  readonly version: number;
+}
+
+/** The seam between identity and data path. What it returns is consistent in itself and stays so. */
+export interface IdentitySource {
+  /** Undefined before the first certificate and after expiry: then nothing may be accepted or sent. */
+  identity(): Identity | undefined;
+  /** Undefined until the first bundle is there. */
+  trust(): Trust | undefined;
+  /** Calls `listener` after each swap, synchronously; expiry counts as one. @returns ends the subscription */
+  onChange(listener: (what: "identity" | "trust") => void): () => void;
+}
+
+/** The writing side; each call is one atomic swap. */
+export interface IdentityHolder extends IdentitySource {
+  /** Undefined drops the identity, as at expiry. */
+  setIdentity(identity: Identity | undefined): void;
+  /** Replaces all bundles. */
+  setBundles(trustDomain: string, bundles: ReadonlyMap<string, Bundle>): void;
+  /** Replaces the revoked serial numbers; the same set again is no change. */
+  setRevoked(serialNumbers: ReadonlySet<string>): void;
+}
+
+/** Makes an empty holder; `now` in milliseconds since the epoch decides about expiry. */
+export function identityHolder(now: () => number): IdentityHolder {
+  let identity: Identity | undefined;
+  let own: { readonly trustDomain: string; readonly bundles: ReadonlyMap<string, Bundle> } | undefined;
+  let revoked: ReadonlySet<string> = new Set();
+  let trust: Trust | undefined;
+  let version = 0;
+  const listeners = new Set<(what: "identity" | "trust") => void>();
+
+  function changed(what: "identity" | "trust"): void {
+    if (what === "trust" && own !== undefined) trust = Object.freeze({ ...own, revoked, version: ++version });
+    for (const listener of [...listeners]) listener(what);
+  }
+
+  return {
+    identity: () => (identity !== undefined && !isExpired(identity, now()) ? identity : undefined),
+    trust: () => trust,
+    onChange(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    setIdentity(next) {
+      if (next === identity) return;
+      identity = next;
+      changed("identity");
+    },
+    setBundles(trustDomain, bundles) {
+      own = { trustDomain, bundles: new Map(bundles) };
+      changed("trust");
+    },
+    setRevoked(serialNumbers) {
+      if (serialNumbers.size === revoked.size && revoked.isSupersetOf(serialNumbers)) return;
+      revoked = new Set(serialNumbers);
+      changed("trust");
+    },
+  };
+}
+
+/** True from the first millisecond behind the last second of validity. */
+export function isExpired({ notAfterMs }: Pick<Identity, "notAfterMs">, nowMs: number): boolean {
+  return nowMs >= notAfterMs + lastSecondMs;
+}
+
+/** RFC 5280 4.1.2.5: notAfter is inclusive, and a certificate's clock has whole seconds. */
+const lastSecondMs = 1000;
