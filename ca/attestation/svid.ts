@@ -1,0 +1,23 @@
+import type { Claim } from "./identity.ts";
+import { verifyPossession, type PossessionDeps } from "./possession.ts";
+
+/**
+ * Renewal: whoever holds the key of a certificate that is valid now gets another with the same names.
+ * @throws {Refusal} proof_refused | certificate_expired | certificate_revoked
+ */
+export async function claimBySvid(deps: PossessionDeps, proof: string, csrDer: Uint8Array): Promise<Claim> {
+  const { svid, row } = await verifyPossession(deps, proof, csrDer, { graceMs: 0 });
+  const actor = svid.id.uri;
+  return {
+    scope: `svid:${svid.serialNumber}`,
+    actor,
+    asked: "svid",
+    attest: () => ({
+      spiffeId: svid.id,
+      dnsNames: row.dnsNames,
+      method: "svid",
+      actor,
+      ...(row.tokenId === undefined ? {} : { tokenId: row.tokenId }),
+    }),
+  };
+}

@@ -1,0 +1,101 @@
+/** One setting: where it can come from, what it is when nobody says, and what a wrong value does. */
+export interface Setting {
+  /** Name in the JSON file given with `--config`. */
+  readonly key: SettingKey;
+  readonly env: string;
+  /** Undefined for secrets: a command line is readable by every process of the machine. */
+  readonly flag: string | undefined;
+  /** As a user would write it; undefined when there is none. */
+  readonly default: string | undefined;
+  readonly unit: SettingUnit;
+  readonly about: string;
+  /** What goes wrong when it is set carelessly. */
+  readonly danger?: string;
+  readonly choices?: readonly string[];
+}
+
+/** How a value is written: `24h`, `64KiB`, `8443`, text, or comma-separated text (in JSON also an array). */
+export type SettingUnit = "text" | "list" | "duration" | "bytes" | "count";
+
+export type SettingKey =
+  | "trustDomain" | "dataDir" | "store" | "listen" | "publicUrl" | "apiNames"
+  | "certificateLifetime" | "certificateLifetimeMax" | "issuerLifetime" | "issuerRenewBefore" | "rootLifetime" | "clockSkew"
+  | "keyAlgorithm" | "rootCert" | "rootKey" | "rootKeyPassphrase" | "sealingKeyFile" | "sealingKey"
+  | "joinTokenLifetime" | "reattestGrace" | "bodyLimit" | "requestTimeout" | "maxConnections" | "logLevel";
+
+/** Every setting there is: `readConfig`, `--help` and the README's table are made from it. */
+export const configTable: readonly Setting[] = [
+  setting("trustDomain", "text", "countersign.local", "Trust domain of every identity this CA issues; fixed at the first start.",
+    "Identities carry it: choose a name no other cluster uses."),
+  setting("dataDir", "text", "./.countersign", "Folder for the embedded database, the sealing key and the admin token.",
+    "Holds secrets: keep it off shared disks, back it up."),
+  setting("store", "text", "sqlite:<dataDir>/countersign.db", "Database: `sqlite:<path>` or `postgres://user@host/database`.",
+    "A URL with a password is readable in the process list when given as a flag: use the environment."),
+  setting("listen", "text", "127.0.0.1:8443", "Address and port of the API; port 0 takes any free one.",
+    "Beyond loopback, everybody who reaches it may try tokens."),
+  setting("publicUrl", "text", undefined, "URL under which proxies reach the API; it goes into bootstrap strings. Default: from `listen`.",
+    "Wrong, and a proxy cannot get its first certificate."),
+  setting("apiNames", "list", "", "Further DNS names and IP addresses for the API's own certificate.",
+    "No workload certificate may carry them."),
+  setting("certificateLifetime", "duration", "24h", "Lifetime of a workload certificate when none is asked for."),
+  setting("certificateLifetimeMax", "duration", "24h", "Longest lifetime that may be asked for.",
+    "A stolen key is good for this long where the revocation feed does not reach."),
+  setting("issuerLifetime", "duration", "48h", "Lifetime of an issuer.", "An issuer whose key leaked is good for this long."),
+  setting("issuerRenewBefore", "duration", "25h", "An issuer is replaced when it has less than this left.",
+    "Must exceed certificateLifetimeMax, or the last certificates of an issuer would outlive it."),
+  setting("rootLifetime", "duration", "10y", "Lifetime of a root made at the first start."),
+  setting("clockSkew", "duration", "20s", "How far notBefore is set back, for verifiers whose clock is late."),
+  setting("keyAlgorithm", "text", "ec-p256", "Keys of the root and the issuers this CA makes.", undefined, ["ec-p256", "ec-p384"]),
+  setting("rootCert", "text", undefined, "First start: use this root certificate (PEM) instead of making one."),
+  setting("rootKey", "text", undefined, "First start: private key of rootCert (PEM: PKCS#8, SEC1 or PKCS#1, encrypted or not).",
+    "It is copied, sealed, into the store: keep the file offline afterwards."),
+  secret("rootKeyPassphrase", "Passphrase of rootKey, if it has one."),
+  setting("sealingKeyFile", "text", "<dataDir>/sealing.key", "File with the key that seals private keys in the store; made at the first start.",
+    "Lost, and the CA's keys are lost; every replica on one Postgres needs the same one."),
+  secret("sealingKey", "The sealing key itself, 32 bytes in base64, instead of a file."),
+  setting("joinTokenLifetime", "duration", "1h", "How long a join token may wait for its redemption when nobody says."),
+  setting("reattestGrace", "duration", "30d", "How long after its certificate expired a proxy may come back with its redeemed join token.",
+    "A key stolen from a dead workload is good for this long, unless it is revoked or its token deleted."),
+  setting("bodyLimit", "bytes", "64KiB", "Largest request body."),
+  setting("requestTimeout", "duration", "10s", "A request that takes longer is answered 408 and dropped."),
+  setting("maxConnections", "count", "4096", "Connections open at once; more are turned away."),
+  setting("logLevel", "text", "info", "Least severe log line that is written.", undefined, ["fatal", "error", "warn", "info", "debug", "trace", "silent"]),
+];
+
+/** The table as Markdown, for the README. */
+export function renderConfigTable(): string {
+  const rows = configTable.map(({ key, env, flag, default: value, unit, about, danger, choices }) => {
+    const described = choices === undefined ? about : `${about} One of ${choices.join(", ")}.`;
+    return [`\`${key}\``, `\`${env}\``, flag === undefined ? "none" : `\`--${flag}\``, value ? `\`${value}\`` : "none", unit, described, danger ?? ""];
+  });
+  const header = ["key in the file", "environment", "flag", "default", "unit", "what it is", "danger"];
+  return [header, header.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |\n`).join("");
+}
+
+/** The table as the options section of `countersign serve --help`. */
+export function renderConfigHelp(): string {
+  return configTable
+    .map(({ env, flag, default: value, about, choices }) => {
+      const default_ = value ? ` [default: ${value}]` : "";
+      const names = flag === undefined ? env : `--${flag} (${env})`;
+      return `  ${names}\n      ${about}${choices === undefined ? "" : ` One of ${choices.join(", ")}.`}${default_}\n`;
+    })
+    .join("");
+}
+
+function setting(
+  key: SettingKey, unit: SettingUnit, fallback: string | undefined, about: string, danger?: string, choices?: readonly string[],
+): Setting {
+  const words = key.replaceAll(/[A-Z]/g, (letter) => `_${letter}`);
+  return {
+    key, unit, about, default: fallback,
+    env: `COUNTERSIGN_${words.toUpperCase()}`,
+    flag: words.replaceAll("_", "-").toLowerCase(),
+    ...(danger === undefined ? {} : { danger }),
+    ...(choices === undefined ? {} : { choices }),
+  };
+}
+
+function secret(key: SettingKey, about: string): Setting {
+  return { ...setting(key, "text", undefined, about, "Environment only: never on a command line or in the file."), flag: undefined };
+}

@@ -1,0 +1,59 @@
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { AttestationMethod, ProblemCode } from "./contract.ts";
+
+/** What the CA counts. `registry` renders it for /metrics. */
+export interface CaMetrics {
+  readonly registry: Registry;
+  issued(method: AttestationMethod, durationMs: number): void;
+  denied(code: ProblemCode): void;
+  revoked(): void;
+  /** Acts that shared one commit; called by the store's owner. */
+  committed(acts: number): void;
+  /** Replaces what is known of the authorities; read at scrape time. */
+  authorities(list: readonly { readonly id: string; readonly type: string; readonly state: string; readonly notAfterMs: number }[]): void;
+}
+
+/** A registry of its own, so that two CAs in one process (tests, the demo) do not add up. */
+export function caMetrics(): CaMetrics {
+  const registry = new Registry();
+  const registers = [registry];
+  const issued = new Counter({ name: "countersign_certificates_issued_total", help: "Certificates issued.", labelNames: ["attestation"], registers });
+  const denied = new Counter({ name: "countersign_requests_denied_total", help: "Requests refused, by problem code.", labelNames: ["code"], registers });
+  const revoked = new Counter({ name: "countersign_certificates_revoked_total", help: "Certificates revoked.", registers });
+  const duration = new Histogram({
+    name: "countersign_issue_duration_seconds", help: "From the parsed request to the durable certificate.", buckets: durationBuckets, registers,
+  });
+  const group = new Histogram({ name: "countersign_commit_acts", help: "Acts that shared one commit.", buckets: groupBuckets, registers });
+  const expiry = new Gauge({
+    name: "countersign_authority_expiry_timestamp_seconds", help: "notAfter of roots and issuers, Unix time.", labelNames: ["authority", "type", "state"], registers,
+  });
+  // Looking a label up by object costs more than counting: each child is made once.
+  const issuedBy = childOf((attestation: AttestationMethod) => issued.labels({ attestation }));
+  const deniedBy = childOf((code: ProblemCode) => denied.labels({ code }));
+  return {
+    registry,
+    issued(method, durationMs) {
+      issuedBy(method).inc();
+      duration.observe(durationMs / 1000);
+    },
+    denied: (code) => deniedBy(code).inc(),
+    revoked: () => revoked.inc(),
+    committed: (acts) => group.observe(acts),
+    authorities(list) {
+      expiry.reset();
+      for (const { id, type, state, notAfterMs } of list) expiry.set({ authority: id, type, state }, notAfterMs / 1000);
+    },
+  };
+}
+
+function childOf<Key, Child>(make: (key: Key) => Child): (key: Key) => Child {
+  const children = new Map<Key, Child>();
+  return (key) => {
+    let child = children.get(key);
+    if (child === undefined) children.set(key, (child = make(key)));
+    return child;
+  };
+}
+
+const durationBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+const groupBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256];

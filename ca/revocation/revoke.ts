@@ -1,0 +1,53 @@
+import { encodeEntry } from "../audit/event.ts";
+import type { Revocation, RevocationReason } from "../contract.ts";
+import type { CaMetrics } from "../metrics.ts";
+import { Refusal } from "../refusal.ts";
+import { StoreError, type Store } from "../store/store.ts";
+
+export interface RevokerDeps {
+  readonly store: Store;
+  readonly now: () => Date;
+  readonly metrics: CaMetrics;
+}
+
+/** Who may revoke, as the HTTP layer authenticated it. */
+export interface Revoker {
+  readonly tokenId: string;
+  readonly name: string;
+  readonly role: string;
+}
+
+/**
+ * Revokes a certificate this CA issued; when it resolves, the revocation is durable and in the feed. An expired certificate may
+ * be revoked too: its holder could still come back with its join token.
+ * @throws {Refusal} forbidden | not_found | already_revoked | certificate_not_revocable
+ */
+export function certificateRevoker({ store, now, metrics }: RevokerDeps) {
+  return async function revoke(serialNumber: string, reason: RevocationReason, caller: Revoker): Promise<Revocation> {
+    if (caller.role !== "admin" && caller.role !== "operator") {
+      throw new Refusal("forbidden", `The API token "${caller.name}" has the role ${caller.role}; revoking needs operator or admin.`);
+    }
+    const row = await store.certificate(serialNumber);
+    if (row === undefined) {
+      const authorities = await store.authorities();
+      if (authorities.some(({ id }) => id === serialNumber)) {
+        throw new Refusal("certificate_not_revocable", "This names an authority; roots and issuers are replaced by rotation, not revoked here.");
+      }
+      throw new Refusal("not_found", `This CA has issued no certificate with the serial number ${serialNumber}; list them with GET /v1/certificates.`);
+    }
+    const revokedAtMs = now().getTime();
+    const entry = encodeEntry({ type: "certificate.revoked", serialNumber, spiffeId: row.spiffeId, reason }, `token:${caller.tokenId}`, revokedAtMs);
+    try {
+      const { logIndex } = await store.commit({ kind: "revoke", serialNumber, reason, revokedAtMs, entries: [entry] });
+      metrics.revoked();
+      return {
+        sequence: logIndex + 1, serialNumber, reason, revokedAt: new Date(revokedAtMs).toISOString(), notAfter: new Date(row.notAfterMs).toISOString(),
+      };
+    } catch (error) {
+      if (error instanceof StoreError && error.code === "already_revoked") {
+        throw new Refusal("already_revoked", `The certificate ${serialNumber} of ${row.spiffeId} was revoked before; nothing changed.`, { cause: error });
+      }
+      throw error;
+    }
+  };
+}
