@@ -241,11 +241,19 @@ export function asciiOf(content: Uint8Array): string {
 export function encodeDer(elementTag: number, ...content: readonly Uint8Array[]): Uint8Array {
   let length = 0;
   for (const part of content) length += part.length;
-  const header = lengthOctets(length);
-  const out = new Uint8Array(1 + header.length + length);
+  const lengthOctets = lengthOctetsOf(length);
+  const size = 1 + lengthOctets + length;
+  // Parts come from Node's pool, at half the cost. Whole certificates own their memory: posting one to another thread
+  // copies the ArrayBuffer it lies in, which for a pooled one is the entire pool.
+  const out = size < pooledBytes ? Buffer.allocUnsafe(size) : new Uint8Array(size);
   out[0] = elementTag;
-  out.set(header, 1);
-  let offset = 1 + header.length;
+  if (lengthOctets === 1) {
+    out[1] = length;
+  } else {
+    out[1] = 0x80 | (lengthOctets - 1);
+    for (let index = lengthOctets, rest = length; index > 1; index--, rest >>= 8) out[index] = rest & 0xff;
+  }
+  let offset = 1 + lengthOctets;
   for (const part of content) {
     out.set(part, offset);
     offset += part.length;
@@ -304,17 +312,26 @@ export function encodeOid(dotted: string): Uint8Array {
   return encodeDer(tag.oid, Uint8Array.from(octets));
 }
 
-/** UTCTime through 2049, GeneralizedTime from 2050 (RFC 5280 4.1.2.5); fractions of a second are cut off. */
+/**
+ * UTCTime through 2049, GeneralizedTime from 2050 (RFC 5280 4.1.2.5); fractions of a second are cut off.
+ * @throws {RangeError} outside the years 0 to 9999
+ */
 export function encodeTime(epochMs: number): Uint8Array {
-  const [date = "", time = ""] = new Date(epochMs).toISOString().split("T");
-  const digits = `${date.replaceAll("-", "")}${time.slice(0, 8).replaceAll(":", "")}Z`;
-  const year = Number(digits.slice(0, 4));
-  const utc = year >= 1950 && year < 2050;
-  return encodeDer(utc ? tag.utcTime : tag.generalizedTime, Buffer.from(utc ? digits.slice(2) : digits, "latin1"));
+  const iso = new Date(epochMs).toISOString();
+  if (iso.length !== "2026-11-21T05:19:56.000Z".length) throw new RangeError("a year has four digits");
+  const rest = `${iso.slice(5, 7)}${iso.slice(8, 10)}${iso.slice(11, 13)}${iso.slice(14, 16)}${iso.slice(17, 19)}Z`;
+  const utc = iso >= "1950" && iso < "2050";
+  return utc
+    ? encodeDer(tag.utcTime, Buffer.from(iso.slice(2, 4) + rest, "latin1"))
+    : encodeDer(tag.generalizedTime, Buffer.from(iso.slice(0, 4) + rest, "latin1"));
 }
 
-export const encodeIa5String = (text: string, elementTag: number = tag.ia5String): Uint8Array =>
-  encodeDer(elementTag, Buffer.from(text, "latin1"));
+/** IA5String, or a GeneralName with an implicit tag. @throws {RangeError} for what is not ASCII: latin1 would bend it silently */
+export function encodeIa5String(text: string, elementTag: number = tag.ia5String): Uint8Array {
+  if (!/^[\x00-\x7f]*$/.test(text)) throw new RangeError("IA5String holds ASCII only");
+  return encodeDer(elementTag, Buffer.from(text, "latin1"));
+}
+
 export const encodeUtf8String = (text: string): Uint8Array => encodeDer(tag.utf8String, Buffer.from(text, "utf8"));
 
 /** [n] EXPLICIT: a constructed context tag around a whole element. */
@@ -355,11 +372,13 @@ function expectTag(element: DerElement, expected: number): void {
   if (element.tag !== expected) throw malformed(`tag 0x${element.tag.toString(16)} where 0x${expected.toString(16)} is due`);
 }
 
-function lengthOctets(length: number): Uint8Array {
-  if (length < 0x80) return Uint8Array.of(length);
-  if (length < 0x100) return Uint8Array.of(0x81, length);
-  if (length < 0x10000) return Uint8Array.of(0x82, length >> 8, length & 0xff);
-  return Uint8Array.of(0x83, length >> 16, (length >> 8) & 0xff, length & 0xff);
+/** Octets of the length field, the first one included. */
+function lengthOctetsOf(length: number): number {
+  if (length < 0x80) return 1;
+  if (length < 0x100) return 2;
+  if (length < 0x10000) return 3;
+  if (length < 0x1000000) return 4;
+  throw new RangeError("DER of 16 MiB or more");
 }
 
 function malformed(detail: string): PkiError {
@@ -368,5 +387,7 @@ function malformed(detail: string): PkiError {
 
 /** The largest structure we read is a CRL of another CA; certificates and CSRs have narrower limits of their own. */
 const maxDerBytes = 16 * 1024 * 1024;
+/** Smaller than any certificate, larger than nearly all of its parts. */
+const pooledBytes = 256;
 /** The longest OID in use here has 10 octets. */
 const maxOidBytes = 32;
