@@ -68,13 +68,17 @@ export function parseCertificate(der: Uint8Array): Certificate {
   // What is left would be a unique identifier: RFC 5280 4.1.2.8 forbids making them, and no name we compare has one.
   tbs.done();
   const extensions = extensionsElement === undefined ? {} : readExplicitExtensions(new DerReader(extensionsElement));
-  checkSubject(subjectEmpty, extensions);
+  const issuer = encodedOf(issuerElement);
+  const subject = encodedOf(subjectElement);
+  checkConsistency(subjectEmpty, extensions);
+  const selfIssuedAuthority = extensions.basicConstraints?.certificateAuthority === true && Buffer.compare(issuer, subject) === 0;
+  if (serialNumber === serialZero && !selfIssuedAuthority) throw serialInvalid();
 
   let publicKey: KeyObject | undefined;
   let fingerprint: string | undefined;
   return {
-    der: bytes, tbs: encodedOf(tbsElement), serialNumber, signatureAlgorithm, signature, issuer: encodedOf(issuerElement),
-    subject: encodedOf(subjectElement), subjectEmpty, notBeforeMs, notAfterMs, spki, keyAlgorithm,
+    der: bytes, tbs: encodedOf(tbsElement), serialNumber, signatureAlgorithm, signature, issuer, subject, subjectEmpty,
+    notBeforeMs, notAfterMs, spki, keyAlgorithm,
     get publicKey() { return (publicKey ??= importPublicKey(spki).publicKey); },
     get fingerprint() { return (fingerprint ??= hash("sha256", bytes, "hex")); },
     ...extensions,
@@ -94,10 +98,12 @@ function readVersion(tbs: DerReader): void {
 function readSerialNumber(tbs: DerReader): string {
   const octets = readIntegerBytes(tbs.next());
   const [first = 0] = octets;
-  if (first >= 0x80 || (octets.length === 1 && first === 0) || octets.length > maxSerialOctets) {
-    throw new PkiError("certificate_serial_invalid", `serial number must be positive and at most ${maxSerialOctets} octets long`);
-  }
-  return Buffer.from(first === 0 ? octets.subarray(1) : octets).toString("hex");
+  if (first >= 0x80 || octets.length > maxSerialOctets) throw serialInvalid();
+  return Buffer.from(first === 0 && octets.length > 1 ? octets.subarray(1) : octets).toString("hex");
+}
+
+function serialInvalid(): PkiError {
+  return new PkiError("certificate_serial_invalid", `serial number must be positive and at most ${maxSerialOctets} octets long`);
 }
 
 function readValidity(tbs: DerReader): { notBeforeMs: number; notAfterMs: number } {
@@ -121,8 +127,8 @@ function readExplicitExtensions(explicit: DerReader): Extensions {
   return extensions;
 }
 
-/** RFC 5280 4.1.2.6: whoever has no name in the subject has one in a critical subjectAltName. */
-function checkSubject(subjectEmpty: boolean, { subjectAltName, nameConstraints, basicConstraints }: Extensions): void {
+/** RFC 5280 4.1.2.6: whoever has no name in the subject has one in a critical subjectAltName. 4.2.1.10: only CAs constrain names. */
+function checkConsistency(subjectEmpty: boolean, { subjectAltName, nameConstraints, basicConstraints }: Extensions): void {
   if (subjectEmpty && subjectAltName?.critical !== true) {
     throw new PkiError("certificate_extension_invalid", "the subject is empty, so a critical subjectAltName is needed");
   }
@@ -137,6 +143,8 @@ function malformed(detail: string): PkiError {
 
 const version3 = 2;
 const maxSerialOctets = 20;
+/** RFC 5280 4.1.2.2 wants zero handled gracefully: roots of early SPIRE releases have it, and nobody tells roots apart by it. */
+const serialZero = "00";
 const year2050Ms = Date.UTC(2050, 0, 1);
 /** A workload certificate has about 700 bytes, one with RSA-4096 and a page of names 4 KiB; ML-DSA-65 will need 6 KiB. */
 const maxCertificateBytes = 32 * 1024;

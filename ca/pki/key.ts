@@ -10,7 +10,7 @@ import { keyOid, signatureOid } from "./oid.ts";
 export type KeyAlgorithm = "ec-p256" | "ec-p384" | "ed25519" | "rsa-2048" | "rsa-3072" | "rsa-4096";
 
 /** The signatures we make and accept. */
-export type SignatureAlgorithm = "ecdsa-sha256" | "ecdsa-sha384" | "ed25519" | "rsa-sha256" | "rsa-sha384" | "rsa-sha512";
+export type SignatureAlgorithm = "ecdsa-sha256" | "ecdsa-sha384" | "ecdsa-sha512" | "ed25519" | "rsa-sha256" | "rsa-sha384" | "rsa-sha512";
 
 /**
  * Names the key in a SubjectPublicKeyInfo: one of the encodings each algorithm has, uncompressed points on named curves,
@@ -168,6 +168,7 @@ interface SignatureScheme {
 const signatureSchemes: Record<SignatureAlgorithm, SignatureScheme> = {
   "ecdsa-sha256": { identifier: encodeSequence(encodeOid(signatureOid.ecdsaWithSha256)), digest: "sha256", keyType: "ec" },
   "ecdsa-sha384": { identifier: encodeSequence(encodeOid(signatureOid.ecdsaWithSha384)), digest: "sha384", keyType: "ec" },
+  "ecdsa-sha512": { identifier: encodeSequence(encodeOid(signatureOid.ecdsaWithSha512)), digest: "sha512", keyType: "ec" },
   ed25519: { identifier: encodeSequence(encodeOid(signatureOid.ed25519)), digest: null, keyType: "ed25519" },
   "rsa-sha256": { identifier: encodeSequence(encodeOid(signatureOid.sha256WithRsaEncryption), encodeNull()), digest: "sha256", keyType: "rsa" },
   "rsa-sha384": { identifier: encodeSequence(encodeOid(signatureOid.sha384WithRsaEncryption), encodeNull()), digest: "sha384", keyType: "rsa" },

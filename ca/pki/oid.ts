@@ -11,6 +11,7 @@ export const keyOid = {
 export const signatureOid = {
   ecdsaWithSha256: "1.2.840.10045.4.3.2",
   ecdsaWithSha384: "1.2.840.10045.4.3.3",
+  ecdsaWithSha512: "1.2.840.10045.4.3.4",
   sha256WithRsaEncryption: "1.2.840.113549.1.1.11",
   sha384WithRsaEncryption: "1.2.840.113549.1.1.12",
   sha512WithRsaEncryption: "1.2.840.113549.1.1.13",

@@ -54,6 +54,13 @@ describe("a certificate", () => {
     expect(parseLeaf({ serial: Uint8Array.of(0x05) }).serialNumber).toBe("05");
   });
 
+  test("may have serial number 0 only if it is that of a self-issued CA, as the roots of early SPIRE releases", () => {
+    const root = testAuthority({ trustDomain: "east", serial: Uint8Array.of(0) });
+    expect(parseCertificate(root.der).serialNumber).toBe("00");
+    expect(outcomeOf(() => parseCertificate(root.issuer({ serial: Uint8Array.of(0) }).der))).toBe("certificate_serial_invalid");
+    expect(outcomeOf(() => parseLeaf({ serial: Uint8Array.of(0), subject: authority.subject }))).toBe("certificate_serial_invalid");
+  });
+
   test("may reach beyond 2049 and up to the end of time", () => {
     expect(parseLeaf({ notAfterMs: Date.UTC(2050, 0, 1) }).notAfterMs).toBe(Date.UTC(2050, 0, 1));
     const forever = encodeSequence(encodeTime(0), generalizedTime("99991231235959Z"));
