@@ -25,3 +25,14 @@ export class AuditError extends Error {
     this.code = code;
   }
 }
+
+/** The refusal an act ends with, or undefined; anything that is not a refusal is thrown on. */
+export function refusalOf(act: () => unknown): AuditError | undefined {
+  try {
+    act();
+    return undefined;
+  } catch (error) {
+    if (error instanceof AuditError) return error;
+    throw error;
+  }
+}

@@ -53,3 +53,19 @@ export type Actor = string;
 export function encodeEntry(event: AuditEvent, actor: Actor, timeMs: number): string {
   return JSON.stringify({ time: new Date(timeMs).toISOString(), actor, ...event });
 }
+
+/** An entry as it is read back. */
+export type RecordedEvent = AuditEvent & { readonly time: string; readonly actor: Actor };
+
+/**
+ * Reads an entry's text back. Only its type is looked at: the rest is as trustworthy as the log it comes from.
+ * @returns undefined for a text that is no entry of ours
+ */
+export function decodeEntry(body: string): RecordedEvent | undefined {
+  try {
+    const entry: unknown = JSON.parse(body);
+    return typeof entry === "object" && entry !== null && "type" in entry && typeof entry.type === "string" ? (entry as RecordedEvent) : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,28 +1,10 @@
-import { generateKeyPairSync, hash, randomBytes } from "node:crypto";
-import { checkpointSigner, type CheckpointSigner } from "../../ca/audit/checkpoint.ts";
-import { encodeEntry, type AuditEvent } from "../../ca/audit/event.ts";
+import { generateKeyPairSync } from "node:crypto";
+import { checkpointSigner } from "../../ca/audit/checkpoint.ts";
 import { appendLeaf, emptyRange, hashLeaf, rootOf, type CompactRange } from "../../ca/audit/merkle.ts";
-import type { RevocationReason } from "../../ca/contract.ts";
-import type { CaState, CertificateRow, CheckpointRow, EntryRow, RevocationRow, Store } from "../../ca/store/store.ts";
+import type { LogReader } from "../../ca/audit/verify.ts";
+import type { Act, AuthorityRow, CaState, CertificateRow, CheckpointRow, EntryRow, RevocationRow, TokenRow } from "../../ca/store/store.ts";
 
-/** The reading half of a store that `verifyLog` and proofs need, kept in arrays that a test may tamper with. */
-export interface MemoryLog {
-  readonly signer: CheckpointSigner;
-  readonly store: MemoryLogReader;
-  readonly rows: MemoryRows;
-  /** Appends entries and seals them, as a commit does. */
-  append(...bodies: readonly string[]): void;
-  /** One act: appends the entry of the event. */
-  record(event: AuditEvent): void;
-  /** A certificate of random bytes with its row and its entry. @returns its serial number */
-  issue(spiffeId?: string): string;
-  revoke(serialNumber: string, reason: RevocationReason): void;
-}
-
-export type MemoryLogReader = Pick<
-  Store, "state" | "entries" | "checkpoint" | "checkpoints" | "subtreeHashes" | "certificate" | "certificates" | "revocations"
->;
-
+/** The tables of a store that the log tells of, as arrays that a test may tamper with. */
 export interface MemoryRows {
   state: CaState | undefined;
   entries: EntryRow[];
@@ -31,69 +13,44 @@ export interface MemoryRows {
   subtrees: Map<string, Uint8Array>;
   certificates: CertificateRow[];
   revocations: RevocationRow[];
+  tokens: TokenRow[];
+  authorities: AuthorityRow[];
 }
 
-export function memoryLog({ origin = "countersign.dev/east/log" }: { readonly origin?: string } = {}): MemoryLog {
-  const signer = checkpointSigner({
-    origin, privateKeyPkcs8: generateKeyPairSync("ed25519").privateKey.export({ format: "der", type: "pkcs8" }),
-  });
+export interface MemoryLog {
+  readonly verifierKey: string;
+  readonly rows: MemoryRows;
+  /** Does what a store does with a group of acts none of which is refused. */
+  commit(acts: readonly Act[]): void;
+  /** Signs like the log. */
+  sign(size: number, root: Uint8Array): string;
+}
+
+export function memoryLog(origin = "countersign.dev/east/log"): MemoryLog {
+  const privateKeyPkcs8 = generateKeyPairSync("ed25519").privateKey.export({ format: "der", type: "pkcs8" });
+  const { verifierKey, sign } = checkpointSigner({ origin, privateKeyPkcs8 });
   const rows: MemoryRows = {
-    state: { trustDomain: "east", bundleSequence: 1, logVerifierKey: signer.verifierKey, sealedLogKey: new Uint8Array(1), createdAtMs: startMs },
-    entries: [], checkpoints: [], subtrees: new Map(), certificates: [], revocations: [],
+    state: undefined, entries: [], checkpoints: [], subtrees: new Map(), certificates: [], revocations: [], tokens: [], authorities: [],
   };
   let range: CompactRange = emptyRange;
-
-  const append = (...bodies: readonly string[]) => {
-    for (const body of bodies) {
-      const leafHash = hashLeaf(body);
-      rows.entries.push({ index: range.size, body, leafHash });
-      range = appendLeaf(range, leafHash, (level, index, root) => rows.subtrees.set(`${level}/${index}`, root));
-    }
-    rows.checkpoints.push({ size: range.size, note: signer.sign(range.size, rootOf(range)) });
-  };
-  const nowMs = () => startMs + range.size * 1000;
-  const record = (event: AuditEvent) => append(encodeEntry(event, "system", nowMs()));
-  record({ type: "ca.initialized", trustDomain: "east", logKey: signer.verifierKey });
-
   return {
-    signer, rows, append, record, store: readerOf(rows),
-    issue(spiffeId = "spiffe://east/ns/shop/sa/cart") {
-      const row: CertificateRow = {
-        serialNumber: randomBytes(16).toString("hex"), spiffeId, dnsNames: ["cart.shop"], notBeforeMs: nowMs(), notAfterMs: nowMs() + dayMs,
-        authorityId: "aa".repeat(20), attestation: "join-token", certificate: randomBytes(64), keyFingerprint: randomBytes(32),
-        issuedAtMs: nowMs(), logIndex: range.size,
-      };
-      rows.certificates.push(row);
-      record(issuedEvent(row));
-      return row.serialNumber;
-    },
-    revoke(serialNumber, reason) {
-      const index = rows.certificates.findIndex((row) => row.serialNumber === serialNumber);
-      const row = { ...rows.certificates[index]!, revokedAtMs: nowMs(), revocationReason: reason };
-      rows.certificates[index] = row;
-      rows.revocations.push({ sequence: range.size + 1, serialNumber, reason, revokedAtMs: row.revokedAtMs, notAfterMs: row.notAfterMs });
-      record({ type: "certificate.revoked", serialNumber, spiffeId: row.spiffeId, reason });
+    verifierKey, sign, rows,
+    commit(acts) {
+      for (const act of acts) {
+        takeEffect(act, rows, range.size);
+        for (const body of act.entries) {
+          const leafHash = hashLeaf(body);
+          rows.entries.push({ index: range.size, body, leafHash });
+          range = appendLeaf(range, leafHash, (level, index, hash) => rows.subtrees.set(`${level}/${index}`, hash));
+        }
+      }
+      rows.checkpoints.push({ size: range.size, note: sign(range.size, rootOf(range)) });
     },
   };
 }
 
-/** The event an issuance of this row is recorded with. */
-export function issuedEvent(row: CertificateRow): AuditEvent {
-  return {
-    type: "certificate.issued",
-    serialNumber: row.serialNumber,
-    spiffeId: row.spiffeId,
-    dnsNames: row.dnsNames,
-    fingerprint: hash("sha256", row.certificate),
-    keyFingerprint: Buffer.from(row.keyFingerprint).toString("hex"),
-    notBefore: new Date(row.notBeforeMs).toISOString(),
-    notAfter: new Date(row.notAfterMs).toISOString(),
-    authorityId: row.authorityId,
-    attestation: row.attestation,
-  };
-}
-
-function readerOf(rows: MemoryRows): MemoryLogReader {
+/** Reads the rows as a store does. */
+export function memoryReader(rows: MemoryRows): LogReader {
   const ascending = <Row>(all: readonly Row[], keyOf: (row: Row) => number, from: number, limit: number) =>
     all.filter((row) => keyOf(row) >= from).sort((one, other) => keyOf(one) - keyOf(other)).slice(0, limit);
   return {
@@ -102,15 +59,55 @@ function readerOf(rows: MemoryRows): MemoryLogReader {
     checkpoint: async () => ascending(rows.checkpoints, (row) => row.size, 0, Infinity).at(-1),
     checkpoints: async ({ after, limit }) => ascending(rows.checkpoints, (row) => row.size, after + 1, limit),
     async subtreeHashes({ level, start, limit }) {
-      const of = [...rows.subtrees].map(([key, root]) => ({ at: key.split("/").map(Number), root })).filter(({ at }) => at[0] === level);
-      return ascending(of, ({ at }) => at[1]!, start, limit).map(({ root }) => root);
+      const all = [...rows.subtrees].map(([key, hash]) => ({ at: key.split("/").map(Number), hash })).filter(({ at }) => at[0] === level);
+      return ascending(all, ({ at }) => at[1]!, start, limit).map(({ hash }) => hash);
     },
     certificate: async (serialNumber) => rows.certificates.find((row) => row.serialNumber === serialNumber),
     certificates: async ({ limit, before = Infinity }) =>
       rows.certificates.filter((row) => row.logIndex < before).sort((one, other) => other.logIndex - one.logIndex).slice(0, limit),
     revocations: async ({ after, limit }) => ascending(rows.revocations, (row) => row.sequence, after + 1, limit),
+    async tokens({ limit, before }) {
+      const newestFirst = rows.tokens.filter((row) => row.deletedAtMs === undefined).reverse();
+      const start = before === undefined ? 0 : newestFirst.findIndex(({ id }) => id === before) + 1;
+      return newestFirst.slice(start, start + limit);
+    },
+    authorities: async () => rows.authorities,
   };
 }
 
-const startMs = Date.UTC(2026, 0, 1);
-const dayMs = 24 * 60 * 60 * 1000;
+function takeEffect(act: Act, rows: MemoryRows, logIndex: number): void {
+  switch (act.kind) {
+    case "initialize":
+      rows.state = act.state;
+      rows.authorities.push(...act.authorities);
+      rows.tokens.push(...act.tokens);
+      return;
+    case "issue":
+      rows.certificates.push({ ...act.certificate, logIndex });
+      if (act.redeem) edit(rows.tokens, ({ id }) => id === act.redeem!.tokenId, (token) => ({ ...token, redeemedAtMs: act.certificate.issuedAtMs }));
+      return;
+    case "revoke": {
+      const { serialNumber, reason, revokedAtMs } = act;
+      const { notAfterMs } = rows.certificates.find((row) => row.serialNumber === serialNumber)!;
+      rows.revocations.push({ sequence: logIndex + 1, serialNumber, reason, revokedAtMs, notAfterMs });
+      return;
+    }
+    case "create-token":
+      rows.tokens.push(act.token);
+      return;
+    case "delete-token":
+      edit(rows.tokens, ({ id }) => id === act.tokenId, (token) => ({ ...token, deletedAtMs: act.deletedAtMs }));
+      return;
+    case "rotate-issuer":
+    case "set-authority-state":
+    case "record":
+      return;
+  }
+}
+
+/** Replaces the first row that fits. */
+export function edit<Row>(rows: Row[], fits: (row: Row) => boolean, change: (row: Row) => Row): void {
+  const at = rows.findIndex(fits);
+  if (at < 0) throw new Error("no such row to edit");
+  rows[at] = change(rows[at]!);
+}

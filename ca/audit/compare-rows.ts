@@ -1,0 +1,47 @@
+import { hash } from "node:crypto";
+import type { AuthorityRow, CertificateRow, RevocationRow, TokenRow } from "../store/store.ts";
+import type { AuditEvent } from "./event.ts";
+
+type EventOf<Type extends AuditEvent["type"]> = Extract<AuditEvent, { readonly type: Type }>;
+
+/** Names the first column in which a certificate's row and its entry differ, or undefined if they tell the same. */
+export function certificateDifference(event: EventOf<"certificate.issued">, row: CertificateRow): string | undefined {
+  return firstDifference({
+    "serial number": [event.serialNumber, row.serialNumber],
+    "SPIFFE ID": [event.spiffeId, row.spiffeId],
+    "DNS names": [event.dnsNames ?? [], row.dnsNames],
+    certificate: [event.fingerprint, hash("sha256", row.certificate)],
+    key: [event.keyFingerprint, hex(row.keyFingerprint)],
+    notBefore: [Date.parse(event.notBefore), row.notBeforeMs],
+    notAfter: [Date.parse(event.notAfter), row.notAfterMs],
+    authority: [event.authorityId, row.authorityId],
+    attestation: [event.attestation, row.attestation],
+  });
+}
+
+export function revocationDifference(event: EventOf<"certificate.revoked">, row: RevocationRow): string | undefined {
+  return firstDifference({ "serial number": [event.serialNumber, row.serialNumber], reason: [event.reason, row.reason] });
+}
+
+/** What a token may do is in its entry; its secret is not, not even hashed. */
+export function tokenDifference(event: EventOf<"token.created">, row: TokenRow): string | undefined {
+  return firstDifference({
+    type: [event.tokenType, row.type],
+    "SPIFFE ID": [event.spiffeId, row.spiffeId],
+    role: [event.role, row.role],
+    scope: [event.scope ?? [], row.scope ?? []],
+    expiry: [event.expiresAt === undefined ? undefined : Date.parse(event.expiresAt), row.expiresAtMs],
+  });
+}
+
+export function authorityDifference(event: EventOf<"authority.created">, row: AuthorityRow): string | undefined {
+  return firstDifference({ type: [event.authorityType, row.type], certificate: [event.fingerprint, hash("sha256", row.certificate)] });
+}
+
+function firstDifference(members: Readonly<Record<string, readonly [unknown, unknown]>>): string | undefined {
+  return Object.keys(members).find((name) => JSON.stringify(members[name]![0]) !== JSON.stringify(members[name]![1]));
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}

@@ -1,0 +1,97 @@
+import { hash, randomBytes } from "node:crypto";
+import { encodeEntry, type Actor, type AuditEvent } from "../../ca/audit/event.ts";
+import type { Act, ActBody, AuthorityRow, NewCertificate, TokenRow } from "../../ca/store/store.ts";
+
+/**
+ * The first 300 entries and some of a CA's log, in groups that are committed together: everything the log tells of, more than
+ * one stored subtree hash, commits of one entry and of many.
+ */
+export function logFixture(logVerifierKey: string): readonly (readonly Act[])[] {
+  const authorities = [newAuthority("root"), newAuthority("issuer")];
+  const admin = newToken({ id: "token-admin", type: "api", role: "admin", name: "first" });
+  const joins = [1, 2, 3].map((number) => newToken({ id: `token-join-${number}`, type: "join", spiffeId: cartId, expiresAtMs: startMs + hourMs }));
+  const groups: (readonly Act[])[] = [[actOf(
+    {
+      kind: "initialize", authorities, tokens: [admin],
+      state: { trustDomain: "east", bundleSequence: 1, logVerifierKey, sealedLogKey: randomBytes(60), createdAtMs: startMs },
+    },
+    { type: "ca.initialized", trustDomain: "east", logKey: logVerifierKey },
+    ...authorities.map((row): AuditEvent => ({
+      type: "authority.created", authorityId: row.id, authorityType: row.type, fingerprint: hash("sha256", row.certificate),
+      serialNumber: "01".repeat(16), notBefore: iso(row.notBeforeMs), notAfter: iso(row.notAfterMs),
+    })),
+    tokenCreated(admin),
+  )]];
+  for (const token of joins) groups.push([actOf({ kind: "create-token", token }, tokenCreated(token))]);
+  const first = newCertificate("join-token");
+  groups.push([issueOf(first, `join-token:${joins[0]!.id}`, { tokenId: joins[0]!.id, version: 0 })]);
+  groups.push([actOf({ kind: "delete-token", tokenId: joins[1]!.id, deletedAtMs: startMs }, { type: "token.deleted", tokenId: joins[1]!.id })]);
+  for (let round = 0; round < 20; round++) {
+    const certificates = Array.from({ length: 12 }, () => newCertificate("svid"));
+    const { serialNumber, spiffeId } = certificates[5]!;
+    groups.push(certificates.map((certificate) => issueOf(certificate, certificate.spiffeId)));
+    groups.push([actOf({ kind: "record" }, { type: "certificate.denied", code: "attestation_refused", attestation: `round ${round}` })]);
+    groups.push([actOf(
+      { kind: "revoke", serialNumber, reason: "keyCompromise", revokedAtMs: startMs },
+      { type: "certificate.revoked", serialNumber, spiffeId, reason: "keyCompromise" },
+    )]);
+    groups.push(["a", "b", "c"].map((path) =>
+      actOf({ kind: "record" }, { type: "request.denied", code: "unauthenticated", method: "GET", path: `/${path}` })));
+  }
+  return groups;
+}
+
+export function newCertificate(attestation: NewCertificate["attestation"]): NewCertificate {
+  return {
+    serialNumber: randomBytes(16).toString("hex"), spiffeId: cartId, dnsNames: ["cart.shop"], notBeforeMs: startMs, notAfterMs: startMs + dayMs,
+    authorityId: "aa".repeat(20), attestation, certificate: randomBytes(80), keyFingerprint: randomBytes(32), issuedAtMs: startMs,
+  };
+}
+
+export function issueOf(certificate: NewCertificate, actor: Actor, redeem?: { readonly tokenId: string; readonly version: number }): Act {
+  const event: AuditEvent = {
+    type: "certificate.issued",
+    serialNumber: certificate.serialNumber,
+    spiffeId: certificate.spiffeId,
+    dnsNames: certificate.dnsNames,
+    fingerprint: hash("sha256", certificate.certificate),
+    keyFingerprint: Buffer.from(certificate.keyFingerprint).toString("hex"),
+    notBefore: iso(certificate.notBeforeMs),
+    notAfter: iso(certificate.notAfterMs),
+    authorityId: certificate.authorityId,
+    attestation: certificate.attestation,
+  };
+  return { kind: "issue", certificate, ...(redeem && { redeem }), entries: [encodeEntry(event, actor, startMs)] };
+}
+
+function actOf(body: ActBody, ...[first, ...others]: [AuditEvent, ...AuditEvent[]]): Act {
+  const encode = (event: AuditEvent) => encodeEntry(event, "system", startMs);
+  return { ...body, entries: [encode(first), ...others.map(encode)] };
+}
+
+function newAuthority(type: AuthorityRow["type"]): AuthorityRow {
+  return {
+    id: randomBytes(20).toString("hex"), type, state: "active", certificate: randomBytes(80), sealedPrivateKey: randomBytes(80),
+    notBeforeMs: startMs, notAfterMs: startMs + 100 * dayMs, createdAtMs: startMs,
+  };
+}
+
+export function newToken(token: Pick<TokenRow, "id" | "type"> & Partial<TokenRow>): TokenRow {
+  return { secretHash: randomBytes(32), version: 0, createdAtMs: startMs, createdBy: "system", ...token };
+}
+
+function tokenCreated({ id, type, spiffeId, name, role, expiresAtMs }: TokenRow): AuditEvent {
+  return {
+    type: "token.created", tokenId: id, tokenType: type,
+    ...(spiffeId && { spiffeId }), ...(name && { name }), ...(role && { role }), ...(expiresAtMs && { expiresAt: iso(expiresAtMs) }),
+  };
+}
+
+function iso(timeMs: number): string {
+  return new Date(timeMs).toISOString();
+}
+
+const cartId = "spiffe://east/ns/shop/sa/cart";
+const hourMs = 60 * 60 * 1000;
+const dayMs = 24 * hourMs;
+const startMs = Date.UTC(2026, 0, 1);
