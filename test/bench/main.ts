@@ -1,0 +1,19 @@
+// `npm run bench`: what a unit of work costs in CPU, measured on real processes over loopback. `-- issue` or `-- proxy` for one part.
+import { cpus } from "node:os";
+import { parseArgs } from "node:util";
+import { benchIssue } from "./issue.ts";
+import { benchProxy } from "./proxy.ts";
+
+const parts: Readonly<Record<string, () => Promise<void>>> = {
+  issue: () => benchIssue(process.env["COUNTERSIGN_BENCH_STORE"]),
+  proxy: benchProxy,
+};
+const { positionals } = parseArgs({ allowPositionals: true });
+const unknown = positionals.filter((name) => !(name in parts));
+if (unknown.length > 0) {
+  console.error(`There is no bench ${unknown.join(", ")}; there are: ${Object.keys(parts).join(", ")}.`);
+  process.exit(2);
+}
+
+console.log(`Node ${process.version}, ${cpus().length} cores, ${cpus()[0]?.model ?? "unknown CPU"}`);
+for (const [name, run] of Object.entries(parts)) if (positionals.length === 0 || positionals.includes(name)) await run();
