@@ -7,8 +7,8 @@ export interface CaMetrics {
   issued(method: AttestationMethod, durationMs: number): void;
   denied(code: ProblemCode): void;
   revoked(): void;
-  /** Acts that shared one commit; called by the store's owner. */
-  committed(acts: number): void;
+  /** An issuance became durable. Those that shared a commit come back in the same turn of the event loop and count as one group. */
+  committed(): void;
   /** Replaces what is known of the authorities; read at scrape time. */
   authorities(list: readonly { readonly id: string; readonly type: string; readonly state: string; readonly notAfterMs: number }[]): void;
 }
@@ -23,12 +23,13 @@ export function caMetrics(): CaMetrics {
   const duration = new Histogram({
     name: "countersign_issue_duration_seconds", help: "From the parsed request to the durable certificate.", buckets: durationBuckets, registers,
   });
-  const group = new Histogram({ name: "countersign_commit_acts", help: "Acts that shared one commit.", buckets: groupBuckets, registers });
+  const group = new Histogram({ name: "countersign_commit_acts", help: "Issuances that shared one commit.", buckets: groupBuckets, registers });
   const expiry = new Gauge({
     name: "countersign_authority_expiry_timestamp_seconds", help: "notAfter of roots and issuers, Unix time.", labelNames: ["authority", "type", "state"], registers,
   });
   // Looking a label up by object costs more than counting: each child is made once.
   const issuedBy = childOf((attestation: AttestationMethod) => issued.labels({ attestation }));
+  let inGroup = 0;
   const deniedBy = childOf((code: ProblemCode) => denied.labels({ code }));
   return {
     registry,
@@ -38,7 +39,14 @@ export function caMetrics(): CaMetrics {
     },
     denied: (code) => deniedBy(code).inc(),
     revoked: () => revoked.inc(),
-    committed: (acts) => group.observe(acts),
+    committed() {
+      if (inGroup++ === 0) {
+        setImmediate(() => {
+          group.observe(inGroup);
+          inGroup = 0;
+        });
+      }
+    },
     authorities(list) {
       expiry.reset();
       for (const { id, type, state, notAfterMs } of list) expiry.set({ authority: id, type, state }, notAfterMs / 1000);

@@ -6,8 +6,8 @@ import type { SpiffeId } from "../pki/spiffe-id.ts";
 export interface AttestedIdentity {
   readonly spiffeId: SpiffeId;
   readonly dnsNames: readonly string[];
-  /** The CA's own API certificate only. */
-  readonly ipAddresses?: readonly string[];
+  /** 4 or 16 octets each; the CA's own API certificate only. */
+  readonly ipAddresses?: readonly Uint8Array[];
   readonly method: AttestationMethod;
   readonly actor: Actor;
   /** Token the certificate is paid with, as it was when it was looked at. */
@@ -24,6 +24,8 @@ export interface Claim {
   /** Whose Idempotency-Keys these are. */
   readonly scope: string;
   readonly actor: Actor;
+  /** The identity that is asked for, for the audit log. */
+  readonly spiffeId: SpiffeId;
   /** The rest of the request that counts for "the same request again", apart from CSR and lifetime. */
   readonly asked: string;
   /** @throws {Refusal} why the identity is not granted */

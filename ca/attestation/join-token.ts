@@ -21,11 +21,19 @@ export async function claimByJoinToken(
   deps: JoinTokenDeps, attestation: { readonly token: string; readonly proof?: string }, csrDer: Uint8Array,
 ): Promise<Claim> {
   const row = await authenticateJoinToken(deps.store, attestation.token);
+  const spiffeId = parseSpiffeId(row.spiffeId ?? "");
+  const actor = `join-token:${row.id}`;
   return {
-    scope: `join-token:${row.id}`,
-    actor: `join-token:${row.id}`,
+    scope: actor,
+    actor,
+    spiffeId,
     asked: "join-token",
-    attest: () => attestJoinToken(deps, row, attestation.proof, csrDer),
+    async attest(): Promise<AttestedIdentity> {
+      await checkRedeemable(deps, row, attestation.proof, csrDer);
+      return {
+        spiffeId, dnsNames: row.dnsNames ?? [], method: "join-token", actor, tokenId: row.id, redeem: { tokenId: row.id, version: row.version },
+      };
+    },
   };
 }
 
@@ -39,19 +47,11 @@ async function authenticateJoinToken(store: Pick<Store, "token">, token: string)
   return row;
 }
 
-async function attestJoinToken(deps: JoinTokenDeps, row: TokenRow, proof: string | undefined, csrDer: Uint8Array): Promise<AttestedIdentity> {
-  if (row.redeemedAtMs !== undefined) await checkHolder(deps, row, row.redeemedAtMs, proof, csrDer);
-  else if (row.expiresAtMs !== undefined && deps.now().getTime() >= row.expiresAtMs) {
+async function checkRedeemable(deps: JoinTokenDeps, row: TokenRow, proof: string | undefined, csrDer: Uint8Array): Promise<void> {
+  if (row.redeemedAtMs !== undefined) return checkHolder(deps, row, row.redeemedAtMs, proof, csrDer);
+  if (row.expiresAtMs !== undefined && deps.now().getTime() >= row.expiresAtMs) {
     throw new Refusal("token_expired", `The join token ${row.id} expired unused at ${new Date(row.expiresAtMs).toISOString()}; make a new one with "countersign token create".`);
   }
-  return {
-    spiffeId: parseSpiffeId(row.spiffeId ?? ""),
-    dnsNames: row.dnsNames ?? [],
-    method: "join-token",
-    actor: `join-token:${row.id}`,
-    redeem: { tokenId: row.id, version: row.version },
-    tokenId: row.id,
-  };
 }
 
 async function checkHolder(deps: JoinTokenDeps, row: TokenRow, redeemedAtMs: number, proof: string | undefined, csrDer: Uint8Array): Promise<void> {

@@ -14,7 +14,7 @@ export interface Operator {
 
 /**
  * An API token with the role admin or operator vouches for an identity within its scope.
- * @throws {Refusal} unauthenticated; from `attest`: forbidden | spiffe_id_refused
+ * @throws {Refusal} unauthenticated | spiffe_id_refused; from `attest`: forbidden
  */
 export function claimByOperator(caller: Operator | undefined, asked: { readonly spiffeId: string; readonly dnsNames?: readonly string[] }): Claim {
   if (caller === undefined) {
@@ -22,12 +22,13 @@ export function claimByOperator(caller: Operator | undefined, asked: { readonly 
   }
   const actor = `token:${caller.tokenId}`;
   const dnsNames = asked.dnsNames ?? [];
+  const spiffeId = readSpiffeId(asked.spiffeId);
   return {
     scope: actor,
     actor,
-    asked: `operator ${asked.spiffeId} ${dnsNames.join(" ")}`,
+    spiffeId,
+    asked: `operator ${spiffeId.uri} ${dnsNames.join(" ")}`,
     attest() {
-      const spiffeId = readSpiffeId(asked.spiffeId);
       checkScope(caller, spiffeId);
       return { spiffeId, dnsNames, method: "operator", actor };
     },

@@ -11,6 +11,7 @@ export async function claimBySvid(deps: PossessionDeps, proof: string, csrDer: U
   return {
     scope: `svid:${svid.serialNumber}`,
     actor,
+    spiffeId: svid.id,
     asked: "svid",
     attest: () => ({
       spiffeId: svid.id,

@@ -1,6 +1,7 @@
 import { encodeEntry } from "../audit/event.ts";
 import type { Revocation, RevocationReason } from "../contract.ts";
 import type { CaMetrics } from "../metrics.ts";
+import { matchesSpiffeIdPattern, parseSpiffeId, parseSpiffeIdPattern } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
 import { StoreError, type Store } from "../store/store.ts";
 
@@ -15,6 +16,7 @@ export interface Revoker {
   readonly tokenId: string;
   readonly name: string;
   readonly role: string;
+  readonly scope: readonly string[];
 }
 
 /**
@@ -35,6 +37,7 @@ export function certificateRevoker({ store, now, metrics }: RevokerDeps) {
       }
       throw new Refusal("not_found", `This CA has issued no certificate with the serial number ${serialNumber}; list them with GET /v1/certificates.`);
     }
+    checkScope(caller, row.spiffeId);
     const revokedAtMs = now().getTime();
     const entry = encodeEntry({ type: "certificate.revoked", serialNumber, spiffeId: row.spiffeId, reason }, `token:${caller.tokenId}`, revokedAtMs);
     try {
@@ -50,4 +53,11 @@ export function certificateRevoker({ store, now, metrics }: RevokerDeps) {
       throw error;
     }
   };
+}
+
+/** To revoke is to take a workload off the mesh: an operator may do so to those it answers for. */
+function checkScope({ name, role, scope }: Revoker, spiffeId: string): void {
+  const id = parseSpiffeId(spiffeId);
+  if (role === "admin" || scope.some((pattern) => matchesSpiffeIdPattern(parseSpiffeIdPattern(pattern), id))) return;
+  throw new Refusal("forbidden", `The API token "${name}" may not revoke certificates of ${spiffeId}, which is outside its scope; ask an admin.`);
 }

@@ -1,0 +1,68 @@
+import { createPrivateKey, type KeyObject } from "node:crypto";
+import { templateLint, type EncodeAndLint } from "../issuance/lint.ts";
+import type { Profile } from "../issuance/profile.ts";
+import { compileCertificateTemplate } from "../issuance/template.ts";
+import { parseCertificate, type Certificate } from "../pki/certificate.ts";
+import { signatureAlgorithmFor, type SignatureAlgorithm } from "../pki/key.ts";
+import { encodePem } from "../pki/pem.ts";
+import type { Sealing } from "../signer/sealing.ts";
+import type { Signer } from "../signer/signer.ts";
+import { softwareSigner } from "../signer/software.ts";
+import type { AuthorityRow } from "../store/store.ts";
+
+/** The issuer that signs now: key at hand, everything about it encoded. */
+export interface ActiveIssuer {
+  readonly id: string;
+  readonly certificate: Certificate;
+  /** PEM, the second half of every chain it gives out. */
+  readonly pem: string;
+  readonly signer: Signer;
+  readonly signatureAlgorithm: SignatureAlgorithm;
+  readonly encodeAndLint: EncodeAndLint;
+}
+
+/** Makes an issuer ready to sign certificates of the profile. */
+export function activateIssuer(certificate: Certificate, privateKey: KeyObject, profile: Profile, trustDomain: string): ActiveIssuer {
+  const signer = softwareSigner(privateKey);
+  return {
+    id: authorityIdOf(certificate),
+    certificate,
+    pem: encodePem("CERTIFICATE", certificate.der),
+    signer,
+    signatureAlgorithm: signatureAlgorithmFor(signer.keyAlgorithm),
+    encodeAndLint: templateLint(compileCertificateTemplate(certificate, signer, profile), trustDomain),
+  };
+}
+
+/** The row of a new authority, its key sealed. */
+export function authorityRow(type: "root" | "issuer", certificate: Certificate, privateKey: KeyObject, sealing: Sealing, nowMs: number): AuthorityRow {
+  const id = authorityIdOf(certificate);
+  return {
+    id, type,
+    state: "active",
+    certificate: certificate.der,
+    sealedPrivateKey: sealing.seal(sealedName(id), privateKey.export({ format: "der", type: "pkcs8" })),
+    notBeforeMs: certificate.notBeforeMs,
+    notAfterMs: certificate.notAfterMs,
+    createdAtMs: nowMs,
+  };
+}
+
+/**
+ * Opens a stored authority.
+ * @throws {SignerError} sealing_key_wrong | sealed_data_altered | sealed_format_unknown
+ */
+export function unsealAuthority(row: AuthorityRow, sealing: Sealing): { readonly certificate: Certificate; readonly privateKey: KeyObject } {
+  const pkcs8 = sealing.unseal(sealedName(row.id), row.sealedPrivateKey);
+  return { certificate: parseCertificate(row.certificate), privateKey: createPrivateKey({ key: Buffer.from(pkcs8), format: "der", type: "pkcs8" }) };
+}
+
+/** Lower-case hex of the subject key identifier. */
+export function authorityIdOf({ subjectKeyIdentifier }: Certificate): string {
+  return Buffer.from(subjectKeyIdentifier ?? []).toString("hex");
+}
+
+/** Binds a sealed key to its authority: it does not open as the key of another row. */
+function sealedName(authorityId: string): string {
+  return `private key of authority ${authorityId}`;
+}

@@ -1,0 +1,118 @@
+import { createPublicKey, randomBytes, type KeyObject } from "node:crypto";
+import { parseCertificate, type Certificate } from "../pki/certificate.ts";
+import { signatureAlgorithmFor, subjectKeyIdentifier } from "../pki/key.ts";
+import { encodeCertificate, encodeName, encodeTbs } from "../pki/tbs.ts";
+import { generatePrivateKey, softwareSigner } from "../signer/software.ts";
+import type { Signer } from "../signer/signer.ts";
+import { AuthorityError } from "./errors.ts";
+
+/** A CA key and its certificate, before they are sealed and stored. */
+export interface NewAuthority {
+  readonly certificate: Certificate;
+  readonly privateKey: KeyObject;
+}
+
+export interface AuthorityRequest {
+  readonly trustDomain: string;
+  readonly keyAlgorithm: "ec-p256" | "ec-p384";
+  readonly lifetimeMs: number;
+  /** How far notBefore is set back. */
+  readonly clockSkewMs: number;
+  readonly nowMs: number;
+}
+
+/** Makes a self-signed root, synchronously with a key in memory. */
+export function createRoot(request: AuthorityRequest): NewAuthority {
+  const privateKey = generatePrivateKey(request.keyAlgorithm);
+  const signer = softwareSigner(privateKey);
+  const subject = nameOf(request.trustDomain, "root");
+  // No path length: a root that is to cross-sign its successor needs room for one more certificate below.
+  const tbs = tbsOf(request, privateKey, { signer, issuer: subject, subject, basicConstraints: { certificateAuthority: true } });
+  return { certificate: finish(tbs, signer, signer.sign(tbs)), privateKey };
+}
+
+/**
+ * Makes an issuer, signed by the root.
+ * @throws {AuthorityError} root_expired | root_expires_too_soon: an issuer's lifetime is never cut to fit
+ */
+export async function createIssuer(request: AuthorityRequest, root: { readonly certificate: Certificate; readonly signer: Signer }): Promise<NewAuthority> {
+  checkRootLasts(root.certificate, request);
+  const privateKey = generatePrivateKey(request.keyAlgorithm);
+  const tbs = tbsOf(request, privateKey, {
+    signer: root.signer,
+    issuer: root.certificate.subject,
+    subject: nameOf(request.trustDomain, "issuer"),
+    basicConstraints: { certificateAuthority: true, pathLength: 0 },
+    ...(root.certificate.subjectKeyIdentifier && { authorityKeyIdentifier: root.certificate.subjectKeyIdentifier }),
+  });
+  return { certificate: finish(tbs, root.signer, await root.signer.sign(tbs)), privateKey };
+}
+
+/**
+ * Refuses a root that would end before an issuer made now.
+ * @throws {AuthorityError} root_expired | root_expires_too_soon
+ */
+export function checkRootLasts(root: Certificate, { nowMs, lifetimeMs }: Pick<AuthorityRequest, "nowMs" | "lifetimeMs">): void {
+  const until = new Date(root.notAfterMs).toISOString();
+  if (root.notAfterMs < nowMs) throw new AuthorityError("root_expired", `the root expired at ${until}; make or import another one`);
+  if (root.notAfterMs < nowMs + lifetimeMs) {
+    throw new AuthorityError("root_expires_too_soon", `the root expires at ${until}, before an issuer made now would; replace the root, or shorten issuerLifetime`);
+  }
+}
+
+interface Signing {
+  readonly signer: Signer;
+  readonly issuer: Uint8Array;
+  readonly subject: Uint8Array;
+  readonly basicConstraints: { readonly certificateAuthority: true; readonly pathLength?: number };
+  readonly authorityKeyIdentifier?: Uint8Array;
+}
+
+function tbsOf({ trustDomain, nowMs, clockSkewMs, lifetimeMs }: AuthorityRequest, privateKey: KeyObject, signing: Signing): Uint8Array {
+  const spki = createPublicKey(privateKey).export({ format: "der", type: "spki" });
+  const { signer, issuer, subject, basicConstraints, authorityKeyIdentifier } = signing;
+  return encodeTbs({
+    serialNumber: serialOfAuthority(),
+    signatureAlgorithm: signatureAlgorithmFor(signer.keyAlgorithm),
+    issuer,
+    subject,
+    notBeforeMs: nowMs - clockSkewMs,
+    // RFC 5280 4.1.2.5: notAfter is inclusive.
+    notAfterMs: nowMs + lifetimeMs - 1000,
+    spki,
+    extensions: {
+      basicConstraints,
+      keyUsage: ["keyCertSign", "crlSign"],
+      ...(authorityKeyIdentifier && { authorityKeyIdentifier }),
+      subjectKeyIdentifier: subjectKeyIdentifier(spki),
+      // X509-SVID 4.2: a signing certificate names its trust domain, without a path.
+      subjectAltName: { uris: [`spiffe://${trustDomain}`] },
+    },
+  });
+}
+
+function finish(tbs: Uint8Array, signer: Signer, signature: Uint8Array): Certificate {
+  return parseCertificate(encodeCertificate(tbs, signatureAlgorithmFor(signer.keyAlgorithm), signature));
+}
+
+/** A number in each name, since two authorities with the same name lead other people's path builders astray (RFC 4158 2.4). */
+function nameOf(trustDomain: string, type: "root" | "issuer"): Uint8Array {
+  const commonName = `${trustDomain} ${type}`;
+  return encodeName({
+    organization: "Countersign",
+    commonName: commonName.length <= maxCommonNameChars ? commonName : `trust domain ${type}`,
+    serialNumber: randomBytes(nameNumberBytes).toString("hex"),
+  });
+}
+
+function serialOfAuthority(): Uint8Array {
+  const serial = randomBytes(serialBytes);
+  // As for workloads: never a leading zero octet.
+  serial[0] = (serial[0] ?? 0) | 0x40;
+  return serial;
+}
+
+const serialBytes = 17;
+const nameNumberBytes = 8;
+/** RFC 5280 appendix A.1, ub-common-name. */
+const maxCommonNameChars = 64;

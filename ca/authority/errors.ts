@@ -1,0 +1,30 @@
+/** `root_*`: why a root cannot be used; the others: what the CA cannot do with what it has. */
+export type AuthorityErrorCode =
+  | "root_certificate_unreadable"
+  | "root_certificate_refused"
+  | "root_not_self_signed"
+  | "root_not_ca"
+  | "root_key_usage"
+  | "root_path_length"
+  | "root_key_identifier"
+  | "root_not_yet_valid"
+  | "root_expired"
+  | "root_expires_too_soon"
+  | "root_names_refused"
+  | "root_key_unreadable"
+  | "root_key_passphrase"
+  | "root_key_mismatch"
+  | "root_changed"
+  | "trust_domain_changed"
+  | "authority_missing";
+
+/** An authority that cannot be made, taken or used. The message never holds key material. */
+export class AuthorityError extends Error {
+  override readonly name = "AuthorityError";
+  readonly code: AuthorityErrorCode;
+
+  constructor(code: AuthorityErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+}

@@ -1,0 +1,204 @@
+import { hash } from "node:crypto";
+import { authenticateClaim } from "../attestation/claim.ts";
+import type { AttestedIdentity } from "../attestation/identity.ts";
+import type { JoinTokenDeps } from "../attestation/join-token.ts";
+import type { Operator } from "../attestation/operator.ts";
+import { encodeEntry } from "../audit/event.ts";
+import type { DenialRecorder } from "../audit/denials.ts";
+import type { AuthorityKeeper } from "../authority/keeper.ts";
+import { problemStatus, type IssuedCertificate, type IssueRequest } from "../contract.ts";
+import type { CaMetrics } from "../metrics.ts";
+import { parseCsr } from "../pki/csr.ts";
+import { PkiError } from "../pki/errors.ts";
+import { subjectKeyIdentifier } from "../pki/key.ts";
+import { encodePem } from "../pki/pem.ts";
+import { Refusal } from "../refusal.ts";
+import { StoreError, type CertificateRow, type NewCertificate, type Store } from "../store/store.ts";
+import { decodeCsrText } from "./csr-text.ts";
+import { idempotencyLifetimeMs, idempotentRequest, recall, type IdempotentRequest } from "./idempotency.ts";
+import { authorizeNames, type NameRules } from "./names.ts";
+import { validityFor, type Profile } from "./profile.ts";
+import { signCertificate } from "./sign.ts";
+
+export interface IssuerDeps extends JoinTokenDeps, NameRules {
+  readonly store: Store;
+  readonly keeper: AuthorityKeeper;
+  readonly profile: Profile;
+  readonly nextSerial: () => Uint8Array;
+  readonly denials: DenialRecorder;
+  readonly metrics: CaMetrics;
+}
+
+export interface IssueContext {
+  readonly caller?: Operator;
+  readonly idempotencyKey?: string;
+}
+
+export interface CertificateIssuer {
+  /** @throws {Refusal} what the attestors, names, csr, lifetime and idempotency rules refuse; issuer_unavailable */
+  issue(request: IssueRequest, context: IssueContext): Promise<IssuedCertificate>;
+  /** The same path for an identity that was not asked for over the API: the CA's own. Its names are not judged. */
+  issueTo(identity: AttestedIdentity, spki: Uint8Array): Promise<IssuedCertificate>;
+}
+
+/** The one path that certificates leave by (DESIGN 5). */
+export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
+  const { store, keeper, profile, nextSerial, denials, metrics, now } = deps;
+
+  async function issue(request: IssueRequest, context: IssueContext): Promise<IssuedCertificate> {
+    const startedAtMs = performance.now();
+    const attempt: Attempt = { actor: "anonymous" };
+    try {
+      const issued = await runCycle(request, context, attempt);
+      metrics.issued(request.attestation.type, performance.now() - startedAtMs);
+      return issued;
+    } catch (error) {
+      const refusal = asRefusal(error);
+      if (refusal instanceof Refusal) recordDenial(refusal, request, attempt);
+      throw refusal;
+    }
+  }
+
+  async function runCycle(request: IssueRequest, { caller, idempotencyKey }: IssueContext, attempt: Attempt): Promise<IssuedCertificate> {
+    const csrDer = decodeCsrText(request.csr);
+
+    // 1. Who asks? Nothing is granted yet.
+    const claim = await authenticateClaim(deps, request.attestation, csrDer, caller);
+    attempt.actor = claim.actor;
+    attempt.spiffeId = claim.spiffeId.uri;
+
+    // 2. Asked before? A retry gets what the first attempt got, even if its token is spent by that very attempt.
+    const idempotent = idempotencyKey === undefined ? undefined : idempotentRequest(idempotencyKey, claim, request);
+    const earlier = idempotent && (await recall(store, idempotent));
+    if (earlier !== undefined) return answerFromRow(earlier);
+
+    try {
+      // 3. Which identity does the attestation prove?
+      const identity = await claim.attest();
+
+      // 4. May any workload have these names?
+      authorizeNames(deps, identity.spiffeId, identity.dnsNames);
+
+      // 5. Does the requester hold the key, and is the key fit?
+      const { spki } = parseCsr(csrDer);
+      return await certify(identity, spki, request.lifetimeSeconds, idempotent);
+    } catch (error) {
+      // Of two attempts at once one wins; the other one finds its token spent or its key taken, by itself.
+      const won = idempotent && lostToItself(error) ? await recall(store, idempotent) : undefined;
+      if (won === undefined) throw error;
+      return answerFromRow(won);
+    }
+  }
+
+  async function certify(
+    identity: AttestedIdentity, spki: Uint8Array, lifetimeSeconds: number | undefined, idempotent: IdempotentRequest | undefined,
+  ): Promise<IssuedCertificate> {
+    const keyFingerprint = hash("sha256", spki, "buffer");
+    const keyFingerprintHex = keyFingerprint.toString("hex");
+    if (keeper.current().keyFingerprints.has(keyFingerprintHex)) {
+      throw new Refusal("csr_refused", "The CSR's key is the key of one of this CA's authorities; make a key of your own.");
+    }
+
+    // 6. Build and lint: what the lint lets through is what is signed. The issuer outlives the certificate or is replaced first.
+    const nowMs = now().getTime();
+    const validity = validityFor(profile, nowMs, lifetimeSeconds);
+    const issuer = await keeper.issuerUntil(validity.notAfterMs);
+    const serial = nextSerial();
+    const { spiffeId, dnsNames, ipAddresses, method, actor, redeem, tokenId } = identity;
+    const tbs = issuer.encodeAndLint({
+      serialNumber: serial, ...validity, spki, subjectKeyIdentifier: subjectKeyIdentifier(spki), uri: spiffeId.uri, dnsNames,
+      ...(ipAddresses && { ipAddresses }),
+    });
+
+    // 7. Sign. If we die from here to the commit, the signature was in our memory only and is gone with it.
+    const certificate = await signCertificate(issuer.signer, tbs, issuer.signatureAlgorithm);
+
+    // 8. Commit serial, certificate and entry together; the certificate leaves only after that.
+    const serialNumber = Buffer.from(serial).toString("hex");
+    const notBefore = new Date(validity.notBeforeMs).toISOString();
+    const notAfter = new Date(validity.notAfterMs).toISOString();
+    const row: NewCertificate = {
+      serialNumber, spiffeId: spiffeId.uri, dnsNames, ...validity, authorityId: issuer.id, attestation: method, certificate, keyFingerprint,
+      issuedAtMs: nowMs, ...(tokenId !== undefined && { tokenId }),
+    };
+    const entry = encodeEntry(
+      {
+        type: "certificate.issued", serialNumber, spiffeId: spiffeId.uri, ...(dnsNames.length > 0 && { dnsNames }),
+        fingerprint: hash("sha256", certificate, "hex"), keyFingerprint: keyFingerprintHex, notBefore, notAfter, authorityId: issuer.id, attestation: method,
+      },
+      actor, nowMs,
+    );
+    const { logIndex } = await store.commit({
+      kind: "issue", certificate: row, entries: [entry],
+      ...(redeem && { redeem }),
+      ...(idempotent && { idempotency: { ...idempotent, expiresAtMs: nowMs + idempotencyLifetimeMs } }),
+    });
+
+    metrics.committed();
+
+    // 9. Answer.
+    return answer({ serialNumber, spiffeId: spiffeId.uri, notBefore, notAfter, chain: encodePem("CERTIFICATE", certificate) + issuer.pem, logIndex });
+  }
+
+  function answer(issued: Omit<IssuedCertificate, "bundles" | "bundleSequence">): IssuedCertificate {
+    const { jwksObject, sequence } = keeper.current().published;
+    return { ...issued, bundles: { [deps.trustDomain]: jwksObject }, bundleSequence: sequence };
+  }
+
+  function answerFromRow(row: CertificateRow): IssuedCertificate {
+    const issuerPem = keeper.current().pems.get(row.authorityId) ?? "";
+    return answer({
+      serialNumber: row.serialNumber, spiffeId: row.spiffeId, logIndex: row.logIndex, chain: encodePem("CERTIFICATE", row.certificate) + issuerPem,
+      notBefore: new Date(row.notBeforeMs).toISOString(), notAfter: new Date(row.notAfterMs).toISOString(),
+    });
+  }
+
+  function recordDenial({ code }: Refusal, { attestation }: IssueRequest, { actor, spiffeId }: Attempt): void {
+    metrics.denied(code);
+    // Ours to mend, not a denial: a full queue, a lost database.
+    if (problemStatus[code] >= 500) return;
+    denials.record({ type: "certificate.denied", code, attestation: attestation.type, ...(spiffeId !== undefined && { spiffeId }) }, actor);
+  }
+
+  return {
+    issue,
+    async issueTo(identity, spki) {
+      const startedAtMs = performance.now();
+      const issued = await certify(identity, spki, undefined, undefined);
+      metrics.issued(identity.method, performance.now() - startedAtMs);
+      return issued;
+    },
+  };
+}
+
+/** What became known of a request before it was refused, for the audit log. */
+interface Attempt {
+  actor: string;
+  spiffeId?: string;
+}
+
+/** Turns what the kernel and the store refuse into the request's refusal; anything else stays what it is. */
+function asRefusal(error: unknown): unknown {
+  if (error instanceof PkiError) return new Refusal("csr_refused", `The CSR is refused: ${error.message}.`, { cause: error });
+  if (!(error instanceof StoreError)) return error;
+  switch (error.code) {
+    case "key_reused":
+      return new Refusal("key_reused", "This CA has certified the CSR's key before; make a new key for each certificate, and use an Idempotency-Key for retries.", { cause: error });
+    case "token_already_redeemed":
+      return new Refusal("token_already_redeemed", "The join token was redeemed by another request while this one was under way; ask for a new one.", { cause: error });
+    case "idempotency_conflict":
+      return new Refusal("idempotency_key_reused", "This Idempotency-Key was taken by another request while this one was under way; choose a new key.", { cause: error });
+    case "token_unknown":
+      return new Refusal("token_unknown", "The join token was deleted while the request was under way; ask for a new one.", { cause: error });
+    default:
+      return error;
+  }
+}
+
+/** Refusals that a concurrent attempt of the same request can cause. */
+function lostToItself(error: unknown): boolean {
+  if (error instanceof StoreError) return lostCodes.includes(error.code);
+  return error instanceof Refusal && error.code === "token_already_redeemed";
+}
+
+const lostCodes: readonly StoreError["code"][] = ["idempotency_conflict", "key_reused", "token_already_redeemed"];

@@ -1,0 +1,55 @@
+import type { ExtKeyUsagePurpose, KeyUsageBit } from "../pki/extension-encoding.ts";
+import { Refusal } from "../refusal.ts";
+
+/** What all certificates of a kind have in common. */
+export interface Profile {
+  readonly keyUsage: readonly KeyUsageBit[];
+  readonly extKeyUsage: readonly ExtKeyUsagePurpose[];
+  readonly lifetimeMs: number;
+  readonly lifetimeMaxMs: number;
+  /** How far notBefore is set back. */
+  readonly clockSkewMs: number;
+}
+
+export interface ProfileSettings {
+  readonly certificateLifetimeMs: number;
+  readonly certificateLifetimeMaxMs: number;
+  readonly clockSkewMs: number;
+}
+
+/** The profile of workload certificates. @source X509-SVID sections 3 and 4 */
+export function workloadProfile({ certificateLifetimeMs, certificateLifetimeMaxMs, clockSkewMs }: ProfileSettings): Profile {
+  return {
+    keyUsage: ["digitalSignature"],
+    extKeyUsage: ["serverAuth", "clientAuth"],
+    lifetimeMs: certificateLifetimeMs,
+    lifetimeMaxMs: certificateLifetimeMaxMs,
+    clockSkewMs,
+  };
+}
+
+export interface Validity {
+  readonly notBeforeMs: number;
+  /** Inclusive. */
+  readonly notAfterMs: number;
+}
+
+/**
+ * Dates of a certificate issued now, in whole seconds.
+ * @param lifetimeSeconds  as asked for; undefined for the profile's
+ * @throws {Refusal} lifetime_refused: a lifetime is granted as asked for or not at all
+ */
+export function validityFor({ lifetimeMs, lifetimeMaxMs, clockSkewMs }: Profile, nowMs: number, lifetimeSeconds: number | undefined): Validity {
+  const wantedMs = lifetimeSeconds === undefined ? lifetimeMs : lifetimeSeconds * 1000;
+  if (!Number.isSafeInteger(wantedMs) || wantedMs < minLifetimeMs || wantedMs % 1000 !== 0) {
+    throw new Refusal("lifetime_refused", "lifetimeSeconds must be a whole number of seconds, at least 1.");
+  }
+  if (wantedMs > lifetimeMaxMs) {
+    throw new Refusal("lifetime_refused", `A lifetime of ${wantedMs / 1000} seconds is more than the ${lifetimeMaxMs / 1000} this CA grants; ask for less, or leave lifetimeSeconds out.`);
+  }
+  const issuedAtMs = Math.floor(nowMs / 1000) * 1000;
+  // RFC 5280 4.1.2.5: notAfter is inclusive, so a 1 h SVID ends at +59:59.
+  return { notBeforeMs: issuedAtMs - clockSkewMs, notAfterMs: issuedAtMs + wantedMs - 1000 };
+}
+
+const minLifetimeMs = 1000;

@@ -1,0 +1,41 @@
+import type { Certificate } from "../pki/certificate.ts";
+import { signatureAlgorithmFor, type SignatureAlgorithm } from "../pki/key.ts";
+import { compileTemplate, emptyName, encodeTbs, type WorkloadFields } from "../pki/tbs.ts";
+import type { Signer } from "../signer/signer.ts";
+import type { Profile } from "./profile.ts";
+
+/** The variable part of a workload certificate; IP addresses only in the CA's own. */
+export interface CertificateFields extends WorkloadFields {
+  readonly ipAddresses?: readonly Uint8Array[];
+}
+
+/** One profile under one issuer, everything that does not vary encoded. */
+export interface CertificateTemplate {
+  readonly profile: Profile;
+  readonly issuer: Certificate;
+  readonly signatureAlgorithm: SignatureAlgorithm;
+  encode(fields: CertificateFields): Uint8Array;
+}
+
+/** Compiles the template; done once when an issuer becomes active. */
+export function compileCertificateTemplate(issuer: Certificate, signer: Signer, profile: Profile): CertificateTemplate {
+  const { keyUsage, extKeyUsage } = profile;
+  const { subject, subjectKeyIdentifier: authorityKeyIdentifier } = issuer;
+  if (authorityKeyIdentifier === undefined) throw new TypeError("an issuer of ours has a subject key identifier");
+  const signatureAlgorithm = signatureAlgorithmFor(signer.keyAlgorithm);
+  const basicConstraints = { certificateAuthority: false };
+  const encodeCompiled = compileTemplate({ signatureAlgorithm, issuer: subject, authorityKeyIdentifier, basicConstraints, keyUsage, extKeyUsage });
+  return {
+    profile, issuer, signatureAlgorithm,
+    encode(fields) {
+      if (fields.ipAddresses === undefined) return encodeCompiled(fields);
+      const { uri, dnsNames, ipAddresses, subjectKeyIdentifier, ...rest } = fields;
+      return encodeTbs({
+        ...rest, signatureAlgorithm, issuer: subject, subject: emptyName,
+        extensions: {
+          basicConstraints, keyUsage, extKeyUsage, authorityKeyIdentifier, subjectKeyIdentifier, subjectAltName: { uris: [uri], dnsNames, ipAddresses },
+        },
+      });
+    },
+  };
+}

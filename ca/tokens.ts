@@ -1,0 +1,198 @@
+import { isSecretOf, createTokenSecret, parseToken } from "./attestation/token-secret.ts";
+import { checkScope } from "./attestation/operator.ts";
+import { encodeEntry } from "./audit/event.ts";
+import type { CreatedToken, CreateTokenRequest, TokenSummary } from "./contract.ts";
+import type { Caller } from "./http/services.ts";
+import { authorizeNames, type NameRules } from "./issuance/names.ts";
+import { encodeBootstrap } from "./pki/bootstrap.ts";
+import { PkiError } from "./pki/errors.ts";
+import { parseSpiffeId, parseSpiffeIdPattern, type SpiffeId } from "./pki/spiffe-id.ts";
+import { Refusal } from "./refusal.ts";
+import { StoreError, type Store, type TokenRow } from "./store/store.ts";
+
+export interface TokenDeps extends NameRules {
+  readonly store: Store;
+  readonly now: () => Date;
+  readonly joinTokenLifetimeMs: number;
+  /** Where proxies reach this CA. */
+  readonly publicUrl: () => string;
+  /** SHA-256 of the root that signs now, hex. */
+  readonly rootFingerprint: () => string;
+}
+
+export interface Tokens {
+  authenticate(bearerToken: string): Promise<Caller | undefined>;
+  /** @throws {Refusal} forbidden | invalid_request | spiffe_id_refused | dns_name_refused */
+  create(request: CreateTokenRequest, caller: Caller): Promise<CreatedToken>;
+  /** @throws {Refusal} forbidden | not_found */
+  remove(id: string, caller: Caller): Promise<void>;
+}
+
+/** Join and API tokens. Of a secret only its hash is kept; the answer to `create` is the only place it is ever in. */
+export function tokenService(deps: TokenDeps): Tokens {
+  const { store, now, trustDomain } = deps;
+  let deletions = 0;
+  const remembered = new Map<string, { readonly row: TokenRow; readonly untilMs: number }>();
+
+  async function authenticate(bearerToken: string): Promise<Caller | undefined> {
+    const parts = parseToken(bearerToken);
+    if (parts?.type !== "api") return undefined;
+    const nowMs = now().getTime();
+    const row = rememberedRow(parts.id, nowMs) ?? (await readRow(parts.id, nowMs));
+    // The secret is compared each time, also with a remembered row.
+    if (row === undefined || !isSecretOf(parts.secret, row.secretHash)) return undefined;
+    if (row.expiresAtMs !== undefined && nowMs >= row.expiresAtMs) return undefined;
+    return callerOf(row, trustDomain);
+  }
+
+  function rememberedRow(id: string, nowMs: number): TokenRow | undefined {
+    const found = remembered.get(id);
+    return found !== undefined && nowMs < found.untilMs ? found.row : undefined;
+  }
+
+  async function readRow(id: string, nowMs: number): Promise<TokenRow | undefined> {
+    const deletionsBefore = deletions;
+    const row = await store.token(id);
+    remembered.delete(id);
+    if (row?.type !== "api" || row.deletedAtMs !== undefined) return undefined;
+    // A row read while a token was being deleted may be that token's: not to be remembered.
+    if (deletions !== deletionsBefore) return row;
+    if (remembered.size >= maxRemembered) remembered.clear();
+    remembered.set(id, { row, untilMs: nowMs + rememberMs });
+    // Best effort, and off the request's path: a lost note of use harms nobody.
+    store.touchToken(id, nowMs).catch(() => undefined);
+    return row;
+  }
+
+  async function create(request: CreateTokenRequest, caller: Caller): Promise<CreatedToken> {
+    const { row, token } = newToken(deps, request, caller);
+    const { id: tokenId, type: tokenType, spiffeId, name, role, scope, expiresAtMs } = row;
+    const entry = encodeEntry(
+      {
+        type: "token.created", tokenId, tokenType, ...(spiffeId && { spiffeId }), ...(name && { name }), ...(role && { role }), ...(scope && { scope }),
+        ...(expiresAtMs !== undefined && { expiresAt: new Date(expiresAtMs).toISOString() }),
+      },
+      row.createdBy, row.createdAtMs,
+    );
+    await store.commit({ kind: "create-token", token: row, entries: [entry] });
+    const summary = summarizeToken(row);
+    if (tokenType === "api") return { ...summary, token };
+    const bootstrap = encodeBootstrap({ caUrl: deps.publicUrl(), token, rootFingerprint: deps.rootFingerprint(), trustDomain });
+    return { ...summary, token, bootstrap };
+  }
+
+  async function remove(id: string, caller: Caller): Promise<void> {
+    const row = await store.token(id);
+    if (row === undefined || row.deletedAtMs !== undefined) throw tokenNotFound(id);
+    if (row.type === "api") requireAdmin(caller, "delete an API token");
+    else checkScope(caller, parseSpiffeId(row.spiffeId ?? ""));
+    const deletedAtMs = now().getTime();
+    const entry = encodeEntry({ type: "token.deleted", tokenId: id }, `token:${caller.tokenId}`, deletedAtMs);
+    try {
+      await store.commit({ kind: "delete-token", tokenId: id, deletedAtMs, entries: [entry] });
+    } catch (error) {
+      if (error instanceof StoreError && error.code === "token_unknown") throw tokenNotFound(id);
+      throw error;
+    } finally {
+      deletions += 1;
+      remembered.delete(id);
+    }
+  }
+
+  return { authenticate, create, remove };
+}
+
+/** What a list shows of a token. */
+export function summarizeToken(row: TokenRow): TokenSummary {
+  const { id, type, createdAtMs, createdBy, expiresAtMs, spiffeId, dnsNames, redeemedAtMs, name, role, scope } = row;
+  return {
+    id, type, createdBy,
+    createdAt: new Date(createdAtMs).toISOString(),
+    ...(expiresAtMs !== undefined && { expiresAt: new Date(expiresAtMs).toISOString() }),
+    ...(spiffeId !== undefined && { spiffeId }),
+    ...(dnsNames !== undefined && { dnsNames }),
+    ...(redeemedAtMs !== undefined && { redeemedAt: new Date(redeemedAtMs).toISOString() }),
+    ...(name !== undefined && { name }),
+    ...(role !== undefined && { role }),
+    ...(scope !== undefined && { scope }),
+  };
+}
+
+/** The admin token of the first start, which no API token can vouch for. */
+export function firstAdminToken(nowMs: number): { readonly row: TokenRow; readonly token: string } {
+  const { id, token, secretHash } = createTokenSecret("api");
+  return { token, row: { id, type: "api", secretHash, version: 0, createdAtMs: nowMs, createdBy: "system", name: "first-admin", role: "admin" } };
+}
+
+function newToken(deps: TokenDeps, request: CreateTokenRequest, caller: Caller): { readonly row: TokenRow; readonly token: string } {
+  const nowMs = deps.now().getTime();
+  const { id, token, secretHash } = createTokenSecret(request.type);
+  const common = { id, secretHash, version: 0, createdAtMs: nowMs, createdBy: `token:${caller.tokenId}` };
+  const lifetimeMs = lifetimeOf(request.expiresInSeconds);
+  if (request.type === "join") {
+    const spiffeId = readSpiffeId(request.spiffeId);
+    const dnsNames = request.dnsNames ?? [];
+    checkScope(caller, spiffeId);
+    authorizeNames(deps, spiffeId, dnsNames);
+    return { token, row: { ...common, type: "join", spiffeId: spiffeId.uri, dnsNames, expiresAtMs: nowMs + (lifetimeMs ?? deps.joinTokenLifetimeMs) } };
+  }
+  requireAdmin(caller, "create an API token");
+  const { name, role } = request;
+  if (!tokenName.test(name)) throw new Refusal("invalid_request", "An API token's name has 1 to 64 letters, digits, dots, dashes, underscores or spaces.");
+  return {
+    token,
+    row: { ...common, type: "api", name, role, scope: readScope(deps.trustDomain, request.scope ?? []), ...(lifetimeMs !== undefined && { expiresAtMs: nowMs + lifetimeMs }) },
+  };
+}
+
+function callerOf({ id, name, role, scope }: TokenRow, trustDomain: string): Caller | undefined {
+  if (role === undefined) return undefined;
+  return { tokenId: id, name: name ?? id, role, scope: role === "admin" ? [`spiffe://${trustDomain}/*`] : (scope ?? []) };
+}
+
+function readSpiffeId(text: string): SpiffeId {
+  try {
+    return parseSpiffeId(text);
+  } catch (cause) {
+    if (cause instanceof PkiError) throw new Refusal("spiffe_id_refused", `The SPIFFE ID is refused: ${cause.message}.`, { cause });
+    throw cause;
+  }
+}
+
+function readScope(trustDomain: string, scope: readonly string[]): readonly string[] {
+  if (scope.length > maxScopePatterns) throw new Refusal("invalid_request", `A scope has at most ${maxScopePatterns} patterns.`);
+  for (const text of scope) {
+    try {
+      if (parseSpiffeIdPattern(text).trustDomain !== trustDomain) {
+        throw new Refusal("spiffe_id_refused", `The scope "${text}" is not of this CA's trust domain, ${trustDomain}.`);
+      }
+    } catch (cause) {
+      if (cause instanceof PkiError) throw new Refusal("spiffe_id_refused", `The scope is refused: ${cause.message}.`, { cause });
+      throw cause;
+    }
+  }
+  return scope;
+}
+
+function lifetimeOf(expiresInSeconds: number | undefined): number | undefined {
+  if (expiresInSeconds === undefined) return undefined;
+  if (!Number.isSafeInteger(expiresInSeconds) || expiresInSeconds < 1 || expiresInSeconds > maxTokenLifetimeSeconds) {
+    throw new Refusal("invalid_request", `expiresInSeconds must be a whole number from 1 to ${maxTokenLifetimeSeconds} (10 years).`);
+  }
+  return expiresInSeconds * 1000;
+}
+
+function requireAdmin({ name, role }: Caller, what: string): void {
+  if (role !== "admin") throw new Refusal("forbidden", `The API token "${name}" has the role ${role}; only an admin may ${what}.`);
+}
+
+function tokenNotFound(id: string): Refusal {
+  return new Refusal("not_found", `There is no token ${id}, or it was deleted; list them with GET /v1/tokens.`);
+}
+
+const tokenName = /^[A-Za-z0-9._-][A-Za-z0-9._ -]{0,63}$/;
+const maxScopePatterns = 64;
+const maxTokenLifetimeSeconds = 10 * 365 * 86_400;
+/** A token deleted on another replica works here for at most this long; one deleted here ends at once. */
+const rememberMs = 5000;
+const maxRemembered = 10_000;
