@@ -1,14 +1,16 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
 import {
-  asciiOf, contentOf, context, contextConstructed, encodeBitString, encodeBoolean, encodeDer, encodedOf, encodeIa5String, encodeOctetString,
-  encodeOid, encodeSequence, encodeSetOf, encodeSmallInteger, readBoolean, readDer, readerOf, readOctetAlignedBitString,
-  readOctetString, readOid, readSetOf, readSmallInteger, tag, type DerElement,
+  context, contextConstructed, encodeBitString, encodeBoolean, encodeDer, encodedOf, encodeIa5String, encodeOctetString, encodeOid,
+  encodeSequence, encodeSetOf, encodeSmallInteger, readBoolean, readDer, readerOf, readOctetAlignedBitString, readOctetString,
+  readOid, readSetOf, readSmallInteger, tag, type DerElement,
 } from "./der.ts";
 import { PkiError } from "./errors.ts";
+import { readGeneralNames } from "./general-name.ts";
 import {
   describeSpki, encodeSignatureAlgorithm, importPublicKey, parseSignatureAlgorithm, signatureAlgorithmFor, signData,
   verifySignature, type KeyAlgorithm, type SignatureAlgorithm,
 } from "./key.ts";
+import { parseName } from "./name.ts";
 import { extensionOid, extensionRequestOid } from "./oid.ts";
 
 /** A certification request whose sender was shown to hold the private key. Only key and names are ever used of it. */
@@ -19,9 +21,9 @@ export interface Csr {
   readonly keyAlgorithm: KeyAlgorithm;
   /** What the request is signed with. */
   readonly signatureAlgorithm: SignatureAlgorithm;
-  /** URI names asked for, as written: neither checked nor granted yet. */
+  /** URI names asked for, as written: well formed, not granted yet. */
   readonly uriSans: readonly string[];
-  /** DNS names asked for, as written: neither checked nor granted yet. */
+  /** DNS names asked for, as written: well formed, not granted yet. */
   readonly dnsSans: readonly string[];
   /** Subject Name in DER, a view into the request. */
   readonly subject: Uint8Array;
@@ -38,8 +40,9 @@ export interface CsrFields {
 /**
  * Reads a PKCS #10 request and verifies its signature by its own key (proof of possession). Attributes other than the
  * wished-for extensions, extensions other than subjectAltName, and names other than URI and DNS are ignored.
- * @throws {PkiError} der_malformed | der_limit_exceeded | csr_malformed | algorithm_unsupported | public_key_unsupported |
- *                    public_key_weak | public_key_invalid | csr_signature_invalid
+ * @throws {PkiError} der_malformed | der_limit_exceeded | csr_malformed | certificate_extension_invalid (the names) |
+ *                    algorithm_unsupported | public_key_unsupported | public_key_weak | public_key_invalid |
+ *                    csr_signature_invalid
  * @source RFC 2986 section 4
  */
 export function parseCsr(der: Uint8Array): Csr {
@@ -55,7 +58,7 @@ export function parseCsr(der: Uint8Array): Csr {
   const fields = readerOf(info, tag.sequence);
   if (readSmallInteger(fields.next()) !== 0) throw malformed("version is not 0");
   const subject = fields.next(tag.sequence);
-  checkName(subject);
+  parseName(subject);
   const spki = encodedOf(fields.next(tag.sequence));
   const names = namesOf(fields.next(contextConstructed(0)));
   fields.done();
@@ -114,39 +117,13 @@ function namesInExtensions(extensions: DerElement): Names {
     extension.done();
     if (seen.has(oid)) throw malformed("an extension occurs twice");
     seen.add(oid);
-    if (oid === extensionOid.subjectAltName) names = namesInSubjectAltName(value);
+    if (oid === extensionOid.subjectAltName) {
+      const { uris, dnsNames } = readGeneralNames(readDer(value, tag.sequence));
+      names = { uriSans: uris, dnsSans: dnsNames };
+    }
   }
   if (seen.size === 0) throw malformed("the list of extensions is empty");
   return names ?? noNames;
-}
-
-function namesInSubjectAltName(value: Uint8Array): Names {
-  const reader = readerOf(readDer(value), tag.sequence);
-  const uriSans: string[] = [];
-  const dnsSans: string[] = [];
-  if (reader.finished) throw malformed("subjectAltName is empty");
-  while (!reader.finished) {
-    const name = reader.next();
-    if (name.tag === uriTag) uriSans.push(asciiOf(contentOf(name)));
-    else if (name.tag === dnsTag) dnsSans.push(asciiOf(contentOf(name)));
-    else if (!otherNameTags.includes(name.tag)) throw malformed("subjectAltName has a name of no known kind");
-  }
-  return { uriSans, dnsSans };
-}
-
-/** Name ::= SEQUENCE OF SET OF SEQUENCE { type, value }. What it says does not matter, its form does. */
-function checkName(name: DerElement): void {
-  const sequence = readerOf(name, tag.sequence);
-  while (!sequence.finished) {
-    const attributes = readSetOf(sequence.next(), tag.set);
-    if (attributes.length === 0) throw malformed("the subject has an empty part");
-    for (const element of attributes) {
-      const attribute = readerOf(element, tag.sequence);
-      readOid(attribute.next());
-      attribute.next();
-      attribute.done();
-    }
-  }
 }
 
 function extensionRequest(uriSans: readonly string[], dnsSans: readonly string[]): Uint8Array {
@@ -164,10 +141,5 @@ function malformed(detail: string): PkiError {
 // GeneralName, RFC 5280 section 4.2.1.6.
 const dnsTag = context(2);
 const uriTag = context(6);
-/** otherName, rfc822Name, x400Address, directoryName, ediPartyName, iPAddress, registeredID. */
-const otherNameTags: readonly number[] = [
-  contextConstructed(0), context(1), contextConstructed(3), contextConstructed(4), contextConstructed(5), context(7), context(8),
-];
-
 /** A request with an RSA-4096 key and a handful of names has 2 KiB. */
 const maxCsrBytes = 8 * 1024;

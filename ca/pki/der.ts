@@ -300,9 +300,10 @@ export function encodeNamedBits(setBits: readonly number[]): Uint8Array {
   return encodeDer(tag.bitString, octets);
 }
 
+/** OBJECT IDENTIFIER from dotted form. @throws {RangeError} for what is not one */
 export function encodeOid(dotted: string): Uint8Array {
-  const [root, second, ...rest] = dotted.split(".").map(BigInt);
-  if (root === undefined || second === undefined) throw new RangeError(`not an object identifier: ${dotted}`);
+  if (!/^(?:[01]\.[123]?\d|2\.\d+)(?:\.\d+)*$/.test(dotted)) throw new RangeError(`not an object identifier: ${dotted}`);
+  const [root = 0n, second = 0n, ...rest] = dotted.split(".").map(BigInt);
   const octets: number[] = [];
   for (const arc of [root * 40n + second, ...rest]) {
     const base128: number[] = [];
