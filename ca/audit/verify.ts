@@ -76,6 +76,10 @@ export async function verifyLog({ store, verifierKey, checkpoints = [], onProgre
     onEntries: (entries) => onProgress({ stage: "log", entries, total }),
   });
   if (!tree.ok) return tree;
+  if (tree.size === 0 && (state || verifierKey !== undefined)) {
+    return misfit("truncated", 0, `The log is empty, but ${state ? "the store holds a CA" : "the key of a log is known"}, whose first start is always logged: the ` +
+      "whole log was removed, or this is not the store it was in.");
+  }
   const tables = await verifyTables({
     source: store, size: tree.size, verifierKey: verifierKey ?? state?.logVerifierKey,
     onEntries: (entries) => onProgress({ stage: "tables", entries, total }),

@@ -1,9 +1,49 @@
+import { describe, expect, test } from "vitest";
+import { verifyLog, type VerifyProgress } from "../../../ca/audit/verify.ts";
 import { memoryLog, memoryReader, edit, type MemoryRows } from "../../support/memory-log.ts";
 import { logFixture } from "../../support/log-fixture.ts";
 import { describeTampering, type TamperableStore, type TamperableTable } from "./tampering.ts";
 
 const log = memoryLog();
 for (const acts of logFixture(log.verifierKey)) log.commit(acts);
+
+describe("verifyLog", () => {
+  const options = () => ({ store: memoryReader(structuredClone(log.rows)) });
+
+  test("takes an empty store for an empty log, unless a key of it is known", async () => {
+    const store = memoryReader(memoryLog().rows);
+    expect(await verifyLog({ store })).toMatchObject({ ok: true, size: 0, checkpoints: 0 });
+    expect(await verifyLog({ store, verifierKey: log.verifierKey })).toMatchObject({ ok: false, kind: "truncated", firstIndex: 0 });
+  });
+
+  test("refuses a key and a checkpoint that are none, instead of verifying without them", async () => {
+    await expect(verifyLog({ ...options(), verifierKey: "none" })).rejects.toMatchObject({ code: "verifier_key_malformed" });
+    await expect(verifyLog({ ...options(), checkpoints: ["none"] })).rejects.toMatchObject({ code: "note_malformed" });
+  });
+
+  test("is content with a log that goes on while it reads", async () => {
+    const growing = memoryLog();
+    const groups = logFixture(growing.verifierKey);
+    for (const acts of groups.slice(0, 20)) growing.commit(acts);
+    const rest = groups.slice(20).values();
+    const reader = memoryReader(growing.rows);
+    const store = Object.fromEntries(Object.entries(reader).map(([name, read]) => [name, (query: never) => {
+      for (const acts of rest.take(3)) growing.commit(acts);
+      return read(query);
+    }])) as typeof reader;
+    expect(await verifyLog({ store, verifierKey: growing.verifierKey })).toMatchObject({ ok: true });
+    expect(rest.next().done).toBe(true);
+  });
+
+  test("tells how far it is", async () => {
+    const seen: VerifyProgress[] = [];
+    await verifyLog({ ...options(), onProgress: (progress) => seen.push(progress) });
+    const total = log.rows.entries.length;
+    expect(seen[0]).toEqual({ stage: "log", entries: 0, total });
+    expect(seen).toContainEqual({ stage: "log", entries: total, total });
+    expect(seen.at(-1)).toMatchObject({ stage: "tables" });
+  });
+});
 
 describeTampering("arrays in memory", async () => tamperableMemory(structuredClone(log.rows)));
 
