@@ -42,7 +42,8 @@ export function readGeneralNames(element: DerElement): GeneralNames {
   const names = emptyLists<Uint8Array>();
   const reader = new DerReader(element);
   if (reader.finished) throw invalid("a list of names is empty");
-  while (!reader.finished) {
+  for (let count = 1; !reader.finished; count++) {
+    if (count > maxNames) throw invalid(`a list of more than ${maxNames} names`);
     const name = reader.next();
     switch (name.tag) {
       case nameTag.uri: names.uris.push(checked(uriForm, name, "URI is not absolute")); break;
@@ -64,7 +65,8 @@ export function readNameSubtrees(element: DerElement): NameSubtrees {
   const subtrees = emptyLists<IpRange>();
   const reader = new DerReader(element);
   if (reader.finished) throw invalid("a list of name constraints is empty");
-  while (!reader.finished) {
+  for (let count = 1; !reader.finished; count++) {
+    if (count > maxNames) throw invalid(`a list of more than ${maxNames} name constraints`);
     const subtree = new DerReader(reader.next(tag.sequence));
     const base = subtree.next();
     subtree.done();
@@ -160,3 +162,5 @@ const emailConstraintForm = new RegExp(`^(?:${localPart}@${domain}|\\.?${domain}
 
 /** RFC 1035 2.3.4: 255 octets on the wire are 253 characters of text. */
 const maxDnsNameChars = 253;
+/** Public CAs stop at 100 names. Bounds what each comparison of names with constraints can cost. */
+const maxNames = 500;

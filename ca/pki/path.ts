@@ -2,6 +2,7 @@ import { nameConstraintFault } from "./name-constraints.ts";
 import type { Certificate } from "./certificate.ts";
 import { PkiError, type PkiErrorCode } from "./errors.ts";
 import { verifySignature } from "./key.ts";
+import type { VerificationMemo } from "./memo.ts";
 
 declare const validated: unique symbol;
 
@@ -27,6 +28,8 @@ export interface PathRequest {
   /** Most intermediates between leaf and anchor, self-issued ones not counted. Default 6. */
   readonly maxIntermediates?: number;
   readonly budget?: PathBudget;
+  /** Spares checking signatures that it knows, and takes in the path that is found. */
+  readonly memo?: VerificationMemo;
 }
 
 /** How much work one search may do. */
@@ -49,7 +52,7 @@ export interface PathBudget {
  */
 export function validatePath(request: PathRequest): ValidatedPath {
   const { leaf, anchors, nowMs, extendedKeyUsage } = request;
-  const leafFault = validityFault(leaf, nowMs) ?? extendedKeyUsageFault(leaf, extendedKeyUsage) ?? profileFault(leaf);
+  const leafFault = validityFault(leaf, nowMs) ?? extendedKeyUsageFault(leaf, extendedKeyUsage) ?? leafProfileFault(leaf);
   if (leafFault !== undefined) throw faultError(leafFault, "the end entity certificate");
   const search = newSearch(request);
   const anchored = new Set(anchors.map(({ fingerprint }) => fingerprint));
@@ -59,6 +62,7 @@ export function validatePath(request: PathRequest): ValidatedPath {
   ];
   const certificates = extend([leaf], candidates, search);
   if (certificates === undefined) throw faultError(search.worst.code, search.worst.where);
+  request.memo?.remember(certificates);
   const validUntilMs = Math.min(...certificates.map(({ notAfterMs }) => notAfterMs));
   return { certificates, validUntilMs } as unknown as ValidatedPath;
 }
@@ -81,20 +85,19 @@ function extend(path: readonly Certificate[], candidates: readonly Candidate[], 
   return undefined;
 }
 
-/** What keeps `issuer` from standing above `path`; the cheap questions first, the signature last. */
+/** What keeps `issuer` from standing above `path`: the cheap questions first, then the signature, then constraints of any size. */
 function issuerFault(issuer: Certificate, anchor: boolean, path: readonly Certificate[], search: Search): PkiErrorCode | undefined {
   const { nowMs, extendedKeyUsage, maxIntermediates = defaultMaxIntermediates } = search.request;
   const subject = path[path.length - 1]!;
   const between = path.slice(1).filter((certificate) => !selfIssued(certificate)).length;
   return keyIdentifierFault(issuer, subject)
     ?? authorityFault(issuer)
-    ?? (anchor ? undefined : profileFault(issuer))
     ?? validityFault(issuer, nowMs)
     ?? (between > (issuer.basicConstraints?.pathLength ?? Infinity) ? "path_length_exceeded" : undefined)
     ?? (!anchor && !selfIssued(issuer) && between + 1 > maxIntermediates ? "path_too_long" : undefined)
     ?? extendedKeyUsageFault(issuer, extendedKeyUsage)
-    ?? constraintsFault(issuer, path, search)
-    ?? signatureFault(issuer, subject, search);
+    ?? signatureFault(issuer, subject, search)
+    ?? constraintsFault(issuer, path, search);
 }
 
 function keyIdentifierFault(issuer: Certificate, subject: Certificate): PkiErrorCode | undefined {
@@ -109,9 +112,8 @@ function authorityFault({ basicConstraints, keyUsage }: Certificate): PkiErrorCo
   return keyUsage?.keyCertSign === true ? undefined : "path_issuer_key_usage";
 }
 
-/** What holds for each certificate below the anchor: RFC 5280 4.2.1.1; 4.2.1.3 with 4.2.1.9. */
-function profileFault({ authorityKeyIdentifier, basicConstraints, keyUsage }: Certificate): PkiErrorCode | undefined {
-  if (authorityKeyIdentifier === undefined) return "path_key_identifier_mismatch";
+/** RFC 5280 4.2.1.3, 4.2.1.9: keyCertSign goes with cA. Of the leaf; whoever stands above must have both. */
+function leafProfileFault({ basicConstraints, keyUsage }: Certificate): PkiErrorCode | undefined {
   const authority = basicConstraints?.certificateAuthority === true;
   return keyUsage !== undefined && keyUsage.keyCertSign !== authority ? "certificate_extension_invalid" : undefined;
 }
@@ -140,6 +142,7 @@ function constraintsFault({ nameConstraints }: Certificate, path: readonly Certi
 }
 
 function signatureFault(issuer: Certificate, subject: Certificate, search: Search): PkiErrorCode | undefined {
+  if (search.request.memo?.knowsSignature(issuer, subject) === true) return undefined;
   const pair = `${issuer.fingerprint} ${subject.fingerprint}`;
   if (!search.signatures.has(pair)) {
     search.spend("signatureChecks", 1);
@@ -210,9 +213,9 @@ function faultError(code: PkiErrorCode, where: string): PkiError {
 
 /** In the order of the questions in `issuerFault`: whoever fails a later one came further. */
 const faultOrder: readonly PkiErrorCode[] = [
-  "path_key_identifier_mismatch", "path_issuer_not_ca", "path_issuer_key_usage", "certificate_extension_invalid", "path_not_yet_valid",
-  "path_expired", "path_length_exceeded", "path_too_long", "path_extended_key_usage", "path_name_constraint_unsupported",
-  "path_name_constraint_violated", "public_key_invalid", "path_signature_invalid",
+  "path_key_identifier_mismatch", "path_issuer_not_ca", "path_issuer_key_usage", "path_not_yet_valid",
+  "path_expired", "path_length_exceeded", "path_too_long", "path_extended_key_usage", "public_key_invalid", "path_signature_invalid",
+  "path_name_constraint_unsupported", "path_name_constraint_violated",
 ];
 
 const sentences: Partial<Record<PkiErrorCode, string>> = {

@@ -76,6 +76,14 @@ test("an authority key identifier may name issuer and serial number beside the k
   expect(withExtension("authorityKeyIdentifier", authorityKeyIdentifierOf(keyIdentifier, issuerNames, serialNumber))).toBe("accepted");
 });
 
+test("500 names are read, more are not, in subjectAltName as in name constraints", () => {
+  const names = (count: number) => Array.from({ length: count }, (_, index) => dns(`n${index}`));
+  expect(withExtension("subjectAltName", subjectAltName(names(500)))).toBe("accepted");
+  expect(withExtension("subjectAltName", subjectAltName(names(501)))).toBe("certificate_extension_invalid");
+  expect(withExtension("nameConstraints", nameConstraints({ excluded: names(500) }))).toBe("accepted");
+  expect(withExtension("nameConstraints", nameConstraints({ excluded: names(501) }))).toBe("certificate_extension_invalid");
+});
+
 test("path length and key usage are read bit for bit", () => {
   const { der } = root.issuer({ extensions: { basicConstraints: basicConstraints(true, 300), keyUsage: keyUsage([2, 4, 8]) } });
   const certificate = parseCertificate(der);

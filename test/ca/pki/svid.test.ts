@@ -117,6 +117,12 @@ describe("an SVID is refused", () => {
     expect(outcomeOf(() => verifySvid({ chain: junk, bundles: new Map(), nowMs: testNowMs, purpose: "client" }))).toBe("path_too_long");
   });
 
+  test("but not when it is just eight long", () => {
+    const root = testAuthority({ trustDomain: "east" });
+    const chain = [...root.issuer().leaf().chain, ...Array.from({ length: 6 }, () => root.der)];
+    expect(outcomeOf(() => verifySvid({ chain, bundles: root.bundles(), nowMs: testNowMs, purpose: "client" }))).toBe("accepted");
+  });
+
   test("when what follows the leaf is not a certificate", () => {
     const root = testAuthority({ trustDomain: "east" });
     const chain = [root.leaf().der, Uint8Array.of(0x30, 0x00)];
