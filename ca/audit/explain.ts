@@ -21,8 +21,8 @@ export async function explainLeaf(entry: EntryRow, leafHash: Uint8Array, source:
     }
     const last = page.at(-1);
     if (last === undefined || other) {
-      const copied = other ? ` It is now the text of entry ${other.index}.` : "";
-      return misfit("altered", entry.index, `Entry ${entry.index} was altered: its text does not fit the leaf hash stored with it.${copied}`);
+      const copied = other && `It is now the text of entry ${other.index}.`;
+      return misfit("altered", entry.index, `Entry ${entry.index} was altered: its text does not fit the leaf hash stored with it. ${copied ?? nameText(entry.body)}`);
     }
     start = last.index + 1;
   }
@@ -46,27 +46,25 @@ export async function explainRoot({ source, sealed, row }: {
       `root that was signed over ${row.size} entries.`);
   }
   const range = [sealed.size, row.size - 1] as const;
-  const fact = `${nameRange(range)} not what the log's key sealed in the checkpoint over ${row.size} entries. ${range[0] === range[1] ? "Its" : "Their"} ` +
-    "leaf hashes were recomputed to fit";
+  const fact = `${nameRange(range)} not what the log's key sealed in the checkpoint over ${row.size} entries, and the leaf hashes stored with them were ` +
+    "recomputed to hide it.";
   const { displaced, settled, hint } = await askRows(entries, source, sealed.size);
   const length = await compareLength(source);
   if (displaced && length === "as sealed") {
     const pair = [Math.min(displaced.from, displaced.to), Math.max(displaced.from, displaced.to)] as const;
-    return misfit("reordered", pair, `${fact}. The certificate in entry ${displaced.to} is kept in the certificates table as that of entry ` +
+    return misfit("reordered", pair, `${fact} The certificate in entry ${displaced.to} is kept in the certificates table as that of entry ` +
       `${displaced.from}: entries ${pair[0]} and ${pair[1]} have changed places, or one was moved.`);
   }
   if (length === "shorter") {
     const at = displaced && displaced.from > displaced.to ? ([settled, displaced.from - 1] as const) : range;
-    return misfit("removed", at, `${fact}, and the log has fewer entries than were sealed: ${nameRange(at)} or contain what was removed, and those ` +
-      "behind were moved up.");
+    return misfit("removed", at, `${fact} The log has fewer entries than were sealed: ${nameAmong(at)} was removed, and those behind were moved up.`);
   }
   if (length === "longer") {
     const at = displaced && displaced.from < displaced.to ? ([settled, displaced.to - 1] as const) : range;
-    return misfit("inserted", at, `${fact}, and the log has more entries than were sealed: ${nameRange(at)} or contain what was inserted, and those ` +
-      "behind were moved down.");
+    return misfit("inserted", at, `${fact} The log has more entries than were sealed: ${nameAmong(at)} was inserted, and those behind were moved down.`);
   }
-  const which = range[0] === range[1] ? "" : `, so which of them was altered cannot be told from the log alone${hint}`;
-  return misfit("altered", range, `${fact}${which}.`);
+  const which = range[0] === range[1] ? "" : ` Which of them was altered cannot be told from the log alone${hint}.`;
+  return misfit("altered", range, `${fact}${which}`);
 }
 
 /** Tries each pair of a small segment: where two were swapped, swapping them back gives the signed root. */
@@ -121,8 +119,17 @@ async function readEntries(source: LogReader, start: number, end: number): Promi
   return entries;
 }
 
+function nameText(body: string): string {
+  const event = decodeEntry(body);
+  return event ? `It now tells of ${event.type} by ${event.actor} at ${event.time}.` : "It is now no entry of ours at all.";
+}
+
 function nameRange([first, last]: readonly [number, number]): string {
   return last > first ? `Entries ${first} to ${last} are` : `Entry ${first} is`;
+}
+
+function nameAmong([first, last]: readonly [number, number]): string {
+  return last > first ? `what lies among ${first} to ${last}` : `entry ${first}`;
 }
 
 function equal(one: Uint8Array, other: Uint8Array): boolean {

@@ -35,7 +35,9 @@ export type MisfitKind =
 
 /** Makes a misfit: of one entry, of `[firstIndex, lastIndex]`, or of none. */
 export function misfit(kind: MisfitKind, at: number | readonly [number, number] | undefined, message: string): Misfit {
-  if (at === undefined) return { ok: false, kind, message };
+  // What an attacker wrote is repeated here, and somebody's terminal will show it.
+  const shown = message.toWellFormed().replaceAll(/\p{Cc}|\p{Cf}/gu, "\ufffd");
+  if (at === undefined) return { ok: false, kind, message: shown };
   const [firstIndex, lastIndex] = typeof at === "number" ? [at, at] : at;
-  return lastIndex > firstIndex ? { ok: false, kind, firstIndex, lastIndex, message } : { ok: false, kind, firstIndex, message };
+  return { ok: false, kind, firstIndex, ...(lastIndex > firstIndex && { lastIndex }), message: shown };
 }

@@ -35,6 +35,13 @@ describe("verifyLog", () => {
     expect(rest.next().done).toBe(true);
   });
 
+  test("repeats nothing of a forged row that a terminal would obey", async () => {
+    const rows = structuredClone(log.rows);
+    rows.certificates.push({ ...rows.certificates[0]!, spiffeId: "spiffe://\u001b[2Jx\u009b\u202e", serialNumber: "ab", logIndex: 0 });
+    const verdict = await verifyLog({ store: memoryReader(rows) });
+    expect(verdict).toMatchObject({ ok: false, kind: "row_without_entry", message: expect.stringContaining("spiffe://\ufffd[2Jx\ufffd\ufffd") });
+  });
+
   test("tells how far it is", async () => {
     const seen: VerifyProgress[] = [];
     await verifyLog({ ...options(), onProgress: (progress) => seen.push(progress) });

@@ -1,0 +1,137 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { AuditError } from "../audit/errors.ts";
+import { verifyLog, type VerifyProgress } from "../audit/verify.ts";
+import { ConfigError, readConfig } from "../config.ts";
+import { openStore } from "../store/open.ts";
+import { StoreError, type Store } from "../store/store.ts";
+import { reportAsJson, reportAsText, type KeySource } from "./audit-report.ts";
+import type { CliIo } from "./io.ts";
+import { wrap } from "./wrap.ts";
+
+/**
+ * `countersign audit verify` and `countersign audit checkpoint`.
+ * @returns the exit code: 0 the log fits, 1 it does not, 2 wrong usage or nothing that can be read
+ */
+export async function audit(args: readonly string[], io: CliIo): Promise<number> {
+  try {
+    const { command, options } = readArguments(args);
+    if (options.help || command === undefined) {
+      (options.help ? io.stdout : io.stderr)(usage);
+      return options.help ? 0 : 2;
+    }
+    const { storeUrl, dataDir } = readConfig({ flags: { store: options.store, "data-dir": options["data-dir"], config: options.config }, env: io.env });
+    const store = await openStore({ url: storeUrl, readOnly: true });
+    try {
+      return command === "verify" ? await verify(store, dataDir, options, io) : await printCheckpoint(store, io);
+    } finally {
+      await store.close();
+    }
+  } catch (error) {
+    if (!(error instanceof UsageError || error instanceof ConfigError || error instanceof StoreError || error instanceof AuditError)) throw error;
+    io.stderr(`${wrap(`countersign audit: ${error.message}`)}\n`);
+    return 2;
+  }
+}
+
+async function verify(store: Store, dataDir: string, options: Options, io: CliIo): Promise<number> {
+  const key = findKey(dataDir, options.key);
+  const verdict = await verifyLog({
+    store,
+    checkpoints: (options.checkpoint ?? []).map(readCheckpointFile),
+    ...(key.verifierKey !== undefined && { verifierKey: key.verifierKey }),
+    ...(io.isTerminal && { onProgress: progressLine(io) }),
+  });
+  if (io.isTerminal) io.stderr(clearLine);
+  if (verdict.ok && verdict.size === 0) throw new UsageError("This store holds no CA and so no log. Is --store or --data-dir the right one?");
+  const verifierKey = key.verifierKey ?? (await store.state())?.logVerifierKey;
+  io.stdout((options.json ? reportAsJson : reportAsText)(verdict, { ...key, verifierKey }));
+  return verdict.ok ? 0 : 1;
+}
+
+async function printCheckpoint(store: Store, io: CliIo): Promise<number> {
+  const newest = await store.checkpoint();
+  if (newest === undefined) throw new UsageError("This store has no checkpoint: no CA has started on it yet. Is --store or --data-dir the right one?");
+  io.stdout(newest.note);
+  return 0;
+}
+
+/** The key to expect: from the command line, from the file that the first start left, or whatever the store says. */
+function findKey(dataDir: string, given: string | undefined): { readonly source: KeySource; readonly verifierKey: string | undefined } {
+  if (given !== undefined) return { source: { kind: "option" }, verifierKey: given };
+  const path = join(dataDir, keyFileName);
+  if (!existsSync(path)) return { source: { kind: "store", path }, verifierKey: undefined };
+  return { source: { kind: "file", path }, verifierKey: readText(path).trim() };
+}
+
+function readCheckpointFile(path: string): string {
+  return readText(path);
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new UsageError(`${path} cannot be read: ${(cause as NodeJS.ErrnoException).code ?? "unknown error"}.`, { cause });
+  }
+}
+
+function progressLine(io: CliIo): (progress: VerifyProgress) => void {
+  let shown = "";
+  return ({ stage, entries, total }) => {
+    const percent = total === 0 ? 100 : Math.min(100, Math.floor((100 * entries) / total));
+    const line = `${clearLine}${stage === "log" ? "entries and seals" : "entries and tables"}: ${percent} % of ${total}`;
+    if (line !== shown) io.stderr(line);
+    shown = line;
+  };
+}
+
+type Options = ReturnType<typeof readArguments>["options"];
+
+function readArguments(args: readonly string[]) {
+  try {
+    const { values: options, positionals } = parseArgs({
+      args: [...args], allowPositionals: true, strict: true,
+      options: {
+        store: { type: "string" }, "data-dir": { type: "string" }, config: { type: "string" }, key: { type: "string" },
+        checkpoint: { type: "string", multiple: true }, json: { type: "boolean", default: false }, help: { type: "boolean", short: "h", default: false },
+      },
+    });
+    const [command, ...more] = positionals;
+    if (command !== undefined && command !== "verify" && command !== "checkpoint") throw new UsageError(`There is no command "audit ${command}": it is audit verify or audit checkpoint.`);
+    if (more.length > 0) throw new UsageError(`"${more[0]}" is one argument too many. A checkpoint to compare with is given as --checkpoint FILE.`);
+    return { command, options } as const;
+  } catch (error) {
+    if (error instanceof TypeError && "code" in error) throw new UsageError(`${error.message} See countersign audit --help.`, { cause: error });
+    throw error;
+  }
+}
+
+class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+const usage = `Usage: countersign audit verify [options]
+       countersign audit checkpoint [options]
+
+  verify      Checks every entry of the audit log, every seal over it, and that
+              certificates, revocations, tokens and authorities are what the
+              log says. Changes nothing; the CA may go on meanwhile.
+              Exit code: 0 all fits, 1 something does not, 2 nothing to read.
+  checkpoint  Prints the newest checkpoint: size and root of the log, signed.
+              Keep it where nobody who can write to the database can reach it.
+
+  --store URL         sqlite:PATH or postgres://...; a password belongs into
+                      COUNTERSIGN_STORE   (sqlite:<data-dir>/countersign.db)
+  --data-dir DIR      COUNTERSIGN_DATA_DIR                    (./.countersign)
+  --config FILE       COUNTERSIGN_CONFIG
+  --key VKEY          The log's verifier key, as printed at the first start
+                      (<data-dir>/audit-log.vkey, else the store's own word)
+  --checkpoint FILE   A checkpoint kept elsewhere, which the log must contain.
+                      May be repeated.
+  --json              Machine-readable result
+`;
+/** Written at the first start, next to the database but not in it. */
+const keyFileName = "audit-log.vkey";
+const clearLine = "\r\u001b[K";

@@ -1,0 +1,8 @@
+/** What a command sees of the world besides its arguments; `main.ts` gives it the process's own. */
+export interface CliIo {
+  readonly stdout: (text: string) => void;
+  readonly stderr: (text: string) => void;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** True when stderr is a terminal, where a line may be written over: progress is shown there only. */
+  readonly isTerminal?: boolean;
+}
