@@ -1,0 +1,118 @@
+import { problemStatus, type Problem, type Revocation, type RevocationPage } from "../ca/contract.ts";
+import type { CaResponse } from "./ca-connection.ts";
+import { CaError } from "./ca-error.ts";
+
+/** What `POST /v1/certificates` gave, taken apart but not yet believed. */
+export interface IssuedAnswer {
+  /** PEM, leaf first. */
+  readonly chain: string;
+  /** Trust domain -> SPIFFE bundle as JSON text, with sequence numbers of 64 bits intact. */
+  readonly bundles: Readonly<Record<string, string>>;
+  /** How far the CA's clock is ahead of ours by the Date header, in ms; undefined without one. */
+  readonly clockAheadMs: number | undefined;
+}
+
+/** @throws {CaError} ca_answer_invalid | ca_refused | ca_unavailable */
+export function readIssued(response: CaResponse, nowMs: number): IssuedAnswer {
+  const { chain, bundles } = readJson(refuseOtherThan(200, response, nowMs), rawSequence);
+  if (typeof chain !== "string" || !isObject(bundles)) throw invalid("it has no chain or no bundles");
+  const texts = Object.entries(bundles).map(([trustDomain, bundle]) => [trustDomain, JSON.stringify(bundle)] as const);
+  return { chain, bundles: Object.fromEntries(texts), clockAheadMs: clockAhead(response, nowMs) };
+}
+
+/** @throws {CaError} ca_answer_invalid | ca_refused | ca_unavailable */
+export function readRevocationPage(response: CaResponse, nowMs: number): RevocationPage {
+  const { revocations, sequence, more } = readJson(refuseOtherThan(200, response, nowMs));
+  if (!Array.isArray(revocations) || !isSequence(sequence) || typeof more !== "boolean") throw invalid("it is not a page of revocations");
+  if (!revocations.every(isRevocation)) throw invalid("it lists something that is no revocation");
+  return { revocations, sequence, more };
+}
+
+/** The body as text, or undefined for 304. @throws {CaError} ca_answer_invalid | ca_refused | ca_unavailable */
+export function readBundleText(response: CaResponse, nowMs: number): string | undefined {
+  return response.status === 304 ? undefined : refuseOtherThan(200, response, nowMs).text;
+}
+
+function refuseOtherThan(expected: number, response: CaResponse, nowMs: number): CaResponse {
+  const { status, headers } = response;
+  if (status === expected || (status === 201 && expected === 200)) return response;
+  if (status >= 300 && status < 400) throw invalid(`it redirects (${status}), and a redirect is never followed: whoever can make one could lead us anywhere`);
+  const { code, detail } = readProblem(response);
+  const said = `the CA answered ${status}${code === undefined ? "" : ` ${code}`}${detail === "" ? "" : `: ${detail}`}`;
+  const retryAfterMs = retryAfter(headers["retry-after"], nowMs);
+  const definite = status >= 400 && status < 500 && status !== 408 && status !== 429;
+  throw new CaError(definite ? "ca_refused" : "ca_unavailable", said, {
+    ...(code !== undefined && { problemCode: code }),
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+  });
+}
+
+/** A problem document if it is one; what is shown of it is short and of one line, since it ends up in logs. */
+function readProblem({ text }: CaResponse): { readonly code: Problem["code"] | undefined; readonly detail: string } {
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch {
+    return { code: undefined, detail: "" };
+  }
+  const { code, detail } = isObject(document) ? document : {};
+  const known = typeof code === "string" && Object.hasOwn(problemStatus, code) ? (code as Problem["code"]) : undefined;
+  return { code: known, detail: typeof detail === "string" ? detail.replaceAll(/[^\x20-\x7e]+/g, " ").slice(0, maxDetailLength) : "" };
+}
+
+function readJson({ headers, text }: CaResponse, reviver?: Reviver): Record<string, unknown> {
+  if (!/^application\/(?:[a-z.+-]+\+)?json\b/i.test(headers["content-type"] ?? "")) throw invalid("it is not JSON");
+  let value: unknown;
+  try {
+    value = JSON.parse(text, reviver as (key: string, value: unknown) => unknown);
+  } catch (cause) {
+    throw invalid("it is not JSON", cause);
+  }
+  if (!isObject(value)) throw invalid("it is not a JSON object");
+  return value;
+}
+
+type Reviver = (key: string, value: unknown, context: { readonly source?: string }) => unknown;
+
+/** JSON.parse rounds beyond 2^53; kept as its source, the number comes out of JSON.stringify as it came in. */
+const rawSequence: Reviver = (key, value, { source }) => {
+  const integer = key === "spiffe_sequence" && typeof value === "number" && source !== undefined && /^\d{1,20}$/.test(source);
+  return integer ? rawJson(source) : value;
+};
+
+/** RFC 9110 10.2.3: seconds or a date. @returns milliseconds from now, at most `maxRetryAfterMs` */
+function retryAfter(header: string | undefined, nowMs: number): number | undefined {
+  if (header === undefined) return undefined;
+  const waitMs = /^\d{1,9}$/.test(header) ? Number(header) * 1000 : Date.parse(header) - nowMs;
+  return Number.isNaN(waitMs) ? undefined : Math.min(Math.max(waitMs, 0), maxRetryAfterMs);
+}
+
+function clockAhead({ headers: { date } }: CaResponse, nowMs: number): number | undefined {
+  const atMs = Date.parse(date ?? "");
+  return Number.isNaN(atMs) ? undefined : atMs - nowMs;
+}
+
+function isRevocation(value: unknown): value is Revocation {
+  if (!isObject(value)) return false;
+  const { sequence, serialNumber, notAfter } = value;
+  return isSequence(sequence) && typeof serialNumber === "string" && /^[0-9a-f]{2,40}$/.test(serialNumber) &&
+    typeof notAfter === "string" && !Number.isNaN(Date.parse(notAfter));
+}
+
+function isSequence(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function invalid(detail: string, cause?: unknown): CaError {
+  return new CaError("ca_answer_invalid", `the CA's answer is refused: ${detail}`, { cause });
+}
+
+/** ECMAScript 2026, in Node since 22; not yet in the types. */
+const rawJson = (JSON as typeof JSON & { readonly rawJSON: (text: string) => unknown }).rawJSON;
+const maxDetailLength = 400;
+/** Ten minutes: a CA under load may slow us down, not send us away. */
+const maxRetryAfterMs = 600_000;

@@ -1,0 +1,110 @@
+import { idempotencyKeyHeader, paths, type IssueRequest, type RevocationPage } from "../ca/contract.ts";
+import { parseBundle, type Bundle } from "../ca/pki/bundle.ts";
+import { PkiError } from "../ca/pki/errors.ts";
+import { spiffeId } from "../ca/pki/spiffe-id.ts";
+import { verifySvid } from "../ca/pki/svid.ts";
+import { readBundleText, readIssued, readRevocationPage, type IssuedAnswer } from "./ca-answer.ts";
+import { caConnection, type CaConnection } from "./ca-connection.ts";
+import { CaError } from "./ca-error.ts";
+
+/** The CA as the proxy sees it. Every method throws CaError; whoever answers has been shown to be our CA before. */
+export interface CaClient {
+  /** With the same `idempotencyKey` and request, a lost answer is given again. */
+  issue(request: IssueRequest, idempotencyKey: string): Promise<IssuedAnswer>;
+  revocations(after: number): Promise<RevocationPage>;
+  /** Undefined when it is still the one with this entity tag. */
+  bundle(etag: string | undefined): Promise<{ readonly text: string; readonly etag: string | undefined } | undefined>;
+  close(): void;
+}
+
+export interface CaClientOptions {
+  /** `https://host:port`. */
+  readonly caUrl: string;
+  readonly trustDomain: string;
+  /** Bundle to verify the CA with; undefined before the first certificate, when only the fingerprint is known. */
+  readonly ownBundle: () => Bundle | undefined;
+  /** SHA-256 of the root's DER, lower-case hex, out of the bootstrap string. */
+  readonly rootFingerprint: string | undefined;
+  readonly now: () => number;
+  readonly timeoutMs?: number;
+}
+
+/**
+ * The CA proves itself like everybody else: an SVID, `spiffe://<trust domain>/countersign/ca`, verified by the bundle we
+ * hold. Before there is a bundle, one unverified connection fetches the CA's, and only the root in it with the pinned
+ * fingerprint is believed; nothing of ours goes over that connection, and what follows is verified by that root.
+ */
+export function caClient({ caUrl, trustDomain, ownBundle, rootFingerprint, now, timeoutMs }: CaClientOptions): CaClient {
+  const caId = spiffeId(trustDomain, "countersign", "ca");
+  const common = { url: caUrl, ...(timeoutMs !== undefined && { timeoutMs }) };
+  let pinned: Bundle | undefined;
+
+  const connection = caConnection({ ...common, verifyServer });
+
+  function verifyServer(chain: readonly Uint8Array[]): void {
+    const bundle = ownBundle() ?? pinned;
+    if (bundle === undefined) throw new PkiError("svid_trust_domain_unknown", "there is no bundle to verify it with");
+    const { id } = verifySvid({ chain, bundles: new Map([[trustDomain, bundle]]), nowMs: now(), purpose: "server" });
+    if (id.uri !== caId.uri) throw new PkiError("svid_id_unexpected", `it is ${id.uri}, not ${caId.uri}`);
+  }
+
+  async function trusted(): Promise<CaConnection> {
+    if (ownBundle() === undefined) pinned ??= await fetchPinned({ ...common, trustDomain, rootFingerprint, nowMs: now() });
+    return connection;
+  }
+
+  return {
+    async issue(request, idempotencyKey) {
+      const response = await (await trusted()).request({
+        method: "POST", path: paths.certificates, headers: { [idempotencyKeyHeader]: idempotencyKey },
+        body: JSON.stringify(request), maxBytes: maxIssuedBytes,
+      });
+      return readIssued(response, now());
+    },
+    async revocations(after) {
+      const response = await (await trusted()).request({ method: "GET", path: `${paths.revocations}?after=${after}`, maxBytes: maxPageBytes });
+      return readRevocationPage(response, now());
+    },
+    async bundle(etag) {
+      const response = await (await trusted()).request({
+        method: "GET", path: paths.bundle, maxBytes: maxBundleBytes, ...(etag !== undefined && { headers: { "if-none-match": etag } }),
+      });
+      const text = readBundleText(response, now());
+      return text === undefined ? undefined : { text, etag: response.headers.etag };
+    },
+    close: () => connection.close(),
+  };
+}
+
+interface PinOptions {
+  readonly url: string;
+  readonly timeoutMs?: number;
+  readonly trustDomain: string;
+  readonly rootFingerprint: string | undefined;
+  readonly nowMs: number;
+}
+
+/** The only connection that verifies nobody: it carries a GET without any secret, and of the answer one hash decides. */
+async function fetchPinned({ trustDomain, rootFingerprint, nowMs, ...common }: PinOptions): Promise<Bundle> {
+  if (rootFingerprint === undefined) throw new CaError("ca_untrusted", "there is neither a bundle nor a bootstrap string to know the CA by");
+  const unverified = caConnection({ ...common, verifyServer: () => undefined });
+  try {
+    const response = await unverified.request({ method: "GET", path: paths.bundle, maxBytes: maxBundleBytes });
+    const bundle = parseBundle(trustDomain, readBundleText(response, nowMs) ?? "");
+    const root = bundle.x509Authorities.find(({ fingerprint }) => fingerprint === rootFingerprint);
+    if (root !== undefined) return { trustDomain, x509Authorities: [root], jwtAuthorities: [] };
+  } catch (cause) {
+    if (cause instanceof CaError) throw cause;
+    throw new CaError("ca_untrusted", `what answers at ${common.url} has no bundle: ${(cause as Error).message}; nothing was sent to it`, { cause });
+  } finally {
+    unverified.close();
+  }
+  throw new CaError("ca_untrusted",
+    `what answers at ${common.url} does not have the root ${rootFingerprint.slice(0, 16)}... that the bootstrap string names: ` +
+      "another CA, or somebody in between; the token was not sent. If the CA was set up anew, make a new token");
+}
+
+/** A chain of RSA-4096 certificates with twenty bundles stays below. */
+const maxIssuedBytes = 2 * 1024 * 1024;
+const maxBundleBytes = 1024 * 1024;
+const maxPageBytes = 1024 * 1024;

@@ -1,0 +1,195 @@
+import type { ClientRequest, IncomingMessage } from "node:http";
+import { Agent, request as httpsRequest } from "node:https";
+import { isIP } from "node:net";
+import { connect, type TLSSocket } from "node:tls";
+import { CaError } from "./ca-error.ts";
+import { presentedChain } from "./peer.ts";
+import { anonymousTlsOptions } from "./tls-context.ts";
+
+export interface CaRequest {
+  readonly method: "GET" | "POST";
+  /** Path and query. */
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** JSON. */
+  readonly body?: string;
+  /** Longest answer to read. */
+  readonly maxBytes: number;
+}
+
+export interface CaResponse {
+  readonly status: number;
+  readonly headers: IncomingMessage["headers"];
+  readonly text: string;
+}
+
+/** Asks one server, over connections that `verifyServer` has agreed to. */
+export interface CaConnection {
+  /** @throws {CaError} ca_unreachable | ca_timeout | ca_untrusted | ca_answer_invalid */
+  request(request: CaRequest): Promise<CaResponse>;
+  /** Closes idle connections and ends requests in flight. */
+  close(): void;
+}
+
+export interface CaConnectionOptions {
+  /** `https://host:port`. */
+  readonly url: string;
+  /**
+   * Judges the chain the server presented, right after the handshake and again before a kept connection is reused; throws
+   * to refuse. No byte of a request is written before it has agreed.
+   */
+  readonly verifyServer: (chain: readonly Uint8Array[]) => void;
+  /** For a handshake, and for a whole request, each. Default 10 s. */
+  readonly timeoutMs?: number;
+}
+
+/**
+ * Opens nothing yet. TLS 1.3 without resumption and without a client certificate: an expired one must never lock us out
+ * (linkerd2#13136). Node's own chain check is off, since its pool of anchors knows no trust domains.
+ */
+export function caConnection({ url, verifyServer, timeoutMs = defaultTimeoutMs }: CaConnectionOptions): CaConnection {
+  const { hostname, port } = new URL(url);
+  const host = hostname.replaceAll(/[[\]]/g, "");
+  const agent = new Agent({ keepAlive: true, maxSockets, maxFreeSockets: maxSockets });
+  const chains = new WeakMap<object, readonly Uint8Array[]>();
+  const opening = new Set<TLSSocket>();
+
+  agent.createConnection = (_options, callback) => {
+    openVerified().then(
+      (socket) => callback?.(null, socket),
+      (error: Error) => callback?.(error, undefined as never),
+    );
+    return undefined;
+  };
+
+  function openVerified(): Promise<TLSSocket> {
+    return new Promise((resolve, reject) => {
+      const socket = connect({
+        ...anonymousTlsOptions, host, port: Number(port || defaultPort), rejectUnauthorized: false, ALPNProtocols: ["http/1.1"],
+        ...(isIP(host) === 0 && { servername: host }),
+      });
+      opening.add(socket);
+      const fail = (error: CaError): void => {
+        opening.delete(socket);
+        clearTimeout(deadline);
+        socket.destroy();
+        reject(error);
+      };
+      const deadline = setTimeout(() => fail(timedOut(url, "the TLS handshake", timeoutMs)), timeoutMs);
+      socket.on("error", (cause) => fail(unreachable(url, cause)));
+      socket.on("close", () => fail(unreachable(url, undefined)));
+      socket.once("secureConnect", () => {
+        const chain = presentedChain(socket);
+        try {
+          verifyServer(chain);
+        } catch (cause) {
+          fail(untrusted(url, cause));
+          return;
+        }
+        opening.delete(socket);
+        clearTimeout(deadline);
+        chains.set(socket, chain);
+        resolve(socket);
+      });
+    });
+  }
+
+  /** What was verified an hour ago may have expired, or its root may have been dropped from the bundle. */
+  function dropStaleConnections(): void {
+    for (const socket of Object.values(agent.freeSockets).flatMap((sockets) => sockets ?? [])) {
+      try {
+        verifyServer(chains.get(socket) ?? []);
+      } catch {
+        socket.destroy();
+      }
+    }
+  }
+
+  function send(request: CaRequest): { readonly sent: ClientRequest; readonly response: Promise<CaResponse> } {
+    dropStaleConnections();
+    const { method, path, headers, body } = request;
+    const sent = httpsRequest({
+      agent, host, port: Number(port || defaultPort), method, path,
+      headers: {
+        host: new URL(url).host,
+        accept: "application/json",
+        ...(body !== undefined && { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
+        ...headers,
+      },
+    });
+    const response = new Promise<CaResponse>((resolve, reject) => {
+      const deadline = setTimeout(() => sent.destroy(timedOut(url, `${method} ${pathOnly(path)}`, timeoutMs)), timeoutMs);
+      sent.on("close", () => clearTimeout(deadline));
+      sent.on("error", (cause) => reject(cause instanceof CaError ? cause : unreachable(url, cause)));
+      sent.on("response", (answer) => {
+        readBody(answer, request.maxBytes).then((text) => resolve({ status: answer.statusCode ?? 0, headers: answer.headers, text }), (error) => {
+          reject(error instanceof CaError ? error : unreachable(url, error));
+          sent.destroy();
+        });
+      });
+      sent.end(body);
+    });
+    return { sent, response };
+  }
+
+  return {
+    async request(request) {
+      const { sent, response } = send(request);
+      try {
+        return await response;
+      } catch (error) {
+        // The server may close a kept connection just as we write to it; every request we make may be repeated.
+        if (!sent.reusedSocket || !(error instanceof CaError) || error.code !== "ca_unreachable") throw error;
+        return await send(request).response;
+      }
+    },
+    close() {
+      agent.destroy();
+      for (const socket of opening) socket.destroy();
+    },
+  };
+}
+
+async function readBody(answer: IncomingMessage, maxBytes: number): Promise<string> {
+  if (answer.headers["content-encoding"] !== undefined) throw invalid("it is compressed, which nobody asked for");
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
+    sizeBytes += chunk.length;
+    if (sizeBytes > maxBytes) throw invalid(`it is longer than ${maxBytes} bytes`);
+    chunks.push(chunk);
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks));
+  } catch (cause) {
+    throw invalid("it is not UTF-8", cause);
+  }
+}
+
+function invalid(detail: string, cause?: unknown): CaError {
+  return new CaError("ca_answer_invalid", `the CA's answer is refused: ${detail}`, { cause });
+}
+
+function timedOut(url: string, what: string, timeoutMs: number): CaError {
+  return new CaError("ca_timeout", `the CA at ${url} did not finish ${what} within ${timeoutMs / 1000} s`);
+}
+
+function unreachable(url: string, cause: unknown): CaError {
+  const { code, message } = (cause ?? {}) as { readonly code?: string; readonly message?: string };
+  const reason = code ?? message ?? "the connection closed";
+  return new CaError("ca_unreachable", `cannot reach the CA at ${url} (${reason}); is it running, and is this address right from here?`, { cause });
+}
+
+function untrusted(url: string, cause: unknown): CaError {
+  const reason = cause instanceof Error ? cause.message : "refused";
+  return new CaError("ca_untrusted", `what answers at ${url} is not our CA: ${reason}; nothing was sent to it`, { cause });
+}
+
+function pathOnly(path: string): string {
+  return path.split("?", 1)[0] ?? path;
+}
+
+const defaultTimeoutMs = 10_000;
+const defaultPort = 443;
+/** A renewal, a poll of each kind, and one to spare. */
+const maxSockets = 4;

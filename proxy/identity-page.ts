@@ -1,0 +1,55 @@
+import { createHash } from "node:crypto";
+import type { IdentityStatus } from "./identity/start.ts";
+import type { IdentitySource } from "./identity/source.ts";
+
+/** What `/identity` shows. Never the key; times are RFC 3339. */
+export interface IdentityPage {
+  readonly spiffeId: string | undefined;
+  /** False before the first certificate and after expiry. */
+  readonly live: boolean;
+  readonly serialNumber: string | undefined;
+  readonly notBefore: string | undefined;
+  readonly notAfter: string | undefined;
+  /** SHA-256 of each certificate as presented, leaf first, lower-case hex. */
+  readonly chainFingerprints: readonly string[];
+  readonly trustDomain: string;
+  readonly trustDomains: readonly { readonly trustDomain: string; readonly sequence: string | undefined; readonly authorities: readonly string[] }[];
+  readonly ca: string;
+  /** Undefined while a request is under way. */
+  readonly nextAttempt: string | undefined;
+  readonly lastRefresh: string | undefined;
+  readonly failures: number;
+  readonly lastError: { readonly code: string; readonly message: string; readonly at: string } | undefined;
+  readonly bundle: { readonly lastRefresh: string | undefined; readonly lastError: string | undefined };
+  readonly revocations: { readonly held: number; readonly sequence: number; readonly lastPoll: string | undefined; readonly lastError: string | undefined } | undefined;
+  readonly keystoreError: string | undefined;
+}
+
+/** Puts the page together from what the identity half says of itself and what the data path sees. */
+export function identityPage(source: IdentitySource, status: IdentityStatus): IdentityPage {
+  const { last, rotation, bundle, revocation } = status;
+  return {
+    spiffeId: last?.id.uri,
+    live: source.identity() !== undefined,
+    serialNumber: last?.serialNumber,
+    notBefore: isoTime(last?.notBeforeMs),
+    notAfter: isoTime(last?.notAfterMs),
+    chainFingerprints: (last?.chain ?? []).map((der) => createHash("sha256").update(der).digest("hex")),
+    trustDomain: status.trustDomain,
+    trustDomains: [...(source.trust()?.bundles.values() ?? [])].map(({ trustDomain, sequence, x509Authorities }) => (
+      { trustDomain, sequence: sequence?.toString(), authorities: x509Authorities.map(({ fingerprint }) => fingerprint) }
+    )),
+    ca: status.caUrl,
+    nextAttempt: isoTime(rotation.nextAttemptMs),
+    lastRefresh: isoTime(rotation.lastRefreshMs),
+    failures: rotation.failures,
+    lastError: rotation.lastError && { code: rotation.lastError.code, message: rotation.lastError.message, at: new Date(rotation.lastError.atMs).toISOString() },
+    bundle: { lastRefresh: isoTime(bundle.lastSuccessMs), lastError: bundle.lastError },
+    revocations: revocation && { held: revocation.held, sequence: revocation.sequence, lastPoll: isoTime(revocation.lastSuccessMs), lastError: revocation.lastError },
+    keystoreError: status.keystoreError,
+  };
+}
+
+function isoTime(ms: number | undefined): string | undefined {
+  return ms === undefined ? undefined : new Date(ms).toISOString();
+}

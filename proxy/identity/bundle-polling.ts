@@ -1,0 +1,78 @@
+import type { CaClient } from "../ca-client.ts";
+import type { Clock } from "../clock.ts";
+import type { Log } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import { jittered, type Random } from "./backoff.ts";
+
+export interface BundlePollingDeps {
+  readonly client: Pick<CaClient, "bundle">;
+  /** Takes a new bundle of the own trust domain. @throws when it is refused */
+  readonly onBundle: (text: string) => void;
+  /** The publisher's wish, in seconds. */
+  readonly refreshHintSeconds: () => number | undefined;
+  /** Also done at each look: what does not come from the CA. */
+  readonly refreshFiles: () => void;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/** Times in milliseconds since the epoch. */
+export interface BundlePollingStatus {
+  readonly lastSuccessMs: number | undefined;
+  readonly lastError: string | undefined;
+}
+
+export interface BundlePolling {
+  status(): BundlePollingStatus;
+  stop(): void;
+}
+
+/** Looks for a new bundle at its refresh hint; the first look is one interval away. On failure the last good one stays. */
+export function startBundlePolling(deps: BundlePollingDeps): BundlePolling {
+  const { client, clock, random, log } = deps;
+  const refreshes = deps.metrics.counter("countersign_proxy_bundle_refreshes_total", "Looks for a new trust bundle, by result.", ["result"]);
+  let etag: string | undefined;
+  let status: BundlePollingStatus = { lastSuccessMs: undefined, lastError: undefined };
+  let cancel = (): void => undefined;
+  let stopped = false;
+
+  async function poll(): Promise<void> {
+    deps.refreshFiles();
+    try {
+      const answer = await client.bundle(etag);
+      if (stopped) return;
+      if (answer !== undefined) deps.onBundle(answer.text);
+      etag = answer?.etag ?? etag;
+      refreshes.inc({ result: answer === undefined ? "unchanged" : "ok" });
+      status = { lastSuccessMs: clock.now(), lastError: undefined };
+    } catch (error) {
+      if (stopped) return;
+      const lastError = (error as Error).message;
+      refreshes.inc({ result: "error" });
+      log.warn({ error: lastError }, "trust bundle not refreshed; the last good one stays in force");
+      status = { ...status, lastError };
+    }
+    wait();
+  }
+
+  function wait(): void {
+    const hintMs = (deps.refreshHintSeconds() ?? defaultRefreshSeconds) * 1000;
+    cancel = clock.after(jittered(Math.min(Math.max(hintMs, minRefreshMs), maxRefreshMs), random), () => void poll());
+  }
+
+  wait();
+  return {
+    status: () => status,
+    stop() {
+      stopped = true;
+      cancel();
+    },
+  };
+}
+
+/** SPIFFE Trust Domain and Bundle 4.1.3 recommends five minutes where there is no hint. */
+const defaultRefreshSeconds = 300;
+const minRefreshMs = 5000;
+const maxRefreshMs = 3_600_000;

@@ -1,0 +1,65 @@
+import { createPublicKey, generateKeyPair, randomUUID, type KeyObject } from "node:crypto";
+import { promisify } from "node:util";
+import type { Attestation, IssueRequest } from "../../ca/contract.ts";
+import { encodeCsr } from "../../ca/pki/csr.ts";
+import type { KeyAlgorithm } from "../../ca/pki/key.ts";
+import { encodeRenewalProof } from "../../ca/pki/renewal-proof.ts";
+import { isExpired, type Identity } from "./source.ts";
+
+/** A request for a certificate with the key it is for. Sent again unchanged, it gives the same certificate. */
+export interface PreparedRequest {
+  readonly privateKey: KeyObject;
+  readonly publicKey: KeyObject;
+  readonly request: IssueRequest;
+  readonly idempotencyKey: string;
+  readonly attestation: "join-token" | "svid" | "join-token with proof";
+  readonly preparedAtMs: number;
+}
+
+export interface RequestInput {
+  readonly keyAlgorithm: KeyAlgorithm;
+  readonly lifetimeSeconds: number | undefined;
+  readonly trustDomain: string;
+  /** The join token, as long as it is known. */
+  readonly token: string | undefined;
+  /** The last identity, expired or not; undefined before the first. */
+  readonly last: Identity | undefined;
+  readonly nowMs: number;
+}
+
+/**
+ * Makes a new key and asks for a certificate for it: by the current certificate while it is valid, else by the join token,
+ * together with a proof by the last key if there is one (the CA takes a redeemed token only so).
+ * @returns undefined when nothing is left to attest with: the certificate has expired and there is no token
+ */
+export async function prepareRequest(input: RequestInput): Promise<PreparedRequest | undefined> {
+  const { keyAlgorithm, lifetimeSeconds, token, last, nowMs, trustDomain } = input;
+  const renewing = last !== undefined && !isExpired(last, nowMs);
+  if (!renewing && token === undefined) return undefined;
+  const privateKey = await generateKey(keyAlgorithm);
+  const csr = encodeCsr({ privateKey });
+  const proof = last && encodeRenewalProof({ chain: last.chain, privateKey: last.privateKey, csr, audience: trustDomain, nowMs });
+  const [attestation, name] = attestationOf(renewing, token ?? "", proof);
+  return {
+    privateKey, publicKey: createPublicKey(privateKey), attestation: name, preparedAtMs: nowMs, idempotencyKey: randomUUID(),
+    request: { csr: Buffer.from(csr).toString("base64"), attestation, ...(lifetimeSeconds !== undefined && { lifetimeSeconds }) },
+  };
+}
+
+function attestationOf(renewing: boolean, token: string, proof: string | undefined): [Attestation, PreparedRequest["attestation"]] {
+  if (proof === undefined) return [{ type: "join-token", token }, "join-token"];
+  return renewing ? [{ type: "svid", proof }, "svid"] : [{ type: "join-token", token, proof }, "join-token with proof"];
+}
+
+async function generateKey(algorithm: KeyAlgorithm): Promise<KeyObject> {
+  switch (algorithm) {
+    case "ec-p256": return (await generate("ec", { namedCurve: "P-256" })).privateKey;
+    case "ec-p384": return (await generate("ec", { namedCurve: "P-384" })).privateKey;
+    case "ed25519": return (await generate("ed25519", {})).privateKey;
+    case "rsa-2048": return (await generate("rsa", { modulusLength: 2048 })).privateKey;
+    case "rsa-3072": return (await generate("rsa", { modulusLength: 3072 })).privateKey;
+    case "rsa-4096": return (await generate("rsa", { modulusLength: 4096 })).privateKey;
+  }
+}
+
+const generate = promisify(generateKeyPair);

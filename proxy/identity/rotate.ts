@@ -1,0 +1,207 @@
+import type { CaClient } from "../ca-client.ts";
+import { CaError, type CaErrorCode } from "../ca-error.ts";
+import { atTime, type Clock } from "../clock.ts";
+import type { Log } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import { acceptIssued, type Accepted } from "./accept.ts";
+import { renewalTime, retryDelay, type FailureKind, type Random } from "./backoff.ts";
+import type { HeldBundles } from "./bundles.ts";
+import { prepareRequest, type PreparedRequest, type RequestInput } from "./request.ts";
+import { isExpired, type Identity } from "./source.ts";
+
+export interface RotationDeps extends Pick<RequestInput, "keyAlgorithm" | "lifetimeSeconds" | "trustDomain" | "token"> {
+  readonly client: Pick<CaClient, "issue">;
+  readonly rootFingerprint: string | undefined;
+  /** What a restart resumes with. */
+  readonly restored: Identity | undefined;
+  readonly heldBundles: () => HeldBundles;
+  /** Puts identity and bundles into use; called before the next request is planned. */
+  readonly onIssued: (accepted: Accepted) => void;
+  /** The identity has just expired. */
+  readonly onExpired: () => void;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/** For `/identity`, `/readyz` and the log. Times in milliseconds since the epoch. */
+export interface RotationStatus {
+  /** Undefined while a request is under way. */
+  readonly nextAttemptMs: number | undefined;
+  readonly lastRefreshMs: number | undefined;
+  /** Failures since the last success. */
+  readonly failures: number;
+  readonly lastError: { readonly code: RotationErrorCode; readonly message: string; readonly atMs: number } | undefined;
+}
+
+/** `no_attestation`: expired, and there is no token to come back with. `internal`: our own bug. */
+export type RotationErrorCode = CaErrorCode | "no_attestation" | "internal";
+
+export interface Rotation {
+  status(): RotationStatus;
+  /** Asks for another certificate now, e.g. because peers will soon not accept this one. */
+  renewNow(): void;
+  stop(): void;
+}
+
+/**
+ * Keeps a valid identity for as long as it runs: the first certificate, each renewal with a new key, and the way back after
+ * expiry are one loop, in which only the attestation differs. A failure changes nothing but the time of the next attempt.
+ */
+export function startRotation(deps: RotationDeps): Rotation {
+  const { clock, random, log, trustDomain } = deps;
+  const refreshes = deps.metrics.counter("countersign_proxy_certificate_refreshes_total", "Attempts to get a certificate, by result.", ["result"]);
+  let last = deps.restored;
+  let prepared: PreparedRequest | undefined;
+  let status: RotationStatus = { nextAttemptMs: undefined, lastRefreshMs: undefined, failures: 0, lastError: undefined };
+  let cancelAttempt = (): void => undefined;
+  let cancelExpiry = (): void => undefined;
+  let attempting = false;
+  let stopped = false;
+
+  async function attempt(): Promise<void> {
+    attempting = true;
+    cancelAttempt();
+    status = { ...status, nextAttemptMs: undefined };
+    const outcome = await request().then((accepted) => ({ accepted }), (error: unknown) => ({ error }));
+    attempting = false;
+    if (stopped) return;
+    if ("accepted" in outcome) succeed(outcome.accepted);
+    else fail(outcome.error);
+  }
+
+  async function request(): Promise<Accepted> {
+    if (prepared === undefined || !isResendable(prepared, last, clock.now())) prepared = await prepareRequest({ ...deps, last, nowMs: clock.now() });
+    if (prepared === undefined) throw new NothingToAttestWith();
+    const { privateKey, publicKey, request: body, idempotencyKey } = prepared;
+    const answer = await deps.client.issue(body, idempotencyKey);
+    return acceptIssued({
+      answer, privateKey, publicKey, trustDomain, held: deps.heldBundles(), rootFingerprint: deps.rootFingerprint, last, nowMs: clock.now(),
+    });
+  }
+
+  function succeed(accepted: Accepted): void {
+    const { identity } = accepted;
+    const attestation = prepared?.attestation;
+    prepared = undefined;
+    last = identity;
+    refreshes.inc({ result: "ok" });
+    status = { nextAttemptMs: undefined, lastRefreshMs: clock.now(), failures: 0, lastError: undefined };
+    deps.onIssued(accepted);
+    watchExpiry(identity);
+    const nextMs = Math.max(renewalTime(identity, random), clock.now() + minRenewalDelayMs);
+    schedule(nextMs);
+    log.info({
+      spiffeId: identity.id.uri, serialNumber: identity.serialNumber, attestation,
+      notAfter: isoTime(identity.notAfterMs), nextRenewal: isoTime(nextMs),
+    }, "certificate obtained");
+  }
+
+  function fail(error: unknown): void {
+    const code = codeOf(error);
+    const failures = status.failures + 1;
+    const nowMs = clock.now();
+    // After a definite no we ask anew. An answer that is lost or makes no sense is asked for again: see isResendable.
+    if (code === "ca_refused" || (code === "ca_answer_invalid" && prepared?.attestation !== "join-token")) prepared = undefined;
+    const kind: FailureKind = code === "ca_refused" || code === "no_attestation" ? "refusal" : last === undefined ? "first" : "renewal";
+    const delayMs = retryDelay(failures, kind, random, error instanceof CaError ? error.retryAfterMs : 0);
+    const message = messageOf(error);
+    refreshes.inc({ result: code });
+    status = { ...status, failures, lastError: { code, message, atMs: nowMs } };
+    schedule(nowMs + delayMs, delayMs);
+    log.warn({
+      code, error: message, failures, retryInSeconds: Math.round(delayMs / 100) / 10,
+      ...(last !== undefined && { notAfter: isoTime(last.notAfterMs), expired: isExpired(last, nowMs) }),
+    }, last === undefined ? "no certificate yet" : "certificate not renewed; the last one stays in use until it expires");
+  }
+
+  /** Retries count from now, whatever the clock says; renewals are for a time of day. */
+  function schedule(timeMs: number, delayMs?: number): void {
+    cancelAttempt();
+    status = { ...status, nextAttemptMs: timeMs };
+    const run = (): void => void attempt();
+    cancelAttempt = delayMs === undefined ? atTime(clock, timeMs, run) : clock.after(delayMs, run);
+  }
+
+  function watchExpiry(identity: Identity): void {
+    cancelExpiry();
+    cancelExpiry = atTime(clock, identity.notAfterMs + lastSecondMs, () => {
+      log.error({ spiffeId: identity.id.uri, serialNumber: identity.serialNumber }, "certificate expired: all traffic is refused until there is a new one");
+      deps.onExpired();
+      // From here on the attestation is another one, so what the CA said to the old one may no longer hold.
+      if (!attempting) retrySoon();
+    });
+  }
+
+  function retrySoon(): void {
+    const delayMs = Math.round(maxSoonMs * random());
+    schedule(clock.now() + delayMs, delayMs);
+  }
+
+  if (last === undefined) void attempt();
+  else {
+    watchExpiry(last);
+    const renewalMs = renewalTime(last, random);
+    if (renewalMs > clock.now()) schedule(renewalMs);
+    else retrySoon();
+  }
+
+  return {
+    status: () => status,
+    renewNow() {
+      if (!attempting && !stopped) retrySoon();
+    },
+    stop() {
+      stopped = true;
+      cancelAttempt();
+      cancelExpiry();
+    },
+  };
+}
+
+/** Expired without a token: only a person can help. */
+class NothingToAttestWith extends Error {
+  override readonly name = "NothingToAttestWith";
+
+  constructor() {
+    super('the certificate has expired and there is no bootstrap string to come back with; set COUNTERSIGN_BOOTSTRAP to a new one ("countersign token create") and restart');
+  }
+}
+
+/**
+ * Whether an unanswered request may be sent again as it is. A bare join token must be: if the CA has redeemed it, only the same
+ * request gives the certificate that was lost. A proof ages, so after a minute a new request is better.
+ */
+function isResendable(prepared: PreparedRequest, last: Identity | undefined, nowMs: number): boolean {
+  if (prepared.attestation === "join-token") return true;
+  const fresh = nowMs >= prepared.preparedAtMs && nowMs - prepared.preparedAtMs < maxProofAgeMs;
+  const renewing = last !== undefined && !isExpired(last, nowMs);
+  return fresh && (prepared.attestation === "svid") === renewing;
+}
+
+function codeOf(error: unknown): RotationErrorCode {
+  if (error instanceof CaError) return error.code;
+  return error instanceof NothingToAttestWith ? "no_attestation" : "internal";
+}
+
+/** What to do about it, where the CA's sentence is written for its own operator. */
+function messageOf(error: unknown): string {
+  if (error instanceof CaError && error.problemCode === "token_already_redeemed") {
+    return `${error.message}; this proxy has lost the key it redeemed it with (keep it over restarts with --state-dir): make a new token`;
+  }
+  return error instanceof Error ? error.message : String(error);
+}
+
+function isoTime(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+/** RFC 5280 4.1.2.5: notAfter is inclusive. */
+const lastSecondMs = 1000;
+/** However short certificates are, the CA is asked at most once a second. */
+const minRenewalDelayMs = 1000;
+/** A restart, an expiry or a dropped root hits many proxies at once. */
+const maxSoonMs = 2000;
+/** The CA takes proofs up to a few minutes old. */
+const maxProofAgeMs = 60_000;

@@ -1,0 +1,210 @@
+import { verifySvid } from "../../ca/pki/svid.ts";
+import { caClient } from "../ca-client.ts";
+import type { Clock } from "../clock.ts";
+import type { ProxyConfig } from "../config.ts";
+import type { Log } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import { refused } from "../settings.ts";
+import type { Accepted } from "./accept.ts";
+import type { Random } from "./backoff.ts";
+import { startBundlePolling, type BundlePollingStatus } from "./bundle-polling.ts";
+import { mergeOwnBundle, sameBundles, type HeldBundles, type MergedBundles } from "./bundles.ts";
+import { foreignBundles } from "./foreign-bundles.ts";
+import { openKeystore } from "./keystore.ts";
+import { hashBootstrap, resume, toStored } from "./resume.ts";
+import { startRevocationPolling, type RevocationPolling, type RevocationStatus } from "./revocations.ts";
+import { startRotation, type RotationStatus } from "./rotate.ts";
+import { isExpired, type Identity, type IdentityHolder } from "./source.ts";
+
+export interface IdentityDeps {
+  readonly config: ProxyConfig;
+  readonly holder: IdentityHolder;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/** For `/readyz`, `/identity` and the metrics; holds no key and no token. */
+export interface IdentityStatus {
+  readonly trustDomain: string;
+  readonly caUrl: string;
+  /** The last identity, also when it has expired. */
+  readonly last: Identity | undefined;
+  readonly rotation: RotationStatus;
+  readonly bundle: BundlePollingStatus;
+  /** Undefined before the first bundle. */
+  readonly revocation: RevocationStatus | undefined;
+  /** Why the state directory does not hold the present identity. */
+  readonly keystoreError: string | undefined;
+}
+
+/** The running identity half: keeps `holder` up to date until it is stopped. */
+export interface IdentityKeeper {
+  status(): IdentityStatus;
+  /** Why no traffic can be served; undefined when it can. */
+  unready(): string | undefined;
+  stop(): void;
+}
+
+/**
+ * Puts the identity half together: resumes what is stored, asks for the first certificate, rotates, follows bundles and
+ * revocations.
+ * @throws {ConfigError} value_refused
+ * @throws {KeystoreError}
+ */
+export function startIdentity({ config, holder, clock, random, log, metrics }: IdentityDeps): IdentityKeeper {
+  const { bootstrap } = config;
+  const keystore = config.stateDir === undefined ? undefined : openKeystore(config.stateDir);
+  const stored = keystore?.load();
+  const resumed = stored && resume(stored, bootstrap, clock.now());
+  if (stored !== undefined && resumed === undefined) log.info({ stateDir: config.stateDir }, "another bootstrap string than the stored identity came from: starting anew");
+  const origin = originOf(config, resumed && stored);
+  const { trustDomain } = origin;
+  if (config.foreignBundles.has(trustDomain)) throw refused("foreignBundle", trustDomain, "it is our own trust domain, whose bundle comes from the CA");
+
+  const files = foreignBundles(config.foreignBundles, log);
+  let held: HeldBundles = resumed?.bundles ?? new Map();
+  let last = resumed?.identity;
+  let keystoreError: string | undefined;
+  let revocation: RevocationPolling | undefined;
+
+  const client = caClient({
+    caUrl: origin.caUrl, trustDomain, rootFingerprint: bootstrap?.rootFingerprint, now: clock.now,
+    ownBundle: () => held.get(trustDomain)?.bundle,
+  });
+
+  function publish(): void {
+    const all = [...held, ...files.held()].map(([name, { bundle }]) => [name, bundle] as const);
+    const bundles = new Map(all);
+    const before = holder.trust()?.bundles;
+    if (before !== undefined && before.size === bundles.size && all.every(([name]) => before.get(name) === bundles.get(name))) return;
+    holder.setBundles(trustDomain, bundles);
+    log.info({ bundles: [...bundles].map(([name, { sequence, x509Authorities }]) => ({ trustDomain: name, sequence, authorities: x509Authorities.length })) }, "trust bundles in force");
+  }
+
+  function take({ held: merged, refused: refusals }: MergedBundles): void {
+    for (const refusal of refusals) log.warn(refusal, "bundle refused; the last good one of that trust domain stays in force");
+    held = merged;
+    publish();
+  }
+
+  function save(): void {
+    if (keystore === undefined || last === undefined) return;
+    try {
+      keystore.save(toStored(last, held, origin));
+      keystoreError = undefined;
+    } catch (error) {
+      keystoreError = (error as Error).message;
+      log.error({ error: keystoreError }, "identity not stored; a restart would need a new token");
+    }
+  }
+
+  function pollRevocations(): void {
+    revocation ??= startRevocationPolling({ client, intervalMs: config.revocationPollMs, onRevoked: holder.setRevoked, clock, random, log, metrics });
+  }
+
+  function onIssued({ identity, bundles }: Accepted): void {
+    last = identity;
+    take(bundles);
+    save();
+    pollRevocations();
+    holder.setIdentity(identity);
+  }
+
+  function onOwnBundle(text: string): void {
+    const merged = mergeOwnBundle(trustDomain, held, text);
+    const changed = !sameBundles(held, merged.held);
+    take(merged);
+    if (changed) save();
+    const [refusal] = merged.refused.filter((one) => one.trustDomain === trustDomain);
+    if (refusal !== undefined) throw new Error(refusal.reason);
+    // Peers have the same bundle: where our chain no longer verifies for us, it does not for them.
+    const identity = holder.identity();
+    if (identity !== undefined && !verifies(identity, trustDomain, held, clock.now())) {
+      log.warn({ serialNumber: identity.serialNumber }, "our certificate does not verify by the new bundle; asking for another one now");
+      rotation.renewNow();
+    }
+  }
+
+  if (last !== undefined) {
+    publish();
+    pollRevocations();
+    if (!isExpired(last, clock.now())) holder.setIdentity(last);
+    log.info({ spiffeId: last.id.uri, serialNumber: last.serialNumber }, "resumed the stored identity");
+  }
+  const rotation = startRotation({
+    client, trustDomain, clock, random, log, metrics, onIssued,
+    keyAlgorithm: config.keyAlgorithm, lifetimeSeconds: config.certificateLifetimeSeconds, token: bootstrap?.token,
+    rootFingerprint: bootstrap?.rootFingerprint, restored: last, heldBundles: () => held,
+    onExpired: () => holder.setIdentity(undefined),
+  });
+  const bundlePolling = startBundlePolling({
+    client, clock, random, log, metrics, onBundle: onOwnBundle,
+    refreshFiles() {
+      files.refresh();
+      if (held.size > 0) publish();
+    },
+    refreshHintSeconds: () => held.get(trustDomain)?.bundle.refreshHintSeconds,
+  });
+
+  const status = (): IdentityStatus => ({
+    trustDomain, caUrl: origin.caUrl, last, rotation: rotation.status(), bundle: bundlePolling.status(), revocation: revocation?.status(), keystoreError,
+  });
+  exposeGauges(metrics, holder, status, clock);
+  return {
+    status,
+    unready: () => unreadyReason(holder, status()),
+    stop() {
+      rotation.stop();
+      bundlePolling.stop();
+      revocation?.stop();
+      client.close();
+    },
+  };
+}
+
+interface Origin {
+  readonly trustDomain: string;
+  readonly caUrl: string;
+  readonly bootstrapHash: string | undefined;
+}
+
+function originOf({ bootstrap, stateDir }: ProxyConfig, stored: Origin | undefined): Origin {
+  if (bootstrap !== undefined) return { trustDomain: bootstrap.trustDomain, caUrl: bootstrap.caUrl, bootstrapHash: hashBootstrap(bootstrap) };
+  if (stored !== undefined) return { trustDomain: stored.trustDomain, caUrl: stored.caUrl, bootstrapHash: stored.bootstrapHash };
+  throw refused("bootstrap", undefined,
+    `it is not set and ${stateDir} holds no identity yet; run "countersign token create --id <SPIFFE ID>" at the CA and pass what it prints in COUNTERSIGN_BOOTSTRAP or --bootstrap-file`);
+}
+
+function verifies({ chain }: Identity, trustDomain: string, held: HeldBundles, nowMs: number): boolean {
+  const own = held.get(trustDomain)?.bundle;
+  try {
+    verifySvid({ chain, bundles: new Map(own && [[trustDomain, own]]), nowMs, purpose: "client" });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function unreadyReason(holder: IdentityHolder, { last, rotation }: IdentityStatus): string | undefined {
+  const why = rotation.lastError === undefined ? "" : `: ${rotation.lastError.message}`;
+  if (last === undefined) return `no certificate yet${why}`;
+  if (holder.identity() === undefined) return `the certificate ${last.serialNumber} expired at ${new Date(last.notAfterMs).toISOString()}${why}`;
+  if (holder.trust()?.revoked.has(last.serialNumber) === true) return `the certificate ${last.serialNumber} is revoked, so peers refuse it${why}`;
+  return undefined;
+}
+
+function exposeGauges(metrics: Metrics, holder: IdentityHolder, status: () => IdentityStatus, clock: Clock): void {
+  const seconds = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : ms / 1000);
+  const own = () => holder.trust()?.bundles.get(status().trustDomain);
+  metrics.gaugeOf("countersign_proxy_certificate_expiry_timestamp_seconds", "When the last certificate expires or expired.", () => seconds(status().last?.notAfterMs));
+  metrics.gaugeOf("countersign_proxy_certificate_last_refresh_timestamp_seconds", "When a certificate was last obtained.", () => seconds(status().rotation.lastRefreshMs));
+  metrics.gaugeOf("countersign_proxy_certificate_refresh_failures", "Failed attempts since the last success.", () => status().rotation.failures);
+  metrics.gaugeOf("countersign_proxy_bundle_sequence", "Sequence of the own trust bundle.", () => (own()?.sequence === undefined ? undefined : Number(own()?.sequence)));
+  metrics.gaugeOf("countersign_proxy_revocations_held", "Revoked serial numbers in force.", () => holder.trust()?.revoked.size);
+  metrics.gaugeOf("countersign_proxy_revocation_poll_lag_seconds", "Time since the CA last told what is revoked.", () => {
+    const lastSuccessMs = status().revocation?.lastSuccessMs;
+    return lastSuccessMs === undefined ? undefined : Math.max(clock.now() - lastSuccessMs, 0) / 1000;
+  });
+}

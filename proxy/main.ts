@@ -1,0 +1,41 @@
+import { readConfig } from "./config.ts";
+import { renderConfigHelp } from "./config-table.ts";
+import { KeystoreError } from "./identity/keystore.ts";
+import { jsonLog } from "./log.ts";
+import { ListenError, runProxy } from "./run.ts";
+import { ConfigError } from "./settings.ts";
+
+/** The `countersign-proxy` command. Exit codes: 0 drained after SIGTERM or SIGINT, 1 could not run, 2 wrong settings. */
+async function main(args: readonly string[]): Promise<void> {
+  if (args.includes("--help") || args.includes("-h")) {
+    process.stdout.write(`countersign-proxy: mutual TLS for an app that speaks plain HTTP or TCP\n\n${renderConfigHelp()}`);
+    return;
+  }
+  const config = readConfig({ args, env: process.env });
+  const log = jsonLog({ level: config.logLevel, now: Date.now, write: (line) => void process.stderr.write(line) });
+  const proxy = await runProxy({ config, log });
+
+  let draining = false;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (draining) {
+      log.warn({ signal }, "second signal: cutting open connections");
+      proxy.close();
+      process.exit(0);
+    }
+    draining = true;
+    log.info({ signal }, "asked to stop");
+    void proxy.drain().then(() => process.exit(0));
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
+}
+
+main(process.argv.slice(2)).catch((error: unknown) => {
+  if (error instanceof ConfigError) {
+    process.stderr.write(`countersign-proxy: ${error.message}\n`);
+    process.exit(2);
+  }
+  const expected = error instanceof ListenError || error instanceof KeystoreError;
+  process.stderr.write(`countersign-proxy: ${expected ? error.message : (error as Error).stack}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,110 @@
+import { formatSocketAddress, type SocketAddress } from "./address.ts";
+import { startAdmin, type Admin } from "./admin.ts";
+import { systemClock, type Clock } from "./clock.ts";
+import type { ProxyConfig } from "./config.ts";
+import type { DataPath, DataPathDeps } from "./data-path.ts";
+import { identityPage } from "./identity-page.ts";
+import { identityHolder } from "./identity/source.ts";
+import { startIdentity, type IdentityKeeper } from "./identity/start.ts";
+import { startInbound } from "./inbound/server.ts";
+import type { Log } from "./log.ts";
+import { createMetrics } from "./metrics.ts";
+import { startOutbound } from "./outbound/start.ts";
+
+/** A proxy in this process. */
+export interface RunningProxy {
+  readonly inbound: readonly string[];
+  readonly outbound: readonly string[];
+  readonly admin: string | undefined;
+  /** Stops accepting, waits for open connections up to the drain timeout, then closes everything; never rejects. */
+  drain(): Promise<void>;
+  /** Closes everything at once. */
+  close(): void;
+}
+
+export interface RunOptions {
+  readonly config: ProxyConfig;
+  readonly log: Log;
+  /** Default: the machine's. */
+  readonly clock?: Clock;
+  readonly random?: () => number;
+}
+
+/**
+ * Opens the listeners, which refuse everything until there is an identity, and sets out to get one.
+ * @throws {ListenError | ConfigError | KeystoreError}
+ */
+export async function runProxy({ config, log, clock = systemClock, random = Math.random }: RunOptions): Promise<RunningProxy> {
+  const metrics = createMetrics();
+  const holder = identityHolder(clock.now);
+  const deps: DataPathDeps = { config, source: holder, metrics, log };
+  const paths: DataPath[] = [];
+  let admin: Admin | undefined;
+  let keeper: IdentityKeeper | undefined;
+  let draining = false;
+
+  function close(): void {
+    for (const path of paths) path.close();
+    keeper?.stop();
+    admin?.close();
+  }
+
+  try {
+    const inbound = await listening("inbound", [config.inbound], () => startInbound(deps));
+    paths.push(inbound);
+    const outbound = await listening("outbound", [config.outbound, ...config.tcpListeners.map(({ listen }) => listen)], () => startOutbound(deps));
+    paths.push(outbound);
+    const { admin: listen } = config;
+    if (listen !== undefined) {
+      admin = await listening("admin", [listen], () => startAdmin({
+        listen, metrics,
+        unready: [() => (draining ? "shutting down" : undefined), () => keeper?.unready(), ...paths.map((path) => () => path.unready?.())],
+        pages: { "/identity": () => keeper && identityPage(holder, keeper.status()) },
+      }));
+    }
+    // Last, so that a port in use does not cost a join token.
+    keeper = startIdentity({ config, holder, clock, random, log, metrics });
+    log.info({
+      inbound: inbound.addresses, outbound: outbound.addresses, admin: admin?.address, app: formatSocketAddress(config.app),
+      ca: keeper.status().caUrl, trustDomain: keeper.status().trustDomain,
+    }, "countersign-proxy started");
+    return {
+      inbound: inbound.addresses, outbound: outbound.addresses, admin: admin?.address, close,
+      async drain() {
+        draining = true;
+        for (const path of paths) path.stopAccepting();
+        log.info({ timeoutSeconds: config.drainTimeoutMs / 1000 }, "draining: no new connections, open ones may finish");
+        await Promise.all(paths.map((path) => path.drained(config.drainTimeoutMs)));
+        close();
+        log.info({}, "countersign-proxy stopped");
+      },
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** A listener that could not be opened; the message says which setting to change. */
+export class ListenError extends Error {
+  override readonly name = "ListenError";
+}
+
+async function listening<T>(what: string, addresses: readonly (SocketAddress | undefined)[], start: () => Promise<T>): Promise<T> {
+  try {
+    return await start();
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    const reason = listenReasons[code ?? ""];
+    if (reason === undefined) throw cause;
+    const where = addresses.flatMap((address) => (address === undefined ? [] : formatSocketAddress(address))).join(", ");
+    throw new ListenError(`cannot listen on ${where} (${what}): ${reason}`, { cause });
+  }
+}
+
+const listenReasons: Readonly<Record<string, string>> = {
+  EADDRINUSE: "the port is in use; stop what listens there or choose another port",
+  EADDRNOTAVAIL: "this machine has no such address",
+  EACCES: "not permitted; ports below 1024 need a privilege",
+  ENOTFOUND: "there is no such host name",
+};
