@@ -3,7 +3,7 @@ import type { Clock } from "../../proxy/clock.ts";
 
 /** A clock that stands still until a test moves it. */
 export interface ManualClock extends Clock {
-  /** Moves on by `ms`, running what falls due on the way, each followed by `settle`. */
+  /** Moves on by `ms`, running what falls due on the way; `settle` comes first and after each. */
   advance(ms: number, settle?: () => Promise<void>): Promise<void>;
   /** Sets the time without running anything, as when a machine wakes up or its clock is corrected. */
   jump(ms: number): void;
@@ -24,6 +24,7 @@ export function manualClock(startMs: number): ManualClock {
       return () => void timers.delete(timer);
     },
     async advance(ms, settle = async () => void (await nextTurn())) {
+      await settle();
       const endMs = elapsedMs + ms;
       for (let timer = earliest(endMs); timer !== undefined; timer = earliest(endMs)) {
         timers.delete(timer);
