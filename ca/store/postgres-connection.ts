@@ -1,0 +1,100 @@
+import pg from "pg";
+import { describe } from "./reads.ts";
+import type { Query } from "./postgres-statement.ts";
+import { StoreError } from "./store.ts";
+
+/**
+ * Connections of the CA to Postgres. Each has limits of its own, set by the server: a lock, a statement or a transaction that
+ * somebody forgot ends by itself.
+ */
+export function connectionOptions(url: string): pg.ClientConfig {
+  return {
+    connectionString: url,
+    application_name: "countersign",
+    connectionTimeoutMillis: connectTimeoutMs,
+    lock_timeout: lockTimeoutMs,
+    statement_timeout: statementTimeoutMs,
+    idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
+    // The server's limits do not help when the network swallows its answer.
+    query_timeout: statementTimeoutMs + connectTimeoutMs,
+    keepAlive: true,
+  };
+}
+
+/** A connection that sends a query without waiting for the answer to the one before. */
+export interface Connection {
+  readonly client: pg.Client;
+  alive(): boolean;
+  close(): Promise<void>;
+}
+
+/** @throws {StoreError} store_unavailable */
+export async function connectWriter(url: string): Promise<Connection> {
+  const client = new pg.Client({ ...connectionOptions(url), pipeline: true });
+  let alive = true;
+  const close = async () => {
+    alive = false;
+    await client.end().catch(() => undefined);
+  };
+  // Without a listener the end of an idle connection would end the process.
+  client.on("error", () => (alive = false));
+  client.on("end", () => (alive = false));
+  try {
+    await client.connect();
+    await requireDurableCommits(client);
+    return { client, alive: () => alive, close };
+  } catch (cause) {
+    await close();
+    throw unreachable(cause);
+  }
+}
+
+/** The connection broke before the answer came. */
+export class ConnectionLost extends Error {
+  override readonly name = "ConnectionLost";
+}
+
+/**
+ * Sends queries in one round trip and waits for every answer.
+ * @param final  COMMIT: sent only if all the others were
+ * @throws {ConnectionLost} or the first error that Postgres answered
+ */
+export async function exchange(client: pg.Client, queries: readonly Query[], final?: Query): Promise<readonly pg.QueryResult[]> {
+  let unsent = false;
+  const send = (query: Query) => new Promise<pg.QueryResult>((resolve, reject) => {
+    client.query(query, (error: Error | null, result) => {
+      if (!error) return resolve(result);
+      unsent = true;
+      reject(error);
+    });
+  });
+  const answers = queries.map(send);
+  // A value that the driver cannot encode fails at once, and its query is not sent: the rest must not be committed without it.
+  if (final !== undefined && !unsent) answers.push(send(final));
+  const settled = await Promise.allSettled(answers);
+  const failure = settled.find((answer) => answer.status === "rejected");
+  if (failure !== undefined) throw isLost(failure.reason) ? new ConnectionLost(describe(failure.reason), { cause: failure.reason }) : failure.reason;
+  return settled.map((answer) => (answer as PromiseFulfilledResult<pg.QueryResult>).value);
+}
+
+/** Not an answer of the server's, or one with which it hangs up. */
+function isLost(error: unknown): boolean {
+  return !(error instanceof pg.DatabaseError) || /^(08|57P0|25P0[34])/.test(error.code ?? "");
+}
+
+/** An answer leaves after COMMIT, so COMMIT has to mean that it is on disk: every setting but `off` does. */
+async function requireDurableCommits(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ synchronous_commit: string }>("show synchronous_commit");
+  if (rows[0]?.synchronous_commit === "off") await client.query("set synchronous_commit to on");
+}
+
+/** What is thrown when Postgres cannot be reached and nothing was asked of it. */
+export function unreachable(cause: unknown): StoreError {
+  return new StoreError("store_unavailable", `Postgres cannot be reached (${describe(cause)}). Look whether it runs and whether the store's URL is right.`, { cause });
+}
+
+const connectTimeoutMs = 5_000;
+/** How long another replica's commit may take; ours take milliseconds. */
+const lockTimeoutMs = 5_000;
+const statementTimeoutMs = 10_000;
+const idleInTransactionTimeoutMs = 10_000;

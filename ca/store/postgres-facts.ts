@@ -1,0 +1,96 @@
+import { sql } from "drizzle-orm";
+import type pg from "pg";
+import { nameOfKey, type AuthorityFact, type Facts } from "./batch.ts";
+import { statement, value, type Query } from "./postgres-statement.ts";
+import { toBuffer } from "./rows.ts";
+import { authorities, caState, certificates, idempotencyKeys, revocations, tokens } from "./schema-postgres.ts";
+import type { Act } from "./store.ts";
+
+/** What a group of acts may ask, as queries to send together, and how to read their answers. */
+export interface FactQueries {
+  readonly queries: readonly Query[];
+  /** @param answers  one for each query, in order */
+  read(answers: readonly pg.QueryResult[]): Facts;
+}
+
+/** Queries for everything `planGroup` may ask about these acts; at most one for each table. */
+export function factQueries(acts: readonly Act[]): FactQueries {
+  const wanted = wantedFacts(acts);
+  const queries: Query[] = [];
+  /** @returns the rows that answer the query; none if it was not worth asking */
+  function ask<Row>(isWanted: boolean, query: () => Query): (answers: readonly pg.QueryResult[]) => readonly Row[] {
+    if (!isWanted) return () => [];
+    const index = queries.push(query()) - 1;
+    return (answers) => answers[index]!.rows as Row[];
+  }
+  const certificateRows = ask<CertificateFactRow>(wanted.serialNumbers.length > 0, () => certificateFacts(wanted.serialNumbers));
+  const keyRows = ask<{ key_fingerprint: Buffer }>(wanted.keyFingerprints.length > 0, () => keyFacts(wanted.keyFingerprints));
+  const tokenRows = ask<{ id: string; version: string; deleted: boolean }>(wanted.tokenIds.length > 0, () => tokenFacts(wanted.tokenIds));
+  const keyExpiryRows = ask<{ scope: string; key: string; expires_at_ms: string }>(
+    wanted.scopes.length > 0, () => idempotencyFacts(wanted.scopes, wanted.keys),
+  );
+  const authorityRows = ask<AuthorityFact>(wanted.authorities, () => authorityFacts());
+  const stateRows = ask(wanted.state, () => stateFacts());
+
+  return {
+    queries,
+    read(answers) {
+      const bySerialNumber = new Map(certificateRows(answers).map((row) => [row.serial_number, { notAfterMs: Number(row.not_after_ms), revoked: row.revoked }]));
+      const usedKeys = new Set(keyRows(answers).map((row) => nameOfKey(row.key_fingerprint)));
+      const byTokenId = new Map(tokenRows(answers).map((row) => [row.id, { version: Number(row.version), deleted: row.deleted }]));
+      const keyExpiry = new Map(keyExpiryRows(answers).map((row) => [JSON.stringify([row.scope, row.key]), Number(row.expires_at_ms)]));
+      const allAuthorities = authorityRows(answers);
+      return {
+        initialized: stateRows(answers).length > 0,
+        certificate: (serialNumber) => bySerialNumber.get(serialNumber),
+        keyUsed: (keyFingerprint) => usedKeys.has(nameOfKey(keyFingerprint)),
+        token: (id) => byTokenId.get(id),
+        idempotencyKeyExpiry: (scope, key) => keyExpiry.get(JSON.stringify([scope, key])),
+        authorities: () => allAuthorities,
+      };
+    },
+  };
+}
+
+interface CertificateFactRow {
+  readonly serial_number: string;
+  readonly not_after_ms: string;
+  readonly revoked: boolean;
+}
+
+function wantedFacts(acts: readonly Act[]) {
+  const wanted = {
+    serialNumbers: [] as string[], keyFingerprints: [] as Buffer[], tokenIds: [] as string[], scopes: [] as string[], keys: [] as string[],
+    authorities: false, state: false,
+  };
+  for (const act of acts) {
+    if (act.kind === "issue") {
+      wanted.serialNumbers.push(act.certificate.serialNumber);
+      wanted.keyFingerprints.push(toBuffer(act.certificate.keyFingerprint));
+      if (act.redeem !== undefined) wanted.tokenIds.push(act.redeem.tokenId);
+      if (act.idempotency !== undefined) {
+        wanted.scopes.push(act.idempotency.scope);
+        wanted.keys.push(act.idempotency.key);
+      }
+    }
+    if (act.kind === "revoke") wanted.serialNumbers.push(act.serialNumber);
+    if (act.kind === "delete-token") wanted.tokenIds.push(act.tokenId);
+    wanted.state ||= act.kind === "initialize";
+    wanted.authorities ||= act.kind === "initialize" || act.kind === "rotate-issuer" || act.kind === "set-authority-state";
+  }
+  return wanted;
+}
+
+const certificateFacts = statement("certificate-facts", sql`
+  select ${certificates.serialNumber}, ${certificates.notAfterMs},
+    exists (select from ${revocations} where ${revocations.serialNumber} = ${certificates.serialNumber}) as revoked
+  from ${certificates} where ${certificates.serialNumber} = any(${value("serialNumbers")}::text[])`);
+const keyFacts = statement("key-facts", sql`
+  select ${certificates.keyFingerprint} from ${certificates} where ${certificates.keyFingerprint} = any(${value("keyFingerprints")}::bytea[])`);
+const tokenFacts = statement("token-facts", sql`
+  select ${tokens.id}, ${tokens.version}, ${tokens.deletedAtMs} is not null as deleted from ${tokens} where ${tokens.id} = any(${value("ids")}::text[])`);
+const idempotencyFacts = statement("idempotency-facts", sql`
+  select ${idempotencyKeys.scope}, ${idempotencyKeys.key}, ${idempotencyKeys.expiresAtMs} from ${idempotencyKeys}
+  where (${idempotencyKeys.scope}, ${idempotencyKeys.key}) in (select * from unnest(${value("scopes")}::text[], ${value("keys")}::text[]))`);
+const authorityFacts = statement("authority-facts", sql`select ${authorities.id}, ${authorities.type}, ${authorities.state} from ${authorities}`);
+const stateFacts = statement("state-facts", sql`select ${caState.id} from ${caState}`);

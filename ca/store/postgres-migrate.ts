@@ -1,0 +1,39 @@
+import { drizzle } from "drizzle-orm/node-postgres";
+import { migrate } from "drizzle-orm/node-postgres/migrator";
+import pg from "pg";
+import { connectionOptions, unreachable } from "./postgres-connection.ts";
+import { describe } from "./reads.ts";
+import { logHead } from "./schema-postgres.ts";
+import { StoreError } from "./store.ts";
+
+/**
+ * Brings the tables up to date; of replicas that start together one does it and the others wait.
+ * @throws {StoreError} store_unavailable
+ */
+export async function migratePostgres(url: string, migrationsFolder: string): Promise<void> {
+  // The lock is held by a transaction of another connection: one of a session would not survive a pooler in between.
+  const pool = new pg.Pool({ ...connectionOptions(url), lock_timeout: migrationTimeoutMs, statement_timeout: migrationTimeoutMs, idle_in_transaction_session_timeout: migrationTimeoutMs, query_timeout: migrationTimeoutMs, max: 2 });
+  pool.on("error", () => undefined);
+  try {
+    const holder = await pool.connect().catch((cause) => { throw unreachable(cause); });
+    try {
+      await holder.query("begin");
+      await holder.query("select pg_advisory_xact_lock($1)", [migrationLock]);
+      const db = drizzle(pool);
+      await migrate(db, { migrationsFolder });
+      await db.insert(logHead).values({ id: 1, size: 0, hashes: Buffer.alloc(0) }).onConflictDoNothing();
+      await holder.query("commit");
+    } finally {
+      holder.release();
+    }
+  } catch (cause) {
+    if (cause instanceof StoreError) throw cause;
+    throw new StoreError("store_unavailable", `The database's tables cannot be brought up to date from ${migrationsFolder} (${describe(cause)}). The CA's user needs the right to create tables; a standby cannot be migrated.`, { cause });
+  } finally {
+    await pool.end();
+  }
+}
+
+/** Any number that nobody else in the database uses. */
+const migrationLock = 0x636f756e;
+const migrationTimeoutMs = 60_000;

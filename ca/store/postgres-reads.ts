@@ -1,0 +1,103 @@
+import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, isNull, lt, max, notInArray, or, sql, type SQL } from "drizzle-orm";
+import { drizzle } from "drizzle-orm/node-postgres";
+import type pg from "pg";
+import type { StoreReads } from "./reads.ts";
+import { toAuthority, toCaState, toCertificate, toEntry, toIdempotent, toToken } from "./rows.ts";
+import * as schema from "./schema-postgres.ts";
+import type { CertificateQuery } from "./store.ts";
+
+export function postgresReads(pool: pg.Pool): StoreReads {
+  const db = drizzle(pool);
+  const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, certificates, idempotencyKeys, revocations, tokens } = schema;
+  const certificateColumns = { certificate: getTableColumns(certificates), revocation: getTableColumns(revocations) };
+  const selectCertificates = () => db.select(certificateColumns).from(certificates)
+    .leftJoin(revocations, eq(revocations.serialNumber, certificates.serialNumber));
+
+  const stateQuery = db.select().from(caState).prepare("read-state");
+  const certificateQuery = selectCertificates().where(eq(certificates.serialNumber, sql.placeholder("serialNumber"))).prepare("read-certificate");
+  const tokenQuery = db.select().from(tokens).where(eq(tokens.id, sql.placeholder("id"))).prepare("read-token");
+  const idempotentQuery = db.select().from(idempotencyKeys)
+    .where(and(eq(idempotencyKeys.scope, sql.placeholder("scope")), eq(idempotencyKeys.key, sql.placeholder("key")))).prepare("read-idempotent");
+  const sequenceQuery = db.select({ sequence: max(revocations.sequence) }).from(revocations).prepare("read-sequence");
+  const checkpointQuery = db.select().from(auditCheckpoints).orderBy(desc(auditCheckpoints.size)).limit(1).prepare("read-checkpoint");
+
+  function matching({ before, spiffeId, status, expiresBeforeMs, nowMs }: CertificateQuery): SQL | undefined {
+    const revoked = db.select({ serialNumber: revocations.serialNumber }).from(revocations);
+    return and(
+      before === undefined ? undefined : lt(certificates.logIndex, before),
+      spiffeId === undefined ? undefined : underSpiffeId(spiffeId),
+      expiresBeforeMs === undefined ? undefined : lt(certificates.notAfterMs, expiresBeforeMs),
+      status === "revoked" ? inArray(certificates.serialNumber, revoked) : undefined,
+      status === "valid" ? and(gte(certificates.notAfterMs, nowMs), notInArray(certificates.serialNumber, revoked)) : undefined,
+      status === "expired" ? and(lt(certificates.notAfterMs, nowMs), notInArray(certificates.serialNumber, revoked)) : undefined,
+    );
+  }
+
+  function underSpiffeId(pattern: string): SQL | undefined {
+    if (!pattern.endsWith("/*")) return eq(certificates.spiffeId, pattern);
+    const prefix = pattern.slice(0, -1);
+    // These operators compare bytes, as the index does; "0" is the character after "/".
+    return sql`(${certificates.spiffeId} ~>=~ ${prefix} and ${certificates.spiffeId} ~<~ ${`${prefix.slice(0, -1)}0`})`;
+  }
+
+  return {
+    async state() {
+      const [row] = await stateQuery.execute();
+      return row && toCaState(row);
+    },
+    async authorities() {
+      const rows = await db.select().from(authorities).orderBy(asc(authorities.createdAtMs), asc(authorities.id));
+      return rows.map(toAuthority);
+    },
+    async certificate(serialNumber) {
+      const [row] = await certificateQuery.execute({ serialNumber });
+      return row && toCertificate(row.certificate, row.revocation);
+    },
+    async certificates(query) {
+      const rows = await selectCertificates().where(matching(query)).orderBy(desc(certificates.logIndex)).limit(query.limit);
+      return rows.map(({ certificate, revocation }) => toCertificate(certificate, revocation));
+    },
+    async idempotent(scope, key) {
+      const [row] = await idempotentQuery.execute({ scope, key });
+      return row && toIdempotent(row);
+    },
+    async token(id) {
+      const [row] = await tokenQuery.execute({ id });
+      return row && toToken(row);
+    },
+    async tokens({ limit, before }) {
+      const [last] = before === undefined ? [] : await db.select().from(tokens).where(eq(tokens.id, before));
+      if (before !== undefined && last === undefined) return [];
+      const older = last && or(
+        lt(tokens.createdAtMs, last.createdAtMs),
+        and(eq(tokens.createdAtMs, last.createdAtMs), lt(tokens.id, last.id)),
+      );
+      const rows = await db.select().from(tokens).where(and(isNull(tokens.deletedAtMs), older))
+        .orderBy(desc(tokens.createdAtMs), desc(tokens.id)).limit(limit);
+      return rows.map(toToken);
+    },
+    async revocations({ after, limit }) {
+      return db.select().from(revocations).where(gt(revocations.sequence, after)).orderBy(asc(revocations.sequence)).limit(limit);
+    },
+    async revocationSequence() {
+      const [row] = await sequenceQuery.execute();
+      return row?.sequence ?? 0;
+    },
+    async checkpoint() {
+      const [row] = await checkpointQuery.execute();
+      return row;
+    },
+    async checkpoints({ after, limit }) {
+      return db.select().from(auditCheckpoints).where(gt(auditCheckpoints.size, after)).orderBy(asc(auditCheckpoints.size)).limit(limit);
+    },
+    async entries({ start, limit }) {
+      const rows = await db.select().from(auditEntries).where(gte(auditEntries.index, start)).orderBy(asc(auditEntries.index)).limit(limit);
+      return rows.map(toEntry);
+    },
+    async subtreeHashes({ level, start, limit }) {
+      const rows = await db.select().from(auditSubtrees).where(and(eq(auditSubtrees.level, level), gte(auditSubtrees.index, start)))
+        .orderBy(asc(auditSubtrees.index)).limit(limit);
+      return rows.map(({ hash }) => hash);
+    },
+  };
+}

@@ -1,0 +1,66 @@
+import { sql } from "drizzle-orm";
+import type { Writes } from "./batch.ts";
+import type { SealedHead } from "./head.ts";
+import { bare, insertion, statement, value, type Query } from "./postgres-statement.ts";
+import { fromCertificate, fromToken, toBuffer } from "./rows.ts";
+import * as schema from "./schema-postgres.ts";
+
+/** All that a group writes, in an order that lets later acts of a group build on earlier ones. */
+export function writeQueries(writes: Writes, { head, checkpoint }: SealedHead): readonly Query[] {
+  const redemptions = lastOfEach(writes.redemptions, ({ id }) => id);
+  return [
+    ...insertStates(writes.states.map((row) => ({ id: 1, ...row, sealedLogKey: toBuffer(row.sealedLogKey) }))),
+    ...insertAuthorities(writes.authorities.map((row) => ({
+      ...row, certificate: toBuffer(row.certificate), sealedPrivateKey: toBuffer(row.sealedPrivateKey),
+    }))),
+    ...writes.authorityStates.map(({ id, state }) => setAuthorityState(state, id)),
+    ...insertCertificates(writes.certificates.map(fromCertificate)),
+    ...insertRevocations(writes.revocations),
+    ...insertTokens(writes.tokens.map(fromToken)),
+    ...(redemptions.length === 0 ? [] : [redeemTokens(
+      redemptions.map(({ id }) => id), redemptions.map(({ version }) => version), redemptions.map(({ redeemedAtMs }) => redeemedAtMs),
+    )]),
+    ...writes.deletions.map(({ id, deletedAtMs }) => deleteToken(deletedAtMs, id)),
+    ...(writes.forgetUntilMs === undefined ? [] : [forgetKeys(writes.forgetUntilMs)]),
+    ...insertIdempotencyKeys(lastOfEach(writes.idempotencyKeys, ({ scope, key }) => JSON.stringify([scope, key]))),
+    ...insertEntries(writes.entries.map((row) => ({ ...row, leafHash: toBuffer(row.leafHash) }))),
+    ...insertSubtrees(writes.subtrees.map((row) => ({ ...row, hash: toBuffer(row.hash) }))),
+    ...insertCheckpoints([checkpoint]),
+    setHead(head.size, toBuffer(head.hashes)),
+  ];
+}
+
+export const touchToken = statement("touch-token", sql`
+  update ${schema.tokens} set ${bare(schema.tokens.lastUsedAtMs)} = ${value("usedAtMs")} where ${schema.tokens.id} = ${value("id")}`);
+
+/** A statement that meets a row twice keeps either of the two, or fails: only the last may stay. */
+function lastOfEach<Row>(rows: readonly Row[], name: (row: Row) => string): readonly Row[] {
+  return rows.length < 2 ? rows : [...new Map(rows.map((row) => [name(row), row])).values()];
+}
+
+const insertStates = insertion(schema.caState);
+const insertAuthorities = insertion(schema.authorities);
+const insertCertificates = insertion(schema.certificates);
+const insertRevocations = insertion(schema.revocations);
+const insertTokens = insertion(schema.tokens);
+const insertEntries = insertion(schema.auditEntries);
+const insertSubtrees = insertion(schema.auditSubtrees);
+const insertCheckpoints = insertion(schema.auditCheckpoints);
+const insertIdempotencyKeys = insertion(schema.idempotencyKeys, sql`
+  on conflict (scope, key) do update set
+    request_hash = excluded.request_hash, serial_number = excluded.serial_number, expires_at_ms = excluded.expires_at_ms`);
+
+const setAuthorityState = statement("set-authority-state", sql`
+  update ${schema.authorities} set ${bare(schema.authorities.state)} = ${value("state")} where ${schema.authorities.id} = ${value("id")}`);
+const redeemTokens = statement("redeem-tokens", sql`
+  update ${schema.tokens} set ${bare(schema.tokens.version)} = redeemed.version, ${bare(schema.tokens.redeemedAtMs)} = redeemed.at_ms
+  from unnest(${value("ids")}::text[], ${value("versions")}::bigint[], ${value("times")}::bigint[]) as redeemed (id, version, at_ms)
+  where ${schema.tokens.id} = redeemed.id`);
+const deleteToken = statement("delete-token", sql`
+  update ${schema.tokens} set ${bare(schema.tokens.deletedAtMs)} = ${value("deletedAtMs")} where ${schema.tokens.id} = ${value("id")}`);
+/** 1024 at a time: each commit adds a key for each of its acts at most, so this always catches up. */
+const forgetKeys = statement("forget-idempotency-keys", sql`
+  delete from ${schema.idempotencyKeys} where (scope, key) in
+    (select scope, key from ${schema.idempotencyKeys} where ${schema.idempotencyKeys.expiresAtMs} <= ${value("untilMs")} limit 1024)`);
+const setHead = statement("set-head", sql`
+  update ${schema.logHead} set ${bare(schema.logHead.size)} = ${value("size")}, ${bare(schema.logHead.hashes)} = ${value("hashes")}`);

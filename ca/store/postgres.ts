@@ -1,0 +1,87 @@
+import { fileURLToPath } from "node:url";
+import { sql } from "drizzle-orm";
+import { drizzle } from "drizzle-orm/node-postgres";
+import pg from "pg";
+import type { CheckpointSigner } from "../audit/checkpoint.ts";
+import type { CompactRange } from "../audit/merkle.ts";
+import { failGroup } from "./batch.ts";
+import { groupCommit, storeClosed } from "./group-commit.ts";
+import { emptyHead, readHead } from "./head.ts";
+import { postgresCommit } from "./postgres-commit.ts";
+import { connectionOptions, unreachable } from "./postgres-connection.ts";
+import { migratePostgres } from "./postgres-migrate.ts";
+import { postgresReads } from "./postgres-reads.ts";
+import { touchToken } from "./postgres-writes.ts";
+import { describe, guardReads } from "./reads.ts";
+import { auditCheckpoints, logHead } from "./schema-postgres.ts";
+import { locked, signerFor } from "./sealer.ts";
+import { StoreError, type CheckpointRow, type Store } from "./store.ts";
+import { tokenUse } from "./token-use.ts";
+
+export interface PostgresOptions {
+  readonly url: string;
+  /** For looking only: nothing is migrated or locked, and `commit` is refused. */
+  readonly readOnly?: boolean;
+  /** Default: `migrations/postgres` of the repository. */
+  readonly migrationsFolder?: string;
+}
+
+/**
+ * The store that any number of replicas share: one connection writes, in groups, a pool of others reads.
+ * @throws {StoreError} store_unavailable | log_inconsistent
+ */
+export async function openPostgres({ url, readOnly = false, migrationsFolder }: PostgresOptions): Promise<Store> {
+  if (!readOnly) await migratePostgres(url, migrationsFolder ?? fileURLToPath(new URL("../../migrations/postgres", import.meta.url)));
+  const pool = new pg.Pool({ ...connectionOptions(url), max: maxReaders, allowExitOnIdle: true });
+  // Without a listener the end of an idle connection would end the process.
+  pool.on("error", () => undefined);
+  const writer = postgresCommit(url);
+  let signer: CheckpointSigner | undefined;
+  const group = groupCommit(async (acts) => signer === undefined ? failGroup(acts, readOnly ? forReadingOnly : locked) : writer.commitGroup(acts, signer));
+
+  function open(): void {
+    if (pool.ended || pool.ending) throw storeClosed();
+  }
+
+  const store: Store = {
+    kind: "postgres",
+    ...guardReads(postgresReads(pool), open),
+    async unlock(sealer) {
+      if (readOnly) throw new StoreError(forReadingOnly.code, forReadingOnly.message);
+      const { head, newest } = await readSealedHead(pool);
+      signer = signerFor(sealer, head, newest);
+    },
+    commit: (act) => group.commit(act),
+    touchToken: tokenUse(async (id, usedAtMs) => void await pool.query(touchToken(usedAtMs, id))),
+    async ping() {
+      open();
+      await pool.query("select 1").catch((cause) => { throw unreachable(cause); });
+    },
+    async close() {
+      await group.close();
+      await writer.close();
+      if (!pool.ending) await pool.end();
+    },
+  };
+  try {
+    if (readOnly) await store.ping();
+    else await readSealedHead(pool);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+  return store;
+}
+
+/** The head and the newest checkpoint, as one statement sees them: another replica may commit between two. */
+async function readSealedHead(pool: pg.Pool): Promise<{ readonly head: CompactRange; readonly newest: CheckpointRow | undefined }> {
+  const [row] = await drizzle(pool).select({ head: logHead, newest: auditCheckpoints }).from(logHead)
+    .leftJoin(auditCheckpoints, sql`${auditCheckpoints.size} = (select max(size) from ${auditCheckpoints})`)
+    .catch((cause) => { throw new StoreError("store_unavailable", `The log's head cannot be read from Postgres (${describe(cause)}).`, { cause }); });
+  const newest = row?.newest ?? undefined;
+  return { head: readHead(row?.head ?? emptyHead, newest), newest };
+}
+
+const forReadingOnly = { code: "store_unavailable", message: "This store was opened for reading only." } as const;
+/** A request reads one or two rows; more connections than this only wait for each other inside Postgres. */
+const maxReaders = 8;

@@ -1,0 +1,35 @@
+import { StoreError, type Store } from "./store.ts";
+
+/** What a store answers without its writer. */
+export type StoreReads = Pick<
+  Store,
+  | "state" | "authorities" | "certificate" | "certificates" | "idempotent" | "token" | "tokens" | "revocations" | "revocationSequence"
+  | "checkpoint" | "checkpoints" | "entries" | "subtreeHashes"
+>;
+
+/**
+ * Turns what a driver throws into store_unavailable, the one thing a reader can do something about.
+ * @param guard  thrown by it: why nothing can be read now
+ */
+export function guardReads(reads: StoreReads, guard: () => void): StoreReads {
+  const guarded = Object.entries(reads).map(([name, read]: [string, (...args: never[]) => Promise<unknown>]) => [
+    name,
+    async (...args: never[]) => {
+      guard();
+      try {
+        return await read(...args);
+      } catch (cause) {
+        throw new StoreError("store_unavailable", `The database does not answer (${describe(cause)}). Look whether it runs and can be reached.`, { cause });
+      }
+    },
+  ]);
+  return Object.fromEntries(guarded) as StoreReads;
+}
+
+/** What a driver says, without drizzle's wrapping, which repeats the parameters. */
+export function describe(error: unknown): string {
+  const root = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  // A refused connection to a name with several addresses is an AggregateError without a message.
+  if (root instanceof AggregateError) return root.errors.map(String).join(", ");
+  return root instanceof Error ? root.message : String(root);
+}

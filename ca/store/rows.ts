@@ -1,0 +1,95 @@
+import type {
+  AuthorityRow, CaState, CertificateRow, EntryRow, IdempotentRow, NewCertificate, RevocationRow, TokenRow,
+} from "./store.ts";
+import type * as schema from "./schema-sqlite.ts";
+
+/** Rows of the database to values of the store and back: what is absent here is null there, lists are JSON there. */
+
+type Stored<Table extends { readonly $inferSelect: unknown }> = Table["$inferSelect"];
+
+export function toCaState({ id: _, ...row }: Stored<typeof schema.caState>): CaState {
+  return row;
+}
+
+export function toAuthority(row: Stored<typeof schema.authorities>): AuthorityRow {
+  return row;
+}
+
+/** @param revocation  the certificate's own, if it has one */
+export function toCertificate(
+  { dnsNames, tokenId, ...row }: Stored<typeof schema.certificates>,
+  revocation: Pick<RevocationRow, "revokedAtMs" | "reason"> | null,
+): CertificateRow {
+  return {
+    ...row,
+    dnsNames: parseList(dnsNames) ?? [],
+    ...(tokenId !== null && { tokenId }),
+    ...(revocation !== null && { revokedAtMs: revocation.revokedAtMs, revocationReason: revocation.reason }),
+  };
+}
+
+export function fromCertificate(certificate: NewCertificate & { readonly logIndex: number }): Stored<typeof schema.certificates> {
+  const { dnsNames, tokenId } = certificate;
+  return {
+    ...certificate,
+    certificate: toBuffer(certificate.certificate),
+    keyFingerprint: toBuffer(certificate.keyFingerprint),
+    dnsNames: dnsNames.length === 0 ? null : JSON.stringify(dnsNames),
+    tokenId: tokenId ?? null,
+  };
+}
+
+export function toToken(row: Stored<typeof schema.tokens>): TokenRow {
+  const { id, type, secretHash, version, createdAtMs, createdBy } = row;
+  const dnsNames = parseList(row.dnsNames);
+  const scope = parseList(row.scope);
+  return {
+    id, type, secretHash, version, createdAtMs, createdBy,
+    ...(row.expiresAtMs !== null && { expiresAtMs: row.expiresAtMs }),
+    ...(row.spiffeId !== null && { spiffeId: row.spiffeId }),
+    ...(dnsNames !== undefined && { dnsNames }),
+    ...(row.redeemedAtMs !== null && { redeemedAtMs: row.redeemedAtMs }),
+    ...(row.name !== null && { name: row.name }),
+    ...(row.role !== null && { role: row.role }),
+    ...(scope !== undefined && { scope }),
+    ...(row.lastUsedAtMs !== null && { lastUsedAtMs: row.lastUsedAtMs }),
+    ...(row.deletedAtMs !== null && { deletedAtMs: row.deletedAtMs }),
+  };
+}
+
+export function fromToken(token: TokenRow): Stored<typeof schema.tokens> {
+  return {
+    id: token.id,
+    type: token.type,
+    secretHash: toBuffer(token.secretHash),
+    version: token.version,
+    createdAtMs: token.createdAtMs,
+    createdBy: token.createdBy,
+    expiresAtMs: token.expiresAtMs ?? null,
+    spiffeId: token.spiffeId ?? null,
+    dnsNames: token.dnsNames === undefined ? null : JSON.stringify(token.dnsNames),
+    redeemedAtMs: token.redeemedAtMs ?? null,
+    name: token.name ?? null,
+    role: token.role ?? null,
+    scope: token.scope === undefined ? null : JSON.stringify(token.scope),
+    lastUsedAtMs: token.lastUsedAtMs ?? null,
+    deletedAtMs: token.deletedAtMs ?? null,
+  };
+}
+
+export function toIdempotent({ requestHash, serialNumber, expiresAtMs }: Stored<typeof schema.idempotencyKeys>): IdempotentRow {
+  return { requestHash, serialNumber, expiresAtMs };
+}
+
+export function toEntry(row: Stored<typeof schema.auditEntries>): EntryRow {
+  return row;
+}
+
+/** The drivers bind Buffers; a view, not a copy. */
+export function toBuffer(bytes: Uint8Array): Buffer {
+  return bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+function parseList(json: string | null): readonly string[] | undefined {
+  return json === null ? undefined : JSON.parse(json) as string[];
+}

@@ -1,0 +1,113 @@
+import { bigint, customType, index, integer, pgTable, primaryKey, text, uniqueIndex } from "drizzle-orm/pg-core";
+import type { AttestationMethod, RevocationReason, Role } from "../contract.ts";
+import type { AuthorityState } from "./store.ts";
+
+/**
+ * The tables on Postgres. Property for property the same as `schema-sqlite.ts`, so that `rows.ts` serves both. Times are
+ * milliseconds since the epoch, lists are JSON. Indexes only where a query or a promise needs one.
+ */
+
+const bytea = customType<{ data: Buffer; driverData: Buffer }>({ dataType: () => "bytea" });
+
+/** What `initialize` wrote: one row, ID 1. */
+export const caState = pgTable("ca_state", {
+  id: integer("id").primaryKey(),
+  trustDomain: text("trust_domain").notNull(),
+  bundleSequence: bigint("bundle_sequence", { mode: "number" }).notNull(),
+  logVerifierKey: text("log_verifier_key").notNull(),
+  sealedLogKey: bytea("sealed_log_key").notNull(),
+  createdAtMs: bigint("created_at_ms", { mode: "number" }).notNull(),
+});
+
+/** The tree's compact range: one row, ID 1. */
+export const logHead = pgTable("log_head", {
+  id: integer("id").primaryKey(),
+  size: bigint("size", { mode: "number" }).notNull(),
+  /** Its hashes, one after another. */
+  hashes: bytea("hashes").notNull(),
+});
+
+export const auditEntries = pgTable("audit_entries", {
+  index: bigint("idx", { mode: "number" }).primaryKey(),
+  body: text("body").notNull(),
+  leafHash: bytea("leaf_hash").notNull(),
+});
+
+export const auditSubtrees = pgTable("audit_subtrees", {
+  level: integer("level").notNull(),
+  index: bigint("idx", { mode: "number" }).notNull(),
+  hash: bytea("hash").notNull(),
+}, (table) => [primaryKey({ columns: [table.level, table.index] })]);
+
+export const auditCheckpoints = pgTable("audit_checkpoints", {
+  size: bigint("size", { mode: "number" }).primaryKey(),
+  note: text("note").notNull(),
+});
+
+export const authorities = pgTable("authorities", {
+  id: text("id").primaryKey(),
+  type: text("type").$type<"root" | "issuer">().notNull(),
+  state: text("state").$type<AuthorityState>().notNull(),
+  certificate: bytea("certificate").notNull(),
+  sealedPrivateKey: bytea("sealed_private_key").notNull(),
+  notBeforeMs: bigint("not_before_ms", { mode: "number" }).notNull(),
+  notAfterMs: bigint("not_after_ms", { mode: "number" }).notNull(),
+  createdAtMs: bigint("created_at_ms", { mode: "number" }).notNull(),
+});
+
+export const certificates = pgTable("certificates", {
+  logIndex: bigint("log_index", { mode: "number" }).primaryKey(),
+  serialNumber: text("serial_number").notNull(),
+  spiffeId: text("spiffe_id").notNull(),
+  dnsNames: text("dns_names"),
+  notBeforeMs: bigint("not_before_ms", { mode: "number" }).notNull(),
+  notAfterMs: bigint("not_after_ms", { mode: "number" }).notNull(),
+  authorityId: text("authority_id").notNull(),
+  attestation: text("attestation").$type<AttestationMethod>().notNull(),
+  certificate: bytea("certificate").notNull(),
+  keyFingerprint: bytea("key_fingerprint").notNull(),
+  issuedAtMs: bigint("issued_at_ms", { mode: "number" }).notNull(),
+  tokenId: text("token_id"),
+}, (table) => [
+  uniqueIndex("certificates_serial_number").on(table.serialNumber),
+  uniqueIndex("certificates_key_fingerprint").on(table.keyFingerprint),
+  // The operator class compares bytes whatever the database's locale is: what a search by prefix needs.
+  index("certificates_spiffe_id").on(table.spiffeId.op("text_pattern_ops"), table.logIndex),
+]);
+
+export const revocations = pgTable("revocations", {
+  sequence: bigint("sequence", { mode: "number" }).primaryKey(),
+  serialNumber: text("serial_number").notNull(),
+  reason: text("reason").$type<RevocationReason>().notNull(),
+  revokedAtMs: bigint("revoked_at_ms", { mode: "number" }).notNull(),
+  notAfterMs: bigint("not_after_ms", { mode: "number" }).notNull(),
+}, (table) => [uniqueIndex("revocations_serial_number").on(table.serialNumber)]);
+
+export const tokens = pgTable("tokens", {
+  id: text("id").primaryKey(),
+  type: text("type").$type<"join" | "api">().notNull(),
+  secretHash: bytea("secret_hash").notNull(),
+  version: bigint("version", { mode: "number" }).notNull(),
+  createdAtMs: bigint("created_at_ms", { mode: "number" }).notNull(),
+  createdBy: text("created_by").notNull(),
+  expiresAtMs: bigint("expires_at_ms", { mode: "number" }),
+  spiffeId: text("spiffe_id"),
+  dnsNames: text("dns_names"),
+  redeemedAtMs: bigint("redeemed_at_ms", { mode: "number" }),
+  name: text("name"),
+  role: text("role").$type<Role>(),
+  scope: text("scope"),
+  lastUsedAtMs: bigint("last_used_at_ms", { mode: "number" }),
+  deletedAtMs: bigint("deleted_at_ms", { mode: "number" }),
+}, (table) => [index("tokens_created").on(table.createdAtMs, table.id)]);
+
+export const idempotencyKeys = pgTable("idempotency_keys", {
+  scope: text("scope").notNull(),
+  key: text("key").notNull(),
+  requestHash: text("request_hash").notNull(),
+  serialNumber: text("serial_number").notNull(),
+  expiresAtMs: bigint("expires_at_ms", { mode: "number" }).notNull(),
+}, (table) => [
+  primaryKey({ columns: [table.scope, table.key] }),
+  index("idempotency_keys_expires").on(table.expiresAtMs),
+]);

@@ -1,0 +1,122 @@
+import Database from "better-sqlite3";
+import type { CheckpointSigner } from "../audit/checkpoint.ts";
+import type { CompactRange } from "../audit/merkle.ts";
+import { failGroup, planGroup, type Outcome, type Refused } from "./batch.ts";
+import { emptyHead, readHead, type SealedHead } from "./head.ts";
+import { locked, signerFor } from "./sealer.ts";
+import { sqliteStatements } from "./sqlite-statements.ts";
+import { StoreError, type Act, type LogSealer } from "./store.ts";
+
+/** The one connection of this process that writes. Synchronous: it lives in a thread of its own (`sqlite-writer.ts`). */
+export interface SqliteCommit {
+  /** @throws {StoreError} log_inconsistent */
+  unlock(sealer: LogSealer): void;
+  /** Never throws: what fails as a whole is the outcome of each act. */
+  commitGroup(acts: readonly Act[]): readonly Outcome[];
+  touchToken(id: string, usedAtMs: number): void;
+  /** Moves what was committed from the write-ahead log into the database, if there is enough of it to be worth a flush. */
+  tidy(): void;
+  close(): void;
+}
+
+/** @param path  of a database that is already migrated */
+export function sqliteCommit(path: string): SqliteCommit {
+  const database = new Database(path, { fileMustExist: true, timeout: lockTimeoutMs });
+  database.pragma("journal_mode = WAL");
+  // NORMAL may lose the last commits when the power goes: only FULL flushes each one. (SQLite documentation, PRAGMA synchronous)
+  database.pragma("synchronous = FULL");
+  database.pragma(`cache_size = -${pageCacheKb}`);
+  // We move pages ourselves, between groups: the answer to a group does not wait for it.
+  database.pragma("wal_autocheckpoint = 0");
+  const statements = sqliteStatements(database);
+  // IMMEDIATE takes the writer lock at once: a transaction that has read first cannot get it later if another process has
+  // written meanwhile, and no timeout helps. (better-sqlite3#1067)
+  const begin = database.prepare("begin immediate");
+  const commit = database.prepare("commit");
+  let signer: CheckpointSigner | undefined;
+  let last: SealedHead | undefined;
+  let actsInLog = 0;
+
+  function loadHead(): CompactRange {
+    return readHead(statements.readHead() ?? emptyHead, statements.newestCheckpoint(), last);
+  }
+
+  function commitOnce(acts: readonly Act[], by: CheckpointSigner): readonly Outcome[] {
+    begin.run();
+    const { outcomes, writes, sealed } = planGroup(acts, statements.facts, loadHead(), by);
+    if (sealed === undefined) {
+      database.exec("rollback");
+      return outcomes;
+    }
+    statements.write(writes, sealed.head, sealed.checkpoint);
+    // If we die before this line nothing of the group is there; after it, all of it is.
+    commit.run();
+    last = sealed;
+    actsInLog += acts.length;
+    return outcomes;
+  }
+
+  function commitGroup(acts: readonly Act[]): readonly Outcome[] {
+    if (signer === undefined) return failGroup(acts, locked);
+    try {
+      return commitOnce(acts, signer);
+    } catch (error) {
+      const failure = describeFailure(error);
+      if (database.inTransaction) database.exec("rollback");
+      // A row that the facts allowed and the database did not: one act is to blame, and only it shall fail.
+      if (acts.length > 1 && isActsFault(error)) return acts.flatMap((act) => commitGroup([act]));
+      return failGroup(acts, failure);
+    }
+  }
+
+  return {
+    unlock(sealer) {
+      signer = signerFor(sealer, loadHead(), statements.newestCheckpoint());
+    },
+    commitGroup,
+    touchToken: (id, usedAtMs) => statements.touchToken(id, usedAtMs),
+    tidy() {
+      if (actsInLog < actsBeforeTidy) return;
+      database.pragma("wal_checkpoint(PASSIVE)");
+      actsInLog = 0;
+    },
+    close() {
+      database.close();
+    },
+  };
+}
+
+function describeFailure(error: unknown): Refused {
+  if (error instanceof StoreError) return error;
+  const code = sqliteCode(error);
+  if (code?.startsWith("SQLITE_BUSY")) {
+    return { code: "store_unavailable", message: `Another process has held the database's writer lock for ${lockTimeoutMs / 1000} s. Nothing was written; try again.` };
+  }
+  const reason = code === undefined ? String(error) : `${code}: ${(error as Error).message}`;
+  return isActsFault(error)
+    ? { code: "store_unavailable", message: `SQLite does not take this act (${reason}). Nothing was written; trying again will not help, this is a bug.` }
+    : {
+        code: "store_unavailable",
+        message: `SQLite cannot write (${reason}). Look at the disk's space and health and at the file's permissions.`,
+        // When a flush fails the frames may or may not have reached the disk.
+        outcomeKnown: !code?.startsWith("SQLITE_IOERR"),
+      };
+}
+
+/** Whether a failure is due to what was to be written, not to the database's state. */
+function isActsFault(error: unknown): boolean {
+  if (error instanceof StoreError) return false;
+  const code = sqliteCode(error);
+  return code === undefined || /^SQLITE_(CONSTRAINT|TOOBIG|MISMATCH)/.test(code);
+}
+
+function sqliteCode(error: unknown): string | undefined {
+  return error instanceof Database.SqliteError ? error.code : undefined;
+}
+
+/** How long to wait for another process's commit; ours take milliseconds. */
+const lockTimeoutMs = 5_000;
+/** Keeps the indexes of some hundred thousand certificates at hand. */
+const pageCacheKb = 64 * 1024;
+/** About 30 MB of write-ahead log at three random index pages an act: larger halves the flushes, smaller bounds recovery. */
+const actsBeforeTidy = 2_500;

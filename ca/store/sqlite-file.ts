@@ -1,0 +1,57 @@
+import { closeSync, mkdirSync, openSync, statfsSync } from "node:fs";
+import { dirname } from "node:path";
+import Database from "better-sqlite3";
+import { drizzle } from "drizzle-orm/better-sqlite3";
+import { migrate } from "drizzle-orm/better-sqlite3/migrator";
+import { logHead } from "./schema-sqlite.ts";
+import { StoreError } from "./store.ts";
+
+/**
+ * Makes the database ready for use: the directory (mode 0700) and the file (0600) if they are not there, then the migrations
+ * that it lacks.
+ * @throws {StoreError} store_unavailable for a network file system, and for a path that cannot be written
+ */
+export function prepareSqliteFile(path: string, migrationsFolder: string): void {
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    // SQLite gives its -wal and -shm files the mode of the database.
+    closeSync(openSync(path, "a", 0o600));
+  } catch (cause) {
+    throw new StoreError("store_unavailable", `The database ${path} cannot be created or written. Give the CA's user the right to, or name another path.`, { cause });
+  }
+  refuseNetworkFileSystem(path);
+  const database = new Database(path, { timeout: migrationLockTimeoutMs });
+  try {
+    database.pragma("journal_mode = WAL");
+    migrateSqlite(database, migrationsFolder);
+    drizzle(database).insert(logHead).values({ id: 1, size: 0, hashes: Buffer.alloc(0) }).onConflictDoNothing().run();
+  } finally {
+    database.close();
+  }
+}
+
+function migrateSqlite(database: Database.Database, migrationsFolder: string): void {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      migrate(drizzle(database), { migrationsFolder });
+      return;
+    } catch (cause) {
+      // Drizzle reads what is applied before it takes the lock: of two processes that start at once, one finds the tables made.
+      if (attempt === maxMigrationAttempts) {
+        throw new StoreError("store_unavailable", `The database's tables cannot be brought up to date from ${migrationsFolder}. If a newer version has used this database, run that one.`, { cause });
+      }
+    }
+  }
+}
+
+/** WAL mode needs memory shared by all that use the file, which no network file system has. (SQLite documentation, WAL) */
+function refuseNetworkFileSystem(path: string): void {
+  const name = networkFileSystems.get(statfsSync(path).type);
+  if (name === undefined) return;
+  throw new StoreError("store_unavailable", `The database ${path} is on ${name}, a network file system, where SQLite can lose data. Use a local disk, or Postgres.`);
+}
+
+/** Magic numbers of statfs(2). */
+const networkFileSystems: ReadonlyMap<number, string> = new Map([[0x6969, "NFS"], [0xff534d42, "CIFS"], [0xfe534d42, "SMB2"], [0x517b, "SMB"]]);
+const migrationLockTimeoutMs = 10_000;
+const maxMigrationAttempts = 3;

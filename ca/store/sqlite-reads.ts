@@ -1,0 +1,101 @@
+import type Database from "better-sqlite3";
+import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, isNull, lt, max, notInArray, or, sql, type SQL } from "drizzle-orm";
+import { drizzle } from "drizzle-orm/better-sqlite3";
+import type { StoreReads } from "./reads.ts";
+import { toAuthority, toCaState, toCertificate, toEntry, toIdempotent, toToken } from "./rows.ts";
+import * as schema from "./schema-sqlite.ts";
+import type { CertificateQuery } from "./store.ts";
+
+/** @param database  a read-only connection; each query is short, so it never keeps the write-ahead log from shrinking */
+export function sqliteReads(database: Database.Database): StoreReads {
+  const db = drizzle(database);
+  const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, certificates, idempotencyKeys, revocations, tokens } = schema;
+  const certificateColumns = { certificate: getTableColumns(certificates), revocation: getTableColumns(revocations) };
+  const selectCertificates = () => db.select(certificateColumns).from(certificates)
+    .leftJoin(revocations, eq(revocations.serialNumber, certificates.serialNumber));
+
+  const stateQuery = db.select().from(caState).prepare();
+  // Two queries: the join costs SQLite 18 us for one certificate, these 2 us each (measured, 100 000 certificates).
+  const certificateQuery = db.select().from(certificates).where(eq(certificates.serialNumber, sql.placeholder("serialNumber"))).prepare();
+  const revocationQuery = db.select().from(revocations).where(eq(revocations.serialNumber, sql.placeholder("serialNumber"))).prepare();
+  const tokenQuery = db.select().from(tokens).where(eq(tokens.id, sql.placeholder("id"))).prepare();
+  const idempotentQuery = db.select().from(idempotencyKeys)
+    .where(and(eq(idempotencyKeys.scope, sql.placeholder("scope")), eq(idempotencyKeys.key, sql.placeholder("key")))).prepare();
+  const sequenceQuery = db.select({ sequence: max(revocations.sequence) }).from(revocations).prepare();
+  const checkpointQuery = db.select().from(auditCheckpoints).orderBy(desc(auditCheckpoints.size)).limit(1).prepare();
+
+  function matching({ before, spiffeId, status, expiresBeforeMs, nowMs }: CertificateQuery): SQL | undefined {
+    const revoked = db.select({ serialNumber: revocations.serialNumber }).from(revocations);
+    return and(
+      before === undefined ? undefined : lt(certificates.logIndex, before),
+      spiffeId === undefined ? undefined : underSpiffeId(spiffeId),
+      expiresBeforeMs === undefined ? undefined : lt(certificates.notAfterMs, expiresBeforeMs),
+      status === "revoked" ? inArray(certificates.serialNumber, revoked) : undefined,
+      status === "valid" ? and(gte(certificates.notAfterMs, nowMs), notInArray(certificates.serialNumber, revoked)) : undefined,
+      status === "expired" ? and(lt(certificates.notAfterMs, nowMs), notInArray(certificates.serialNumber, revoked)) : undefined,
+    );
+  }
+
+  function underSpiffeId(pattern: string): SQL | undefined {
+    if (!pattern.endsWith("/*")) return eq(certificates.spiffeId, pattern);
+    const prefix = pattern.slice(0, -1);
+    // "0" is the character after "/": what lies between the two is what starts with the prefix.
+    return and(gte(certificates.spiffeId, prefix), lt(certificates.spiffeId, `${prefix.slice(0, -1)}0`));
+  }
+
+  return {
+    async state() {
+      const row = stateQuery.get();
+      return row && toCaState(row);
+    },
+    async authorities() {
+      return db.select().from(authorities).orderBy(asc(authorities.createdAtMs), asc(authorities.id)).all().map(toAuthority);
+    },
+    async certificate(serialNumber) {
+      const row = certificateQuery.get({ serialNumber });
+      return row && toCertificate(row, revocationQuery.get({ serialNumber }) ?? null);
+    },
+    async certificates(query) {
+      const rows = selectCertificates().where(matching(query)).orderBy(desc(certificates.logIndex)).limit(query.limit).all();
+      return rows.map(({ certificate, revocation }) => toCertificate(certificate, revocation));
+    },
+    async idempotent(scope, key) {
+      const row = idempotentQuery.get({ scope, key });
+      return row && toIdempotent(row);
+    },
+    async token(id) {
+      const row = tokenQuery.get({ id });
+      return row && toToken(row);
+    },
+    async tokens({ limit, before }) {
+      const [last] = before === undefined ? [] : db.select().from(tokens).where(eq(tokens.id, before)).all();
+      if (before !== undefined && last === undefined) return [];
+      const older = last && or(
+        lt(tokens.createdAtMs, last.createdAtMs),
+        and(eq(tokens.createdAtMs, last.createdAtMs), lt(tokens.id, last.id)),
+      );
+      return db.select().from(tokens).where(and(isNull(tokens.deletedAtMs), older))
+        .orderBy(desc(tokens.createdAtMs), desc(tokens.id)).limit(limit).all().map(toToken);
+    },
+    async revocations({ after, limit }) {
+      return db.select().from(revocations).where(gt(revocations.sequence, after)).orderBy(asc(revocations.sequence)).limit(limit).all();
+    },
+    async revocationSequence() {
+      return sequenceQuery.get()?.sequence ?? 0;
+    },
+    async checkpoint() {
+      return checkpointQuery.get();
+    },
+    async checkpoints({ after, limit }) {
+      return db.select().from(auditCheckpoints).where(gt(auditCheckpoints.size, after)).orderBy(asc(auditCheckpoints.size)).limit(limit).all();
+    },
+    async entries({ start, limit }) {
+      return db.select().from(auditEntries).where(gte(auditEntries.index, start)).orderBy(asc(auditEntries.index)).limit(limit).all().map(toEntry);
+    },
+    async subtreeHashes({ level, start, limit }) {
+      const rows = db.select().from(auditSubtrees).where(and(eq(auditSubtrees.level, level), gte(auditSubtrees.index, start)))
+        .orderBy(asc(auditSubtrees.index)).limit(limit).all();
+      return rows.map(({ hash }) => hash);
+    },
+  };
+}

@@ -1,0 +1,106 @@
+import { existsSync } from "node:fs";
+import { Worker } from "node:worker_threads";
+import { packActs } from "./acts-message.ts";
+import type { Outcome } from "./batch.ts";
+import type { WriterReply, WriterRequest } from "./sqlite-writer.ts";
+import { StoreError, type Act, type LogSealer } from "./store.ts";
+
+/** The writer's thread as the main one sees it. Each rejects with store_unavailable if the thread dies before it answers. */
+export interface SqliteThread {
+  unlock(sealer: LogSealer): Promise<void>;
+  commitGroup(acts: readonly Act[]): Promise<readonly Outcome[]>;
+  touchToken(id: string, usedAtMs: number): Promise<void>;
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the thread that writes. When it dies it is started again at the next request, with the key it had: what was in
+ * flight is rejected with an outcome that is not known, what comes later is served.
+ * @param entry  what the thread runs; tests give one that breaks
+ */
+export function sqliteThread(path: string, entry: URL = writerEntry()): SqliteThread {
+  let thread: Thread | undefined;
+  let unlockedWith: LogSealer | undefined;
+
+  function current(): Thread {
+    if (thread?.alive() === true) return thread;
+    thread = startThread(path, entry);
+    // Answers come in order, so nothing is committed before this is done; should it fail, each commit says so.
+    if (unlockedWith !== undefined) thread.ask({ kind: "unlock", sealer: unlockedWith }).catch(() => undefined);
+    return thread;
+  }
+
+  return {
+    async unlock(sealer) {
+      confirm(await current().ask({ kind: "unlock", sealer }));
+      unlockedWith = sealer;
+    },
+    async commitGroup(acts) {
+      const message = packActs(acts);
+      const reply = await current().ask({ kind: "commit", acts: message }, [message.bytes.buffer]);
+      if (!("outcomes" in reply)) throw new Error("the writer's answers are out of step");
+      return reply.outcomes.map((outcome) => typeof outcome === "number" ? { logIndex: outcome } : outcome);
+    },
+    async touchToken(tokenId, usedAtMs) {
+      confirm(await current().ask({ kind: "touch", tokenId, usedAtMs }));
+    },
+    async ping() {
+      confirm(await current().ask({ kind: "ping" }));
+    },
+    async close() {
+      if (thread?.alive() !== true) return;
+      confirm(await thread.ask({ kind: "close" }));
+      await thread.exited;
+    },
+  };
+}
+
+interface Thread {
+  ask(request: WriterRequest, transfer?: ArrayBuffer[]): Promise<WriterReply>;
+  alive(): boolean;
+  readonly exited: Promise<void>;
+}
+
+function startThread(path: string, entry: URL): Thread {
+  const worker = new Worker(entry, { workerData: { path }, name: "sqlite-writer" });
+  const asked: { readonly resolve: (reply: WriterReply) => void; readonly reject: (error: StoreError) => void }[] = [];
+  let cause: unknown;
+  let alive = true;
+  worker.on("message", (reply: WriterReply) => asked.shift()?.resolve(reply));
+  worker.on("error", (error) => (cause = error));
+  const exited = new Promise<void>((resolve) => {
+    worker.on("exit", () => {
+      alive = false;
+      for (const { reject } of asked.splice(0)) reject(threadDied(cause));
+      resolve();
+    });
+  });
+  return {
+    ask: (request, transfer) => new Promise((resolve, reject) => {
+      asked.push({ resolve, reject });
+      worker.postMessage(request, transfer);
+    }),
+    alive: () => alive,
+    exited,
+  };
+}
+
+function confirm(reply: WriterReply): void {
+  if (!("error" in reply)) throw new Error("the writer's answers are out of step");
+  if (reply.error !== undefined) throw new StoreError(reply.error.code, reply.error.message);
+}
+
+function threadDied(cause: unknown): StoreError {
+  return new StoreError(
+    "store_unavailable",
+    "The thread that writes to SQLite died with this act in flight: it may have landed. Look whether it did before trying again.",
+    { cause, outcomeKnown: false },
+  );
+}
+
+/** TypeScript as it is in the repository, or the bundle's second file beside the one this runs from. */
+function writerEntry(): URL {
+  const source = new URL("./sqlite-writer.ts", import.meta.url);
+  return existsSync(source) ? source : new URL("./sqlite-writer.js", import.meta.url);
+}

@@ -1,0 +1,46 @@
+import { parentPort, workerData } from "node:worker_threads";
+import type { Outcome } from "./batch.ts";
+import { unpackActs, type ActsMessage } from "./acts-message.ts";
+import { sqliteCommit } from "./sqlite-commit.ts";
+import { StoreError, type LogSealer, type StoreErrorCode } from "./store.ts";
+
+/** The writer's thread: an entry of its own, in the bundle too. Answers requests in their order, one for one. */
+
+export type WriterRequest =
+  | { readonly kind: "commit"; readonly acts: ActsMessage }
+  | { readonly kind: "touch"; readonly tokenId: string; readonly usedAtMs: number }
+  | { readonly kind: "unlock"; readonly sealer: LogSealer }
+  | { readonly kind: "ping" }
+  | { readonly kind: "close" };
+
+export type WriterReply =
+  /** A number for an act that landed: the index of its first entry. */
+  | { readonly outcomes: readonly (number | Exclude<Outcome, { logIndex: number }>)[] }
+  | { readonly error: { readonly code: StoreErrorCode; readonly message: string } | undefined };
+
+if (parentPort !== null) serve(parentPort, workerData as { readonly path: string });
+
+function serve(port: NonNullable<typeof parentPort>, { path }: { readonly path: string }): void {
+  const writer = sqliteCommit(path);
+  port.on("message", (request: WriterRequest) => {
+    port.postMessage(answer(request) satisfies WriterReply);
+    if (request.kind === "commit") writer.tidy();
+    if (request.kind === "close") port.close();
+  });
+
+  function answer(request: WriterRequest): WriterReply {
+    if (request.kind === "commit") {
+      return { outcomes: writer.commitGroup(unpackActs(request.acts)).map((outcome) => "logIndex" in outcome ? outcome.logIndex : outcome) };
+    }
+    try {
+      if (request.kind === "touch") writer.touchToken(request.tokenId, request.usedAtMs);
+      else if (request.kind === "unlock") writer.unlock(request.sealer);
+      else if (request.kind === "close") writer.close();
+      return { error: undefined };
+    } catch (error) {
+      if (request.kind === "touch") return { error: undefined };
+      if (!(error instanceof StoreError)) throw error;
+      return { error: { code: error.code, message: error.message } };
+    }
+  }
+}

@@ -1,0 +1,87 @@
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import Database from "better-sqlite3";
+import { desc } from "drizzle-orm";
+import { drizzle } from "drizzle-orm/better-sqlite3";
+import { groupCommit, storeClosed } from "./group-commit.ts";
+import { emptyHead, readHead } from "./head.ts";
+import { guardReads } from "./reads.ts";
+import { auditCheckpoints, logHead } from "./schema-sqlite.ts";
+import { prepareSqliteFile } from "./sqlite-file.ts";
+import { sqliteReads } from "./sqlite-reads.ts";
+import { sqliteThread } from "./sqlite-thread.ts";
+import { StoreError, type Store } from "./store.ts";
+import { tokenUse } from "./token-use.ts";
+
+export interface SqliteOptions {
+  readonly path: string;
+  /** For looking only: nothing is created, migrated or locked, and `commit` is refused. */
+  readonly readOnly?: boolean;
+  /** Default: `migrations/sqlite` of the repository. */
+  readonly migrationsFolder?: string;
+  /** What the writer's thread runs; tests give one that breaks. */
+  readonly writerEntry?: URL;
+}
+
+/**
+ * The store in one file: written by a thread, in groups; read here, on a second connection that sees what is committed.
+ * @throws {StoreError} store_unavailable | log_inconsistent
+ */
+export async function openSqlite({ path, readOnly = false, migrationsFolder, writerEntry }: SqliteOptions): Promise<Store> {
+  if (!readOnly) prepareSqliteFile(path, migrationsFolder ?? fileURLToPath(new URL("../../migrations/sqlite", import.meta.url)));
+  const reader = openReader(path);
+  if (!readOnly) checkHead(reader);
+  const thread = readOnly ? undefined : sqliteThread(path, writerEntry);
+  const group = groupCommit((acts) => writer().commitGroup(acts));
+  const touch = tokenUse((id, usedAtMs) => writer().touchToken(id, usedAtMs));
+
+  function writer() {
+    if (thread === undefined) throw new StoreError("store_unavailable", `${path} was opened for reading only.`);
+    return thread;
+  }
+
+  function open(): void {
+    if (!reader.open) throw storeClosed();
+  }
+
+  return {
+    kind: "sqlite",
+    ...guardReads(sqliteReads(reader), open),
+    unlock: async (sealer) => writer().unlock(sealer),
+    commit: (act) => group.commit(act),
+    touchToken: touch,
+    async ping() {
+      open();
+      reader.prepare("select 1").get();
+      await thread?.ping();
+    },
+    async close() {
+      await group.close();
+      reader.close();
+      // The last one to close, which can write, folds the write-ahead log into the database.
+      await thread?.close();
+    },
+  };
+}
+
+function openReader(path: string): Database.Database {
+  if (!existsSync(path)) throw new StoreError("store_unavailable", `There is no database at ${path}. Start the CA once, or name the right path.`);
+  try {
+    const reader = new Database(path, { readonly: true, fileMustExist: true, timeout: readTimeoutMs });
+    reader.pragma("query_only = ON");
+    return reader;
+  } catch (cause) {
+    throw new StoreError("store_unavailable", `The database ${path} cannot be read. Look at its permissions and whether it is a SQLite file.`, { cause });
+  }
+}
+
+function checkHead(reader: Database.Database): void {
+  // In one transaction: another process may commit between the two reads.
+  drizzle(reader).transaction((transaction) => {
+    const head = transaction.select().from(logHead).get();
+    readHead(head ?? emptyHead, transaction.select().from(auditCheckpoints).orderBy(desc(auditCheckpoints.size)).limit(1).get());
+  });
+}
+
+/** In WAL mode a reader waits for nobody, but for a recovery after a crash. */
+const readTimeoutMs = 5_000;
