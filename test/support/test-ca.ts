@@ -55,8 +55,8 @@ export interface TestLeaf {
 
 /** Deviations from a good certificate; each is one fault. */
 export interface Faults {
-  /** Value of the version field; null leaves the field out. Default 2, which is v3. */
-  readonly version?: number | null;
+  /** Value of the version field, or what stands in its place; null leaves the field out. Default 2, which is v3. */
+  readonly version?: number | Uint8Array | null;
   /** Content octets of the serial number. Default 16 random ones. */
   readonly serial?: Uint8Array;
   /** AlgorithmIdentifiers. Default: what the signing key makes. */
@@ -229,7 +229,7 @@ function makeCertificate(
   const { version = 2, digest = defaultDigest(issuer.keyKind) } = faults;
   const algorithm = signatureIdentifier(issuer.keyKind, digest);
   const tbs = encodeSequence(
-    ...(version === null ? [] : [encodeExplicit(0, encodeSmallInteger(version))]),
+    ...(version === null ? [] : [encodeExplicit(0, typeof version === "number" ? encodeSmallInteger(version) : version)]),
     encodeDer(tag.integer, serial),
     faults.innerAlgorithm ?? algorithm,
     faults.issuerName ?? issuer.subject,

@@ -38,6 +38,7 @@ describe("a bundle is read", () => {
 
   test("BF-04: with its refresh hint", () => {
     expect(parseBundle("east", `{"keys":[],"spiffe_refresh_hint":300}`).refreshHintSeconds).toBe(300);
+    expect(parseBundle("east", `{"keys":[],"spiffe_refresh_hint":0}`).refreshHintSeconds).toBe(0);
   });
 
   test.each<[string, unknown[], [number, number]]>([
@@ -109,7 +110,9 @@ describe("a bundle is refused", () => {
   });
 
   test("larger than its limits", () => {
-    expect(outcomeOf(() => parseBundle("east", `{"keys":[]}${" ".repeat(1024 * 1024)}`))).toBe("bundle_limit_exceeded");
+    const padded = (chars: number) => `{"keys":[]}`.padEnd(chars);
+    expect(outcomeOf(() => parseBundle("east", padded(1024 * 1024)))).toBe("accepted");
+    expect(outcomeOf(() => parseBundle("east", padded(1024 * 1024 + 1)))).toBe("bundle_limit_exceeded");
     expect(codeOf(...Array(257).fill({}))).toBe("bundle_limit_exceeded");
     expect(codeOf(...Array(256).fill({}))).toBe("accepted");
   });

@@ -1,7 +1,10 @@
 import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
-import { context, encodeDer, encodeNull, encodeOid, encodeOctetString, encodeSequence, encodeTime, tag } from "../../../ca/pki/der.ts";
+import {
+  contentOf, context, contextConstructed, encodeDer, encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeSmallInteger,
+  encodeTime, readDer, tag,
+} from "../../../ca/pki/der.ts";
 import { outcomeOf } from "../../support/outcome.ts";
 import {
   basicConstraints, extension, keyUsage, name, nameConstraints, signatureIdentifier, subjectAltName, testAuthority, testKey, uri, dns,
@@ -12,6 +15,9 @@ const authority = testAuthority({ trustDomain: "east" });
 const parseLeaf = (faults: LeafOptions) => parseCertificate(authority.leaf(faults).der);
 const generalizedTime = (text: string) => encodeDer(tag.generalizedTime, Buffer.from(text));
 const bigSerial = (octets: number) => Buffer.alloc(octets, 0x7f);
+const noExtensions = {
+  basicConstraints: null, keyUsage: null, extendedKeyUsage: null, subjectAltName: null, authorityKeyIdentifier: null, subjectKeyIdentifier: null,
+};
 /** A key pair of which only the SubjectPublicKeyInfo matters. */
 const keyWithSpki = (der: Uint8Array): TestKey =>
   ({ kind: "ec-p256", privateKey: testKey().privateKey, publicKey: { export: () => der } as unknown as TestKey["publicKey"] });
@@ -59,6 +65,20 @@ describe("a certificate", () => {
     expect(parseCertificate(root.der).serialNumber).toBe("00");
     expect(outcomeOf(() => parseCertificate(root.issuer({ serial: Uint8Array.of(0) }).der))).toBe("certificate_serial_invalid");
     expect(outcomeOf(() => parseLeaf({ serial: Uint8Array.of(0), subject: authority.subject }))).toBe("certificate_serial_invalid");
+  });
+
+  test("may be valid for one second only", () => {
+    expect(outcomeOf(() => parseLeaf({ notBeforeMs: 1000, notAfterMs: 1000 }))).toBe("accepted");
+  });
+
+  test("may have up to 32 KiB", () => {
+    // Signatures of Ed25519 all have the same length, so that the sizes can be foreseen.
+    const sizeable = testAuthority({ trustDomain: "east", keyKind: "ed25519" });
+    const padded = (bytes: number) => sizeable.leaf({ extraExtensions: [extension("1.2.3.4", false, encodeOctetString(new Uint8Array(bytes)))] }).der;
+    const largest = 32 * 1024 - padded(32_000).length + 32_000;
+    expect(padded(largest)).toHaveLength(32 * 1024);
+    expect(outcomeOf(() => parseCertificate(padded(largest)))).toBe("accepted");
+    expect(outcomeOf(() => parseCertificate(padded(largest + 1)))).toBe("der_limit_exceeded");
   });
 
   test("may reach beyond 2049 and up to the end of time", () => {
@@ -118,6 +138,12 @@ describe("a certificate is refused", () => {
     ["CERT-23: P-521 key", { key: keyWithSpki(spkiOfCurve("P-521")) }, "public_key_unsupported"],
     ["CERT-23: curve by explicit parameters", { key: keyWithSpki(spkiOfCurve("P-256", "explicit")) }, "public_key_unsupported"],
     ["CERT-24: bytes behind it", { tamper: (der) => Buffer.concat([der, Uint8Array.of(0)]) }, "der_malformed"],
+    ["CERT-24: an element behind the signature",
+      { tamper: (der) => encodeSequence(contentOf(readDer(der)), encodeNull()) }, "der_malformed"],
+    ["CERT-24: an element behind the version",
+      { version: Buffer.concat([encodeSmallInteger(2), encodeNull()]) }, "der_malformed"],
+    ["CERT-24: an element behind the extensions",
+      { extensions: noExtensions, beforeExtensions: encodeDer(contextConstructed(3), encodeSequence(keyUsage([0])), encodeNull()) }, "der_malformed"],
     ["CERT-24: cut off", { tamper: (der) => der.subarray(0, -1) }, "der_malformed"],
     ["CERT-25: an unknown critical extension",
       { extraExtensions: [extension("1.2.3.4", true, encodeNull())] }, "certificate_extension_critical_unknown"],

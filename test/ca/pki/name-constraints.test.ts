@@ -155,6 +155,13 @@ describe("name constraints", () => {
     }
   });
 
+  test.each([["UTF8String", tag.utf8String], ["PrintableString", tag.printableString], ["IA5String", tag.ia5String]])(
+    "compare a %s with a UTF8String of the same text", (_, stringTag) => {
+      const written = encodeSequence(relativeName("2.5.4.3", encodeDer(stringTag, Buffer.from("Web"))));
+      expect(faultOf({ excluded: [directoryName(name("web"))] }, [], written)).toBe(violated);
+    },
+  );
+
   test("compare the attributes of one relative name as a set", () => {
     const both = (first: string, second: string) => encodeSequence(encodeSetOf(
       encodeSequence(encodeOid("2.5.4.3"), encodeUtf8String(first)), encodeSequence(encodeOid("2.5.4.10"), encodeUtf8String(second)),
