@@ -63,6 +63,8 @@ export function encodeTbs(fields: TbsFields): Uint8Array {
   const { serialNumber, signatureAlgorithm, issuer, notBeforeMs, notAfterMs, subject, spki, extensions } = fields;
   if (isEmpty(issuer)) throw new RangeError("the issuer needs a name");
   if (isEmpty(subject) && !extensions.subjectAltName) throw new RangeError("an empty subject needs a subjectAltName");
+  const encodedExtensions = encodeExtensions(extensions, isEmpty(subject));
+  if (encodedExtensions.length === 0) throw new RangeError("a version 3 certificate needs an extension");
   return encodeSequence(
     version3,
     encodeSerialNumber(serialNumber),
@@ -71,7 +73,7 @@ export function encodeTbs(fields: TbsFields): Uint8Array {
     encodeValidity(notBeforeMs, notAfterMs),
     subject,
     spki,
-    encodeExplicit(3, encodeSequence(...encodeExtensions(extensions, isEmpty(subject)))),
+    encodeExplicit(3, encodeSequence(...encodedExtensions)),
   );
 }
 
