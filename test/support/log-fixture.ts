@@ -22,10 +22,10 @@ export function logFixture(logVerifierKey: string): readonly (readonly Act[])[] 
     })),
     tokenCreated(admin),
   )]];
-  for (const token of joins) groups.push([actOf({ kind: "create-token", token }, tokenCreated(token))]);
+  for (const token of joins) groups.push([createTokenOf(token)]);
   const first = newCertificate("join-token");
   groups.push([issueOf(first, `join-token:${joins[0]!.id}`, { tokenId: joins[0]!.id, version: 0 })]);
-  groups.push([actOf({ kind: "delete-token", tokenId: joins[1]!.id, deletedAtMs: startMs }, { type: "token.deleted", tokenId: joins[1]!.id })]);
+  groups.push([deleteTokenOf(joins[1]!.id)]);
   for (let round = 0; round < 20; round++) {
     const certificates = Array.from({ length: 12 }, () => newCertificate("svid"));
     const { serialNumber, spiffeId } = certificates[5]!;
@@ -62,6 +62,14 @@ export function issueOf(certificate: NewCertificate, actor: Actor, redeem?: { re
     attestation: certificate.attestation,
   };
   return { kind: "issue", certificate, ...(redeem && { redeem }), entries: [encodeEntry(event, actor, startMs)] };
+}
+
+export function createTokenOf(token: TokenRow): Act {
+  return actOf({ kind: "create-token", token }, tokenCreated(token));
+}
+
+export function deleteTokenOf(tokenId: string): Act {
+  return actOf({ kind: "delete-token", tokenId, deletedAtMs: startMs }, { type: "token.deleted", tokenId });
 }
 
 function actOf(body: ActBody, ...[first, ...others]: [AuditEvent, ...AuditEvent[]]): Act {

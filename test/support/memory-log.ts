@@ -19,6 +19,7 @@ export interface MemoryRows {
 
 export interface MemoryLog {
   readonly verifierKey: string;
+  readonly privateKeyPkcs8: Uint8Array;
   readonly rows: MemoryRows;
   /** Does what a store does with a group of acts none of which is refused. */
   commit(acts: readonly Act[]): void;
@@ -34,7 +35,7 @@ export function memoryLog(origin = "countersign.dev/east/log"): MemoryLog {
   };
   let range: CompactRange = emptyRange;
   return {
-    verifierKey, sign, rows,
+    verifierKey, privateKeyPkcs8, sign, rows,
     commit(acts) {
       for (const act of acts) {
         takeEffect(act, rows, range.size);

@@ -36,6 +36,7 @@ describe("a checkpoint", () => {
     ["a root in base64url", `${origin}\n1\n${base64.replace("=", "")}\n`],
     ["no root", `${origin}\n1\n`],
     ["an extension line", `${origin}\n1\n${base64}\nmore\n`],
+    ["an empty line and more", `${origin}\n1\n${base64}\n\nmore\n`],
     ["no last newline", `${origin}\n1\n${base64}`],
   ])("with %s is malformed", (_, text) => {
     expect(() => parseCheckpoint({ text })).toThrow(expect.objectContaining({ code: "checkpoint_malformed" }));

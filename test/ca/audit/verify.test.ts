@@ -1,7 +1,10 @@
+import { createPrivateKey, sign } from "node:crypto";
 import { describe, expect, test } from "vitest";
+import { encodeCheckpoint, parseCheckpoint } from "../../../ca/audit/checkpoint.ts";
+import { encodeSignatureLine, parseNote, parseVerifierKey } from "../../../ca/audit/note.ts";
 import { verifyLog, type VerifyProgress } from "../../../ca/audit/verify.ts";
 import { memoryLog, memoryReader, edit, type MemoryRows } from "../../support/memory-log.ts";
-import { logFixture } from "../../support/log-fixture.ts";
+import { createTokenOf, deleteTokenOf, logFixture, newToken } from "../../support/log-fixture.ts";
 import { describeTampering, type TamperableStore, type TamperableTable } from "./tampering.ts";
 
 const log = memoryLog();
@@ -33,6 +36,39 @@ describe("verifyLog", () => {
     }])) as typeof reader;
     expect(await verifyLog({ store, verifierKey: growing.verifierKey })).toMatchObject({ ok: true });
     expect(rest.next().done).toBe(true);
+  });
+
+  test("is content with tokens created and deleted while it reads", async () => {
+    const growing = memoryLog();
+    for (const acts of logFixture(growing.verifierKey)) growing.commit(acts);
+    const reader = memoryReader(growing.rows);
+    const late = [[createTokenOf(newToken({ id: "token-late", type: "join" })), deleteTokenOf("token-join-3")]].values();
+    const store: typeof reader = {
+      ...reader,
+      tokens(query) {
+        for (const acts of late) growing.commit(acts);
+        return reader.tokens(query);
+      },
+    };
+    expect(await verifyLog({ store })).toMatchObject({ ok: true });
+    expect(growing.rows.tokens.map(({ id }) => id)).toContain("token-late");
+  });
+
+  test("refuses a second checkpoint over the same size", async () => {
+    const rows = structuredClone(log.rows);
+    rows.checkpoints.push(rows.checkpoints[4]!);
+    expect(await verifyLog({ store: memoryReader(rows) })).toMatchObject({ ok: false, kind: "checkpoint" });
+  });
+
+  test("refuses a checkpoint of another log, though the same key signed it", async () => {
+    const rows = structuredClone(log.rows);
+    const { root } = parseCheckpoint(parseNote(rows.checkpoints[4]!.note));
+    const { size } = rows.checkpoints[4]!;
+    const { name, keyId } = parseVerifierKey(log.verifierKey);
+    const text = encodeCheckpoint({ origin: "elsewhere.example/log", size, root });
+    const privateKey = createPrivateKey({ key: Buffer.from(log.privateKeyPkcs8), format: "der", type: "pkcs8" });
+    rows.checkpoints[4] = { size, note: `${text}\n${encodeSignatureLine({ name, keyId, signature: sign(null, Buffer.from(text), privateKey) })}` };
+    expect(await verifyLog({ store: memoryReader(rows) })).toMatchObject({ ok: false, kind: "checkpoint", firstIndex: rows.checkpoints[3]!.size });
   });
 
   test("repeats nothing of a forged row that a terminal would obey", async () => {
