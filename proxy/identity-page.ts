@@ -20,7 +20,7 @@ export interface IdentityPage {
   readonly lastRefresh: string | undefined;
   readonly failures: number;
   readonly lastError: { readonly code: string; readonly message: string; readonly at: string } | undefined;
-  readonly bundle: { readonly lastRefresh: string | undefined; readonly lastError: string | undefined };
+  readonly bundle: { readonly lastRefresh: string | undefined; readonly lastError: string | undefined } | undefined;
   readonly revocations: { readonly held: number; readonly sequence: number; readonly lastPoll: string | undefined; readonly lastError: string | undefined } | undefined;
   readonly keystoreError: string | undefined;
 }
@@ -44,7 +44,7 @@ export function identityPage(source: IdentitySource, status: IdentityStatus): Id
     lastRefresh: isoTime(rotation.lastRefreshMs),
     failures: rotation.failures,
     lastError: rotation.lastError && { code: rotation.lastError.code, message: rotation.lastError.message, at: new Date(rotation.lastError.atMs).toISOString() },
-    bundle: { lastRefresh: isoTime(bundle.lastSuccessMs), lastError: bundle.lastError },
+    bundle: bundle && { lastRefresh: isoTime(bundle.lastSuccessMs), lastError: bundle.lastError },
     revocations: revocation && { held: revocation.held, sequence: revocation.sequence, lastPoll: isoTime(revocation.lastSuccessMs), lastError: revocation.lastError },
     keystoreError: status.keystoreError,
   };

@@ -7,7 +7,7 @@ import type { Metrics } from "../metrics.ts";
 import { refused } from "../settings.ts";
 import type { Accepted } from "./accept.ts";
 import type { Random } from "./backoff.ts";
-import { startBundlePolling, type BundlePollingStatus } from "./bundle-polling.ts";
+import { startBundlePolling, type BundlePolling, type BundlePollingStatus } from "./bundle-polling.ts";
 import { mergeOwnBundle, sameBundles, type HeldBundles, type MergedBundles } from "./bundles.ts";
 import { foreignBundles } from "./foreign-bundles.ts";
 import { openKeystore } from "./keystore.ts";
@@ -32,8 +32,8 @@ export interface IdentityStatus {
   /** The last identity, also when it has expired. */
   readonly last: Identity | undefined;
   readonly rotation: RotationStatus;
-  readonly bundle: BundlePollingStatus;
-  /** Undefined before the first bundle. */
+  /** Undefined before the first bundle, as is `revocation`. */
+  readonly bundle: BundlePollingStatus | undefined;
   readonly revocation: RevocationStatus | undefined;
   /** Why the state directory does not hold the present identity. */
   readonly keystoreError: string | undefined;
@@ -68,6 +68,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
   let last = resumed?.identity;
   let keystoreError: string | undefined;
   let revocation: RevocationPolling | undefined;
+  let bundlePolling: BundlePolling | undefined;
 
   const client = caClient({
     caUrl: origin.caUrl, trustDomain, rootFingerprint: bootstrap?.rootFingerprint, now: clock.now,
@@ -100,15 +101,24 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     }
   }
 
-  function pollRevocations(): void {
-    revocation ??= startRevocationPolling({ client, intervalMs: config.revocationPollMs, onRevoked: holder.setRevoked, clock, random, log, metrics });
+  /** From the first bundle on: before, the CA could only be asked by somebody with a token. */
+  function followCa(): void {
+    const common = { client, clock, random, log, metrics };
+    revocation ??= startRevocationPolling({ ...common, intervalMs: config.revocationPollMs, onRevoked: holder.setRevoked });
+    bundlePolling ??= startBundlePolling({
+      ...common, onBundle: onOwnBundle, refreshHintSeconds: () => held.get(trustDomain)?.bundle.refreshHintSeconds,
+      refreshFiles() {
+        files.refresh();
+        publish();
+      },
+    });
   }
 
   function onIssued({ identity, bundles }: Accepted): void {
     last = identity;
     take(bundles);
     save();
-    pollRevocations();
+    followCa();
     holder.setIdentity(identity);
   }
 
@@ -129,7 +139,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
 
   if (last !== undefined) {
     publish();
-    pollRevocations();
+    followCa();
     if (!isExpired(last, clock.now())) holder.setIdentity(last);
     log.info({ spiffeId: last.id.uri, serialNumber: last.serialNumber }, "resumed the stored identity");
   }
@@ -139,17 +149,8 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     rootFingerprint: bootstrap?.rootFingerprint, restored: last, heldBundles: () => held,
     onExpired: () => holder.setIdentity(undefined),
   });
-  const bundlePolling = startBundlePolling({
-    client, clock, random, log, metrics, onBundle: onOwnBundle,
-    refreshFiles() {
-      files.refresh();
-      if (held.size > 0) publish();
-    },
-    refreshHintSeconds: () => held.get(trustDomain)?.bundle.refreshHintSeconds,
-  });
-
   const status = (): IdentityStatus => ({
-    trustDomain, caUrl: origin.caUrl, last, rotation: rotation.status(), bundle: bundlePolling.status(), revocation: revocation?.status(), keystoreError,
+    trustDomain, caUrl: origin.caUrl, last, rotation: rotation.status(), bundle: bundlePolling?.status(), revocation: revocation?.status(), keystoreError,
   });
   exposeGauges(metrics, holder, status, clock);
   return {
@@ -157,7 +158,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     unready: () => unreadyReason(holder, status()),
     stop() {
       rotation.stop();
-      bundlePolling.stop();
+      bundlePolling?.stop();
       revocation?.stop();
       client.close();
     },

@@ -140,6 +140,8 @@ export interface FakeCa {
   silent: boolean;
   /** Closes the connection instead of sending the answer that was made, this many times. */
   loseAnswers: number;
+  /** From now on the server proves itself by a certificate of this CA. */
+  present(authority: TestAuthority): void;
   /** Stops listening and cuts what is open. */
   stop(): Promise<void>;
   /** Listens again on the same port. */
@@ -158,7 +160,7 @@ export async function fakeCa(options: {
 } = {}): Promise<FakeCa> {
   const core = fakeCaCore(options);
   const { serverId = `spiffe://${options.trustDomain ?? "east"}/countersign/ca`, serverAuthority = core.root.issuer() } = options;
-  const leaf = serverAuthority.leaf({ spiffeId: serverId, ...options.serverFaults });
+  let leaf = serverAuthority.leaf({ spiffeId: serverId, ...options.serverFaults });
   const connections: FakeCa["connections"] = [];
   let server: Server | undefined;
   let port = 0;
@@ -167,6 +169,10 @@ export async function fakeCa(options: {
     core, connections, silent: false, loseAnswers: 0,
     get url() { return `https://127.0.0.1:${port}`; },
     get bootstrap() { return { ...core.bootstrap, caUrl: `https://127.0.0.1:${port}` }; },
+    present(authority) {
+      leaf = authority.leaf({ spiffeId: serverId });
+      server?.setSecureContext({ cert: leaf.chainPem, key: leaf.privateKeyPem });
+    },
     async stop() {
       const closing = server;
       server = undefined;

@@ -10,5 +10,5 @@ export interface LogLine {
 export function recordedLog(): Log & { readonly lines: LogLine[]; text(): string } {
   const lines: LogLine[] = [];
   const at = (level: LogLine["level"]) => (fields: object, message: string): void => void lines.push({ level, message, fields: { ...fields } });
-  return { lines, text: () => JSON.stringify(lines), debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+  return { lines, text: () => JSON.stringify(lines, (_key, value: unknown) => (typeof value === "bigint" ? String(value) : value)), debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
