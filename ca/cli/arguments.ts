@@ -1,0 +1,34 @@
+import { parseArgs, type ParseArgsConfig } from "node:util";
+
+/** The command line is wrong; the message says how. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+type Options = NonNullable<ParseArgsConfig["options"]>;
+
+/**
+ * Reads flags and positional arguments, with `--help` added.
+ * @throws {UsageError} for a flag that is unknown, lacks its value or has one too many
+ */
+export function readArguments<const T extends Options>(args: readonly string[], options: T) {
+  try {
+    return parseArgs({ args: [...args], options: { ...options, help: { type: "boolean", short: "h" } } as T & { help: { type: "boolean" } }, allowPositionals: true, strict: true });
+  } catch (cause) {
+    const [reason = ""] = (cause as Error).message.split(". ");
+    throw new UsageError(reason, { cause });
+  }
+}
+
+/** The value of a flag that must be there. */
+export function required(value: string | undefined, flag: string, example: string): string {
+  if (value === undefined || value === "") throw new UsageError(`${flag} is missing, for example ${flag} ${example}.`);
+  return value;
+}
+
+/** `90s`, `15m`, `12h`, `7d` as seconds. */
+export function seconds(text: string, flag: string): number {
+  const [, amount, unit] = /^([1-9][0-9]{0,8})([smhd])$/.exec(text) ?? [];
+  if (amount === undefined || unit === undefined) throw new UsageError(`${flag} takes a number and a unit, s, m, h or d: for example ${flag} 1h.`);
+  return Number(amount) * { s: 1, m: 60, h: 3600, d: 86_400 }[unit as "s" | "m" | "h" | "d"];
+}

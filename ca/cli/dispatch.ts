@@ -1,0 +1,69 @@
+import { once } from "node:events";
+import packageJson from "../../package.json" with { type: "json" };
+import { UsageError } from "./arguments.ts";
+import { ApiError } from "./api.ts";
+import type { CliIo } from "./io.ts";
+import { wrap } from "./wrap.ts";
+
+/** A command: its arguments without its own name, the world, and the exit code it ends with. */
+type Command = (args: readonly string[], io: CliIo) => Promise<number>;
+
+/** Each command is loaded when it is called: `token create` has no use for a database driver. */
+const commands: Readonly<Record<string, { readonly about: string; readonly load: () => Promise<Command> }>> = {
+  serve: { about: "run the CA", load: async () => { const { serve } = await import("./serve.ts"); return (args, io) => serve(args, io, signalled); } },
+  token: { about: "make, list and delete join and API tokens", load: async () => (await import("./token.ts")).token },
+  certificate: { about: "issue by hand, list, show and revoke", load: async () => (await import("./certificate.ts")).certificate },
+  authority: { about: "list roots and issuers", load: async () => (await import("./authority.ts")).authority },
+  bundle: { about: "print the trust bundle", load: async () => (await import("./bundle.ts")).bundle },
+  audit: { about: "verify the audit log", load: async () => (await import("./audit.ts")).audit },
+};
+
+/**
+ * Finds the command and runs it.
+ * @returns the exit code: 0 done, 1 it could not be done, 2 wrong usage
+ */
+export async function dispatch([name, ...args]: readonly string[], io: CliIo): Promise<number> {
+  if (name === "version" || name === "--version") {
+    io.stdout(`countersign ${packageJson.version}, Node.js ${process.versions.node}\n`);
+    return 0;
+  }
+  if (name === undefined || name === "help" || name === "--help" || name === "-h") {
+    if (args[0] !== undefined && args[0] in commands) return dispatch([args[0], "--help"], io);
+    (name === undefined ? io.stderr : io.stdout)(help);
+    return name === undefined ? 2 : 0;
+  }
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (command === undefined) {
+    const close = Object.keys(commands).find((known) => known.startsWith(name.slice(0, 3)) || known.includes(name));
+    io.stderr(`countersign: there is no command "${name}"${close ? `; did you mean "${close}"?` : ""}\n"countersign help" lists them.\n`);
+    return 2;
+  }
+  try {
+    return await (await command.load())(args, io);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      io.stderr(`${wrap(`countersign ${name}: ${error.message}`)}\nSee "countersign ${name} --help".\n`);
+      return 2;
+    }
+    if (error instanceof ApiError) {
+      io.stderr(`${wrap(`countersign ${name}: ${error.message}`)}\n`);
+      return 1;
+    }
+    throw error;
+  }
+}
+
+/** Resolves at the first signal to stop; the second ends the process at once. */
+async function signalled(): Promise<string> {
+  const signal = await Promise.race(["SIGTERM", "SIGINT"].map(async (name) => (await once(process, name), name)));
+  for (const name of ["SIGTERM", "SIGINT"]) process.once(name, () => process.exit(1));
+  return signal;
+}
+
+const help = `countersign: a certificate authority for workloads
+
+${Object.entries(commands).map(([name, { about }]) => `  countersign ${name.padEnd(12)} ${about}\n`).join("")}  countersign version
+
+Each explains itself: countersign token --help
+To begin: countersign serve
+`;
