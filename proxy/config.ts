@@ -99,7 +99,7 @@ function readBootstrap(text: string | undefined, file: string | undefined, state
   if (value === undefined) {
     if (stateDir !== undefined) return undefined;
     throw refused("bootstrap", undefined,
-      'it is not set; run "countersign token create --id <SPIFFE ID>" at the CA and pass what it prints in COUNTERSIGN_BOOTSTRAP or --bootstrap-file');
+      'nothing is set; run "countersign token create --id <SPIFFE ID>" at the CA and pass what it prints in COUNTERSIGN_BOOTSTRAP or --bootstrap-file');
   }
   try {
     return parseBootstrap(value);

@@ -61,9 +61,10 @@ export function gatherSettings({ args = [], env = {}, file }: SettingSources): S
   };
 }
 
-/** Makes the refusal of one value; `value` is left out where it is a secret. */
+/** Makes the refusal of one value; `value` is left out where it is a secret, or looks like one in the wrong place. */
 export function refused(key: string, value: string | undefined, hint: string): ConfigError {
-  return new ConfigError("value_refused", value === undefined ? `${key}: ${hint}` : `${key} = "${value}" is refused: ${hint}`);
+  const shown = value === undefined || value.includes(bootstrapMark) ? key : `${key} = "${value}"`;
+  return new ConfigError("value_refused", `${shown} is refused: ${hint}`);
 }
 
 /** `--flag value` and `--flag=value`; a list flag may be repeated. */
@@ -100,10 +101,9 @@ function envValue({ env: name, unit }: Setting, env: Readonly<Record<string, str
   return unit === "list" ? words(value) : [value];
 }
 
-function fileValue({ key, flag, unit, env }: Setting, file: Readonly<Record<string, unknown>>): readonly string[] | undefined {
+function fileValue({ key, unit }: Setting, file: Readonly<Record<string, unknown>>): readonly string[] | undefined {
   const value = file[key];
   if (value === undefined) return undefined;
-  if (flag === undefined) throw refused(key, undefined, `it is a secret and not read from the configuration file; set ${env} instead`);
   if (unit === "list" && Array.isArray(value) && value.every((item) => typeof item === "string")) return value;
   if (unit === "count" && typeof value === "number") return [String(value)];
   if (unit === "list" || typeof value !== "string") throw refused(key, undefined, `it must be ${unit === "list" ? "a list of strings" : "a string"} in the configuration file`);
@@ -134,6 +134,8 @@ function parseCount(key: SettingKey, text: string): number {
 function refuseUnknown(env: object, file: object): void {
   const keys = configTable.map(({ key }) => key as string);
   for (const key of Object.keys(file)) if (!keys.includes(key)) throw unknown(`key "${key}" in the configuration file`, nearest(key, keys));
+  const secret = configTable.find(({ key, flag }) => flag === undefined && Object.hasOwn(file, key));
+  if (secret !== undefined) throw refused(secret.key, undefined, `it is a secret and has no place in the configuration file; set ${secret.env} instead`);
   const names = configTable.map((setting) => setting.env);
   for (const name of Object.keys(env)) {
     if (!name.startsWith("COUNTERSIGN_PROXY_") || name === "COUNTERSIGN_PROXY_CONFIG" || names.includes(name)) continue;
@@ -186,6 +188,8 @@ const flagNames = configTable.flatMap(({ flag }) => flag ?? []);
 /** Kubernetes puts these into every pod of a namespace that has a Service named `countersign-proxy` or `countersign-proxy-*`. */
 const kubernetesServiceVariable = /^COUNTERSIGN_PROXY_(?:.*_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)$/;
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+/** How every bootstrap string begins (`ca/pki/bootstrap.ts`). */
+const bootstrapMark = "countersign_join_";
 /** Ten years: more is a slip of the pen. */
 const maxDurationMs = 3650 * 86_400_000;
 /** Two slips of the pen are still a misspelling; more are another word. */
