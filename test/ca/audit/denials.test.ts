@@ -1,0 +1,55 @@
+import { describe, expect, test } from "vitest";
+import { denialRecorder } from "../../../ca/audit/denials.ts";
+import type { Act } from "../../../ca/store/store.ts";
+
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const denial = { type: "request.denied", code: "unauthenticated", method: "GET", path: "/v1/tokens" } as const;
+
+function recorder(commit: (act: Act) => Promise<{ logIndex: number }> = () => Promise.resolve({ logIndex: 0 })) {
+  const entries: { type: string; count?: number }[] = [];
+  const clock = { nowMs: 1_000_000 };
+  const log: string[] = [];
+  const denials = denialRecorder({
+    store: {
+      commit: (act) => {
+        entries.push(...act.entries.map((entry) => JSON.parse(entry) as { type: string }));
+        return commit(act);
+      },
+    },
+    log: { ...silent, warn: (_fields, message) => void log.push(message) }, now: () => new Date(clock.nowMs),
+  });
+  return { denials, entries, clock, log };
+}
+
+describe("denials", () => {
+  test("are written one by one while they are few", async () => {
+    const { denials, entries } = recorder();
+    for (let count = 0; count < 5; count++) denials.record(denial, "anonymous");
+    await denials.close();
+    expect(entries).toHaveLength(5);
+    expect(entries[0]).toMatchObject({ ...denial, actor: "anonymous" });
+  });
+
+  test("above the rate become one entry with their number", async () => {
+    const { denials, entries } = recorder();
+    for (let count = 0; count < 5000; count++) denials.record(denial, "anonymous");
+    await denials.close();
+    expect(entries).toHaveLength(101);
+    expect(entries.at(-1)).toMatchObject({ type: "denials.suppressed", count: 4900, actor: "system" });
+  });
+
+  test("are written one by one again when it has been quiet", () => {
+    const { denials, entries, clock } = recorder();
+    for (let count = 0; count < 200; count++) denials.record(denial, "anonymous");
+    clock.nowMs += 1000;
+    for (let count = 0; count < 200; count++) denials.record(denial, "anonymous");
+    expect(entries).toHaveLength(110);
+  });
+
+  test("that cannot be written are reported and disturb nobody", async () => {
+    const { denials, log } = recorder(() => Promise.reject(new Error("no database")));
+    denials.record(denial, "anonymous");
+    await denials.close();
+    expect(log).toEqual(["a denial could not be written to the audit log"]);
+  });
+});
