@@ -66,8 +66,11 @@ export async function firstStart({ config, store, sealing, nowMs, saveAdminToken
       ],
     });
   } catch (error) {
-    if (error instanceof StoreError && error.code === "already_initialized") return undefined;
-    throw error;
+    // Whichever way we heard of it (a refused commit, a checkpoint that is not ours, an answer lost on its way), what the
+    // store holds now decides.
+    const stored = error instanceof StoreError ? await store.state() : undefined;
+    if (stored === undefined) throw error;
+    if (stored.logVerifierKey !== log.verifierKey) return undefined;
   }
   return { adminToken: admin.token, adminTokenId: admin.row.id, rootFingerprint: root.certificate.fingerprint, rootImported: imported };
 }

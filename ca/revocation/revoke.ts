@@ -1,6 +1,7 @@
 import { encodeEntry } from "../audit/event.ts";
 import type { Revocation, RevocationReason } from "../contract.ts";
 import type { CaMetrics } from "../metrics.ts";
+import { parseCertificate } from "../pki/certificate.ts";
 import { matchesSpiffeIdPattern, parseSpiffeId, parseSpiffeIdPattern } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
 import { StoreError, type Store } from "../store/store.ts";
@@ -32,7 +33,7 @@ export function certificateRevoker({ store, now, metrics }: RevokerDeps) {
     const row = await store.certificate(serialNumber);
     if (row === undefined) {
       const authorities = await store.authorities();
-      if (authorities.some(({ id }) => id === serialNumber)) {
+      if (authorities.some(({ id, certificate }) => id === serialNumber || parseCertificate(certificate).serialNumber === serialNumber)) {
         throw new Refusal("certificate_not_revocable", "This names an authority; roots and issuers are replaced by rotation, not revoked here.");
       }
       throw new Refusal("not_found", `This CA has issued no certificate with the serial number ${serialNumber}; list them with GET /v1/certificates.`);

@@ -1,0 +1,61 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parseCertificate } from "../../../ca/pki/certificate.ts";
+import { auditEvents, callerWith, dayMs, newCsr, startTestCa, type TestCa } from "../../support/running-ca.ts";
+
+let host: TestCa;
+beforeAll(async () => {
+  host = await startTestCa();
+});
+afterAll(() => host.close());
+
+const issue = () =>
+  host.ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: "spiffe://east/ns/shop/sa/cart" } }, { caller: host.admin });
+
+describe("revoking", () => {
+  test("puts the certificate into the feed under a rising sequence, and the act into the log", async () => {
+    const [one, two] = [await issue(), await issue()];
+    const first = await host.ca.revoke(one.serialNumber, "keyCompromise", host.admin);
+    const second = await host.ca.revoke(two.serialNumber, "superseded", host.admin);
+    expect(second.sequence).toBeGreaterThan(first.sequence);
+    const feed = await host.store.revocations({ after: 0, limit: 10 });
+    expect(feed.map(({ sequence, serialNumber }) => [sequence, serialNumber])).toEqual([[first.sequence, one.serialNumber], [second.sequence, two.serialNumber]]);
+    expect(first).toMatchObject({ reason: "keyCompromise", notAfter: one.notAfter });
+    expect((await auditEvents(host.store))[first.sequence - 1]).toMatchObject({ type: "certificate.revoked", serialNumber: one.serialNumber, reason: "keyCompromise" });
+  });
+
+  test("is open to an operator for the identities in its scope", async () => {
+    const { serialNumber } = await issue();
+    await expect(host.ca.revoke(serialNumber, "unspecified", callerWith({ scope: ["spiffe://east/ns/bank/*"] }))).rejects.toMatchObject({ code: "forbidden" });
+    await host.ca.revoke(serialNumber, "unspecified", callerWith({ scope: ["spiffe://east/ns/shop/*"] }));
+  });
+
+  test("is not open to an auditor", async () => {
+    const { serialNumber } = await issue();
+    await expect(host.ca.revoke(serialNumber, "unspecified", callerWith({ role: "auditor", scope: ["spiffe://east/*"] }))).rejects.toMatchObject({ code: "forbidden" });
+  });
+
+  test("twice is refused, by two at once as well", async () => {
+    const { serialNumber } = await issue();
+    const outcomes = await Promise.allSettled(Array.from({ length: 5 }, () => host.ca.revoke(serialNumber, "unspecified", host.admin)));
+    expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    await expect(host.ca.revoke(serialNumber, "unspecified", host.admin)).rejects.toMatchObject({ code: "already_revoked" });
+  });
+
+  test("what this CA did not issue is refused", async () => {
+    await expect(host.ca.revoke("00".repeat(16), "unspecified", host.admin)).rejects.toMatchObject({ code: "not_found" });
+  });
+
+  test("an authority is refused, by its ID and by its serial number", async () => {
+    for (const { id, certificate } of await host.store.authorities()) {
+      for (const name of [id, parseCertificate(certificate).serialNumber]) {
+        await expect(host.ca.revoke(name, "cACompromise", host.admin)).rejects.toMatchObject({ code: "certificate_not_revocable" });
+      }
+    }
+  });
+
+  test("works after the certificate expired, since its holder could come back with its join token", async () => {
+    const { serialNumber } = await issue();
+    host.clock.nowMs += 2 * dayMs;
+    expect((await host.ca.revoke(serialNumber, "keyCompromise", host.admin)).serialNumber).toBe(serialNumber);
+  });
+});
