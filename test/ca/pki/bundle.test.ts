@@ -91,6 +91,8 @@ describe("a bundle is refused", () => {
 
   test.each<[string, unknown[]]>([
     ["x5c that is a text", [{ ...x509Entry, x5c: x5c[0] }]],
+    ["x5c that is an object", [{ ...x509Entry, x5c: {} }]],
+    ["x5c that is null", [{ ...x509Entry, x5c: null }]],
     ["x5c of a number", [{ ...x509Entry, x5c: [1] }]],
     ["XS-25: x5c in base64url", [{ ...x509Entry, x5c: [Buffer.from(root.der).toString("base64url")] }]],
     ["XS-25: x5c in PEM", [{ ...x509Entry, x5c: [root.pem] }]],

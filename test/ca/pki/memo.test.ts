@@ -65,6 +65,14 @@ describe("a memo", () => {
     expect(memo.recall(next)).toBeDefined();
   });
 
+  test("holds eight issuers of a certificate, which is more than cross-certification makes", () => {
+    const memo = verificationMemo();
+    const leaf = parseCertificate(issuer.leaf().der);
+    const issuers = Array.from({ length: 9 }, () => parseCertificate(root.issuer().der));
+    for (const each of issuers) memo.remember([leaf, each]);
+    expect(issuers.map((each) => memo.knowsSignature(each, leaf))).toEqual([...Array<boolean>(8).fill(true), false]);
+  });
+
   function warmedInto(memo: ReturnType<typeof verificationMemo>): Uint8Array {
     const { der } = issuer.leaf();
     validatePath({ leaf: parseCertificate(der), intermediates: [intermediate], anchors: [anchor], nowMs: testNowMs, memo });
