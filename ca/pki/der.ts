@@ -219,10 +219,9 @@ export function readTime(element: DerElement): number {
   const date = new Date(0);
   date.setUTCFullYear(year, month - 1, day);
   date.setUTCHours(hour, minute, second);
-  // Date rolls over what does not exist (31 February, 25 h): refuse whatever does not come back as it went in.
+  // Date rolls over what does not exist, so 31 February comes back as another month and 24 h as another hour.
   if (
-    date.getUTCFullYear() !== year || date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day ||
-    date.getUTCHours() !== hour || date.getUTCMinutes() !== minute || date.getUTCSeconds() !== second
+    date.getUTCMonth() !== month - 1 || date.getUTCHours() !== hour || date.getUTCMinutes() !== minute || date.getUTCSeconds() !== second
   ) {
     throw malformed("time does not exist in the calendar");
   }
@@ -342,7 +341,7 @@ export const encodeExplicit = (number: number, element: Uint8Array): Uint8Array 
 function readElement(bytes: Uint8Array, start: number, limit: number): DerElement {
   const identifier = bytes[start];
   const first = bytes[start + 1];
-  if (start + 2 > limit || identifier === undefined || first === undefined) throw malformed("element is cut off");
+  if (identifier === undefined || first === undefined) throw malformed("element is cut off");
   // No structure we use has tag numbers above 30, so the multi-octet form is refused rather than parsed.
   if ((identifier & 0x1f) === 0x1f) throw malformed("multi-octet tag");
   let contentStart = start + 2;

@@ -54,6 +54,16 @@ describe("an element", () => {
     expect(outcomeOf(() => new der.DerReader(reader.next()).next())).toBe("der_malformed");
   });
 
+  it("at the end of its buffer may not have half a length", () => {
+    const reader = der.readerOf(der.readDer(bytes("30 03 04 82 01")), der.tag.sequence);
+    expect(outcomeOf(() => reader.next())).toBe("der_malformed");
+  });
+
+  it("that begins with the last octet of another cannot borrow the next one", () => {
+    const outer = der.readerOf(der.readDer(bytes("30 05 30 01 04 00 00")), der.tag.sequence);
+    expect(outcomeOf(() => new der.DerReader(outer.next()).next())).toBe("der_malformed");
+  });
+
   it("with another tag than the expected one is refused", () => {
     expect(outcomeOf(() => der.readDer(bytes("31 00"), der.tag.sequence))).toBe("der_malformed");
     expect(outcomeOf(() => der.readerOf(der.readDer(bytes("31 00")), der.tag.sequence))).toBe("der_malformed");
@@ -145,6 +155,9 @@ describe("a primitive", () => {
     ["time", "month 13", utc("261301000000Z")],
     ["time", "month 0", utc("260001000000Z")],
     ["time", "day 0", utc("260100000000Z")],
+    ["time", "day 31 of a month of 30", utc("260431000000Z")],
+    ["time", "day 99", utc("260199000000Z")],
+    ["time", "month 99", utc("269901000000Z")],
     ["time", "24 h", utc("260101240000Z")],
     ["time", "60 min", utc("260101006000Z")],
     ["time", "a leap second", utc("261231235960Z")],

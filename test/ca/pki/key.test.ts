@@ -142,6 +142,7 @@ describe("a signature algorithm", () => {
     ["ECDSA with SHA-1", encodeSequence(encodeOid("1.2.840.10045.4.1"))],
     ["RSA with SHA-1", encodeSequence(encodeOid("1.2.840.113549.1.1.5"), encodeNull())],
     ["RSA with MD5", encodeSequence(encodeOid("1.2.840.113549.1.1.4"), encodeNull())],
+    ["ECDSA with bytes behind it", Buffer.concat([encodeSignatureAlgorithm("ecdsa-sha256"), encodeNull()])],
     ["the key's algorithm instead of the signature's", p256Algorithm],
     ["nothing", new Uint8Array(0)],
   ])("%s is refused", (_, identifier) => {

@@ -37,6 +37,7 @@ describe("a PEM block", () => {
     ["a boundary with four dashes", block.replace("-----BEGIN", "----BEGIN")],
     ["content on the line of the boundary", block.replace("-----\n", "-----")],
     ["no end", block.slice(0, block.indexOf("-----END"))],
+    ["a second block without end", `${block}${begin}\n${fullLine}\n`],
     ["an end without a beginning", `${end}\n`],
     ["a beginning within a block", `${begin}\n${block}`],
     ["text before the block", `subject=CN=x\n${block}`],
