@@ -2,7 +2,6 @@ import { nameConstraintFault } from "./name-constraints.ts";
 import type { Certificate } from "./certificate.ts";
 import { PkiError, type PkiErrorCode } from "./errors.ts";
 import { verifySignature } from "./key.ts";
-import type { VerificationMemo } from "./memo.ts";
 
 declare const validated: unique symbol;
 
@@ -28,8 +27,6 @@ export interface PathRequest {
   /** Most intermediates between leaf and anchor, self-issued ones not counted. Default 6. */
   readonly maxIntermediates?: number;
   readonly budget?: PathBudget;
-  /** Spares checking signatures that it knows, and takes in the path that is found. */
-  readonly memo?: VerificationMemo;
 }
 
 /** How much work one search may do. */
@@ -62,7 +59,6 @@ export function validatePath(request: PathRequest): ValidatedPath {
   ];
   const certificates = extend([leaf], candidates, search);
   if (certificates === undefined) throw faultError(search.worst.code, search.worst.where);
-  request.memo?.remember(certificates);
   const validUntilMs = Math.min(...certificates.map(({ notAfterMs }) => notAfterMs));
   return { certificates, validUntilMs } as unknown as ValidatedPath;
 }
@@ -142,7 +138,6 @@ function constraintsFault({ nameConstraints }: Certificate, path: readonly Certi
 }
 
 function signatureFault(issuer: Certificate, subject: Certificate, search: Search): PkiErrorCode | undefined {
-  if (search.request.memo?.knowsSignature(issuer, subject) === true) return undefined;
   const pair = `${issuer.fingerprint} ${subject.fingerprint}`;
   if (!search.signatures.has(pair)) {
     search.spend("signatureChecks", 1);

@@ -1,7 +1,6 @@
 import type { Bundle } from "./bundle.ts";
 import { parseCertificate, type Certificate } from "./certificate.ts";
 import { PkiError } from "./errors.ts";
-import type { VerificationMemo } from "./memo.ts";
 import { extKeyUsageOid } from "./oid.ts";
 import { validatePath, type ValidatedPath } from "./path.ts";
 import { parseSpiffeId, type SpiffeId } from "./spiffe-id.ts";
@@ -31,8 +30,6 @@ export interface SvidRequest {
   readonly nowMs: number;
   /** What the peer is in this connection. */
   readonly purpose: "client" | "server";
-  /** Makes it quicker to see the same certificates again; the answer is the same without. */
-  readonly memo?: VerificationMemo;
 }
 
 /**
@@ -41,14 +38,13 @@ export interface SvidRequest {
  * @throws {PkiError} svid_* | spiffe_id_malformed | path_* | what parseCertificate throws
  * @source X509-SVID sections 2-5
  */
-export function verifySvid({ chain, bundles, nowMs, purpose, memo }: SvidRequest): VerifiedSvid {
+export function verifySvid({ chain, bundles, nowMs, purpose }: SvidRequest): VerifiedSvid {
   const [leafDer, ...intermediateDers] = chain;
   if (leafDer === undefined) throw new PkiError("svid_chain_empty", "the peer presented no certificate");
   if (chain.length > maxChainCertificates) {
     throw new PkiError("path_too_long", `the peer presented ${chain.length} certificates; at most ${maxChainCertificates} are read`);
   }
-  const read = (der: Uint8Array): Certificate => memo?.recall(der) ?? parseCertificate(der);
-  const leaf = read(leafDer);
+  const leaf = parseCertificate(leafDer);
   const id = readSpiffeId(leaf);
   checkLeaf(leaf, id);
   const bundle = bundles.get(id.trustDomain);
@@ -57,7 +53,7 @@ export function verifySvid({ chain, bundles, nowMs, purpose, memo }: SvidRequest
     throw new PkiError("svid_trust_domain_unknown", `no bundle for trust domain ${id.trustDomain}; federate with it to accept its SVIDs`);
   }
   const path = validatePath({
-    leaf, intermediates: intermediateDers.map(read), anchors: bundle.x509Authorities, nowMs, ...(memo && { memo }),
+    leaf, intermediates: intermediateDers.map(parseCertificate), anchors: bundle.x509Authorities, nowMs,
     extendedKeyUsage: purpose === "client" ? extKeyUsageOid.clientAuth : extKeyUsageOid.serverAuth,
   });
   for (const authority of path.certificates.slice(1)) checkSigningCertificate(authority);
