@@ -71,15 +71,16 @@ describe("who is believed to be the CA", () => {
   test("a kept connection is judged again before it is used again", async () => {
     let bundle: Bundle | undefined;
     const { ca } = await setUp();
-    bundle = ca.core.root.bundle();
-    const client = caClient({ caUrl: ca.url, trustDomain: "east", ownBundle: () => bundle, rootFingerprint: undefined, now: Date.now });
+    const { rootFingerprint } = ca.bootstrap;
+    const client = caClient({ caUrl: ca.url, trustDomain: "east", ownBundle: () => bundle, rootFingerprint, now: Date.now });
     closing.push(() => client.close());
     await client.revocations(0);
     await client.revocations(0);
-    expect(ca.connections).toHaveLength(1);
+    // One to fetch what the fingerprint pins, one that was verified by it.
+    expect(ca.connections).toHaveLength(2);
     bundle = testAuthority({ trustDomain: "east" }).bundle();
     expect((await failure(client.revocations(0))).code).toBe("ca_untrusted");
-    expect(ca.core.requests).toHaveLength(2);
+    expect(ca.core.requests).toHaveLength(3);
   });
 
   test("a server that speaks no TLS 1.3 is refused", async () => {

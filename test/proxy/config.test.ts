@@ -72,6 +72,7 @@ describe("the bootstrap string", () => {
     for (const args of [["--bootstrap", bootstrapText], [`--bootstrap=${bootstrapText}`], [bootstrapText], ["--bootstrap-file", bootstrapText], ["--app", bootstrapText]]) {
       refusal({ args, env: {} });
     }
+    expect(refusal({ args: ["--bootstrap", bootstrapText] }).message).toContain("process list");
     refusal({ env: { COUNTERSIGN_BOOTSTRAP: bootstrapText.slice(0, -4) } });
     refusal({ env, file: { bootstrap: bootstrapText } });
   });

@@ -50,8 +50,11 @@ describe("the state directory", () => {
     expect(codeOf(() => openKeystore(dir).load())).toBe("keystore_exposed");
   });
 
-  test("with a link where the file should be is refused", () => {
+  test("with a folder or a link where the file should be is refused", () => {
     const keystore = openKeystore(dir);
+    mkdirSync(join(dir, "identity.json"), { mode: 0o700 });
+    expect(codeOf(() => keystore.load())).toBe("keystore_exposed");
+    rmSync(join(dir, "identity.json"), { recursive: true });
     writeFileSync(join(parent, "elsewhere"), JSON.stringify({ version: 1, ...stored }), { mode: 0o600 });
     symlinkSync(join(parent, "elsewhere"), join(dir, "identity.json"));
     expect(codeOf(() => keystore.load())).toBe("keystore_exposed");

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import type { IssueRequest } from "../../../ca/contract.ts";
+import { encodeBundle } from "../../../ca/pki/bundle.ts";
 import { readIssued } from "../../../proxy/ca-answer.ts";
 import { CaError } from "../../../proxy/ca-error.ts";
 import { renewalTime, retryDelay } from "../../../proxy/identity/backoff.ts";
@@ -243,6 +244,18 @@ describe("bad answers keep the last good identity", () => {
     const proxy = await startProxy({ clock, core });
     expect(serialOf(proxy)).toBeUndefined();
     expect(proxy.rotation.status().lastError?.message).toContain("lacks the root");
+  });
+
+  test("a first certificate of another trust domain, even if that domain's bundle came with it", async () => {
+    const clock = manualClock(testNowMs);
+    const core = fakeCaCore({ now: clock.now });
+    const west = testAuthority({ trustDomain: "west" });
+    core.issuer = west.issuer();
+    core.spiffeId = "spiffe://west/ns/shop/sa/cart";
+    core.foreign = { west: encodeBundle(west.bundle()) };
+    const proxy = await startProxy({ clock, core });
+    expect(serialOf(proxy)).toBeUndefined();
+    expect(proxy.rotation.status().lastError?.message).toContain("not of our trust domain");
   });
 
   test("a clock that is wrong is named as the reason", async () => {
