@@ -1,35 +1,38 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { AuditError } from "../audit/errors.ts";
 import { verifyLog, type VerifyProgress } from "../audit/verify.ts";
 import { ConfigError, readConfig } from "../config.ts";
 import { openStore } from "../store/open.ts";
 import { StoreError, type Store } from "../store/store.ts";
+import { readArguments, UsageError } from "./arguments.ts";
 import { reportAsJson, reportAsText, type KeySource } from "./audit-report.ts";
 import type { CliIo } from "./io.ts";
 import { wrap } from "./wrap.ts";
 
 /**
  * `countersign audit verify` and `countersign audit checkpoint`.
- * @returns the exit code: 0 the log fits, 1 it does not, 2 wrong usage or nothing that can be read
+ * @returns the exit code: 0 the log fits, 1 it does not, 2 there is nothing that can be read
+ * @throws {UsageError}
  */
 export async function audit(args: readonly string[], io: CliIo): Promise<number> {
+  const { values: options, positionals: [action, ...more] } = readArguments(args, auditOptions);
+  if (options.help || action === undefined) {
+    (options.help ? io.stdout : io.stderr)(usage);
+    return options.help ? 0 : 2;
+  }
+  if (action !== "verify" && action !== "checkpoint") throw new UsageError(`there is no "audit ${action}"; there are verify and checkpoint.`);
+  if (more.length > 0) throw new UsageError(`"${more[0]}" is one argument too many; a checkpoint to compare with is given as --checkpoint FILE.`);
   try {
-    const { command, options } = readArguments(args);
-    if (options.help || command === undefined) {
-      (options.help ? io.stdout : io.stderr)(usage);
-      return options.help ? 0 : 2;
-    }
     const { storeUrl, dataDir } = readConfig({ flags: { store: options.store, "data-dir": options["data-dir"], config: options.config }, env: io.env });
     const store = await openStore({ url: storeUrl, readOnly: true });
     try {
-      return command === "verify" ? await verify(store, dataDir, options, io) : await printCheckpoint(store, io);
+      return action === "verify" ? await verify(store, dataDir, options, io) : await printCheckpoint(store, io);
     } finally {
       await store.close();
     }
   } catch (error) {
-    if (!(error instanceof UsageError || error instanceof ConfigError || error instanceof StoreError || error instanceof AuditError)) throw error;
+    if (!(error instanceof UnreadableError || error instanceof ConfigError || error instanceof StoreError || error instanceof AuditError)) throw error;
     io.stderr(`${wrap(`countersign audit: ${error.message}`)}\n`);
     return 2;
   }
@@ -39,12 +42,12 @@ async function verify(store: Store, dataDir: string, options: Options, io: CliIo
   const key = findKey(dataDir, options.key);
   const verdict = await verifyLog({
     store,
-    checkpoints: (options.checkpoint ?? []).map(readCheckpointFile),
+    checkpoints: (options.checkpoint ?? []).map(readText),
     ...(key.verifierKey !== undefined && { verifierKey: key.verifierKey }),
     ...(io.isTerminal && { onProgress: progressLine(io) }),
   });
   if (io.isTerminal) io.stderr(clearLine);
-  if (verdict.ok && verdict.size === 0) throw new UsageError("This store holds no CA and so no log. Is --store or --data-dir the right one?");
+  if (verdict.ok && verdict.size === 0) throw new UnreadableError("This store holds no CA and so no log. Is --store or --data-dir the right one?");
   const verifierKey = key.verifierKey ?? (await store.state())?.logVerifierKey;
   io.stdout((options.json ? reportAsJson : reportAsText)(verdict, { ...key, verifierKey }));
   return verdict.ok ? 0 : 1;
@@ -52,7 +55,7 @@ async function verify(store: Store, dataDir: string, options: Options, io: CliIo
 
 async function printCheckpoint(store: Store, io: CliIo): Promise<number> {
   const newest = await store.checkpoint();
-  if (newest === undefined) throw new UsageError("This store has no checkpoint: no CA has started on it yet. Is --store or --data-dir the right one?");
+  if (newest === undefined) throw new UnreadableError("This store has no checkpoint: no CA has started on it yet. Is --store or --data-dir the right one?");
   io.stdout(newest.note);
   return 0;
 }
@@ -65,15 +68,11 @@ function findKey(dataDir: string, given: string | undefined): { readonly source:
   return { source: { kind: "file", path }, verifierKey: readText(path).trim() };
 }
 
-function readCheckpointFile(path: string): string {
-  return readText(path);
-}
-
 function readText(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (cause) {
-    throw new UsageError(`${path} cannot be read: ${(cause as NodeJS.ErrnoException).code ?? "unknown error"}.`, { cause });
+    throw new UnreadableError(`${path} cannot be read: ${(cause as NodeJS.ErrnoException).code ?? "unknown error"}.`, { cause });
   }
 }
 
@@ -87,33 +86,21 @@ function progressLine(io: CliIo): (progress: VerifyProgress) => void {
   };
 }
 
-type Options = ReturnType<typeof readArguments>["options"];
-
-function readArguments(args: readonly string[]) {
-  try {
-    const { values: options, positionals } = parseArgs({
-      args: [...args], allowPositionals: true, strict: true,
-      options: {
-        store: { type: "string" }, "data-dir": { type: "string" }, config: { type: "string" }, key: { type: "string" },
-        checkpoint: { type: "string", multiple: true }, json: { type: "boolean", default: false }, help: { type: "boolean", short: "h", default: false },
-      },
-    });
-    const [command, ...more] = positionals;
-    if (command !== undefined && command !== "verify" && command !== "checkpoint") throw new UsageError(`There is no command "audit ${command}": it is audit verify or audit checkpoint.`);
-    if (more.length > 0) throw new UsageError(`"${more[0]}" is one argument too many. A checkpoint to compare with is given as --checkpoint FILE.`);
-    return { command, options } as const;
-  } catch (error) {
-    if (error instanceof TypeError && "code" in error) throw new UsageError(`${error.message} See countersign audit --help.`, { cause: error });
-    throw error;
-  }
+/** What was named cannot be read, or is not there. */
+class UnreadableError extends Error {
+  override readonly name = "UnreadableError";
 }
 
-class UsageError extends Error {
-  override readonly name = "UsageError";
-}
+const auditOptions = {
+  store: { type: "string" }, "data-dir": { type: "string" }, config: { type: "string" }, key: { type: "string" },
+  checkpoint: { type: "string", multiple: true }, json: { type: "boolean" },
+} as const;
+type Options = ReturnType<typeof readArguments<typeof auditOptions>>["values"];
 
-const usage = `Usage: countersign audit verify [options]
-       countersign audit checkpoint [options]
+const usage = `countersign audit: can anybody have changed what this CA did?
+
+  countersign audit verify [options]
+  countersign audit checkpoint [options]
 
   verify      Checks every entry of the audit log, every seal over it, and that
               certificates, revocations, tokens and authorities are what the

@@ -6,7 +6,7 @@ import Database from "better-sqlite3";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { checkpointSigner } from "../../../ca/audit/checkpoint.ts";
 import { parseNote, parseVerifierKey, verifyNote } from "../../../ca/audit/note.ts";
-import { audit } from "../../../ca/cli/audit.ts";
+import { dispatch } from "../../../ca/cli/dispatch.ts";
 import { openStore } from "../../../ca/store/open.ts";
 import { logFixture } from "../../support/log-fixture.ts";
 
@@ -34,7 +34,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 async function run(args: readonly string[], { env = { COUNTERSIGN_DATA_DIR: dataDir } as Record<string, string>, isTerminal = false } = {}) {
   let [stdout, stderr] = ["", ""];
   const io = { stdout: (text: string) => { stdout += text; }, stderr: (text: string) => { stderr += text; }, env, isTerminal };
-  const exitCode = await audit(args, io);
+  const exitCode = await dispatch(["audit", ...args], io);
   return { exitCode, stdout, stderr };
 }
 
@@ -123,10 +123,10 @@ describe("audit verify", () => {
     ["a store that is not there", ["verify", "--store", "sqlite:/nowhere/at-all.db"], /no database at \/nowhere/],
     ["a checkpoint file that is not there", ["verify", "--checkpoint", "/nowhere/kept"], /\/nowhere\/kept cannot be read: ENOENT/],
     ["a key that is none", ["verify", "--key", "none"], /verifier key/],
-    ["an unknown command", ["prove"], /no command "audit prove"/],
+    ["an unknown command", ["prove"], /no "audit prove"/],
     ["an unknown option", ["verify", "--fast"], /--fast/],
     ["a stray argument", ["verify", "log.db"], /one argument too many/],
-    ["no command", [], /Usage:/],
+    ["no command", [], /countersign audit verify/],
   ])("ends with 2 and an explanation on stderr for %s", async (_, args, explanation) => {
     const { exitCode, stdout, stderr } = await run(args);
     expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" });
