@@ -1,0 +1,89 @@
+import type { OpenAPIHono, RouteConfig, z } from "@hono/zod-openapi";
+import { mediaType, problemStatus, requestIdHeader, type ProblemCode } from "../contract.ts";
+import { access } from "./authenticate.ts";
+import { splitRoute, type Operation } from "./operation.ts";
+import { problemTitle } from "./problem.ts";
+import { problem } from "./schemas.ts";
+
+/** The OpenAPI 3.1 document of everything the app serves. */
+export function openApiDocument(app: OpenAPIHono, trustDomain: string): ReturnType<OpenAPIHono["getOpenAPI31Document"]> {
+  return app.getOpenAPI31Document({
+    openapi: "3.1.0",
+    info: {
+      title: "Countersign CA",
+      version: "1",
+      description: `Certificate authority of the trust domain \`${trustDomain}\`: short-lived X.509 identities, revocation, and an audit log that can be proved.`,
+      license: { name: "Apache-2.0", url: "https://www.apache.org/licenses/LICENSE-2.0" },
+    },
+    servers: [{ url: "/" }],
+    tags: tagDescriptions,
+  });
+}
+
+/** One operation as the registry wants it, with every refusal it can give. */
+export function describeOperation(operation: Operation): RouteConfig {
+  const { route, tag, summary, description, params, query, headers, body, success } = operation;
+  const { method, path } = splitRoute(route);
+  const rule = access[route];
+  return {
+    method: method.toLowerCase() as "get",
+    path,
+    operationId: operationId(method, path),
+    tags: [tag],
+    summary,
+    description: typeof rule === "string" ? description : `${description}\n\nFor the roles ${rule.join(", ")}.`,
+    security: rule === "public" ? [] : rule === "attested" ? [{}, { apiToken: [] }] : [{ apiToken: [] }],
+    request: {
+      // The registry asks for the object schemas that these are; Operation only promises what pipeline needs.
+      ...(params && { params: params as z.ZodObject }),
+      ...(query && { query: query as z.ZodObject }),
+      ...(headers && { headers: headers as z.ZodObject }),
+      ...(body && { body: { required: true, content: { [mediaType.json]: { schema: body.schema, example: body.example } } } }),
+    },
+    responses: {
+      [success.status]: {
+        description: success.description,
+        headers: { [requestIdHeader]: { description: "Names the request in the CA's log.", schema: { type: "string" } } },
+        ...(success.content && { content: Object.fromEntries(Object.entries(success.content).map(([type, schema]) => [type, { schema: schema ?? textSchema(type) }])) }),
+      },
+      ...problemResponses(documentedCodes(operation)),
+    },
+  };
+}
+
+/** The codes an operation can answer with: its own, and those of the steps before it. */
+export function documentedCodes({ route, params, query, body, refusals = [] }: Operation): readonly ProblemCode[] {
+  const codes = new Set<ProblemCode>(refusals);
+  if (params !== undefined || query !== undefined || body !== undefined) codes.add("invalid_request");
+  if (body !== undefined) for (const code of ["body_too_large", "media_type_unsupported", "request_timeout"] as const) codes.add(code);
+  if (typeof access[route] !== "string") for (const code of ["unauthenticated", "forbidden"] as const) codes.add(code);
+  if (route.includes(" /v1/")) for (const code of ["store_busy", "store_unavailable"] as const) codes.add(code);
+  return [...codes.add("internal")];
+}
+
+function problemResponses(codes: readonly ProblemCode[]): RouteConfig["responses"] {
+  const byStatus = Map.groupBy(codes, (code) => problemStatus[code]);
+  return Object.fromEntries([...byStatus].sort(([a], [b]) => a - b).map(([status, group]) => [status, {
+    description: group.map((code) => `\`${code}\`: ${problemTitle[code]}.`).join("\n"),
+    content: { [mediaType.problem]: { schema: problem } },
+  }]));
+}
+
+/** `POST /v1/certificates/{serial}/revoke` as `postCertificatesSerialRevoke`. */
+function operationId(method: string, path: string): string {
+  const words = path.replace("/v1", "").split(/[^A-Za-z]+/).filter((word) => word !== "");
+  return method.toLowerCase() + words.map((word) => word[0]!.toUpperCase() + word.slice(1)).join("");
+}
+
+function textSchema(type: string) {
+  return type === mediaType.json ? ({ type: "object" } as const) : ({ type: "string" } as const);
+}
+
+const tagDescriptions = [
+  { name: "certificates", description: "Issue, renew, look up, revoke." },
+  { name: "revocations", description: "The deny-list feed that proxies follow." },
+  { name: "tokens", description: "Join tokens for workloads, API tokens for callers." },
+  { name: "trust", description: "Authorities and the bundle made of them." },
+  { name: "audit", description: "What was done, and the proof of it." },
+  { name: "operations", description: "For orchestrators, Prometheus and people." },
+];

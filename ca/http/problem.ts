@@ -1,0 +1,124 @@
+import { AuditError } from "../audit/errors.ts";
+import { mediaType, problemStatus, type Problem, type ProblemCode } from "../contract.ts";
+import { PkiError } from "../pki/errors.ts";
+import { Refusal } from "../refusal.ts";
+import { StoreError, type StoreErrorCode } from "../store/store.ts";
+import type { Answer } from "./answer.ts";
+
+/**
+ * The answer to a refused request (RFC 9457). What is not one of our coded errors becomes a bare 500 that names the request
+ * and nothing else; the caller logs it.
+ * @param requestId  named by the detail of a 500, so that whoever reports it can be helped
+ */
+export function answerProblem(error: unknown, requestId: string): ProblemAnswer {
+  const refusal = refusalFrom(error);
+  if (refusal === undefined) return problemAnswer("internal", internalDetail(requestId));
+  const headers: Record<string, string> = {};
+  if (refusal.code === "unauthenticated") headers["www-authenticate"] = 'Bearer realm="countersign"';
+  const retryAfterSeconds = refusal.retryAfterSeconds ?? (problemStatus[refusal.code] === 503 ? defaultRetrySeconds : undefined);
+  if (retryAfterSeconds !== undefined) headers["retry-after"] = String(Math.ceil(retryAfterSeconds));
+  return problemAnswer(refusal.code, problemStatus[refusal.code] === 500 ? internalDetail(requestId) : refusal.message, headers);
+}
+
+/** Whether an error is our own fault and belongs in the log with its stack. */
+export function isInternal(error: unknown): boolean {
+  const refusal = refusalFrom(error);
+  return refusal === undefined || problemStatus[refusal.code] === 500;
+}
+
+export type ProblemAnswer = Answer & { readonly code: ProblemCode };
+
+/** A problem document as an answer. */
+export function problemAnswer(code: ProblemCode, detail: string, headers: Readonly<Record<string, string>> = {}): ProblemAnswer {
+  const status = problemStatus[code];
+  const problem: Problem = { type: `urn:countersign:problem:${code}`, title: problemTitle[code], status, detail, code };
+  return { code, status, contentType: mediaType.problem, body: JSON.stringify(problem), headers };
+}
+
+/** The refusal an error amounts to, or undefined for an error nobody foresaw. */
+function refusalFrom(error: unknown): Refusal | undefined {
+  if (error instanceof Refusal) return error;
+  if (error instanceof StoreError) {
+    const [code, detail] = storeRefusal[error.code];
+    return new Refusal(code, detail, { cause: error });
+  }
+  if (error instanceof PkiError) {
+    const code = pkiRefusal.find(([prefix]) => error.code.startsWith(prefix))?.[1];
+    return code && new Refusal(code, error.message, { cause: error });
+  }
+  if (error instanceof AuditError && error.code === "proof_out_of_range") {
+    return new Refusal("invalid_request", error.message, { cause: error });
+  }
+  return undefined;
+}
+
+function internalDetail(requestId: string): string {
+  return `Something failed inside the CA and nothing is known to have changed; its log names the cause under request ${requestId}.`;
+}
+
+/** One sentence a code, the same for each occurrence (RFC 9457 3.1.3). */
+export const problemTitle: Readonly<Record<ProblemCode, string>> = {
+  invalid_request: "The request does not fit the API's description",
+  body_too_large: "The request body is too large",
+  headers_too_large: "The request's headers are too large",
+  media_type_unsupported: "The request body is not JSON",
+  csr_refused: "The certification request is refused",
+  attestation_refused: "The attestation does not prove an identity",
+  token_unknown: "The token is unknown",
+  token_expired: "The token has expired",
+  token_already_redeemed: "The token has been redeemed",
+  proof_refused: "The renewal proof is refused",
+  certificate_expired: "The certificate has expired",
+  certificate_revoked: "The certificate is revoked",
+  unauthenticated: "An API token is needed",
+  forbidden: "The API token does not allow this",
+  spiffe_id_refused: "The SPIFFE ID is refused",
+  dns_name_refused: "The DNS name is refused",
+  lifetime_refused: "The lifetime is refused",
+  key_reused: "The key has been certified before",
+  idempotency_key_reused: "The Idempotency-Key was used for another request",
+  not_found: "There is no such thing here",
+  method_not_allowed: "The method is not allowed here",
+  already_revoked: "The certificate is revoked already",
+  certificate_not_revocable: "The certificate cannot be revoked",
+  lint_failed: "The certificate would break a rule",
+  issuer_unavailable: "No issuer can sign now",
+  store_busy: "The CA is busy",
+  store_unavailable: "The CA's database cannot be reached",
+  request_timeout: "The request did not arrive in time",
+  internal: "Something failed inside the CA",
+};
+
+/** Store errors that a use-case did not turn into a refusal of its own; the store's message may name hosts and files, so it stays here. */
+const storeRefusal: Readonly<Record<StoreErrorCode, readonly [ProblemCode, string]>> = {
+  already_initialized: ["internal", ""],
+  serial_taken: ["internal", ""],
+  key_reused: ["key_reused", "A certificate for this public key exists already: make a new key for each certificate."],
+  token_unknown: ["token_unknown", "The token does not exist or was deleted: ask for a new one."],
+  token_already_redeemed: ["token_already_redeemed", "The token was redeemed by another request: ask for a new one."],
+  idempotency_conflict: ["idempotency_key_reused", "This Idempotency-Key is taken: use a new key for a new request."],
+  certificate_unknown: ["not_found", "No certificate has this serial number."],
+  already_revoked: ["already_revoked", "The certificate was revoked before; nothing changed."],
+  authority_superseded: ["issuer_unavailable", "The issuer was replaced while the request was under way: try again."],
+  store_busy: ["store_busy", "More requests wait for the database than the CA takes on; nothing was written: try again."],
+  store_unavailable: ["store_unavailable", "The CA cannot reach its database: try again with the same Idempotency-Key."],
+  log_inconsistent: ["store_unavailable", "The CA has stopped writing because its audit log does not fit its own head: an operator must look."],
+};
+
+/** Kernel errors by the artefact their code begins with: what reaches HTTP unhandled is about the caller's own input. */
+const pkiRefusal: readonly (readonly [prefix: string, code: ProblemCode])[] = [
+  ["csr_", "csr_refused"],
+  ["public_key_", "csr_refused"],
+  ["der_", "csr_refused"],
+  ["pem_", "csr_refused"],
+  ["algorithm_", "csr_refused"],
+  ["spiffe_id_", "spiffe_id_refused"],
+  ["trust_domain_", "spiffe_id_refused"],
+  ["renewal_proof_", "proof_refused"],
+  ["certificate_", "proof_refused"],
+  ["path_", "proof_refused"],
+  ["svid_", "proof_refused"],
+];
+
+/** What a client waits before it tries a 503 again, unless the refusal says otherwise. */
+const defaultRetrySeconds = 2;

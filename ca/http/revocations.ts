@@ -1,0 +1,36 @@
+import { z } from "@hono/zod-openapi";
+import { mediaType, type Revocation, type RevocationPage } from "../contract.ts";
+import type { RevocationRow } from "../store/store.ts";
+import { conditional, json } from "./answer.ts";
+import { operation, type Operation } from "./operation.ts";
+import { defaultLimit, limit, logPosition } from "./parameters.ts";
+import { revocationPage } from "./schemas.ts";
+import type { CaServices } from "./services.ts";
+
+/** The deny-list feed. Public, as any CRL is: it tells who is not to be trusted. */
+export function revocationOperations({ store }: CaServices): readonly Operation[] {
+  return [
+    operation({
+      route: "GET /v1/revocations",
+      tag: "revocations",
+      summary: "Follow revocations",
+      description:
+        "Revocations above `after`, ascending. Ask again with the `sequence` of the answer; at once when `more` is true. With If-None-Match an unchanged feed costs 304.",
+      query: z.strictObject({ after: logPosition("The highest sequence you hold; default 0.").optional(), limit }),
+      success: { status: 200, description: "A page of the feed.", content: { [mediaType.json]: revocationPage } },
+      async handle({ request, query }) {
+        const { after = 0, limit: pageSize = defaultLimit } = query;
+        // Read before the page: a revocation that lands in between makes the tag old, never the page.
+        const newest = await store.revocationSequence();
+        const rows = after >= newest ? [] : await store.revocations({ after, limit: pageSize + 1 });
+        const page = rows.slice(0, pageSize);
+        return conditional(request, `"${newest}"`, () =>
+          json({ revocations: page.map(describeRevocation), sequence: page.at(-1)?.sequence ?? after, more: rows.length > pageSize } satisfies RevocationPage));
+      },
+    }),
+  ];
+}
+
+function describeRevocation({ sequence, serialNumber, reason, revokedAtMs, notAfterMs }: RevocationRow): Revocation {
+  return { sequence, serialNumber, reason, revokedAt: new Date(revokedAtMs).toISOString(), notAfter: new Date(notAfterMs).toISOString() };
+}

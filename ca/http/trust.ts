@@ -1,0 +1,31 @@
+import { mediaType } from "../contract.ts";
+import { conditional, json, wantsPem, type Answer } from "./answer.ts";
+import { operation, type Operation } from "./operation.ts";
+import { authorityList } from "./schemas.ts";
+import type { CaServices } from "./services.ts";
+
+/** Whom to trust: roots and issuers, and the bundle made of the roots. */
+export function trustOperations(services: CaServices): readonly Operation[] {
+  return [
+    operation({
+      route: "GET /v1/authorities",
+      tag: "trust",
+      summary: "List roots and issuers",
+      description: "With their states and certificates; keys never leave the CA.",
+      success: { status: 200, description: "All of them.", content: { [mediaType.json]: authorityList } },
+      handle: async () => json({ authorities: await services.authorities() }),
+    }),
+    operation({
+      route: "GET /v1/bundle",
+      tag: "trust",
+      summary: "Fetch the trust bundle",
+      description: "The trust domain's anchors as a SPIFFE bundle (JWK Set), or with `Accept: application/x-pem-file` as PEM. With If-None-Match an unchanged bundle costs 304.",
+      success: { status: 200, description: "The bundle.", content: { [mediaType.json]: undefined, [mediaType.pem]: undefined } },
+      handle({ request }) {
+        const { jwks, pem, sequence } = services.bundle();
+        if (wantsPem(request)) return conditional(request, `"${sequence}-pem"`, (): Answer => ({ status: 200, body: pem, contentType: mediaType.pem }));
+        return conditional(request, `"${sequence}"`, () => ({ status: 200, body: jwks }));
+      },
+    }),
+  ];
+}
