@@ -1,0 +1,241 @@
+import type { IdentitySource } from "./identity/source.ts";
+import type { Log } from "./log.ts";
+import type { Labels, Metrics } from "./metrics.ts";
+import { PeerError, type Peer, type PeerVerifier } from "./peer.ts";
+
+export type Direction = "inbound" | "outbound";
+export type Protocol = "http" | "tcp";
+
+/** A connection whose peer is verified, as its owner hands it over. */
+export interface NewConnection {
+  readonly peer: Peer;
+  /** Our own ID in this connection. */
+  readonly localId: string;
+  /** When our own certificate in this connection expires, milliseconds since the epoch; the peer cuts it then anyway. */
+  readonly localValidUntilMs: number;
+  /** Bytes read and written so far. */
+  readonly traffic: () => { readonly bytesRead: number; readonly bytesWritten: number };
+  /** Ends it without losing anything: no new request, then close. Left out where the protocol has no such moment. */
+  readonly retire?: () => void;
+  /** Ends it at once; nothing buffered goes out any more. */
+  readonly cut: () => void;
+}
+
+/** Held by the owner of a connection. */
+export interface OpenConnection {
+  /** What it turned out to carry. */
+  speaks(protocol: Protocol): void;
+  /** It has ended; safe to call twice. */
+  closed(): void;
+}
+
+/** Who talks to whom, now. */
+export interface Edge {
+  readonly direction: Direction;
+  readonly clientId: string;
+  readonly serverId: string;
+  /** Undefined until the first bytes have been looked at. */
+  readonly protocol: Protocol | undefined;
+  /** True: mutual TLS, both sides verified. */
+  readonly secured: boolean;
+  /** Why it is not secured; never absent where `secured` is false. */
+  readonly reason?: string;
+  readonly connections: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+}
+
+/** The live connections of one direction. */
+export interface Connections {
+  add(connection: NewConnection): OpenConnection;
+  count(): number;
+  edges(): readonly Edge[];
+  /** Asks every connection to end without losing anything. */
+  retireAll(): void;
+  cutAll(): void;
+  /** Resolves when none is left, or after `timeoutMs`; never rejects. */
+  drained(timeoutMs: number): Promise<void>;
+  /** Ends the timer and the subscription. */
+  stop(): void;
+}
+
+export interface ConnectionsDeps {
+  readonly direction: Direction;
+  readonly source: IdentitySource;
+  readonly verifier: Pick<PeerVerifier, "recheck">;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly maxAgeMs: number;
+}
+
+/**
+ * Keeps what is open and ends what may no longer be: each connection is judged again on every change of trust (a revoked peer
+ * is cut in the same turn of the event loop) and every second against expiry and age.
+ */
+export function trackConnections({ direction, source, verifier, metrics, log, now, maxAgeMs }: ConnectionsDeps): Connections {
+  const live = new Set<Live>();
+  const waiting = new Set<() => void>();
+  const count = connectionMetrics(metrics, direction);
+
+  function remove(connection: Live): void {
+    if (!live.delete(connection)) return;
+    count.traffic(connection);
+    count.closed(connection);
+    if (live.size === 0) for (const resolve of [...waiting]) resolve();
+  }
+
+  function cut(connection: Live, reason: string): void {
+    const { localId, peer: { svid } } = connection.given;
+    log.info({ direction, localId, peerId: svid.id.uri, serialNumber: svid.serialNumber, reason }, "connection cut");
+    count.cut(reason);
+    connection.given.cut();
+    remove(connection);
+  }
+
+  function retire(connection: Live): void {
+    if (connection.retired) return;
+    connection.retired = true;
+    connection.given.retire?.();
+  }
+
+  function recheck(): void {
+    for (const connection of [...live]) {
+      try {
+        verifier.recheck(connection.given.peer);
+      } catch (error) {
+        if (!(error instanceof PeerError)) throw error;
+        cut(connection, error.code);
+      }
+    }
+  }
+
+  function age(): void {
+    const nowMs = now();
+    for (const connection of [...live]) {
+      count.traffic(connection);
+      const { endsAtMs, retiresAtMs, endsBecause } = connection;
+      if (nowMs >= endsAtMs) cut(connection, endsBecause);
+      else if (nowMs >= retiresAtMs) retire(connection);
+    }
+  }
+
+  const unsubscribe = source.onChange((what) => { if (what === "trust") recheck(); });
+  const timer = setInterval(age, ageCheckMs);
+  timer.unref();
+
+  return {
+    add(given) {
+      const { peer: { svid }, localId } = given;
+      const [clientId, serverId] = direction === "inbound" ? [svid.id.uri, localId] : [localId, svid.id.uri];
+      const openedAtMs = now();
+      // RFC 5280 4.1.2.5: notAfter is inclusive and counts whole seconds.
+      const validUntilMs = Math.min(svid.validUntilMs + 1000, given.localValidUntilMs);
+      const endsAtMs = Math.min(validUntilMs, openedAtMs + maxAgeMs);
+      const connection: Live = {
+        given, openedAtMs, endsAtMs, endsBecause: endsAtMs === validUntilMs ? "expired" : "max_age",
+        retiresAtMs: endsAtMs - Math.min(retirementMs, (endsAtMs - openedAtMs) / 10),
+        labels: { direction, tls: "true", client_id: clientId, server_id: serverId },
+        protocol: undefined, retired: false, bytesRead: 0, bytesWritten: 0,
+      };
+      live.add(connection);
+      count.opened(connection);
+      return {
+        speaks: (protocol) => void (connection.protocol = protocol),
+        closed: () => remove(connection),
+      };
+    },
+    count: () => live.size,
+    edges: () => aggregate(direction, live),
+    retireAll() {
+      for (const connection of [...live]) retire(connection);
+    },
+    cutAll() {
+      for (const connection of [...live]) {
+        connection.given.cut();
+        remove(connection);
+      }
+    },
+    drained(timeoutMs) {
+      if (live.size === 0) return Promise.resolve();
+      return new Promise((resolve) => {
+        const finish = (): void => {
+          waiting.delete(finish);
+          clearTimeout(deadline);
+          resolve();
+        };
+        const deadline = setTimeout(finish, timeoutMs);
+        waiting.add(finish);
+      });
+    },
+    stop() {
+      clearInterval(timer);
+      unsubscribe();
+    },
+  };
+}
+
+interface Live {
+  readonly given: NewConnection;
+  readonly openedAtMs: number;
+  readonly retiresAtMs: number;
+  readonly endsAtMs: number;
+  readonly endsBecause: "expired" | "max_age";
+  readonly labels: Labels;
+  protocol: Protocol | undefined;
+  retired: boolean;
+  /** What the metrics know already. */
+  bytesRead: number;
+  bytesWritten: number;
+}
+
+/** Names and labels as in Linkerd, whose boards people have. */
+function connectionMetrics(metrics: Metrics, direction: Direction) {
+  const names = ["direction", "tls", "client_id", "server_id"];
+  const opened = metrics.counter("tcp_open_total", "Connections opened, handshake done and peer verified", names);
+  const open = metrics.gauge("tcp_open_connections", "Connections open now", names);
+  const closed = metrics.counter("tcp_close_total", "Connections closed", names);
+  const read = metrics.counter("tcp_read_bytes_total", "Bytes read from peers, after decryption", names);
+  const written = metrics.counter("tcp_write_bytes_total", "Bytes written to peers, before encryption", names);
+  const cut = metrics.counter("connections_cut_total", "Connections ended because their reason to exist was gone", ["direction", "reason"]);
+  return {
+    opened({ labels }: Live) {
+      opened.inc(labels);
+      open.add(1, labels);
+    },
+    closed({ labels }: Live) {
+      closed.inc(labels);
+      open.add(-1, labels);
+    },
+    traffic(connection: Live) {
+      const { bytesRead, bytesWritten } = connection.given.traffic();
+      read.inc(connection.labels, bytesRead - connection.bytesRead);
+      written.inc(connection.labels, bytesWritten - connection.bytesWritten);
+      connection.bytesRead = bytesRead;
+      connection.bytesWritten = bytesWritten;
+    },
+    cut: (reason: string) => cut.inc({ direction, reason }),
+  };
+}
+
+function aggregate(direction: Direction, live: ReadonlySet<Live>): readonly Edge[] {
+  const edges = new Map<string, Edge>();
+  for (const { labels, given, protocol } of live) {
+    const { client_id: clientId = "", server_id: serverId = "" } = labels;
+    const { bytesRead, bytesWritten } = given.traffic();
+    const key = `${clientId} ${serverId} ${protocol}`;
+    const before = edges.get(key) ?? { connections: 0, bytesRead: 0, bytesWritten: 0 };
+    edges.set(key, {
+      // Whatever is in here went through mutual TLS and `verifySvid`; there is no other way in.
+      direction, clientId, serverId, protocol, secured: true,
+      connections: before.connections + 1, bytesRead: before.bytesRead + bytesRead, bytesWritten: before.bytesWritten + bytesWritten,
+    });
+  }
+  return [...edges.values()];
+}
+
+/** How exactly expiry and age are kept. A look at 10 000 connections costs about a millisecond. */
+const ageCheckMs = 1000;
+/** How long before its end a connection that can is asked to finish what it has begun. */
+const retirementMs = 30_000;

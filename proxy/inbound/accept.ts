@@ -1,0 +1,150 @@
+import { createServer as createTcpServer, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer, type TLSSocket } from "node:tls";
+import type { Connections, OpenConnection } from "../connections.ts";
+import type { Identity } from "../identity/source.ts";
+import type { DataPathDeps } from "../data-path.ts";
+import { PeerError, type Peer, type PeerVerifier } from "../peer.ts";
+import type { PipeEnd } from "../pipe.ts";
+import { authorizeInbound } from "../policy.ts";
+import type { Refusal } from "../refusals.ts";
+import { anonymousTlsOptions, tlsOptionsOf } from "../tls-context.ts";
+
+/** A connection whose peer is verified and allowed; nothing has been read from it yet. */
+export interface AcceptedPeer extends PipeEnd {
+  readonly socket: TLSSocket;
+  readonly peer: Peer;
+  /** Our own ID in this connection. */
+  readonly localId: string;
+  readonly connection: OpenConnection;
+  /** Set by the protocol that takes over, where it can end a connection between two requests. */
+  retire: (() => void) | undefined;
+}
+
+export interface AcceptDeps extends Pick<DataPathDeps, "config" | "source" | "log"> {
+  readonly verifier: PeerVerifier;
+  readonly connections: Connections;
+  readonly refuse: (refusal: Refusal) => void;
+  readonly onPeer: (accepted: AcceptedPeer) => void;
+}
+
+/**
+ * Makes the listener of the inbound side: bounds what is open, completes the handshake under a deadline, verifies the peer,
+ * asks the policy, and only then hands the connection on. It does not listen yet.
+ */
+export function acceptPeers({ config, source, log, verifier, connections, refuse, onPeer }: AcceptDeps): Server {
+  const handshakes = new Map<string, Handshake>();
+  const tls = createTlsServer({ ...anonymousTlsOptions, requestCert: true, rejectUnauthorized: false });
+  const useIdentity = (): void => {
+    const identity = source.identity();
+    if (identity !== undefined) tls.setSecureContext(tlsOptionsOf(identity));
+  };
+  useIdentity();
+
+  const tcp = createTcpServer({ allowHalfOpen: true, noDelay: true }, (raw) => {
+    const peer = addressOf(raw);
+    const identity = source.identity();
+    const [reason, message] = reasonToTurnAway(identity);
+    raw.on("error", () => undefined);
+    if (identity === undefined || reason !== undefined) {
+      refuse({ reason: reason ?? "identity_unavailable", peer, message: message ?? "" });
+      return void raw.resetAndDestroy();
+    }
+    const handshake: Handshake = { raw, identity, timedOut: false, deadline: setTimeout(() => expire(handshake), config.handshakeTimeoutMs) };
+    handshakes.set(peer, handshake);
+    raw.once("close", () => end(peer, handshake));
+    tls.emit("connection", raw);
+  });
+
+  function reasonToTurnAway(identity: Identity | undefined): [reason?: string, message?: string] {
+    if (identity === undefined) return ["identity_unavailable", "connection refused: this proxy has no valid certificate yet, or its certificate has expired"];
+    if (connections.count() + handshakes.size >= config.maxConnections) {
+      return ["too_many_connections", `connection refused: ${config.maxConnections} are open already; raise maxConnections if that is what you expect`];
+    }
+    if (handshakes.size >= maxHandshakes) return ["too_many_handshakes", `connection refused: ${maxHandshakes} handshakes are under way already`];
+    return [];
+  }
+
+  function expire(handshake: Handshake): void {
+    handshake.timedOut = true;
+    handshake.raw.resetAndDestroy();
+  }
+
+  function end(peer: string, handshake: Handshake): void {
+    clearTimeout(handshake.deadline);
+    if (handshakes.get(peer) === handshake) handshakes.delete(peer);
+  }
+
+  tls.on("secureConnection", (socket: TLSSocket) => {
+    const address = addressOf(socket);
+    const handshake = handshakes.get(address);
+    // Its TCP connection is gone already.
+    if (handshake === undefined) return void socket.destroy();
+    end(address, handshake);
+    socket.on("error", () => undefined);
+    const { raw, identity } = handshake;
+    const reset = (): void => void raw.resetAndDestroy();
+    const peer = verifyClient(socket, address, identity);
+    if (peer === undefined) return void socket.destroy();
+    const accepted: AcceptedPeer = {
+      socket, peer, reset, localId: identity.id.uri, retire: undefined,
+      connection: connections.add({
+        peer, localId: identity.id.uri, localValidUntilMs: identity.notAfterMs + 1000, traffic: () => socket, cut: reset,
+        retire: () => accepted.retire?.(),
+      }),
+    };
+    socket.once("close", () => accepted.connection.closed());
+    onPeer(accepted);
+  });
+
+  function verifyClient(socket: TLSSocket, address: string, identity: Identity): Peer | undefined {
+    try {
+      const peer = verifier.verify(socket, "client");
+      const { uri } = peer.svid.id;
+      if (authorizeInbound(config.allow, identity.id.trustDomain, peer.svid.id)) return peer;
+      refuse({ reason: "not_allowed", peer: uri, message: `connection refused: ${uri} is authenticated but not in the allow list` });
+    } catch (error) {
+      if (!(error instanceof PeerError)) log.error({ error, peer: address }, "connection refused: verifying the peer failed unexpectedly");
+      else refuse({ reason: error.code, peer: address, message: `connection refused: ${error.message}` });
+    }
+    return undefined;
+  }
+
+  tls.on("tlsClientError", (error: NodeJS.ErrnoException, socket: TLSSocket) => {
+    const address = addressOf(socket);
+    const handshake = handshakes.get(address);
+    const [reason, message] = handshake?.timedOut === true ? timeout(config.handshakeTimeoutMs) : handshakeFault(error.code ?? "");
+    refuse({ reason, peer: address, message: `connection refused: ${message}` });
+    socket.destroy();
+  });
+
+  const unsubscribe = source.onChange((what) => { if (what === "identity") useIdentity(); });
+  tcp.once("close", unsubscribe);
+  return tcp;
+}
+
+interface Handshake {
+  readonly raw: Socket;
+  /** Whose certificate we present in it; a renewal meanwhile changes only the next one. */
+  readonly identity: Identity;
+  readonly deadline: NodeJS.Timeout;
+  timedOut: boolean;
+}
+
+function addressOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress}:${remotePort}`;
+}
+
+function timeout(handshakeTimeoutMs: number): [string, string] {
+  return ["handshake_timeout", `the TLS handshake was not finished within ${handshakeTimeoutMs} ms`];
+}
+
+function handshakeFault(code: string): [reason: string, message: string] {
+  if (notTls.has(code)) return ["not_tls", "the client spoke plain text to a port that takes mutual TLS only; send it through the client's own proxy"];
+  if (code === "ERR_SSL_UNSUPPORTED_PROTOCOL") return ["tls_version", "the client offered no TLS 1.3"];
+  if (code === "ECONNRESET") return ["handshake_abandoned", "the client went away during the TLS handshake"];
+  return ["handshake_failed", `the TLS handshake failed (${code}); both sides must be proxies with a current certificate`];
+}
+
+const notTls: ReadonlySet<string> = new Set(["ERR_SSL_WRONG_VERSION_NUMBER", "ERR_SSL_HTTP_REQUEST", "ERR_SSL_PACKET_LENGTH_TOO_LONG"]);
+/** A handshake holds about 60 KiB and half a millisecond of CPU: this many take 30 MiB and a quarter of a second. */
+const maxHandshakes = 512;

@@ -1,0 +1,61 @@
+import type { PipeEnd } from "../pipe.ts";
+import type { AcceptedPeer } from "./accept.ts";
+import { detectProtocol } from "./detect.ts";
+import { connectApp, type AppSettings } from "./tcp.ts";
+
+export interface SniffOutcome {
+  http(): void;
+  /** @param openApp a connection to the app that is open already, because the app was to speak first */
+  tcp(head: Buffer, openApp: PipeEnd | undefined): void;
+  appFailed(error: Error): void;
+}
+
+/**
+ * Reads until it is clear what the client speaks. Not one byte reaches the app before that, however long it takes: a client that
+ * could wait for the deadline and then send HTTP would get its own identity header through. What the deadline does is open the
+ * connection to the app, so that a server which speaks first can.
+ */
+export function sniffProtocol({ socket, reset }: AcceptedPeer, settings: AppSettings, outcome: SniffOutcome): void {
+  let head: Buffer = Buffer.alloc(0);
+  let openApp: PipeEnd | undefined;
+  const deadline = setTimeout(letAppSpeak, detectionTimeoutMs);
+
+  function onData(chunk: Buffer): void {
+    head = head.length === 0 ? chunk : Buffer.concat([head, chunk]);
+    const detected = detectProtocol(head);
+    if (detected !== "undecided") decide(detected);
+  }
+
+  /** Half-closed in the middle of a line: no request will come of it. */
+  const onEnd = (): void => decide("tcp");
+  const onAppReadable = (): void => decide("tcp");
+
+  function onClose(): void {
+    clearTimeout(deadline);
+    openApp?.reset();
+  }
+
+  function letAppSpeak(): void {
+    openApp = connectApp(settings, (error) => {
+      outcome.appFailed(error);
+      reset();
+    });
+    openApp.socket.once("readable", onAppReadable);
+    openApp.socket.on("close", reset);
+  }
+
+  function decide(detected: "http" | "tcp"): void {
+    clearTimeout(deadline);
+    socket.off("data", onData).off("end", onEnd).off("close", onClose);
+    openApp?.socket.off("readable", onAppReadable).off("close", reset);
+    if (detected === "tcp") return outcome.tcp(head, openApp);
+    openApp?.reset();
+    socket.unshift(head);
+    outcome.http();
+  }
+
+  socket.on("data", onData).on("end", onEnd).on("close", onClose);
+}
+
+/** As Linkerd's. */
+const detectionTimeoutMs = 10_000;

@@ -1,0 +1,45 @@
+import type { Socket } from "node:net";
+
+/** One end of a pipe. */
+export interface PipeEnd {
+  readonly socket: Socket;
+  /** Ends the connection so that the other side cannot take it for a complete stream. */
+  readonly reset: () => void;
+  /** True where the bytes come another way than by `data` events (`onread` of `net.connect`). */
+  readonly pushed?: boolean;
+}
+
+/**
+ * Joins two connected sockets: bytes, backpressure, half-close and failure of each side pass to the other. A side that fails
+ * or is destroyed resets the other, so that a cut stream never looks complete.
+ * @param idleTimeoutMs both are reset when nothing has moved in either direction for this long
+ */
+export function joinSockets(left: PipeEnd, right: PipeEnd, idleTimeoutMs: number): void {
+  forward(left, right);
+  forward(right, left);
+  // Every byte passes the left socket in one direction or the other, so one timer sees them all.
+  left.socket.setTimeout(idleTimeoutMs, () => {
+    left.reset();
+    right.reset();
+  });
+}
+
+/** By hand instead of `pipeline`: measured p99 0.7 ms instead of 4.8 (reference: DESIGN 7). */
+function forward(from: PipeEnd, to: PipeEnd): void {
+  const { socket: source } = from;
+  const { socket: sink } = to;
+  if (from.pushed !== true) {
+    source.on("data", (chunk: Buffer) => {
+      if (!sink.write(chunk)) source.pause();
+    });
+  }
+  sink.on("drain", () => source.resume());
+  source.on("end", () => sink.end());
+  // What went wrong is told by 'close', which follows.
+  source.on("error", () => undefined);
+  source.on("close", () => {
+    if (!source.readableEnded || !source.writableFinished) to.reset();
+  });
+  if (source.readableEnded) sink.end();
+  source.resume();
+}

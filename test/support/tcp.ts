@@ -1,0 +1,110 @@
+import { constants } from "node:crypto";
+import { once } from "node:events";
+import { createServer as createHttpServer, type RequestListener, type Server as HttpServer } from "node:http";
+import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { connect as connectTls, createSecureContext, type ConnectionOptions, type SecureContextOptions, type TLSSocket } from "node:tls";
+import type { TestLeaf } from "./test-ca.ts";
+
+/** A server on a free loopback port that a test ends with `close()`. */
+export interface TestServer {
+  readonly port: number;
+  readonly server: Server;
+  close(): Promise<void>;
+}
+
+/** A TCP app: `onConnection` is all it does. */
+export async function tcpApp(onConnection: (socket: Socket) => void): Promise<TestServer> {
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, onConnection);
+  return listening(server, (socket) => socket.destroy());
+}
+
+/** An HTTP app. */
+export async function httpApp(onRequest: RequestListener): Promise<TestServer & { readonly server: HttpServer }> {
+  const server = createHttpServer(onRequest);
+  const started = await listening(server, (socket) => socket.destroy());
+  return { ...started, server };
+}
+
+/** An app that sends back what it gets, and ends when the other side ends. */
+export const echoApp = (): Promise<TestServer> => tcpApp((socket) => socket.on("error", () => undefined).pipe(socket));
+
+/** A connected TCP socket. */
+export async function tcpClient(port: number): Promise<Socket> {
+  const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
+  await once(socket, "connect");
+  return socket.on("error", () => undefined);
+}
+
+export interface TlsClientOptions extends SecureContextOptions {
+  /** Undefined: no client certificate. */
+  readonly leaf?: TestLeaf | undefined;
+  readonly session?: ConnectionOptions["session"];
+}
+
+/** A TLS client that trusts anybody, so that what it meets is the other side's decision. Resolves after the handshake. */
+export async function tlsClient(port: number, { leaf, session, ...options }: TlsClientOptions): Promise<TLSSocket & { raw: Socket }> {
+  const raw = await tcpClient(port);
+  const secureContext = createSecureContext({
+    ca: [], minVersion: "TLSv1.3", secureOptions: constants.SSL_OP_NO_TICKET, ...(leaf && { cert: leaf.chainPem, key: leaf.privateKeyPem }), ...options,
+  });
+  const socket = connectTls({ socket: raw, secureContext, rejectUnauthorized: false, ...(session && { session }) });
+  await once(socket, "secureConnect");
+  return Object.assign(socket.on("error", () => undefined), { raw });
+}
+
+/** How a connection ended, seen from here. */
+export type Ending = "end" | "reset" | "closed";
+
+/** Reads until the end: all bytes, and how it ended. */
+export async function readAll(socket: Socket): Promise<{ readonly bytes: Buffer; readonly ending: Ending }> {
+  const chunks: Buffer[] = [];
+  let ending: Ending = "closed";
+  socket.on("data", (chunk: Buffer) => chunks.push(chunk));
+  socket.on("error", () => (ending = "reset"));
+  await new Promise<void>((resolve) => {
+    socket.on("end", () => {
+      ending = "end";
+      resolve();
+    });
+    socket.on("close", () => resolve());
+  });
+  return { bytes: Buffer.concat(chunks), ending };
+}
+
+/** Reads until `text` has come; fails when the connection ends before. */
+export async function readUntil(socket: Socket, text: string): Promise<string> {
+  let seen = "";
+  return new Promise((resolve, reject) => {
+    const finish = (error?: Error): void => {
+      socket.off("data", onData).off("close", onClose).off("end", onClose);
+      if (error === undefined) resolve(seen);
+      else reject(error);
+    };
+    const onData = (chunk: Buffer): void => {
+      seen += chunk.toString("latin1");
+      if (seen.includes(text)) finish();
+    };
+    const onClose = (): void => finish(new Error(`ended after ${JSON.stringify(seen)}, before ${JSON.stringify(text)}`));
+    socket.on("data", onData).once("close", onClose).once("end", onClose);
+  });
+}
+
+async function listening(server: Server, cut: (socket: Socket) => void): Promise<TestServer> {
+  const open = new Set<Socket>();
+  server.on("connection", (socket: Socket) => {
+    open.add(socket);
+    socket.once("close", () => open.delete(socket)).on("error", () => undefined);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    server,
+    port: (server.address() as AddressInfo).port,
+    async close() {
+      const closed = once(server, "close");
+      server.close();
+      for (const socket of open) cut(socket);
+      await closed;
+    },
+  };
+}
