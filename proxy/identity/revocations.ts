@@ -1,4 +1,3 @@
-import type { RevocationPage } from "../../ca/contract.ts";
 import type { CaClient } from "../ca-client.ts";
 import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
@@ -44,6 +43,7 @@ export function startRevocationPolling(deps: RevocationDeps): RevocationPolling 
   let lastSuccessMs: number | undefined;
   let lastError: string | undefined;
   let failures = 0;
+  let nextPruneMs = 0;
   let cancel = (): void => undefined;
   let stopped = false;
 
@@ -64,13 +64,19 @@ export function startRevocationPolling(deps: RevocationDeps): RevocationPolling 
       lastError = message;
     }
     if (stopped) return;
+    if (list.entries !== before || clock.now() >= nextPruneMs) prune();
+    if (list.entries !== before) deps.onRevoked(new Set(list.entries.keys()));
+    cancel = clock.after(jittered(Math.max(intervalMs, failures === 0 ? 0 : slowDownMs(failures)), random), () => void poll());
+  }
+
+  /** Looks at every entry, so not at every poll. */
+  function prune(): void {
     const { kept, dropped } = withoutExpired(list, clock.now());
     list = kept;
+    nextPruneMs = clock.now() + pruneIntervalMs;
     if (dropped > 0) {
       log.error({ dropped, held: list.entries.size }, "more revocations than are kept: those that expire first were dropped and would be accepted until they do");
     }
-    if (list.entries !== before) deps.onRevoked(new Set(list.entries.keys()));
-    cancel = clock.after(jittered(Math.max(intervalMs, failures === 0 ? 0 : slowDownMs(failures)), random), () => void poll());
   }
 
   void poll();
@@ -83,33 +89,34 @@ export function startRevocationPolling(deps: RevocationDeps): RevocationPolling 
   };
 }
 
-/** Adds one page. A feed that has gone back (a database restored from a backup) is read again from its start; nothing is forgotten. */
-export function addPage(list: DenyList, page: RevocationPage): DenyList {
-  if (page.sequence < list.sequence) return { ...list, sequence: 0 };
-  if (page.revocations.length === 0) return { ...list, sequence: page.sequence };
-  const entries = new Map(list.entries);
-  for (const { serialNumber, notAfter } of page.revocations) entries.set(serialNumber, Date.parse(notAfter));
-  return { entries, sequence: page.sequence };
-}
-
-/** Forgets what no peer would accept any more; beyond `maxRevocations` also what expires first. */
-export function withoutExpired({ entries, sequence }: DenyList, nowMs: number): { readonly kept: DenyList; readonly dropped: number } {
+/** Forgets what no peer would accept any more; beyond `limit` also what expires first. */
+export function withoutExpired(
+  { entries, sequence }: DenyList, nowMs: number, limit = maxRevocations,
+): { readonly kept: DenyList; readonly dropped: number } {
   const live = [...entries].filter(([, notAfterMs]) => nowMs < notAfterMs + expiredGraceMs);
-  const dropped = Math.max(live.length - maxRevocations, 0);
+  const dropped = Math.max(live.length - limit, 0);
   if (live.length === entries.size && dropped === 0) return { kept: { entries, sequence }, dropped };
-  if (dropped > 0) live.sort(([, one], [, other]) => other - one).length = maxRevocations;
+  if (dropped > 0) live.sort(([, one], [, other]) => other - one).length = limit;
   return { kept: { entries: new Map(live), sequence }, dropped };
 }
 
+/** Reads pages until there is nothing more; the same map comes back when nothing was new. */
 async function fetchAll(client: RevocationDeps["client"], start: DenyList, isStopped: () => boolean): Promise<DenyList> {
-  let list = start;
+  let { entries, sequence }: DenyList = start;
+  let added: Map<string, number> | undefined;
   for (let pages = 0; pages < maxPagesPerPoll && !isStopped(); pages++) {
-    const page = await client.revocations(list.sequence);
-    const restarted = page.sequence < list.sequence;
-    list = addPage(list, page);
-    if (!restarted && !page.more) break;
+    const page = await client.revocations(sequence);
+    if (page.sequence < sequence) {
+      // The feed went back: a database was restored from a backup. It is read again from its start, and nothing is forgotten.
+      sequence = 0;
+      continue;
+    }
+    sequence = page.sequence;
+    if (page.revocations.length > 0) entries = added ??= new Map(entries);
+    for (const { serialNumber, notAfter } of page.revocations) added?.set(serialNumber, Date.parse(notAfter));
+    if (!page.more) break;
   }
-  return list;
+  return { entries, sequence };
 }
 
 function slowDownMs(failures: number): number {
@@ -119,6 +126,7 @@ function slowDownMs(failures: number): number {
 const emptyDenyList: DenyList = { entries: new Map(), sequence: 0 };
 /** A certificate that expired on our clock by this much is refused for that reason alone. */
 const expiredGraceMs = 60_000;
+const pruneIntervalMs = 60_000;
 /** Within one certificate lifetime; about 40 MB. */
 const maxRevocations = 250_000;
 /** The next poll goes on where this one stopped. */
