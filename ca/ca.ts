@@ -4,6 +4,7 @@ import { readRoot } from "./authority/import-root.ts";
 import { summarizeAuthority } from "./authority/summary.ts";
 import { denialRecorder } from "./audit/denials.ts";
 import type { CaConfig } from "./config.ts";
+import { paths } from "./contract.ts";
 import { firstStart, logKeyName, logOrigin, readRootFile, type FirstStart } from "./first-start.ts";
 import type { CaServices } from "./http/services.ts";
 import { apiCertificate, type ApiCredentials } from "./issuance/api-certificate.ts";
@@ -12,6 +13,7 @@ import { workloadProfile } from "./issuance/profile.ts";
 import { serialNumbers } from "./issuance/serial.ts";
 import type { Log } from "./log.ts";
 import { caMetrics, type CaMetrics } from "./metrics.ts";
+import { Refusal } from "./refusal.ts";
 import { certificateRevoker } from "./revocation/revoke.ts";
 import { loadSealing, type Sealing } from "./signer/sealing.ts";
 import type { CaState, Store } from "./store/store.ts";
@@ -75,15 +77,29 @@ export async function startCa(deps: CaDeps): Promise<Ca> {
   keeper.start();
   api.start();
 
+  /** An API caller who is not allowed an act leaves a trace, as one who cannot get a certificate does. */
+  function recorded<Args extends readonly [...unknown[], { readonly tokenId: string }], Result>(method: string, path: string, act: (...args: Args) => Promise<Result>) {
+    return async (...args: Args): Promise<Result> => {
+      try {
+        return await act(...args);
+      } catch (error) {
+        if (error instanceof Refusal && error.code === "forbidden") {
+          denials.record({ type: "request.denied", code: error.code, method, path }, `token:${(args.at(-1) as { readonly tokenId: string }).tokenId}`);
+        }
+        throw error;
+      }
+    };
+  }
+
   return {
     trustDomain: config.trustDomain, store, now, metrics,
     firstStart: first,
     verifierKey: state.logVerifierKey,
     authenticate: tokens.authenticate,
     issue: issuer.issue,
-    revoke: certificateRevoker({ store, now, metrics }),
-    createToken: tokens.create,
-    deleteToken: tokens.remove,
+    revoke: recorded("POST", `${paths.certificates}/{serial}/revoke`, certificateRevoker({ store, now, metrics })),
+    createToken: recorded("POST", paths.tokens, tokens.create),
+    deleteToken: recorded("DELETE", `${paths.tokens}/{id}`, tokens.remove),
     recordDenial: ({ actor, ...denial }) => denials.record({ type: "request.denied", ...denial }, actor),
     authorities: async () => keeper.current().rows.map(summarizeAuthority),
     bundle: () => keeper.current().published,

@@ -5,6 +5,7 @@ import type { AttestationMethod, ProblemCode } from "./contract.ts";
 export interface CaMetrics {
   readonly registry: Registry;
   issued(method: AttestationMethod, durationMs: number): void;
+  /** Any refusal that was answered; the HTTP layer counts them. */
   denied(code: ProblemCode): void;
   revoked(): void;
   /** An issuance became durable. Those that shared a commit come back in the same turn of the event loop and count as one group. */

@@ -28,7 +28,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/authority/", may: ["ca/authority/", "ca/issuance/", "ca/audit/", "ca/signer/", ...useCase] },
   { of: "ca/revocation/", may: ["ca/revocation/", "ca/audit/", ...useCase] },
   { of: "ca/http/services.ts", may: ["ca/contract.ts", "ca/store/store.ts"] },
-  { of: "ca/http/", may: ["ca/http/", "ca/audit/", ...useCase, "hono", "@hono/zod-openapi", "@hono/node-server", "zod", "node:"] },
+  { of: "ca/http/", may: ["ca/http/", "ca/audit/", "ca/tokens.ts", ...useCase, "hono", "@hono/zod-openapi", "@hono/node-server", "zod", "node:"] },
   { of: "ca/", may: ["ca/", "hono", "@hono/node-server", "pino", "node:"] },
   { of: "proxy/", may: ["proxy/", "ca/pki/", "ca/contract.ts", "node:"] },
 ];

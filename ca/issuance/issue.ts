@@ -154,7 +154,6 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
   }
 
   function recordDenial({ code }: Refusal, { attestation }: IssueRequest, { actor, spiffeId }: Attempt): void {
-    metrics.denied(code);
     // Ours to mend, not a denial: a full queue, a lost database.
     if (problemStatus[code] >= 500) return;
     denials.record({ type: "certificate.denied", code, attestation: attestation.type, ...(spiffeId !== undefined && { spiffeId }) }, actor);

