@@ -66,10 +66,11 @@ export function tokenService(deps: TokenDeps): Tokens {
 
   async function create(request: CreateTokenRequest, caller: Caller): Promise<CreatedToken> {
     const { row, token } = newToken(deps, request, caller);
-    const { id: tokenId, type: tokenType, spiffeId, name, role, scope, expiresAtMs } = row;
+    const { id: tokenId, type: tokenType, spiffeId, dnsNames, name, role, scope, expiresAtMs } = row;
     const entry = encodeEntry(
       {
-        type: "token.created", tokenId, tokenType, ...(spiffeId && { spiffeId }), ...(name && { name }), ...(role && { role }), ...(scope && { scope }),
+        type: "token.created", tokenId, tokenType, ...(spiffeId && { spiffeId }), ...(dnsNames && { dnsNames }), ...(name && { name }), ...(role && { role }),
+        ...(scope && { scope }),
         ...(expiresAtMs !== undefined && { expiresAt: new Date(expiresAtMs).toISOString() }),
       },
       row.createdBy, row.createdAtMs,

@@ -28,6 +28,7 @@ export function tokenDifference(event: EventOf<"token.created">, row: TokenRow):
   return firstDifference({
     type: [event.tokenType, row.type],
     "SPIFFE ID": [event.spiffeId, row.spiffeId],
+    "DNS names": [event.dnsNames ?? [], row.dnsNames ?? []],
     role: [event.role, row.role],
     scope: [event.scope ?? [], row.scope ?? []],
     expiry: [event.expiresAt === undefined ? undefined : Date.parse(event.expiresAt), row.expiresAtMs],

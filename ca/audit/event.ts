@@ -36,6 +36,7 @@ export type AuditEvent =
       readonly tokenId: string;
       readonly tokenType: "join" | "api";
       readonly spiffeId?: string;
+      readonly dnsNames?: readonly string[];
       readonly name?: string;
       readonly role?: Role;
       readonly scope?: readonly string[];

@@ -320,6 +320,10 @@ const tamperings: readonly Tampering[] = [
     await target.update("tokens", "token-join-3", { spiffeId: "spiffe://east/ns/bank/sa/vault" });
     return { kind: "row_differs", firstIndex: indexOf("token.created", 3) };
   }],
+  ["a join token for further DNS names", async (target, { indexOf }) => {
+    await target.update("tokens", "token-join-3", { dnsNames: ["vault.bank"] });
+    return { kind: "row_differs", firstIndex: indexOf("token.created", 3) };
+  }],
   ["a redeemed join token made good again", async (target, { indexOf }) => {
     await target.update("tokens", "token-join-1", { version: 0, redeemedAtMs: null });
     return { kind: "row_differs", firstIndex: indexOf("token.created", 1) };

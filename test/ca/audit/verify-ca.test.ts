@@ -1,0 +1,35 @@
+import { expect, test } from "vitest";
+import { decodeEntry } from "../../../ca/audit/event.ts";
+import { verifyLog } from "../../../ca/audit/verify.ts";
+import { dayMs, newCsr, proofFor, startTestCa } from "../../support/running-ca.ts";
+
+test("a CA's log verifies after everything the CA does", async () => {
+  const { ca, store, admin, clock, close } = await startTestCa();
+  try {
+    const spiffeId = "spiffe://east/ns/shop/sa/cart";
+    const join = await ca.createToken({ type: "join", spiffeId, dnsNames: ["cart.shop"] }, admin);
+    const first = newCsr();
+    const issued = await ca.issue({ csr: first.csr, attestation: { type: "join-token", token: join.token } }, {});
+    const next = newCsr();
+    await ca.issue({ csr: next.csr, attestation: { type: "svid", proof: proofFor(issued, first.privateKey, next.der, clock.nowMs) } }, {});
+    const operated = await ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: "spiffe://east/ns/shop/sa/pay" } }, { caller: admin });
+    await ca.revoke(operated.serialNumber, "keyCompromise", admin);
+    const api = await ca.createToken({ type: "api", name: "ci", role: "operator", scope: ["spiffe://east/ns/shop/*"], expiresInSeconds: 600 }, admin);
+    await ca.deleteToken(api.id, admin);
+    await expect(ca.issue({ csr: newCsr().csr, attestation: { type: "join-token", token: join.token } }, {})).rejects.toMatchObject({ code: "token_already_redeemed" });
+    ca.recordDenial({ code: "unauthenticated", method: "GET", path: "/v1/tokens", actor: "anonymous" });
+    clock.nowMs += 2 * dayMs;
+    await ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId } }, { caller: admin });
+    await ca.close();
+
+    const types = new Set((await store.entries({ start: 0, limit: 1000 })).map(({ body }) => decodeEntry(body)?.type));
+    expect([...types].sort()).toEqual([
+      "authority.created", "authority.state-changed", "ca.initialized", "certificate.denied", "certificate.issued", "certificate.revoked",
+      "request.denied", "token.created", "token.deleted",
+    ]);
+    const verdict = await verifyLog({ store, verifierKey: ca.verifierKey });
+    expect(verdict).toMatchObject({ ok: true, revocations: 1 });
+  } finally {
+    await close();
+  }
+});
