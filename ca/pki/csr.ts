@@ -97,7 +97,9 @@ function namesOf(attributes: DerElement): Names {
     attribute.done();
     if (type !== extensionRequestOid) continue;
     const [extensions] = values;
-    if (names !== undefined || extensions === undefined || values.length > 1) throw malformed("extensions are asked for twice or emptily");
+    if (names !== undefined || extensions === undefined || values.length > 1) {
+      throw malformed("extensions are asked for twice or emptily");
+    }
     names = namesInExtensions(extensions);
   }
   return names ?? noNames;

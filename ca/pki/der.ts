@@ -136,7 +136,9 @@ export function readSmallInteger(element: DerElement, expectedTag: number = tag.
 }
 
 /** BIT STRING content: the octets and how many bits of the last one are unused. */
-export function readBitString(element: DerElement, expectedTag: number = tag.bitString): { bits: Uint8Array; unusedBits: number } {
+export function readBitString(
+  element: DerElement, expectedTag: number = tag.bitString,
+): { bits: Uint8Array; unusedBits: number } {
   expectTag(element, expectedTag);
   const value = contentOf(element);
   const unusedBits = value[0];
@@ -171,7 +173,9 @@ export function readSetOf(element: DerElement, expectedTag: number = tag.set): D
   while (!reader.finished) {
     const next = reader.next();
     const previous = elements.at(-1);
-    if (previous !== undefined && Buffer.compare(encodedOf(previous), encodedOf(next)) > 0) throw malformed("SET OF is not sorted");
+    if (previous !== undefined && Buffer.compare(encodedOf(previous), encodedOf(next)) > 0) {
+      throw malformed("SET OF is not sorted");
+    }
     elements.push(next);
   }
   return elements;
@@ -212,16 +216,17 @@ export function readTime(element: DerElement): number {
   const utc = element.tag === tag.utcTime;
   if (!utc) expectTag(element, tag.generalizedTime);
   const text = asciiOf(contentOf(element));
-  const match = (utc ? /^(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})Z$/ : /^(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})Z$/).exec(text);
+  const match = (utc ? utcTimeForm : generalizedTimeForm).exec(text);
   if (!match) throw malformed("time is not in the form RFC 5280 demands");
-  const [yearText, month, day, hour, minute, second] = match.slice(1).map(Number) as [number, number, number, number, number, number];
-  const year = utc ? (yearText < 50 ? 2000 + yearText : 1900 + yearText) : yearText;
+  const [digits = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1).map(Number);
+  const year = !utc ? digits : digits < 50 ? 2000 + digits : 1900 + digits;
   const date = new Date(0);
   date.setUTCFullYear(year, month - 1, day);
   date.setUTCHours(hour, minute, second);
   // Date rolls over what does not exist, so 31 February comes back as another month and 24 h as another hour.
   if (
-    date.getUTCMonth() !== month - 1 || date.getUTCHours() !== hour || date.getUTCMinutes() !== minute || date.getUTCSeconds() !== second
+    date.getUTCMonth() !== month - 1 || date.getUTCHours() !== hour ||
+    date.getUTCMinutes() !== minute || date.getUTCSeconds() !== second
   ) {
     throw malformed("time does not exist in the calendar");
   }
@@ -384,6 +389,9 @@ function lengthOctetsOf(length: number): number {
 function malformed(detail: string): PkiError {
   return new PkiError("der_malformed", `not DER: ${detail}`);
 }
+
+const utcTimeForm = /^(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})Z$/;
+const generalizedTimeForm = /^(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})Z$/;
 
 /** The largest structure we read is a CRL of another CA; certificates and CSRs have narrower limits of their own. */
 const maxDerBytes = 16 * 1024 * 1024;

@@ -43,7 +43,8 @@ export interface ExtensionFields {
  * @source RFC 5280 section 4.2.1
  */
 export function encodeExtensions(fields: ExtensionFields, subjectEmpty: boolean): Uint8Array[] {
-  const { basicConstraints, keyUsage, extKeyUsage, nameConstraints, authorityKeyIdentifier, subjectKeyIdentifier, subjectAltName } = fields;
+  const { basicConstraints, keyUsage, extKeyUsage, nameConstraints } = fields;
+  const { authorityKeyIdentifier, subjectKeyIdentifier, subjectAltName } = fields;
   const encoded: Uint8Array[] = [];
   if (basicConstraints) encoded.push(encodeBasicConstraints(basicConstraints));
   if (keyUsage) encoded.push(encodeKeyUsage(keyUsage));
@@ -69,7 +70,8 @@ export function encodeSubjectAltName({ uris = [], dnsNames = [], ipAddresses = [
   return encodeExtension(subjectAltNameOid, critical, encodeSequence(...names));
 }
 
-function encodeBasicConstraints({ certificateAuthority, pathLength }: NonNullable<ExtensionFields["basicConstraints"]>): Uint8Array {
+function encodeBasicConstraints(fields: NonNullable<ExtensionFields["basicConstraints"]>): Uint8Array {
+  const { certificateAuthority, pathLength } = fields;
   if (pathLength !== undefined && !certificateAuthority) throw new RangeError("only a CA has a path length");
   const value: Uint8Array[] = [];
   // X.690 11.5: cA FALSE is the default and so not written.

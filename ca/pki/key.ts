@@ -10,7 +10,8 @@ import { keyOid, signatureOid } from "./oid.ts";
 export type KeyAlgorithm = "ec-p256" | "ec-p384" | "ed25519" | "rsa-2048" | "rsa-3072" | "rsa-4096";
 
 /** The signatures we make and accept. */
-export type SignatureAlgorithm = "ecdsa-sha256" | "ecdsa-sha384" | "ecdsa-sha512" | "ed25519" | "rsa-sha256" | "rsa-sha384" | "rsa-sha512";
+export type SignatureAlgorithm =
+  | "ecdsa-sha256" | "ecdsa-sha384" | "ecdsa-sha512" | "ed25519" | "rsa-sha256" | "rsa-sha384" | "rsa-sha512";
 
 /**
  * Names the key in a SubjectPublicKeyInfo: one of the encodings each algorithm has, uncompressed points on named curves,
@@ -35,7 +36,8 @@ export function importPublicKey(spki: Uint8Array): { readonly publicKey: KeyObje
     const publicKey = createPublicKey({ key: spki as Buffer, format: "der", type: "spki" });
     return { publicKey, keyAlgorithm };
   } catch (cause) {
-    throw new PkiError("public_key_invalid", `the ${keyAlgorithm} public key is not valid, e.g. not a point of the curve`, { cause });
+    const detail = `the ${keyAlgorithm} public key is not valid, e.g. not a point of the curve`;
+    throw new PkiError("public_key_invalid", detail, { cause });
   }
 }
 
@@ -159,6 +161,12 @@ const fixedSpkis = [
   fixedSpki("ed25519", [keyOid.ed25519], new Uint8Array(0), 32),
 ] as const;
 
+/** Parameters are NULL for RSA (RFC 4055 section 5) and absent for the others (RFC 5758 3.2, RFC 8410 3). */
+function scheme(keyType: SignatureScheme["keyType"], digest: SignatureScheme["digest"], oid: string): SignatureScheme {
+  const parameters = keyType === "rsa" ? [encodeNull()] : [];
+  return { identifier: encodeSequence(encodeOid(oid), ...parameters), digest, keyType };
+}
+
 interface SignatureScheme {
   readonly identifier: Uint8Array;
   readonly digest: "sha256" | "sha384" | "sha512" | null;
@@ -166,13 +174,13 @@ interface SignatureScheme {
 }
 
 const signatureSchemes: Record<SignatureAlgorithm, SignatureScheme> = {
-  "ecdsa-sha256": { identifier: encodeSequence(encodeOid(signatureOid.ecdsaWithSha256)), digest: "sha256", keyType: "ec" },
-  "ecdsa-sha384": { identifier: encodeSequence(encodeOid(signatureOid.ecdsaWithSha384)), digest: "sha384", keyType: "ec" },
-  "ecdsa-sha512": { identifier: encodeSequence(encodeOid(signatureOid.ecdsaWithSha512)), digest: "sha512", keyType: "ec" },
-  ed25519: { identifier: encodeSequence(encodeOid(signatureOid.ed25519)), digest: null, keyType: "ed25519" },
-  "rsa-sha256": { identifier: encodeSequence(encodeOid(signatureOid.sha256WithRsaEncryption), encodeNull()), digest: "sha256", keyType: "rsa" },
-  "rsa-sha384": { identifier: encodeSequence(encodeOid(signatureOid.sha384WithRsaEncryption), encodeNull()), digest: "sha384", keyType: "rsa" },
-  "rsa-sha512": { identifier: encodeSequence(encodeOid(signatureOid.sha512WithRsaEncryption), encodeNull()), digest: "sha512", keyType: "rsa" },
+  "ecdsa-sha256": scheme("ec", "sha256", signatureOid.ecdsaWithSha256),
+  "ecdsa-sha384": scheme("ec", "sha384", signatureOid.ecdsaWithSha384),
+  "ecdsa-sha512": scheme("ec", "sha512", signatureOid.ecdsaWithSha512),
+  ed25519: scheme("ed25519", null, signatureOid.ed25519),
+  "rsa-sha256": scheme("rsa", "sha256", signatureOid.sha256WithRsaEncryption),
+  "rsa-sha384": scheme("rsa", "sha384", signatureOid.sha384WithRsaEncryption),
+  "rsa-sha512": scheme("rsa", "sha512", signatureOid.sha512WithRsaEncryption),
 };
 const schemeEntries = Object.entries(signatureSchemes) as [SignatureAlgorithm, SignatureScheme][];
 

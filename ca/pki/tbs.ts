@@ -3,7 +3,8 @@ import {
   encodeUnsignedInteger, encodeUtf8String, tag,
 } from "./der.ts";
 import {
-  encodeExtensions, encodeSubjectAltName, encodeSubjectKeyIdentifier, type ExtensionFields, type ExtKeyUsagePurpose, type KeyUsageBit,
+  encodeExtensions, encodeSubjectAltName, encodeSubjectKeyIdentifier, type ExtensionFields, type ExtKeyUsagePurpose,
+  type KeyUsageBit,
 } from "./extension-encoding.ts";
 import { encodeSignatureAlgorithm, type SignatureAlgorithm } from "./key.ts";
 import { nameOid } from "./oid.ts";
@@ -134,7 +135,7 @@ export const emptyName: Uint8Array = encodeSequence();
 function encodeSerialNumber(magnitude: Uint8Array): Uint8Array {
   const encoded = encodeUnsignedInteger(magnitude);
   const content = encoded.subarray(2);
-  if (content.length > maxSerialBytes) throw new RangeError(`a serial number has at most ${maxSerialBytes} octets, sign included`);
+  if (content.length > maxSerialBytes) throw new RangeError(`a serial number has at most ${maxSerialBytes} octets with its sign`);
   if (content.length === 1 && content[0] === 0) throw new RangeError("a serial number is not zero");
   return encoded;
 }
@@ -149,7 +150,9 @@ function encodeAttribute(type: string, value: Uint8Array): Uint8Array {
 }
 
 function bounded(text: string): string {
-  if (text === "" || [...text].length > maxNameChars) throw new RangeError(`a part of a name has 1 to ${maxNameChars} characters`);
+  if (text === "" || [...text].length > maxNameChars) {
+    throw new RangeError(`a part of a name has 1 to ${maxNameChars} characters`);
+  }
   return text;
 }
 

@@ -21,7 +21,7 @@ const pairs: Record<KeyAlgorithm, KeyPair> = {
   "rsa-4096": generateKeyPairSync("rsa", { modulusLength: 4096 }),
 };
 const keyAlgorithms = Object.keys(pairs) as KeyAlgorithm[];
-const signatureAlgorithms: SignatureAlgorithm[] = ["ecdsa-sha256", "ecdsa-sha384", "ed25519", "rsa-sha256", "rsa-sha384", "rsa-sha512"];
+const signatureAlgorithms: SignatureAlgorithm[] = ["ecdsa-sha256", "ecdsa-sha384", "ecdsa-sha512", "ed25519", "rsa-sha256", "rsa-sha384", "rsa-sha512"];
 const spkiOf = (key: KeyObject): Buffer => key.export({ format: "der", type: "spki" });
 const data = Buffer.from("to be signed");
 
