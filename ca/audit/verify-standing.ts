@@ -14,6 +14,8 @@ interface Standing {
   readonly deletedTokens: Map<string, number>;
   readonly redeemedTokens: Set<string>;
   readonly authorities: Map<string, Created<"authority.created">>;
+  /** What each authority became last; until then it is active. */
+  readonly authorityStates: Map<string, { readonly index: number; readonly state: string }>;
 }
 
 /**
@@ -43,14 +45,15 @@ export function standingVerifier(source: LogReader) {
 }
 
 function nothingLogged(): Standing {
-  return { tokens: new Map(), deletedTokens: new Map(), redeemedTokens: new Set(), authorities: new Map() };
+  return { tokens: new Map(), deletedTokens: new Map(), redeemedTokens: new Set(), authorities: new Map(), authorityStates: new Map() };
 }
 
-function take({ index, event }: ReadEntry, { tokens, deletedTokens, redeemedTokens, authorities }: Standing): void {
-  if (event?.type === "token.created") tokens.set(event.tokenId, { index, event });
-  if (event?.type === "token.deleted") deletedTokens.set(event.tokenId, index);
-  if (event?.type === "authority.created") authorities.set(event.authorityId, { index, event });
-  if (event?.type === "certificate.issued" && event.actor.startsWith(joinTokenActor)) redeemedTokens.add(event.actor.slice(joinTokenActor.length));
+function take({ index, event }: ReadEntry, into: Standing): void {
+  if (event?.type === "token.created") into.tokens.set(event.tokenId, { index, event });
+  if (event?.type === "token.deleted") into.deletedTokens.set(event.tokenId, index);
+  if (event?.type === "authority.created") into.authorities.set(event.authorityId, { index, event });
+  if (event?.type === "authority.state-changed") into.authorityStates.set(event.authorityId, { index, state: event.to });
+  if (event?.type === "certificate.issued" && event.actor.startsWith(joinTokenActor)) into.redeemedTokens.add(event.actor.slice(joinTokenActor.length));
 }
 
 function compareAuthorities(rows: readonly AuthorityRow[], logged: Standing, late: Standing): Misfit | undefined {
@@ -70,6 +73,11 @@ function compareAuthorities(rows: readonly AuthorityRow[], logged: Standing, lat
     if (difference) {
       return misfit("row_differs", created.index, `The authorities table disagrees with entry ${created.index}, which created ${row.type} ${row.id}, about the ` +
         `${difference}: the row was altered. The log is right.`);
+    }
+    const { index, state } = logged.authorityStates.get(row.id) ?? { index: created.index, state: "active" };
+    if (row.state !== state && !late.authorityStates.has(row.id)) {
+      return misfit("row_differs", index, `The authorities table has ${row.type} ${row.id} as ${row.state}, but since entry ${index} it is ${state}: the row was ` +
+        "altered. The log is right.");
     }
   }
   return undefined;

@@ -1,6 +1,6 @@
 import { hash, randomBytes } from "node:crypto";
 import { encodeEntry, type Actor, type AuditEvent } from "../../ca/audit/event.ts";
-import type { Act, ActBody, AuthorityRow, NewCertificate, TokenRow } from "../../ca/store/store.ts";
+import type { Act, ActBody, AuthorityRow, AuthorityState, NewCertificate, TokenRow } from "../../ca/store/store.ts";
 
 /**
  * The first 300 entries and some of a CA's log, in groups that are committed together: everything the log tells of, more than
@@ -16,10 +16,7 @@ export function logFixture(logVerifierKey: string): readonly (readonly Act[])[] 
       state: { trustDomain: "east", bundleSequence: 1, logVerifierKey, sealedLogKey: randomBytes(60), createdAtMs: startMs },
     },
     { type: "ca.initialized", trustDomain: "east", logKey: logVerifierKey },
-    ...authorities.map((row): AuditEvent => ({
-      type: "authority.created", authorityId: row.id, authorityType: row.type, fingerprint: hash("sha256", row.certificate),
-      serialNumber: "01".repeat(16), notBefore: iso(row.notBeforeMs), notAfter: iso(row.notAfterMs),
-    })),
+    ...authorities.map(authorityCreated),
     tokenCreated(admin),
   )]];
   for (const token of joins) groups.push([createTokenOf(token)]);
@@ -38,6 +35,9 @@ export function logFixture(logVerifierKey: string): readonly (readonly Act[])[] 
     groups.push(["a", "b", "c"].map((path) =>
       actOf({ kind: "record" }, { type: "request.denied", code: "unauthenticated", method: "GET", path: `/${path}` })));
   }
+  const [replaces, authority] = [authorities[1]!.id, newAuthority("issuer")];
+  groups.push([actOf({ kind: "rotate-issuer", authority, replaces }, authorityCreated(authority), stateChanged(replaces, "active", "retiring"))]);
+  groups.push([actOf({ kind: "set-authority-state", authorityId: replaces, from: "retiring", to: "retired" }, stateChanged(replaces, "retiring", "retired"))]);
   return groups;
 }
 
@@ -82,6 +82,17 @@ function newAuthority(type: AuthorityRow["type"]): AuthorityRow {
     id: randomBytes(20).toString("hex"), type, state: "active", certificate: randomBytes(80), sealedPrivateKey: randomBytes(80),
     notBeforeMs: startMs, notAfterMs: startMs + 100 * dayMs, createdAtMs: startMs,
   };
+}
+
+function authorityCreated(row: AuthorityRow): AuditEvent {
+  return {
+    type: "authority.created", authorityId: row.id, authorityType: row.type, fingerprint: hash("sha256", row.certificate),
+    serialNumber: "01".repeat(16), notBefore: iso(row.notBeforeMs), notAfter: iso(row.notAfterMs),
+  };
+}
+
+function stateChanged(authorityId: string, from: AuthorityState, to: AuthorityState): AuditEvent {
+  return { type: "authority.state-changed", authorityId, from, to };
 }
 
 export function newToken(token: Pick<TokenRow, "id" | "type"> & Partial<TokenRow>): TokenRow {

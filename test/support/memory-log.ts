@@ -100,7 +100,12 @@ function takeEffect(act: Act, rows: MemoryRows, logIndex: number): void {
       edit(rows.tokens, ({ id }) => id === act.tokenId, (token) => ({ ...token, deletedAtMs: act.deletedAtMs }));
       return;
     case "rotate-issuer":
+      edit(rows.authorities, ({ id }) => id === act.replaces, (row) => ({ ...row, state: "retiring" as const }));
+      rows.authorities.push(act.authority);
+      return;
     case "set-authority-state":
+      edit(rows.authorities, ({ id }) => id === act.authorityId, (row) => ({ ...row, state: act.to }));
+      return;
     case "record":
       return;
   }

@@ -346,6 +346,11 @@ const tamperings: readonly Tampering[] = [
     await target.update("authorities", root.id, { certificate: randomBytes(80) });
     return { kind: "row_differs", firstIndex: indexOf("authority.created", 0) };
   }],
+  ["a retired authority made active again", async (target, { indexOf }) => {
+    const retired = (await target.store.authorities()).find(({ state }) => state === "retired")!;
+    await target.update("authorities", retired.id, { state: "active" });
+    return { kind: "row_differs", firstIndex: indexOf("authority.state-changed", 1) };
+  }],
   ["a removed authority", async (target, { indexOf }) => {
     const root = (await target.store.authorities()).find(({ type }) => type === "root")!;
     await target.remove("authorities", root.id);
