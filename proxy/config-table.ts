@@ -42,7 +42,7 @@ export const configTable: readonly Setting[] = [
     "The identity named here is the only one that is trusted to answer."),
   setting("tcp", "list", "", "`LISTEN=ADDRESS:PORT,SPIFFE-ID`: a local TCP port that leads to one service.",
     "Whoever reaches it speaks with this proxy's identity: keep it on loopback."),
-  setting("admin", "text", "127.0.0.1:4191", "`/livez`, `/readyz`, `/metrics`, `/identity`; `off` for none. Loopback only."),
+  setting("admin", "text", "127.0.0.1:4191", "`/livez`, `/readyz`, `/metrics`, `/identity`, `/edges`; `off` for none. Loopback only."),
   setting("allow", "list", undefined, "SPIFFE IDs, or prefixes ending in `/*`, that may connect inbound. Default: the own trust domain.",
     "An empty list lets nobody in."),
   setting("foreignBundle", "list", "", "`TRUST-DOMAIN=FILE`: the SPIFFE bundle (JWK Set) of another trust domain; read again when it changes.",

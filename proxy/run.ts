@@ -59,7 +59,10 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
       admin = await listening("admin", [listen], () => startAdmin({
         listen, metrics,
         unready: [() => (draining ? "shutting down" : undefined), () => keeper?.unready(), ...paths.map((path) => () => path.unready?.())],
-        pages: { "/identity": () => keeper && identityPage(holder, keeper.status()) },
+        pages: {
+          "/identity": () => keeper && identityPage(holder, keeper.status()),
+          "/edges": () => ({ edges: [inbound, outbound].flatMap(({ connections }) => connections.edges()) }),
+        },
       }));
     }
     // Last, so that a port in use does not cost a join token.

@@ -14,19 +14,6 @@ const dataDir = mkdtempSync(join(tmpdir(), "countersign-demo-"));
 const running: RunningProcess[] = [];
 let failed = 0;
 
-process.once("SIGINT", () => void end(130));
-process.once("SIGTERM", () => void end(143));
-
-try {
-  await demo();
-} catch (error) {
-  failed++;
-  console.error(`\n  ×  ${error instanceof Error ? error.message : String(error)}`);
-}
-if (failed > 0) console.error(`\n${failed} ${failed === 1 ? "step" : "steps"} did not hold.`);
-if (once || failed > 0) await end(failed > 0 ? 1 : 0);
-console.log("\nAll of it is running. Ctrl-C ends it and removes what it wrote.");
-
 async function demo(): Promise<void> {
   heading("A certificate authority, from nothing");
   const ca = keep(await startCa({ dataDir, port: await freePort(8443) }));
@@ -69,8 +56,8 @@ async function demo(): Promise<void> {
   printEdges(edges.flatMap((answer) => answer.edges));
 
   heading("And the CA can prove what it did");
-  const verdict = await countersign(ca, "audit", "verify");
-  say(verdict.trim().split("\n").join("\n     "));
+  const verdict = JSON.parse(await countersign(ca, "audit", "verify", "--json")) as { ok: boolean; size: number; checkpoints: number };
+  await step(`the audit log, ${verdict.size} entries under ${verdict.checkpoints} signed checkpoints`, "verified", async () => (verdict.ok ? "verified" : "does not fit"));
 
   if (!once) lookAround(ca, hello, helloPort);
 }
@@ -173,3 +160,17 @@ const refused = "refused";
 const revocationDeadlineMs = 10_000;
 const appDeadlineMs = 10_000;
 const pollMs = 100;
+
+// At the end, when everything above is defined.
+process.once("SIGINT", () => void end(130));
+process.once("SIGTERM", () => void end(143));
+
+try {
+  await demo();
+} catch (error) {
+  failed++;
+  console.error(`\n  ×  ${error instanceof Error ? error.message : String(error)}`);
+}
+if (failed > 0) console.error(`\n${failed} ${failed === 1 ? "step" : "steps"} did not hold.`);
+if (once || failed > 0) await end(failed > 0 ? 1 : 0);
+console.log("\nAll of it is running. Ctrl-C ends it and removes what it wrote.");

@@ -1,5 +1,4 @@
 import { generateKeyPairSync, randomBytes, sign, type KeyObject } from "node:crypto";
-import { once } from "node:events";
 import { connect as connectTcp } from "node:net";
 import { connect as connectTls, type ConnectionOptions } from "node:tls";
 import { subjectKeyIdentifier } from "../../ca/pki/key.ts";
@@ -16,19 +15,21 @@ export interface Credentials {
  * Sends one HTTP request over TCP or TLS to an inbound port and reads until the other side ends.
  * @returns what came back; the empty string where the connection was closed or reset without an answer
  */
-export async function askInbound(port: number, tls: ConnectionOptions | "plain text"): Promise<string> {
+export function askInbound(port: number, tls: ConnectionOptions | "plain text"): Promise<string> {
   const target = { port, host: "127.0.0.1" };
   const socket = tls === "plain text"
     ? connectTcp(target)
     // The stranger does not care who answers, so it verifies nothing: what is shown is that the proxy does.
     : connectTls({ ...target, ...tls, minVersion: "TLSv1.3", rejectUnauthorized: false });
   let answer = "";
-  socket.on("data", (chunk: Buffer) => (answer += chunk.toString("latin1")));
-  socket.on("error", () => socket.destroy());
-  socket.setTimeout(answerTimeoutMs, () => socket.destroy(new Error("no answer")));
-  socket.write("GET /whoami HTTP/1.1\r\nHost: world\r\nConnection: close\r\n\r\n");
-  await once(socket, "close");
-  return answer;
+  return new Promise((resolve) => {
+    socket.on("data", (chunk: Buffer) => (answer += chunk.toString("latin1")));
+    // A reset is a refusal like any other: what counts is that nothing was answered.
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => resolve(answer));
+    socket.setTimeout(answerTimeoutMs, () => socket.destroy());
+    socket.write("GET /whoami HTTP/1.1\r\nHost: world\r\nConnection: close\r\n\r\n");
+  });
 }
 
 /** A certificate that says what ours say, in every field, but comes from a root that somebody made up. */
