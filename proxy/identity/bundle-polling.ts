@@ -32,7 +32,7 @@ export interface BundlePolling {
 /** Looks for a new bundle at its refresh hint; the first look is one interval away. On failure the last good one stays. */
 export function startBundlePolling(deps: BundlePollingDeps): BundlePolling {
   const { client, clock, random, log } = deps;
-  const refreshes = deps.metrics.counter("countersign_proxy_bundle_refreshes_total", "Looks for a new trust bundle, by result.", ["result"]);
+  const refreshes = deps.metrics.counter("bundle_refreshes_total", "Looks for a new trust bundle, by result.", ["result"]);
   let etag: string | undefined;
   let status: BundlePollingStatus = { lastSuccessMs: undefined, lastError: undefined };
   let cancel = (): void => undefined;

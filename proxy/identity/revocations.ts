@@ -38,7 +38,7 @@ export interface RevocationPolling {
 /** Asks for new revocations at once and then every `intervalMs`. A failure keeps the list, is reported once, and slows down. */
 export function startRevocationPolling(deps: RevocationDeps): RevocationPolling {
   const { client, clock, random, log, intervalMs } = deps;
-  const polls = deps.metrics.counter("countersign_proxy_revocation_polls_total", "Questions for new revocations, by result.", ["result"]);
+  const polls = deps.metrics.counter("revocation_polls_total", "Questions for new revocations, by result.", ["result"]);
   let list: DenyList = emptyDenyList;
   let lastSuccessMs: number | undefined;
   let lastError: string | undefined;

@@ -51,7 +51,7 @@ export interface Rotation {
  */
 export function startRotation(deps: RotationDeps): Rotation {
   const { clock, random, log, trustDomain } = deps;
-  const refreshes = deps.metrics.counter("countersign_proxy_certificate_refreshes_total", "Attempts to get a certificate, by result.", ["result"]);
+  const refreshes = deps.metrics.counter("identity_cert_refreshes_total", "Attempts to get a certificate, by result.", ["result"]);
   let last = deps.restored;
   let prepared: PreparedRequest | undefined;
   let status: RotationStatus = { nextAttemptMs: undefined, lastRefreshMs: undefined, failures: 0, lastError: undefined };

@@ -199,12 +199,12 @@ function unreadyReason(holder: IdentityHolder, { last, rotation }: IdentityStatu
 function exposeGauges(metrics: Metrics, holder: IdentityHolder, status: () => IdentityStatus, clock: Clock): void {
   const seconds = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : ms / 1000);
   const own = () => holder.trust()?.bundles.get(status().trustDomain);
-  metrics.gaugeOf("countersign_proxy_certificate_expiry_timestamp_seconds", "When the last certificate expires or expired.", () => seconds(status().last?.notAfterMs));
-  metrics.gaugeOf("countersign_proxy_certificate_last_refresh_timestamp_seconds", "When a certificate was last obtained.", () => seconds(status().rotation.lastRefreshMs));
-  metrics.gaugeOf("countersign_proxy_certificate_refresh_failures", "Failed attempts since the last success.", () => status().rotation.failures);
-  metrics.gaugeOf("countersign_proxy_bundle_sequence", "Sequence of the own trust bundle.", () => (own()?.sequence === undefined ? undefined : Number(own()?.sequence)));
-  metrics.gaugeOf("countersign_proxy_revocations_held", "Revoked serial numbers in force.", () => holder.trust()?.revoked.size);
-  metrics.gaugeOf("countersign_proxy_revocation_poll_lag_seconds", "Time since the CA last told what is revoked.", () => {
+  metrics.gaugeOf("identity_cert_expiration_timestamp_seconds", "When the last certificate expires or expired.", () => seconds(status().last?.notAfterMs));
+  metrics.gaugeOf("identity_cert_refresh_timestamp_seconds", "When a certificate was last obtained.", () => seconds(status().rotation.lastRefreshMs));
+  metrics.gaugeOf("identity_cert_refresh_failures", "Failed attempts since the last success.", () => status().rotation.failures);
+  metrics.gaugeOf("bundle_sequence", "Sequence of the own trust bundle.", () => (own()?.sequence === undefined ? undefined : Number(own()?.sequence)));
+  metrics.gaugeOf("revocations_held", "Revoked serial numbers in force.", () => holder.trust()?.revoked.size);
+  metrics.gaugeOf("revocation_poll_lag_seconds", "Time since the CA last told what is revoked.", () => {
     const lastSuccessMs = status().revocation?.lastSuccessMs;
     return lastSuccessMs === undefined ? undefined : Math.max(clock.now() - lastSuccessMs, 0) / 1000;
   });

@@ -69,7 +69,7 @@ describe("the deny-list feed", () => {
     expect(asked.length - before).toBeLessThan(70);
     expect(log.lines.filter(({ level }) => level === "warn")).toHaveLength(1);
     expect(polling.status().lastError).toBe("down");
-    expect(metrics.text()).toContain('countersign_proxy_revocation_polls_total{result="error"}');
+    expect(metrics.text()).toContain('revocation_polls_total{result="error"}');
     ca.down = false;
     feed.push(entry(2));
     await clock.advance(11_000);

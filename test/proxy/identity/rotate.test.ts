@@ -195,7 +195,7 @@ describe("renewal", () => {
     expect(serialOf(proxy)).toBe(serialNumber);
     expect(gapsOf(proxy).at(-1)).toBeGreaterThan(4 * minuteMs);
     expect(proxy.rotation.status().lastError?.message).toContain("certificate_revoked");
-    expect(proxy.metrics.text()).toContain('countersign_proxy_certificate_refreshes_total{result="ca_refused"}');
+    expect(proxy.metrics.text()).toContain('identity_cert_refreshes_total{result="ca_refused"}');
   });
 
   test("a proof is made anew when the outcome stayed unknown for more than a minute, and each refusal asks anew", async () => {

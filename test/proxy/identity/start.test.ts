@@ -68,8 +68,8 @@ describe("the identity half over a real connection", () => {
     expect(keeper.unready()).toBeUndefined();
     expect(holder.trust()).toMatchObject({ trustDomain: "east" });
     expect([...holder.trust()!.bundles.keys()]).toEqual(["east"]);
-    expect(metrics.text()).toMatch(/countersign_proxy_certificate_expiry_timestamp_seconds \d{10}/);
-    expect(metrics.text()).toContain("countersign_proxy_revocations_held 1");
+    expect(metrics.text()).toMatch(/identity_cert_expiration_timestamp_seconds \d{10}/);
+    expect(metrics.text()).toContain("revocations_held 1");
     const shown = `${log.text()} ${metrics.text()} ${JSON.stringify(keeper.status(), (_key, value: unknown) => (typeof value === "bigint" ? String(value) : value))}`;
     expect(shown).not.toContain(ca.core.token);
     expect(shown).not.toContain("PRIVATE KEY");

@@ -1,0 +1,98 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { get } from "node:http";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { afterEach, expect, test } from "vitest";
+import { encodeBootstrap } from "../../ca/pki/bootstrap.ts";
+import { fakeCa } from "../support/fake-ca.ts";
+
+const closing: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+interface ProxyProcess {
+  readonly child: ChildProcess;
+  /** What it has written so far, standard output and standard error. */
+  readonly lines: readonly string[];
+  /** Resolves with the first line of the log, past or to come, that has this message. */
+  logged(message: string): Promise<Readonly<Record<string, unknown>>>;
+  /** Resolves with the exit code when everything it wrote has been read. */
+  exit(): Promise<number | null>;
+}
+
+function startProxy(bootstrap: string | undefined, ...args: readonly string[]): ProxyProcess {
+  const child = spawn(process.execPath, [mainPath, ...args], {
+    stdio: ["ignore", "pipe", "pipe"], env: { PATH: process.env["PATH"] ?? "", ...(bootstrap !== undefined && { COUNTERSIGN_BOOTSTRAP: bootstrap }) },
+  });
+  const closed = once(child, "close");
+  closing.push(async () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
+    await closed;
+  });
+  const lines: string[] = [];
+  const waiting = new Set<() => void>();
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface({ input: stream }).on("line", (line) => {
+      lines.push(line);
+      for (const look of [...waiting]) look();
+    });
+  }
+  return {
+    child, lines,
+    logged: (message) => new Promise((resolve, reject) => {
+      const look = (): void => {
+        const line = lines.find((text) => text.startsWith("{") && (JSON.parse(text) as { message: string }).message === message);
+        if (line !== undefined) resolve(JSON.parse(line) as Record<string, unknown>);
+      };
+      waiting.add(look);
+      look();
+      void closed.then(() => reject(new Error(`ended before it said "${message}":\n${lines.join("\n")}`)));
+    }),
+    async exit() {
+      await closed;
+      return child.exitCode;
+    },
+  };
+}
+
+function body(url: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    get(url, { agent: false }, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk)).on("end", () => resolve(text));
+    }).on("error", reject);
+  });
+}
+
+test("countersign-proxy starts, gets its certificate, is ready, shows no secret, and ends with 0 on SIGTERM", async () => {
+  const ca = await fakeCa();
+  closing.push(() => ca.stop());
+  const proxy = startProxy(encodeBootstrap(ca.bootstrap), "--inbound", "127.0.0.1:0", "--outbound", "127.0.0.1:0", "--admin", "127.0.0.1:0");
+  const { admin } = await proxy.logged("countersign-proxy started");
+  await proxy.logged("certificate obtained");
+  expect(JSON.parse(await body(`http://${admin as string}/readyz`))).toEqual({ ready: true, reasons: [] });
+  const identity = await body(`http://${admin as string}/identity`);
+  expect(JSON.parse(identity)).toMatchObject({
+    spiffeId: ca.core.spiffeId, live: true, trustDomain: "east", trustDomains: [{ trustDomain: "east", sequence: "1" }],
+    chainFingerprints: [expect.stringMatching(/^[0-9a-f]{64}$/), expect.stringMatching(/^[0-9a-f]{64}$/)],
+  });
+  const shown = `${proxy.lines.join("\n")}${identity}${await body(`http://${admin as string}/metrics`)}`;
+  expect(shown).not.toContain(ca.core.token);
+  expect(shown).not.toContain("PRIVATE KEY");
+  proxy.child.kill("SIGTERM");
+  expect(await proxy.exit()).toBe(0);
+  expect(proxy.lines.at(-1)).toContain("countersign-proxy stopped");
+});
+
+test("a bootstrap string on the command line ends it with 2 and one line that does not repeat it", async () => {
+  const text = encodeBootstrap({ caUrl: "https://127.0.0.1:1", token: "join_secret", rootFingerprint: "ab".repeat(32), trustDomain: "east" });
+  const proxy = startProxy(undefined, "--bootstrap", text);
+  expect(await proxy.exit()).toBe(2);
+  expect(proxy.lines).toHaveLength(1);
+  expect(proxy.lines[0]).toContain("process list");
+  expect(proxy.lines[0]).not.toContain(text.slice(20, 40));
+});
+
+const mainPath = fileURLToPath(new URL("../../proxy/main.ts", import.meta.url));

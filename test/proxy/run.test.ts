@@ -1,0 +1,144 @@
+import { once } from "node:events";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { get } from "node:http";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect, type TLSSocket } from "node:tls";
+import { afterEach, describe, expect, test } from "vitest";
+import { encodeBootstrap } from "../../ca/pki/bootstrap.ts";
+import { readConfig } from "../../proxy/config.ts";
+import { KeystoreError } from "../../proxy/identity/keystore.ts";
+import { ListenError, runProxy, type RunningProxy } from "../../proxy/run.ts";
+import { fakeCa, type FakeCa } from "../support/fake-ca.ts";
+import { until } from "../support/manual-clock.ts";
+import { recordedLog } from "../support/recorded-log.ts";
+
+const closing: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+async function startCa(): Promise<FakeCa> {
+  const ca = await fakeCa();
+  closing.push(() => ca.stop());
+  return ca;
+}
+
+async function run(ca: FakeCa, ...args: readonly string[]): Promise<RunningProxy & { readonly log: ReturnType<typeof recordedLog> }> {
+  const free = ["inbound", "outbound", "admin"].filter((name) => !args.includes(`--${name}`)).flatMap((name) => [`--${name}`, "127.0.0.1:0"]);
+  const log = recordedLog();
+  const config = readConfig({ args: [...free, ...args], env: { COUNTERSIGN_BOOTSTRAP: encodeBootstrap(ca.bootstrap) } });
+  const proxy = await runProxy({ config, log });
+  closing.push(() => proxy.close());
+  return { ...proxy, log };
+}
+
+const logged = ({ log }: { readonly log: ReturnType<typeof recordedLog> }, message: string) =>
+  until(`"${message}" in the log`, () => log.lines.some((line) => line.message === message));
+
+function ask(address: string | undefined, path: string): Promise<{ readonly status: number; readonly body: string }> {
+  return new Promise((resolve, reject) => {
+    get(`http://${address}${path}`, { agent: false }, (response) => {
+      let body = "";
+      response.setEncoding("utf8").on("data", (chunk: string) => (body += chunk)).on("end", () => resolve({ status: response.statusCode ?? 0, body }));
+    }).on("error", reject);
+  });
+}
+
+/** An app that sends back what it gets. */
+async function echo(): Promise<number> {
+  const server = createServer((socket) => socket.on("error", () => undefined).pipe(socket)).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  closing.push(() => server.close());
+  return (server.address() as AddressInfo).port;
+}
+
+/** A workload of the same trust domain, connected to the inbound side. */
+async function connectAsPeer(ca: FakeCa, address: string | undefined): Promise<TLSSocket> {
+  const [host, port] = (address ?? "").split(":");
+  const leaf = ca.core.issuer.leaf({ spiffeId: "spiffe://east/ns/shop/sa/peer" });
+  const socket = connect({ host, port: Number(port), cert: leaf.chainPem, key: leaf.privateKeyPem, rejectUnauthorized: false });
+  closing.push(() => socket.destroy());
+  socket.on("error", () => undefined);
+  await once(socket, "secureConnect");
+  return socket;
+}
+
+describe("start", () => {
+  test("a CA that is away keeps it unready, with the reason, and in the log; it recovers by itself", async () => {
+    const ca = await startCa();
+    await ca.stop();
+    const proxy = await run(ca);
+    await logged(proxy, "no certificate yet");
+    const readiness = await ask(proxy.admin, "/readyz");
+    expect(readiness.status).toBe(503);
+    expect(readiness.body).toContain("cannot reach the CA");
+    expect((await ask(proxy.admin, "/livez")).status).toBe(200);
+    await ca.start();
+    await logged(proxy, "certificate obtained");
+    expect((await ask(proxy.admin, "/readyz")).status).toBe(200);
+  });
+
+  test("a port in use is named, and costs no token", async () => {
+    const ca = await startCa();
+    const port = await echo();
+    for (const what of ["inbound", "outbound", "admin"]) {
+      const error = await run(ca, `--${what}`, `127.0.0.1:${port}`).then(() => undefined, (thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(ListenError);
+      expect((error as Error).message).toContain(`cannot listen on 127.0.0.1:${port} (${what}): the port is in use`);
+    }
+    expect(ca.core.requests).toEqual([]);
+  });
+
+  test("a state directory that others may enter costs no token either", async () => {
+    const ca = await startCa();
+    const folder = mkdtempSync(join(tmpdir(), "countersign-run-"));
+    closing.push(() => rmSync(folder, { recursive: true }));
+    chmodSync(folder, 0o755);
+    await expect(run(ca, "--state-dir", folder)).rejects.toThrow(KeystoreError);
+    expect(ca.core.requests).toEqual([]);
+  });
+
+  test("sides that are off are not listened on", async () => {
+    const ca = await startCa();
+    const proxy = await run(ca, "--inbound", "off", "--outbound", "off", "--admin", "off");
+    expect(proxy).toMatchObject({ inbound: [], outbound: [], admin: undefined });
+  });
+});
+
+describe("drain", () => {
+  test("lets an open connection finish: not ready, nothing new, the end only after it", async () => {
+    const ca = await startCa();
+    const proxy = await run(ca, "--inbound-protocol", "tcp", "--app", `127.0.0.1:${await echo()}`);
+    await logged(proxy, "certificate obtained");
+    const peer = await connectAsPeer(ca, proxy.inbound[0]);
+    peer.write("one");
+    expect(String((await once(peer, "data"))[0])).toBe("one");
+    expect(JSON.parse((await ask(proxy.admin, "/edges")).body)).toMatchObject({ edges: [{ clientId: "spiffe://east/ns/shop/sa/peer", secured: true }] });
+
+    let ended = false;
+    const drained = proxy.drain().then(() => (ended = true));
+    const readiness = await ask(proxy.admin, "/readyz");
+    expect(readiness.status).toBe(503);
+    expect(readiness.body).toContain("shutting down");
+    await expect(connectAsPeer(ca, proxy.inbound[0])).rejects.toThrow(/ECONNREFUSED/);
+    peer.write("two");
+    expect(String((await once(peer, "data"))[0])).toBe("two");
+    expect(ended).toBe(false);
+    peer.end();
+    await drained;
+    await expect(ask(proxy.admin, "/livez")).rejects.toThrow(/ECONNREFUSED/);
+  });
+
+  test("cuts what is still open after the drain timeout", async () => {
+    const ca = await startCa();
+    const proxy = await run(ca, "--inbound-protocol", "tcp", "--app", `127.0.0.1:${await echo()}`, "--drain-timeout", "20ms");
+    await logged(proxy, "certificate obtained");
+    const peer = await connectAsPeer(ca, proxy.inbound[0]);
+    peer.write("one");
+    await once(peer, "data");
+    const cut = new Promise((resolve) => peer.on("close", resolve));
+    await Promise.all([cut, proxy.drain()]);
+  });
+});
