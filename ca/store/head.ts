@@ -29,9 +29,7 @@ export interface SealedHead {
  */
 export function readHead(row: HeadRow, newest: CheckpointRow | undefined, last?: SealedHead): CompactRange {
   // No other process has written since: the usual case, and 60 us of hashing spared.
-  if (last !== undefined && row.size === last.head.size && equal(row.hashes, last.head.hashes) && newest?.note === last.checkpoint.note) {
-    return last.range;
-  }
+  if (last !== undefined && isSame(last, row, newest)) return last.range;
   const head = decodeHead(row);
   if (newest === undefined) {
     if (head.size > 0) throw inconsistent(`it has ${head.size} entries and no checkpoint over them`);
@@ -49,6 +47,10 @@ export function readHead(row: HeadRow, newest: CheckpointRow | undefined, last?:
 /** The head as the database keeps it. */
 export function encodeHead({ size, hashes }: CompactRange): HeadRow & { readonly hashes: Buffer } {
   return { size, hashes: Buffer.concat(hashes) };
+}
+
+function isSame({ head, checkpoint }: SealedHead, row: HeadRow, newest: CheckpointRow | undefined): boolean {
+  return row.size === head.size && equal(row.hashes, head.hashes) && newest?.size === checkpoint.size && newest.note === checkpoint.note;
 }
 
 function decodeHead({ size, hashes }: HeadRow): CompactRange {

@@ -4,6 +4,7 @@ import type { CompactRange } from "../audit/merkle.ts";
 import { failGroup, planGroup, type Outcome, type Refused } from "./batch.ts";
 import { emptyHead, readHead, type SealedHead } from "./head.ts";
 import { locked, signerFor } from "./sealer.ts";
+import type { SqliteSql } from "./sqlite-sql.ts";
 import { sqliteStatements } from "./sqlite-statements.ts";
 import { StoreError, type Act, type LogSealer } from "./store.ts";
 
@@ -19,8 +20,11 @@ export interface SqliteCommit {
   close(): void;
 }
 
-/** @param path  of a database that is already migrated */
-export function sqliteCommit(path: string): SqliteCommit {
+/**
+ * @param path  of a database that is already migrated
+ * @param sql   of `sqliteSql`
+ */
+export function sqliteCommit(path: string, sql: SqliteSql): SqliteCommit {
   const database = new Database(path, { fileMustExist: true, timeout: lockTimeoutMs });
   database.pragma("journal_mode = WAL");
   // NORMAL may lose the last commits when the power goes: only FULL flushes each one. (SQLite documentation, PRAGMA synchronous)
@@ -28,7 +32,7 @@ export function sqliteCommit(path: string): SqliteCommit {
   database.pragma(`cache_size = -${pageCacheKb}`);
   // We move pages ourselves, between groups: the answer to a group does not wait for it.
   database.pragma("wal_autocheckpoint = 0");
-  const statements = sqliteStatements(database);
+  const statements = sqliteStatements(database, sql);
   // IMMEDIATE takes the writer lock at once: a transaction that has read first cannot get it later if another process has
   // written meanwhile, and no timeout helps. (better-sqlite3#1067)
   const begin = database.prepare("begin immediate");
@@ -48,7 +52,7 @@ export function sqliteCommit(path: string): SqliteCommit {
       database.exec("rollback");
       return outcomes;
     }
-    statements.write(writes, sealed.head, sealed.checkpoint);
+    statements.write(writes, sealed);
     // If we die before this line nothing of the group is there; after it, all of it is.
     commit.run();
     last = sealed;

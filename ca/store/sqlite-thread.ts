@@ -2,7 +2,8 @@ import { existsSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { packActs } from "./acts-message.ts";
 import type { Outcome } from "./batch.ts";
-import type { WriterReply, WriterRequest } from "./sqlite-writer.ts";
+import { sqliteSql } from "./sqlite-sql.ts";
+import type { WriterData, WriterReply, WriterRequest } from "./sqlite-writer.ts";
 import { StoreError, type Act, type LogSealer } from "./store.ts";
 
 /** The writer's thread as the main one sees it. Each rejects with store_unavailable if the thread dies before it answers. */
@@ -63,7 +64,7 @@ interface Thread {
 }
 
 function startThread(path: string, entry: URL): Thread {
-  const worker = new Worker(entry, { workerData: { path }, name: "sqlite-writer" });
+  const worker = new Worker(entry, { workerData: { path, sql: sqliteSql() } satisfies WriterData, name: "sqlite-writer" });
   const asked: { readonly resolve: (reply: WriterReply) => void; readonly reject: (error: StoreError) => void }[] = [];
   let cause: unknown;
   let alive = true;

@@ -1,7 +1,8 @@
 import { parentPort, workerData } from "node:worker_threads";
-import type { Outcome } from "./batch.ts";
 import { unpackActs, type ActsMessage } from "./acts-message.ts";
+import type { Outcome } from "./batch.ts";
 import { sqliteCommit } from "./sqlite-commit.ts";
+import type { SqliteSql } from "./sqlite-sql.ts";
 import { StoreError, type LogSealer, type StoreErrorCode } from "./store.ts";
 
 /** The writer's thread: an entry of its own, in the bundle too. Answers requests in their order, one for one. */
@@ -18,10 +19,16 @@ export type WriterReply =
   | { readonly outcomes: readonly (number | Exclude<Outcome, { logIndex: number }>)[] }
   | { readonly error: { readonly code: StoreErrorCode; readonly message: string } | undefined };
 
-if (parentPort !== null) serve(parentPort, workerData as { readonly path: string });
+/** What the thread is started with. */
+export interface WriterData {
+  readonly path: string;
+  readonly sql: SqliteSql;
+}
 
-function serve(port: NonNullable<typeof parentPort>, { path }: { readonly path: string }): void {
-  const writer = sqliteCommit(path);
+if (parentPort !== null) serve(parentPort, workerData as WriterData);
+
+function serve(port: NonNullable<typeof parentPort>, { path, sql }: WriterData): void {
+  const writer = sqliteCommit(path, sql);
   port.on("message", (request: WriterRequest) => {
     port.postMessage(answer(request) satisfies WriterReply);
     if (request.kind === "commit") writer.tidy();

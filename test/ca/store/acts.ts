@@ -1,0 +1,97 @@
+import { generateKeyPairSync, hash, randomBytes } from "node:crypto";
+import { checkpointSigner } from "../../../ca/audit/checkpoint.ts";
+import { encodeEntry } from "../../../ca/audit/event.ts";
+import type { Act, AuthorityRow, CaState, LogSealer, NewCertificate, TokenRow } from "../../../ca/store/store.ts";
+
+/** Acts as the use-cases make them, with whatever is not the point of a test filled in. */
+
+export const startMs = Date.UTC(2026, 0, 1);
+export const hourMs = 3_600_000;
+
+export function newSealer(): { readonly sealer: LogSealer; readonly verifierKey: string } {
+  const sealer = { origin: "countersign.dev/east/log", privateKeyPkcs8: generateKeyPairSync("ed25519").privateKey.export({ format: "der", type: "pkcs8" }) };
+  return { sealer, verifierKey: checkpointSigner(sealer).verifierKey };
+}
+
+export function stateOf(logVerifierKey: string): CaState {
+  return { trustDomain: "east", bundleSequence: 1, logVerifierKey, sealedLogKey: randomBytes(80), createdAtMs: startMs };
+}
+
+export function initialize(logVerifierKey: string, with_: Partial<Extract<Act, { kind: "initialize" }>> = {}): Act {
+  return {
+    kind: "initialize", state: stateOf(logVerifierKey), authorities: [], tokens: [],
+    entries: [encodeEntry({ type: "ca.initialized", trustDomain: "east", logKey: logVerifierKey }, "system", startMs)],
+    ...with_,
+  };
+}
+
+export function newCertificate(with_: Partial<NewCertificate> = {}): NewCertificate {
+  return {
+    serialNumber: randomBytes(16).toString("hex"), spiffeId: "spiffe://east/ns/shop/sa/cart", dnsNames: [], notBeforeMs: startMs,
+    notAfterMs: startMs + 24 * hourMs, authorityId: "aa".repeat(20), attestation: "join-token", certificate: randomBytes(100),
+    keyFingerprint: randomBytes(32), issuedAtMs: startMs, ...with_,
+  };
+}
+
+type Issue = Extract<Act, { readonly kind: "issue" }>;
+
+export function issue(certificate: NewCertificate = newCertificate(), with_: Partial<Pick<Issue, "redeem" | "idempotency">> = {}): Issue {
+  const { serialNumber, spiffeId, authorityId, attestation } = certificate;
+  return {
+    kind: "issue", certificate, ...with_,
+    entries: [encodeEntry({
+      type: "certificate.issued", serialNumber, spiffeId, authorityId, attestation,
+      fingerprint: hash("sha256", certificate.certificate), keyFingerprint: Buffer.from(certificate.keyFingerprint).toString("hex"),
+      notBefore: new Date(certificate.notBeforeMs).toISOString(), notAfter: new Date(certificate.notAfterMs).toISOString(),
+    }, "system", startMs)],
+  };
+}
+
+export function revoke({ serialNumber, spiffeId }: Pick<NewCertificate, "serialNumber" | "spiffeId">, revokedAtMs = startMs + 1): Act {
+  return {
+    kind: "revoke", serialNumber, reason: "keyCompromise", revokedAtMs,
+    entries: [encodeEntry({ type: "certificate.revoked", serialNumber, spiffeId, reason: "keyCompromise" }, "token:admin", revokedAtMs)],
+  };
+}
+
+let tokens = 0;
+export function newToken(with_: Partial<TokenRow> = {}): TokenRow {
+  tokens += 1;
+  return { id: `token-${tokens}`, type: "join", secretHash: randomBytes(32), version: 0, createdAtMs: startMs, createdBy: "token:admin", ...with_ };
+}
+
+export function createToken(token: TokenRow): Act {
+  return {
+    kind: "create-token", token,
+    entries: [encodeEntry({ type: "token.created", tokenId: token.id, tokenType: token.type }, "token:admin", startMs)],
+  };
+}
+
+export function deleteToken(tokenId: string): Act {
+  return { kind: "delete-token", tokenId, deletedAtMs: startMs + 5, entries: [encodeEntry({ type: "token.deleted", tokenId }, "token:admin", startMs)] };
+}
+
+export function newAuthority(with_: Partial<AuthorityRow> = {}): AuthorityRow {
+  return {
+    id: randomBytes(20).toString("hex"), type: "issuer", state: "active", certificate: randomBytes(100), sealedPrivateKey: randomBytes(60),
+    notBeforeMs: startMs, notAfterMs: startMs + 48 * hourMs, createdAtMs: startMs, ...with_,
+  };
+}
+
+export function rotateIssuer(authority: AuthorityRow, replaces: string | undefined): Act {
+  return { kind: "rotate-issuer", authority, replaces, entries: [stateChanged(authority.id)] };
+}
+
+export function setAuthorityState(authorityId: string, from: AuthorityRow["state"], to: AuthorityRow["state"]): Act {
+  return { kind: "set-authority-state", authorityId, from, to, entries: [stateChanged(authorityId)] };
+}
+
+export function record(...codes: readonly [string, ...string[]]): Act {
+  const entryOf = (code: string) => encodeEntry({ type: "request.denied", code, method: "GET", path: "/" }, "anonymous", startMs);
+  const [first, ...rest] = codes;
+  return { kind: "record", entries: [entryOf(first), ...rest.map(entryOf)] };
+}
+
+function stateChanged(authorityId: string): string {
+  return encodeEntry({ type: "authority.state-changed", authorityId, from: "active", to: "retiring" }, "system", startMs);
+}

@@ -1,0 +1,27 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestProject } from "vitest/node";
+import { startPostgres, type PostgresServer } from "./postgres-server.ts";
+
+/** One Postgres for the whole run, started when a test first wants it. */
+export async function setup(project: TestProject): Promise<void> {
+  const socket = join(directory, "postgres.sock");
+  await new Promise<void>((resolve) => broker.listen(socket, resolve));
+  project.provide("postgres", socket);
+}
+
+export async function teardown(): Promise<void> {
+  broker.close();
+  await postgres?.then((server) => server.stop(), () => undefined);
+  rmSync(directory, { recursive: true, force: true });
+}
+
+let postgres: Promise<PostgresServer> | undefined;
+const directory = mkdtempSync(join(tmpdir(), "countersign-test-"));
+const broker = createServer((connection) => {
+  connection.on("error", () => undefined);
+  postgres ??= startPostgres();
+  postgres.then((server) => server.createDatabase()).then((url) => connection.end(url), (error) => connection.end(String(error)));
+});
