@@ -4,7 +4,7 @@ import { PkiError, type PkiErrorCode } from "./errors.ts";
 import { describeSpki } from "./key.ts";
 import { parseTrustDomain } from "./spiffe-id.ts";
 
-/** What a trust domain publishes so that others can verify its SVIDs. Belongs to one trust domain, never merged with another. */
+/** What a trust domain publishes so that others can verify its SVIDs. Never merged with that of another domain. */
 export interface Bundle {
   readonly trustDomain: string;
   /** Anchors of X509-SVIDs. Empty: nothing of this domain verifies. */
@@ -45,7 +45,8 @@ export function parseBundle(trustDomain: string, json: string): Bundle {
     return key;
   });
   const jwtAuthorities = jwks.filter((jwk) => usable(jwk, "jwt-svid")).flatMap(readJwtAuthority);
-  if (new Set(jwtAuthorities.map(({ keyId }) => keyId)).size !== jwtAuthorities.length) throw malformed("two JWT keys share a kid");
+  const keyIds = new Set(jwtAuthorities.map(({ keyId }) => keyId));
+  if (keyIds.size !== jwtAuthorities.length) throw malformed("two JWT keys share a kid");
   return {
     trustDomain,
     x509Authorities: jwks.filter((jwk) => usable(jwk, "x509-svid")).flatMap(readX509Authority),
@@ -85,10 +86,11 @@ function parseJson(json: string): unknown {
   }
 }
 
-/** JSON.parse rounds numbers beyond 2^53, so the sequence is read from its source text. What is no plain integer stays a number. */
+/** JSON.parse rounds beyond 2^53, so the sequence is read from its source text. What is no plain integer stays a number. */
 function withExactSequence(key: string, value: unknown, context: { readonly source?: string }): unknown {
   const source = context.source ?? "";
-  return key === "spiffe_sequence" && typeof value === "number" && /^(?:0|[1-9][0-9]{0,19})$/.test(source) ? BigInt(source) : value;
+  const isInteger = typeof value === "number" && /^(?:0|[1-9][0-9]{0,19})$/.test(source);
+  return key === "spiffe_sequence" && isInteger ? BigInt(source) : value;
 }
 
 function readSequence(value: unknown): bigint | undefined {
@@ -161,7 +163,8 @@ function comparePublicMembers(jwk: JsonObject, publicKey: JsonObject): void {
 function leaveOutUnsupported(cause: unknown, what: string): never[] {
   if (cause instanceof PkiError && unsupported.has(cause.code)) return [];
   if (cause instanceof PkiError && cause.code === "bundle_malformed") throw cause;
-  throw new PkiError("bundle_malformed", `bundle is not valid: ${what}: ${cause instanceof PkiError ? cause.message : "unreadable"}`, { cause });
+  const reason = cause instanceof PkiError ? cause.message : "unreadable";
+  throw new PkiError("bundle_malformed", `bundle is not valid: ${what}: ${reason}`, { cause });
 }
 
 function isObject(value: unknown): value is JsonObject {

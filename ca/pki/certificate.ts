@@ -71,7 +71,8 @@ export function parseCertificate(der: Uint8Array): Certificate {
   const issuer = encodedOf(issuerElement);
   const subject = encodedOf(subjectElement);
   checkConsistency(subjectEmpty, extensions);
-  const selfIssuedAuthority = extensions.basicConstraints?.certificateAuthority === true && Buffer.compare(issuer, subject) === 0;
+  const authority = extensions.basicConstraints?.certificateAuthority === true;
+  const selfIssuedAuthority = authority && Buffer.compare(issuer, subject) === 0;
   if (serialNumber === serialZero && !selfIssuedAuthority) throw serialInvalid();
 
   let publicKey: KeyObject | undefined;
@@ -91,7 +92,7 @@ function readVersion(tbs: DerReader): void {
   const version = reader === undefined ? 0 : readSmallInteger(reader.next());
   reader?.done();
   if (version !== version3) {
-    throw new PkiError("certificate_version_unsupported", `certificate has version ${version + 1}; only version 3 has extensions`);
+    throw new PkiError("certificate_version_unsupported", `certificate has version ${version + 1}; version 3 is needed`);
   }
 }
 
@@ -127,7 +128,7 @@ function readExplicitExtensions(explicit: DerReader): Extensions {
   return extensions;
 }
 
-/** RFC 5280 4.1.2.6: whoever has no name in the subject has one in a critical subjectAltName. 4.2.1.10: only CAs constrain names. */
+/** RFC 5280 4.1.2.6: who has no name in the subject has one in a critical subjectAltName. 4.2.1.10: only CAs constrain names. */
 function checkConsistency(subjectEmpty: boolean, { subjectAltName, nameConstraints, basicConstraints }: Extensions): void {
   if (subjectEmpty && subjectAltName?.critical !== true) {
     throw new PkiError("certificate_extension_invalid", "the subject is empty, so a critical subjectAltName is needed");

@@ -92,7 +92,7 @@ export function readExtensions(element: DerElement): Extensions {
         break;
       default:
         if (critical) {
-          throw new PkiError("certificate_extension_critical_unknown", `certificate has a critical extension we do not process: ${oid}`);
+          throw new PkiError("certificate_extension_critical_unknown", `certificate has critical extension ${oid}, unknown to us`);
         }
         if (mustBeCritical.has(oid)) throw invalid(`extension ${oid} must be critical`);
     }

@@ -55,7 +55,8 @@ export function validatePath(request: PathRequest): ValidatedPath {
   const anchored = new Set(anchors.map(({ fingerprint }) => fingerprint));
   const candidates: Candidate[] = [
     ...anchors.map((certificate) => ({ certificate, anchor: true })),
-    ...request.intermediates.filter(({ fingerprint }) => !anchored.has(fingerprint)).map((certificate) => ({ certificate, anchor: false })),
+    ...request.intermediates
+      .filter(({ fingerprint }) => !anchored.has(fingerprint)).map((certificate) => ({ certificate, anchor: false })),
   ];
   const certificates = extend([leaf], candidates, search);
   if (certificates === undefined) throw faultError(search.worst.code, search.worst.where);
@@ -64,7 +65,7 @@ export function validatePath(request: PathRequest): ValidatedPath {
 }
 
 /** Depth first: the first issuer that is valid here and leads to an anchor. */
-function extend(path: readonly Certificate[], candidates: readonly Candidate[], search: Search): readonly Certificate[] | undefined {
+function extend(path: Path, candidates: readonly Candidate[], search: Search): Path | undefined {
   const subject = path[path.length - 1]!;
   for (const { certificate, anchor } of candidates) {
     search.spend("candidates", 1);
@@ -81,8 +82,8 @@ function extend(path: readonly Certificate[], candidates: readonly Candidate[], 
   return undefined;
 }
 
-/** What keeps `issuer` from standing above `path`: the cheap questions first, then the signature, then constraints of any size. */
-function issuerFault(issuer: Certificate, anchor: boolean, path: readonly Certificate[], search: Search): PkiErrorCode | undefined {
+/** What keeps `issuer` from standing above `path`: cheap questions first, then the signature, then constraints of any size. */
+function issuerFault(issuer: Certificate, anchor: boolean, path: Path, search: Search): PkiErrorCode | undefined {
   const { nowMs, extendedKeyUsage, maxIntermediates = defaultMaxIntermediates } = search.request;
   const subject = path[path.length - 1]!;
   const between = path.slice(1).filter((certificate) => !selfIssued(certificate)).length;
@@ -98,7 +99,8 @@ function issuerFault(issuer: Certificate, anchor: boolean, path: readonly Certif
 
 function keyIdentifierFault(issuer: Certificate, subject: Certificate): PkiErrorCode | undefined {
   const [wanted, present] = [subject.authorityKeyIdentifier, issuer.subjectKeyIdentifier];
-  return wanted !== undefined && present !== undefined && sameBytes(wanted, present) ? undefined : "path_key_identifier_mismatch";
+  const fit = wanted !== undefined && present !== undefined && sameBytes(wanted, present);
+  return fit ? undefined : "path_key_identifier_mismatch";
 }
 
 function authorityFault({ basicConstraints, keyUsage }: Certificate): PkiErrorCode | undefined {
@@ -127,7 +129,7 @@ function extendedKeyUsageFault({ extendedKeyUsage }: Certificate, wanted: string
 }
 
 /** RFC 5280 6.1.3 (b): self-issued certificates are exempt, unless they are the end entity. */
-function constraintsFault({ nameConstraints }: Certificate, path: readonly Certificate[], search: Search): PkiErrorCode | undefined {
+function constraintsFault({ nameConstraints }: Certificate, path: Path, search: Search): PkiErrorCode | undefined {
   if (nameConstraints === undefined) return undefined;
   for (const [depth, certificate] of path.entries()) {
     if (depth > 0 && selfIssued(certificate)) continue;
@@ -168,6 +170,9 @@ function sameEntity(one: Certificate, other: Certificate): boolean {
 function sameBytes(one: Uint8Array, other: Uint8Array): boolean {
   return Buffer.compare(one, other) === 0;
 }
+
+/** End entity first. */
+type Path = readonly Certificate[];
 
 interface Candidate {
   readonly certificate: Certificate;

@@ -42,7 +42,7 @@ export function verifySvid({ chain, bundles, nowMs, purpose }: SvidRequest): Ver
   const [leafDer, ...intermediateDers] = chain;
   if (leafDer === undefined) throw new PkiError("svid_chain_empty", "the peer presented no certificate");
   if (chain.length > maxChainCertificates) {
-    throw new PkiError("path_too_long", `the peer presented ${chain.length} certificates; at most ${maxChainCertificates} are read`);
+    throw new PkiError("path_too_long", `the peer presented ${chain.length} certificates, the limit is ${maxChainCertificates}`);
   }
   const leaf = parseCertificate(leafDer);
   const id = readSpiffeId(leaf);
@@ -50,15 +50,15 @@ export function verifySvid({ chain, bundles, nowMs, purpose }: SvidRequest): Ver
   const bundle = bundles.get(id.trustDomain);
   // The bundle says whose it is as well: a map filled under the wrong key must not lend one domain another's anchors.
   if (bundle?.trustDomain !== id.trustDomain) {
-    throw new PkiError("svid_trust_domain_unknown", `no bundle for trust domain ${id.trustDomain}; federate with it to accept its SVIDs`);
+    throw new PkiError("svid_trust_domain_unknown", `no bundle for trust domain ${id.trustDomain}; federate with it first`);
   }
   const path = validatePath({
     leaf, intermediates: intermediateDers.map(parseCertificate), anchors: bundle.x509Authorities, nowMs,
     extendedKeyUsage: purpose === "client" ? extKeyUsageOid.clientAuth : extKeyUsageOid.serverAuth,
   });
   for (const authority of path.certificates.slice(1)) checkSigningCertificate(authority);
-  const { validUntilMs } = path;
-  return { id, leaf, path, validUntilMs, serialNumber: leaf.serialNumber, fingerprint: leaf.fingerprint } as unknown as VerifiedSvid;
+  const { serialNumber, fingerprint } = leaf;
+  return { id, leaf, path, validUntilMs: path.validUntilMs, serialNumber, fingerprint } as unknown as VerifiedSvid;
 }
 
 /**
@@ -85,7 +85,7 @@ function checkLeaf({ basicConstraints, keyUsage, extendedKeyUsage }: Certificate
     throw new PkiError("svid_leaf_is_ca", "a CA certificate identifies no workload");
   }
   if (keyUsage === undefined || !keyUsage.critical || !keyUsage.digitalSignature || keyUsage.keyCertSign || keyUsage.crlSign) {
-    throw new PkiError("svid_key_usage", "the key usage of an SVID is critical, has digitalSignature, and neither keyCertSign nor cRLSign");
+    throw new PkiError("svid_key_usage", "an SVID has a critical key usage, with digitalSignature but not keyCertSign or cRLSign");
   }
   const purposes = extendedKeyUsage?.purposes;
   if (purposes !== undefined && !leafPurposes.every((purpose) => purposes.includes(purpose))) {

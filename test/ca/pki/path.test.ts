@@ -18,8 +18,10 @@ function validateChain({ root = {}, issuer = {}, leaf = {} }: Chain, settings: S
   return validate(below.leaf(leaf), [below], [top], settings);
 }
 
-function validate(leaf: { der: Uint8Array }, intermediates: readonly { der: Uint8Array }[], anchors: readonly { der: Uint8Array }[], settings: Settings = {}) {
-  const read = ({ der }: { der: Uint8Array }) => parseCertificate(der);
+interface Made { readonly der: Uint8Array }
+
+function validate(leaf: Made, intermediates: readonly Made[], anchors: readonly Made[], settings: Settings = {}) {
+  const read = ({ der }: Made) => parseCertificate(der);
   return validatePath({ leaf: read(leaf), intermediates: intermediates.map(read), anchors: anchors.map(read), nowMs: testNowMs, ...settings });
 }
 
