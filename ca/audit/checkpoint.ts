@@ -33,7 +33,8 @@ export function checkpointSigner({ origin, privateKeyPkcs8 }: {
 }): CheckpointSigner {
   const privateKey = createPrivateKey({ key: privateKeyPkcs8 as Buffer, format: "der", type: "pkcs8" });
   if (privateKey.asymmetricKeyType !== "ed25519") {
-    throw new AuditError("verifier_key_unsupported", `the log's key is of type ${privateKey.asymmetricKeyType}; Ed25519 is needed`);
+    throw new AuditError("verifier_key_unsupported", `the log's key is of type ${privateKey.asymmetricKeyType}; Ed25519 ` +
+      "is needed");
   }
   const { x } = createPublicKey(privateKey).export({ format: "jwk" });
   const verifierKey = encodeVerifierKey(origin, Buffer.from(x!, "base64url"));
@@ -50,7 +51,9 @@ export function checkpointSigner({ origin, privateKeyPkcs8 }: {
 
 /** The text of a checkpoint, to be signed. */
 export function encodeCheckpoint({ origin, size, root }: Checkpoint): string {
-  if (!Number.isSafeInteger(size) || size < 0 || root.length !== hashBytes) throw new RangeError("not a size and root of a log");
+  if (!Number.isSafeInteger(size) || size < 0 || root.length !== hashBytes) {
+    throw new RangeError("not a size and root of a log");
+  }
   return `${origin}\n${size}\n${Buffer.from(root).toString("base64")}\n`;
 }
 
@@ -64,8 +67,10 @@ export function parseCheckpoint(note: Pick<SignedNote, "text">): Checkpoint {
   const [origin, sizeText, rootText, end, ...extension] = note.text.split("\n");
   const size = /^(0|[1-9][0-9]{0,15})$/.test(sizeText ?? "") ? Number(sizeText) : undefined;
   const root = decodeBase64(rootText ?? "");
-  if (!origin || size === undefined || !Number.isSafeInteger(size) || root?.length !== hashBytes || end !== "" || extension.length > 0) {
-    throw new AuditError("checkpoint_malformed", "a checkpoint has three lines: the log's origin, its size in decimal, its root in base64");
+  const complete = end === "" && extension.length === 0;
+  if (!origin || size === undefined || !Number.isSafeInteger(size) || root?.length !== hashBytes || !complete) {
+    throw new AuditError("checkpoint_malformed", "a checkpoint has three lines: the log's origin, its size in decimal, " +
+      "its root in base64");
   }
   return { origin, size, root };
 }

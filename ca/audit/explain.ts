@@ -16,13 +16,14 @@ export async function explainLeaf(entry: EntryRow, leafHash: Uint8Array, source:
     const page = await source.entries({ start, limit: pageSize });
     const other = page.find((candidate) => equal(candidate.leafHash, leafHash));
     if (other && equal(hashLeaf(other.body), entry.leafHash)) {
-      return misfit("reordered", [entry.index, other.index], `Entries ${entry.index} and ${other.index} have changed places: the text of each fits ` +
-        "the leaf hash stored with the other.");
+      return misfit("reordered", [entry.index, other.index], `Entries ${entry.index} and ${other.index} have changed ` +
+        "places: the text of each fits the leaf hash stored with the other.");
     }
     const last = page.at(-1);
     if (last === undefined || other) {
       const copied = other && `It is now the text of entry ${other.index}.`;
-      return misfit("altered", entry.index, `Entry ${entry.index} was altered: its text does not fit the leaf hash stored with it. ${copied ?? nameText(entry.body)}`);
+      return misfit("altered", entry.index, `Entry ${entry.index} was altered: its text does not fit the leaf hash ` +
+        `stored with it. ${copied ?? nameText(entry.body)}`);
     }
     start = last.index + 1;
   }
@@ -42,33 +43,37 @@ export async function explainRoot({ source, sealed, row }: {
   const entries = await readEntries(source, sealed.size, Math.min(row.size, sealed.size + maxExplained));
   const swapped = findSwap(entries, sealed, row);
   if (swapped) {
-    return misfit("reordered", swapped, `Entries ${swapped[0]} and ${swapped[1]} have changed places, leaf hashes and all: put back, they lead to the ` +
-      `root that was signed over ${row.size} entries.`);
+    return misfit("reordered", swapped, `Entries ${swapped[0]} and ${swapped[1]} have changed places, leaf hashes and ` +
+      `all: put back, they lead to the root that was signed over ${row.size} entries.`);
   }
   const range = [sealed.size, row.size - 1] as const;
-  const fact = `${nameRange(range)} not what the log's key sealed in the checkpoint over ${row.size} entries, and the leaf hashes stored with them were ` +
-    "recomputed to hide it.";
+  const fact = `${nameRange(range)} not what the log's key sealed in the checkpoint over ${row.size} entries, and the ` +
+    "leaf hashes stored with them were recomputed to hide it.";
   const { displaced, settled, hint } = await askRows(entries, source, sealed.size);
   const length = await compareLength(source);
   if (displaced && length === "as sealed") {
     const pair = [Math.min(displaced.from, displaced.to), Math.max(displaced.from, displaced.to)] as const;
-    return misfit("reordered", pair, `${fact} The certificate in entry ${displaced.to} is kept in the certificates table as that of entry ` +
-      `${displaced.from}: entries ${pair[0]} and ${pair[1]} have changed places, or one was moved.`);
+    return misfit("reordered", pair, `${fact} The certificate in entry ${displaced.to} is kept in the certificates table ` +
+      `as that of entry ${displaced.from}: entries ${pair[0]} and ${pair[1]} have changed places, or one was moved.`);
   }
   if (length === "shorter") {
     const at = displaced && displaced.from > displaced.to ? ([settled, displaced.from - 1] as const) : range;
-    return misfit("removed", at, `${fact} The log has fewer entries than were sealed: ${nameAmong(at)} was removed, and those behind were moved up.`);
+    return misfit("removed", at, `${fact} The log has fewer entries than were sealed: ${nameAmong(at)} was removed, and ` +
+      "those behind were moved up.");
   }
   if (length === "longer") {
     const at = displaced && displaced.from < displaced.to ? ([settled, displaced.to - 1] as const) : range;
-    return misfit("inserted", at, `${fact} The log has more entries than were sealed: ${nameAmong(at)} was inserted, and those behind were moved down.`);
+    return misfit("inserted", at, `${fact} The log has more entries than were sealed: ${nameAmong(at)} was inserted, and ` +
+      "those behind were moved down.");
   }
   const which = range[0] === range[1] ? "" : ` Which of them was altered cannot be told from the log alone${hint}.`;
   return misfit("altered", range, `${fact}${which}`);
 }
 
 /** Tries each pair of a small segment: where two were swapped, swapping them back gives the signed root. */
-function findSwap(entries: readonly EntryRow[], sealed: CompactRange, row: CheckpointRow): readonly [number, number] | undefined {
+function findSwap(
+  entries: readonly EntryRow[], sealed: CompactRange, row: CheckpointRow,
+): readonly [number, number] | undefined {
   if (entries.length > maxSwapped || sealed.size + entries.length !== row.size) return undefined;
   const { root } = parseCheckpoint(parseNote(row.note));
   const leaves = entries.map(({ leafHash }) => leafHash);
@@ -112,7 +117,8 @@ async function compareLength(source: LogReader): Promise<"shorter" | "longer" | 
 async function readEntries(source: LogReader, start: number, end: number): Promise<readonly EntryRow[]> {
   const entries: EntryRow[] = [];
   while (start + entries.length < end) {
-    const page = await source.entries({ start: start + entries.length, limit: Math.min(pageSize, end - start - entries.length) });
+    const next = start + entries.length;
+    const page = await source.entries({ start: next, limit: Math.min(pageSize, end - next) });
     if (page.length === 0) break;
     entries.push(...page);
   }

@@ -39,7 +39,8 @@ export function parseNote(note: string): SignedNote {
   // The text may hold empty lines itself: the last one is where it ends.
   const end = note.lastIndexOf("\n\n");
   if (end < 0 || !note.endsWith("\n") || end + 2 === note.length) {
-    throw new AuditError("note_malformed", "a signed note is a text, an empty line and signature lines, each with its newline");
+    throw new AuditError("note_malformed", "a signed note is a text, an empty line and signature lines, each with its " +
+      "newline");
   }
   const lines = note.slice(end + 2, -1).split("\n");
   if (lines.length > maxSignatures) {
@@ -64,7 +65,8 @@ export function verifyNote(note: SignedNote, verifierKeys: readonly VerifierKey[
     if (known.length === 0) continue;
     const signer = known.find((key) => verify(null, text, key.publicKey, signature));
     if (signer === undefined) {
-      throw new AuditError("note_signature_invalid", `the signature named ${name}+${keyId} was not made by that key over this text`);
+      throw new AuditError("note_signature_invalid", `the signature named ${name}+${keyId} was not made by that key over ` +
+        "this text");
     }
     verified.add(signer);
   }
@@ -86,7 +88,8 @@ export function parseVerifierKey(verifierKey: string): VerifierKey {
     throw new AuditError("verifier_key_malformed", "a verifier key has the form name+8 hex digits+base64");
   }
   if (computeKeyId(name, key) !== keyId) {
-    throw new AuditError("verifier_key_malformed", `the ID of verifier key ${name}+${keyId} does not fit its key: it was cut or altered`);
+    throw new AuditError("verifier_key_malformed", `the ID of verifier key ${name}+${keyId} does not fit its key: it was ` +
+      "cut or altered");
   }
   if (key[0] !== ed25519Type || key.length !== 1 + ed25519KeyBytes) {
     throw new AuditError("verifier_key_unsupported", `verifier key ${name}+${keyId} is not an Ed25519 key (type 0x01)`);
@@ -97,7 +100,8 @@ export function parseVerifierKey(verifierKey: string): VerifierKey {
 
 /** Writes a verifier key for an Ed25519 public key of 32 bytes. @throws {AuditError} verifier_key_malformed for a bad name */
 export function encodeVerifierKey(name: string, publicKey: Uint8Array): string {
-  if (!isKeyName(name)) throw new AuditError("verifier_key_malformed", "a key name is not empty and has no space, plus or control character");
+  if (!isKeyName(name)) throw new AuditError("verifier_key_malformed", "a key name is not empty and has no space, plus " +
+    "or control character");
   const key = Buffer.concat([Uint8Array.of(ed25519Type), publicKey]);
   return `${name}+${computeKeyId(name, key)}+${key.toString("base64")}`;
 }

@@ -13,7 +13,8 @@ export type ProofSource = Pick<Store, "entries" | "subtreeHashes">;
  */
 export async function inclusionProof(index: number, size: number, source: ProofSource): Promise<readonly Uint8Array[]> {
   if (!isCount(index) || !isCount(size) || index >= size) {
-    throw new AuditError("proof_out_of_range", `entry ${index} is not in a log of ${size} entries: indexes start at 0 and end at size - 1`);
+    throw new AuditError("proof_out_of_range", `entry ${index} is not in a log of ${size} entries: indexes start at 0 ` +
+      "and end at size - 1");
   }
   return hashRanges(inclusionRanges(index, { start: 0, end: size }), source, size);
 }
@@ -26,7 +27,8 @@ export async function inclusionProof(index: number, size: number, source: ProofS
  */
 export async function consistencyProof(oldSize: number, size: number, source: ProofSource): Promise<readonly Uint8Array[]> {
   if (!isCount(oldSize) || !isCount(size) || oldSize > size) {
-    throw new AuditError("proof_out_of_range", `a log of ${size} entries was never one of ${oldSize}: the old size comes first and is the smaller`);
+    throw new AuditError("proof_out_of_range", `a log of ${size} entries was never one of ${oldSize}: the old size comes ` +
+      "first and is the smaller");
   }
   if (oldSize === 0) return [];
   return hashRanges(consistencyRanges(oldSize, { start: 0, end: size }, true), source, size);
@@ -78,9 +80,12 @@ async function hashRanges(ranges: readonly Range[], source: ProofSource, size: n
     const tile = await readTile(level, Math.floor(first / hashesPerTile));
     let row = tile.slice(first % hashesPerTile, (first % hashesPerTile) + width);
     if (row.length !== width) {
-      throw new AuditError("proof_source_incomplete", `the store lacks hashes of level ${level} for a log of ${size} entries; run: countersign audit verify`);
+      throw new AuditError("proof_source_incomplete", `the store lacks hashes of level ${level} for a log of ${size} ` +
+        "entries; run: countersign audit verify");
     }
-    while (row.length > 1) row = Array.from({ length: row.length / 2 }, (_, pair) => hashChildren(row[2 * pair]!, row[2 * pair + 1]!));
+    while (row.length > 1) {
+      row = Array.from({ length: row.length / 2 }, (_, pair) => hashChildren(row[2 * pair]!, row[2 * pair + 1]!));
+    }
     return row[0]!;
   }
 

@@ -19,16 +19,20 @@ export function certificateVerifier(source: LogReader) {
     async page(start: number, entries: readonly ReadEntry[]): Promise<Misfit | undefined> {
       const end = start + entries.length;
       const countOf = (type: RecordedEvent["type"]) => entries.filter(({ event }) => event?.type === type).length;
-      const rows = new Map((await certificatesBetween(source, start, end, countOf("certificate.issued") + 1)).map((row) => [row.logIndex, row]));
-      const revoked = new Map((await revocationsBetween(source, start, end, countOf("certificate.revoked") + 1)).map((row) => [row.sequence - 1, row]));
+      const issuedRows = await certificatesBetween(source, start, end, countOf("certificate.issued") + 1);
+      const revokedRows = await revocationsBetween(source, start, end, countOf("certificate.revoked") + 1);
+      const issued = new Map(issuedRows.map((row) => [row.logIndex, row]));
+      const revoked = new Map(revokedRows.map((row) => [row.sequence - 1, row]));
       // Keys the log could not have given.
-      const stray = [...rows.keys(), ...revoked.keys()].find((index) => index < start || !Number.isInteger(index));
-      if (stray !== undefined) return misfit("row_without_entry", undefined, `A certificate or revocation is kept under log index ${stray}, which no entry can have.`);
+      const stray = [...issued.keys(), ...revoked.keys()].find((index) => index < start || !Number.isInteger(index));
+      if (stray !== undefined) return misfit("row_without_entry", undefined, "A certificate or revocation is kept under " +
+        `log index ${stray}, which no entry can have.`);
       for (const { index, event } of entries) {
-        const wrong = await compareCertificate(index, event, rows.get(index), source) ?? compareRevocation(index, event, revoked.get(index));
+        const wrong = await compareCertificate(index, event, issued.get(index), source)
+          ?? compareRevocation(index, event, revoked.get(index));
         if (wrong) return wrong;
       }
-      certificates += rows.size;
+      certificates += issued.size;
       revocations += revoked.size;
       return undefined;
     },
@@ -40,7 +44,8 @@ export function certificateVerifier(source: LogReader) {
         const page = await source.certificates({ limit: pageSize, nowMs: 0, ...(before === undefined ? {} : { before }) });
         for (const row of page.filter(({ logIndex }) => logIndex >= size)) {
           const [entry] = await readEntries(source, row.logIndex, 1);
-          first = await compareCertificate(row.logIndex, entry?.index === row.logIndex ? entry.event : undefined, row, source, size) ?? first;
+          const event = entry?.index === row.logIndex ? entry.event : undefined;
+          first = await compareCertificate(row.logIndex, event, row, source, size) ?? first;
         }
         before = page.at(-1)?.logIndex;
         if (before === undefined || before < size) break;
@@ -63,45 +68,53 @@ async function compareCertificate(
 ): Promise<Misfit | undefined> {
   if (event?.type !== "certificate.issued") {
     if (row === undefined) return undefined;
-    return misfit("row_without_entry", index, `The certificates table has ${nameCertificate(row)} under log index ${index}, but ${nothingAt(index, size)}: it was ` +
-      `never logged${size === undefined ? "" : ", or the log was cut off before it"}.`);
+    return misfit("row_without_entry", index, `The certificates table has ${nameCertificate(row)} under log index ` +
+      `${index}, but ${nothingAt(index, size)}: it was never ` +
+      `logged${size === undefined ? "" : ", or the log was cut off before it"}.`);
   }
   if (row === undefined) {
     const elsewhere = await source.certificate(event.serialNumber);
     if (elsewhere) {
-      return misfit("row_differs", index, `Entry ${index} issued ${nameCertificate(event)}, but its row in the certificates table names entry ` +
-        `${elsewhere.logIndex}: the row was altered.`);
+      return misfit("row_differs", index, `Entry ${index} issued ${nameCertificate(event)}, but its row in the ` +
+        `certificates table names entry ${elsewhere.logIndex}: the row was altered.`);
     }
-    return misfit("entry_without_row", index, `Entry ${index} issued ${nameCertificate(event)}, but the certificates table does not have it: its row was ` +
-      "removed. The log is right; the certificate exists and is valid until it expires.");
+    return misfit("entry_without_row", index, `Entry ${index} issued ${nameCertificate(event)}, but the certificates ` +
+      "table does not have it: its row was removed. The log is right; the certificate exists and is valid until it " +
+      "expires.");
   }
   const difference = certificateDifference(event, row);
   if (difference === undefined) return undefined;
-  return misfit("row_differs", index, `The certificates table disagrees with entry ${index}, which issued ${nameCertificate(event)}, about the ${difference}: ` +
-    "the row was altered. The log is right.");
+  return misfit("row_differs", index, `The certificates table disagrees with entry ${index}, which issued ` +
+    `${nameCertificate(event)}, about the ${difference}: the row was altered. The log is right.`);
 }
 
-function compareRevocation(index: number, event: RecordedEvent | undefined, row: RevocationRow | undefined, size?: number): Misfit | undefined {
+function compareRevocation(
+  index: number, event: RecordedEvent | undefined, row: RevocationRow | undefined, size?: number,
+): Misfit | undefined {
   if (event?.type !== "certificate.revoked") {
     if (row === undefined) return undefined;
-    return misfit("row_without_entry", index, `The revocations table has certificate ${row.serialNumber} with sequence ${row.sequence}, but ` +
-      `${nothingAt(index, size)}: it was never logged${size === undefined ? "" : ", or the log was cut off before it"}.`);
+    return misfit("row_without_entry", index, `The revocations table has certificate ${row.serialNumber} with sequence ` +
+      `${row.sequence}, but ${nothingAt(index, size)}: it was never ` +
+      `logged${size === undefined ? "" : ", or the log was cut off before it"}.`);
   }
   if (row === undefined) {
-    return misfit("entry_without_row", index, `Entry ${index} revoked certificate ${event.serialNumber} of ${event.spiffeId}, but the revocations table does not ` +
-      "have it under that index: its row was removed or altered. The certificate passes for good again.");
+    return misfit("entry_without_row", index, `Entry ${index} revoked certificate ${event.serialNumber} of ` +
+      `${event.spiffeId}, but the revocations table does not have it under that index: its row was removed or altered. ` +
+      "The certificate passes for good again.");
   }
   const difference = revocationDifference(event, row);
   if (difference === undefined) return undefined;
-  return misfit("row_differs", index, `The revocations table disagrees with entry ${index}, which revoked certificate ${event.serialNumber}, about the ` +
-    `${difference}: the row was altered. The log is right.`);
+  return misfit("row_differs", index, `The revocations table disagrees with entry ${index}, which revoked certificate ` +
+    `${event.serialNumber}, about the ${difference}: the row was altered. The log is right.`);
 }
 
 /**
  * Rows with a log index in [start, end), on the first page also below it.
  * @param limit  rows read at a time: one more than are expected, so that one query is enough where all is well
  */
-async function certificatesBetween(source: LogReader, start: number, end: number, limit: number): Promise<readonly CertificateRow[]> {
+async function certificatesBetween(
+  source: LogReader, start: number, end: number, limit: number,
+): Promise<readonly CertificateRow[]> {
   const rows: CertificateRow[] = [];
   for (let before = end; ;) {
     const page = await source.certificates({ before, limit, nowMs: 0 });
@@ -112,7 +125,9 @@ async function certificatesBetween(source: LogReader, start: number, end: number
   }
 }
 
-async function revocationsBetween(source: LogReader, start: number, end: number, limit: number): Promise<readonly RevocationRow[]> {
+async function revocationsBetween(
+  source: LogReader, start: number, end: number, limit: number,
+): Promise<readonly RevocationRow[]> {
   const rows: RevocationRow[] = [];
   for (let after = start === 0 ? -1 : start; ;) {
     const page = await source.revocations({ after, limit });

@@ -5,7 +5,10 @@ import { misfit, type Misfit } from "./misfit.ts";
 import { pageSize, readEntries, type ReadEntry } from "./verify-tables.ts";
 import type { LogReader } from "./verify.ts";
 
-type Created<Type extends RecordedEvent["type"]> = { readonly index: number; readonly event: Extract<RecordedEvent, { readonly type: Type }> };
+interface Created<Type extends RecordedEvent["type"]> {
+  readonly index: number;
+  readonly event: Extract<RecordedEvent, { readonly type: Type }>;
+}
 
 /** What the log says there is: tokens and authorities, by ID. */
 interface Standing {
@@ -45,7 +48,9 @@ export function standingVerifier(source: LogReader) {
 }
 
 function nothingLogged(): Standing {
-  return { tokens: new Map(), deletedTokens: new Map(), redeemedTokens: new Set(), authorities: new Map(), authorityStates: new Map() };
+  return {
+    tokens: new Map(), deletedTokens: new Map(), redeemedTokens: new Set(), authorities: new Map(), authorityStates: new Map(),
+  };
 }
 
 function take({ index, event }: ReadEntry, into: Standing): void {
@@ -53,31 +58,34 @@ function take({ index, event }: ReadEntry, into: Standing): void {
   if (event?.type === "token.deleted") into.deletedTokens.set(event.tokenId, index);
   if (event?.type === "authority.created") into.authorities.set(event.authorityId, { index, event });
   if (event?.type === "authority.state-changed") into.authorityStates.set(event.authorityId, { index, state: event.to });
-  if (event?.type === "certificate.issued" && event.actor.startsWith(joinTokenActor)) into.redeemedTokens.add(event.actor.slice(joinTokenActor.length));
+  if (event?.type === "certificate.issued" && event.actor.startsWith(joinTokenActor)) {
+    into.redeemedTokens.add(event.actor.slice(joinTokenActor.length));
+  }
 }
 
 function compareAuthorities(rows: readonly AuthorityRow[], logged: Standing, late: Standing): Misfit | undefined {
   const seen = new Set(rows.map(({ id }) => id));
   for (const { index, event } of logged.authorities.values()) {
     if (!seen.has(event.authorityId)) {
-      return misfit("entry_without_row", index, `Entry ${index} created ${event.authorityType} ${event.authorityId}, but the authorities table does not have it.`);
+      return misfit("entry_without_row", index, `Entry ${index} created ${event.authorityType} ${event.authorityId}, but ` +
+        "the authorities table does not have it.");
     }
   }
   for (const row of rows) {
     const created = logged.authorities.get(row.id) ?? late.authorities.get(row.id);
     if (!created) {
-      return misfit("row_without_entry", undefined, `The authorities table has ${row.type} ${row.id}, but no entry created it: this CA would trust or sign with a ` +
-        "key that nobody logged.");
+      return misfit("row_without_entry", undefined, `The authorities table has ${row.type} ${row.id}, but no entry ` +
+        "created it: this CA would trust or sign with a key that nobody logged.");
     }
     const difference = authorityDifference(created.event, row);
     if (difference) {
-      return misfit("row_differs", created.index, `The authorities table disagrees with entry ${created.index}, which created ${row.type} ${row.id}, about the ` +
-        `${difference}: the row was altered. The log is right.`);
+      return misfit("row_differs", created.index, `The authorities table disagrees with entry ${created.index}, which ` +
+        `created ${row.type} ${row.id}, about the ${difference}: the row was altered. The log is right.`);
     }
     const { index, state } = logged.authorityStates.get(row.id) ?? { index: created.index, state: "active" };
     if (row.state !== state && !late.authorityStates.has(row.id)) {
-      return misfit("row_differs", index, `The authorities table has ${row.type} ${row.id} as ${row.state}, but since entry ${index} it is ${state}: the row was ` +
-        "altered. The log is right.");
+      return misfit("row_differs", index, `The authorities table has ${row.type} ${row.id} as ${row.state}, but since ` +
+        `entry ${index} it is ${state}: the row was altered. The log is right.`);
     }
   }
   return undefined;
@@ -87,29 +95,30 @@ function compareTokens(rows: readonly TokenRow[], logged: Standing, late: Standi
   const seen = new Set(rows.map(({ id }) => id));
   for (const { index, event } of logged.tokens.values()) {
     if (seen.has(event.tokenId) || logged.deletedTokens.has(event.tokenId) || late.deletedTokens.has(event.tokenId)) continue;
-    return misfit("entry_without_row", index, `Entry ${index} created ${event.tokenType} token ${event.tokenId}, and no entry deleted it, but the tokens table ` +
-      "does not have it: its row was removed or marked as deleted.");
+    return misfit("entry_without_row", index, `Entry ${index} created ${event.tokenType} token ${event.tokenId}, and no ` +
+      "entry deleted it, but the tokens table does not have it: its row was removed or marked as deleted.");
   }
   for (const row of rows) {
     const created = logged.tokens.get(row.id) ?? late.tokens.get(row.id);
     if (!created) {
-      return misfit("row_without_entry", undefined, `The tokens table has ${row.type} token ${row.id}${row.role ? ` with role ${row.role}` : ""}, but no entry ` +
+      return misfit("row_without_entry", undefined, `The tokens table has ${row.type} token ` +
+        `${row.id}${row.role ? ` with role ${row.role}` : ""}, but no entry ` +
         "created it: somebody gave themselves access without the CA.");
     }
     const { index, event } = created;
     const deleted = logged.deletedTokens.get(row.id);
     if (deleted !== undefined) {
-      return misfit("row_differs", deleted, `Entry ${deleted} deleted token ${row.id}, but the tokens table still has it: the row was altered, and the token ` +
-        "works again.");
+      return misfit("row_differs", deleted, `Entry ${deleted} deleted token ${row.id}, but the tokens table still has ` +
+        "it: the row was altered, and the token works again.");
     }
     const difference = tokenDifference(event, row);
     if (difference) {
-      return misfit("row_differs", index, `The tokens table disagrees with entry ${index}, which created ${event.tokenType} token ${row.id}, about the ` +
-        `${difference}: the row was altered. The log is right.`);
+      return misfit("row_differs", index, `The tokens table disagrees with entry ${index}, which created ` +
+        `${event.tokenType} token ${row.id}, about the ${difference}: the row was altered. The log is right.`);
     }
     if (logged.redeemedTokens.has(row.id) && row.redeemedAtMs === undefined) {
-      return misfit("row_differs", index, `Join token ${row.id} of entry ${index} was redeemed according to the log and is not according to the tokens table: ` +
-        "the row was altered, and the token works again.");
+      return misfit("row_differs", index, `Join token ${row.id} of entry ${index} was redeemed according to the log and ` +
+        "is not according to the tokens table: the row was altered, and the token works again.");
     }
   }
   return undefined;

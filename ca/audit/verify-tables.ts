@@ -37,7 +37,8 @@ export async function verifyTables({ source, size, verifierKey, onEntries }: {
     }
     const first = entries[0]?.event;
     if (start === 0 && first?.type === "ca.initialized" && first.logKey !== verifierKey) {
-      return misfit("unknown_key", 0, `The log began with the key ${first.logKey}, but it is sealed with ${verifierKey}: somebody sealed it anew.`);
+      return misfit("unknown_key", 0, `The log began with the key ${first.logKey}, but it is sealed with ${verifierKey}: ` +
+        "somebody sealed it anew.");
     }
     const wrong = await certificates.page(start, entries);
     if (wrong) return wrong;

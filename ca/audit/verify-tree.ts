@@ -39,11 +39,12 @@ export async function verifyTree({ source, key, outside, onEntries }: {
       if (unsealed === undefined) break;
       // The CA goes on: an entry we see has its checkpoint, from the same commit, unless somebody took it away.
       if ((await source.checkpoints({ after: sealed.size, limit: 1 })).length > 0) continue;
-      return misfit("unsealed", unsealed.index, `No checkpoint seals entry ${unsealed.index} and what follows it. Each commit keeps one, so it was ` +
-        "removed, or the entries were added by other hands than the CA's.");
+      return misfit("unsealed", unsealed.index, `No checkpoint seals entry ${unsealed.index} and what follows it. Each ` +
+        "commit keeps one, so it was removed, or the entries were added by other hands than the CA's.");
     }
     for (const row of rows) {
-      const segment = await readSegment(sealed, row, entries, source, (range) => { missed ??= fork.check(range); }, subtrees.expect);
+      const onRange = (range: CompactRange) => { missed ??= fork.check(range); };
+      const segment = await readSegment(sealed, row, entries, source, onRange, subtrees.expect);
       if ("kind" in segment) return segment.kind === "truncated" ? refuseCheckpoint(row, sealed, key) ?? segment : segment;
       const refused = refuseCheckpoint(row, sealed, key);
       if (refused) return refused;
@@ -55,7 +56,8 @@ export async function verifyTree({ source, key, outside, onEntries }: {
       checkpoints += 1;
     }
   }
-  return fork.beyond(sealed) ?? await subtrees.beyond(sealed) ?? { ok: true, size: sealed.size, root: rootOf(sealed), checkpoints };
+  const wrong = fork.beyond(sealed) ?? await subtrees.beyond(sealed);
+  return wrong ?? { ok: true, size: sealed.size, root: rootOf(sealed), checkpoints };
 }
 
 /** Adds the entries up to the checkpoint's size, each checked for its place and its leaf hash. */
@@ -67,12 +69,12 @@ async function readSegment(
   while (range.size < row.size) {
     const entry = await entries.next();
     if (entry === undefined) {
-      return misfit("truncated", [range.size, row.size - 1], `The log ends after ${range.size} entries, but a checkpoint in the same store says it had ` +
-        `${row.size}: entries ${range.size} to ${row.size - 1} were cut off.`);
+      return misfit("truncated", [range.size, row.size - 1], `The log ends after ${range.size} entries, but a checkpoint ` +
+        `in the same store says it had ${row.size}: entries ${range.size} to ${row.size - 1} were cut off.`);
     }
     if (entry.index !== range.size) {
-      return misfit("removed", [range.size, entry.index - 1], `${counted(entry.index - range.size)} missing between entry ${range.size - 1} and ` +
-        `entry ${entry.index}, where the log goes on.`);
+      return misfit("removed", [range.size, entry.index - 1], `${counted(entry.index - range.size)} missing between ` +
+        `entry ${range.size - 1} and entry ${entry.index}, where the log goes on.`);
     }
     const leafHash = hashLeaf(entry.body);
     if (!equal(leafHash, entry.leafHash)) return explainLeaf(entry, leafHash, source);
@@ -86,7 +88,8 @@ async function readSegment(
 function refuseCheckpoint(row: CheckpointRow, sealed: CompactRange, key: VerifierKey | undefined): Misfit | undefined {
   const at = [sealed.size, Math.max(sealed.size, row.size - 1)] as const;
   const name = `The checkpoint over ${row.size} entries`;
-  if (row.size <= sealed.size && sealed.size > 0) return misfit("checkpoint", at, `${name} comes behind one over ${sealed.size}.`);
+  if (row.size <= sealed.size && sealed.size > 0) return misfit("checkpoint", at, `${name} comes behind one over ` +
+    `${sealed.size}.`);
   if (key === undefined) return misfit("unknown_key", at, "The store names no key of the log, and none was given.");
   const refused = refusalOf(() => {
     const note = parseNote(row.note);
@@ -94,12 +97,12 @@ function refuseCheckpoint(row: CheckpointRow, sealed: CompactRange, key: Verifie
     parseCheckpoint(note);
   });
   if (refused?.code === "note_unverified") {
-    return misfit("unknown_key", at, `${name} is not signed with the log's key: ${refused.message}. Either somebody without the key sealed ` +
-      "the log anew, or this is the key of another log.");
+    return misfit("unknown_key", at, `${name} is not signed with the log's key: ${refused.message}. Either somebody ` +
+      "without the key sealed the log anew, or this is the key of another log.");
   }
   if (refused) {
-    return misfit("checkpoint", at, `${name} is not as the log signed it: ${refused.message}. Whoever wrote it does not have the log's key, and ` +
-      `nothing behind entry ${sealed.size - 1} can be relied on.`);
+    return misfit("checkpoint", at, `${name} is not as the log signed it: ${refused.message}. Whoever wrote it does not ` +
+      `have the log's key, and nothing behind entry ${sealed.size - 1} can be relied on.`);
   }
   const { origin, size } = parseCheckpoint(parseNote(row.note));
   if (origin !== key.name) return misfit("checkpoint", at, `${name} is of another log: ${origin}, not ${key.name}.`);
@@ -116,9 +119,10 @@ function forkFinder(outside: readonly Checkpoint[]) {
     check(range: CompactRange): Misfit | undefined {
       for (let checkpoint = ascending[next]; checkpoint?.size === range.size; checkpoint = ascending[++next]) {
         if (!equal(checkpoint.root, rootOf(range))) {
-          return misfit("forked", [agreed, Math.max(agreed, range.size - 1)], `The log fits its own checkpoints but not the one over ${range.size} entries ` +
-            "that was kept elsewhere, and both are signed with the log's key: there were two histories. Whoever wrote this one had the key, " +
-            "or a database was restored from a backup and went on from there.");
+          return misfit("forked", [agreed, Math.max(agreed, range.size - 1)], "The log fits its own checkpoints but not " +
+            `the one over ${range.size} entries that was kept elsewhere, and both are signed with the log's key: there ` +
+            "were two histories. Whoever wrote this one had the key, or a database was restored from a backup and went " +
+            "on from there.");
         }
         agreed = range.size;
       }
@@ -128,8 +132,9 @@ function forkFinder(outside: readonly Checkpoint[]) {
     beyond({ size }: CompactRange): Misfit | undefined {
       const last = ascending.at(-1);
       if (last === undefined || last.size <= size) return undefined;
-      return misfit("truncated", [size, last.size - 1], `The log has ${size} entries, but a checkpoint kept elsewhere says it had ${last.size}: ` +
-        `entries ${size} to ${last.size - 1} were cut off together with their checkpoints, or an old backup was restored.`);
+      return misfit("truncated", [size, last.size - 1], `The log has ${size} entries, but a checkpoint kept elsewhere ` +
+        `says it had ${last.size}: entries ${size} to ${last.size - 1} were cut off together with their checkpoints, or ` +
+        "an old backup was restored.");
     },
   };
 }
@@ -140,8 +145,8 @@ function subtreeComparer(source: LogReader) {
   const pages = new Map<number, { readonly start: number; readonly hashes: readonly Uint8Array[] }>();
   const differs = (level: number, index: number) => {
     const width = 2 ** (heightPerLevel * level);
-    return misfit("subtree", [index * width, (index + 1) * width - 1], `The stored hash over these entries (level ${level}, number ${index}) is not ` +
-      "theirs. The entries themselves fit; proofs made from this hash would not hold.");
+    return misfit("subtree", [index * width, (index + 1) * width - 1], "The stored hash over these entries (level " +
+      `${level}, number ${index}) is not theirs. The entries themselves fit; proofs made from this hash would not hold.`);
   };
   const stored = async (level: number, index: number) => {
     let page = pages.get(level);
@@ -169,8 +174,9 @@ function subtreeComparer(source: LogReader) {
       const index = Math.floor(size / width);
       const [extra] = await source.subtreeHashes({ level: 1, start: index, limit: 1 });
       if (extra === undefined || (await source.entries({ start: size, limit: 1 })).length > 0) return undefined;
-      return misfit("truncated", [size, (index + 1) * width - 1], `The log ends after ${size} entries, but the store keeps a hash over entries ` +
-        `${index * width} to ${(index + 1) * width - 1}: the end was cut off together with its checkpoints.`);
+      return misfit("truncated", [size, (index + 1) * width - 1], `The log ends after ${size} entries, but the store ` +
+        `keeps a hash over entries ${index * width} to ${(index + 1) * width - 1}: the end was cut off together with its ` +
+        "checkpoints.");
     },
   };
 }

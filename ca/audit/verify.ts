@@ -9,7 +9,8 @@ import { verifyTree } from "./verify-tree.ts";
 /** What verifying reads. It writes nothing, and the CA may go on issuing meanwhile. */
 export type LogReader = Pick<
   Store,
-  "state" | "entries" | "checkpoint" | "checkpoints" | "subtreeHashes" | "certificate" | "certificates" | "revocations" | "tokens" | "authorities"
+  | "state" | "entries" | "checkpoint" | "checkpoints" | "subtreeHashes"
+  | "certificate" | "certificates" | "revocations" | "tokens" | "authorities"
 >;
 
 export interface VerifyLogOptions {
@@ -52,16 +53,19 @@ export interface LogFits {
  * @throws {AuditError} verifier_key_malformed | verifier_key_unsupported for the given key, note_malformed |
  *   checkpoint_malformed for a given checkpoint; {StoreError} when the store cannot be read
  */
-export async function verifyLog({ store, verifierKey, checkpoints = [], onProgress = () => {} }: VerifyLogOptions): Promise<Verdict> {
+export async function verifyLog(
+  { store, verifierKey, checkpoints = [], onProgress = () => {} }: VerifyLogOptions,
+): Promise<Verdict> {
   const given = verifierKey === undefined ? undefined : parseVerifierKey(verifierKey);
   const outside = checkpoints.map((note) => ({ note: parseNote(note), ...parseCheckpoint(parseNote(note)) }));
   const state = await store.state();
   if (state && verifierKey !== undefined && state.logVerifierKey !== verifierKey) {
-    return misfit("unknown_key", undefined, `The store names ${state.logVerifierKey} as the log's key, but the expected one is ${verifierKey}. ` +
-      "Either the log was replaced or re-signed by somebody, or this is the key of another log.");
+    return misfit("unknown_key", undefined, `The store names ${state.logVerifierKey} as the log's key, but the expected ` +
+      `one is ${verifierKey}. Either the log was replaced or re-signed by somebody, or this is the key of another log.`);
   }
   const key = given ?? keyOf(state?.logVerifierKey);
-  if (key instanceof AuditError) return misfit("unknown_key", undefined, `The log's key in the store cannot be read: ${key.message}.`);
+  if (key instanceof AuditError) return misfit("unknown_key", undefined, "The log's key in the store cannot be read: " +
+    `${key.message}.`);
 
   for (const { note } of outside) {
     const refused = key && refusalOf(() => verifyNote(note, [key]));
@@ -77,8 +81,9 @@ export async function verifyLog({ store, verifierKey, checkpoints = [], onProgre
   });
   if (!tree.ok) return tree;
   if (tree.size === 0 && (state || verifierKey !== undefined)) {
-    return misfit("truncated", 0, `The log is empty, but ${state ? "the store holds a CA" : "the key of a log is known"}, whose first start is always logged: the ` +
-      "whole log was removed, or this is not the store it was in.");
+    return misfit("truncated", 0, "The log is empty, but " +
+      `${state ? "the store holds a CA" : "the key of a log is known"}, whose first start is always logged: the whole ` +
+      "log was removed, or this is not the store it was in.");
   }
   const tables = await verifyTables({
     source: store, size: tree.size, verifierKey: verifierKey ?? state?.logVerifierKey,

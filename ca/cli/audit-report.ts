@@ -3,7 +3,7 @@ import type { LogFits, Verdict } from "../audit/verify.ts";
 import { wrap } from "./wrap.ts";
 
 /** Where the key came from with which the log was verified: `path` is the file it was in, or would have been. */
-export type KeySource = { readonly kind: "option" } | { readonly kind: "file" | "store"; readonly path: string };
+type KeySource = { readonly kind: "option" } | { readonly kind: "file" | "store"; readonly path: string };
 
 export interface KeyUsed {
   readonly source: KeySource;
@@ -25,7 +25,7 @@ function reportFit(fits: LogFits, key: KeyUsed): string {
   const rows: readonly (readonly [string, string])[] = [
     ["entries", `${count(fits.size)}, each in its place and as it was sealed`],
     ["checkpoints", `${count(fits.checkpoints)}, each signed by the log's key over these entries`],
-    ["kept elsewhere", fits.outsideCheckpoints === 0 ? "none given to compare with" : `${count(fits.outsideCheckpoints)}, contained in this log`],
+    ["kept elsewhere", fits.outsideCheckpoints > 0 ? `${count(fits.outsideCheckpoints)}, contained in this log` : "none given to compare with"],
     ["certificates", `${count(fits.certificates)} issued, ${count(fits.revocations)} revoked: rows and entries agree`],
     ["root", Buffer.from(fits.root).toString("base64")],
     ["key", describeKey(key)],
@@ -33,8 +33,8 @@ function reportFit(fits: LogFits, key: KeyUsed): string {
   const advice: string[] = [];
   if (key.source.kind === "store") advice.push(storeKeyCaution(key.source.path));
   if (fits.outsideCheckpoints === 0) {
-    advice.push("To notice if the end of the log is ever cut off, keep checkpoints out of reach of the database's host, and give them to this command: " +
-      "countersign audit checkpoint > FILE, later --checkpoint FILE.");
+    advice.push("To notice if the end of the log is ever cut off, keep checkpoints out of reach of the database's host, " +
+      "and give them to this command: countersign audit checkpoint > FILE, later --checkpoint FILE.");
   }
   return paragraphs(`√ The audit log ${fits.origin ?? ""} fits.`, table(rows), ...advice.map((text) => wrap(text)));
 }
@@ -60,8 +60,9 @@ function describeKey({ source, verifierKey = "none" }: KeyUsed): string {
 }
 
 function storeKeyCaution(path: string): string {
-  return `‼ The key is the one that the store names, since there is no --key and no file ${path}. Somebody who rewrote the whole store would have put theirs ` +
-    "there. Compare it with the key printed at the first start, and give it as --key.";
+  return `‼ The key is the one that the store names, since there is no --key and no file ${path}. Somebody who rewrote ` +
+    "the whole store would have put theirs there. Compare it with the key printed at the first start, and give it as " +
+    "--key.";
 }
 
 function table(rows: readonly (readonly [string, string])[]): string {
@@ -94,7 +95,8 @@ const titles: Readonly<Record<MisfitKind, string>> = {
   row_differs: "a row that says something else",
 };
 
-const evidenceAdvice = "keep a copy of the database as it is, it is evidence. Find out who can write to it, and compare it with your last backup that fits. Treat " +
-  "what this entry tells of as open until then; revoke certificates you cannot account for.";
-const keyAdvice = "make sure that this is the store and the key you mean (--store, --data-dir, --key). If they are, somebody has written a log of their own: keep " +
-  "a copy of the database as evidence and go by your last backup that fits.";
+const evidenceAdvice = "keep a copy of the database as it is, it is evidence. Find out who can write to it, and compare " +
+  "it with your last backup that fits. Treat what this entry tells of as open until then; revoke certificates you cannot " +
+  "account for.";
+const keyAdvice = "make sure that this is the store and the key you mean (--store, --data-dir, --key). If they are, " +
+  "somebody has written a log of their own: keep a copy of the database as evidence and go by your last backup that fits.";

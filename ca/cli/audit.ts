@@ -6,7 +6,7 @@ import { ConfigError, readConfig } from "../config.ts";
 import { openStore } from "../store/open.ts";
 import { StoreError, type Store } from "../store/store.ts";
 import { readArguments, UsageError } from "./arguments.ts";
-import { reportAsJson, reportAsText, type KeySource } from "./audit-report.ts";
+import { reportAsJson, reportAsText, type KeyUsed } from "./audit-report.ts";
 import type { CliIo } from "./io.ts";
 import { wrap } from "./wrap.ts";
 
@@ -21,10 +21,13 @@ export async function audit(args: readonly string[], io: CliIo): Promise<number>
     (options.help ? io.stdout : io.stderr)(usage);
     return options.help ? 0 : 2;
   }
-  if (action !== "verify" && action !== "checkpoint") throw new UsageError(`there is no "audit ${action}"; there are verify and checkpoint.`);
-  if (more.length > 0) throw new UsageError(`"${more[0]}" is one argument too many; a checkpoint to compare with is given as --checkpoint FILE.`);
+  if (action !== "verify" && action !== "checkpoint") throw new UsageError(`there is no "audit ${action}"; there are ` +
+    "verify and checkpoint.");
+  if (more.length > 0) throw new UsageError(`"${more[0]}" is one argument too many; a checkpoint to compare with is ` +
+    "given as --checkpoint FILE.");
   try {
-    const { storeUrl, dataDir } = readConfig({ flags: { store: options.store, "data-dir": options["data-dir"], config: options.config }, env: io.env });
+    const { store: url, "data-dir": folder, config } = options;
+    const { storeUrl, dataDir } = readConfig({ flags: { store: url, "data-dir": folder, config }, env: io.env });
     const store = await openStore({ url: storeUrl, readOnly: true });
     try {
       return action === "verify" ? await verify(store, dataDir, options, io) : await printCheckpoint(store, io);
@@ -32,7 +35,8 @@ export async function audit(args: readonly string[], io: CliIo): Promise<number>
       await store.close();
     }
   } catch (error) {
-    if (!(error instanceof UnreadableError || error instanceof ConfigError || error instanceof StoreError || error instanceof AuditError)) throw error;
+    const expected = [UnreadableError, ConfigError, StoreError, AuditError].find((kind) => error instanceof kind);
+    if (expected === undefined || !(error instanceof Error)) throw error;
     io.stderr(`${wrap(`countersign audit: ${error.message}`)}\n`);
     return 2;
   }
@@ -47,7 +51,8 @@ async function verify(store: Store, dataDir: string, options: Options, io: CliIo
     ...(io.isTerminal && { onProgress: progressLine(io) }),
   });
   if (io.isTerminal) io.stderr(clearLine);
-  if (verdict.ok && verdict.size === 0) throw new UnreadableError("This store holds no CA and so no log. Is --store or --data-dir the right one?");
+  if (verdict.ok && verdict.size === 0) throw new UnreadableError("This store holds no CA and so no log. Is --store or " +
+    "--data-dir the right one?");
   const verifierKey = key.verifierKey ?? (await store.state())?.logVerifierKey;
   io.stdout((options.json ? reportAsJson : reportAsText)(verdict, { ...key, verifierKey }));
   return verdict.ok ? 0 : 1;
@@ -55,13 +60,14 @@ async function verify(store: Store, dataDir: string, options: Options, io: CliIo
 
 async function printCheckpoint(store: Store, io: CliIo): Promise<number> {
   const newest = await store.checkpoint();
-  if (newest === undefined) throw new UnreadableError("This store has no checkpoint: no CA has started on it yet. Is --store or --data-dir the right one?");
+  if (newest === undefined) throw new UnreadableError("This store has no checkpoint: no CA has started on it yet. Is " +
+    "--store or --data-dir the right one?");
   io.stdout(newest.note);
   return 0;
 }
 
 /** The key to expect: from the command line, from the file that the first start left, or whatever the store says. */
-function findKey(dataDir: string, given: string | undefined): { readonly source: KeySource; readonly verifierKey: string | undefined } {
+function findKey(dataDir: string, given: string | undefined): KeyUsed {
   if (given !== undefined) return { source: { kind: "option" }, verifierKey: given };
   const path = join(dataDir, keyFileName);
   if (!existsSync(path)) return { source: { kind: "store", path }, verifierKey: undefined };
@@ -72,7 +78,8 @@ function readText(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (cause) {
-    throw new UnreadableError(`${path} cannot be read: ${(cause as NodeJS.ErrnoException).code ?? "unknown error"}.`, { cause });
+    throw new UnreadableError(`${path} cannot be read: ` +
+      `${(cause as NodeJS.ErrnoException).code ?? "unknown error"}.`, { cause });
   }
 }
 
