@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { CreatedToken, IssuedCertificate } from "../../../ca/contract.ts";
 import type { KeyObject } from "node:crypto";
+import { testAuthority } from "../../support/test-ca.ts";
 import { auditEvents, chainOf, dayMs, hourMs, newCsr, newKey, proofFor, startTestCa, type TestCa } from "../../support/running-ca.ts";
 import { encodeRenewalProof } from "../../../ca/pki/renewal-proof.ts";
 
@@ -63,6 +64,8 @@ describe("a join token", () => {
     const { id, token } = await start();
     await host.ca.deleteToken(id, host.admin);
     await expect(redeem(token)).rejects.toMatchObject({ code: "token_unknown" });
+    // Before anything else is looked at, though the commit would refuse it as well.
+    await expect(host.ca.issue({ csr: "AAAA", attestation: { type: "join-token", token } }, {})).rejects.toMatchObject({ code: "token_unknown" });
   });
 
   test("and an API token's secret under a join token's prefix are two things", async () => {
@@ -148,7 +151,6 @@ describe("a redeemed join token", () => {
   });
 
   test("does not with a chain that a stranger made for our names", async () => {
-    const { testAuthority } = await import("../../support/test-ca.ts");
     const { token } = await start();
     await redeem(token);
     const fake = testAuthority({ trustDomain: "east" }).issuer().leaf({ spiffeId: cart });

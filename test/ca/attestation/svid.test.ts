@@ -89,7 +89,11 @@ describe("renewal with the current SVID", () => {
     }
   });
 
-  test("is refused for a certificate that our issuer signed and our store does not know", async () => {
+  test.each([
+    ["a certificate that our issuer signed and our store does not know", undefined],
+    ["another certificate under a serial number that our store knows", holder],
+  ])("is refused for %s", async (_claim, known) => {
+    const serialNumber = known === undefined ? serialNumbers()() : Buffer.from((await known()).issued.serialNumber, "hex");
     const sealing = loadSealing({ sealingKey: undefined, sealingKeyPath: join(host.dataDir, "sealing.key") }, { create: false });
     const row = (await host.store.authorities()).find(({ type, state }) => type === "issuer" && state === "active")!;
     const { certificate, privateKey: issuerKey } = unsealAuthority(row, sealing);
@@ -98,7 +102,7 @@ describe("renewal with the current SVID", () => {
     const spki = createPublicKey(privateKey).export({ format: "der", type: "spki" });
     const secondMs = Math.floor(host.clock.nowMs / 1000) * 1000;
     const leaf = await signCertificate(stolen.signer, stolen.encodeAndLint({
-      serialNumber: serialNumbers()(), notBeforeMs: secondMs, notAfterMs: secondMs + 60_000, spki, subjectKeyIdentifier: subjectKeyIdentifier(spki), uri: cart, dnsNames: [],
+      serialNumber, notBeforeMs: secondMs, notAfterMs: secondMs + 60_000, spki, subjectKeyIdentifier: subjectKeyIdentifier(spki), uri: cart, dnsNames: [],
     }), stolen.signatureAlgorithm);
     const { csr, der } = newCsr();
     const proof = encodeRenewalProof({ chain: [leaf, certificate.der], privateKey, csr: der, audience: "east", nowMs: host.clock.nowMs });
