@@ -49,9 +49,13 @@ export function acceptPeers({ config, source, log, verifier, connections, refuse
       refuse({ reason: reason ?? "identity_unavailable", peer, message: message ?? "" });
       return void raw.resetAndDestroy();
     }
-    const handshake: Handshake = { raw, identity, timedOut: false, deadline: setTimeout(() => expire(handshake), config.handshakeTimeoutMs) };
+    const handshake: Handshake = { raw, identity, deadline: setTimeout(() => expire(handshake), config.handshakeTimeoutMs), fault: undefined };
     handshakes.set(peer, handshake);
-    raw.once("close", () => end(peer, handshake));
+    raw.once("close", () => {
+      if (!finish(peer, handshake)) return;
+      const [reason, message] = handshake.fault ?? handshakeFault("ECONNRESET");
+      refuse({ reason, peer, message: `connection refused: ${message}` });
+    });
     tls.emit("connection", raw);
   });
 
@@ -65,21 +69,21 @@ export function acceptPeers({ config, source, log, verifier, connections, refuse
   }
 
   function expire(handshake: Handshake): void {
-    handshake.timedOut = true;
+    handshake.fault = ["handshake_timeout", `the TLS handshake was not finished within ${config.handshakeTimeoutMs} ms`];
     handshake.raw.resetAndDestroy();
   }
 
-  function end(peer: string, handshake: Handshake): void {
+  /** @returns false if it was finished before */
+  function finish(peer: string, handshake: Handshake): boolean {
     clearTimeout(handshake.deadline);
-    if (handshakes.get(peer) === handshake) handshakes.delete(peer);
+    return handshakes.get(peer) === handshake && handshakes.delete(peer);
   }
 
   tls.on("secureConnection", (socket: TLSSocket) => {
     const address = addressOf(socket);
     const handshake = handshakes.get(address);
     // Its TCP connection is gone already.
-    if (handshake === undefined) return void socket.destroy();
-    end(address, handshake);
+    if (handshake === undefined || !finish(address, handshake)) return void socket.destroy();
     socket.on("error", () => undefined);
     const { raw, identity } = handshake;
     const reset = (): void => void raw.resetAndDestroy();
@@ -110,10 +114,8 @@ export function acceptPeers({ config, source, log, verifier, connections, refuse
   }
 
   tls.on("tlsClientError", (error: NodeJS.ErrnoException, socket: TLSSocket) => {
-    const address = addressOf(socket);
-    const handshake = handshakes.get(address);
-    const [reason, message] = handshake?.timedOut === true ? timeout(config.handshakeTimeoutMs) : handshakeFault(error.code ?? "");
-    refuse({ reason, peer: address, message: `connection refused: ${message}` });
+    const handshake = handshakes.get(addressOf(socket));
+    if (handshake !== undefined) handshake.fault ??= handshakeFault(error.code ?? "");
     socket.destroy();
   });
 
@@ -127,15 +129,12 @@ interface Handshake {
   /** Whose certificate we present in it; a renewal meanwhile changes only the next one. */
   readonly identity: Identity;
   readonly deadline: NodeJS.Timeout;
-  timedOut: boolean;
+  /** Why it is about to fail. */
+  fault: [reason: string, message: string] | undefined;
 }
 
 function addressOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress}:${remotePort}`;
-}
-
-function timeout(handshakeTimeoutMs: number): [string, string] {
-  return ["handshake_timeout", `the TLS handshake was not finished within ${handshakeTimeoutMs} ms`];
 }
 
 function handshakeFault(code: string): [reason: string, message: string] {

@@ -13,7 +13,7 @@ export function detectProtocol(bytes: Uint8Array): Detection {
   while (start < bytes.length && (bytes[start] === carriageReturn || bytes[start] === lineFeed)) start++;
   const end = bytes.indexOf(lineFeed, start);
   const line = bytes.subarray(start, end < 0 ? bytes.length : end);
-  for (let index = 0; index < line.length && line[index] !== space; index++) {
+  for (let index = 0; index < line.length && !isWhitespace(line[index]!); index++) {
     if (isTokenByte[line[index]!] !== 1 || index >= maxMethodLength) return "tcp";
   }
   // A line too long for the strict parser: let it be the one to refuse, since some servers take lines of a mebibyte.
@@ -22,8 +22,13 @@ export function detectProtocol(bytes: Uint8Array): Detection {
   return requestLine.test(text) ? "http" : "tcp";
 }
 
+/** Space, tab, vertical tab, form feed and bare CR: all that RFC 9112 section 3 lets a lenient parser take as a delimiter. */
+function isWhitespace(byte: number): boolean {
+  return byte === space || byte === 0x09 || byte === 0x0b || byte === 0x0c || byte === carriageReturn;
+}
+
 /** The HTTP/2 preface is a request line with version 2.0. */
-const requestLine = /^[^\s]+[ \t]+.*HTTP\/1\.\d\s*$/i;
+const requestLine = /^\S+\s[^]*HTTP\/1\.\d\s*$/i;
 const carriageReturn = 0x0d;
 const lineFeed = 0x0a;
 const space = 0x20;

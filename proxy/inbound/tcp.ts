@@ -15,14 +15,14 @@ export function joinApp(accepted: AcceptedPeer, head: Uint8Array | undefined, se
     // TLS encrypts at once unless a write is under way; only then the shared buffer would be overwritten before its turn.
     return socket.write(socket.writableLength === 0 ? bytes : Buffer.from(bytes));
   });
-  joinSockets(accepted, { ...app, pushed: true }, settings.idleTimeoutMs);
   if (head !== undefined && head.length > 0) app.socket.write(head);
+  joinSockets(accepted, { ...app, pushed: true }, settings.idleTimeoutMs);
 }
 
 /** Joins with a connection to the app that is open already. */
 export function joinOpenApp(accepted: AcceptedPeer, app: PipeEnd, head: Uint8Array, settings: AppSettings): void {
-  joinSockets(accepted, app, settings.idleTimeoutMs);
   if (head.length > 0) app.socket.write(head);
+  joinSockets(accepted, app, settings.idleTimeoutMs);
 }
 
 /**

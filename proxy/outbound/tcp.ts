@@ -26,7 +26,7 @@ export function tunnel(
   dial(destination, { allowHalfOpen: true }).then((server) => {
     if (app.destroyed) return server.reset();
     opened();
-    joinSockets(server, { socket: app, reset }, idleTimeoutMs);
     if (head !== undefined && head.length > 0) server.socket.write(head);
+    joinSockets(server, { socket: app, reset }, idleTimeoutMs);
   }, refused);
 }

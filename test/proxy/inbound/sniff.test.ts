@@ -1,0 +1,103 @@
+import type { Socket } from "node:net";
+import { afterEach, expect, test, vi } from "vitest";
+import type { InboundDataPath } from "../../../proxy/inbound/server.ts";
+import { eastIssuer, inboundHalf, type TestHalf } from "../../support/data-path.ts";
+import { readAll, readUntil, tcpApp, tlsClient, type TestServer } from "../../support/tcp.ts";
+
+const hello = eastIssuer.leaf({ spiffeId: "spiffe://east/hello" });
+let app: TestServer;
+let half: TestHalf<InboundDataPath>;
+/** Connections of the app, in order. */
+let connected: Socket[] = [];
+
+afterEach(async () => {
+  vi.useRealTimers();
+  half.path.close();
+  await app.close();
+  connected = [];
+});
+
+async function start(onConnection: (socket: Socket) => void = () => undefined) {
+  app = await tcpApp((socket) => {
+    connected.push(socket.on("error", () => undefined));
+    onConnection(socket);
+  });
+  half = await inboundHalf({ app: { host: "127.0.0.1", port: app.port } });
+  return tlsClient(half.port, { leaf: hello });
+}
+
+const echo = (socket: Socket): void => void socket.pipe(socket);
+
+test("opaque bytes go through as they are", async () => {
+  const client = await start(echo);
+  client.write("\0\x01binary");
+  expect(await readUntil(client, "binary")).toBe("\0\x01binary");
+});
+
+test("a text protocol goes through once its first line is whole", async () => {
+  const client = await start(echo);
+  client.write("get ke");
+  client.write("y\r\n");
+  expect(await readUntil(client, "\n")).toBe("get key\r\n");
+});
+
+test("HTTP that comes byte by byte still gets its identity header, and loses a forged one", async () => {
+  const client = await start((socket) => void readUntil(socket, "\r\n\r\n").then((head) => {
+    socket.end(`HTTP/1.1 200 OK\r\nContent-Length: ${head.length}\r\n\r\n${head}`);
+  }));
+  for (const character of "GET / HTTP/1.1\r\nHost: world\r\nConnection: close\r\nCountersign-Client-Id: spiffe://east/admin\r\n\r\n") {
+    client.write(character);
+    await new Promise(setImmediate);
+  }
+  const all = String((await readAll(client)).bytes);
+  expect(all).toContain("200 OK");
+  expect(all).toContain("countersign-client-id: spiffe://east/hello");
+  expect(all).not.toContain("admin");
+});
+
+test("a client that ends in the middle of a line is passed on as opaque", async () => {
+  const client = await start(echo);
+  client.end("no line end");
+  expect(String((await readAll(client)).bytes)).toBe("no line end");
+});
+
+test("after the deadline a server that speaks first can", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const client = await start((socket) => {
+    socket.write("220 mail ready\r\n");
+    echo(socket);
+  });
+  await vi.waitFor(() => expect(half.path.connections.count()).toBe(1));
+  expect(connected.length).toBe(0);
+  vi.advanceTimersByTime(10_000);
+  vi.useRealTimers();
+  expect(await readUntil(client, "ready\r\n")).toBe("220 mail ready\r\n");
+  client.write("EHLO me\r\n");
+  expect(await readUntil(client, "me\r\n")).toBe("EHLO me\r\n");
+});
+
+test("a client that waits for the deadline and then sends HTTP has its forged header removed all the same", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const client = await start();
+  client.write("GET / HT");
+  await vi.waitFor(() => expect(half.path.connections.count()).toBe(1));
+  vi.advanceTimersByTime(10_000);
+  vi.useRealTimers();
+  await expect.poll(() => connected.length).toBe(1);
+  client.write("TP/1.1\r\nHost: world\r\nCountersign-Client-Id: spiffe://east/admin\r\n\r\n");
+  await expect.poll(() => connected.length).toBe(2);
+  const [early, http] = connected;
+  const head = await readUntil(http!, "\r\n\r\n");
+  expect(head).toContain("countersign-client-id: spiffe://east/hello");
+  expect(head).not.toContain("admin");
+  expect(early!.bytesRead).toBe(0);
+  http!.end("HTTP/1.1 204 No Content\r\n\r\n");
+  await readUntil(client, "204");
+});
+
+test("a client that leaves before it said anything leaves nothing behind", async () => {
+  const client = await start();
+  client.raw.resetAndDestroy();
+  await expect.poll(() => half.path.connections.count()).toBe(0);
+  expect(connected.length).toBe(0);
+});
