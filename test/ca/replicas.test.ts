@@ -1,0 +1,60 @@
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createDatabase } from "../support/postgres.ts";
+import { auditEvents, chainOf, hourMs, newCsr, startTestCa, type TestCa } from "../support/running-ca.ts";
+
+let replicas: readonly TestCa[];
+let databaseUrl: string;
+const env = { COUNTERSIGN_SEALING_KEY: randomBytes(32).toString("base64") };
+
+beforeAll(async () => {
+  databaseUrl = await createDatabase();
+  const nowMs = Date.now();
+  // All at once, on an empty database.
+  replicas = await Promise.all(Array.from({ length: 3 }, () => startTestCa({ settings: { store: databaseUrl }, env, nowMs })));
+});
+afterAll(() => Promise.all(replicas.map((replica) => replica.close())));
+
+const cart = { type: "operator", spiffeId: "spiffe://east/ns/shop/sa/cart" } as const;
+const at = (index: number): TestCa => replicas[index % replicas.length]!;
+
+describe("replicas on one Postgres", () => {
+  test("started at once on an empty database are one CA: one root, one log, one admin token", async () => {
+    expect(replicas.filter(({ ca }) => ca.firstStart !== undefined)).toHaveLength(1);
+    expect(new Set(replicas.map(({ ca }) => ca.bundle().jwks)).size).toBe(1);
+    expect(new Set(replicas.map(({ ca }) => ca.verifierKey)).size).toBe(1);
+    const { adminToken } = replicas.find(({ ca }) => ca.firstStart !== undefined)!.ca.firstStart!;
+    for (const { ca } of replicas) expect(await ca.authenticate(adminToken)).toMatchObject({ role: "admin" });
+  });
+
+  test("with another sealing key cannot join", async () => {
+    const other = { COUNTERSIGN_SEALING_KEY: randomBytes(32).toString("base64") };
+    await expect(startTestCa({ settings: { store: databaseUrl }, env: other })).rejects.toMatchObject({ code: "sealing_key_wrong" });
+  });
+
+  test("honour a join token once, redeemed by 50 at once on all of them", async () => {
+    const { token } = await at(0).ca.createToken({ type: "join", spiffeId: cart.spiffeId }, at(0).admin);
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 50 }, (_, index) => at(index).ca.issue({ csr: newCsr().csr, attestation: { type: "join-token", token } }, {})),
+    );
+    expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+  });
+
+  test("give one certificate to a request that is retried on all of them at once", async () => {
+    const request = { csr: newCsr().csr, attestation: cart };
+    const answers = await Promise.all(Array.from({ length: 12 }, (_, index) => at(index).ca.issue(request, { caller: at(index).admin, idempotencyKey: "k" })));
+    expect(new Set(answers.map(({ serialNumber }) => serialNumber)).size).toBe(1);
+  });
+
+  test("replace the issuer once when all of them find it due, and all sign with the new one", async () => {
+    for (const { clock } of replicas) clock.nowMs += 24 * hourMs;
+    await Promise.all(replicas.map(({ ca }) => ca.tick()));
+    const created = (await auditEvents(at(0).store)).filter(({ authorityType }) => authorityType === "issuer");
+    expect(created).toHaveLength(2);
+    const issuers = await Promise.all(replicas.map(async ({ ca, admin }) => {
+      const issued = await ca.issue({ csr: newCsr().csr, attestation: cart }, { caller: admin });
+      return Buffer.from(chainOf(issued)[1]!).toString("hex");
+    }));
+    expect(new Set(issuers).size).toBe(1);
+  });
+});
