@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { migrate } from "drizzle-orm/better-sqlite3/migrator";
+import { describe } from "./reads.ts";
 import { logHead } from "./schema-sqlite.ts";
 import { StoreError } from "./store.ts";
 
@@ -20,27 +21,28 @@ export function prepareSqliteFile(path: string, migrationsFolder: string): void 
     throw new StoreError("store_unavailable", `The database ${path} cannot be created or written. Give the CA's user the right to, or name another path.`, { cause });
   }
   refuseNetworkFileSystem(path);
-  const database = new Database(path, { timeout: migrationLockTimeoutMs });
-  try {
-    database.pragma("journal_mode = WAL");
-    migrateSqlite(database, migrationsFolder);
-    drizzle(database).insert(logHead).values({ id: 1, size: 0, hashes: Buffer.alloc(0) }).onConflictDoNothing().run();
-  } finally {
-    database.close();
-  }
-}
-
-function migrateSqlite(database: Database.Database, migrationsFolder: string): void {
   for (let attempt = 1; ; attempt++) {
     try {
-      migrate(drizzle(database), { migrationsFolder });
+      migrateSqlite(path, migrationsFolder);
       return;
     } catch (cause) {
       // Drizzle reads what is applied before it takes the lock: of two processes that start at once, one finds the tables made.
       if (attempt === maxMigrationAttempts) {
-        throw new StoreError("store_unavailable", `The database's tables cannot be brought up to date from ${migrationsFolder}. If a newer version has used this database, run that one.`, { cause });
+        throw new StoreError("store_unavailable", `The tables of ${path} cannot be brought up to date from ${migrationsFolder} (${describe(cause)}). Look whether it is a database of the CA and that no newer version has used it.`, { cause });
       }
     }
+  }
+}
+
+function migrateSqlite(path: string, migrationsFolder: string): void {
+  const database = new Database(path, { timeout: migrationLockTimeoutMs });
+  try {
+    database.pragma("journal_mode = WAL");
+    const db = drizzle(database);
+    migrate(db, { migrationsFolder });
+    db.insert(logHead).values({ id: 1, size: 0, hashes: Buffer.alloc(0) }).onConflictDoNothing().run();
+  } finally {
+    database.close();
   }
 }
 

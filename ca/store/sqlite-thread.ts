@@ -64,7 +64,9 @@ interface Thread {
 }
 
 function startThread(path: string, entry: URL): Thread {
-  const worker = new Worker(entry, { workerData: { path, sql: sqliteSql() } satisfies WriterData, name: "sqlite-writer" });
+  const workerData: WriterData = { path, sql: sqliteSql() };
+  // Without the main thread's flags: one like --input-type would keep this from starting.
+  const worker = new Worker(entry, { workerData, execArgv: [], name: "sqlite-writer" });
   const asked: { readonly resolve: (reply: WriterReply) => void; readonly reject: (error: StoreError) => void }[] = [];
   let cause: unknown;
   let alive = true;

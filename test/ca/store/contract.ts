@@ -1,3 +1,6 @@
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openStore } from "../../../ca/store/open.ts";
 import { StoreError, type Act, type CertificateQuery, type Receipt, type Store } from "../../../ca/store/store.ts";
@@ -361,6 +364,20 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
         expect(new Set(receipts.map(({ logIndex }) => logIndex)).size).toBe(receipts.length);
       });
 
+      promise("what was committed is there after kill -9", async () => {
+        const key = Buffer.from(sealer.privateKeyPkcs8).toString("base64");
+        const child = spawn(process.execPath, [committer, database.url, key], { stdio: ["ignore", "pipe", "inherit"] });
+        const printed: string[] = [];
+        for await (const line of createInterface({ input: child.stdout })) {
+          if (/^[0-9a-f]{32}$/.test(line)) printed.push(line);
+          if (printed.length === 200) child.kill("SIGKILL");
+        }
+        expect(printed.length).toBeGreaterThanOrEqual(200);
+        const kept = new Set((await store.certificates({ limit: 100_000, nowMs: 0 })).map(({ serialNumber }) => serialNumber));
+        expect(printed.filter((serialNumber) => !kept.has(serialNumber))).toEqual([]);
+        await store.commit(issue());
+      });
+
       promise("close waits for what is in flight and refuses what comes later", async () => {
         const other = await open();
         const inFlight = Array.from({ length: 20 }, () => other.commit(issue()));
@@ -430,6 +447,8 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
     });
   });
 }
+
+const committer = fileURLToPath(new URL("committer.ts", import.meta.url));
 
 /** What became of acts committed all at once: `landed` or the code of the refusal. */
 async function outcomes(commits: readonly (readonly [Store, Act])[]): Promise<readonly string[]> {
