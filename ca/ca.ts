@@ -13,10 +13,11 @@ import { workloadProfile } from "./issuance/profile.ts";
 import { serialNumbers } from "./issuance/serial.ts";
 import type { Log } from "./log.ts";
 import { caMetrics, type CaMetrics } from "./metrics.ts";
+import { parseCertificate } from "./pki/certificate.ts";
 import { Refusal } from "./refusal.ts";
 import { certificateRevoker } from "./revocation/revoke.ts";
 import { loadSealing, type Sealing } from "./signer/sealing.ts";
-import type { CaState, Store } from "./store/store.ts";
+import type { AuthorityRow, CaState, Store } from "./store/store.ts";
 import { tokenService } from "./tokens.ts";
 
 export interface CaDeps {
@@ -71,7 +72,7 @@ export async function startCa(deps: CaDeps): Promise<Ca> {
     ...names, store, now,
     joinTokenLifetimeMs: config.joinTokenLifetimeMs,
     publicUrl: deps.publicUrl ?? (() => config.publicUrl),
-    rootFingerprint: () => bundle().x509Authorities.at(-1)?.fingerprint ?? "",
+    rootFingerprint: () => activeRootFingerprint(keeper.current().rows),
   });
   const api = await apiCertificate({ issuer, keeper, config, log, now });
   keeper.start();
@@ -145,6 +146,13 @@ async function open({ config, store, saveAdminToken }: CaDeps, now: () => Date):
   // Also after losing the race for the first start: the log is the winner's, and so is its key.
   if (first === undefined) await store.unlock({ origin: logOrigin(state.trustDomain), privateKeyPkcs8: sealing.unseal(logKeyName, state.sealedLogKey) });
   return { sealing, state, first };
+}
+
+/** What a new proxy pins: the root below which the API's certificate is, too. */
+function activeRootFingerprint(authorities: readonly AuthorityRow[]): string {
+  const root = authorities.find(({ type, state }) => type === "root" && state === "active");
+  if (root === undefined) throw new AuthorityError("authority_missing", "the store holds no active root; restore it from a backup");
+  return parseCertificate(root.certificate).fingerprint;
 }
 
 /** A root that is configured but not used would be a surprise on the day it matters. */

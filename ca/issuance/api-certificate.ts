@@ -50,6 +50,7 @@ export async function apiCertificate({ issuer, keeper, config, log, now }: ApiCe
   let held = await obtain();
   let renewing: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
+  let closed = false;
 
   async function obtain(): Promise<{ readonly credentials: ApiCredentials; readonly renewAtMs: number; readonly issuerId: string | undefined }> {
     const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
@@ -77,17 +78,28 @@ export async function apiCertificate({ issuer, keeper, config, log, now }: ApiCe
     return renewing;
   }
 
+  function schedule(): void {
+    if (closed) return;
+    // The clock is looked at again and again: one long timer would sleep through a suspended machine and a corrected clock.
+    const delayMs = Math.min(checkIntervalMs, Math.max(held.renewAtMs - now().getTime(), retryMs));
+    timer = setTimeout(() => void tick().finally(schedule), delayMs).unref();
+  }
+
   keeper.onIssuerChange(() => void tick());
   return {
     current: () => held.credentials,
     onChange: (listener) => void listeners.push(listener),
     tick,
-    start: () => void (timer = setInterval(() => void tick(), checkIntervalMs).unref()),
-    close: () => clearInterval(timer),
+    start: schedule,
+    close() {
+      closed = true;
+      clearTimeout(timer);
+    },
   };
 }
 
 const renewFrom = 0.5;
 const renewUntil = 0.7;
-/** Also the pause before a failed renewal is tried again. */
 const checkIntervalMs = 15_000;
+/** Pause before a failed renewal is tried again. */
+const retryMs = 1000;
