@@ -97,16 +97,17 @@ function requestHeaders({ rawHeaders, method }: IncomingMessage, framing: Reques
 }
 
 function sendBody(request: IncomingMessage, outgoing: ClientRequest, framing: RequestBody): void {
-  request.on("data", (chunk: Buffer) => {
+  const onData = (chunk: Buffer): void => {
     if (!outgoing.write(chunk)) request.pause();
-  });
+  };
+  request.on("data", onData);
   outgoing.on("drain", () => request.resume());
   request.on("end", () => {
     if (framing === "chunked" && request.rawTrailers.length > 0) outgoing.addTrailers(endToEndTrailers(request.rawTrailers));
     outgoing.end();
   });
   // The upstream is gone or has answered early: what still comes is dropped, so that the client gets to its answer.
-  outgoing.on("close", () => request.resume());
+  outgoing.on("close", () => request.off("data", onData).resume());
   // The head goes with the first bytes of the body where they are here already, and alone where the client waits for an answer.
   setImmediate(() => { if (!outgoing.destroyed && !outgoing.writableEnded) outgoing.flushHeaders(); });
 }

@@ -3,6 +3,8 @@ import type { Socket } from "node:net";
 
 export interface HttpServerOptions {
   readonly idleTimeoutMs: number;
+  /** How long a request's head may take. Default 10 s. */
+  readonly headTimeoutMs?: number;
   onRequest(request: IncomingMessage, response: ServerResponse): void;
   onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void;
   onConnect(request: IncomingMessage, socket: Socket, head: Buffer): void;
@@ -12,7 +14,7 @@ export interface HttpServerOptions {
  * Makes a strict HTTP/1.1 server that is handed its connections (`emit("connection", socket)`) or listens itself. Pipelined
  * requests are served one after another, as they were meant.
  */
-export function httpServer({ idleTimeoutMs, onRequest, onUpgrade, onConnect }: HttpServerOptions): Server {
+export function httpServer({ idleTimeoutMs, headTimeoutMs = defaultHeadTimeoutMs, onRequest, onUpgrade, onConnect }: HttpServerOptions): Server {
   const last = new WeakMap<Socket, ServerResponse>();
   const inOrder = (request: IncomingMessage, response: ServerResponse): void => {
     const before = last.get(request.socket);
@@ -73,10 +75,10 @@ const reasonPhrases: Readonly<Record<number, string>> = {
 };
 const malformedAnswers: Readonly<Record<string, { readonly status: number; readonly text: string }>> = {
   HPE_HEADER_OVERFLOW: { status: 431, text: "countersign-proxy: 431: the request line and headers exceed 16 KiB" },
-  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, text: "countersign-proxy: 408: the request head did not arrive within 10 s" },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, text: "countersign-proxy: 408: the request head did not arrive in time" },
 };
 /** What Node, nginx and Go's clients expect to be enough. */
 const maxHeadBytes = 16 * 1024;
-const headTimeoutMs = 10_000;
+const defaultHeadTimeoutMs = 10_000;
 /** Longer than any pool of ours keeps an idle connection, so that the side which sends is the side which closes. */
 const keepAliveMs = 75_000;
