@@ -181,8 +181,10 @@ function unreachable(url: string, cause: unknown): CaError {
 }
 
 function untrusted(url: string, cause: unknown): CaError {
-  const reason = cause instanceof Error ? cause.message : "refused";
-  return new CaError("ca_untrusted", `what answers at ${url} is not our CA: ${reason}; nothing was sent to it`, { cause });
+  const { message = "refused", code } = (cause ?? {}) as { readonly message?: string; readonly code?: string };
+  const aboutTime = code === "path_not_yet_valid" || code === "path_expired";
+  const hint = aboutTime ? "; compare this machine's clock with the CA's" : "; if its root was replaced meanwhile, start with a new bootstrap string";
+  return new CaError("ca_untrusted", `what answers at ${url} is not our CA: ${message}; nothing was sent to it${hint}`, { cause });
 }
 
 function pathOnly(path: string): string {

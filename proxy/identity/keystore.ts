@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, fsyncSync, lstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
 /** What a restart needs to go on as who it was. */
@@ -16,11 +16,26 @@ export interface StoredIdentity {
   readonly bootstrapHash: string | undefined;
 }
 
+/** A first request that was sent, or is about to be: its answer may be all that the token was good for. */
+export interface StoredRequest {
+  /** PKCS#8. */
+  readonly privateKeyPem: string;
+  /** Base64. */
+  readonly csr: string;
+  readonly idempotencyKey: string;
+  readonly bootstrapHash: string;
+}
+
+/** Every method throws KeystoreError. */
 export interface Keystore {
-  /** Undefined when nothing was saved yet. @throws {KeystoreError} */
+  /** Undefined when nothing was saved yet. */
   load(): StoredIdentity | undefined;
-  /** When it returns, the whole of it is on disk; if we die before, the identity of before is. @throws {KeystoreError} */
+  /** When it returns, the whole of it is on disk; if we die before, the identity of before is. */
   save(identity: StoredIdentity): void;
+  /** Undefined when there is none, or when its answer has arrived: an identity was saved after it. */
+  loadRequest(): StoredRequest | undefined;
+  /** When it returns, the whole of it is on disk. */
+  saveRequest(request: StoredRequest): void;
 }
 
 /** `keystore_exposed`: others could have read the key. */
@@ -37,11 +52,12 @@ export class KeystoreError extends Error {
 }
 
 /**
- * A folder of our own (0700, made if missing) with one file in it (0600), replaced whole.
+ * A folder of our own (0700, made if missing) with files that are replaced whole (0600).
  * @throws {KeystoreError} keystore_exposed | keystore_unwritable
  */
 export function openKeystore(dir: string): Keystore {
-  const path = join(dir, fileName);
+  const identityPath = join(dir, "identity.json");
+  const requestPath = join(dir, "request.json");
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
   } catch (cause) {
@@ -50,31 +66,50 @@ export function openKeystore(dir: string): Keystore {
   refuseExposed(dir, "chmod 700", "folder");
 
   return {
-    load() {
-      if (!exists(path)) return undefined;
-      refuseExposed(path, "chmod 600", "file");
-      return parseStored(path);
-    },
+    load: () => read(identityPath, isStoredIdentity),
     save(identity) {
-      const temporary = join(dir, `${fileName}.new`);
-      try {
-        rmSync(temporary, { force: true });
-        const file = openSync(temporary, "wx", 0o600);
-        try {
-          writeSync(file, JSON.stringify({ version: formatVersion, ...identity }));
-          fsyncSync(file);
-        } finally {
-          closeSync(file);
-        }
-        chmodSync(temporary, 0o600);
-        // If we die before the rename, the file of before is whole; after it, the new one is.
-        renameSync(temporary, path);
-        syncFolder(dir);
-      } catch (cause) {
-        throw unwritable(path, cause);
-      }
+      replace(dir, identityPath, identity);
+      // If we die here, the request is sent again at the next start only when there is no identity, so never.
+      rmSync(requestPath, { force: true });
     },
+    loadRequest: () => read(requestPath, isStoredRequest),
+    saveRequest: (request) => replace(dir, requestPath, request),
   };
+}
+
+function read<T extends object>(path: string, isValid: (value: Record<string, unknown>) => boolean): T | undefined {
+  if (!exists(path)) return undefined;
+  refuseExposed(path, "chmod 600", "file");
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(path, "utf8"));
+  } catch (cause) {
+    // Without the cause: V8 quotes what it could not parse, and that may be the key.
+    throw new KeystoreError("keystore_unreadable", `${path} is not readable: ${(cause as NodeJS.ErrnoException).code ?? "not JSON"}; ${fresh}`);
+  }
+  if (typeof value !== "object" || value === null || (value as { version?: unknown }).version !== formatVersion || !isValid(value as Record<string, unknown>)) {
+    throw new KeystoreError("keystore_unreadable", `${path} is not of this version; ${fresh}`);
+  }
+  return value as T;
+}
+
+function replace(dir: string, path: string, content: object): void {
+  const temporary = `${path}.new`;
+  try {
+    rmSync(temporary, { force: true });
+    const file = openSync(temporary, "wx", 0o600);
+    try {
+      writeSync(file, JSON.stringify({ version: formatVersion, ...content }));
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    // If we die before the rename, the file of before is whole; after it, the new one is.
+    renameSync(temporary, path);
+    syncFolder(dir);
+  } catch (cause) {
+    throw unwritable(path, cause);
+  }
 }
 
 /** A rename is on disk only when its folder is. */
@@ -110,29 +145,19 @@ function refuseExposed(path: string, remedy: string, kind: "file" | "folder"): v
   }
 }
 
-function parseStored(path: string): StoredIdentity {
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(path, "utf8"));
-  } catch (cause) {
-    throw new KeystoreError("keystore_unreadable", `${path} is not readable: ${(cause as NodeJS.ErrnoException).code ?? "not JSON"}; ${fresh}`);
-  }
-  if (!isStored(value)) throw new KeystoreError("keystore_unreadable", `${path} is not an identity of this version; ${fresh}`);
-  return value;
+function isStoredIdentity({ privateKeyPem, chainPem, bundles, trustDomain, caUrl, bootstrapHash }: Record<string, unknown>): boolean {
+  return [privateKeyPem, chainPem, trustDomain, caUrl].every((text) => typeof text === "string") &&
+    (bootstrapHash === undefined || typeof bootstrapHash === "string") &&
+    typeof bundles === "object" && bundles !== null && Object.values(bundles).every((text) => typeof text === "string");
 }
 
-function isStored(value: unknown): value is StoredIdentity {
-  if (typeof value !== "object" || value === null) return false;
-  const { version, privateKeyPem, chainPem, bundles, trustDomain, caUrl, bootstrapHash } = value as Record<string, unknown>;
-  return version === formatVersion && typeof privateKeyPem === "string" && typeof chainPem === "string" && typeof trustDomain === "string" &&
-    typeof caUrl === "string" && (bootstrapHash === undefined || typeof bootstrapHash === "string") &&
-    typeof bundles === "object" && bundles !== null && Object.values(bundles).every((text) => typeof text === "string");
+function isStoredRequest({ privateKeyPem, csr, idempotencyKey, bootstrapHash }: Record<string, unknown>): boolean {
+  return [privateKeyPem, csr, idempotencyKey, bootstrapHash].every((text) => typeof text === "string");
 }
 
 function unwritable(path: string, cause: unknown): KeystoreError {
   return new KeystoreError("keystore_unwritable", `cannot write ${path} (${(cause as NodeJS.ErrnoException).code ?? "unknown"}); the identity is in memory only`, { cause });
 }
 
-const fileName = "identity.json";
 const formatVersion = 1;
 const fresh = "delete it and start with a new bootstrap string";

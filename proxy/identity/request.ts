@@ -1,9 +1,10 @@
-import { createPublicKey, generateKeyPair, randomUUID, type KeyObject } from "node:crypto";
+import { createPrivateKey, createPublicKey, generateKeyPair, randomUUID, type KeyObject } from "node:crypto";
 import { promisify } from "node:util";
 import type { Attestation, IssueRequest } from "../../ca/contract.ts";
 import { encodeCsr } from "../../ca/pki/csr.ts";
 import type { KeyAlgorithm } from "../../ca/pki/key.ts";
 import { encodeRenewalProof } from "../../ca/pki/renewal-proof.ts";
+import type { StoredRequest } from "./keystore.ts";
 import { isExpired, type Identity } from "./source.ts";
 
 /** A request for a certificate with the key it is for. Sent again unchanged, it gives the same certificate. */
@@ -43,6 +44,18 @@ export async function prepareRequest(input: RequestInput): Promise<PreparedReque
   return {
     privateKey, publicKey: createPublicKey(privateKey), attestation: name, preparedAtMs: nowMs, idempotencyKey: randomUUID(),
     request: { csr: Buffer.from(csr).toString("base64"), attestation, ...(lifetimeSeconds !== undefined && { lifetimeSeconds }) },
+  };
+}
+
+/** A first request as it was before a restart: unchanged, it gives the certificate that the token has paid for already. */
+export function restoreRequest(
+  { privateKeyPem, csr, idempotencyKey }: Pick<StoredRequest, "privateKeyPem" | "csr" | "idempotencyKey">,
+  { token, lifetimeSeconds, nowMs }: { readonly token: string } & Pick<RequestInput, "lifetimeSeconds" | "nowMs">,
+): PreparedRequest {
+  const privateKey = createPrivateKey(privateKeyPem);
+  return {
+    privateKey, publicKey: createPublicKey(privateKey), attestation: "join-token", preparedAtMs: nowMs, idempotencyKey,
+    request: { csr, attestation: { type: "join-token", token }, ...(lifetimeSeconds !== undefined && { lifetimeSeconds }) },
   };
 }
 

@@ -14,6 +14,10 @@ export interface RotationDeps extends Pick<RequestInput, "keyAlgorithm" | "lifet
   readonly rootFingerprint: string | undefined;
   /** What a restart resumes with. */
   readonly restored: Identity | undefined;
+  /** A first request whose answer a restart may have missed. */
+  readonly restoredRequest?: PreparedRequest;
+  /** A new first request, before it is sent: what is recorded of it now can be asked again after a crash. */
+  readonly onFirstRequest?: (prepared: PreparedRequest) => void;
   readonly heldBundles: () => HeldBundles;
   /** Puts identity and bundles into use; called before the next request is planned. */
   readonly onIssued: (accepted: Accepted) => void;
@@ -53,7 +57,7 @@ export function startRotation(deps: RotationDeps): Rotation {
   const { clock, random, log, trustDomain } = deps;
   const refreshes = deps.metrics.counter("identity_cert_refreshes_total", "Attempts to get a certificate, by result.", ["result"]);
   let last = deps.restored;
-  let prepared: PreparedRequest | undefined;
+  let prepared = deps.restoredRequest;
   let status: RotationStatus = { nextAttemptMs: undefined, lastRefreshMs: undefined, failures: 0, lastError: undefined };
   let cancelAttempt = (): void => undefined;
   let cancelExpiry = (): void => undefined;
@@ -72,8 +76,11 @@ export function startRotation(deps: RotationDeps): Rotation {
   }
 
   async function request(): Promise<Accepted> {
-    if (prepared === undefined || !isResendable(prepared, last, clock.now())) prepared = await prepareRequest({ ...deps, last, nowMs: clock.now() });
-    if (prepared === undefined) throw new NothingToAttestWith();
+    if (prepared === undefined || !isResendable(prepared, last, clock.now())) {
+      prepared = await prepareRequest({ ...deps, last, nowMs: clock.now() });
+      if (prepared === undefined) throw new NothingToAttestWith();
+      if (prepared.attestation === "join-token") deps.onFirstRequest?.(prepared);
+    }
     const { privateKey, publicKey, request: body, idempotencyKey } = prepared;
     const answer = await deps.client.issue(body, idempotencyKey);
     return acceptIssued({

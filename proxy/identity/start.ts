@@ -11,6 +11,7 @@ import { startBundlePolling, type BundlePolling, type BundlePollingStatus } from
 import { mergeOwnBundle, sameBundles, type HeldBundles, type MergedBundles } from "./bundles.ts";
 import { foreignBundles } from "./foreign-bundles.ts";
 import { openKeystore } from "./keystore.ts";
+import { restoreRequest, type PreparedRequest } from "./request.ts";
 import { hashBootstrap, resume, toStored } from "./resume.ts";
 import { startRevocationPolling, type RevocationPolling, type RevocationStatus } from "./revocations.ts";
 import { startRotation, type RotationStatus } from "./rotate.ts";
@@ -101,6 +102,17 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     }
   }
 
+  function saveRequest({ privateKey, request: { csr }, idempotencyKey }: PreparedRequest): void {
+    const { bootstrapHash } = origin;
+    if (keystore === undefined || bootstrapHash === undefined) return;
+    try {
+      keystore.saveRequest({ privateKeyPem: privateKey.export({ format: "pem", type: "pkcs8" }), csr, idempotencyKey, bootstrapHash });
+    } catch (error) {
+      keystoreError = (error as Error).message;
+      log.error({ error: keystoreError }, "request not stored; dying before its answer would cost the token");
+    }
+  }
+
   /** From the first bundle on: before, the CA could only be asked by somebody with a token. */
   function followCa(): void {
     const common = { client, clock, random, log, metrics };
@@ -143,7 +155,12 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     if (!isExpired(last, clock.now())) holder.setIdentity(last);
     log.info({ spiffeId: last.id.uri, serialNumber: last.serialNumber }, "resumed the stored identity");
   }
+  const pending = last === undefined ? keystore?.loadRequest() : undefined;
   const rotation = startRotation({
+    ...(pending !== undefined && bootstrap !== undefined && pending.bootstrapHash === origin.bootstrapHash && {
+      restoredRequest: restoreRequest(pending, { token: bootstrap.token, lifetimeSeconds: config.certificateLifetimeSeconds, nowMs: clock.now() }),
+    }),
+    onFirstRequest: saveRequest,
     client, trustDomain, clock, random, log, metrics, onIssued,
     keyAlgorithm: config.keyAlgorithm, lifetimeSeconds: config.certificateLifetimeSeconds, token: bootstrap?.token,
     rootFingerprint: bootstrap?.rootFingerprint, restored: last, heldBundles: () => held,

@@ -138,8 +138,8 @@ export interface FakeCa {
   readonly connections: { readonly clientCertificate: boolean; readonly resumed: boolean }[];
   /** Reads requests and never answers while true. */
   silent: boolean;
-  /** Closes the connection instead of sending the answer that was made, this many times. */
-  loseAnswers: number;
+  /** Decides whether the connection is closed instead of sending the answer that was made. */
+  loses: (path: string) => boolean;
   /** From now on the server proves itself by a certificate of this CA. */
   present(authority: TestAuthority): void;
   /** Stops listening and cuts what is open. */
@@ -166,7 +166,7 @@ export async function fakeCa(options: {
   let port = 0;
 
   const ca: FakeCa = {
-    core, connections, silent: false, loseAnswers: 0,
+    core, connections, silent: false, loses: () => false,
     get url() { return `https://127.0.0.1:${port}`; },
     get bootstrap() { return { ...core.bootstrap, caUrl: `https://127.0.0.1:${port}` }; },
     present(authority) {
@@ -202,8 +202,7 @@ export async function fakeCa(options: {
         method: request.method ?? "", path: url.pathname, query: url.searchParams, headers: request.headers, body: Buffer.concat(chunks).toString(),
       });
       if (ca.silent) return;
-      if (ca.loseAnswers > 0) {
-        ca.loseAnswers -= 1;
+      if (ca.loses(url.pathname)) {
         request.socket.destroy();
         return;
       }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
@@ -216,6 +216,28 @@ describe("a state directory", () => {
     const third = start(ca, ["--state-dir", dir]);
     expect(third.holder.identity()?.serialNumber).toBe(first.holder.identity()?.serialNumber);
     expect(ca.core.issued).toHaveLength(1);
+  });
+
+  test("lets a proxy that died before the answer came ask for the same certificate again", async () => {
+    const ca = await startCa();
+    ca.loses = (path) => path === "/v1/certificates";
+    const dir = join(temporaryFolder(), "state");
+    const first = start(ca, ["--state-dir", dir]);
+    await new Promise<void>((resolve) => {
+      const look = setInterval(() => {
+        if (ca.core.issued.length === 0) return;
+        clearInterval(look);
+        resolve();
+      }, 5);
+    });
+    first.keeper.stop();
+    expect(readFileSync(join(dir, "request.json"), "utf8")).not.toContain(ca.core.token);
+    ca.loses = () => false;
+    const second = start(ca, ["--state-dir", dir]);
+    await changed(second.holder, () => second.holder.identity() !== undefined);
+    expect(second.holder.identity()?.serialNumber).toBe(ca.core.issued[0]?.serialNumber);
+    expect(ca.core.issued).toHaveLength(1);
+    expect(readdirSync(dir)).toEqual(["identity.json"]);
   });
 
   test("another bootstrap string means another beginning", async () => {
