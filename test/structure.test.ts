@@ -16,7 +16,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/pki/", may: ["ca/pki/", "node:crypto", "node:buffer", "node:net"] },
   { of: "ca/contract.ts", may: [] },
   { of: "ca/refusal.ts", may: ["ca/contract.ts"] },
-  { of: "ca/config", may: ["ca/config-table.ts", "ca/pki/", "ca/contract.ts", "ca/refusal.ts", "node:"] },
+  { of: "ca/config", may: ["ca/config-table.ts", "ca/config-spelling.ts", "ca/config-values.ts", "ca/pki/", "ca/contract.ts", "ca/refusal.ts", "node:"] },
   { of: "ca/metrics.ts", may: ["prom-client", "ca/contract.ts", "ca/store/store.ts"] },
   { of: "ca/store/store.ts", may: ["ca/contract.ts"] },
   { of: "ca/store/", may: ["ca/store/", "ca/audit/", "ca/pki/", "ca/contract.ts", "drizzle-orm", "better-sqlite3", "pg", "node:"] },
@@ -29,7 +29,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/revocation/", may: ["ca/revocation/", "ca/audit/", ...useCase] },
   { of: "ca/http/services.ts", may: ["ca/contract.ts", "ca/store/store.ts"] },
   { of: "ca/http/", may: ["ca/http/", "ca/audit/", "ca/tokens.ts", ...useCase, "hono", "@hono/zod-openapi", "@hono/node-server", "zod", "node:"] },
-  { of: "ca/", may: ["ca/", "hono", "@hono/node-server", "pino", "node:"] },
+  { of: "ca/", may: ["ca/", "package.json", "hono", "@hono/node-server", "pino", "node:"] },
   { of: "proxy/", may: ["proxy/", "ca/pki/", "ca/contract.ts", "node:"] },
 ];
 
