@@ -156,7 +156,7 @@ function curl({ method, path, parameters = [], security }: Endpoint, example: un
   const url = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => `$${name.toUpperCase()}`) + query;
   const token = security.length > 0 ? ' \\\n  -H "authorization: Bearer $TOKEN"' : "";
   if (example === undefined) return `curl ${method === "GET" ? "" : `-X ${method} `}"$CA${url}"${token}`;
-  return `curl "$CA${url}"${token} \\\n  --json '${JSON.stringify(example)}'`;
+  return `curl "$CA${url}"${token} \\\n  --json '${JSON.stringify(example, null, 2).replaceAll("\n", "\n  ")}'`;
 }
 
 function paragraphs(text: string): readonly Markup[] {

@@ -12,12 +12,15 @@ body { margin: 0; background: var(--back); color: var(--text); font: 16px/1.5 sy
 header, .columns { max-width: 74rem; margin: 0 auto; padding: 0 1rem; }
 header { padding-top: 2rem; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0; }
-h2 { font-size: 1.25rem; margin: 2rem 0 .5rem; text-transform: capitalize; }
+h2 { font-size: 1.25rem; margin: 2rem 0 .5rem; }
+h2::first-letter { text-transform: uppercase; }
 h3 { font-size: 1.0625rem; margin: 0; }
 p { margin: .5rem 0; }
 a { color: var(--link); text-decoration: none; }
 a:hover, a:focus-visible { text-decoration: underline; }
 h2 a, h3 a { color: inherit; }
+nav h2 a { display: inline-block; }
+nav h2 a::first-letter { text-transform: uppercase; }
 code, pre { font: .875em/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 code { background: var(--code); border-radius: 4px; padding: .1em .3em; }
 pre { background: var(--code); border-radius: 8px; padding: .75rem 1rem; margin: .75rem 0; overflow-x: auto; overflow-wrap: normal; }
@@ -44,6 +47,12 @@ nav li { padding: .125rem 0; }
 @media (min-width: 60rem) {
   .columns { display: grid; grid-template-columns: 14rem minmax(0, 1fr); gap: 2.5rem; }
   nav { position: sticky; top: 0; align-self: start; max-height: 100vh; overflow-y: auto; padding-bottom: 2rem; }
+}
+@media (max-width: 59.99rem) {
+  nav { display: flex; flex-wrap: wrap; gap: 0 1rem; }
+  nav h2 { margin: .5rem 0 0; }
+  nav h2 a { color: var(--link); }
+  nav ul { display: none; }
 }
 @media (max-width: 36rem) {
   article { padding: .875rem; }

@@ -1,0 +1,98 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { roles, type Role } from "../../../ca/contract.ts";
+import { access, type RouteName } from "../../../ca/http/authenticate.ts";
+import { auditEvents } from "../../support/running-ca.ts";
+import { startTestApp, type TestApp } from "../../support/running-app.ts";
+
+let app: TestApp;
+beforeAll(async () => void (app = await startTestApp()));
+afterAll(() => app.close());
+
+/** Written a second time, by hand: whoever changes who may call what changes it here as well. */
+const allowed: Readonly<Record<RouteName, readonly (Role | "nobody")[]>> = {
+  "POST /v1/certificates": ["nobody", "admin", "operator", "auditor"],
+  "GET /v1/certificates": ["admin", "operator", "auditor"],
+  "GET /v1/certificates/{serial}": ["admin", "operator", "auditor"],
+  "POST /v1/certificates/{serial}/revoke": ["admin", "operator"],
+  "GET /v1/revocations": ["nobody", "admin", "operator", "auditor"],
+  "POST /v1/tokens": ["admin", "operator"],
+  "GET /v1/tokens": ["admin", "operator", "auditor"],
+  "DELETE /v1/tokens/{id}": ["admin", "operator"],
+  "GET /v1/authorities": ["admin", "operator", "auditor"],
+  "GET /v1/bundle": ["nobody", "admin", "operator", "auditor"],
+  "GET /v1/audit/entries": ["admin", "auditor"],
+  "GET /v1/audit/checkpoint": ["nobody", "admin", "operator", "auditor"],
+  "GET /v1/audit/proof": ["nobody", "admin", "operator", "auditor"],
+  "GET /healthz": ["nobody", "admin", "operator", "auditor"],
+  "GET /readyz": ["nobody", "admin", "operator", "auditor"],
+  "GET /metrics": ["admin", "auditor"],
+  "GET /openapi.json": ["nobody", "admin", "operator", "auditor"],
+  "GET /docs": ["nobody", "admin", "operator", "auditor"],
+};
+
+/** A request to the route; without a body, so that one which gets in is refused for that and changes nothing. */
+function knock(route: RouteName, as: Role | undefined) {
+  const [method = "", path = ""] = route.split(" ");
+  return app.call(method, path.replace(/\{\w+\}/, "00"), { ...(as && { as }) });
+}
+
+describe("every route, for every role", () => {
+  for (const route of Object.keys(access) as RouteName[]) {
+    test.for([undefined, ...roles])(`${route} as %s`, async (as) => {
+      const { status, problem } = await knock(route, as);
+      const refused = problem.code === "unauthenticated" || problem.code === "forbidden";
+      expect(refused).toBe(!allowed[route].includes(as ?? "nobody"));
+      if (refused) expect([status, problem.code]).toEqual(as === undefined ? [401, "unauthenticated"] : [403, "forbidden"]);
+    });
+  }
+});
+
+describe("an Authorization header that is no good", () => {
+  test.for([
+    ["an unknown token", "Bearer csapi_0000000000000000_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"],
+    ["another scheme", "Basic YWRtaW46YWRtaW4="],
+    ["no token", "Bearer"],
+    ["an empty one", ""],
+    ["two tokens", "Bearer a, Bearer b"],
+    ["a token with a space", "Bearer a b"],
+    ["a token of 600 characters", `Bearer ${"a".repeat(600)}`],
+  ])("%s is refused with 401 and what is wanted, also where no token is needed", async ([, authorization = ""]) => {
+    for (const [method, path] of [["GET", "/v1/certificates"], ["POST", "/v1/certificates"]] as const) {
+      const answer = await app.call(method, path, { headers: { authorization } });
+      expect([answer.status, answer.problem.code]).toEqual([401, "unauthenticated"]);
+      expect(answer.headers.get("www-authenticate")).toBe('Bearer realm="countersign"');
+    }
+  });
+
+  test("the scheme's name is taken in any case", async () => {
+    expect((await app.call("GET", "/v1/certificates", { headers: { authorization: `bearer ${app.tokens.admin}` } })).status).toBe(200);
+  });
+
+  test("a deleted token is refused at once", async () => {
+    const { token, id } = (await app.call("POST", "/v1/tokens", { as: "admin", json: { type: "api", name: "brief", role: "auditor" } })).json;
+    const headers = { authorization: `Bearer ${String(token)}` };
+    expect((await app.call("GET", "/v1/certificates", { headers })).status).toBe(200);
+    expect((await app.call("DELETE", `/v1/tokens/${String(id)}`, { as: "admin" })).status).toBe(204);
+    expect((await app.call("GET", "/v1/certificates", { headers })).status).toBe(401);
+  });
+
+  test("an expired token is refused", async () => {
+    const { token } = (await app.call("POST", "/v1/tokens", { as: "admin", json: { type: "api", name: "brief", role: "auditor", expiresInSeconds: 60 } })).json;
+    const headers = { authorization: `Bearer ${String(token)}` };
+    expect((await app.call("GET", "/v1/certificates", { headers })).status).toBe(200);
+    app.clock.nowMs += 61_000;
+    expect((await app.call("GET", "/v1/certificates", { headers })).status).toBe(401);
+  });
+});
+
+test("denials are in the audit log with who, what and why, and without the path's parameters", async () => {
+  const own = await startTestApp();
+  await own.call("GET", "/v1/audit/entries");
+  await own.call("POST", "/v1/certificates/ffff-not-to-be-logged/revoke", { as: "auditor" });
+  const denied = (): Promise<Record<string, unknown>[]> => auditEvents(own.store).then((all) => all.filter(({ type }) => type === "request.denied"));
+  await expect.poll(denied).toHaveLength(2);
+  const [first, second] = await denied();
+  expect(first).toMatchObject({ actor: "anonymous", code: "unauthenticated", method: "GET", path: "/v1/audit/entries" });
+  expect(second).toMatchObject({ actor: expect.stringMatching(/^token:/), code: "forbidden", method: "POST", path: "/v1/certificates/{serial}/revoke" });
+  await own.close();
+});
