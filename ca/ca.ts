@@ -135,7 +135,12 @@ async function open({ config, store, saveAdminToken }: CaDeps, now: () => Date):
     ? await firstStart({ config, store, sealing, nowMs: now().getTime(), ...(saveAdminToken && { saveAdminToken }) })
     : undefined;
   const state = existing ?? (await store.state());
-  if (state === undefined) throw new AuthorityError("authority_missing", "the store was filled and is empty again; look at the database");
+  if (state === undefined) {
+    throw new AuthorityError(
+      "authority_missing",
+      "the store was filled and is empty again; look at the database",
+    );
+  }
   if (state.trustDomain !== config.trustDomain) {
     throw new AuthorityError(
       "trust_domain_changed",
@@ -151,7 +156,12 @@ async function open({ config, store, saveAdminToken }: CaDeps, now: () => Date):
 /** What a new proxy pins: the root below which the API's certificate is, too. */
 function activeRootFingerprint(authorities: readonly AuthorityRow[]): string {
   const root = authorities.find(({ type, state }) => type === "root" && state === "active");
-  if (root === undefined) throw new AuthorityError("authority_missing", "the store holds no active root; restore it from a backup");
+  if (root === undefined) {
+    throw new AuthorityError(
+      "authority_missing",
+      "the store holds no active root; restore it from a backup",
+    );
+  }
   return parseCertificate(root.certificate).fingerprint;
 }
 
@@ -162,6 +172,7 @@ function checkConfiguredRoot({ rootCertPath }: CaConfig, roots: readonly Uint8Ar
   if (roots.some((root) => Buffer.compare(root, der) === 0)) return;
   throw new AuthorityError(
     "root_changed",
-    `${rootCertPath} is not a root of this CA, which has been running with another one since its first start; remove rootCert and rootKey to go on with it`,
+    `${rootCertPath} is not a root of this CA, which has been running with another one since its first start; remove ` +
+      "rootCert and rootKey to go on with it",
   );
 }

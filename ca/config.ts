@@ -1,6 +1,9 @@
 import { readFileSync } from "node:fs";
-import { isIP } from "node:net";
+import { nearestName } from "./config-spelling.ts";
 import { configTable, type Setting, type SettingKey } from "./config-table.ts";
+import {
+  apiNamesOf, defaultPublicUrl, parseBytes, parseCount, parseDuration, parseListen, parseNames, parsePublicUrl,
+} from "./config-values.ts";
 import { PkiError } from "./pki/errors.ts";
 import { parseTrustDomain } from "./pki/spiffe-id.ts";
 
@@ -69,11 +72,18 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
   const path = flags["config"] ?? env["COUNTERSIGN_CONFIG"];
   const values = gather(flags, env, file ?? (path === undefined ? {} : readConfigFile(path)));
   const text = (key: SettingKey): string => values[key] ?? "";
-  const duration = (key: SettingKey): number => parseDuration(text(key), key);
+  const read = <T>(key: SettingKey, parse: (text: string) => T | undefined, hint: string): T => {
+    const value = parse(text(key));
+    if (value === undefined) throw refused(key, text(key), hint);
+    return value;
+  };
+  const duration = (key: SettingKey): number => read(key, parseDuration, "write a whole number with its unit (ms, s, m, h, d, y), e.g. 24h");
 
   const dataDir = text("dataDir");
-  const listen = parseListen(text("listen"));
-  const publicUrl = parsePublicUrl(values.publicUrl ?? defaultPublicUrl(listen));
+  const listen = read("listen", parseListen, "write host:port, e.g. 127.0.0.1:8443 or [::1]:8443");
+  const publicUrl = values.publicUrl === undefined
+    ? defaultPublicUrl(listen) : read("publicUrl", parsePublicUrl, "write https://host or https://host:port");
+  const furtherNames = read("apiNames", parseNames, "write DNS names in lower case and IP addresses");
   const config: CaConfig = {
     trustDomain: checkTrustDomain(text("trustDomain")),
     dataDir,
@@ -81,7 +91,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     listenHost: listen.host,
     listenPort: listen.port,
     publicUrl,
-    ...apiNamesOf(publicUrl, listen.host, text("apiNames")),
+    ...apiNamesOf(publicUrl, listen.host, furtherNames),
     certificateLifetimeMs: duration("certificateLifetime"),
     certificateLifetimeMaxMs: duration("certificateLifetimeMax"),
     issuerLifetimeMs: duration("issuerLifetime"),
@@ -96,22 +106,13 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     sealingKey: values.sealingKey,
     joinTokenLifetimeMs: duration("joinTokenLifetime"),
     reattestGraceMs: duration("reattestGrace"),
-    bodyLimitBytes: parseBytes(text("bodyLimit"), "bodyLimit"),
+    bodyLimitBytes: read("bodyLimit", parseBytes, "write a whole number with its unit (B, KiB, MiB), e.g. 64KiB"),
     requestTimeoutMs: duration("requestTimeout"),
-    maxConnections: parseCount(text("maxConnections"), "maxConnections"),
+    maxConnections: read("maxConnections", parseCount, "write a whole number above 0"),
     logLevel: text("logLevel"),
   };
   checkTogether(config);
   return Object.freeze(config);
-}
-
-/** Reads `90s`, `24h`, `10y` (of 365 days); a bare number is refused, since nobody could tell its unit. Result in ms. */
-export function parseDuration(text: string, key: string): number {
-  const [, digits, unit] = /^(\d{1,9})(ms|s|m|h|d|y)$/.exec(text) ?? [];
-  if (digits === undefined || unit === undefined) {
-    throw refused(key, text, "write a whole number with its unit (ms, s, m, h, d, y), e.g. 24h");
-  }
-  return Number(digits) * unitMs[unit as keyof typeof unitMs];
 }
 
 type Values = Partial<Record<SettingKey, string>>;
@@ -133,7 +134,12 @@ function gather(flags: NonNullable<ConfigSources["flags"]>, env: NonNullable<Con
 function fileValue({ key, flag, unit, env }: Setting, file: object): string | undefined {
   const value: unknown = (file as Record<string, unknown>)[key];
   if (value === undefined) return undefined;
-  if (flag === undefined) throw new ConfigError("value_refused", `${key} is a secret and not read from the file; set ${env} instead`);
+  if (flag === undefined) {
+    throw new ConfigError(
+      "value_refused",
+      `${key} is a secret and not read from the file; set ${env} instead`,
+    );
+  }
   if (unit === "list" && Array.isArray(value) && value.every((item) => typeof item === "string")) return value.join(",");
   if (unit === "count" && typeof value === "number") return String(value);
   if (typeof value !== "string") throw new ConfigError("value_refused", `${key} in the configuration file must be a string`);
@@ -142,17 +148,17 @@ function fileValue({ key, flag, unit, env }: Setting, file: object): string | un
 
 function refuseUnknown(flags: object, env: object, file: object): void {
   const keys = configTable.map(({ key }) => key as string);
-  for (const key of Object.keys(file)) if (!keys.includes(key)) throw unknown(`key "${key}" in the configuration file`, nearest(key, keys));
+  for (const key of Object.keys(file)) if (!keys.includes(key)) throw unknown(`key "${key}" in the configuration file`, nearestName(key, keys));
   const flagNames = configTable.flatMap(({ flag }) => flag ?? []);
   for (const flag of Object.keys(flags)) {
-    if (flag !== "config" && !flagNames.includes(flag)) throw unknown(`flag --${flag}`, nearest(flag, flagNames));
+    if (flag !== "config" && !flagNames.includes(flag)) throw unknown(`flag --${flag}`, nearestName(flag, flagNames));
   }
   // Kubernetes puts COUNTERSIGN_PORT, COUNTERSIGN_SERVICE_HOST and more into pods beside a service of that name, so
   // only what looks like a slip of the pen is refused here.
   const names = configTable.map((setting) => setting.env);
   for (const name of Object.keys(env)) {
     if (!name.startsWith("COUNTERSIGN_") || names.includes(name)) continue;
-    const near = nearest(name, names);
+    const near = nearestName(name, names);
     if (near !== undefined) throw unknown(`environment variable ${name}`, near);
   }
 }
@@ -160,27 +166,6 @@ function refuseUnknown(flags: object, env: object, file: object): void {
 function unknown(what: string, near: string | undefined): ConfigError {
   const hint = near === undefined ? "see `countersign serve --help` for all of them" : `did you mean ${near}?`;
   return new ConfigError("unknown_setting", `unknown ${what}; ${hint}`);
-}
-
-/** The known name at most `maxSlips` edits away, letter case and separators aside. */
-function nearest(name: string, known: readonly string[]): string | undefined {
-  const bare = (text: string): string => text.replaceAll(/[-_]/g, "").toLowerCase();
-  const scored = known.map((candidate) => ({ candidate, slips: editDistance(bare(name), bare(candidate)) }));
-  scored.sort((a, b) => a.slips - b.slips);
-  return scored[0] !== undefined && scored[0].slips <= maxSlips ? scored[0].candidate : undefined;
-}
-
-function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const substituted = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      row.push(Math.min(substituted, (previous[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1));
-    }
-    previous = row;
-  }
-  return previous[b.length] ?? 0;
 }
 
 function readConfigFile(path: string): Record<string, unknown> {
@@ -192,7 +177,10 @@ function readConfigFile(path: string): Record<string, unknown> {
     throw new ConfigError("file_unreadable", `cannot read the configuration file ${path}: ${reason}`, { cause });
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new ConfigError("file_unreadable", `the configuration file ${path} must hold one JSON object, e.g. {"trustDomain": "east"}`);
+    throw new ConfigError(
+      "file_unreadable",
+      `the configuration file ${path} must hold one JSON object, e.g. {"trustDomain": "east"}`,
+    );
   }
   return value as Record<string, unknown>;
 }
@@ -201,59 +189,9 @@ function checkTrustDomain(text: string): string {
   try {
     return parseTrustDomain(text);
   } catch (cause) {
-    throw refused("trustDomain", text, cause instanceof PkiError ? cause.message : "it is unreadable");
+    if (!(cause instanceof PkiError)) throw cause;
+    throw refused("trustDomain", text, cause.message);
   }
-}
-
-interface Listen {
-  readonly host: string;
-  readonly port: number;
-}
-
-function parseListen(text: string): Listen {
-  const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text) ?? [];
-  const host = bracketed ?? plain;
-  if (host === undefined || Number(port) > 65_535) throw refused("listen", text, "write host:port, e.g. 127.0.0.1:8443 or [::1]:8443");
-  return { host, port: Number(port) };
-}
-
-function defaultPublicUrl({ host, port }: Listen): string {
-  return `https://${isUnspecified(host) ? "localhost" : isIP(host) === 6 ? `[${host}]` : host}:${port}`;
-}
-
-function parsePublicUrl(text: string): string {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  const bare = url !== undefined && url.pathname === "/" && url.search === "" && url.hash === "" && url.username === "";
-  if (url?.protocol !== "https:" || !bare) throw refused("publicUrl", text, "write https://host or https://host:port");
-  return url.origin;
-}
-
-function apiNamesOf(publicUrl: string, listenHost: string, extra: string): Pick<CaConfig, "apiDnsNames" | "apiIpAddresses"> {
-  const urlHost = new URL(publicUrl).hostname.replaceAll(/[[\]]/g, "");
-  const local = isUnspecified(listenHost) || listenHost === "localhost" || listenHost.startsWith("127.") || listenHost === "::1";
-  const names = [urlHost, ...(isUnspecified(listenHost) ? [] : [listenHost]), ...(local ? ["localhost", "127.0.0.1", "::1"] : [])];
-  for (const name of extra.split(",").map((part) => part.trim())) {
-    if (name === "") continue;
-    if (isIP(name) === 0 && !dnsName.test(name)) throw refused("apiNames", name, "write DNS names in lower case and IP addresses");
-    names.push(name);
-  }
-  const unique = [...new Set(names.map((name) => name.toLowerCase()))];
-  return { apiDnsNames: unique.filter((name) => isIP(name) === 0), apiIpAddresses: unique.filter((name) => isIP(name) !== 0) };
-}
-
-function isUnspecified(host: string): boolean {
-  return host === "0.0.0.0" || host === "::";
-}
-
-function parseBytes(text: string, key: string): number {
-  const [, digits, unit] = /^(\d{1,9})(B|KiB|MiB)$/.exec(text) ?? [];
-  if (digits === undefined) throw refused(key, text, "write a whole number with its unit (B, KiB, MiB), e.g. 64KiB");
-  return Number(digits) * (unit === "MiB" ? 1024 * 1024 : unit === "KiB" ? 1024 : 1);
-}
-
-function parseCount(text: string, key: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw refused(key, text, "write a whole number above 0");
-  return Number(text);
 }
 
 /** Lifetimes must nest: nothing may outlive what signed it (spire#1266: certificates silently cut short to fit the CA). */
@@ -272,9 +210,15 @@ function checkTogether(config: CaConfig): void {
     );
   }
   if (issuerLifetimeMs <= issuerRenewBeforeMs) {
-    throw contradiction("issuerLifetime is not longer than issuerRenewBefore: each issuer would be replaced at once; raise issuerLifetime");
+    throw contradiction(
+      "issuerLifetime is not longer than issuerRenewBefore: each issuer would be replaced at once; raise issuerLifetime",
+    );
   }
-  if (rootLifetimeMs <= issuerLifetimeMs) throw contradiction("rootLifetime is not longer than issuerLifetime: no issuer would fit; raise rootLifetime");
+  if (rootLifetimeMs <= issuerLifetimeMs) {
+    throw contradiction(
+      "rootLifetime is not longer than issuerLifetime: no issuer would fit; raise rootLifetime",
+    );
+  }
   if (clockSkewMs >= certificateLifetimeMs) throw contradiction("clockSkew is not shorter than certificateLifetime; lower it");
   if ((config.rootCertPath === undefined) !== (config.rootKeyPath === undefined)) {
     throw contradiction("rootCert and rootKey belong together: give both, or neither to have a root made");
@@ -289,8 +233,4 @@ function contradiction(message: string): ConfigError {
   return new ConfigError("contradiction", message);
 }
 
-const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, y: 365 * 86_400_000 } as const;
-const dnsName = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
 const minCertificateLifetimeMs = 60_000;
-/** Two slips of the pen are still a misspelling; more are another word. */
-const maxSlips = 2;

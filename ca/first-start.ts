@@ -100,6 +100,10 @@ export function readRootFile(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (cause) {
-    throw new AuthorityError("root_certificate_unreadable", `cannot read the root certificate ${path} (${(cause as NodeJS.ErrnoException).code}); check the path`, { cause });
+    throw new AuthorityError(
+      "root_certificate_unreadable",
+      `cannot read the root certificate ${path} (${(cause as NodeJS.ErrnoException).code}); check the path`,
+      { cause },
+    );
   }
 }

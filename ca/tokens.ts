@@ -139,7 +139,12 @@ function newToken(deps: TokenDeps, request: CreateTokenRequest, caller: Caller):
   }
   requireAdmin(caller, "create an API token");
   const { name, role } = request;
-  if (!tokenName.test(name)) throw new Refusal("invalid_request", "An API token's name has 1 to 64 letters, digits, dots, dashes, underscores or spaces.");
+  if (!tokenName.test(name)) {
+    throw new Refusal(
+      "invalid_request",
+      "An API token's name has 1 to 64 letters, digits, dots, dashes, underscores or spaces.",
+    );
+  }
   return {
     token,
     row: { ...common, type: "api", name, role, scope: readScope(deps.trustDomain, request.scope ?? []), ...(lifetimeMs !== undefined && { expiresAtMs: nowMs + lifetimeMs }) },
@@ -155,20 +160,37 @@ function readSpiffeId(text: string): SpiffeId {
   try {
     return parseSpiffeId(text);
   } catch (cause) {
-    if (cause instanceof PkiError) throw new Refusal("spiffe_id_refused", `The SPIFFE ID is refused: ${cause.message}.`, { cause });
+    if (cause instanceof PkiError) {
+      throw new Refusal(
+        "spiffe_id_refused",
+        `The SPIFFE ID is refused: ${cause.message}.`,
+        { cause },
+      );
+    }
     throw cause;
   }
 }
 
 function readScope(trustDomain: string, scope: readonly string[]): readonly string[] {
-  if (scope.length > maxScopePatterns) throw new Refusal("invalid_request", `A scope has at most ${maxScopePatterns} patterns.`);
+  if (scope.length > maxScopePatterns) {
+    throw new Refusal(
+      "invalid_request",
+      `A scope has at most ${maxScopePatterns} patterns.`,
+    );
+  }
   for (const text of scope) {
     try {
       if (parseSpiffeIdPattern(text).trustDomain !== trustDomain) {
         throw new Refusal("spiffe_id_refused", `The scope "${text}" is not of this CA's trust domain, ${trustDomain}.`);
       }
     } catch (cause) {
-      if (cause instanceof PkiError) throw new Refusal("spiffe_id_refused", `The scope is refused: ${cause.message}.`, { cause });
+      if (cause instanceof PkiError) {
+        throw new Refusal(
+          "spiffe_id_refused",
+          `The scope is refused: ${cause.message}.`,
+          { cause },
+        );
+      }
       throw cause;
     }
   }
@@ -178,13 +200,21 @@ function readScope(trustDomain: string, scope: readonly string[]): readonly stri
 function lifetimeOf(expiresInSeconds: number | undefined): number | undefined {
   if (expiresInSeconds === undefined) return undefined;
   if (!Number.isSafeInteger(expiresInSeconds) || expiresInSeconds < 1 || expiresInSeconds > maxTokenLifetimeSeconds) {
-    throw new Refusal("invalid_request", `expiresInSeconds must be a whole number from 1 to ${maxTokenLifetimeSeconds} (10 years).`);
+    throw new Refusal(
+      "invalid_request",
+      `expiresInSeconds must be a whole number from 1 to ${maxTokenLifetimeSeconds} (10 years).`,
+    );
   }
   return expiresInSeconds * 1000;
 }
 
 function requireAdmin({ name, role }: Caller, what: string): void {
-  if (role !== "admin") throw new Refusal("forbidden", `The API token "${name}" has the role ${role}; only an admin may ${what}.`);
+  if (role !== "admin") {
+    throw new Refusal(
+      "forbidden",
+      `The API token "${name}" has the role ${role}; only an admin may ${what}.`,
+    );
+  }
 }
 
 function tokenNotFound(id: string): Refusal {

@@ -42,7 +42,10 @@ async function authenticateJoinToken(store: Pick<Store, "token">, token: string)
   const row = parts?.type === "join" ? await store.token(parts.id) : undefined;
   if (parts === undefined || row?.type !== "join" || row.deletedAtMs !== undefined || !isSecretOf(parts.secret, row.secretHash)) {
     // One sentence for all of it: which part was wrong is nobody's business who does not hold the token.
-    throw new Refusal("token_unknown", `The join token is unknown, was deleted or is mistyped; make a new one with "countersign token create".`);
+    throw new Refusal(
+      "token_unknown",
+      `The join token is unknown, was deleted or is mistyped; make a new one with "countersign token create".`,
+    );
   }
   return row;
 }
@@ -50,7 +53,11 @@ async function authenticateJoinToken(store: Pick<Store, "token">, token: string)
 async function checkRedeemable(deps: JoinTokenDeps, row: TokenRow, proof: string | undefined, csrDer: Uint8Array): Promise<void> {
   if (row.redeemedAtMs !== undefined) return checkHolder(deps, row, row.redeemedAtMs, proof, csrDer);
   if (row.expiresAtMs !== undefined && deps.now().getTime() >= row.expiresAtMs) {
-    throw new Refusal("token_expired", `The join token ${row.id} expired unused at ${new Date(row.expiresAtMs).toISOString()}; make a new one with "countersign token create".`);
+    throw new Refusal(
+      "token_expired",
+      `The join token ${row.id} expired unused at ${new Date(row.expiresAtMs).toISOString()}; make a new one with ` +
+        `"countersign token create".`,
+    );
   }
 }
 
@@ -64,6 +71,10 @@ async function checkHolder(deps: JoinTokenDeps, row: TokenRow, redeemedAtMs: num
   }
   const possession = await verifyPossession(deps, proof, csrDer, { graceMs: deps.reattestGraceMs });
   if (possession.row.tokenId !== row.id) {
-    throw new Refusal("proof_refused", `The certificate ${possession.row.serialNumber} does not descend from the join token ${row.id}; present the token that its first certificate was made with.`);
+    throw new Refusal(
+      "proof_refused",
+      `The certificate ${possession.row.serialNumber} does not descend from the join token ${row.id}; present the ` +
+        "token that its first certificate was made with.",
+    );
   }
 }

@@ -18,7 +18,10 @@ export interface Operator {
  */
 export function claimByOperator(caller: Operator | undefined, asked: { readonly spiffeId: string; readonly dnsNames?: readonly string[] }): Claim {
   if (caller === undefined) {
-    throw new Refusal("unauthenticated", `The attestation "operator" needs an API token that may issue this ID, sent as "Authorization: Bearer <token>".`);
+    throw new Refusal(
+      "unauthenticated",
+      `The attestation "operator" needs an API token that may issue this ID, sent as "Authorization: Bearer <token>".`,
+    );
   }
   const actor = `token:${caller.tokenId}`;
   const dnsNames = asked.dnsNames ?? [];
@@ -41,11 +44,18 @@ export function claimByOperator(caller: Operator | undefined, asked: { readonly 
  */
 export function checkScope({ name, role, scope }: Operator, id: SpiffeId): void {
   if (role !== "admin" && role !== "operator") {
-    throw new Refusal("forbidden", `The API token "${name}" has the role ${role}, which vouches for no identity; use one with the role operator.`);
+    throw new Refusal(
+      "forbidden",
+      `The API token "${name}" has the role ${role}, which vouches for no identity; use one with the role operator.`,
+    );
   }
   if (!scope.some((pattern) => matchesSpiffeIdPattern(parseSpiffeIdPattern(pattern), id))) {
     const covers = scope.length === 0 ? "is empty" : `covers ${scope.join(", ")}`;
-    throw new Refusal("forbidden", `The API token "${name}" may not vouch for ${id.uri}: its scope ${covers}. Ask an admin for a token with this ID in its scope.`);
+    throw new Refusal(
+      "forbidden",
+      `The API token "${name}" may not vouch for ${id.uri}: its scope ${covers}. Ask an admin for a token with this ID ` +
+        "in its scope.",
+    );
   }
 }
 
@@ -53,7 +63,13 @@ function readSpiffeId(text: string): SpiffeId {
   try {
     return parseSpiffeId(text);
   } catch (cause) {
-    if (cause instanceof PkiError) throw new Refusal("spiffe_id_refused", `The SPIFFE ID is refused: ${cause.message}.`, { cause });
+    if (cause instanceof PkiError) {
+      throw new Refusal(
+        "spiffe_id_refused",
+        `The SPIFFE ID is refused: ${cause.message}.`,
+        { cause },
+      );
+    }
     throw cause;
   }
 }

@@ -36,15 +36,24 @@ export async function verifyPossession(
   if (nowMs >= notAfterMs + 1000 + options.graceMs) {
     throw new Refusal(
       "certificate_expired",
-      `The certificate ${svid.serialNumber} of ${svid.id.uri} expired at ${new Date(notAfterMs).toISOString()}, too long ago to prove an identity with it; attest with a join token.`,
+      `The certificate ${svid.serialNumber} of ${svid.id.uri} expired at ${new Date(notAfterMs).toISOString()}, too ` +
+        "long ago to prove an identity with it; attest with a join token.",
     );
   }
   const row = await deps.store.certificate(svid.serialNumber);
   if (row === undefined || Buffer.compare(row.certificate, svid.leaf.der) !== 0) {
-    throw new Refusal("proof_refused", `The certificate ${svid.serialNumber} chains to our root but is not one this CA has on record; attest with a join token and tell the CA's operator.`);
+    throw new Refusal(
+      "proof_refused",
+      `The certificate ${svid.serialNumber} chains to our root but is not one this CA has on record; attest with a ` +
+        "join token and tell the CA's operator.",
+    );
   }
   if (row.revokedAtMs !== undefined) {
-    throw new Refusal("certificate_revoked", `The certificate ${svid.serialNumber} of ${row.spiffeId} is revoked, so it proves nothing any more; ask the CA's operator for a new join token.`);
+    throw new Refusal(
+      "certificate_revoked",
+      `The certificate ${svid.serialNumber} of ${row.spiffeId} is revoked, so it proves nothing any more; ask the CA's ` +
+        "operator for a new join token.",
+    );
   }
   return { svid, row };
 }
@@ -55,7 +64,9 @@ function verifySignedProof({ trustDomain, bundle }: PossessionDeps, jws: string,
     if (Math.abs(nowMs - proof.issuedAtMs) > proofWindowMs) {
       throw new Refusal(
         "proof_refused",
-        `The renewal proof was made at ${new Date(proof.issuedAtMs).toISOString()}, more than ${proofWindowMs / 60_000} minutes from this CA's clock (${new Date(nowMs).toISOString()}); make a new one, and check the clocks.`,
+        `The renewal proof was made at ${new Date(proof.issuedAtMs).toISOString()}, more than ` +
+          `${proofWindowMs / 60_000} minutes from this CA's clock (${new Date(nowMs).toISOString()}); make a new one, ` +
+          "and check the clocks.",
       );
     }
     const [leafDer = new Uint8Array()] = proof.chain;
@@ -66,7 +77,13 @@ function verifySignedProof({ trustDomain, bundle }: PossessionDeps, jws: string,
     verifyRenewalProof(proof, svid.leaf.publicKey, csrDer, trustDomain);
     return svid;
   } catch (cause) {
-    if (cause instanceof PkiError) throw new Refusal("proof_refused", `The renewal proof does not hold: ${cause.message}.`, { cause });
+    if (cause instanceof PkiError) {
+      throw new Refusal(
+        "proof_refused",
+        `The renewal proof does not hold: ${cause.message}.`,
+        { cause },
+      );
+    }
     throw cause;
   }
 }

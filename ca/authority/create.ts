@@ -54,9 +54,17 @@ export async function createIssuer(request: AuthorityRequest, root: { readonly c
  */
 export function checkRootLasts(root: Certificate, { nowMs, lifetimeMs }: Pick<AuthorityRequest, "nowMs" | "lifetimeMs">): void {
   const until = new Date(root.notAfterMs).toISOString();
-  if (root.notAfterMs < nowMs) throw new AuthorityError("root_expired", `the root expired at ${until}; make or import another one`);
+  if (root.notAfterMs < nowMs) {
+    throw new AuthorityError(
+      "root_expired",
+      `the root expired at ${until}; make or import another one`,
+    );
+  }
   if (root.notAfterMs < nowMs + lifetimeMs) {
-    throw new AuthorityError("root_expires_too_soon", `the root expires at ${until}, before an issuer made now would; replace the root, or shorten issuerLifetime`);
+    throw new AuthorityError(
+      "root_expires_too_soon",
+      `the root expires at ${until}, before an issuer made now would; replace the root, or shorten issuerLifetime`,
+    );
   }
 }
 

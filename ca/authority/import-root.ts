@@ -27,7 +27,10 @@ export function importRoot({ certificatePem, privateKeyPem, passphrase, nowMs, i
   checkRootLasts(certificate, { nowMs, lifetimeMs: issuerLifetimeMs });
   const privateKey = readPrivateKey(privateKeyPem, passphrase);
   if (!createPublicKey(privateKey).equals(certificate.publicKey)) {
-    throw new AuthorityError("root_key_mismatch", "the root key is not the key of the root certificate; give the pair that was made together");
+    throw new AuthorityError(
+      "root_key_mismatch",
+      "the root key is not the key of the root certificate; give the pair that was made together",
+    );
   }
   return { certificate, privateKey };
 }
@@ -41,39 +44,70 @@ export function readRoot(pem: string): Certificate {
   try {
     ders = decodePem(pem, "CERTIFICATE", { allowText: true });
   } catch (cause) {
-    throw new AuthorityError("root_certificate_unreadable", `the root certificate cannot be read: ${(cause as Error).message}`, { cause });
+    throw new AuthorityError(
+      "root_certificate_unreadable",
+      `the root certificate cannot be read: ${(cause as Error).message}`,
+      { cause },
+    );
   }
   const [der] = ders;
   if (der === undefined || ders.length > 1) {
-    throw new AuthorityError("root_certificate_unreadable", `the root certificate file holds ${ders.length} certificates; give the self-signed root alone`);
+    throw new AuthorityError(
+      "root_certificate_unreadable",
+      `the root certificate file holds ${ders.length} certificates; give the self-signed root alone`,
+    );
   }
   try {
     return parseCertificate(der);
   } catch (cause) {
     if (!(cause instanceof PkiError)) throw cause;
-    throw new AuthorityError("root_certificate_refused", `the root certificate is refused (${cause.code}): ${cause.message}`, { cause });
+    throw new AuthorityError(
+      "root_certificate_refused",
+      `the root certificate is refused (${cause.code}): ${cause.message}`,
+      { cause },
+    );
   }
 }
 
 function checkRoot(root: Certificate, nowMs: number): void {
   const { basicConstraints, keyUsage, subjectKeyIdentifier } = root;
   if (Buffer.compare(root.issuer, root.subject) !== 0 || !isSelfSigned(root)) {
-    throw new AuthorityError("root_not_self_signed", "the root certificate was signed by another key than its own; give the root at the top of its chain");
+    throw new AuthorityError(
+      "root_not_self_signed",
+      "the root certificate was signed by another key than its own; give the root at the top of its chain",
+    );
   }
   if (basicConstraints?.certificateAuthority !== true || !basicConstraints.critical) {
-    throw new AuthorityError("root_not_ca", `the root certificate is not a CA: it needs basicConstraints=critical,CA:TRUE; ${recipe}`);
+    throw new AuthorityError(
+      "root_not_ca",
+      `the root certificate is not a CA: it needs basicConstraints=critical,CA:TRUE; ${recipe}`,
+    );
   }
   if (keyUsage?.keyCertSign !== true || !keyUsage.critical) {
-    throw new AuthorityError("root_key_usage", `the root certificate may not sign certificates: it needs keyUsage=critical,keyCertSign,cRLSign (openssl leaves it out by default); ${recipe}`);
+    throw new AuthorityError(
+      "root_key_usage",
+      "the root certificate may not sign certificates: it needs keyUsage=critical,keyCertSign,cRLSign (openssl leaves " +
+        `it out by default); ${recipe}`,
+    );
   }
   if (basicConstraints.pathLength === 0) {
-    throw new AuthorityError("root_path_length", `the root certificate has pathlen:0, which allows no issuer below it; ${recipe}`);
+    throw new AuthorityError(
+      "root_path_length",
+      `the root certificate has pathlen:0, which allows no issuer below it; ${recipe}`,
+    );
   }
   if (subjectKeyIdentifier === undefined) {
-    throw new AuthorityError("root_key_identifier", `the root certificate has no subject key identifier, which every certificate below must point to; ${recipe}`);
+    throw new AuthorityError(
+      "root_key_identifier",
+      `the root certificate has no subject key identifier, which every certificate below must point to; ${recipe}`,
+    );
   }
   if (root.notBeforeMs > nowMs) {
-    throw new AuthorityError("root_not_yet_valid", `the root certificate is not valid before ${new Date(root.notBeforeMs).toISOString()}; is this machine's clock right?`);
+    throw new AuthorityError(
+      "root_not_yet_valid",
+      `the root certificate is not valid before ${new Date(root.notBeforeMs).toISOString()}; is this machine's clock ` +
+        "right?",
+    );
   }
 }
 
@@ -90,9 +124,15 @@ function readPrivateKey(pem: string, passphrase: string | undefined): KeyObject 
       throw new AuthorityError("root_key_passphrase", "the root key is encrypted; set COUNTERSIGN_ROOT_KEY_PASSPHRASE");
     }
     if (/ENCRYPTED/.test(pem)) {
-      throw new AuthorityError("root_key_passphrase", "the root key cannot be decrypted; is COUNTERSIGN_ROOT_KEY_PASSPHRASE its passphrase?");
+      throw new AuthorityError(
+        "root_key_passphrase",
+        "the root key cannot be decrypted; is COUNTERSIGN_ROOT_KEY_PASSPHRASE its passphrase?",
+      );
     }
-    throw new AuthorityError("root_key_unreadable", "the root key cannot be read; give a PEM private key: PKCS#8, SEC1 (EC PRIVATE KEY) or PKCS#1 (RSA PRIVATE KEY)");
+    throw new AuthorityError(
+      "root_key_unreadable",
+      "the root key cannot be read; give a PEM private key: PKCS#8, SEC1 (EC PRIVATE KEY) or PKCS#1 (RSA PRIVATE KEY)",
+    );
   }
 }
 

@@ -70,7 +70,8 @@ async function tryIssuer(issuer: ActiveIssuer, root: Certificate, { trustDomain,
     if (!(cause instanceof PkiError)) throw cause;
     throw new AuthorityError(
       "root_names_refused",
-      `certificates of spiffe://${trustDomain} below this root would not verify (${cause.code}): ${cause.message}; use a root without name constraints, extended key usages or an ID that exclude this trust domain`,
+      `certificates of spiffe://${trustDomain} below this root would not verify (${cause.code}): ${cause.message}; use ` +
+        "a root without name constraints, extended key usages or an ID that exclude this trust domain",
       { cause },
     );
   }

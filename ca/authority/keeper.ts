@@ -143,7 +143,12 @@ export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper
 
   function activeRoot(): AuthorityRow {
     const root = known.rows.find(({ type, state }) => type === "root" && state === "active");
-    if (root === undefined) throw new AuthorityError("authority_missing", "the store holds no active root; restore it from a backup");
+    if (root === undefined) {
+      throw new AuthorityError(
+        "authority_missing",
+        "the store holds no active root; restore it from a backup",
+      );
+    }
     return root;
   }
 

@@ -7,12 +7,21 @@ import { Refusal } from "../refusal.ts";
  * @throws {Refusal} csr_refused
  */
 export function decodeCsrText(text: string): Uint8Array {
-  if (text.length > maxCsrChars) throw new Refusal("csr_refused", `The CSR has ${text.length} characters, more than the ${maxCsrChars} that are read; it should hold a key and little else.`);
+  if (text.length > maxCsrChars) {
+    throw new Refusal(
+      "csr_refused",
+      `The CSR has ${text.length} characters, more than the ${maxCsrChars} that are read; it should hold a key and ` +
+        "little else.",
+    );
+  }
   if (text.startsWith("-----BEGIN")) return decodeCsrPem(text);
   const der = Buffer.from(text, "base64");
   // Node skips what is not base64; only what encodes back to the same text is taken.
   if (der.length === 0 || der.toString("base64") !== text) {
-    throw new Refusal("csr_refused", "The CSR is neither PEM (-----BEGIN CERTIFICATE REQUEST-----) nor the base64 of its DER without line breaks.");
+    throw new Refusal(
+      "csr_refused",
+      "The CSR is neither PEM (-----BEGIN CERTIFICATE REQUEST-----) nor the base64 of its DER without line breaks.",
+    );
   }
   return der;
 }

@@ -25,11 +25,19 @@ export async function recall(store: Pick<Store, "idempotent" | "certificate">, r
   const found = await store.idempotent(request.scope, request.key);
   if (found === undefined) return undefined;
   if (found.requestHash !== request.requestHash) {
-    throw new Refusal("idempotency_key_reused", "This Idempotency-Key was used for another request; repeat a request unchanged, or choose a new key for a new one.");
+    throw new Refusal(
+      "idempotency_key_reused",
+      "This Idempotency-Key was used for another request; repeat a request unchanged, or choose a new key for a new " +
+        "one.",
+    );
   }
   const row = await store.certificate(found.serialNumber);
   if (row?.revokedAtMs !== undefined) {
-    throw new Refusal("certificate_revoked", `The certificate ${row.serialNumber} that this request got has been revoked since; make a new request with a new key.`);
+    throw new Refusal(
+      "certificate_revoked",
+      `The certificate ${row.serialNumber} that this request got has been revoked since; make a new request with a new ` +
+        "key.",
+    );
   }
   return row;
 }

@@ -182,13 +182,30 @@ function asRefusal(error: unknown): unknown {
   if (!(error instanceof StoreError)) return error;
   switch (error.code) {
     case "key_reused":
-      return new Refusal("key_reused", "This CA has certified the CSR's key before; make a new key for each certificate, and use an Idempotency-Key for retries.", { cause: error });
+      return new Refusal(
+        "key_reused",
+        "This CA has certified the CSR's key before; make a new key for each certificate, and use an Idempotency-Key " +
+          "for retries.",
+        { cause: error },
+      );
     case "token_already_redeemed":
-      return new Refusal("token_already_redeemed", "The join token was redeemed by another request while this one was under way; ask for a new one.", { cause: error });
+      return new Refusal(
+        "token_already_redeemed",
+        "The join token was redeemed by another request while this one was under way; ask for a new one.",
+        { cause: error },
+      );
     case "idempotency_conflict":
-      return new Refusal("idempotency_key_reused", "This Idempotency-Key was taken by another request while this one was under way; choose a new key.", { cause: error });
+      return new Refusal(
+        "idempotency_key_reused",
+        "This Idempotency-Key was taken by another request while this one was under way; choose a new key.",
+        { cause: error },
+      );
     case "token_unknown":
-      return new Refusal("token_unknown", "The join token was deleted while the request was under way; ask for a new one.", { cause: error });
+      return new Refusal(
+        "token_unknown",
+        "The join token was deleted while the request was under way; ask for a new one.",
+        { cause: error },
+      );
     default:
       return error;
   }

@@ -37,16 +37,36 @@ export function templateLint(template: CertificateTemplate, trustDomain: string)
 function lintFields({ issuer, profile }: CertificateTemplate, fields: CertificateFields, trustDomain: string): void {
   const { serialNumber, notBeforeMs, notAfterMs, spki, uri, dnsNames, subjectKeyIdentifier: keyIdentifier } = fields;
   // RFC 5280 4.1.2.2 and DESIGN promise 5.
-  if (serialNumber.length !== serialBytes || serialNumber[0] === 0) throw failed("CERT-02", "the serial number is not 128 random bits");
+  if (serialNumber.length !== serialBytes || serialNumber[0] === 0) {
+    throw failed(
+      "CERT-02",
+      "the serial number is not 128 random bits",
+    );
+  }
   if (notBeforeMs % 1000 !== 0 || notAfterMs % 1000 !== 0) throw failed("CERT-05", "the dates are not whole seconds");
   if (!(notBeforeMs < notAfterMs + 1000)) throw failed("CERT-05", "it ends before it begins");
-  if (notAfterMs + 1000 - notBeforeMs > profile.lifetimeMaxMs + profile.clockSkewMs) throw failed("profile", "it is valid for longer than the profile allows");
+  if (notAfterMs + 1000 - notBeforeMs > profile.lifetimeMaxMs + profile.clockSkewMs) {
+    throw failed(
+      "profile",
+      "it is valid for longer than the profile allows",
+    );
+  }
   // Never truncated silently: spire#1266.
   if (notAfterMs > issuer.notAfterMs) throw failed("CERT-21", "it would outlive its issuer");
   if (Buffer.compare(spki, issuer.spki) === 0) throw failed("CERT-22", "its key is its issuer's key");
-  if (keyIdentifier.length !== issuer.subjectKeyIdentifier?.length) throw failed("CERT-10", "the subject key identifier has the wrong length");
+  if (keyIdentifier.length !== issuer.subjectKeyIdentifier?.length) {
+    throw failed(
+      "CERT-10",
+      "the subject key identifier has the wrong length",
+    );
+  }
   const prefix = `spiffe://${trustDomain}/`;
-  if (!uri.startsWith(prefix) || uri.length === prefix.length) throw failed("SPIFFE ID", `the ID is not one of a workload of ${trustDomain}`);
+  if (!uri.startsWith(prefix) || uri.length === prefix.length) {
+    throw failed(
+      "SPIFFE ID",
+      `the ID is not one of a workload of ${trustDomain}`,
+    );
+  }
   for (const name of dnsNames) if (!dnsCharacters.test(name)) throw failed("CERT-16", "a DNS name has characters outside a-z, 0-9, dot and dash");
 }
 
@@ -91,7 +111,12 @@ function sameList(one: readonly string[] | undefined, other: readonly string[]):
 }
 
 function failed(rule: string, detail: string, cause?: unknown): Refusal {
-  return new Refusal("lint_failed", `The certificate would break rule ${rule}: ${detail}. Nothing was signed; this is a fault of the CA, please report it.`, { cause });
+  return new Refusal(
+    "lint_failed",
+    `The certificate would break rule ${rule}: ${detail}. Nothing was signed; this is a fault of the CA, please report ` +
+      "it.",
+    { cause },
+  );
 }
 
 const dnsCharacters = /^[a-z0-9.-]+$/;

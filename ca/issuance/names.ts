@@ -14,25 +14,58 @@ export interface NameRules {
  */
 export function authorizeNames({ trustDomain, reservedDnsNames }: NameRules, id: SpiffeId, dnsNames: readonly string[]): void {
   if (id.trustDomain !== trustDomain) {
-    throw new Refusal("spiffe_id_refused", `${id.uri} is not of this CA's trust domain, ${trustDomain}; ask the CA of ${id.trustDomain} for it.`);
+    throw new Refusal(
+      "spiffe_id_refused",
+      `${id.uri} is not of this CA's trust domain, ${trustDomain}; ask the CA of ${id.trustDomain} for it.`,
+    );
   }
   if (id.path === "") {
-    throw new Refusal("spiffe_id_refused", `${id.uri} names the trust domain itself; a workload needs a path, e.g. ${id.uri}/ns/shop/sa/cart.`);
+    throw new Refusal(
+      "spiffe_id_refused",
+      `${id.uri} names the trust domain itself; a workload needs a path, e.g. ${id.uri}/ns/shop/sa/cart.`,
+    );
   }
   if (id.path === reservedPath || id.path.startsWith(`${reservedPath}/`)) {
-    throw new Refusal("spiffe_id_refused", `${id.uri} is reserved: IDs below ${reservedPath} are the CA's own and issued to nobody else; choose another path.`);
+    throw new Refusal(
+      "spiffe_id_refused",
+      `${id.uri} is reserved: IDs below ${reservedPath} are the CA's own and issued to nobody else; choose another ` +
+        "path.",
+    );
   }
   if (dnsNames.length === 0) return;
-  if (dnsNames.length > maxDnsNames) throw new Refusal("dns_name_refused", `${dnsNames.length} DNS names are asked for; a certificate carries at most ${maxDnsNames}.`);
-  if (new Set(dnsNames).size !== dnsNames.length) throw new Refusal("dns_name_refused", "A DNS name is asked for twice; list each once.");
+  if (dnsNames.length > maxDnsNames) {
+    throw new Refusal(
+      "dns_name_refused",
+      `${dnsNames.length} DNS names are asked for; a certificate carries at most ${maxDnsNames}.`,
+    );
+  }
+  if (new Set(dnsNames).size !== dnsNames.length) {
+    throw new Refusal(
+      "dns_name_refused",
+      "A DNS name is asked for twice; list each once.",
+    );
+  }
   for (const name of dnsNames) {
     if (!dnsNameForm.test(name)) {
-      throw new Refusal("dns_name_refused", "A DNS name must be lower-case letters, digits and dashes between dots, without a wildcard or a final dot (RFC 5280 4.2.1.6).");
+      throw new Refusal(
+        "dns_name_refused",
+        "A DNS name must be lower-case letters, digits and dashes between dots, without a wildcard or a final dot (RFC " +
+          "5280 4.2.1.6).",
+      );
     }
     // The last label of a host name is never all digits (RFC 1123 2.1): some clients would read it as an IP address.
-    if (/(^|\.)[0-9]+$/.test(name)) throw new Refusal("dns_name_refused", `"${name}" looks like an IP address, not a DNS name.`);
+    if (/(^|\.)[0-9]+$/.test(name)) {
+      throw new Refusal(
+        "dns_name_refused",
+        `"${name}" looks like an IP address, not a DNS name.`,
+      );
+    }
     if (reservedDnsNames.has(name)) {
-      throw new Refusal("dns_name_refused", `"${name}" is a name of the CA's own API, so no workload may have it; choose another, or change apiNames and publicUrl.`);
+      throw new Refusal(
+        "dns_name_refused",
+        `"${name}" is a name of the CA's own API, so no workload may have it; choose another, or change apiNames and ` +
+          "publicUrl.",
+      );
     }
   }
 }

@@ -45,7 +45,11 @@ export function validityFor({ lifetimeMs, lifetimeMaxMs, clockSkewMs }: Profile,
     throw new Refusal("lifetime_refused", "lifetimeSeconds must be a whole number of seconds, at least 1.");
   }
   if (wantedMs > lifetimeMaxMs) {
-    throw new Refusal("lifetime_refused", `A lifetime of ${wantedMs / 1000} seconds is more than the ${lifetimeMaxMs / 1000} this CA grants; ask for less, or leave lifetimeSeconds out.`);
+    throw new Refusal(
+      "lifetime_refused",
+      `A lifetime of ${wantedMs / 1000} seconds is more than the ${lifetimeMaxMs / 1000} this CA grants; ask for less, ` +
+        "or leave lifetimeSeconds out.",
+    );
   }
   const issuedAtMs = Math.floor(nowMs / 1000) * 1000;
   // RFC 5280 4.1.2.5: notAfter is inclusive, so a 1 h SVID ends at +59:59.

@@ -28,15 +28,24 @@ export interface Revoker {
 export function certificateRevoker({ store, now, metrics }: RevokerDeps) {
   return async function revoke(serialNumber: string, reason: RevocationReason, caller: Revoker): Promise<Revocation> {
     if (caller.role !== "admin" && caller.role !== "operator") {
-      throw new Refusal("forbidden", `The API token "${caller.name}" has the role ${caller.role}; revoking needs operator or admin.`);
+      throw new Refusal(
+        "forbidden",
+        `The API token "${caller.name}" has the role ${caller.role}; revoking needs operator or admin.`,
+      );
     }
     const row = await store.certificate(serialNumber);
     if (row === undefined) {
       const authorities = await store.authorities();
       if (authorities.some(({ id, certificate }) => id === serialNumber || parseCertificate(certificate).serialNumber === serialNumber)) {
-        throw new Refusal("certificate_not_revocable", "This names an authority; roots and issuers are replaced by rotation, not revoked here.");
+        throw new Refusal(
+          "certificate_not_revocable",
+          "This names an authority; roots and issuers are replaced by rotation, not revoked here.",
+        );
       }
-      throw new Refusal("not_found", `This CA has issued no certificate with the serial number ${serialNumber}; list them with GET /v1/certificates.`);
+      throw new Refusal(
+        "not_found",
+        `This CA has issued no certificate with the serial number ${serialNumber}; list them with GET /v1/certificates.`,
+      );
     }
     checkScope(caller, row.spiffeId);
     const revokedAtMs = now().getTime();
@@ -49,7 +58,11 @@ export function certificateRevoker({ store, now, metrics }: RevokerDeps) {
       };
     } catch (error) {
       if (error instanceof StoreError && error.code === "already_revoked") {
-        throw new Refusal("already_revoked", `The certificate ${serialNumber} of ${row.spiffeId} was revoked before; nothing changed.`, { cause: error });
+        throw new Refusal(
+          "already_revoked",
+          `The certificate ${serialNumber} of ${row.spiffeId} was revoked before; nothing changed.`,
+          { cause: error },
+        );
       }
       throw error;
     }
@@ -60,5 +73,8 @@ export function certificateRevoker({ store, now, metrics }: RevokerDeps) {
 function checkScope({ name, role, scope }: Revoker, spiffeId: string): void {
   const id = parseSpiffeId(spiffeId);
   if (role === "admin" || scope.some((pattern) => matchesSpiffeIdPattern(parseSpiffeIdPattern(pattern), id))) return;
-  throw new Refusal("forbidden", `The API token "${name}" may not revoke certificates of ${spiffeId}, which is outside its scope; ask an admin.`);
+  throw new Refusal(
+    "forbidden",
+    `The API token "${name}" may not revoke certificates of ${spiffeId}, which is outside its scope; ask an admin.`,
+  );
 }

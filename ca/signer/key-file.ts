@@ -14,7 +14,11 @@ export function readSecretFile(path: string): string | undefined {
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === "ENOENT") return undefined;
-    throw new SignerError("key_file_unreadable", `cannot read the key file ${path} (${code}); check its path and owner`, { cause });
+    throw new SignerError(
+      "key_file_unreadable",
+      `cannot read the key file ${path} (${code}); check its path and owner`,
+      { cause },
+    );
   }
   try {
     // Looked at through the open descriptor, so that the file judged is the file read.
@@ -47,7 +51,11 @@ export function createSecretFile(path: string, content: string): boolean {
     descriptor = openSync(path, "wx", 0o600);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === "EEXIST") return false;
-    throw new SignerError("key_file_unreadable", `cannot create the key file ${path}; check that its folder is writable`, { cause });
+    throw new SignerError(
+      "key_file_unreadable",
+      `cannot create the key file ${path}; check that its folder is writable`,
+      { cause },
+    );
   }
   try {
     writeSync(descriptor, content);

@@ -25,7 +25,10 @@ export function createSealing(key: Uint8Array): Sealing {
     },
     unseal(what, sealed) {
       if (sealed.length < header.length + nonceBytes + tagBytes || sealed[0] !== version) {
-        throw new SignerError("sealed_format_unknown", `the sealed ${what} is not in a format this version reads; was it cut off, or written by a newer one?`);
+        throw new SignerError(
+          "sealed_format_unknown",
+          `the sealed ${what} is not in a format this version reads; was it cut off, or written by a newer one?`,
+        );
       }
       if (!timingSafeEqual(sealed.subarray(1, header.length), keyId)) {
         throw new SignerError(
@@ -42,7 +45,8 @@ export function createSealing(key: Uint8Array): Sealing {
       } catch (cause) {
         throw new SignerError(
           "sealed_data_altered",
-          `the sealed ${what} in the store was altered or moved from another row; restore the database from a backup and find out who changed it`,
+          `the sealed ${what} in the store was altered or moved from another row; restore the database from a backup ` +
+            "and find out who changed it",
           { cause },
         );
       }
@@ -78,7 +82,10 @@ export function loadSealing({ sealingKey, sealingKeyPath }: SealingKeySource, op
 function parseKey(text: string, where: string): Uint8Array {
   const key = Buffer.from(text, "base64");
   if (key.length !== keyBytes || key.toString("base64") !== text) {
-    throw new SignerError("sealing_key_malformed", `${where} is not a sealing key: it must be 32 bytes in base64 (make one with: openssl rand -base64 32)`);
+    throw new SignerError(
+      "sealing_key_malformed",
+      `${where} is not a sealing key: it must be 32 bytes in base64 (make one with: openssl rand -base64 32)`,
+    );
   }
   return key;
 }

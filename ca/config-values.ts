@@ -1,0 +1,70 @@
+import { isIP } from "node:net";
+
+/** Reads `90s`, `24h`, `10y` (of 365 days) as milliseconds; a bare number is none, since nobody could tell its unit. */
+export function parseDuration(text: string): number | undefined {
+  const [, digits, unit] = /^(\d{1,9})(ms|s|m|h|d|y)$/.exec(text) ?? [];
+  return digits === undefined ? undefined : Number(digits) * unitMs[unit as keyof typeof unitMs];
+}
+
+/** Reads `64KiB` as bytes. */
+export function parseBytes(text: string): number | undefined {
+  const [, digits, unit] = /^(\d{1,9})(B|KiB|MiB)$/.exec(text) ?? [];
+  return digits === undefined ? undefined : Number(digits) * unitBytes[unit as keyof typeof unitBytes];
+}
+
+/** Reads a whole number above 0. */
+export function parseCount(text: string): number | undefined {
+  return /^[1-9]\d{0,8}$/.test(text) ? Number(text) : undefined;
+}
+
+export interface Listen {
+  readonly host: string;
+  /** 0 for any free port. */
+  readonly port: number;
+}
+
+/** Reads `127.0.0.1:8443`, `localhost:8443` or `[::1]:8443`. */
+export function parseListen(text: string): Listen | undefined {
+  const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  return host === undefined || Number(port) > 65_535 ? undefined : { host, port: Number(port) };
+}
+
+/** Reads an https URL of a host and perhaps a port, without a path. */
+export function parsePublicUrl(text: string): string | undefined {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const bare = url !== undefined && url.pathname === "/" && url.search === "" && url.hash === "" && url.username === "";
+  return url?.protocol === "https:" && bare ? url.origin : undefined;
+}
+
+/** Where others reach a listener, as far as it can tell. */
+export function defaultPublicUrl({ host, port }: Listen): string {
+  return `https://${isUnspecified(host) ? "localhost" : isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+}
+
+/** Reads DNS names and IP addresses, separated by commas. */
+export function parseNames(text: string): readonly string[] | undefined {
+  const names = text.split(",").map((part) => part.trim()).filter((part) => part !== "");
+  return names.every((name) => isIP(name) !== 0 || dnsName.test(name)) ? names : undefined;
+}
+
+/** Names of the API's certificate: of its URL, of its listener, of this machine where it listens there, and further ones. */
+export function apiNamesOf(
+  publicUrl: string, listenHost: string, further: readonly string[],
+): { readonly apiDnsNames: readonly string[]; readonly apiIpAddresses: readonly string[] } {
+  const urlHost = new URL(publicUrl).hostname.replaceAll(/[[\]]/g, "");
+  const local = isUnspecified(listenHost) || listenHost === "localhost" || listenHost.startsWith("127.") || listenHost === "::1";
+  const names = [
+    urlHost, ...(isUnspecified(listenHost) ? [] : [listenHost]), ...(local ? ["localhost", "127.0.0.1", "::1"] : []), ...further,
+  ];
+  const unique = [...new Set(names.map((name) => name.toLowerCase()))];
+  return { apiDnsNames: unique.filter((name) => isIP(name) === 0), apiIpAddresses: unique.filter((name) => isIP(name) !== 0) };
+}
+
+function isUnspecified(host: string): boolean {
+  return host === "0.0.0.0" || host === "::";
+}
+
+const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, y: 365 * 86_400_000 } as const;
+const unitBytes = { B: 1, KiB: 1024, MiB: 1024 * 1024 } as const;
+const dnsName = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
