@@ -1,15 +1,177 @@
 import pg from "pg";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { openStore } from "../../../ca/store/open.ts";
+import type { Store } from "../../../ca/store/store.ts";
 import { createDatabase } from "../../support/postgres.ts";
+import { verifyStore } from "../../support/store-oracle.ts";
+import { issue, newSealer, record } from "./acts.ts";
+import { breakableLink, type BreakableLink } from "./breakable-link.ts";
 import { describeStore, type TestDatabase } from "./contract.ts";
 
 describeStore("postgres", newPostgres);
 
-async function newPostgres(): Promise<TestDatabase> {
+describe("the Postgres store", () => {
+  const { sealer, verifierKey } = newSealer();
+  let database: Awaited<ReturnType<typeof newPostgres>>;
+  let link: BreakableLink;
+  let store: Store;
+
+  beforeEach(async () => {
+    database = await newPostgres();
+    link = await breakableLink(database.url);
+    store = await openStore({ url: link.url, sealer });
+    await store.commit(record("first"));
+  });
+  afterEach(async () => {
+    await store.close();
+    await link.close();
+    await database.dispose();
+  });
+
+  /** The log holds these acts, each once, and is whole. */
+  async function expectLogged(...codes: readonly string[]): Promise<void> {
+    const bodies = await verifyStore(store, verifierKey);
+    expect(bodies.map((body) => (JSON.parse(body) as { code: string }).code)).toEqual(["first", ...codes]);
+  }
+
+  test("a COMMIT that is lost on its way is done again, once", async () => {
+    link.cutAtCommit("before");
+    expect(await store.commit(record("second"))).toEqual({ logIndex: 1 });
+    await expectLogged("second");
+  });
+
+  test("a COMMIT whose answer is lost is found to have landed", async () => {
+    link.cutAtCommit("after");
+    expect(await store.commit(record("second"))).toEqual({ logIndex: 1 });
+    await expectLogged("second");
+    await store.commit(record("third"));
+    await expectLogged("second", "third");
+  });
+
+  test("a COMMIT whose answer is lost stays landed when another replica has committed since", async () => {
+    const other = await openStore({ url: database.url, sealer });
+    link.cutAtCommit("after");
+    const [receipt] = await Promise.all([store.commit(record("second")), other.commit(record("other"))]);
+    expect((await store.entries({ start: receipt.logIndex, limit: 1 }))[0]!.body).toContain("second");
+    expect(await verifyStore(store, verifierKey)).toHaveLength(3);
+    await other.close();
+  });
+
+  test.each(["before", "after"] as const)("when nobody can tell about a COMMIT (cut %s it landed), the outcome is unknown", async (when) => {
+    link.cutAtCommit(when, true);
+    await expect(store.commit(record("second"))).rejects.toMatchObject({ code: "store_unavailable", outcomeKnown: false });
+    await expect(store.commit(record("third"))).rejects.toMatchObject({ code: "store_unavailable", outcomeKnown: true });
+    await expect(store.ping()).rejects.toMatchObject({ code: "store_unavailable" });
+    link.restore();
+    await store.commit(record("fourth"));
+    await expectLogged(...(when === "after" ? ["second"] : []), "fourth");
+  });
+
+  test("a connection that breaks before COMMIT is replaced and the group done again", async () => {
+    link.cutAtBegin();
+    expect(await store.commit(record("second"))).toEqual({ logIndex: 1 });
+    await expectLogged("second");
+  });
+
+  test("a server that is gone before COMMIT leaves no doubt: nothing was written", async () => {
+    link.cutAtBegin(true);
+    await expect(store.commit(record("second"))).rejects.toMatchObject({ code: "store_unavailable", outcomeKnown: true });
+    link.restore();
+    await expectLogged();
+  });
+
+  test("backends that an administrator terminates are replaced, writers and readers", async () => {
+    await store.certificates({ limit: 1, nowMs: 0 });
+    await terminateBackends();
+    expect(await store.commit(record("second"))).toEqual({ logIndex: 1 });
+    await expectLogged("second");
+  });
+
+  test("a backend that dies in COMMIT, once: the group is done again", async () => {
+    await database.execute("create sequence deaths");
+    await database.execute(`create function die() returns trigger language plpgsql as
+      $$ begin if nextval('deaths') = 1 then perform pg_terminate_backend(pg_backend_pid()); perform pg_sleep(1); end if; return null; end $$`);
+    await database.execute("create constraint trigger die after insert on audit_entries deferrable initially deferred for each row execute function die()");
+    expect(await store.commit(record("second"))).toEqual({ logIndex: 1 });
+    await expectLogged("second");
+  });
+
+  test.each(["40001", "40P01"])("a transaction that fails with %s is tried again, a bounded number of times", async (code) => {
+    await database.execute("create sequence failures");
+    await database.execute(`create function conflict() returns trigger language plpgsql as
+      $$ begin if nextval('failures') < 3 then raise exception using errcode = '${code}'; end if; return null; end $$`);
+    await database.execute("create trigger conflict after insert on audit_entries for each statement execute function conflict()");
+    expect(await store.commit(record("second"))).toEqual({ logIndex: 1 });
+    await database.execute("alter sequence failures restart minvalue -100 start -100");
+    await expect(store.commit(record("third"))).rejects.toMatchObject({ code: "store_unavailable", outcomeKnown: true });
+    await expectLogged("second");
+  });
+
+  test("a connection left on a server that only reads is replaced", async () => {
+    await database.execute("alter database current_database set default_transaction_read_only = on");
+    await terminateBackends();
+    await expect(store.commit(record("refused"))).rejects.toMatchObject({ code: "store_unavailable", outcomeKnown: true });
+    // The writer's session is one that only reads now; the next one is not.
+    await database.execute("set transaction read write; alter database current_database reset default_transaction_read_only");
+    expect(await store.commit(record("second"))).toEqual({ logIndex: 1 });
+    await expectLogged("second");
+  });
+
+  test("another replica that holds the writer lock delays a commit and does not fail it", async () => {
+    await database.execute("begin");
+    await database.execute("select * from log_head for update");
+    let landed = false;
+    const commit = store.commit(record("second")).then(() => (landed = true));
+    for (let round = 0; round < 20; round++) await store.checkpoint();
+    expect(landed).toBe(false);
+    await database.execute("rollback");
+    await commit;
+    await expectLogged("second");
+  });
+
+  test("each commit is durable, and no lock, statement or transaction of ours is without end, whatever the database's defaults", async () => {
+    await database.execute("alter database current_database set synchronous_commit = off");
+    await database.execute("alter database current_database set default_transaction_isolation = serializable");
+    await terminateBackends();
+    await database.execute("create table probe (name text, setting text)");
+    await database.execute(`create function probe() returns trigger language plpgsql as $$ begin
+      insert into probe select name, setting from pg_settings
+      where name in ('synchronous_commit', 'transaction_isolation', 'lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout');
+      return null; end $$`);
+    await database.execute("create trigger probe after update on log_head for each statement execute function probe()");
+    await store.commit(record("second"));
+    const { rows } = await database.client.query<{ name: string; setting: string }>("select * from probe");
+    const settings = Object.fromEntries(rows.map(({ name, setting }) => [name, setting]));
+    expect(settings).toMatchObject({ synchronous_commit: "on", transaction_isolation: "read committed" });
+    for (const limit of ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"]) expect(Number(settings[limit])).toBeGreaterThan(0);
+  });
+
+  test("replicas that start at once on a new database migrate it once", async () => {
+    const url = await createDatabase();
+    const stores = await Promise.all([1, 2, 3, 4].map(() => openStore({ url, sealer })));
+    await Promise.all(stores.map((each) => each.commit(issue())));
+    expect(await verifyStore(stores[0]!, verifierKey)).toHaveLength(4);
+    await Promise.all(stores.map((each) => each.close()));
+  });
+
+  test("a server that is not there is said to be so, without its password", async () => {
+    const error = await openStore({ url: "postgres://ca:hunter2@127.0.0.1:1/ca", sealer }).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: "store_unavailable", outcomeKnown: true });
+    expect(String(error)).not.toContain("hunter2");
+  });
+
+  async function terminateBackends(): Promise<void> {
+    await database.execute("select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'countersign' and datname = current_database()");
+  }
+});
+
+async function newPostgres(): Promise<TestDatabase & { readonly client: pg.Client }> {
   const url = await createDatabase();
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   let broken: string | undefined;
-  const execute = async (sql: string) => void await client.query(sql);
+  const name = client.database!;
+  const execute = async (sql: string) => void await client.query(sql.replace("database current_database", `database ${name}`));
   async function breakTable(table: string, operation: string, condition = ""): Promise<void> {
     broken = table;
     await execute("create or replace function broken() returns trigger language plpgsql as $$ begin raise exception 'broken'; end $$");
@@ -17,6 +179,7 @@ async function newPostgres(): Promise<TestDatabase> {
   }
   return {
     url,
+    client,
     execute,
     breakTable,
     refuseCertificatesFor: (spiffeId) => breakTable("certificates", "insert", `when (new.spiffe_id = '${spiffeId}')`),
