@@ -3,7 +3,7 @@ import { importRoot } from "../../../ca/authority/import-root.ts";
 import { issueIssuer } from "../../../ca/authority/issue-authority.ts";
 import { workloadProfile } from "../../../ca/issuance/profile.ts";
 import { encodePem } from "../../../ca/pki/pem.ts";
-import { openssl } from "../../support/openssl.ts";
+import { openssl, opensslAvailable } from "../../support/openssl.ts";
 import { dayMs, hourMs } from "../../support/running-ca.ts";
 import {
   basicConstraints, extendedKeyUsage, keyUsage, testAuthority, testKey, testNowMs, type AuthorityOptions, type TestAuthority,
@@ -13,7 +13,7 @@ const issuerLifetimeMs = 48 * hourMs;
 const ours = { passphrase: undefined, issuerLifetimeMs };
 const keyPem = (authority: Pick<TestAuthority, "privateKey">): string => authority.privateKey.export({ format: "pem", type: "pkcs8" }).toString();
 
-describe("roots made by other tools", () => {
+describe.skipIf(!opensslAvailable)("roots made by other tools", () => {
   const fit = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"];
   /** A key by one openssl command, and a root for it by `openssl req -x509`. */
   const made = (keyCommand: string, extra: readonly string[] = fit) => {
