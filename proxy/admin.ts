@@ -5,6 +5,7 @@ import type { Readiness } from "../ca/contract.ts";
 import { formatSocketAddress, isLoopback, type SocketAddress } from "./address.ts";
 import type { Metrics } from "./metrics.ts";
 
+/** What the admin listener shows. */
 export interface AdminDeps {
   /** Loopback only: nobody is asked who they are. */
   readonly listen: SocketAddress;
@@ -15,6 +16,7 @@ export interface AdminDeps {
   readonly pages: Readonly<Record<string, () => unknown>>;
 }
 
+/** The running admin listener. */
 export interface Admin {
   /** `host:port`. */
   readonly address: string;
@@ -37,7 +39,10 @@ export async function startAdmin({ listen, unready, metrics, pages }: AdminDeps)
     ["/metrics", (response) => answer(response, 200, "text/plain; version=0.0.4; charset=utf-8", metrics.text())],
     ...Object.entries(pages).map(([path, read]) => [path, (response: ServerResponse) => json(response, 200, read())] as const),
   ]);
-  const server = createServer({ headersTimeout: requestTimeoutMs, requestTimeout: requestTimeoutMs }, (request, response) => serve(routes, request, response));
+  const server = createServer(
+    { headersTimeout: requestTimeoutMs, requestTimeout: requestTimeoutMs },
+    (request, response) => serve(routes, request, response),
+  );
   server.maxConnections = maxConnections;
   server.listen(listen.port, listen.host);
   await once(server, "listening");
@@ -53,10 +58,16 @@ export async function startAdmin({ listen, unready, metrics, pages }: AdminDeps)
 function serve(routes: ReadonlyMap<string, (response: ServerResponse) => void>, request: IncomingMessage, response: ServerResponse): void {
   request.resume();
   // A page in a browser on this machine must not read this by a DNS name of its own (rebinding).
-  if (!isLoopback(hostOf(request.headers.host ?? ""))) return answer(response, 421, "text/plain; charset=utf-8", "ask by a loopback name, e.g. localhost\n");
-  if (request.method !== "GET" && request.method !== "HEAD") return answer(response, 405, "text/plain; charset=utf-8", "read only\n");
+  if (!isLoopback(hostOf(request.headers.host ?? ""))) {
+    return answer(response, 421, "text/plain; charset=utf-8", "ask by a loopback name, e.g. localhost\n");
+  }
+  if (request.method !== "GET" && request.method !== "HEAD") {
+    return answer(response, 405, "text/plain; charset=utf-8", "read only\n");
+  }
   const route = routes.get((request.url ?? "").split("?", 1)[0] ?? "");
-  if (route === undefined) return answer(response, 404, "text/plain; charset=utf-8", `there are ${[...routes.keys()].join(", ")}\n`);
+  if (route === undefined) {
+    return answer(response, 404, "text/plain; charset=utf-8", `there are ${[...routes.keys()].join(", ")}\n`);
+  }
   route(response);
 }
 
@@ -65,11 +76,18 @@ function hostOf(header: string): string {
 }
 
 function json(response: ServerResponse, status: number, value: unknown): void {
-  answer(response, status, "application/json", `${JSON.stringify(value, (_key, member: unknown) => (typeof member === "bigint" ? member.toString() : member), 2)}\n`);
+  answer(
+    response,
+    status,
+    "application/json",
+    `${JSON.stringify(value, (_key, member: unknown) => (typeof member === "bigint" ? member.toString() : member), 2)}\n`,
+  );
 }
 
 function answer(response: ServerResponse, status: number, type: string, body: string): void {
-  response.writeHead(status, { "content-type": type, "cache-control": "no-store", "content-length": Buffer.byteLength(body) });
+  response.writeHead(
+    status, { "content-type": type, "cache-control": "no-store", "content-length": Buffer.byteLength(body) },
+  );
   response.end(body);
 }
 

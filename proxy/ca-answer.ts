@@ -23,7 +23,9 @@ export function readIssued(response: CaResponse, nowMs: number): IssuedAnswer {
 /** @throws {CaError} ca_answer_invalid | ca_refused | ca_unavailable */
 export function readRevocationPage(response: CaResponse, nowMs: number): RevocationPage {
   const { revocations, sequence, more } = readJson(refuseOtherThan(200, response, nowMs));
-  if (!Array.isArray(revocations) || !isSequence(sequence) || typeof more !== "boolean") throw invalid("it is not a page of revocations");
+  if (!Array.isArray(revocations) || !isSequence(sequence) || typeof more !== "boolean") {
+    throw invalid("it is not a page of revocations");
+  }
   if (!revocations.every(isRevocation)) throw invalid("it lists something that is no revocation");
   return { revocations, sequence, more };
 }
@@ -36,7 +38,9 @@ export function readBundleText(response: CaResponse, nowMs: number): string | un
 function refuseOtherThan(expected: number, response: CaResponse, nowMs: number): CaResponse {
   const { status, headers } = response;
   if (status === expected || (status === 201 && expected === 200)) return response;
-  if (status >= 300 && status < 400) throw invalid(`it redirects (${status}), and a redirect is never followed: whoever can make one could lead us anywhere`);
+  if (status >= 300 && status < 400) {
+    throw invalid(`it redirects (${status}), and a redirect is never followed: whoever can make one could lead us anywhere`);
+  }
   const { code, detail } = readProblem(response);
   const said = `the CA answered ${status}${code === undefined ? "" : ` ${code}`}${detail === "" ? "" : `: ${detail}`}`;
   const retryAfterMs = retryAfter(headers["retry-after"], nowMs);

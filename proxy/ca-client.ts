@@ -17,6 +17,7 @@ export interface CaClient {
   close(): void;
 }
 
+/** Which CA, and by what it is known. */
 export interface CaClientOptions {
   /** `https://host:port`. */
   readonly caUrl: string;
@@ -86,7 +87,9 @@ interface PinOptions {
 
 /** The only connection that verifies nobody: it carries a GET without any secret, and of the answer one hash decides. */
 async function fetchPinned({ trustDomain, rootFingerprint, nowMs, ...common }: PinOptions): Promise<Bundle> {
-  if (rootFingerprint === undefined) throw new CaError("ca_untrusted", "there is neither a bundle nor a bootstrap string to know the CA by");
+  if (rootFingerprint === undefined) {
+    throw new CaError("ca_untrusted", "there is neither a bundle nor a bootstrap string to know the CA by");
+  }
   const unverified = caConnection({ ...common, verifyServer: () => undefined });
   try {
     const response = await unverified.request({ method: "GET", path: paths.bundle, maxBytes: maxBundleBytes });
@@ -95,7 +98,11 @@ async function fetchPinned({ trustDomain, rootFingerprint, nowMs, ...common }: P
     if (root !== undefined) return { trustDomain, x509Authorities: [root], jwtAuthorities: [] };
   } catch (cause) {
     if (cause instanceof CaError) throw cause;
-    throw new CaError("ca_untrusted", `what answers at ${common.url} has no bundle: ${(cause as Error).message}; nothing was sent to it`, { cause });
+    throw new CaError(
+      "ca_untrusted",
+      `what answers at ${common.url} has no bundle: ${(cause as Error).message}; nothing was sent to it`,
+      { cause },
+    );
   } finally {
     unverified.close();
   }

@@ -6,6 +6,7 @@ import { CaError } from "./ca-error.ts";
 import { presentedChain } from "./peer.ts";
 import { anonymousTlsOptions } from "./tls-context.ts";
 
+/** One question to the CA. */
 export interface CaRequest {
   readonly method: "GET" | "POST";
   /** Path and query. */
@@ -17,6 +18,7 @@ export interface CaRequest {
   readonly maxBytes: number;
 }
 
+/** Its answer, read whole. */
 export interface CaResponse {
   readonly status: number;
   readonly headers: IncomingMessage["headers"];
@@ -31,6 +33,7 @@ export interface CaConnection {
   close(): void;
 }
 
+/** Where to connect to, and who judges what answers there. */
 export interface CaConnectionOptions {
   /** `https://host:port`. */
   readonly url: string;
@@ -177,14 +180,20 @@ function timedOut(url: string, what: string, timeoutMs: number): CaError {
 function unreachable(url: string, cause: unknown): CaError {
   const { code, message } = (cause ?? {}) as { readonly code?: string; readonly message?: string };
   const reason = code ?? message ?? "the connection closed";
-  return new CaError("ca_unreachable", `cannot reach the CA at ${url} (${reason}); is it running, and is this address right from here?`, { cause });
+  return new CaError(
+    "ca_unreachable",
+    `cannot reach the CA at ${url} (${reason}); is it running, and is this address right from here?`,
+    { cause },
+  );
 }
 
 function untrusted(url: string, cause: unknown): CaError {
   const { message = "refused", code } = (cause ?? {}) as { readonly message?: string; readonly code?: string };
   const aboutTime = code === "path_not_yet_valid" || code === "path_expired";
   const hint = aboutTime ? "; compare this machine's clock with the CA's" : "; if its root was replaced meanwhile, start with a new bootstrap string";
-  return new CaError("ca_untrusted", `what answers at ${url} is not our CA: ${message}; nothing was sent to it${hint}`, { cause });
+  return new CaError(
+    "ca_untrusted", `what answers at ${url} is not our CA: ${message}; nothing was sent to it${hint}`, { cause },
+  );
 }
 
 function pathOnly(path: string): string {

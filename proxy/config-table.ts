@@ -17,6 +17,7 @@ export interface Setting {
 /** How a value is written: `30s`, `8443`, text, or a list: the flag repeated, text with spaces between, in JSON an array. */
 export type SettingUnit = "text" | "list" | "duration" | "count";
 
+/** Name of a setting. */
 export type SettingKey =
   | "bootstrap" | "bootstrapFile" | "inbound" | "app" | "inboundProtocol" | "outbound" | "route" | "tcp" | "admin" | "allow"
   | "foreignBundle" | "stateDir" | "keyAlgorithm" | "certificateLifetime" | "revocationPoll" | "handshakeTimeout"

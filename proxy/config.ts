@@ -99,7 +99,8 @@ function readBootstrap(text: string | undefined, file: string | undefined, state
   if (value === undefined) {
     if (stateDir !== undefined) return undefined;
     throw refused("bootstrap", undefined,
-      'nothing is set; run "countersign token create --id <SPIFFE ID>" at the CA and pass what it prints in COUNTERSIGN_BOOTSTRAP or --bootstrap-file');
+      'nothing is set; run "countersign token create --id <SPIFFE ID>" at the CA ' +
+        "and pass what it prints in COUNTERSIGN_BOOTSTRAP or --bootstrap-file");
   }
   try {
     return parseBootstrap(value);
@@ -111,7 +112,9 @@ function readBootstrap(text: string | undefined, file: string | undefined, state
 function readSecretFile(path: string): string {
   try {
     const { mode, size } = statSync(path);
-    if ((mode & 0o077) !== 0) throw refused("bootstrapFile", path, "others may read it; run chmod 600 on it, and make a new token if in doubt");
+    if ((mode & 0o077) !== 0) {
+      throw refused("bootstrapFile", path, "others may read it; run chmod 600 on it, and make a new token if in doubt");
+    }
     if (size > maxBootstrapFileBytes) throw refused("bootstrapFile", path, "it is too large to be a bootstrap string");
     return readFileSync(path, "utf8");
   } catch (cause) {
@@ -129,7 +132,11 @@ function listenAddress(key: string, text: string | undefined): SocketAddress | u
 function adminAddress(text: string | undefined): SocketAddress | undefined {
   const listen = listenAddress("admin", text);
   if (listen !== undefined && !isLoopback(listen.host)) {
-    throw refused("admin", text, "it shows who talks to whom and asks no one who they are, so it listens on loopback only, e.g. 127.0.0.1:4191");
+    throw refused(
+      "admin",
+      text,
+      "it shows who talks to whom and asks no one who they are, so it listens on loopback only, e.g. 127.0.0.1:4191",
+    );
   }
   return listen;
 }
@@ -143,7 +150,9 @@ function address(key: string, text: string): SocketAddress {
 function parseRoute(text: string): Route {
   const { left, right, id } = splitRule("route", text, "HOST[:PORT]=ADDRESS:PORT,SPIFFE-ID");
   const withPort = parseSocketAddress(left);
-  if (withPort === undefined && !/^(?:[^\s:[\]/@,=]{1,253}|\[[0-9a-fA-F:.]+\])$/.test(left)) throw refused("route", text, `"${left}" is not HOST or HOST:PORT`);
+  if (withPort === undefined && !/^(?:[^\s:[\]/@,=]{1,253}|\[[0-9a-fA-F:.]+\])$/.test(left)) {
+    throw refused("route", text, `"${left}" is not HOST or HOST:PORT`);
+  }
   const host = withPort?.host ?? left.replaceAll(/[[\]]/g, "");
   return { host: host.toLowerCase(), port: withPort?.port, address: address("route", right), serverId: serverId("route", id) };
 }
@@ -156,7 +165,9 @@ function parseTcpListener(text: string): TcpListener {
 
 function splitRule(key: string, text: string, form: string): { left: string; right: string; id: string } {
   const [, left, right, id] = /^([^=,\s]+)=([^=,\s]+),([^=,\s]+)$/.exec(text) ?? [];
-  if (left === undefined || right === undefined || id === undefined) throw refused(key, text, `write ${form}; the identity is never guessed`);
+  if (left === undefined || right === undefined || id === undefined) {
+    throw refused(key, text, `write ${form}; the identity is never guessed`);
+  }
   return { left, right, id };
 }
 
@@ -176,7 +187,9 @@ function foreignBundles(entries: readonly string[]): ReadonlyMap<string, string>
     const [, trustDomain, file] = /^([^=]+)=(.+)$/.exec(entry) ?? [];
     if (trustDomain === undefined || file === undefined) throw refused("foreignBundle", entry, "write TRUST-DOMAIN=FILE");
     explain("foreignBundle", entry, () => parseTrustDomain(trustDomain));
-    if (files.has(trustDomain)) throw refused("foreignBundle", entry, "the trust domain has a file already; one bundle per trust domain");
+    if (files.has(trustDomain)) {
+      throw refused("foreignBundle", entry, "the trust domain has a file already; one bundle per trust domain");
+    }
     files.set(trustDomain, file);
   }
   return files;

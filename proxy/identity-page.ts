@@ -13,7 +13,12 @@ export interface IdentityPage {
   /** SHA-256 of each certificate as presented, leaf first, lower-case hex. */
   readonly chainFingerprints: readonly string[];
   readonly trustDomain: string;
-  readonly trustDomains: readonly { readonly trustDomain: string; readonly sequence: string | undefined; readonly authorities: readonly string[] }[];
+  readonly trustDomains: readonly {
+    readonly trustDomain: string;
+    readonly sequence: string | undefined;
+    /** SHA-256 of each anchor, lower-case hex. */
+    readonly authorities: readonly string[];
+  }[];
   readonly ca: string;
   /** Undefined while a request is under way. */
   readonly nextAttempt: string | undefined;
@@ -21,13 +26,19 @@ export interface IdentityPage {
   readonly failures: number;
   readonly lastError: { readonly code: string; readonly message: string; readonly at: string } | undefined;
   readonly bundle: { readonly lastRefresh: string | undefined; readonly lastError: string | undefined } | undefined;
-  readonly revocations: { readonly held: number; readonly sequence: number; readonly lastPoll: string | undefined; readonly lastError: string | undefined } | undefined;
+  readonly revocations: {
+    readonly held: number;
+    readonly sequence: number;
+    readonly lastPoll: string | undefined;
+    readonly lastError: string | undefined;
+  } | undefined;
   readonly keystoreError: string | undefined;
 }
 
 /** Puts the page together from what the identity half says of itself and what the data path sees. */
 export function identityPage(source: IdentitySource, status: IdentityStatus): IdentityPage {
   const { last, rotation, bundle, revocation } = status;
+  const { lastError } = rotation;
   return {
     spiffeId: last?.id.uri,
     live: source.identity() !== undefined,
@@ -43,9 +54,11 @@ export function identityPage(source: IdentitySource, status: IdentityStatus): Id
     nextAttempt: isoTime(rotation.nextAttemptMs),
     lastRefresh: isoTime(rotation.lastRefreshMs),
     failures: rotation.failures,
-    lastError: rotation.lastError && { code: rotation.lastError.code, message: rotation.lastError.message, at: new Date(rotation.lastError.atMs).toISOString() },
+    lastError: lastError && { code: lastError.code, message: lastError.message, at: new Date(lastError.atMs).toISOString() },
     bundle: bundle && { lastRefresh: isoTime(bundle.lastSuccessMs), lastError: bundle.lastError },
-    revocations: revocation && { held: revocation.held, sequence: revocation.sequence, lastPoll: isoTime(revocation.lastSuccessMs), lastError: revocation.lastError },
+    revocations: revocation && {
+      held: revocation.held, sequence: revocation.sequence, lastPoll: isoTime(revocation.lastSuccessMs), lastError: revocation.lastError,
+    },
     keystoreError: status.keystoreError,
   };
 }

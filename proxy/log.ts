@@ -6,8 +6,10 @@ export interface Log {
   error(fields: object, message: string): void;
 }
 
+/** `silent` writes nothing. */
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 
+/** How a log is written. */
 export interface LogOptions {
   /** Least severe level that is written. */
   readonly level: LogLevel;

@@ -1,17 +1,20 @@
 /** Label values by label name; every label of the metric must be given. */
 export type Labels = Readonly<Record<string, string>>;
 
+/** Only grows. */
 export interface Counter {
   /** Adds `by` (default 1, never negative). */
   inc(labels?: Labels, by?: number): void;
 }
 
+/** A value of now. */
 export interface Gauge {
   set(value: number, labels?: Labels): void;
   /** Adds `by`, which may be negative. */
   add(by: number, labels?: Labels): void;
 }
 
+/** How values are spread. */
 export interface Histogram {
   observe(value: number, labels?: Labels): void;
 }
@@ -126,7 +129,11 @@ function formatHistogram({ name, buckets }: Metric, { labels, value, count, buck
     below += bucketCounts[index] ?? 0;
     return line(`${name}_bucket`, `${labels}${comma}le="${bound}"`, below);
   });
-  lines.push(line(`${name}_bucket`, `${labels}${comma}le="+Inf"`, count), line(`${name}_sum`, labels, value), line(`${name}_count`, labels, count));
+  lines.push(
+    line(`${name}_bucket`, `${labels}${comma}le="+Inf"`, count),
+    line(`${name}_sum`, labels, value),
+    line(`${name}_count`, labels, count),
+  );
   return lines.join("");
 }
 

@@ -22,6 +22,7 @@ export interface RunningProxy {
   close(): void;
 }
 
+/** A configuration and what it runs on. */
 export interface RunOptions {
   readonly config: ProxyConfig;
   readonly log: Log;
@@ -52,7 +53,9 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
   try {
     const inbound = await listening("inbound", [config.inbound], () => startInbound(deps));
     paths.push(inbound);
-    const outbound = await listening("outbound", [config.outbound, ...config.tcpListeners.map(({ listen }) => listen)], () => startOutbound(deps));
+    const outbound = await listening(
+      "outbound", [config.outbound, ...config.tcpListeners.map(({ listen }) => listen)], () => startOutbound(deps),
+    );
     paths.push(outbound);
     const { admin: listen } = config;
     if (listen !== undefined) {

@@ -15,6 +15,7 @@ export class ConfigError extends Error {
   }
 }
 
+/** Where settings come from, the first going before the second and so on. */
 export interface SettingSources {
   /** Command line without the program's name. */
   readonly args?: readonly string[];
@@ -44,7 +45,9 @@ export function gatherSettings({ args = [], env = {}, file }: SettingSources): S
   refuseUnknown(env, fromFile);
   const values = new Map<SettingKey, readonly string[]>();
   for (const setting of configTable) {
-    const value = flagValue(setting, flags) ?? envValue(setting, env) ?? fileValue(setting, fromFile) ?? defaultValue(setting);
+    const value = flagValue(
+      setting, flags) ?? envValue(setting, env) ?? fileValue(setting, fromFile) ?? defaultValue(setting,
+    );
     if (value === undefined) continue;
     const [first = ""] = value;
     if (setting.choices !== undefined && !setting.choices.includes(first)) {
@@ -73,7 +76,9 @@ function parseFlags(args: readonly string[]): Map<string, string[]> {
   for (let index = 0; index < args.length; index++) {
     const [, name, inline] = /^--([a-z][a-z-]*)(?:=(.*))?$/s.exec(args[index] ?? "") ?? [];
     // Not repeated in the message: what stands here may be a bootstrap string.
-    if (name === undefined) throw new ConfigError("unknown_setting", `argument ${index + 1} is not a --flag; see countersign-proxy --help`);
+    if (name === undefined) {
+      throw new ConfigError("unknown_setting", `argument ${index + 1} is not a --flag; see countersign-proxy --help`);
+    }
     if (name === "bootstrap") {
       throw new ConfigError("value_refused",
         "--bootstrap is refused: every process of this machine could read the token in the process list; " +
@@ -106,7 +111,11 @@ function fileValue({ key, unit }: Setting, file: Readonly<Record<string, unknown
   if (value === undefined) return undefined;
   if (unit === "list" && Array.isArray(value) && value.every((item) => typeof item === "string")) return value;
   if (unit === "count" && typeof value === "number") return [String(value)];
-  if (unit === "list" || typeof value !== "string") throw refused(key, undefined, `it must be ${unit === "list" ? "a list of strings" : "a string"} in the configuration file`);
+  if (unit === "list" || typeof value !== "string") {
+    throw refused(
+      key, undefined, `it must be ${unit === "list" ? "a list of strings" : "a string"} in the configuration file`,
+    );
+  }
   return [value];
 }
 
@@ -122,7 +131,9 @@ function parseDuration(key: SettingKey, text: string | undefined): number | unde
   if (text === undefined) return undefined;
   const [, digits, unit] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
   const valueMs = digits === undefined ? 0 : Number(digits) * unitMs[unit as keyof typeof unitMs];
-  if (valueMs < 1 || valueMs > maxDurationMs) throw refused(key, text, "write a whole number above 0 with its unit (ms, s, m, h, d), e.g. 30s");
+  if (valueMs < 1 || valueMs > maxDurationMs) {
+    throw refused(key, text, "write a whole number above 0 with its unit (ms, s, m, h, d), e.g. 30s");
+  }
   return valueMs;
 }
 
@@ -135,7 +146,11 @@ function refuseUnknown(env: object, file: object): void {
   const keys = configTable.map(({ key }) => key as string);
   for (const key of Object.keys(file)) if (!keys.includes(key)) throw unknown(`key "${key}" in the configuration file`, nearest(key, keys));
   const secret = configTable.find(({ key, flag }) => flag === undefined && Object.hasOwn(file, key));
-  if (secret !== undefined) throw refused(secret.key, undefined, `it is a secret and has no place in the configuration file; set ${secret.env} instead`);
+  if (secret !== undefined) {
+    throw refused(
+      secret.key, undefined, `it is a secret and has no place in the configuration file; set ${secret.env} instead`,
+    );
+  }
   const names = configTable.map((setting) => setting.env);
   for (const name of Object.keys(env)) {
     if (!name.startsWith("COUNTERSIGN_PROXY_") || name === "COUNTERSIGN_PROXY_CONFIG" || names.includes(name)) continue;
@@ -179,14 +194,17 @@ function readConfigFile(path: string): Record<string, unknown> {
     throw new ConfigError("file_unreadable", `cannot read the configuration file ${path}: ${reason}`, { cause });
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new ConfigError("file_unreadable", `the configuration file ${path} must hold one JSON object, e.g. {"app": "127.0.0.1:8080"}`);
+    throw new ConfigError(
+      "file_unreadable", `the configuration file ${path} must hold one JSON object, e.g. {"app": "127.0.0.1:8080"}`,
+    );
   }
   return value as Record<string, unknown>;
 }
 
 const flagNames = configTable.flatMap(({ flag }) => flag ?? []);
 /** Kubernetes puts these into every pod of a namespace that has a Service named `countersign-proxy` or `countersign-proxy-*`. */
-const kubernetesServiceVariable = /^COUNTERSIGN_PROXY_(?:.*_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)$/;
+const kubernetesServiceVariable =
+  /^COUNTERSIGN_PROXY_(?:.*_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.*)?|PORT|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)$/;
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 /** How every bootstrap string begins (`ca/pki/bootstrap.ts`). */
 const bootstrapMark = "countersign_join_";

@@ -7,6 +7,7 @@ import { CaError } from "../ca-error.ts";
 import { mergeBundles, type HeldBundles, type MergedBundles } from "./bundles.ts";
 import type { Identity } from "./source.ts";
 
+/** An answer and all it is held against. */
 export interface AcceptInput {
   readonly answer: IssuedAnswer;
   /** The pair the certificate was asked for. */
@@ -22,6 +23,7 @@ export interface AcceptInput {
   readonly nowMs: number;
 }
 
+/** What an accepted answer gives. */
 export interface Accepted {
   readonly identity: Identity;
   readonly bundles: MergedBundles;
@@ -44,8 +46,12 @@ export function acceptIssued(input: AcceptInput): Accepted {
   if (Buffer.compare(svid.leaf.spki, input.publicKey.export({ format: "der", type: "spki" })) !== 0) {
     throw refusedAnswer("its certificate is for another key than ours");
   }
-  if (svid.id.trustDomain !== trustDomain) throw refusedAnswer(`its certificate is for ${svid.id.uri}, not of our trust domain ${trustDomain}`);
-  if (last !== undefined && last.id.uri !== svid.id.uri) throw refusedAnswer(`its certificate is for ${svid.id.uri}, and we are ${last.id.uri}`);
+  if (svid.id.trustDomain !== trustDomain) {
+    throw refusedAnswer(`its certificate is for ${svid.id.uri}, not of our trust domain ${trustDomain}`);
+  }
+  if (last !== undefined && last.id.uri !== svid.id.uri) {
+    throw refusedAnswer(`its certificate is for ${svid.id.uri}, and we are ${last.id.uri}`);
+  }
   return { identity: identityOf(svid, chain, answer.chain, input.privateKey), bundles };
 }
 
@@ -70,7 +76,9 @@ function verify({ answer, nowMs }: AcceptInput, held: HeldBundles): { readonly s
 
 function skewHint({ code }: PkiError, clockAheadMs: number | undefined): string {
   if (code !== "path_not_yet_valid" && code !== "path_expired") return "";
-  if (clockAheadMs === undefined || Math.abs(clockAheadMs) < notableSkewMs) return "; compare this machine's clock with the CA's";
+  if (clockAheadMs === undefined || Math.abs(clockAheadMs) < notableSkewMs) {
+    return "; compare this machine's clock with the CA's";
+  }
   const direction = clockAheadMs > 0 ? "behind" : "ahead of";
   return `; this machine's clock is ${Math.round(Math.abs(clockAheadMs) / 1000)} s ${direction} the CA's: set it right (NTP)`;
 }

@@ -4,6 +4,7 @@ import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { jittered, type Random } from "./backoff.ts";
 
+/** Whom to ask for bundles, and whom to tell. */
 export interface BundlePollingDeps {
   readonly client: Pick<CaClient, "bundle">;
   /** Takes a new bundle of the own trust domain. @throws when it is refused */
@@ -24,6 +25,7 @@ export interface BundlePollingStatus {
   readonly lastError: string | undefined;
 }
 
+/** A running poll. */
 export interface BundlePolling {
   status(): BundlePollingStatus;
   stop(): void;

@@ -9,6 +9,7 @@ export interface HeldBundle {
 /** By trust domain. */
 export type HeldBundles = ReadonlyMap<string, HeldBundle>;
 
+/** What is held after an offer. */
 export interface MergedBundles {
   readonly held: HeldBundles;
   /** Offers that were not taken, for the log: the last good bundle of that trust domain is still held. */
@@ -28,7 +29,9 @@ export function mergeBundles(ownTrustDomain: string, held: HeldBundles, offered:
     const before = held.get(trustDomain);
     const own = trustDomain === ownTrustDomain;
     try {
-      merged.set(trustDomain, before?.text === text ? before : newer(before, { text, bundle: parseBundle(trustDomain, text) }, own));
+      merged.set(
+        trustDomain, before?.text === text ? before : newer(before, { text, bundle: parseBundle(trustDomain, text) }, own),
+      );
     } catch (error) {
       if (before !== undefined) merged.set(trustDomain, before);
       refused.push({ trustDomain, reason: (error as Error).message });
@@ -55,7 +58,9 @@ export function bundleTexts(held: HeldBundles): Readonly<Record<string, string>>
 
 function newer(before: HeldBundle | undefined, offer: HeldBundle, own: boolean): HeldBundle {
   // Empty is how a trust domain says that nothing of it verifies; from our own CA it could only be a mistake that locks us out.
-  if (own && offer.bundle.x509Authorities.length === 0) throw new Error("it has no X.509 authority; the last good one is kept");
+  if (own && offer.bundle.x509Authorities.length === 0) {
+    throw new Error("it has no X.509 authority; the last good one is kept");
+  }
   const { sequence } = offer.bundle;
   const heldSequence = before?.bundle.sequence;
   if (sequence !== undefined && heldSequence !== undefined && sequence < heldSequence) {

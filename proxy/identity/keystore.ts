@@ -41,6 +41,7 @@ export interface Keystore {
 /** `keystore_exposed`: others could have read the key. */
 export type KeystoreErrorCode = "keystore_exposed" | "keystore_unreadable" | "keystore_unwritable";
 
+/** Why there is no telling, or no keeping, who we are; the message never quotes a file. */
 export class KeystoreError extends Error {
   override readonly name = "KeystoreError";
   readonly code: KeystoreErrorCode;
@@ -85,12 +86,15 @@ function read<T extends object>(path: string, isValid: (value: Record<string, un
     value = JSON.parse(readFileSync(path, "utf8"));
   } catch (cause) {
     // Without the cause: V8 quotes what it could not parse, and that may be the key.
-    throw new KeystoreError("keystore_unreadable", `${path} is not readable: ${(cause as NodeJS.ErrnoException).code ?? "not JSON"}; ${fresh}`);
+    throw new KeystoreError(
+      "keystore_unreadable", `${path} is not readable: ${(cause as NodeJS.ErrnoException).code ?? "not JSON"}; ${fresh}`,
+    );
   }
-  if (typeof value !== "object" || value === null || (value as { version?: unknown }).version !== formatVersion || !isValid(value as Record<string, unknown>)) {
+  const fields = typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+  if (fields["version"] !== formatVersion || !isValid(fields)) {
     throw new KeystoreError("keystore_unreadable", `${path} is not of this version; ${fresh}`);
   }
-  return value as T;
+  return fields as T;
 }
 
 function replace(dir: string, path: string, content: object): void {
@@ -128,7 +132,9 @@ function exists(path: string): boolean {
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
-    throw new KeystoreError("keystore_unreadable", `cannot look at ${path}: ${(error as NodeJS.ErrnoException).code}`, { cause: error });
+    throw new KeystoreError(
+      "keystore_unreadable", `cannot look at ${path}: ${(error as NodeJS.ErrnoException).code}`, { cause: error },
+    );
   }
 }
 
@@ -137,11 +143,16 @@ function refuseExposed(path: string, remedy: string, kind: "file" | "folder"): v
   const own = process.getuid === undefined || stats.uid === process.getuid();
   const rightKind = kind === "file" ? stats.isFile() : stats.isDirectory();
   if (!rightKind) throw new KeystoreError("keystore_exposed", `${path} is refused: it is not a plain ${kind}`);
-  if (!own) throw new KeystoreError("keystore_exposed", `${path} is refused: it belongs to another user; give it to the one the proxy runs as`);
+  if (!own) {
+    throw new KeystoreError(
+      "keystore_exposed", `${path} is refused: it belongs to another user; give it to the one the proxy runs as`,
+    );
+  }
   if ((stats.mode & 0o077) !== 0) {
     const mode = (stats.mode & 0o777).toString(8);
     throw new KeystoreError("keystore_exposed",
-      `${path} is refused: with mode ${mode} others may read a private key in it; run ${remedy} ${path}, and delete it and make a new token if they could have`);
+      `${path} is refused: with mode ${mode} others may read a private key in it; run ${remedy} ${path}, ` +
+        "and delete it and make a new token if they could have");
   }
 }
 
@@ -156,7 +167,11 @@ function isStoredRequest({ privateKeyPem, csr, idempotencyKey, bootstrapHash }: 
 }
 
 function unwritable(path: string, cause: unknown): KeystoreError {
-  return new KeystoreError("keystore_unwritable", `cannot write ${path} (${(cause as NodeJS.ErrnoException).code ?? "unknown"}); the identity is in memory only`, { cause });
+  return new KeystoreError(
+    "keystore_unwritable",
+    `cannot write ${path} (${(cause as NodeJS.ErrnoException).code ?? "unknown"}); the identity is in memory only`,
+    { cause },
+  );
 }
 
 const formatVersion = 1;

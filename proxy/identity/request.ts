@@ -17,6 +17,7 @@ export interface PreparedRequest {
   readonly preparedAtMs: number;
 }
 
+/** What a request is made from. */
 export interface RequestInput {
   readonly keyAlgorithm: KeyAlgorithm;
   readonly lifetimeSeconds: number | undefined;

@@ -36,7 +36,11 @@ export function resume(stored: StoredIdentity, bootstrap: Bootstrap | undefined,
     return { identity: identityOf(svid, chain, stored.chainPem, privateKey), bundles: held };
   } catch (cause) {
     const { message } = cause as Error;
-    throw new KeystoreError("keystore_unreadable", `the stored identity does not hold: ${message}; delete it and start with a new bootstrap string`, { cause });
+    throw new KeystoreError(
+      "keystore_unreadable",
+      `the stored identity does not hold: ${message}; delete it and start with a new bootstrap string`,
+      { cause },
+    );
   }
 }
 

@@ -11,6 +11,7 @@ export interface DenyList {
   readonly sequence: number;
 }
 
+/** Whom to ask for revocations, and whom to tell. */
 export interface RevocationDeps {
   readonly client: Pick<CaClient, "revocations">;
   /** Gets every set that differs from the one before. */
@@ -30,6 +31,7 @@ export interface RevocationStatus {
   readonly lastError: string | undefined;
 }
 
+/** A running poll. */
 export interface RevocationPolling {
   status(): RevocationStatus;
   stop(): void;
@@ -60,7 +62,11 @@ export function startRevocationPolling(deps: RevocationDeps): RevocationPolling 
       failures += 1;
       polls.inc({ result: "error" });
       const message = (error as Error).message;
-      if (lastError === undefined) log.warn({ error: message, held: list.entries.size }, "cannot learn of new revocations; the list held stays in force");
+      if (lastError === undefined) {
+        log.warn(
+          { error: message, held: list.entries.size }, "cannot learn of new revocations; the list held stays in force",
+        );
+      }
       lastError = message;
     }
     if (stopped) return;
@@ -75,7 +81,10 @@ export function startRevocationPolling(deps: RevocationDeps): RevocationPolling 
     list = kept;
     nextPruneMs = clock.now() + pruneIntervalMs;
     if (dropped > 0) {
-      log.error({ dropped, held: list.entries.size }, "more revocations than are kept: those that expire first were dropped and would be accepted until they do");
+      log.error(
+        { dropped, held: list.entries.size },
+        "more revocations than are kept: those that expire first were dropped and would be accepted until they do",
+      );
     }
   }
 

@@ -9,6 +9,7 @@ import type { HeldBundles } from "./bundles.ts";
 import { prepareRequest, type PreparedRequest, type RequestInput } from "./request.ts";
 import { isExpired, type Identity } from "./source.ts";
 
+/** What the rotation works with, and whom it tells. */
 export interface RotationDeps extends Pick<RequestInput, "keyAlgorithm" | "lifetimeSeconds" | "trustDomain" | "token"> {
   readonly client: Pick<CaClient, "issue">;
   readonly rootFingerprint: string | undefined;
@@ -42,6 +43,7 @@ export interface RotationStatus {
 /** `no_attestation`: expired, and there is no token to come back with. `internal`: our own bug. */
 export type RotationErrorCode = CaErrorCode | "no_attestation" | "internal";
 
+/** A running rotation. */
 export interface Rotation {
   status(): RotationStatus;
   /** Asks for another certificate now, e.g. because peers will soon not accept this one. */
@@ -55,7 +57,9 @@ export interface Rotation {
  */
 export function startRotation(deps: RotationDeps): Rotation {
   const { clock, random, log, trustDomain } = deps;
-  const refreshes = deps.metrics.counter("identity_cert_refreshes_total", "Attempts to get a certificate, by result.", ["result"]);
+  const refreshes = deps.metrics.counter(
+    "identity_cert_refreshes_total", "Attempts to get a certificate, by result.", ["result"],
+  );
   let last = deps.restored;
   let prepared = deps.restoredRequest;
   let status: RotationStatus = { nextAttemptMs: undefined, lastRefreshMs: undefined, failures: 0, lastError: undefined };
@@ -134,7 +138,10 @@ export function startRotation(deps: RotationDeps): Rotation {
   function watchExpiry(identity: Identity): void {
     cancelExpiry();
     cancelExpiry = atTime(clock, identity.notAfterMs + lastSecondMs, () => {
-      log.error({ spiffeId: identity.id.uri, serialNumber: identity.serialNumber }, "certificate expired: all traffic is refused until there is a new one");
+      log.error(
+        { spiffeId: identity.id.uri, serialNumber: identity.serialNumber },
+        "certificate expired: all traffic is refused until there is a new one",
+      );
       deps.onExpired();
       // From here on the attestation is another one, so what the CA said to the old one may no longer hold.
       if (!attempting) retrySoon();
@@ -172,7 +179,8 @@ class NothingToAttestWith extends Error {
   override readonly name = "NothingToAttestWith";
 
   constructor() {
-    super('the certificate has expired and there is no bootstrap string to come back with; set COUNTERSIGN_BOOTSTRAP to a new one ("countersign token create") and restart');
+    super("the certificate has expired and there is no bootstrap string to come back with; " +
+      'set COUNTERSIGN_BOOTSTRAP to a new one ("countersign token create") and restart');
   }
 }
 

@@ -17,6 +17,7 @@ import { startRevocationPolling, type RevocationPolling, type RevocationStatus }
 import { startRotation, type RotationStatus } from "./rotate.ts";
 import { isExpired, type Identity, type IdentityHolder } from "./source.ts";
 
+/** What the identity half is given; it writes `holder`. */
 export interface IdentityDeps {
   readonly config: ProxyConfig;
   readonly holder: IdentityHolder;
@@ -59,10 +60,14 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
   const keystore = config.stateDir === undefined ? undefined : openKeystore(config.stateDir);
   const stored = keystore?.load();
   const resumed = stored && resume(stored, bootstrap, clock.now());
-  if (stored !== undefined && resumed === undefined) log.info({ stateDir: config.stateDir }, "another bootstrap string than the stored identity came from: starting anew");
+  if (stored !== undefined && resumed === undefined) {
+    log.info({ stateDir: config.stateDir }, "another bootstrap string than the stored identity came from: starting anew");
+  }
   const origin = originOf(config, resumed && stored);
   const { trustDomain } = origin;
-  if (config.foreignBundles.has(trustDomain)) throw refused("foreignBundle", trustDomain, "it is our own trust domain, whose bundle comes from the CA");
+  if (config.foreignBundles.has(trustDomain)) {
+    throw refused("foreignBundle", trustDomain, "it is our own trust domain, whose bundle comes from the CA");
+  }
 
   const files = foreignBundles(config.foreignBundles, log);
   let held: HeldBundles = resumed?.bundles ?? new Map();
@@ -80,9 +85,14 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     const all = [...held, ...files.held()].map(([name, { bundle }]) => [name, bundle] as const);
     const bundles = new Map(all);
     const before = holder.trust()?.bundles;
-    if (before !== undefined && before.size === bundles.size && all.every(([name]) => before.get(name) === bundles.get(name))) return;
+    if (before !== undefined && before.size === bundles.size && all.every(([name]) => before.get(name) === bundles.get(name))) {
+      return;
+    }
     holder.setBundles(trustDomain, bundles);
-    log.info({ bundles: [...bundles].map(([name, { sequence, x509Authorities }]) => ({ trustDomain: name, sequence, authorities: x509Authorities.length })) }, "trust bundles in force");
+    const shown = [...bundles.values()].map(({ trustDomain: name, sequence, x509Authorities }) => (
+      { trustDomain: name, sequence, authorities: x509Authorities.length }
+    ));
+    log.info({ bundles: shown }, "trust bundles in force");
   }
 
   function take({ held: merged, refused: refusals }: MergedBundles): void {
@@ -144,7 +154,10 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     // Peers have the same bundle: where our chain no longer verifies for us, it does not for them.
     const identity = holder.identity();
     if (identity !== undefined && !verifies(identity, trustDomain, held, clock.now())) {
-      log.warn({ serialNumber: identity.serialNumber }, "our certificate does not verify by the new bundle; asking for another one now");
+      log.warn(
+        { serialNumber: identity.serialNumber },
+        "our certificate does not verify by the new bundle; asking for another one now",
+      );
       rotation.renewNow();
     }
   }
@@ -167,7 +180,8 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     onExpired: () => holder.setIdentity(undefined),
   });
   const status = (): IdentityStatus => ({
-    trustDomain, caUrl: origin.caUrl, last, rotation: rotation.status(), bundle: bundlePolling?.status(), revocation: revocation?.status(), keystoreError,
+    trustDomain, caUrl: origin.caUrl, last, keystoreError,
+    rotation: rotation.status(), bundle: bundlePolling?.status(), revocation: revocation?.status(),
   });
   exposeGauges(metrics, holder, status, clock);
   return {
@@ -189,10 +203,15 @@ interface Origin {
 }
 
 function originOf({ bootstrap, stateDir }: ProxyConfig, stored: Origin | undefined): Origin {
-  if (bootstrap !== undefined) return { trustDomain: bootstrap.trustDomain, caUrl: bootstrap.caUrl, bootstrapHash: hashBootstrap(bootstrap) };
-  if (stored !== undefined) return { trustDomain: stored.trustDomain, caUrl: stored.caUrl, bootstrapHash: stored.bootstrapHash };
+  if (bootstrap !== undefined) {
+    return { trustDomain: bootstrap.trustDomain, caUrl: bootstrap.caUrl, bootstrapHash: hashBootstrap(bootstrap) };
+  }
+  if (stored !== undefined) {
+    return { trustDomain: stored.trustDomain, caUrl: stored.caUrl, bootstrapHash: stored.bootstrapHash };
+  }
   throw refused("bootstrap", undefined,
-    `it is not set and ${stateDir} holds no identity yet; run "countersign token create --id <SPIFFE ID>" at the CA and pass what it prints in COUNTERSIGN_BOOTSTRAP or --bootstrap-file`);
+    `nothing is set and ${stateDir} holds no identity yet; run "countersign token create --id <SPIFFE ID>" at the CA ` +
+      "and pass what it prints in COUNTERSIGN_BOOTSTRAP or --bootstrap-file");
 }
 
 function verifies({ chain }: Identity, trustDomain: string, held: HeldBundles, nowMs: number): boolean {
@@ -208,18 +227,36 @@ function verifies({ chain }: Identity, trustDomain: string, held: HeldBundles, n
 function unreadyReason(holder: IdentityHolder, { last, rotation }: IdentityStatus): string | undefined {
   const why = rotation.lastError === undefined ? "" : `: ${rotation.lastError.message}`;
   if (last === undefined) return `no certificate yet${why}`;
-  if (holder.identity() === undefined) return `the certificate ${last.serialNumber} expired at ${new Date(last.notAfterMs).toISOString()}${why}`;
-  if (holder.trust()?.revoked.has(last.serialNumber) === true) return `the certificate ${last.serialNumber} is revoked, so peers refuse it${why}`;
+  if (holder.identity() === undefined) {
+    return `the certificate ${last.serialNumber} expired at ${new Date(last.notAfterMs).toISOString()}${why}`;
+  }
+  if (holder.trust()?.revoked.has(last.serialNumber) === true) {
+    return `the certificate ${last.serialNumber} is revoked, so peers refuse it${why}`;
+  }
   return undefined;
 }
 
 function exposeGauges(metrics: Metrics, holder: IdentityHolder, status: () => IdentityStatus, clock: Clock): void {
   const seconds = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : ms / 1000);
   const own = () => holder.trust()?.bundles.get(status().trustDomain);
-  metrics.gaugeOf("identity_cert_expiration_timestamp_seconds", "When the last certificate expires or expired.", () => seconds(status().last?.notAfterMs));
-  metrics.gaugeOf("identity_cert_refresh_timestamp_seconds", "When a certificate was last obtained.", () => seconds(status().rotation.lastRefreshMs));
-  metrics.gaugeOf("identity_cert_refresh_failures", "Failed attempts since the last success.", () => status().rotation.failures);
-  metrics.gaugeOf("bundle_sequence", "Sequence of the own trust bundle.", () => (own()?.sequence === undefined ? undefined : Number(own()?.sequence)));
+  metrics.gaugeOf(
+    "identity_cert_expiration_timestamp_seconds",
+    "When the last certificate expires or expired.",
+    () => seconds(status().last?.notAfterMs),
+  );
+  metrics.gaugeOf(
+    "identity_cert_refresh_timestamp_seconds",
+    "When a certificate was last obtained.",
+    () => seconds(status().rotation.lastRefreshMs),
+  );
+  metrics.gaugeOf(
+    "identity_cert_refresh_failures", "Failed attempts since the last success.", () => status().rotation.failures,
+  );
+  metrics.gaugeOf(
+    "bundle_sequence",
+    "Sequence of the own trust bundle.",
+    () => (own()?.sequence === undefined ? undefined : Number(own()?.sequence)),
+  );
   metrics.gaugeOf("revocations_held", "Revoked serial numbers in force.", () => holder.trust()?.revoked.size);
   metrics.gaugeOf("revocation_poll_lag_seconds", "Time since the CA last told what is revoked.", () => {
     const lastSuccessMs = status().revocation?.lastSuccessMs;
