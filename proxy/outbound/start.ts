@@ -57,7 +57,12 @@ export async function startOutbound({ config, source, metrics, log }: DataPathDe
     close();
     throw error;
   }
-  for (const server of servers) server.maxConnections = config.maxConnections;
+  for (const server of servers) {
+    server.maxConnections = config.maxConnections;
+    server.on("drop", () => refuse({
+      reason: "too_many_connections", peer: "the app", message: `connection refused: ${config.maxConnections} of the app are open already; raise maxConnections if that is what you expect`,
+    }));
+  }
 
   return {
     addresses,

@@ -2,7 +2,9 @@ import { constants } from "node:crypto";
 import { once } from "node:events";
 import { createServer as createHttpServer, type RequestListener, type Server as HttpServer } from "node:http";
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
-import { connect as connectTls, createSecureContext, type ConnectionOptions, type SecureContextOptions, type TLSSocket } from "node:tls";
+import {
+  connect as connectTls, createSecureContext, createServer as createTlsServer, type ConnectionOptions, type SecureContextOptions, type TlsOptions, type TLSSocket,
+} from "node:tls";
 import type { TestLeaf } from "./test-ca.ts";
 
 /** A server on a free loopback port that a test ends with `close()`. */
@@ -28,11 +30,26 @@ export async function httpApp(onRequest: RequestListener): Promise<TestServer & 
 /** An app that sends back what it gets, and ends when the other side ends. */
 export const echoApp = (): Promise<TestServer> => tcpApp((socket) => socket.on("error", () => undefined).pipe(socket));
 
+/** A TLS server that lets everybody in: what it meets is the client's decision. */
+export async function tlsServer(leaf: TestLeaf, onConnection: (socket: TLSSocket) => void, options: TlsOptions = {}): Promise<TestServer> {
+  const server = createTlsServer({
+    key: leaf.privateKeyPem, cert: leaf.chainPem, requestCert: true, rejectUnauthorized: false, ca: [], allowHalfOpen: true, ...options,
+  }, (socket) => onConnection(socket.on("error", () => undefined)));
+  return listening(server.on("tlsClientError", () => undefined), (socket) => socket.destroy());
+}
+
 /** A connected TCP socket. */
 export async function tcpClient(port: number): Promise<Socket> {
   const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
   await once(socket, "connect");
   return socket.on("error", () => undefined);
+}
+
+/** Connects, even if only to be turned away, sends, and waits for the end. @returns what came back */
+export async function knock(port: number, bytes?: string): Promise<string> {
+  const socket = connect({ port, host: "127.0.0.1" });
+  if (bytes !== undefined) socket.write(bytes);
+  return String((await readAll(socket)).bytes);
 }
 
 export interface TlsClientOptions extends SecureContextOptions {
@@ -66,7 +83,7 @@ export async function readAll(socket: Socket): Promise<{ readonly bytes: Buffer;
       ending = "end";
       resolve();
     });
-    socket.on("close", () => resolve());
+    socket.on("close", resolve);
   });
   return { bytes: Buffer.concat(chunks), ending };
 }

@@ -1,10 +1,9 @@
 import { X509Certificate } from "node:crypto";
-import { connect } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { parseSpiffeIdPattern } from "../../../ca/pki/spiffe-id.ts";
 import { east, eastIdentity, eastIssuer, holderOf, inboundHalf, metricValue, type HalfOptions, type TestHalf } from "../../support/data-path.ts";
 import type { InboundDataPath } from "../../../proxy/inbound/server.ts";
-import { readAll, readUntil, tcpApp, tcpClient, tlsClient, type TestServer } from "../../support/tcp.ts";
+import { knock, readAll, readUntil, tcpApp, tcpClient, tlsClient, type TestServer } from "../../support/tcp.ts";
 import { testAuthority, type TestAuthority, type TestLeaf } from "../../support/test-ca.ts";
 
 const west = testAuthority({ trustDomain: "west" });
@@ -249,12 +248,6 @@ test("refusals of one peer are logged once a second, and all of them counted", a
 });
 
 const refusals = ({ metrics }: TestHalf<InboundDataPath>): string[] => metrics.text().split("\n").filter((line) => line.startsWith("inbound_refused_total{"));
-
-/** Connects and waits until it is turned away. */
-async function knock(port: number): Promise<void> {
-  const socket = connect({ port, host: "127.0.0.1" }).on("error", () => undefined);
-  await new Promise((resolve) => socket.once("close", resolve));
-}
 
 function caAsLeaf(): Pick<TestLeaf, "chainPem" | "privateKeyPem"> {
   const authority = east.issuer({ spiffeId: "spiffe://east/hello" });

@@ -1,0 +1,134 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { trackConnections, type Connections, type NewConnection } from "../../proxy/connections.ts";
+import { identityHolder, type IdentityHolder } from "../../proxy/identity/source.ts";
+import { createMetrics, type Metrics } from "../../proxy/metrics.ts";
+import { PeerError, type Peer } from "../../proxy/peer.ts";
+import { east, metricValue } from "../support/data-path.ts";
+
+let holder: IdentityHolder;
+let metrics: Metrics;
+let connections: Connections;
+/** IDs that `recheck` refuses from now on. */
+let refused: Set<string>;
+let events: string[];
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  holder = identityHolder(Date.now);
+  metrics = createMetrics();
+  refused = new Set();
+  events = [];
+  const quiet = (): void => undefined;
+  connections = trackConnections({
+    direction: "inbound", source: holder, metrics, now: Date.now, maxAgeMs: hour, log: { debug: quiet, info: quiet, warn: quiet, error: quiet },
+    verifier: { recheck: ({ svid }) => { if (refused.has(svid.id.uri)) throw new PeerError("certificate_revoked", "revoked"); } },
+  });
+});
+
+afterEach(() => {
+  connections.stop();
+  vi.useRealTimers();
+});
+
+function connection(name: string, options: { validForMs?: number; localValidForMs?: number; retires?: boolean; bytes?: number } = {}): NewConnection {
+  const { validForMs = 24 * hour, localValidForMs = 24 * hour, retires = false, bytes = 0 } = options;
+  return {
+    peer: { svid: { id: { uri: `spiffe://east/${name}` }, serialNumber: name, validUntilMs: Date.now() + validForMs - 1000 } } as unknown as Peer,
+    localId: "spiffe://east/world", localValidUntilMs: Date.now() + localValidForMs, traffic: () => ({ bytesRead: bytes, bytesWritten: 2 * bytes }),
+    cut: () => void events.push(`${name} cut`),
+    ...(retires && { retire: () => void events.push(`${name} retired`) }),
+  };
+}
+
+const changeTrust = (): void => holder.setBundles("east", east.bundles());
+
+describe("a connection ends with its reason", () => {
+  test("at once when trust changes and the peer is no longer good, and nobody else with it", () => {
+    connections.add(connection("cart"));
+    connections.add(connection("web"));
+    refused.add("spiffe://east/cart");
+    changeTrust();
+    expect(events).toEqual(["cart cut"]);
+    expect(connections.count()).toBe(1);
+    expect(metricValue(metrics, "connections_cut_total", 'reason="certificate_revoked"')).toBe(1);
+  });
+
+  test("when the peer's certificate expires", () => {
+    connections.add(connection("cart", { validForMs: 10_000 }));
+    vi.advanceTimersByTime(9000);
+    expect(events).toEqual([]);
+    vi.advanceTimersByTime(1000);
+    expect(events).toEqual(["cart cut"]);
+    expect(metricValue(metrics, "connections_cut_total", 'reason="expired"')).toBe(1);
+  });
+
+  test("when our own certificate in it expires", () => {
+    connections.add(connection("cart", { localValidForMs: 10_000 }));
+    vi.advanceTimersByTime(10_000);
+    expect(events).toEqual(["cart cut"]);
+  });
+
+  test("at the maximum age, and one that can is asked to retire before", () => {
+    connections.add(connection("cart", { retires: true }));
+    connections.add(connection("web"));
+    vi.advanceTimersByTime(hour - 31_000);
+    expect(events).toEqual([]);
+    vi.advanceTimersByTime(1000);
+    expect(events).toEqual(["cart retired"]);
+    vi.advanceTimersByTime(30_000);
+    expect(events).toEqual(["cart retired", "cart cut", "web cut"]);
+    expect(connections.count()).toBe(0);
+  });
+});
+
+test("edges add up by client, server and protocol", () => {
+  connections.add(connection("cart", { bytes: 10 })).speaks("http");
+  connections.add(connection("cart", { bytes: 5 })).speaks("http");
+  const gone = connections.add(connection("cart", { bytes: 1 }));
+  connections.add(connection("web")).speaks("tcp");
+  gone.closed();
+  gone.closed();
+  const common = { direction: "inbound", serverId: "spiffe://east/world", secured: true };
+  expect(connections.edges()).toEqual([
+    { ...common, clientId: "spiffe://east/cart", protocol: "http", connections: 2, bytesRead: 15, bytesWritten: 30 },
+    { ...common, clientId: "spiffe://east/web", protocol: "tcp", connections: 1, bytesRead: 0, bytesWritten: 0 },
+  ]);
+});
+
+test("metrics count connections and bytes, while they are open and after", () => {
+  const open = connections.add(connection("cart", { bytes: 10 }));
+  vi.advanceTimersByTime(1000);
+  expect(metricValue(metrics, "tcp_open_connections", "cart")).toBe(1);
+  expect(metricValue(metrics, "tcp_read_bytes_total", "cart")).toBe(10);
+  vi.advanceTimersByTime(1000);
+  open.closed();
+  expect(metricValue(metrics, "tcp_open_connections", "cart")).toBe(0);
+  expect(metricValue(metrics, "tcp_open_total", "cart")).toBe(1);
+  expect(metricValue(metrics, "tcp_write_bytes_total", "cart")).toBe(20);
+});
+
+describe("draining", () => {
+  test("is over when the last connection has ended", async () => {
+    const open = connections.add(connection("cart", { retires: true }));
+    connections.retireAll();
+    connections.retireAll();
+    expect(events).toEqual(["cart retired"]);
+    const drained = connections.drained(60_000);
+    open.closed();
+    await drained;
+    expect(vi.getTimerCount()).toBe(1);
+  });
+
+  test("is over after the time it was given, and at once when nothing is open", async () => {
+    await connections.drained(60_000);
+    connections.add(connection("cart"));
+    const drained = connections.drained(5000);
+    vi.advanceTimersByTime(5000);
+    await drained;
+    expect(connections.count()).toBe(1);
+    connections.cutAll();
+    expect(events).toEqual(["cart cut"]);
+  });
+});
+
+const hour = 3_600_000;
