@@ -1,10 +1,11 @@
 import pg from "pg";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openStore } from "../../../ca/store/open.ts";
+import { connectWriter, exchange } from "../../../ca/store/postgres-connection.ts";
 import type { Store } from "../../../ca/store/store.ts";
 import { createDatabase } from "../../support/postgres.ts";
 import { verifyStore } from "../../support/store-oracle.ts";
-import { issue, newSealer, record } from "./acts.ts";
+import { createToken, issue, newCertificate, newSealer, newToken, record } from "./acts.ts";
 import { breakableLink, type BreakableLink } from "./breakable-link.ts";
 import { describeStore, type TestDatabase } from "./contract.ts";
 
@@ -129,6 +130,19 @@ describe("the Postgres store", () => {
     await expectLogged("second");
   });
 
+  test("what an act expects is checked after the writer lock is had: a token spent while it waited is spent", async () => {
+    const token = newToken();
+    await store.commit(createToken(token));
+    await database.execute("begin");
+    await database.execute("select * from log_head for update");
+    await database.execute(`update tokens set version = 1 where id = '${token.id}'`);
+    const commit = store.commit(issue(newCertificate(), { redeem: { tokenId: token.id, version: 0 } }));
+    const waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'countersign' and datname = current_database()";
+    while ((await database.client.query(waiting)).rowCount === 0);
+    await database.execute("commit");
+    await expect(commit).rejects.toMatchObject({ code: "token_already_redeemed" });
+  });
+
   test("each commit is durable, and no lock, statement or transaction of ours is without end, whatever the database's defaults", async () => {
     await database.execute("alter database current_database set synchronous_commit = off");
     await database.execute("alter database current_database set default_transaction_isolation = serializable");
@@ -144,6 +158,17 @@ describe("the Postgres store", () => {
     const settings = Object.fromEntries(rows.map(({ name, setting }) => [name, setting]));
     expect(settings).toMatchObject({ synchronous_commit: "on", transaction_isolation: "read committed" });
     for (const limit of ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"]) expect(Number(settings[limit])).toBeGreaterThan(0);
+  });
+
+  test("a value that cannot be sent keeps the rest from being committed", async () => {
+    const { client, close } = await connectWriter(database.url);
+    const unsendable = { toPostgres: () => { throw new Error("no encoding"); } };
+    await expect(exchange(client, [
+      { text: "begin" }, { text: "create table half (done int)" }, { text: "select $1::text", values: [unsendable] },
+    ], { text: "commit" })).rejects.toThrow("no encoding");
+    await close();
+    const { rows } = await database.client.query("select to_regclass('half') as half");
+    expect(rows).toEqual([{ half: null }]);
   });
 
   test("replicas that start at once on a new database migrate it once", async () => {
