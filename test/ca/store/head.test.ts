@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { checkpointSigner } from "../../../ca/audit/checkpoint.ts";
 import { appendLeaf, emptyRange, hashLeaf, rootOf, type CompactRange } from "../../../ca/audit/merkle.ts";
-import { emptyHead, encodeHead, readHead, type SealedHead } from "../../../ca/store/head.ts";
+import { emptyHead, encodeHead, readHead, type HeadRow, type SealedHead } from "../../../ca/store/head.ts";
+import type { CheckpointRow } from "../../../ca/store/store.ts";
 import { newSealer } from "./acts.ts";
 
 const signer = checkpointSigner(newSealer().sealer);
@@ -17,7 +18,7 @@ describe("reading the head", () => {
 
   const { head, checkpoint } = sealed(5);
   const other = sealed(5, "other");
-  const faults: readonly (readonly [fault: string, ...Parameters<typeof readHead>])[] = [
+  const faults: readonly (readonly [fault: string, head: HeadRow, newest: CheckpointRow | undefined, last?: SealedHead])[] = [
     ["entries without a checkpoint", head, undefined],
     ["a checkpoint without entries", emptyHead, checkpoint],
     ["a checkpoint over fewer entries", head, sealed(4).checkpoint],
@@ -32,8 +33,8 @@ describe("reading the head", () => {
     ["an older state than this process sealed", head, checkpoint, sealed(6)],
     ["another state of the size this process sealed", other.head, other.checkpoint, sealed(5)],
   ];
-  test.each(faults)("%s is refused", (_fault, ...args) => {
-    expect(() => readHead(...args)).toThrow(expect.objectContaining({ code: "log_inconsistent" }));
+  test.each(faults)("%s is refused", (_fault, row, newest, last) => {
+    expect(() => readHead(row, newest, last)).toThrow(expect.objectContaining({ code: "log_inconsistent" }));
   });
 
   test("what this process sealed last, and what another has added since, is read", () => {
