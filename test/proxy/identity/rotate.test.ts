@@ -302,6 +302,16 @@ describe("after expiry", () => {
     expect(serialOf(proxy)).toBeDefined();
   });
 
+  test("a request prepared just before expiry is not sent just after it: its attestation holds no more", async () => {
+    const proxy = await startProxy({ random: () => 0 });
+    const { notAfterMs } = proxy.holder.identity()!;
+    proxy.network = down;
+    await proxy.pass(notAfterMs - proxy.clock.now() + 10_000);
+    const types = (from: number, to: number) => proxy.attempts.filter(({ atMs }) => atMs >= from && atMs < to).map(({ request }) => request.attestation.type);
+    expect(new Set(types(notAfterMs - hourMs, notAfterMs + 1000))).toEqual(new Set(["svid"]));
+    expect(new Set(types(notAfterMs + 1000, Infinity))).toEqual(new Set(["join-token"]));
+  });
+
   test("without a token it is said that only a new one helps", async () => {
     const first = await startProxy();
     const restored = first.holder.identity()!;

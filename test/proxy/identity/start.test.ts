@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
@@ -232,12 +232,19 @@ describe("a state directory", () => {
     });
     first.keeper.stop();
     expect(readFileSync(join(dir, "request.json"), "utf8")).not.toContain(ca.core.token);
+    const elsewhere = join(temporaryFolder(), "state");
+    cpSync(dir, elsewhere, { recursive: true });
     ca.loses = () => false;
     const second = start(ca, ["--state-dir", dir]);
     await changed(second.holder, () => second.holder.identity() !== undefined);
     expect(second.holder.identity()?.serialNumber).toBe(ca.core.issued[0]?.serialNumber);
     expect(ca.core.issued).toHaveLength(1);
     expect(readdirSync(dir)).toEqual(["identity.json"]);
+
+    const other = await startCa();
+    const third = start(other, ["--state-dir", elsewhere]);
+    await changed(third.holder, () => third.holder.identity() !== undefined);
+    expect(other.core.issued[0]?.spki).not.toBe(ca.core.issued[0]?.spki);
   });
 
   test("another bootstrap string means another beginning", async () => {
