@@ -1,0 +1,26 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { renderConfigTable as renderCaSettings } from "../ca/config-table.ts";
+import { renderConfigTable as renderProxySettings } from "../proxy/config-table.ts";
+
+const path = new URL("../README.md", import.meta.url);
+
+describe("the README", () => {
+  test.each([
+    ["ca", renderCaSettings()],
+    ["proxy", renderProxySettings()],
+  ])("shows the settings of the %s as the code has them", (side, table) => {
+    const readme = readFileSync(path, "utf8");
+    const section = new RegExp(`(<!-- ${side} settings: [^>]* -->\n)[^]*?(<!-- end -->)`);
+    const updated = readme.replace(section, (_, begin: string, end: string) => `${begin}${table}${end}`);
+    if (process.env["UPDATE_README"]) writeFileSync(path, updated);
+    else expect(readme, "write it anew with UPDATE_README=1 npm test -- test/readme.test.ts").toBe(updated);
+    expect(readme).toMatch(section);
+  });
+
+  test("names every script of package.json, and no other", () => {
+    const { scripts } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { scripts: Record<string, string> };
+    const named = [...readFileSync(path, "utf8").matchAll(/^\| `npm (?:run )?([\w:]+)` \|/gm)].map(([, name]) => name);
+    expect(named.sort()).toEqual(Object.keys(scripts).sort());
+  });
+});
