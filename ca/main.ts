@@ -1,5 +1,11 @@
 import { dispatch } from "./cli/dispatch.ts";
 
+// `countersign audit ... | head` closes our output early, which is no failure.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(0);
+});
+
 process.exitCode = await dispatch(process.argv.slice(2), {
   stdout: (text) => void process.stdout.write(text),
   stderr: (text) => void process.stderr.write(text),

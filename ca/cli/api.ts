@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { request, type RequestOptions } from "node:https";
 import { join } from "node:path";
-import type { Problem } from "../contract.ts";
-import type { CliIo } from "./io.ts";
+import { mediaType, type Problem } from "../contract.ts";
 import { UsageError } from "./arguments.ts";
+import type { CliIo } from "./io.ts";
 
 /** The API refused, or could not be reached; the message says what to do. */
 export class ApiError extends Error {
@@ -28,39 +28,67 @@ Which CA, and as whom:
   --token-file FILE  API token; default DATA-DIR/admin-token
                      (COUNTERSIGN_TOKEN_FILE, or the token in COUNTERSIGN_TOKEN)
   --ca-cert FILE     root to trust; default DATA-DIR/root.pem
+                     (COUNTERSIGN_CA_CERT)
   --data-dir DIR     default ./.countersign (COUNTERSIGN_DATA_DIR)
-  -o json            the API's answer as it is
+  -o json            the API's answer as it is, for scripts
 `;
 
 export interface Api {
-  /** @throws {ApiError} */
+  /**
+   * The answer to a JSON request.
+   * @throws {ApiError}
+   */
   call<T>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<T>;
+  /**
+   * A public document, asked for without the token.
+   * @throws {ApiError}
+   */
+  fetchPublic(path: string, accept: string): Promise<string>;
 }
 
-/** A client for the API with the token and the root that flags, environment and data folder name. */
-export function api(flags: ApiFlags, io: CliIo): Api {
-  const dataDir = flags["data-dir"] ?? io.env["COUNTERSIGN_DATA_DIR"] ?? "./.countersign";
-  const url = flags.url ?? io.env["COUNTERSIGN_URL"] ?? "https://127.0.0.1:8443";
+/**
+ * A client for the API with the token and the root that flags, environment and data folder name.
+ * @throws {UsageError} for a URL that is not https
+ * @throws {ApiError}   when the root cannot be read; the token is read when it is needed
+ */
+export function api(flags: ApiFlags, { env }: CliIo): Api {
+  const dataDir = flags["data-dir"] ?? env["COUNTERSIGN_DATA_DIR"] ?? "./.countersign";
+  const url = flags.url ?? env["COUNTERSIGN_URL"] ?? "https://127.0.0.1:8443";
   if (!URL.canParse(url) || new URL(url).protocol !== "https:") throw new UsageError(`--url must be an https URL, not ${url}.`);
-  const token = io.env["COUNTERSIGN_TOKEN"] ?? read(flags["token-file"] ?? io.env["COUNTERSIGN_TOKEN_FILE"] ?? join(dataDir, "admin-token"), "API token", "--token-file");
-  const ca = read(flags["ca-cert"] ?? join(dataDir, "root.pem"), "root certificate", "--ca-cert");
+  const rootPath = flags["ca-cert"] ?? env["COUNTERSIGN_CA_CERT"] ?? join(dataDir, "root.pem");
+  const ca = read(rootPath, "root certificate", "--ca-cert");
+
+  function readToken(): string {
+    const tokenPath = flags["token-file"] ?? env["COUNTERSIGN_TOKEN_FILE"] ?? join(dataDir, "admin-token");
+    const given = flags["token-file"] === undefined ? env["COUNTERSIGN_TOKEN"] : undefined;
+    const token = (given ?? read(tokenPath, "API token", "--token-file")).trim();
+    // Anything else would be an error from node:http that quotes the header, and so the token.
+    if (!/^[\x21-\x7e]+$/.test(token)) throw new ApiError("the API token is not one line of text; is it the right file?");
+    return token;
+  }
+
   return {
     async call<T>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<T> {
       const payload = body === undefined ? undefined : JSON.stringify(body);
-      const { status, text } = await exchange(new URL(path, url), {
-        method, ca, agent: false, timeout: timeoutMs,
-        headers: {
-          authorization: `Bearer ${token.trim()}`,
-          ...(payload !== undefined && { "content-type": "application/json", "content-length": Buffer.byteLength(payload) }),
-        },
-      }, payload);
-      if (status >= 200 && status < 300) return (text === "" ? undefined : JSON.parse(text)) as T;
-      throw new ApiError(explain(status, text));
+      const length = payload === undefined ? {} : { "content-length": Buffer.byteLength(payload), "content-type": mediaType.json };
+      const headers = { authorization: `Bearer ${readToken()}`, ...length };
+      const text = await exchange(new URL(path, url), { method, ca, headers }, payload);
+      return (text === "" ? undefined : JSON.parse(text)) as T;
     },
+    fetchPublic: (path, accept) => exchange(new URL(path, url), { method: "GET", ca, headers: { accept } }),
   };
 }
 
-function exchange(url: URL, options: RequestOptions, payload: string | undefined): Promise<{ status: number; text: string }> {
+async function exchange(url: URL, options: RequestOptions, payload?: string): Promise<string> {
+  const { status, text } = await send(url, { ...options, agent: false, timeout: timeoutMs }, payload).catch((cause: NodeJS.ErrnoException) => {
+    const hint = hints[cause.code ?? ""] ?? `${cause.message}; is --url right?`;
+    throw new ApiError(`no CA at ${url.origin}: ${hint}`, { cause });
+  });
+  if (status >= 200 && status < 300) return text;
+  throw new ApiError(explain(status, text));
+}
+
+function send(url: URL, options: RequestOptions, payload: string | undefined): Promise<{ readonly status: number; readonly text: string }> {
   return new Promise((resolve, reject) => {
     const outgoing = request(url, options, (response) => {
       let text = "";
@@ -73,10 +101,7 @@ function exchange(url: URL, options: RequestOptions, payload: string | undefined
     outgoing.on("timeout", () => outgoing.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)));
     outgoing.on("error", reject);
     outgoing.end(payload);
-  }).catch((cause: NodeJS.ErrnoException) => {
-    const hint = hints[cause.code ?? ""] ?? `${cause.message}; is --url right?`;
-    throw new ApiError(`no CA at ${url.origin}: ${hint}`, { cause });
-  }) as Promise<{ status: number; text: string }>;
+  });
 }
 
 function explain(status: number, text: string): string {
@@ -93,15 +118,23 @@ function read(path: string, what: string, flag: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (cause) {
-    throw new ApiError(`cannot read the ${what} ${path} (${(cause as NodeJS.ErrnoException).code}); name it with ${flag}, or the CA's data folder with --data-dir`, { cause });
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new ApiError(`cannot read the ${what} ${path} (${code}); name it with ${flag}, or the CA's data folder with --data-dir`, { cause });
   }
 }
 
+const otherRoot = "its certificate is not from the root we have; is --ca-cert or --data-dir that of this CA?";
 const hints: Readonly<Record<string, string>> = {
-  ECONNREFUSED: `nothing listens there; start it with "countersign serve" or name it with --url`,
-  SELF_SIGNED_CERT_IN_CHAIN: "its certificate is not from the root we have; is --ca-cert or --data-dir that of this CA?",
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "its certificate is not from the root we have; is --ca-cert or --data-dir that of this CA?",
+  ECONNREFUSED: 'nothing listens there; start it with "countersign serve" or name it with --url',
+  ENOTFOUND: "there is no such host; is --url right?",
+  SELF_SIGNED_CERT_IN_CHAIN: otherRoot,
+  DEPTH_ZERO_SELF_SIGNED_CERT: otherRoot,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: otherRoot,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: otherRoot,
+  CERT_HAS_EXPIRED: "its certificate has expired; is the clock of this machine right, and that of the CA?",
+  CERT_NOT_YET_VALID: "its certificate is not valid yet; is the clock of this machine right, and that of the CA?",
   ERR_TLS_CERT_ALTNAME_INVALID: "its certificate has another name; reach it by one it has, or give it this one with serve --api-names",
+  EPROTO: "what answers there does not speak TLS 1.3",
 };
 const timeoutMs = 15_000;
 const maxAnswerLength = 16 * 1024 * 1024;

@@ -1,4 +1,5 @@
 import { parseArgs, type ParseArgsConfig } from "node:util";
+import { nearestName } from "../config-spelling.ts";
 
 /** The command line is wrong; the message says how. */
 export class UsageError extends Error {
@@ -15,9 +16,29 @@ export function readArguments<const T extends Options>(args: readonly string[], 
   try {
     return parseArgs({ args: [...args], options: { ...options, help: { type: "boolean", short: "h" } } as T & { help: { type: "boolean" } }, allowPositionals: true, strict: true });
   } catch (cause) {
-    const [reason = ""] = (cause as Error).message.split(". ");
-    throw new UsageError(reason, { cause });
+    throw new UsageError(explainParseError(cause as Error, Object.keys(options)), { cause });
   }
+}
+
+/** What `parseArgs` found wrong, with the flag that was probably meant. */
+export function explainParseError({ message }: Error, flags: readonly string[]): string {
+  const unknown = /^Unknown option '--?([^']*)'/.exec(message)?.[1];
+  if (unknown === undefined) return message.split(". ")[0] ?? message;
+  const near = nearestName(unknown, flags);
+  return `there is no flag ${unknown.length === 1 ? "-" : "--"}${unknown}${near === undefined ? "" : `; did you mean --${near}?`}`;
+}
+
+/** Refuses what was typed beyond the arguments a command takes. */
+export function noMore(rest: readonly string[]): void {
+  if (rest[0] !== undefined) throw new UsageError(`"${rest[0]}" is one argument too many.`);
+}
+
+/** The action of a command, e.g. `create` of `token create`. */
+export function chooseAction<const Action extends string>(command: string, action: string, actions: readonly Action[]): Action {
+  const found = actions.find((one) => one === action);
+  if (found !== undefined) return found;
+  const near = nearestName(action, actions);
+  throw new UsageError(`there is no "${command} ${action}"; ${near === undefined ? `there is ${actions.join(", ")}` : `did you mean "${command} ${near}"?`}`);
 }
 
 /** The value of a flag that must be there. */

@@ -1,21 +1,27 @@
-import { paths } from "../contract.ts";
+import { mediaType, paths } from "../contract.ts";
 import { api, apiHelp, apiOptions } from "./api.ts";
-import { readArguments, UsageError } from "./arguments.ts";
+import { chooseAction, noMore, readArguments, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 
 /** `countersign bundle show`. */
 export async function bundle(args: readonly string[], io: CliIo): Promise<number> {
-  const { values, positionals: [action] } = readArguments(args, apiOptions);
+  const { values, positionals: [action, ...rest] } = readArguments(args, apiOptions);
   if (values.help || action === undefined) {
     (values.help ? io.stdout : io.stderr)(usage);
     return values.help ? 0 : 2;
   }
-  if (action !== "show") throw new UsageError(`there is no "bundle ${action}"; there is show.`);
-  io.stdout(`${JSON.stringify(await api(values, io).call("GET", paths.bundle), null, 2)}\n`);
+  chooseAction("bundle", action, ["show"]);
+  noMore(rest);
+  if (values.output !== undefined && values.output !== "json" && values.output !== "pem") {
+    throw new UsageError(`-o is json or pem, not ${values.output}.`);
+  }
+  const text = await api(values, io).fetchPublic(paths.bundle, values.output === "pem" ? mediaType.pem : mediaType.json);
+  io.stdout(values.output === "pem" ? text : `${JSON.stringify(JSON.parse(text), null, 2)}\n`);
   return 0;
 }
 
-const usage = `countersign bundle: what others need to verify our certificates (a SPIFFE bundle)
+const usage = `countersign bundle: what others need to verify our certificates
 
-  countersign bundle show
+  countersign bundle show            a SPIFFE bundle (JWK Set)
+  countersign bundle show -o pem     the trust anchors for curl and openssl
 ${apiHelp}`;

@@ -1,86 +1,133 @@
 import { generateKeyPairSync } from "node:crypto";
-import { writeFileSync } from "node:fs";
-import { paths, revocationReasons, type CertificateDetail, type CertificatePage, type IssuedCertificate, type Revocation } from "../contract.ts";
+import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
+import {
+  paths, revocationReasons,
+  type CertificateDetail, type CertificatePage, type IssuedCertificate, type IssueRequest, type Revocation,
+} from "../contract.ts";
 import { encodeCsr } from "../pki/csr.ts";
-import { api, apiHelp, apiOptions, ApiError } from "./api.ts";
-import { readArguments, required, seconds, UsageError } from "./arguments.ts";
+import { api, apiHelp, apiOptions, ApiError, type Api } from "./api.ts";
+import { chooseAction, noMore, readArguments, required, seconds, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
-import { table } from "./table.ts";
+import { output, type Output } from "./output.ts";
+import { minute, table } from "./table.ts";
 
 /** `countersign certificate issue|list|show|revoke`. */
 export async function certificate(args: readonly string[], io: CliIo): Promise<number> {
-  const { values, positionals: [action, serial] } = readArguments(args, {
-    ...apiOptions,
-    id: { type: "string" }, dns: { type: "string", multiple: true }, ttl: { type: "string" }, cert: { type: "string" }, key: { type: "string" },
-    status: { type: "string" }, reason: { type: "string", default: "unspecified" },
-  });
+  const { values, positionals: [action, ...rest] } = readArguments(args, { ...apiOptions, ...certificateOptions });
   if (values.help || action === undefined) {
     (values.help ? io.stdout : io.stderr)(usage);
     return values.help ? 0 : 2;
   }
-  const client = api(values, io);
-  const json = values.output === "json";
-  const print = (value: unknown, text: string) => io.stdout(json ? `${JSON.stringify(value, null, 2)}\n` : text);
-  const named = () => `${paths.certificates}/${encodeURIComponent(required(serial, "the serial number", "as \"countersign certificate list\" shows it"))}`;
-  switch (action) {
-    case "issue": {
-      const spiffeId = required(values.id, "--id", "spiffe://countersign.local/ns/shop/sa/cart");
-      const [certPath, keyPath] = [required(values.cert, "--cert", "cart.pem"), required(values.key, "--key", "cart.key")];
-      const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-      writeNew(keyPath, privateKey.export({ format: "pem", type: "pkcs8" }) as string, 0o600);
-      const issued = await client.call<IssuedCertificate>("POST", paths.certificates, {
-        csr: Buffer.from(encodeCsr({ privateKey })).toString("base64"),
-        attestation: { type: "operator", spiffeId, ...(values.dns && { dnsNames: values.dns }) },
-        ...(values.ttl !== undefined && { lifetimeSeconds: seconds(values.ttl, "--ttl") }),
-      });
-      writeNew(certPath, issued.chain, 0o644);
-      print(issued, `${issued.serialNumber}\n`);
-      if (!json) io.stderr(`${spiffeId}, valid until ${issued.notAfter}; chain in ${certPath}, key in ${keyPath} (readable by you alone).\n`);
+  const out = output(values.output, io);
+  switch (chooseAction("certificate", action, ["issue", "list", "show", "revoke"])) {
+    case "issue":
+      noMore(rest);
+      await issue(values, () => api(values, io), out);
       return 0;
-    }
     case "list": {
-      const query = new URLSearchParams({ limit: "1000", ...(values.id && { spiffeId: values.id }), ...(values.status && { status: values.status }) });
-      const page = await client.call<CertificatePage>("GET", `${paths.certificates}?${query}`);
-      print(page.certificates, table(["SERIAL NUMBER", "STATUS", "UNTIL", "ID"], page.certificates.map((row) => [
-        row.serialNumber, row.status, `${row.notAfter.slice(5, 16).replace("T", " ")}Z`, row.spiffeId.replace(/^spiffe:\/\//, ""),
-      ])));
+      noMore(rest);
+      const filters = { ...(values.id && { spiffeId: values.id }), ...(values.status && { status: values.status }) };
+      const query = new URLSearchParams({ limit: "1000", ...filters });
+      const page = await api(values, io).call<CertificatePage>("GET", `${paths.certificates}?${query}`);
+      const rows = page.certificates.map((row) => [row.serialNumber, row.status, minute(row.notAfter), row.spiffeId]);
+      out.print(page.certificates, table(["SERIAL NUMBER", "STATUS", "UNTIL", "ID"], rows));
       if (page.nextCursor !== undefined) io.stderr("There are more; these are the newest 1000. Narrow it with --id or --status.\n");
       return 0;
     }
     case "show": {
-      const detail = await client.call<CertificateDetail>("GET", named());
-      const { chain, ...facts } = detail;
-      print(detail, `${Object.entries(facts).map(([name, value]) => `${name.padEnd(18)}${String(value)}\n`).join("")}\n${chain}`);
+      const path = certificatePath(rest);
+      const { chain, ...facts } = await api(values, io).call<CertificateDetail>("GET", path);
+      const lines = Object.entries(facts).map(([name, value]) => `${name.padEnd(18)}${String(value) || "-"}\n`);
+      out.print({ ...facts, chain }, `${lines.join("")}\n${chain}`);
       return 0;
     }
     case "revoke": {
-      if (!(revocationReasons as readonly string[]).includes(values.reason)) {
-        throw new UsageError(`--reason is one of ${revocationReasons.join(", ")}, not ${values.reason}.`);
-      }
-      const revocation = await client.call<Revocation>("POST", `${named()}/revoke`, { reason: values.reason });
-      print(revocation, `${serial} is revoked (${revocation.reason}); proxies refuse it from their next poll on.\n`);
+      const path = certificatePath(rest);
+      const { reason } = values;
+      if (!revocationReasons.some((one) => one === reason)) throw new UsageError(`--reason is one of ${revocationReasons.join(", ")}, not ${reason}.`);
+      const revocation = await api(values, io).call<Revocation>("POST", `${path}/revoke`, { reason });
+      out.print(revocation, `${revocation.serialNumber} is revoked (${reason}); proxies refuse it from their\nnext poll on.\n`);
       return 0;
     }
-    default:
-      throw new UsageError(`there is no "certificate ${action}"; there are issue, list, show and revoke.`);
   }
 }
 
-/** Never over a file that is there: it may hold the only copy of a key. */
-function writeNew(path: string, text: string, mode: number): void {
+const certificateOptions = {
+  id: { type: "string" },
+  dns: { type: "string", multiple: true },
+  ttl: { type: "string" },
+  cert: { type: "string" },
+  key: { type: "string" },
+  status: { type: "string" },
+  reason: { type: "string", default: "unspecified" },
+} as const;
+
+interface IssueFlags {
+  readonly id?: string | undefined;
+  readonly dns?: readonly string[] | undefined;
+  readonly ttl?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+}
+
+/** Makes a key here, has it certified, and leaves either both files or none. */
+async function issue(flags: IssueFlags, connect: () => Api, out: Output): Promise<void> {
+  const spiffeId = required(flags.id, "--id", "spiffe://TD/ns/shop/sa/cart");
+  const [certPath, keyPath] = [required(flags.cert, "--cert", "cart.pem"), required(flags.key, "--key", "cart.key")];
+  const lifetime = flags.ttl === undefined ? {} : { lifetimeSeconds: seconds(flags.ttl, "--ttl") };
+  const client = connect();
+  reserve(keyPath, 0o600);
   try {
-    writeFileSync(path, text, { mode, flag: "wx" });
+    reserve(certPath, 0o644);
+    try {
+      const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+      // On disk before it is certified: a certificate whose key is lost is of use to nobody.
+      writeFileSync(keyPath, privateKey.export({ format: "pem", type: "pkcs8" }), { flush: true });
+      const issued = await client.call<IssuedCertificate>("POST", paths.certificates, {
+        csr: Buffer.from(encodeCsr({ privateKey })).toString("base64"),
+        attestation: { type: "operator", spiffeId, ...(flags.dns && { dnsNames: flags.dns }) },
+        ...lifetime,
+      } satisfies IssueRequest);
+      writeFileSync(certPath, issued.chain);
+      out.print(issued, `${issued.serialNumber}\n`);
+      out.explain(`${spiffeId}\nvalid until ${minute(issued.notAfter)}; chain in ${certPath}, key in ${keyPath}\n(readable by you alone).\n`);
+    } catch (error) {
+      rmSync(certPath, { force: true });
+      throw error;
+    }
+  } catch (error) {
+    rmSync(keyPath, { force: true });
+    throw error;
+  }
+}
+
+/** Creates the file, never over one that is there: it may hold the only copy of a key. */
+function reserve(path: string, mode: number): void {
+  try {
+    closeSync(openSync(path, "wx", mode));
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    throw new ApiError(code === "EEXIST" ? `${path} exists and is not overwritten; move it away or name another file` : `cannot write ${path} (${code})`, { cause });
+    if (code !== "EEXIST") throw new ApiError(`cannot write ${path} (${code})`, { cause });
+    throw new ApiError(`${path} exists and is not overwritten; move it away or name another file`, { cause });
   }
+}
+
+/** Takes a serial number as openssl prints it, too: upper case, with colons. */
+function certificatePath([serial, ...rest]: readonly string[]): string {
+  noMore(rest);
+  const given = required(serial, "the serial number", 'as "countersign certificate list" shows it');
+  const plain = given.replace(/^serial=/, "").replaceAll(":", "").toLowerCase();
+  if (!/^[0-9a-f]{1,40}$/.test(plain)) throw new UsageError(`"${given}" is not a serial number: it has hex digits, as "countersign certificate list" shows it.`);
+  return `${paths.certificates}/${plain}`;
 }
 
 const usage = `countersign certificate: issue by hand, and look at what was issued
 
   countersign certificate issue --id spiffe://TD/ns/shop/sa/cart \\
       --cert cart.pem --key cart.key [--dns NAME]... [--ttl 12h]
-  countersign certificate list [--id spiffe://TD/ns/shop/*] [--status valid]
+      makes a key here and has it certified; prints the serial number
+  countersign certificate list [--id 'spiffe://TD/ns/shop/*']
+      [--status valid|expired|revoked]
   countersign certificate show SERIAL
   countersign certificate revoke SERIAL [--reason keyCompromise]
       reasons (RFC 5280): ${revocationReasons.slice(0, 4).join(", ")},

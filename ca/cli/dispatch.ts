@@ -1,5 +1,5 @@
-import { once } from "node:events";
 import packageJson from "../../package.json" with { type: "json" };
+import { nearestName } from "../config-spelling.ts";
 import { UsageError } from "./arguments.ts";
 import { ApiError } from "./api.ts";
 import type { CliIo } from "./io.ts";
@@ -28,14 +28,14 @@ export async function dispatch([name, ...args]: readonly string[], io: CliIo): P
     return 0;
   }
   if (name === undefined || name === "help" || name === "--help" || name === "-h") {
-    if (args[0] !== undefined && args[0] in commands) return dispatch([args[0], "--help"], io);
+    if (args[0] !== undefined && name !== undefined) return dispatch([args[0], "--help"], io);
     (name === undefined ? io.stderr : io.stdout)(help);
     return name === undefined ? 2 : 0;
   }
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (command === undefined) {
-    const close = Object.keys(commands).find((known) => known.startsWith(name.slice(0, 3)) || known.includes(name));
-    io.stderr(`countersign: there is no command "${name}"${close ? `; did you mean "${close}"?` : ""}\n"countersign help" lists them.\n`);
+    const near = nearestName(name, Object.keys(commands)) ?? Object.keys(commands).find((known) => known.startsWith(name));
+    io.stderr(`countersign: there is no command "${name}"${near ? `; did you mean "${near}"?` : ""}\n"countersign help" lists them.\n`);
     return 2;
   }
   try {
@@ -54,10 +54,16 @@ export async function dispatch([name, ...args]: readonly string[], io: CliIo): P
 }
 
 /** Resolves at the first signal to stop; the second ends the process at once. */
-async function signalled(): Promise<string> {
-  const signal = await Promise.race(["SIGTERM", "SIGINT"].map(async (name) => (await once(process, name), name)));
-  for (const name of ["SIGTERM", "SIGINT"]) process.once(name, () => process.exit(1));
-  return signal;
+function signalled(): Promise<void> {
+  return new Promise((resolve) => {
+    let asked = false;
+    const onSignal = (): void => {
+      if (asked) process.exit(1);
+      asked = true;
+      resolve();
+    };
+    process.on("SIGTERM", onSignal).on("SIGINT", onSignal);
+  });
 }
 
 const help = `countersign: a certificate authority for workloads

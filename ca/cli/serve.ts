@@ -2,75 +2,88 @@ import { parseArgs } from "node:util";
 import { AuthorityError } from "../authority/errors.ts";
 import { ConfigError, readConfig } from "../config.ts";
 import { configTable, renderConfigHelp } from "../config-table.ts";
-import { ListenError, serveCa, type ServedCa } from "../runtime/node.ts";
+import { ListenError } from "../runtime/listener.ts";
+import { DataFolderError, serveCa, type ServedCa } from "../runtime/node.ts";
 import { SignerError } from "../signer/errors.ts";
 import { StoreError } from "../store/store.ts";
+import { explainParseError, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { wrap } from "./wrap.ts";
 
 /**
  * `countersign serve`: runs until it is told to stop.
- * @param stopped  resolves with the name of the signal that ends it
- * @returns the exit code: 0 stopped, 1 could not start, 2 wrong usage or settings
+ * @param stopped  resolves when the process is asked to end
+ * @returns the exit code: 0 stopped, 1 could not start, 2 wrong settings
+ * @throws {UsageError}
  */
-export async function serve(args: readonly string[], io: CliIo, stopped: () => Promise<string>): Promise<number> {
+export async function serve(args: readonly string[], io: CliIo, stopped: () => Promise<unknown>): Promise<number> {
+  const { help, ...flags } = readFlags(args);
+  if (help) {
+    io.stdout(`${usage}\n${renderConfigHelp()}`);
+    return 0;
+  }
   let served: ServedCa;
   try {
-    const { help, ...flags } = readFlags(args);
-    if (help) {
-      io.stdout(`${usage}\n${renderConfigHelp()}`);
-      return 0;
-    }
     served = await serveCa(readConfig({ flags, env: io.env }));
   } catch (error) {
-    if (!isExpected(error)) throw error;
-    io.stderr(`${wrap(`countersign serve: ${error.message}`)}\n`);
+    if (!expectedErrors.some((kind) => error instanceof kind)) throw error;
+    io.stderr(`${wrap(`countersign serve: ${(error as Error).message}`)}\n`);
     return error instanceof ConfigError ? 2 : 1;
   }
-  io.stdout(greeting(served));
+  io.stdout(await greeting(served));
   await stopped();
   await served.stop();
   return 0;
 }
 
-function readFlags(args: readonly string[]): { help: boolean } & Record<string, string | undefined> {
-  const options = Object.fromEntries([...configTable.flatMap(({ flag }) => flag ?? []), "config"].map((flag) => [flag, { type: "string" }] as const));
+function readFlags(args: readonly string[]): { readonly help: boolean } & Readonly<Record<string, string>> {
+  const names = [...configTable.flatMap(({ flag }) => flag ?? []), "config"];
+  const options = Object.fromEntries(names.map((name) => [name, { type: "string" }] as const));
   try {
     const { values } = parseArgs({ args: [...args], options: { ...options, help: { type: "boolean", short: "h" } }, strict: true });
-    return { ...values, help: values.help === true } as { help: boolean } & Record<string, string | undefined>;
+    const { help = false, ...flags } = values as { help?: boolean } & Record<string, string>;
+    return { ...flags, help } as { readonly help: boolean } & Readonly<Record<string, string>>;
   } catch (cause) {
-    const [reason = ""] = (cause as Error).message.split(". ");
-    throw new ConfigError("unknown_setting", `${reason}; "countersign serve --help" lists the settings`, { cause });
+    throw new UsageError(explainParseError(cause as Error, names), { cause });
   }
 }
 
-/** What a person needs to go on; the token itself stays in its file. */
-function greeting({ ca, url, publicUrl, files }: ServedCa): string {
-  const { firstStart } = ca;
-  const fingerprint = firstStart?.rootFingerprint;
-  return [
-    firstStart ? `A new CA for the trust domain ${ca.trustDomain}${firstStart.rootImported ? ", on your root" : ""}.` : `The CA of the trust domain ${ca.trustDomain} goes on.`,
-    `  API          ${url}${publicUrl === url ? "" : ` (for proxies: ${publicUrl})`}`,
-    `  docs         ${url}/docs`,
-    `  root         ${files.root}`,
-    ...(fingerprint === undefined ? [] : [`               SHA-256 ${fingerprint.slice(0, 32)}`, `                       ${fingerprint.slice(32)}`]),
-    `  audit key    ${files.verifierKey} (keep a copy elsewhere)`,
-    ...(firstStart ? [`  admin token  ${files.adminToken} (readable by you alone)`] : []),
-    "",
-  ].join("\n");
+/** What a person needs to go on; the admin token itself stays in its file. */
+async function greeting({ ca, url, publicUrl, files }: ServedCa): Promise<string> {
+  const { trustDomain, firstStart } = ca;
+  const root = (await ca.authorities()).find(({ type, state }) => type === "root" && state === "active");
+  const fingerprint = root?.fingerprint ?? "";
+  const beginning = firstStart === undefined
+    ? `The CA of the trust domain ${trustDomain} goes on.`
+    : `A new CA for the trust domain ${trustDomain}${firstStart.rootImported ? ", on your root" : ""}.`;
+  const rows: readonly (readonly [string, string])[] = [
+    ["API", url],
+    ...(publicUrl === url ? [] : [["for proxies", publicUrl] as const]),
+    ["docs", `${url}/docs`],
+    ["root", files.root],
+    ["SHA-256", `${fingerprint.slice(0, 32)}\n${" ".repeat(15)}${fingerprint.slice(32)}`],
+    ["audit key", files.verifierKey],
+    ...(firstStart === undefined ? [] : [["admin token", `${files.adminToken} (readable by you alone)`] as const]),
+  ];
+  const next = firstStart === undefined ? "" : `
+Keep a copy of the audit key elsewhere: it tells the log from a forged one. Try:
+
+  curl --cacert ${files.root} ${url}/readyz
+  countersign token create --id spiffe://${trustDomain}/ns/shop/sa/cart
+`;
+  return `${beginning}\n\n${rows.map(([name, value]) => `  ${name.padEnd(13)}${value}\n`).join("")}${next}`;
 }
 
-function isExpected(error: unknown): error is Error {
-  return [ConfigError, ListenError, StoreError, SignerError, AuthorityError].some((kind) => error instanceof kind)
-    || (error instanceof Error && ["EACCES", "EROFS", "ENOTDIR", "EPERM", "ENOSPC"].includes(String((error as NodeJS.ErrnoException).code)));
-}
+const expectedErrors = [ConfigError, DataFolderError, ListenError, StoreError, SignerError, AuthorityError];
 
 const usage = `countersign serve: the CA. The first start makes its keys; later ones resume.
 
   countersign serve
   countersign serve --trust-domain east.example --listen 0.0.0.0:8443 \\
-    --public-url https://ca.east.example:8443
+      --public-url https://ca.east.example:8443
   countersign serve --root-cert root.pem --root-key root.key
+      your own root, as openssl or "step certificate create" make them
 
+SIGTERM and SIGINT let requests under way finish; a second one ends at once.
 Settings, by flag, environment or JSON file (--config), in this order:
 `;

@@ -1,6 +1,21 @@
-/** Rows under a header, columns padded; the last column ends ragged. */
+/**
+ * Rows under a header, columns padded to fit. A last cell that would end beyond column 79 gets a line of its own, whole, so
+ * that it can still be copied.
+ */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [header, ...rows];
-  const widths = header.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
-  return all.map((row) => `${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd()}\n`).join("");
+  const widths = header.slice(0, -1).map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
+  return all.map((row) => {
+    const start = widths.map((width, column) => (row[column] ?? "").padEnd(width)).join("  ");
+    const last = row[widths.length] ?? "";
+    const line = `${start}  ${last}`.trimEnd();
+    return line.length <= maxColumns ? `${line}\n` : `${start.trimEnd()}\n  ${last}\n`;
+  }).join("");
 }
+
+/** `2026-11-21 05:00Z`; a dash for what is not there. */
+export function minute(time: string | undefined): string {
+  return time === undefined ? "-" : `${time.slice(0, 16).replace("T", " ")}Z`;
+}
+
+const maxColumns = 79;

@@ -1,14 +1,11 @@
-import { getRequestListener } from "@hono/node-server";
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:https";
-import type { AddressInfo } from "node:net";
+import { accessSync, constants, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pino, type Logger } from "pino";
 import { startCa, type Ca } from "../ca.ts";
 import type { CaConfig } from "../config.ts";
 import { createApp } from "../http/app.ts";
 import { openStore } from "../store/open.ts";
-import type { ApiCredentials } from "../issuance/api-certificate.ts";
+import { openListener } from "./listener.ts";
 
 /** A CA that serves in this process. */
 export interface ServedCa {
@@ -16,58 +13,65 @@ export interface ServedCa {
   /** Where it listens, with the port the system chose if it was asked to. */
   readonly url: string;
   readonly publicUrl: string;
-  readonly files: { readonly root: string; readonly verifierKey: string; readonly adminToken: string };
+  readonly files: CaFiles;
   /** Lets requests under way finish within the deadline, then closes listener, CA and store; never rejects. */
   stop(): Promise<void>;
 }
 
+/** What is written into the data folder for whoever operates the CA. */
+export interface CaFiles {
+  /** Trust anchors, PEM: for `curl --cacert`. */
+  readonly root: string;
+  readonly verifierKey: string;
+  /** 0600, at the first start only. */
+  readonly adminToken: string;
+}
+
 /**
- * Opens store, CA and HTTPS listener, in this order, and writes what an operator needs into the data folder: `root.pem`,
- * `audit-log.vkey`, and at the first start `admin-token` (0600).
- * @throws {ListenError} listen_failed, and what openStore and startCa throw; nothing is left open then
+ * Opens store, listener and CA, in this order, and writes `root.pem`, `audit-log.vkey` and, at the first start, `admin-token`.
+ * @throws {DataFolderError | ListenError} and what openStore and startCa throw; nothing is left open then
  */
 export async function serveCa(config: CaConfig, log: Logger = caLogger(config)): Promise<ServedCa> {
-  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
-  const files = {
+  makeFolder(config.dataDir);
+  const files: CaFiles = {
     root: join(config.dataDir, "root.pem"),
     verifierKey: join(config.dataDir, "audit-log.vkey"),
     adminToken: join(config.dataDir, "admin-token"),
   };
-  const store = await openStore({ url: config.storeUrl });
-  const closers: (() => Promise<void> | void)[] = [() => store.close()];
-  const closeAll = async () => {
-    for (const close of closers.reverse()) {
-      try {
-        await close();
-      } catch (error) {
-        log.error({ err: error }, "closing failed");
-      }
-    }
+  const closers: (() => Promise<void>)[] = [];
+  const closeAll = async (): Promise<void> => {
+    for (const close of closers.reverse()) await close().catch((err: unknown) => log.error({ err }, "closing failed"));
   };
   try {
-    // The listener opens before the CA issues anything: a port in use must not cost a first start. Until the CA is there it answers nothing.
-    const server = apiServer(config);
-    closers.push(() => void server.close());
-    await listen(server, config);
-    const { port } = server.address() as AddressInfo;
-    const publicUrl = config.listenPort === 0 ? withPort(config.publicUrl, port) : config.publicUrl;
-    const ca = await startCa({
-      config, store, log,
-      publicUrl: () => publicUrl,
-      saveAdminToken: (token) => writeAtomically(files.adminToken, `${token}\n`, 0o600),
-    });
-    closers.push(() => ca.close());
-    writeAtomically(files.root, ca.bundle().pem, 0o644);
-    writeAtomically(files.verifierKey, `${ca.verifierKey}\n`, 0o644);
-    present(server, ca.apiCredentials(), ca);
-    ca.onApiCredentials((credentials) => present(server, credentials, ca));
-    server.on("request", getRequestListener(createApp(ca, { log }).fetch));
+    const store = await openStore({ url: config.storeUrl });
+    closers.push(() => store.close());
+    // Before the CA: a port in use must not cost a first start.
+    const listener = await openListener(config.listenHost, config.listenPort, config);
+    let deadlineMs = 0;
+    closers.push(() => listener.drain(deadlineMs));
+    const publicUrl = config.listenPort === 0 ? withPort(config.publicUrl, listener.port) : config.publicUrl;
+    const ca = await startOn(files, (saveAdminToken) => startCa({ config, store, log, publicUrl: () => publicUrl, saveAdminToken }));
+    // Requests under way need the CA: it closes after the listener, so it is put before it.
+    closers.splice(1, 0, () => ca.close());
+    const present = () => {
+      const { key, chain } = ca.apiCredentials();
+      // Leaf, issuer, root: who has pinned the root's fingerprint finds the root in the handshake.
+      listener.present({ key, chain: chain + ca.bundle().pem });
+    };
+    present();
+    ca.onApiCredentials(present);
+    const { registry, denied } = ca.metrics;
+    listener.serve(createApp(ca, { log, registry, denied, bodyLimitBytes: config.bodyLimitBytes }).fetch);
     const host = config.listenHost.includes(":") ? `[${config.listenHost}]` : config.listenHost;
+    log.info({ listen: `${host}:${listener.port}`, trustDomain: ca.trustDomain, store: store.kind }, "serving");
     return {
-      ca, url: `https://${host}:${port}`, publicUrl, files,
+      ca, publicUrl, files,
+      url: `https://${host}:${listener.port}`,
       async stop() {
-        await drain(server);
+        log.info({}, "stopping: no new connections, requests under way may finish");
+        deadlineMs = drainTimeoutMs;
         await closeAll();
+        log.info({}, "stopped");
       },
     };
   } catch (error) {
@@ -76,13 +80,13 @@ export async function serveCa(config: CaConfig, log: Logger = caLogger(config)):
   }
 }
 
-/** The listener could not be opened. */
-export class ListenError extends Error {
-  override readonly name = "ListenError";
-  readonly code = "listen_failed";
+/** The data folder cannot be used. */
+export class DataFolderError extends Error {
+  override readonly name = "DataFolderError";
+  readonly code = "data_folder_unusable";
 }
 
-/** JSON lines on standard error; nothing secret is ever put into a field, and what looks like it is blanked all the same. */
+/** JSON lines on standard error; nothing secret is put into a field, and what looks like it is blanked all the same. */
 export function caLogger({ logLevel }: Pick<CaConfig, "logLevel">): Logger {
   return pino(
     { level: logLevel, base: undefined, timestamp: pino.stdTimeFunctions.isoTime, redact: { paths: redactedFields, censor: "[redacted]" } },
@@ -90,73 +94,43 @@ export function caLogger({ logLevel }: Pick<CaConfig, "logLevel">): Logger {
   );
 }
 
-function apiServer(config: CaConfig): Server {
-  const server = createServer({
-    minVersion: "TLSv1.3",
-    maxHeaderSize: maxHeaderBytes,
-    requestTimeout: config.requestTimeoutMs,
-    headersTimeout: Math.min(config.requestTimeoutMs, headersTimeoutMs),
-    keepAliveTimeout: keepAliveTimeoutMs,
-    connectionsCheckingInterval: 1_000,
-    handshakeTimeout: handshakeTimeoutMs,
-    // Without it the first answer on a connection waits 40 ms for an acknowledgement.
-    noDelay: true,
-  });
-  server.maxConnections = config.maxConnections;
-  server.maxRequestsPerSocket = 0;
-  // A peer that breaks its handshake or resets is its own problem and no event of ours.
-  server.on("tlsClientError", (_, socket) => socket.destroy());
-  return server;
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    accessSync(path, constants.W_OK | constants.X_OK);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new DataFolderError(`cannot write to the data folder ${path} (${code}); check its owner, or choose another with --data-dir`, { cause });
+  }
 }
 
-/** Leaf, issuer and root: whoever pinned the root's fingerprint finds it in the handshake. */
-function present(server: Server, { key, chain }: ApiCredentials, ca: Ca): void {
-  server.setSecureContext({ key, cert: chain + ca.bundle().pem, minVersion: "TLSv1.3" });
-}
-
-function listen(server: Server, { listenHost, listenPort }: CaConfig): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onError = (error: NodeJS.ErrnoException): void => {
-      const why = error.code === "EADDRINUSE" ? "another process has it" : error.code === "EACCES" ? "ports below 1024 need a privilege" : String(error.code);
-      reject(new ListenError(`cannot listen on ${listenHost}:${listenPort}: ${why}; choose another with --listen`, { cause: error }));
-    };
-    server.once("error", onError);
-    server.listen(listenPort, listenHost, () => {
-      server.off("error", onError);
-      resolve();
-    });
+/** Starts the CA and leaves the operator's files as they should be, also when another replica was faster at the first start. */
+async function startOn(files: CaFiles, start: (saveAdminToken: (token: string) => void) => Promise<Ca>): Promise<Ca> {
+  let saved = false;
+  const ca = await start((token) => {
+    // If we die before the first start lands, the token is worthless and the next first start writes its own over it.
+    writeAtomically(files.adminToken, `${token}\n`, 0o600);
+    saved = true;
   });
-}
-
-/** New connections are refused, idle ones closed, busy ones get until the deadline. */
-function drain(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    const deadline = setTimeout(() => server.closeAllConnections(), drainTimeoutMs);
-    server.close(() => {
-      clearTimeout(deadline);
-      resolve();
-    });
-    server.closeIdleConnections();
-  });
+  if (saved && ca.firstStart === undefined) rmSync(files.adminToken);
+  writeAtomically(files.root, ca.bundle().pem, 0o644);
+  writeAtomically(files.verifierKey, `${ca.verifierKey}\n`, 0o644);
+  return ca;
 }
 
 /** Never half a file, never readable by others for a moment: written beside, then renamed. */
 function writeAtomically(path: string, text: string, mode: number): void {
   const temporary = `${path}.${process.pid}.new`;
-  writeFileSync(temporary, text, { mode, flush: true });
+  rmSync(temporary, { force: true });
+  writeFileSync(temporary, text, { mode, flag: "wx", flush: true });
   renameSync(temporary, path);
 }
 
 function withPort(url: string, port: number): string {
-  const withPortSet = new URL(url);
-  withPortSet.port = String(port);
-  return withPortSet.origin;
+  const changed = new URL(url);
+  changed.port = String(port);
+  return changed.origin;
 }
 
-const redactedFields = ["token", "secret", "authorization", "bootstrap", "csr", "proof", "privateKey", "*.token", "*.secret", "*.authorization", "*.privateKey"];
-const maxHeaderBytes = 16 * 1024;
-const headersTimeoutMs = 5_000;
-/** Longer than the usual poll of a proxy, so that it keeps its connection. */
-const keepAliveTimeoutMs = 30_000;
-const handshakeTimeoutMs = 10_000;
+const redactedFields = ["token", "secret", "authorization", "bootstrap", "csr", "proof", "privateKey", "passphrase"].flatMap((name) => [name, `*.${name}`]);
 const drainTimeoutMs = 10_000;

@@ -1,0 +1,22 @@
+import { UsageError } from "./arguments.ts";
+import type { CliIo } from "./io.ts";
+
+/** Prints a result as JSON when `-o json` asks for it, and as text otherwise. */
+export interface Output {
+  readonly json: boolean;
+  /** The result, on standard output. */
+  print(value: unknown, text: string): void;
+  /** What a person should know beside it, on standard error; scripts are spared it. */
+  explain(text: string): void;
+}
+
+/** @throws {UsageError} for a format there is not */
+export function output(format: string | undefined, io: CliIo): Output {
+  if (format !== undefined && format !== "json" && format !== "text") throw new UsageError(`-o is json or text, not ${format}.`);
+  const json = format === "json";
+  return {
+    json,
+    print: (value, text) => io.stdout(json ? `${JSON.stringify(value, null, 2)}\n` : text),
+    explain: (text) => (json ? undefined : io.stderr(text)),
+  };
+}

@@ -1,0 +1,123 @@
+import { getRequestListener } from "@hono/node-server";
+import { createServer, type Server } from "node:https";
+import { STATUS_CODES } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import type { ProblemCode } from "../contract.ts";
+import { problemAnswer } from "../http/problem.ts";
+
+/** Every bound on what a client may make us hold or wait for; those that an operator may set come from the configuration. */
+export interface ListenerLimits {
+  /** From a request's first byte to its last. */
+  readonly requestTimeoutMs: number;
+  readonly maxConnections: number;
+}
+
+export interface Listener {
+  readonly port: number;
+  /** Presents this key and chain from the next handshake on; connections that are open stay. */
+  present(credentials: { readonly key: string; readonly chain: string }): void;
+  /** From now on requests are answered; before, handshakes fail for want of a certificate. */
+  serve(fetch: (request: Request, env: object) => Response | Promise<Response>): void;
+  /** Takes no new connection, lets requests under way finish, cuts what is left at the deadline; resolves when all is closed. */
+  drain(deadlineMs: number): Promise<void>;
+}
+
+/** The listener could not be opened. */
+export class ListenError extends Error {
+  override readonly name = "ListenError";
+  readonly code = "listen_failed";
+}
+
+/**
+ * Opens the HTTPS listener: TLS 1.3, HTTP/1.1, and a bound on everything.
+ * @throws {ListenError}
+ */
+export async function openListener(host: string, port: number, { requestTimeoutMs, maxConnections }: ListenerLimits): Promise<Listener> {
+  const server = createServer({
+    minVersion: "TLSv1.3",
+    handshakeTimeout: handshakeTimeoutMs,
+    maxHeaderSize: maxHeaderBytes,
+    headersTimeout: Math.min(requestTimeoutMs, headersTimeoutMs),
+    requestTimeout: requestTimeoutMs,
+    connectionsCheckingInterval: checkIntervalMs,
+    keepAliveTimeout: keepAliveTimeoutMs,
+    // Without it the first answer on a connection waits 40 ms for an acknowledgement.
+    noDelay: true,
+  });
+  server.maxConnections = maxConnections;
+  server.timeout = stalledTimeoutMs;
+  // A peer that breaks its handshake is its own problem and no event of ours.
+  server.on("tlsClientError", (_, socket) => void socket.destroy());
+  server.on("clientError", answerClientError);
+  await listen(server, host, port);
+  return {
+    port: (server.address() as AddressInfo).port,
+    present: ({ key, chain }) => server.setSecureContext({ key, cert: chain, minVersion: "TLSv1.3" }),
+    serve: (fetch) => void server.on("request", getRequestListener(fetch)),
+    drain: (deadlineMs) => drain(server, deadlineMs),
+  };
+}
+
+function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onError = (cause: NodeJS.ErrnoException): void => {
+      const why = listenFailures[cause.code ?? ""] ?? String(cause.code);
+      reject(new ListenError(`cannot listen on ${host}:${port}: ${why}; choose another address with --listen`, { cause }));
+    };
+    server.once("error", onError);
+    server.listen(port, host, () => {
+      server.off("error", onError);
+      resolve();
+    });
+  });
+}
+
+/** What Node's parser refuses never reaches the app: answered here, with the same kind of document. */
+function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || error.code === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const [code, detail] = clientErrors[error.code ?? ""] ?? malformed;
+  const { status, contentType, body } = problemAnswer(code, detail);
+  const head = [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, `content-type: ${contentType}`, `content-length: ${Buffer.byteLength(body ?? "")}`, "connection: close"];
+  socket.end(`${head.join("\r\n")}\r\n\r\n${body}`, () => socket.destroy());
+}
+
+function drain(server: Server, deadlineMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const deadline = setTimeout(() => server.closeAllConnections(), deadlineMs);
+    // A connection that was busy when we began becomes idle and would be kept for its next request.
+    const sweep = setInterval(() => server.closeIdleConnections(), sweepIntervalMs);
+    server.close(() => {
+      clearTimeout(deadline);
+      clearInterval(sweep);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}
+
+const listenFailures: Readonly<Record<string, string>> = {
+  EADDRINUSE: "another process listens there",
+  EACCES: "ports below 1024 need a privilege",
+  EADDRNOTAVAIL: "this machine does not have that address",
+  ENOTFOUND: "no such host name",
+};
+const clientErrors: Readonly<Record<string, readonly [ProblemCode, string]>> = {
+  HPE_HEADER_OVERFLOW: ["headers_too_large", "The request's headers are larger than 16 KiB; is a cookie of another site among them?"],
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: ["body_too_large", "The body's chunks carry more than their data."],
+  ERR_HTTP_REQUEST_TIMEOUT: ["request_timeout", "The request did not arrive in full in time: send it at once, on a connection of its own."],
+};
+const malformed = ["invalid_request", "This is not HTTP/1.1 as RFC 9112 has it."] as const;
+
+const maxHeaderBytes = 16 * 1024;
+const headersTimeoutMs = 5_000;
+const handshakeTimeoutMs = 10_000;
+/** Longer than the usual poll of a proxy, so that it keeps its connection. */
+const keepAliveTimeoutMs = 30_000;
+/** A client that takes no byte of its answer for this long is dropped. */
+const stalledTimeoutMs = 60_000;
+const checkIntervalMs = 1_000;
+const sweepIntervalMs = 50;
