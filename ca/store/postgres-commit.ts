@@ -9,7 +9,8 @@ import { statement, value, type Query } from "./postgres-statement.ts";
 import { writeQueries } from "./postgres-writes.ts";
 import { describe } from "./reads.ts";
 import { auditCheckpoints, logHead } from "./schema-postgres.ts";
-import { StoreError, type Act } from "./store.ts";
+import { requireSignedBy } from "./sealer.ts";
+import { StoreError, type Act, type CheckpointRow } from "./store.ts";
 
 /** The one connection of this process that writes the log; one call at a time. */
 export interface PostgresCommit {
@@ -37,12 +38,14 @@ export function postgresCommit(url: string): PostgresCommit {
     const { client } = await connect();
     const facts = factQueries(acts);
     const [, headAnswer, checkpointAnswer, ...factAnswers] = await exchange(client, [begin, lockHead(), newestCheckpoint(), ...facts.queries]);
-    const head = readHead(toRow(headAnswer) ?? emptyHead, toRow(checkpointAnswer), last);
+    const newest = toRow<CheckpointRow>(checkpointAnswer);
+    const head = readHead(toRow(headAnswer) ?? emptyHead, newest, last);
     const plan = planGroup(acts, facts.read(factAnswers), head, signer);
     if (plan.sealed === undefined) {
       await exchange(client, [rollback]);
       return plan.outcomes;
     }
+    if (head !== last?.range) requireSignedBy(signer, head, newest);
     // If we die before COMMIT nothing of the group is there; after it, all of it is.
     const answers = await exchange(client, writeQueries(plan.writes, plan.sealed), commit).catch((error) => settle(plan, error));
     // Postgres answers the COMMIT of a failed transaction with ROLLBACK.

@@ -9,11 +9,18 @@ import { StoreError, type CheckpointRow, type LogSealer } from "./store.ts";
  */
 export function signerFor(sealer: LogSealer, head: CompactRange, newest: CheckpointRow | undefined): CheckpointSigner {
   const signer = checkpointSigner(sealer);
-  // Ed25519 is deterministic: the same key over the same head makes the same note.
-  if (newest !== undefined && newest.note !== signer.sign(head.size, rootOf(head))) {
-    throw new StoreError("log_inconsistent", `The newest checkpoint of the audit log was not signed by ${signer.verifierKey} over the stored head. Start with the sealing key and trust domain this store was made with; if they are right, run \`countersign audit verify\`.`);
-  }
+  requireSignedBy(signer, head, newest);
   return signer;
+}
+
+/**
+ * Refuses to go on with a log that another key has sealed.
+ * @throws {StoreError} log_inconsistent
+ */
+export function requireSignedBy(signer: CheckpointSigner, head: CompactRange, newest: CheckpointRow | undefined): void {
+  // Ed25519 is deterministic: the same key over the same head makes the same note.
+  if (newest === undefined || newest.note === signer.sign(head.size, rootOf(head))) return;
+  throw new StoreError("log_inconsistent", `The newest checkpoint of the audit log was not signed by ${signer.verifierKey} over the stored head. Start with the sealing key and trust domain this store was made with; if they are right, run \`countersign audit verify\`.`);
 }
 
 /** The outcome of acts that come before the log's key. */

@@ -3,10 +3,10 @@ import type { CheckpointSigner } from "../audit/checkpoint.ts";
 import type { CompactRange } from "../audit/merkle.ts";
 import { failGroup, planGroup, type Outcome, type Refused } from "./batch.ts";
 import { emptyHead, readHead, type SealedHead } from "./head.ts";
-import { locked, signerFor } from "./sealer.ts";
+import { locked, requireSignedBy, signerFor } from "./sealer.ts";
 import type { SqliteSql } from "./sqlite-sql.ts";
 import { sqliteStatements } from "./sqlite-statements.ts";
-import { StoreError, type Act, type LogSealer } from "./store.ts";
+import { StoreError, type Act, type CheckpointRow, type LogSealer } from "./store.ts";
 
 /** The one connection of this process that writes. Synchronous: it lives in a thread of its own (`sqlite-writer.ts`). */
 export interface SqliteCommit {
@@ -41,17 +41,20 @@ export function sqliteCommit(path: string, sql: SqliteSql): SqliteCommit {
   let last: SealedHead | undefined;
   let actsInLog = 0;
 
-  function loadHead(): CompactRange {
-    return readHead(statements.readHead() ?? emptyHead, statements.newestCheckpoint(), last);
+  function loadHead(): LoadedHead {
+    const newest = statements.newestCheckpoint();
+    return { range: readHead(statements.readHead() ?? emptyHead, newest, last), newest };
   }
 
   function commitOnce(acts: readonly Act[], by: CheckpointSigner): readonly Outcome[] {
     begin.run();
-    const { outcomes, writes, sealed } = planGroup(acts, statements.facts, loadHead(), by);
+    const { range, newest } = loadHead();
+    const { outcomes, writes, sealed } = planGroup(acts, statements.facts, range, by);
     if (sealed === undefined) {
       database.exec("rollback");
       return outcomes;
     }
+    if (range !== last?.range) requireSignedBy(by, range, newest);
     statements.write(writes, sealed);
     // If we die before this line nothing of the group is there; after it, all of it is.
     commit.run();
@@ -75,7 +78,9 @@ export function sqliteCommit(path: string, sql: SqliteSql): SqliteCommit {
 
   return {
     unlock(sealer) {
-      signer = signerFor(sealer, loadHead(), statements.newestCheckpoint());
+      // In one transaction: another process may commit between the two reads.
+      const { range, newest } = database.transaction(loadHead)();
+      signer = signerFor(sealer, range, newest);
     },
     commitGroup,
     touchToken: (id, usedAtMs) => statements.touchToken(id, usedAtMs),
@@ -88,6 +93,11 @@ export function sqliteCommit(path: string, sql: SqliteSql): SqliteCommit {
       database.close();
     },
   };
+}
+
+interface LoadedHead {
+  readonly range: CompactRange;
+  readonly newest: CheckpointRow | undefined;
 }
 
 function describeFailure(error: unknown): Refused {

@@ -415,6 +415,17 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
         await expect(openStore({ url: database.url, sealer: { ...sealer, origin: "other" } })).rejects.toMatchObject({ code: "log_inconsistent" });
       });
 
+      promise("a process that lost the race to initialize adds nothing to the winner's log under its own key", async () => {
+        const loser = newSealer();
+        const other = await openStore({ url: database.url, sealer: loser.sealer });
+        opened.push(other);
+        await store.commit(initialize(verifierKey));
+        expect(await outcome(other, initialize(loser.verifierKey))).toBe("already_initialized");
+        expect(await outcome(other, record("no"))).toBe("log_inconsistent");
+        await other.unlock(sealer);
+        expect(await outcome(other, record("yes"))).toBe("landed");
+      });
+
       const faults: readonly (readonly [fault: string, sql: string])[] = [
         ["the head claims fewer entries", "update log_head set size = 2"],
         ["the head is of another tree", "update log_head set hashes = (select leaf_hash from audit_entries where idx = 1)"],

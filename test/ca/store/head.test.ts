@@ -18,7 +18,7 @@ describe("reading the head", () => {
 
   const { head, checkpoint } = sealed(5);
   const other = sealed(5, "other");
-  const faults: readonly (readonly [fault: string, head: HeadRow, newest: CheckpointRow | undefined, last?: SealedHead])[] = [
+  const faults: readonly Fault[] = [
     ["entries without a checkpoint", head, undefined],
     ["a checkpoint without entries", emptyHead, checkpoint],
     ["a checkpoint over fewer entries", head, sealed(4).checkpoint],
@@ -33,7 +33,7 @@ describe("reading the head", () => {
     ["an older state than this process sealed", head, checkpoint, sealed(6)],
     ["another state of the size this process sealed", other.head, other.checkpoint, sealed(5)],
   ];
-  test.each(faults)("%s is refused", (_fault, row, newest, last) => {
+  test.each(faults)("%s is refused", (...[, row, newest, last]: Fault) => {
     expect(() => readHead(row, newest, last)).toThrow(expect.objectContaining({ code: "log_inconsistent" }));
   });
 
@@ -43,6 +43,8 @@ describe("reading the head", () => {
     expect(readHead(sealed(7).head, sealed(7).checkpoint, last)).toEqual(sealed(7).range);
   });
 });
+
+type Fault = [fault: string, head: HeadRow, newest: CheckpointRow | undefined, last?: SealedHead];
 
 function sealed(size: number, body = "entry"): SealedHead {
   let range: CompactRange = emptyRange;
