@@ -31,7 +31,7 @@ export interface CaFiles {
  * Opens store, listener and CA, in this order, and writes `root.pem`, `audit-log.vkey` and, at the first start, `admin-token`.
  * @throws {DataFolderError | ListenError} and what openStore and startCa throw; nothing is left open then
  */
-export async function serveCa(config: CaConfig, log: Logger = caLogger(config)): Promise<ServedCa> {
+export async function serveCa(config: CaConfig, log: Logger = caLogger(config), now?: () => Date): Promise<ServedCa> {
   makeFolder(config.dataDir);
   const files: CaFiles = {
     root: join(config.dataDir, "root.pem"),
@@ -50,7 +50,7 @@ export async function serveCa(config: CaConfig, log: Logger = caLogger(config)):
     let deadlineMs = 0;
     closers.push(() => listener.drain(deadlineMs));
     const publicUrl = config.listenPort === 0 ? withPort(config.publicUrl, listener.port) : config.publicUrl;
-    const ca = await startOn(files, (saveAdminToken) => startCa({ config, store, log, publicUrl: () => publicUrl, saveAdminToken }));
+    const ca = await startOn(files, (saveAdminToken) => startCa({ config, store, log, publicUrl: () => publicUrl, saveAdminToken, ...(now && { now }) }));
     // Requests under way need the CA: it closes after the listener, so it is put before it.
     closers.splice(1, 0, () => ca.close());
     const present = () => {
