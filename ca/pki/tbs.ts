@@ -91,12 +91,20 @@ export function compileTemplate(template: TemplateFields): (workload: WorkloadFi
   const staticExtensions = Buffer.concat(
     encodeExtensions({ basicConstraints, keyUsage, extKeyUsage, authorityKeyIdentifier }, true),
   );
+  // Dates are whole seconds, so under load most certificates share theirs with the one before.
+  let last = { notBeforeMs: Number.NaN, notAfterMs: Number.NaN, encoded: emptyName };
+  const validity = (notBeforeMs: number, notAfterMs: number): Uint8Array => {
+    if (notBeforeMs !== last.notBeforeMs || notAfterMs !== last.notAfterMs) {
+      last = { notBeforeMs, notAfterMs, encoded: encodeValidity(notBeforeMs, notAfterMs) };
+    }
+    return last.encoded;
+  };
   return ({ serialNumber, notBeforeMs, notAfterMs, spki, subjectKeyIdentifier, uri, dnsNames }) =>
     encodeSequence(
       version3,
       encodeSerialNumber(serialNumber),
       algorithmAndIssuer,
-      encodeValidity(notBeforeMs, notAfterMs),
+      validity(notBeforeMs, notAfterMs),
       emptyName,
       spki,
       encodeExplicit(3, encodeSequence(
