@@ -237,9 +237,14 @@ describe("keep-alive", () => {
     expect(await readUntil(client, "ok")).toContain("200 OK");
     expect(connections).toBe(2);
     // What may not be done twice is not.
-    client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
-    expect(await readUntil(client, "answer")).toContain("502");
-    expect(connections).toBe(2);
+    for (const unsafe of ["POST / HTTP/1.1\r\nHost: a\r\n\r\n", "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"]) {
+      const before = connections;
+      client.write(unsafe);
+      expect(await readUntil(client, "answer")).toContain("502");
+      expect(connections).toBe(before);
+      client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+      await readUntil(client, "ok");
+    }
   });
 });
 

@@ -91,6 +91,7 @@ test("a client that waits for the deadline and then sends HTTP has its forged he
   expect(head).toContain("countersign-client-id: spiffe://east/hello");
   expect(head).not.toContain("admin");
   expect(early!.bytesRead).toBe(0);
+  await expect.poll(() => early!.destroyed).toBe(true);
   http!.end("HTTP/1.1 204 No Content\r\n\r\n");
   await readUntil(client, "204");
 });

@@ -89,7 +89,7 @@ describe("failure of one side reaches the other as a failure", () => {
 
 describe("bulk", () => {
   const megabytes = 100;
-  const block = Buffer.alloc(1024 * 1024, "0123456789abcdef");
+  const block = Buffer.from(Uint32Array.from({ length: 256 * 1024 }, (_, index) => index * 2654435761).buffer);
   const expected = createHash("sha256");
   for (let count = 0; count < megabytes; count++) expected.update(block);
   const digest = expected.digest("hex");
@@ -128,6 +128,22 @@ describe("bulk", () => {
       expect(bytes.length).toBe(64 * 16 * 1024);
       expect(bytes.every((byte) => byte === letter.charCodeAt(0))).toBe(true);
     }));
+  });
+
+  test("small pieces that pile up behind a reader who has stopped keep their order and content", async () => {
+    const pieces = 4000;
+    const piece = (index: number): Buffer => Buffer.alloc(4096, String(index).padStart(8, "0"));
+    const { client, app } = await heldApp();
+    // One at a time, so that the proxy reads each alone, and more than the kernel's buffers hold.
+    for (let index = 0; index < pieces; index++) {
+      app.write(piece(index));
+      await new Promise(setImmediate);
+    }
+    app.end();
+    const { bytes } = await readAll(client);
+    expect(bytes.length).toBe(pieces * 4096);
+    const wrong = Array.from({ length: pieces }, (_, index) => index).filter((index) => !piece(index).equals(bytes.subarray(index * 4096, (index + 1) * 4096)));
+    expect(wrong).toEqual([]);
   });
 
   async function send(socket: Socket): Promise<void> {

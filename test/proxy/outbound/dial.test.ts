@@ -4,7 +4,7 @@ import type { TLSSocket } from "node:tls";
 import { afterEach, describe, expect, test } from "vitest";
 import { parseSpiffeId } from "../../../ca/pki/spiffe-id.ts";
 import type { OutboundDataPath } from "../../../proxy/outbound/start.ts";
-import { east, eastIdentity, eastIssuer, holderOf, metricValue, outboundHalf, type HalfOptions, type TestHalf } from "../../support/data-path.ts";
+import { east, eastIdentity, eastIssuer, holderOf, metricValue, outboundHalf, portOf, type HalfOptions, type TestHalf } from "../../support/data-path.ts";
 import { knock, readAll, readUntil, tcpApp, tcpClient, tlsServer, type TestServer } from "../../support/tcp.ts";
 import { testAuthority, type TestAuthority, type TestLeaf } from "../../support/test-ca.ts";
 
@@ -152,14 +152,28 @@ test("without an identity nothing goes out", async () => {
   expect(touched).toBe(0);
 });
 
-test("connections beyond the maximum are refused", async () => {
-  const server = await serve(world, (socket) => void socket.write("hi"));
-  const half = await start(server.port, { maxConnections: 1 });
-  const first = await tcpClient(half.port);
-  await readUntil(first, "hi");
-  expect(await knock(half.port)).toBe("");
-  await expect.poll(() => metricValue(half.metrics, "outbound_refused_total", 'reason="too_many_connections"')).toBe(1);
-  first.destroy();
+describe("connections beyond the maximum are refused", () => {
+  test("those of the app", async () => {
+    const server = await serve(world, (socket) => void socket.write("hi"));
+    const half = await start(server.port, { maxConnections: 1 });
+    const first = await tcpClient(half.port);
+    await readUntil(first, "hi");
+    expect(await knock(half.port)).toBe("");
+    await expect.poll(() => metricValue(half.metrics, "outbound_refused_total", 'reason="too_many_connections"')).toBe(1);
+    first.destroy();
+  });
+
+  test("those to servers, over all listeners together", async () => {
+    const server = await serve(world, (socket) => void socket.write("hi"));
+    const listener = { listen: { host: "127.0.0.1", port: 0 }, address: { host: "127.0.0.1", port: server.port }, serverId: parseSpiffeId(worldId) };
+    const half = await start(server.port, { maxConnections: 1, tcpListeners: [listener, listener] });
+    const [first, second] = half.path.addresses.map(portOf);
+    const held = await tcpClient(first!);
+    await readUntil(held, "hi");
+    expect(await knock(second!)).toBe("");
+    expect(metricValue(half.metrics, "outbound_refused_total", 'reason="too_many_connections"')).toBe(1);
+    held.destroy();
+  });
 });
 
 describe("a fixed TCP listener", () => {
