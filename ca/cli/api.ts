@@ -26,7 +26,7 @@ export const apiHelp = `
 Which CA, and as whom:
   --url URL          default https://127.0.0.1:8443 (COUNTERSIGN_URL)
   --token-file FILE  API token; default DATA-DIR/admin-token
-                     (COUNTERSIGN_TOKEN_FILE, or the token in COUNTERSIGN_TOKEN)
+                     (COUNTERSIGN_TOKEN_FILE, or itself in COUNTERSIGN_TOKEN)
   --ca-cert FILE     root to trust; default DATA-DIR/root.pem
                      (COUNTERSIGN_CA_CERT)
   --data-dir DIR     default ./.countersign (COUNTERSIGN_DATA_DIR)

@@ -9,7 +9,8 @@ import { api, apiHelp, apiOptions, ApiError, type Api } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, seconds, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { output, type Output } from "./output.ts";
-import { minute, table } from "./table.ts";
+import { bare, minute, table } from "./table.ts";
+import { wrap } from "./wrap.ts";
 
 /** `countersign certificate issue|list|show|revoke`. */
 export async function certificate(args: readonly string[], io: CliIo): Promise<number> {
@@ -29,8 +30,8 @@ export async function certificate(args: readonly string[], io: CliIo): Promise<n
       const filters = { ...(values.id && { spiffeId: values.id }), ...(values.status && { status: values.status }) };
       const query = new URLSearchParams({ limit: "1000", ...filters });
       const page = await api(values, io).call<CertificatePage>("GET", `${paths.certificates}?${query}`);
-      const rows = page.certificates.map((row) => [row.serialNumber, row.status, minute(row.notAfter), row.spiffeId]);
-      out.print(page.certificates, table(["SERIAL NUMBER", "STATUS", "UNTIL", "ID"], rows));
+      const rows = page.certificates.map((row) => [row.serialNumber, row.status, minute(row.notAfter).slice(5), bare(row.spiffeId)]);
+      out.print(page.certificates, table(["SERIAL NUMBER", "STATUS", "UNTIL", "SPIFFE ID"], rows));
       if (page.nextCursor !== undefined) io.stderr("There are more; these are the newest 1000. Narrow it with --id or --status.\n");
       return 0;
     }
@@ -130,6 +131,5 @@ const usage = `countersign certificate: issue by hand, and look at what was issu
       [--status valid|expired|revoked]
   countersign certificate show SERIAL
   countersign certificate revoke SERIAL [--reason keyCompromise]
-      reasons (RFC 5280): ${revocationReasons.slice(0, 4).join(", ")},
-      ${revocationReasons.slice(4).join(", ")}
+${wrap(`reasons (RFC 5280): ${revocationReasons.join(", ")}`, "      ")}
 ${apiHelp}`;

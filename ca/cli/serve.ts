@@ -2,8 +2,8 @@ import { parseArgs } from "node:util";
 import { AuthorityError } from "../authority/errors.ts";
 import { ConfigError, readConfig } from "../config.ts";
 import { configTable, renderConfigHelp } from "../config-table.ts";
-import { ListenError } from "../runtime/listener.ts";
-import { DataFolderError, serveCa, type ServedCa } from "../runtime/node.ts";
+import { RuntimeError } from "../runtime/errors.ts";
+import type { ServedCa } from "../runtime/node.ts";
 import { SignerError } from "../signer/errors.ts";
 import { StoreError } from "../store/store.ts";
 import { explainParseError, UsageError } from "./arguments.ts";
@@ -19,19 +19,25 @@ import { wrap } from "./wrap.ts";
 export async function serve(args: readonly string[], io: CliIo, stopped: () => Promise<unknown>): Promise<number> {
   const { help, ...flags } = readFlags(args);
   if (help) {
-    io.stdout(`${usage}\n${renderConfigHelp()}`);
+    io.stdout(`${usage}\n${narrow(renderConfigHelp())}`);
     return 0;
   }
   let served: ServedCa;
+  let stop: Promise<unknown>;
   try {
-    served = await serveCa(readConfig({ flags, env: io.env }));
+    const config = readConfig({ flags, env: io.env });
+    // Listened for from here on: asked to stop while it starts, it starts and stops.
+    stop = stopped();
+    // Loaded when it is needed: neither --help nor a wrong setting has a use for the database.
+    const { serveCa } = await import("../runtime/node.ts");
+    served = await serveCa(config);
   } catch (error) {
     if (!expectedErrors.some((kind) => error instanceof kind)) throw error;
     io.stderr(`${wrap(`countersign serve: ${(error as Error).message}`)}\n`);
     return error instanceof ConfigError ? 2 : 1;
   }
   io.stdout(await greeting(served));
-  await stopped();
+  await stop;
   await served.stop();
   return 0;
 }
@@ -61,20 +67,29 @@ async function greeting({ ca, url, publicUrl, files }: ServedCa): Promise<string
     ...(publicUrl === url ? [] : [["for proxies", publicUrl] as const]),
     ["docs", `${url}/docs`],
     ["root", files.root],
-    ["SHA-256", `${fingerprint.slice(0, 32)}\n${" ".repeat(15)}${fingerprint.slice(32)}`],
+    ["SHA-256", `${fingerprint.slice(0, 32)}\n${margin}${fingerprint.slice(32)}`],
     ["audit key", files.verifierKey],
-    ...(firstStart === undefined ? [] : [["admin token", `${files.adminToken} (readable by you alone)`] as const]),
+    ...(firstStart === undefined ? [] : [["admin token", `${files.adminToken}\n${margin}(readable by you alone)`] as const]),
   ];
   const next = firstStart === undefined ? "" : `
-Keep a copy of the audit key elsewhere: it tells the log from a forged one. Try:
+Keep a copy of the audit key elsewhere: it tells the log from a forged one.
+Try:
 
-  curl --cacert ${files.root} ${url}/readyz
+  curl --cacert ${files.root} \\
+      ${url}/readyz
   countersign token create --id spiffe://${trustDomain}/ns/shop/sa/cart
 `;
   return `${beginning}\n\n${rows.map(([name, value]) => `  ${name.padEnd(13)}${value}\n`).join("")}${next}`;
 }
 
-const expectedErrors = [ConfigError, DataFolderError, ListenError, StoreError, SignerError, AuthorityError];
+/** Each line broken where it passes column 79, and indented as it began. */
+function narrow(text: string): string {
+  return text.split("\n").map((line) => wrap(line.trimStart(), /^ */.exec(line)?.[0])).join("\n");
+}
+
+/** Where the values of the greeting begin. */
+const margin = " ".repeat(15);
+const expectedErrors = [ConfigError, RuntimeError, StoreError, SignerError, AuthorityError];
 
 const usage = `countersign serve: the CA. The first start makes its keys; later ones resume.
 

@@ -3,7 +3,7 @@ import { api, apiHelp, apiOptions } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, seconds, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { output } from "./output.ts";
-import { minute, table } from "./table.ts";
+import { bare, minute, table } from "./table.ts";
 
 /** `countersign token create|list|delete`. */
 export async function token(args: readonly string[], io: CliIo): Promise<number> {
@@ -25,7 +25,7 @@ export async function token(args: readonly string[], io: CliIo): Promise<number>
     case "list": {
       noMore(rest);
       const { tokens, nextCursor } = await api(values, io).call<TokenPage>("GET", `${paths.tokens}?limit=1000`);
-      const rows = tokens.map((row) => [row.id, row.type, minute(row.expiresAt), stateOf(row, Date.now()), row.spiffeId ?? `${row.name} (${row.role})`]);
+      const rows = tokens.map((row) => [row.id, row.type, minute(row.expiresAt), stateOf(row, Date.now()), row.spiffeId ? bare(row.spiffeId) : `${row.name} (${row.role})`]);
       print(tokens, table(["ID", "TYPE", "EXPIRES", "STATE", "FOR"], rows));
       if (nextCursor !== undefined) io.stderr("There are more; these are the newest 1000.\n");
       return 0;

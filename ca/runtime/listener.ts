@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import type { ProblemCode } from "../contract.ts";
 import { problemAnswer } from "../http/problem.ts";
+import { RuntimeError } from "./errors.ts";
 
 /** Every bound on what a client may make us hold or wait for; those that an operator may set come from the configuration. */
 export interface ListenerLimits {
@@ -23,15 +24,9 @@ export interface Listener {
   drain(deadlineMs: number): Promise<void>;
 }
 
-/** The listener could not be opened. */
-export class ListenError extends Error {
-  override readonly name = "ListenError";
-  readonly code = "listen_failed";
-}
-
 /**
  * Opens the HTTPS listener: TLS 1.3, HTTP/1.1, and a bound on everything.
- * @throws {ListenError}
+ * @throws {RuntimeError} listen_failed
  */
 export async function openListener(host: string, port: number, { requestTimeoutMs, maxConnections }: ListenerLimits): Promise<Listener> {
   const server = createServer({
@@ -63,7 +58,7 @@ function listen(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const onError = (cause: NodeJS.ErrnoException): void => {
       const why = listenFailures[cause.code ?? ""] ?? String(cause.code);
-      reject(new ListenError(`cannot listen on ${host}:${port}: ${why}; choose another address with --listen`, { cause }));
+      reject(new RuntimeError("listen_failed", `cannot listen on ${host}:${port}: ${why}; choose another address with --listen`, { cause }));
     };
     server.once("error", onError);
     server.listen(port, host, () => {

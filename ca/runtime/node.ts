@@ -5,6 +5,7 @@ import { startCa, type Ca } from "../ca.ts";
 import type { CaConfig } from "../config.ts";
 import { createApp } from "../http/app.ts";
 import { openStore } from "../store/open.ts";
+import { RuntimeError } from "./errors.ts";
 import { openListener } from "./listener.ts";
 
 /** A CA that serves in this process. */
@@ -29,7 +30,7 @@ export interface CaFiles {
 
 /**
  * Opens store, listener and CA, in this order, and writes `root.pem`, `audit-log.vkey` and, at the first start, `admin-token`.
- * @throws {DataFolderError | ListenError} and what openStore and startCa throw; nothing is left open then
+ * @throws {RuntimeError} listen_failed | data_folder_unusable, and what openStore and startCa throw; nothing is left open then
  */
 export async function serveCa(config: CaConfig, log: Logger = caLogger(config), now?: () => Date): Promise<ServedCa> {
   makeFolder(config.dataDir);
@@ -80,12 +81,6 @@ export async function serveCa(config: CaConfig, log: Logger = caLogger(config), 
   }
 }
 
-/** The data folder cannot be used. */
-export class DataFolderError extends Error {
-  override readonly name = "DataFolderError";
-  readonly code = "data_folder_unusable";
-}
-
 /** JSON lines on standard error; nothing secret is put into a field, and what looks like it is blanked all the same. */
 export function caLogger({ logLevel }: Pick<CaConfig, "logLevel">): Logger {
   return pino(
@@ -100,7 +95,8 @@ function makeFolder(path: string): void {
     accessSync(path, constants.W_OK | constants.X_OK);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    throw new DataFolderError(`cannot write to the data folder ${path} (${code}); check its owner, or choose another with --data-dir`, { cause });
+    const message = `cannot write to the data folder ${path} (${code}); check its owner, or choose another with --data-dir`;
+    throw new RuntimeError("data_folder_unusable", message, { cause });
   }
 }
 

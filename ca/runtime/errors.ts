@@ -1,0 +1,16 @@
+export type RuntimeErrorCode =
+  /** The address cannot be listened on. */
+  | "listen_failed"
+  /** The data folder cannot be made or written to. */
+  | "data_folder_unusable";
+
+/** What of this machine keeps the CA from serving. */
+export class RuntimeError extends Error {
+  override readonly name = "RuntimeError";
+  readonly code: RuntimeErrorCode;
+
+  constructor(code: RuntimeErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+}

@@ -1,0 +1,74 @@
+import { describe, expect, test } from "vitest";
+import { countersign, tooWide } from "../../support/command-line.ts";
+
+const commands = ["serve", "token", "certificate", "authority", "bundle", "audit"];
+
+describe("help", () => {
+  test("lists every command, on standard output when asked for and with exit code 2 when not", async () => {
+    const asked = await countersign(["help"]);
+    expect([asked.exitCode, asked.stderr]).toEqual([0, ""]);
+    for (const command of commands) expect(asked.stdout).toContain(`countersign ${command}`);
+    expect(await countersign([])).toMatchObject({ exitCode: 2, stdout: "", stderr: asked.stdout });
+  });
+
+  test.for(commands)("of %s shows how it is called, the same in each way of asking, in 80 columns", async (command) => {
+    const { exitCode, stdout, stderr } = await countersign([command, "--help"]);
+    expect([exitCode, stderr]).toEqual([0, ""]);
+    expect(stdout).toContain(`countersign ${command}`);
+    expect(tooWide(stdout)).toEqual([]);
+    expect((await countersign([command, "-h"])).stdout).toBe(stdout);
+    expect((await countersign(["help", command])).stdout).toBe(stdout);
+  });
+});
+
+test("version names ours and that of Node", async () => {
+  for (const word of ["version", "--version"]) expect((await countersign([word])).stdout).toMatch(/^countersign \d+\.\d+\.\d+, Node\.js \d+/);
+});
+
+describe("a wrong command line ends with 2 and says what was probably meant", () => {
+  test.for([
+    ["sreve", 'did you mean "serve"'],
+    ["cert", 'did you mean "certificate"'],
+    ["nonsense", "lists them"],
+    ["__proto__", "there is no command"],
+    ["help nonsense", "there is no command"],
+    ["token craete", 'did you mean "token create"'],
+    ["token destroy", "create, list, delete"],
+    ["token create --idd x", "did you mean --id?"],
+    ["token create --zzzzzz x", "there is no flag --zzzzzz"],
+    ["token create -z", "there is no flag -z"],
+    ["token create --id", "--id"],
+    ["token create", "--id is missing"],
+    ["token create --type", "--type"],
+    ["token create --type both --id x", "join or api"],
+    ["token create --type api --role admin", "--name is missing"],
+    ["token create --type api --name x", "--role is missing"],
+    ["token create --type api --name x --role root", "admin, operator, auditor"],
+    ["token create --type api --name x --role admin --id y", "--scope"],
+    ["token create --id x --role admin", "--type api"],
+    ["token create --id x --ttl 60", "a number and a unit"],
+    ["token create --id x --ttl 0s", "a number and a unit"],
+    ["token list more", "one argument too many"],
+    ["token delete", "is missing"],
+    ["token list -o yaml", "json or text"],
+    ["token list --url http://127.0.0.1:8443", "https"],
+    ["certificate issue --id x", "--cert is missing"],
+    ["certificate show", "is missing"],
+    ["certificate show xyz", "not a serial number"],
+    ["certificate show 0a 0b", "one argument too many"],
+    ["certificate revoke 0a --reason hold", "keyCompromise"],
+    ["authority show", "there is list"],
+    ["bundle show -o yaml", "json or pem"],
+    ["audit verifi", "verify"],
+    ["serve --listn x", "did you mean --listen?"],
+    ["serve --listen", "--listen"],
+    ["serve extra", "extra"],
+    ["serve --listen nowhere", "127.0.0.1:8443"],
+    ["serve --trust-domain EAST!", "trustDomain"],
+  ] as const)("%s", async ([line, expected]) => {
+    const { exitCode, stdout, stderr } = await countersign(line.split(" "), { COUNTERSIGN_DATA_DIR: "/nonexistent" });
+    expect([exitCode, stdout]).toEqual([2, ""]);
+    expect(stderr.replaceAll("\n", " ")).toContain(expected);
+    expect(tooWide(stderr)).toEqual([]);
+  });
+});
