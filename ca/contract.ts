@@ -123,7 +123,7 @@ export interface Revocation {
 
 export interface RevocationPage {
   readonly revocations: readonly Revocation[];
-  /** The `after` of the next request. */
+  /** The `after` of the next request; below the one asked for when the CA was restored from a backup: then begin again at 0. */
   readonly sequence: number;
   /** True when more entries wait behind `sequence`: ask again at once. */
   readonly more: boolean;

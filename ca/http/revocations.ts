@@ -15,7 +15,9 @@ export function revocationOperations({ store }: CaServices): readonly Operation[
       tag: "revocations",
       summary: "Follow revocations",
       description:
-        "Revocations above `after`, ascending. Ask again with the `sequence` of the answer; at once when `more` is true. With If-None-Match an unchanged feed costs 304.",
+        "Revocations above `after`, ascending. Ask again with the `sequence` of the answer; at once when `more` is " +
+        "true. A `sequence` below `after` says that the " +
+        "CA was restored from a backup: begin again at 0. With If-None-Match an unchanged feed costs 304.",
       query: z.strictObject({ after: logPosition("The highest sequence you hold; default 0.").optional(), limit }),
       success: { status: 200, description: "A page of the feed.", content: { [mediaType.json]: revocationPage } },
       async handle({ request, query }) {
@@ -25,12 +27,23 @@ export function revocationOperations({ store }: CaServices): readonly Operation[
         const rows = after >= newest ? [] : await store.revocations({ after, limit: pageSize + 1 });
         const page = rows.slice(0, pageSize);
         return conditional(request, `"${newest}"`, () =>
-          json({ revocations: page.map(describeRevocation), sequence: page.at(-1)?.sequence ?? after, more: rows.length > pageSize } satisfies RevocationPage));
+          json({
+            revocations: page.map(describeRevocation),
+            sequence: page.at(-1)?.sequence ?? Math.min(after, newest),
+            more: rows.length > pageSize,
+          } satisfies RevocationPage),
+        );
       },
     }),
   ];
 }
 
 function describeRevocation({ sequence, serialNumber, reason, revokedAtMs, notAfterMs }: RevocationRow): Revocation {
-  return { sequence, serialNumber, reason, revokedAt: new Date(revokedAtMs).toISOString(), notAfter: new Date(notAfterMs).toISOString() };
+  return {
+    sequence,
+    serialNumber,
+    reason,
+    revokedAt: new Date(revokedAtMs).toISOString(),
+    notAfter: new Date(notAfterMs).toISOString(),
+  };
 }

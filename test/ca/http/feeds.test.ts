@@ -44,6 +44,12 @@ describe("GET /v1/revocations", () => {
     expect((await app.call("GET", "/v1/revocations", { headers: { "if-none-match": etag } })).status).toBe(200);
   });
 
+  test("whoever is ahead of the feed is told where it ends, and so that the CA came back from a backup", async () => {
+    const { sequence } = revocationPage.parse((await app.call("GET", "/v1/revocations")).json);
+    const ahead = await app.call("GET", `/v1/revocations?after=${sequence + 1000}`);
+    expect(ahead.json).toEqual({ revocations: [], sequence, more: false });
+  });
+
   test.for(["after=-1", "after=1.5", "after=99999999999999999", "limit=1001"])("?%s is refused", async (query) => {
     expect((await app.call("GET", `/v1/revocations?${query}`)).problem.code).toBe("invalid_request");
   });
