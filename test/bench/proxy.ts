@@ -1,9 +1,10 @@
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { Agent, request, type RequestOptions } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, createSecureContext } from "node:tls";
-import { countersign, freePort, startCa, startProcess, startProxy, type RunningCa, type RunningProcess, type RunningProxy } from "../../infra/demo/processes.ts";
+import { countersign, freePort, startCa, startProcess, startProxy, type RunningProcess, type RunningProxy } from "../../infra/demo/processes.ts";
 import { cpuSecondsOf, residentMebibytesOf } from "./cpu.ts";
 import { median, printTable, runLoad } from "./load.ts";
 
@@ -25,7 +26,14 @@ export async function benchProxy(): Promise<void> {
     const client = keep(await startProxy({
       bootstrap: await bootstrap(clientId), app, args: ["--route", `world=127.0.0.1:${server.inboundPort},${serverId}`],
     }));
-    await benchHandshakes(ca, server, clientId, dataDir);
+    const [cert, key] = [join(dataDir, "bench.pem"), join(dataDir, "bench.key")];
+    await countersign(ca, "certificate", "issue", "--id", clientId, "--cert", cert, "--key", key);
+    const barePort = await freePort();
+    const bare = keep(startProcess("test/bench/bare-forwarder.ts", [], {
+      PORT: String(barePort), APP: String(app), CERT: cert, KEY: key, ROOT: ca.rootPemPath,
+    }));
+    await once(bare.child.stdout!, "data");
+    await benchHandshakes([["countersign-proxy", server, server.inboundPort], ["bare forwarder", bare, barePort]], cert, key);
     await benchRequests(client, server);
     await benchBytes(client, server);
     printTable("Memory after all of it, MiB resident", ["side", "RSS"], [
@@ -37,12 +45,11 @@ export async function benchProxy(): Promise<void> {
   }
 }
 
-async function benchHandshakes(ca: RunningCa, server: RunningProxy, clientId: string, dataDir: string): Promise<void> {
-  const [cert, key] = [join(dataDir, "bench.pem"), join(dataDir, "bench.key")];
-  await countersign(ca, "certificate", "issue", "--id", clientId, "--cert", cert, "--key", key);
+/** The sides take turns, so that their ratio holds on a machine whose speed drifts. */
+async function benchHandshakes(sides: readonly (readonly [string, RunningProcess, number])[], cert: string, key: string): Promise<void> {
   const secureContext = createSecureContext({ cert: readFileSync(cert), key: readFileSync(key), minVersion: "TLSv1.3" });
-  const handshake = () => new Promise<void>((resolve, reject) => {
-    const socket = connect({ host: "127.0.0.1", port: server.inboundPort, secureContext, rejectUnauthorized: false });
+  const handshake = (port: number) => new Promise<void>((resolve, reject) => {
+    const socket = connect({ host: "127.0.0.1", port, secureContext, rejectUnauthorized: false });
     let answer = "";
     socket.setNoDelay(true);
     socket.on("data", (data: Buffer) => (answer += data.toString("latin1")));
@@ -50,10 +57,17 @@ async function benchHandshakes(ca: RunningCa, server: RunningProxy, clientId: st
     socket.on("close", () => (answer.startsWith("HTTP/1.1 200") ? resolve() : reject(new Error(`handshake answered ${JSON.stringify(answer)}`))));
     socket.write("GET / HTTP/1.1\r\nHost: world\r\nConnection: close\r\n\r\n");
   });
-  const runs = await repeat(() => measured([server], handshakes, 4, handshake));
-  printTable(`Handshakes: new connection with one request, inbound side (median of ${repetitions} runs)`,
+  const runs = sides.map((): Measured[] => []);
+  for (let run = 0; run <= repetitions; run++) {
+    for (const [index, [, process, port]] of sides.entries()) {
+      const result = await measured([process], handshakes, 4, () => handshake(port));
+      // The first round warms up.
+      if (run > 0) runs[index]!.push(result);
+    }
+  }
+  printTable(`Handshakes: new mutual TLS connection with one request, inbound side (median of ${repetitions} runs)`,
     ["", "CPU ms each", "rate/s", "p50 ms", "p99 ms"],
-    [["inbound", pick(runs, ({ cpu }) => (cpu[0]! / handshakes) * 1000, 3), ...loadCells(runs)]]);
+    sides.map(([name], index) => [name, pick(runs[index]!, ({ cpu }) => (cpu[0]! / handshakes) * 1000, 3), ...loadCells(runs[index]!)]));
 }
 
 async function benchRequests(client: RunningProxy, server: RunningProxy): Promise<void> {
