@@ -63,6 +63,9 @@ function newer(before: HeldBundle | undefined, offer: HeldBundle, own: boolean):
   }
   const { sequence } = offer.bundle;
   const heldSequence = before?.bundle.sequence;
+  if (sequence === undefined && heldSequence !== undefined) {
+    throw new Error(`it has no sequence, so it may be older than ${heldSequence}, which is held already; that one is kept`);
+  }
   if (sequence !== undefined && heldSequence !== undefined && sequence < heldSequence) {
     throw new Error(`its sequence ${sequence} is below ${heldSequence}, which is held already; the newer one is kept`);
   }

@@ -31,6 +31,15 @@ describe("an offer of the CA", () => {
     expect(older.refused).toMatchObject([{ trustDomain: "east" }]);
   });
 
+  test("that has no sequence does not win over one that has: nobody could tell that it is not an old one", () => {
+    const unnumbered = encodeBundle(testAuthority({ trustDomain: "east" }).bundle());
+    const { held: merged, refused } = mergeBundles("east", held, { east: unnumbered });
+    expect(merged.get("east")).toBe(held.get("east"));
+    expect(refused).toMatchObject([{ trustDomain: "east", reason: expect.stringContaining("no sequence") as string }]);
+    const first = mergeBundles("east", empty, { east: unnumbered });
+    expect(sequences(mergeBundles("east", first.held, { east: eastOne }).held)).toEqual({ east: 1n });
+  });
+
   test("that cannot be read leaves the last good one of that trust domain, and harms no other", () => {
     const { held: merged, refused } = mergeBundles("east", held, { east: textOf("east", 2n), west: "{", "NOT A DOMAIN": eastOne });
     expect(sequences(merged)).toEqual({ east: 2n, west: 1n });
