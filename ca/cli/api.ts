@@ -54,7 +54,8 @@ export interface Api {
 export function api(flags: ApiFlags, { env }: CliIo): Api {
   const dataDir = flags["data-dir"] ?? env["COUNTERSIGN_DATA_DIR"] ?? "./.countersign";
   const url = flags.url ?? env["COUNTERSIGN_URL"] ?? "https://127.0.0.1:8443";
-  if (!URL.canParse(url) || new URL(url).protocol !== "https:") throw new UsageError(`--url must be an https URL, not ${url}.`);
+  if (!URL.canParse(url) || new URL(url).protocol !== "https:")
+    throw new UsageError(`--url must be an https URL, not ${url}.`);
   const rootPath = flags["ca-cert"] ?? env["COUNTERSIGN_CA_CERT"] ?? join(dataDir, "root.pem");
   const ca = read(rootPath, "root certificate", "--ca-cert");
 
@@ -63,14 +64,16 @@ export function api(flags: ApiFlags, { env }: CliIo): Api {
     const given = flags["token-file"] === undefined ? env["COUNTERSIGN_TOKEN"] : undefined;
     const token = (given ?? read(tokenPath, "API token", "--token-file")).trim();
     // Anything else would be an error from node:http that quotes the header, and so the token.
-    if (!/^[\x21-\x7e]+$/.test(token)) throw new ApiError("the API token is not one line of text; is it the right file?");
+    if (!/^[\x21-\x7e]+$/.test(token))
+      throw new ApiError("the API token is not one line of text; is it the right file?");
     return token;
   }
 
   return {
     async call<T>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<T> {
       const payload = body === undefined ? undefined : JSON.stringify(body);
-      const length = payload === undefined ? {} : { "content-length": Buffer.byteLength(payload), "content-type": mediaType.json };
+      const length =
+        payload === undefined ? {} : { "content-length": Buffer.byteLength(payload), "content-type": mediaType.json };
       const headers = { authorization: `Bearer ${readToken()}`, ...length };
       const text = await exchange(new URL(path, url), { method, ca, headers }, payload);
       return (text === "" ? undefined : JSON.parse(text)) as T;
@@ -80,21 +83,28 @@ export function api(flags: ApiFlags, { env }: CliIo): Api {
 }
 
 async function exchange(url: URL, options: RequestOptions, payload?: string): Promise<string> {
-  const { status, text } = await send(url, { ...options, agent: false, timeout: timeoutMs }, payload).catch((cause: NodeJS.ErrnoException) => {
-    const hint = hints[cause.code ?? ""] ?? `${cause.message}; is --url right?`;
-    throw new ApiError(`no CA at ${url.origin}: ${hint}`, { cause });
-  });
+  const { status, text } = await send(url, { ...options, agent: false, timeout: timeoutMs }, payload).catch(
+    (cause: NodeJS.ErrnoException) => {
+      const hint = hints[cause.code ?? ""] ?? `${cause.message}; is --url right?`;
+      throw new ApiError(`no CA at ${url.origin}: ${hint}`, { cause });
+    },
+  );
   if (status >= 200 && status < 300) return text;
   throw new ApiError(explain(status, text));
 }
 
-function send(url: URL, options: RequestOptions, payload: string | undefined): Promise<{ readonly status: number; readonly text: string }> {
+function send(
+  url: URL,
+  options: RequestOptions,
+  payload: string | undefined,
+): Promise<{ readonly status: number; readonly text: string }> {
   return new Promise((resolve, reject) => {
     const outgoing = request(url, options, (response) => {
       let text = "";
       response.setEncoding("utf8").on("data", (chunk: string) => {
         text += chunk;
-        if (text.length > maxAnswerLength) response.destroy(new Error(`the answer is longer than ${maxAnswerLength} characters`));
+        if (text.length > maxAnswerLength)
+          response.destroy(new Error(`the answer is longer than ${maxAnswerLength} characters`));
       });
       response.on("end", () => resolve({ status: response.statusCode ?? 0, text })).on("error", reject);
     });
@@ -119,7 +129,10 @@ function read(path: string, what: string, flag: string): string {
     return readFileSync(path, "utf8");
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    throw new ApiError(`cannot read the ${what} ${path} (${code}); name it with ${flag}, or the CA's data folder with --data-dir`, { cause });
+    throw new ApiError(
+      `cannot read the ${what} ${path} (${code}); name it with ${flag}, or the CA's data folder with --data-dir`,
+      { cause },
+    );
   }
 }
 
@@ -133,7 +146,8 @@ const hints: Readonly<Record<string, string>> = {
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: otherRoot,
   CERT_HAS_EXPIRED: "its certificate has expired; is the clock of this machine right, and that of the CA?",
   CERT_NOT_YET_VALID: "its certificate is not valid yet; is the clock of this machine right, and that of the CA?",
-  ERR_TLS_CERT_ALTNAME_INVALID: "its certificate has another name; reach it by one it has, or give it this one with serve --api-names",
+  ERR_TLS_CERT_ALTNAME_INVALID:
+    "its certificate has another name; reach it by one it has, or give it this one with serve --api-names",
   EPROTO: "what answers there does not speak TLS 1.3",
 };
 const timeoutMs = 15_000;

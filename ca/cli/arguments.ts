@@ -14,7 +14,12 @@ type Options = NonNullable<ParseArgsConfig["options"]>;
  */
 export function readArguments<const T extends Options>(args: readonly string[], options: T) {
   try {
-    return parseArgs({ args: [...args], options: { ...options, help: { type: "boolean", short: "h" } } as T & { help: { type: "boolean" } }, allowPositionals: true, strict: true });
+    return parseArgs({
+      args: [...args],
+      options: { ...options, help: { type: "boolean", short: "h" } } as T & { help: { type: "boolean" } },
+      allowPositionals: true,
+      strict: true,
+    });
   } catch (cause) {
     throw new UsageError(explainParseError(cause as Error, Object.keys(options)), { cause });
   }
@@ -25,7 +30,8 @@ export function explainParseError({ message }: Error, flags: readonly string[]):
   const unknown = /^Unknown option '--?([^']*)'/.exec(message)?.[1];
   if (unknown === undefined) return message.split(". ")[0] ?? message;
   const near = nearestName(unknown, flags);
-  return `there is no flag ${unknown.length === 1 ? "-" : "--"}${unknown}${near === undefined ? "" : `; did you mean --${near}?`}`;
+  const dashes = unknown.length === 1 ? "-" : "--";
+  return `there is no flag ${dashes}${unknown}${near === undefined ? "" : `; did you mean --${near}?`}`;
 }
 
 /** Refuses what was typed beyond the arguments a command takes. */
@@ -34,11 +40,16 @@ export function noMore(rest: readonly string[]): void {
 }
 
 /** The action of a command, e.g. `create` of `token create`. */
-export function chooseAction<const Action extends string>(command: string, action: string, actions: readonly Action[]): Action {
+export function chooseAction<const Action extends string>(
+  command: string,
+  action: string,
+  actions: readonly Action[],
+): Action {
   const found = actions.find((one) => one === action);
   if (found !== undefined) return found;
   const near = nearestName(action, actions);
-  throw new UsageError(`there is no "${command} ${action}"; ${near === undefined ? `there is ${actions.join(", ")}` : `did you mean "${command} ${near}"?`}`);
+  const hint = near === undefined ? `there is ${actions.join(", ")}` : `did you mean "${command} ${near}"?`;
+  throw new UsageError(`there is no "${command} ${action}"; ${hint}`);
 }
 
 /** The value of a flag that must be there. */
@@ -50,6 +61,7 @@ export function required(value: string | undefined, flag: string, example: strin
 /** `90s`, `15m`, `12h`, `7d` as seconds. */
 export function seconds(text: string, flag: string): number {
   const [, amount, unit] = /^([1-9][0-9]{0,8})([smhd])$/.exec(text) ?? [];
-  if (amount === undefined || unit === undefined) throw new UsageError(`${flag} takes a number and a unit, s, m, h or d: for example ${flag} 1h.`);
+  if (amount === undefined || unit === undefined)
+    throw new UsageError(`${flag} takes a number and a unit, s, m, h or d: for example ${flag} 1h.`);
   return Number(amount) * { s: 1, m: 60, h: 3600, d: 86_400 }[unit as "s" | "m" | "h" | "d"];
 }

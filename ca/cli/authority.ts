@@ -7,7 +7,10 @@ import { minute, table } from "./table.ts";
 
 /** `countersign authority list`. */
 export async function authority(args: readonly string[], io: CliIo): Promise<number> {
-  const { values, positionals: [action, ...rest] } = readArguments(args, apiOptions);
+  const {
+    values,
+    positionals: [action, ...rest],
+  } = readArguments(args, apiOptions);
   if (values.help || action === undefined) {
     (values.help ? io.stdout : io.stderr)(usage);
     return values.help ? 0 : 2;
@@ -16,7 +19,13 @@ export async function authority(args: readonly string[], io: CliIo): Promise<num
   noMore(rest);
   const { print } = output(values.output, io);
   const { authorities } = await api(values, io).call<AuthorityList>("GET", paths.authorities);
-  const rows = authorities.map((row) => [row.type, row.state, minute(row.notAfter), row.fingerprint.slice(0, 16), row.subject]);
+  const rows = authorities.map((row) => [
+    row.type,
+    row.state,
+    minute(row.notAfter),
+    row.fingerprint.slice(0, 16),
+    row.subject,
+  ]);
   print(authorities, table(["TYPE", "STATE", "UNTIL", "SHA-256", "SUBJECT"], rows));
   return 0;
 }

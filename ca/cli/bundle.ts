@@ -5,7 +5,10 @@ import type { CliIo } from "./io.ts";
 
 /** `countersign bundle show`. */
 export async function bundle(args: readonly string[], io: CliIo): Promise<number> {
-  const { values, positionals: [action, ...rest] } = readArguments(args, apiOptions);
+  const {
+    values,
+    positionals: [action, ...rest],
+  } = readArguments(args, apiOptions);
   if (values.help || action === undefined) {
     (values.help ? io.stdout : io.stderr)(usage);
     return values.help ? 0 : 2;
@@ -15,7 +18,10 @@ export async function bundle(args: readonly string[], io: CliIo): Promise<number
   if (values.output !== undefined && values.output !== "json" && values.output !== "pem") {
     throw new UsageError(`-o is json or pem, not ${values.output}.`);
   }
-  const text = await api(values, io).fetchPublic(paths.bundle, values.output === "pem" ? mediaType.pem : mediaType.json);
+  const text = await api(values, io).fetchPublic(
+    paths.bundle,
+    values.output === "pem" ? mediaType.pem : mediaType.json,
+  );
   io.stdout(values.output === "pem" ? text : `${JSON.stringify(JSON.parse(text), null, 2)}\n`);
   return 0;
 }

@@ -1,8 +1,13 @@
 import { generateKeyPairSync } from "node:crypto";
 import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
 import {
-  paths, revocationReasons,
-  type CertificateDetail, type CertificatePage, type IssuedCertificate, type IssueRequest, type Revocation,
+  paths,
+  revocationReasons,
+  type CertificateDetail,
+  type CertificatePage,
+  type IssuedCertificate,
+  type IssueRequest,
+  type Revocation,
 } from "../contract.ts";
 import { encodeCsr } from "../pki/csr.ts";
 import { api, apiHelp, apiOptions, ApiError, type Api } from "./api.ts";
@@ -14,7 +19,10 @@ import { wrap } from "./wrap.ts";
 
 /** `countersign certificate issue|list|show|revoke`. */
 export async function certificate(args: readonly string[], io: CliIo): Promise<number> {
-  const { values, positionals: [action, ...rest] } = readArguments(args, { ...apiOptions, ...certificateOptions });
+  const {
+    values,
+    positionals: [action, ...rest],
+  } = readArguments(args, { ...apiOptions, ...certificateOptions });
   if (values.help || action === undefined) {
     (values.help ? io.stdout : io.stderr)(usage);
     return values.help ? 0 : 2;
@@ -30,9 +38,15 @@ export async function certificate(args: readonly string[], io: CliIo): Promise<n
       const filters = { ...(values.id && { spiffeId: values.id }), ...(values.status && { status: values.status }) };
       const query = new URLSearchParams({ limit: "1000", ...filters });
       const page = await api(values, io).call<CertificatePage>("GET", `${paths.certificates}?${query}`);
-      const rows = page.certificates.map((row) => [row.serialNumber, row.status, minute(row.notAfter).slice(5), bare(row.spiffeId)]);
+      const rows = page.certificates.map((row) => [
+        row.serialNumber,
+        row.status,
+        minute(row.notAfter).slice(5),
+        bare(row.spiffeId),
+      ]);
       out.print(page.certificates, table(["SERIAL NUMBER", "STATUS", "UNTIL", "SPIFFE ID"], rows));
-      if (page.nextCursor !== undefined) io.stderr("There are more; these are the newest 1000. Narrow it with --id or --status.\n");
+      if (page.nextCursor !== undefined)
+        io.stderr("There are more; these are the newest 1000. Narrow it with --id or --status.\n");
       return 0;
     }
     case "show": {
@@ -45,9 +59,13 @@ export async function certificate(args: readonly string[], io: CliIo): Promise<n
     case "revoke": {
       const path = certificatePath(rest);
       const { reason } = values;
-      if (!revocationReasons.some((one) => one === reason)) throw new UsageError(`--reason is one of ${revocationReasons.join(", ")}, not ${reason}.`);
+      if (!revocationReasons.some((one) => one === reason))
+        throw new UsageError(`--reason is one of ${revocationReasons.join(", ")}, not ${reason}.`);
       const revocation = await api(values, io).call<Revocation>("POST", `${path}/revoke`, { reason });
-      out.print(revocation, `${revocation.serialNumber} is revoked (${reason}); proxies refuse it from their\nnext poll on.\n`);
+      out.print(
+        revocation,
+        `${revocation.serialNumber} is revoked (${reason}); proxies refuse it from their\nnext poll on.\n`,
+      );
       return 0;
     }
   }
@@ -91,7 +109,10 @@ async function issue(flags: IssueFlags, connect: () => Api, out: Output): Promis
       } satisfies IssueRequest);
       writeFileSync(certPath, issued.chain);
       out.print(issued, `${issued.serialNumber}\n`);
-      out.explain(`${spiffeId}\nvalid until ${minute(issued.notAfter)}; chain in ${certPath}, key in ${keyPath}\n(readable by you alone).\n`);
+      out.explain(
+        `${spiffeId}\nvalid until ${minute(issued.notAfter)}; chain in ${certPath}, key in ${keyPath}\n` +
+          "(readable by you alone).\n",
+      );
     } catch (error) {
       rmSync(certPath, { force: true });
       throw error;
@@ -117,8 +138,14 @@ function reserve(path: string, mode: number): void {
 function certificatePath([serial, ...rest]: readonly string[]): string {
   noMore(rest);
   const given = required(serial, "the serial number", 'as "countersign certificate list" shows it');
-  const plain = given.replace(/^serial=/, "").replaceAll(":", "").toLowerCase();
-  if (!/^[0-9a-f]{1,40}$/.test(plain)) throw new UsageError(`"${given}" is not a serial number: it has hex digits, as "countersign certificate list" shows it.`);
+  const plain = given
+    .replace(/^serial=/, "")
+    .replaceAll(":", "")
+    .toLowerCase();
+  if (!/^[0-9a-f]{1,40}$/.test(plain))
+    throw new UsageError(
+      `"${given}" is not a serial number: it has hex digits, as "countersign certificate list" shows it.`,
+    );
   return `${paths.certificates}/${plain}`;
 }
 

@@ -10,9 +10,18 @@ type Command = (args: readonly string[], io: CliIo) => Promise<number>;
 
 /** Each command is loaded when it is called: `token create` has no use for a database driver. */
 const commands: Readonly<Record<string, { readonly about: string; readonly load: () => Promise<Command> }>> = {
-  serve: { about: "run the CA", load: async () => { const { serve } = await import("./serve.ts"); return (args, io) => serve(args, io, signalled); } },
+  serve: {
+    about: "run the CA",
+    load: async () => {
+      const { serve } = await import("./serve.ts");
+      return (args, io) => serve(args, io, signalled);
+    },
+  },
   token: { about: "make, list and delete join and API tokens", load: async () => (await import("./token.ts")).token },
-  certificate: { about: "issue by hand, list, show and revoke", load: async () => (await import("./certificate.ts")).certificate },
+  certificate: {
+    about: "issue by hand, list, show and revoke",
+    load: async () => (await import("./certificate.ts")).certificate,
+  },
   authority: { about: "list roots and issuers", load: async () => (await import("./authority.ts")).authority },
   bundle: { about: "print the trust bundle", load: async () => (await import("./bundle.ts")).bundle },
   audit: { about: "verify the audit log", load: async () => (await import("./audit.ts")).audit },
@@ -34,12 +43,18 @@ export async function dispatch([name, ...args]: readonly string[], io: CliIo): P
   }
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (command === undefined) {
-    const near = nearestName(name, Object.keys(commands)) ?? Object.keys(commands).find((known) => known.startsWith(name));
-    io.stderr(`countersign: there is no command "${name}"${near ? `; did you mean "${near}"?` : ""}\n"countersign help" lists them.\n`);
+    const near =
+      nearestName(name, Object.keys(commands)) ?? Object.keys(commands).find((known) => known.startsWith(name));
+    io.stderr(
+      `countersign: there is no command "${name}"${near ? `; did you mean "${near}"?` : ""}\n` +
+        '"countersign help" lists them.\n',
+    );
     return 2;
   }
   try {
-    return await (await command.load())(args, io);
+    return await (
+      await command.load()
+    )(args, io);
   } catch (error) {
     if (error instanceof UsageError) {
       io.stderr(`${wrap(`countersign ${name}: ${error.message}`)}\nSee "countersign ${name} --help".\n`);
@@ -68,7 +83,9 @@ function signalled(): Promise<void> {
 
 const help = `countersign: a certificate authority for workloads
 
-${Object.entries(commands).map(([name, { about }]) => `  countersign ${name.padEnd(12)} ${about}\n`).join("")}  countersign version
+${Object.entries(commands)
+  .map(([name, { about }]) => `  countersign ${name.padEnd(12)} ${about}\n`)
+  .join("")}  countersign version
 
 Each explains itself: countersign token --help
 To begin: countersign serve

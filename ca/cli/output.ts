@@ -12,7 +12,8 @@ export interface Output {
 
 /** @throws {UsageError} for a format there is not */
 export function output(format: string | undefined, io: CliIo): Output {
-  if (format !== undefined && format !== "json" && format !== "text") throw new UsageError(`-o is json or text, not ${format}.`);
+  if (format !== undefined && format !== "json" && format !== "text")
+    throw new UsageError(`-o is json or text, not ${format}.`);
   const json = format === "json";
   return {
     json,

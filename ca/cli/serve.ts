@@ -46,7 +46,11 @@ function readFlags(args: readonly string[]): { readonly help: boolean } & Readon
   const names = [...configTable.flatMap(({ flag }) => flag ?? []), "config"];
   const options = Object.fromEntries(names.map((name) => [name, { type: "string" }] as const));
   try {
-    const { values } = parseArgs({ args: [...args], options: { ...options, help: { type: "boolean", short: "h" } }, strict: true });
+    const { values } = parseArgs({
+      args: [...args],
+      options: { ...options, help: { type: "boolean", short: "h" } },
+      strict: true,
+    });
     const { help = false, ...flags } = values as { help?: boolean } & Record<string, string>;
     return { ...flags, help } as { readonly help: boolean } & Readonly<Record<string, string>>;
   } catch (cause) {
@@ -59,9 +63,10 @@ async function greeting({ ca, url, publicUrl, files }: ServedCa): Promise<string
   const { trustDomain, firstStart } = ca;
   const root = (await ca.authorities()).find(({ type, state }) => type === "root" && state === "active");
   const fingerprint = root?.fingerprint ?? "";
-  const beginning = firstStart === undefined
-    ? `The CA of the trust domain ${trustDomain} goes on.`
-    : `A new CA for the trust domain ${trustDomain}${firstStart.rootImported ? ", on your root" : ""}.`;
+  const beginning =
+    firstStart === undefined
+      ? `The CA of the trust domain ${trustDomain} goes on.`
+      : `A new CA for the trust domain ${trustDomain}${firstStart.rootImported ? ", on your root" : ""}.`;
   const rows: readonly (readonly [string, string])[] = [
     ["API", url],
     ...(publicUrl === url ? [] : [["for proxies", publicUrl] as const]),
@@ -69,9 +74,14 @@ async function greeting({ ca, url, publicUrl, files }: ServedCa): Promise<string
     ["root", files.root],
     ["SHA-256", `${fingerprint.slice(0, 32)}\n${margin}${fingerprint.slice(32)}`],
     ["audit key", files.verifierKey],
-    ...(firstStart === undefined ? [] : [["admin token", `${files.adminToken}\n${margin}(readable by you alone)`] as const]),
+    ...(firstStart === undefined
+      ? []
+      : [["admin token", `${files.adminToken}\n${margin}(readable by you alone)`] as const]),
   ];
-  const next = firstStart === undefined ? "" : `
+  const next =
+    firstStart === undefined
+      ? ""
+      : `
 Keep a copy of the audit key elsewhere: it tells the log from a forged one.
 Try:
 
@@ -84,7 +94,10 @@ Try:
 
 /** Each line broken where it passes column 79, and indented as it began. */
 function narrow(text: string): string {
-  return text.split("\n").map((line) => wrap(line.trimStart(), /^ */.exec(line)?.[0])).join("\n");
+  return text
+    .split("\n")
+    .map((line) => wrap(line.trimStart(), /^ */.exec(line)?.[0]))
+    .join("\n");
 }
 
 /** Where the values of the greeting begin. */

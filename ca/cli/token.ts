@@ -1,4 +1,12 @@
-import { paths, roles, type CreatedToken, type CreateTokenRequest, type Role, type TokenPage, type TokenSummary } from "../contract.ts";
+import {
+  paths,
+  roles,
+  type CreatedToken,
+  type CreateTokenRequest,
+  type Role,
+  type TokenPage,
+  type TokenSummary,
+} from "../contract.ts";
 import { api, apiHelp, apiOptions } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, seconds, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
@@ -7,7 +15,10 @@ import { bare, minute, table } from "./table.ts";
 
 /** `countersign token create|list|delete`. */
 export async function token(args: readonly string[], io: CliIo): Promise<number> {
-  const { values, positionals: [action, ...rest] } = readArguments(args, { ...apiOptions, ...tokenOptions });
+  const {
+    values,
+    positionals: [action, ...rest],
+  } = readArguments(args, { ...apiOptions, ...tokenOptions });
   if (values.help || action === undefined) {
     (values.help ? io.stdout : io.stderr)(usage);
     return values.help ? 0 : 2;
@@ -25,7 +36,13 @@ export async function token(args: readonly string[], io: CliIo): Promise<number>
     case "list": {
       noMore(rest);
       const { tokens, nextCursor } = await api(values, io).call<TokenPage>("GET", `${paths.tokens}?limit=1000`);
-      const rows = tokens.map((row) => [row.id, row.type, minute(row.expiresAt), stateOf(row, Date.now()), row.spiffeId ? bare(row.spiffeId) : `${row.name} (${row.role})`]);
+      const rows = tokens.map((row) => [
+        row.id,
+        row.type,
+        minute(row.expiresAt),
+        stateOf(row, Date.now()),
+        row.spiffeId ? bare(row.spiffeId) : `${row.name} (${row.role})`,
+      ]);
       print(tokens, table(["ID", "TYPE", "EXPIRES", "STATE", "FOR"], rows));
       if (nextCursor !== undefined) io.stderr("There are more; these are the newest 1000.\n");
       return 0;
@@ -33,8 +50,8 @@ export async function token(args: readonly string[], io: CliIo): Promise<number>
     case "delete": {
       const [id, ...more] = rest;
       noMore(more);
-      const path = `${paths.tokens}/${encodeURIComponent(required(id, "the token's ID", 'as "countersign token list" shows it'))}`;
-      await api(values, io).call("DELETE", path);
+      const named = required(id, "the token's ID", 'as "countersign token list" shows it');
+      await api(values, io).call("DELETE", `${paths.tokens}/${encodeURIComponent(named)}`);
       if (!json) io.stderr(`Token ${id} is deleted: nothing can be had with it any more.\n`);
       return 0;
     }
@@ -65,13 +82,25 @@ function creation({ type, id, dns, ttl, name, role, scope }: CreateFlags): Creat
   const expiry = ttl === undefined ? {} : { expiresInSeconds: seconds(ttl, "--ttl") };
   if (type === "join") {
     if (name ?? role ?? scope) throw new UsageError("--name, --role and --scope are for API tokens: add --type api.");
-    return { type, spiffeId: required(id, "--id", "spiffe://TD/ns/shop/sa/cart"), ...(dns && { dnsNames: dns }), ...expiry };
+    return {
+      type,
+      spiffeId: required(id, "--id", "spiffe://TD/ns/shop/sa/cart"),
+      ...(dns && { dnsNames: dns }),
+      ...expiry,
+    };
   }
   if (type !== "api") throw new UsageError(`--type is join or api, not ${type}.`);
-  if (id ?? dns) throw new UsageError("--id and --dns are for join tokens; what an API token may issue is its --scope.");
+  if (id ?? dns)
+    throw new UsageError("--id and --dns are for join tokens; what an API token may issue is its --scope.");
   const chosen = roles.find((one) => one === required(role, "--role", "operator"));
   if (chosen === undefined) throw new UsageError(`--role is ${roles.join(", ")}, not ${role}.`);
-  return { type, name: required(name, "--name", "ci"), role: chosen satisfies Role, ...(scope && { scope }), ...expiry };
+  return {
+    type,
+    name: required(name, "--name", "ci"),
+    role: chosen satisfies Role,
+    ...(scope && { scope }),
+    ...expiry,
+  };
 }
 
 function stateOf({ type, expiresAt, redeemedAt }: TokenSummary, nowMs: number): string {

@@ -28,7 +28,10 @@ export function noContent(headers?: Readonly<Record<string, string>>): Answer {
 export function conditional(request: Request, etag: string, answer: () => Answer): Answer {
   const headers = { etag, "cache-control": "no-cache", vary: "accept" };
   const held = request.headers.get("if-none-match");
-  if (held !== null && (held === "*" || held.split(",").some((candidate) => candidate.trim().replace(/^W\//, "") === etag))) {
+  if (
+    held !== null &&
+    (held === "*" || held.split(",").some((candidate) => candidate.trim().replace(/^W\//, "") === etag))
+  ) {
     return { status: 304, body: null, headers };
   }
   const full = answer();
@@ -42,7 +45,9 @@ export function wantsPem(request: Request): boolean {
   return accept.split(",").some((range) => pemTypes.has(range.split(";", 1)[0]!.trim().toLowerCase()));
 }
 
-/** The Response, with the headers that every answer carries. Headers are a plain object: a `Headers` costs 2 us more. */
+/**
+ * The Response, with the headers that every answer carries. Headers are a plain object: a `Headers` costs 2 us more.
+ */
 export function toResponse({ status, body, contentType, headers }: Answer, requestId: string): Response {
   const all: Record<string, string> = {
     "cache-control": "no-store",

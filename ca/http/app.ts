@@ -23,7 +23,10 @@ export interface AppOptions extends Pick<PipelineOptions, "log" | "denied"> {
  * The REST API as a Hono app: `fetch` for a listener or a Lambda, `request` for tests. Each route is one handler
  * (`pipeline`); there is no middleware.
  */
-export function createApp(services: CaServices, { bodyLimitBytes = defaultBodyLimitBytes, registry, ...rest }: AppOptions): OpenAPIHono {
+export function createApp(
+  services: CaServices,
+  { bodyLimitBytes = defaultBodyLimitBytes, registry, ...rest }: AppOptions,
+): OpenAPIHono {
   const app = new OpenAPIHono();
   const options: PipelineOptions = { ...rest, bodyLimitBytes, nextRequestId: requestIds() };
   const operations: readonly Operation[] = [
@@ -40,13 +43,20 @@ export function createApp(services: CaServices, { bodyLimitBytes = defaultBodyLi
     app.openAPIRegistry.registerPath(describeOperation(operation));
     app.on(method, path.replaceAll(/\{(\w+)\}/g, ":$1"), pipeline(operation, services, options));
   }
-  app.openAPIRegistry.registerComponent("securitySchemes", "apiToken", { type: "http", scheme: "bearer", description: "An API token of `countersign token create --type api`." });
+  app.openAPIRegistry.registerComponent("securitySchemes", "apiToken", {
+    type: "http",
+    scheme: "bearer",
+    description: "An API token of `countersign token create --type api`.",
+  });
 
   app.notFound((context) => {
     const requestId = options.nextRequestId();
     const { method, path } = context.req;
     const allowed = methods.filter((candidate) => app.router.match(candidate, path)[0].length > 0);
-    return toResponse(answerUnrouted(method, allowed.includes("GET") ? [...allowed, "HEAD"] : allowed, requestId), requestId);
+    return toResponse(
+      answerUnrouted(method, allowed.includes("GET") ? [...allowed, "HEAD"] : allowed, requestId),
+      requestId,
+    );
   });
   // Handlers answer their own errors; what arrives here broke in between.
   app.onError((error) => {
@@ -57,11 +67,21 @@ export function createApp(services: CaServices, { bodyLimitBytes = defaultBodyLi
 
   function answerUnrouted(method: string, allowed: readonly string[], requestId: string): Answer {
     if (allowed.length === 0) {
-      return refuse(new Refusal("not_found", "There is nothing at this path; /docs lists what there is."), requestId, "unrouted", options);
+      return refuse(
+        new Refusal("not_found", "There is nothing at this path; /docs lists what there is."),
+        requestId,
+        "unrouted",
+        options,
+      );
     }
     const allow = [...allowed, "OPTIONS"].join(", ");
     if (method === "OPTIONS") return { status: 204, body: null, headers: { allow } };
-    const answer = refuse(new Refusal("method_not_allowed", `This path answers ${allow}.`), requestId, "unrouted", options);
+    const answer = refuse(
+      new Refusal("method_not_allowed", `This path answers ${allow}.`),
+      requestId,
+      "unrouted",
+      options,
+    );
     return { ...answer, headers: { ...answer.headers, allow } };
   }
 }

@@ -3,8 +3,8 @@ import { Refusal } from "../refusal.ts";
 import type { Caller, CaServices } from "./services.ts";
 
 /**
- * Who may call what: the only place that says so. `public` is for anyone. `attested` is for anyone who can prove an identity
- * in the body, and an API token is looked at when there is one. Otherwise an API token of one of the roles is needed.
+ * Who may call what: the only place that says so. `public` is for anyone. `attested` is for anyone who can prove an
+ * identity in the body, and an API token is looked at when there is one. Otherwise one of the roles is needed.
  */
 export const access = {
   "POST /v1/certificates": "attested",
@@ -33,27 +33,40 @@ export type Access = "public" | "attested" | readonly Role[];
 export type RouteName = keyof typeof access;
 
 /**
- * The caller, and why the route's rule is not met if it is not. Nobody on public routes, and on attested ones without a token.
+ * The caller, and why the route's rule is not met if it is not. Nobody on public routes, and on attested ones without
+ * a token.
  * @param header  the Authorization header, or null
  * @returns       `refusal` is unauthenticated or forbidden; data, so that the denial can be recorded with its caller
  */
 export async function authenticate(
-  services: Pick<CaServices, "authenticate">, rule: Access, header: string | null,
+  services: Pick<CaServices, "authenticate">,
+  rule: Access,
+  header: string | null,
 ): Promise<{ readonly caller?: Caller; readonly refusal?: Refusal }> {
   if (rule === "public" || (rule === "attested" && header === null)) return nobody;
   if (header === null) return { refusal: unauthenticated("This needs an API token, sent as") };
   const token = bearer.exec(header)?.[1];
   if (token === undefined) return { refusal: unauthenticated("The Authorization header is not of the form") };
   const caller = await services.authenticate(token);
-  if (caller === undefined) return { refusal: unauthenticated("The API token is unknown, deleted or expired; one that is valid is sent as") };
+  if (caller === undefined)
+    return { refusal: unauthenticated("The API token is unknown, deleted or expired; one that is valid is sent as") };
   if (rule !== "attested" && !rule.includes(caller.role)) {
-    return { caller, refusal: new Refusal("forbidden", `The API token "${caller.name}" has the role ${caller.role}; this needs ${rule.join(" or ")}.`) };
+    return {
+      caller,
+      refusal: new Refusal(
+        "forbidden",
+        `The API token "${caller.name}" has the role ${caller.role}; this needs ${rule.join(" or ")}.`,
+      ),
+    };
   }
   return { caller };
 }
 
 function unauthenticated(reason: string): Refusal {
-  return new Refusal("unauthenticated", `${reason} "Authorization: Bearer <token>"; an admin makes one with "countersign token create --type api".`);
+  return new Refusal(
+    "unauthenticated",
+    `${reason} "Authorization: Bearer <token>"; an admin makes one with "countersign token create --type api".`,
+  );
 }
 
 const nobody = {};

@@ -8,14 +8,20 @@ import { Refusal } from "../refusal.ts";
 export async function readJson(request: Request, limitBytes: number): Promise<unknown> {
   const contentType = request.headers.get("content-type");
   if (contentType === null || !jsonType.test(contentType)) {
-    throw new Refusal("media_type_unsupported", 'The body must be JSON and say so: add the header "content-type: application/json".');
+    throw new Refusal(
+      "media_type_unsupported",
+      'The body must be JSON and say so: add the header "content-type: application/json".',
+    );
   }
   const text = await readText(request, limitBytes);
   try {
     return JSON.parse(text);
   } catch {
     // The parser's own message quotes the text, which may hold a token.
-    throw new Refusal("invalid_request", "The body is not valid JSON: look for a quote, a comma or a brace that is missing.");
+    throw new Refusal(
+      "invalid_request",
+      "The body is not valid JSON: look for a quote, a comma or a brace that is missing.",
+    );
   }
 }
 
@@ -27,7 +33,9 @@ async function readText(request: Request, limitBytes: number): Promise<string> {
     return await readCounted(request.body, limitBytes);
   } catch (error) {
     if (error instanceof Refusal) throw error;
-    throw new Refusal("request_timeout", "The body did not arrive in full before the connection was given up.", { cause: error });
+    throw new Refusal("request_timeout", "The body did not arrive in full before the connection was given up.", {
+      cause: error,
+    });
   }
 }
 
@@ -43,7 +51,10 @@ async function readCounted(body: ReadableStream<Uint8Array> | null, limitBytes: 
 }
 
 function tooLarge(limitBytes: number): Refusal {
-  return new Refusal("body_too_large", `The body is larger than ${limitBytes} bytes; a CSR with its attestation needs a fraction of that.`);
+  return new Refusal(
+    "body_too_large",
+    `The body is larger than ${limitBytes} bytes; a CSR with its attestation needs a fraction of that.`,
+  );
 }
 
 const jsonType = /^application\/json\s*(;|$)/i;

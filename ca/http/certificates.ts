@@ -8,7 +8,14 @@ import { json, wantsPem } from "./answer.ts";
 import { encodeCursor, parseCursor } from "./cursor.ts";
 import { operation, type Operation } from "./operation.ts";
 import { cursor, defaultLimit, limit, serialParameter } from "./parameters.ts";
-import { certificateDetail, certificatePage, issuedCertificate, issueRequest, revocation, revokeRequest } from "./schemas.ts";
+import {
+  certificateDetail,
+  certificatePage,
+  issuedCertificate,
+  issueRequest,
+  revocation,
+  revokeRequest,
+} from "./schemas.ts";
 import type { CaServices } from "./services.ts";
 
 /** Issue, look up, revoke. */
@@ -20,25 +27,57 @@ export function certificateOperations(services: CaServices): readonly Operation[
       tag: "certificates",
       summary: "Issue or renew a certificate",
       description:
-        "First issuance and renewal are the same request with another attestation. `join-token` redeems a bootstrap token, `svid` renews with a proof by the " +
-        "current key, `operator` issues any ID within the scope of the API token in the Authorization header. The certificate is durable and in the audit log " +
+        "First issuance and renewal are the same request with another attestation. `join-token` redeems a " +
+        "bootstrap token, `svid` renews with a proof by the " +
+        "current key, `operator` issues any ID within the scope of the API token in the Authorization header. The " +
+        "certificate is durable and in the audit log " +
         "before the answer leaves. With an Idempotency-Key, a retry after a lost answer gets the same certificate.",
       headers: z.object({
-        [idempotencyKeyHeader]: z.string().optional().openapi({ description: "1 to 255 printable ASCII characters, kept 24 h for each caller." }),
+        [idempotencyKeyHeader]: z
+          .string()
+          .optional()
+          .openapi({ description: "1 to 255 printable ASCII characters, kept 24 h for each caller." }),
       }),
       body: {
         schema: issueRequest,
-        example: { csr: "-----BEGIN CERTIFICATE REQUEST-----\n...", attestation: { type: "operator", spiffeId: `spiffe://${services.trustDomain}/ns/shop/sa/cart` } },
+        example: {
+          csr: "-----BEGIN CERTIFICATE REQUEST-----\n...",
+          attestation: { type: "operator", spiffeId: `spiffe://${services.trustDomain}/ns/shop/sa/cart` },
+        },
       },
-      success: { status: 201, description: "Issued: chain, bundles and the entry's index.", content: { [mediaType.json]: issuedCertificate } },
+      success: {
+        status: 201,
+        description: "Issued: chain, bundles and the entry's index.",
+        content: { [mediaType.json]: issuedCertificate },
+      },
       refusals: [
-        "csr_refused", "attestation_refused", "token_unknown", "token_expired", "token_already_redeemed", "proof_refused", "certificate_expired",
-        "certificate_revoked", "unauthenticated", "forbidden", "spiffe_id_refused", "dns_name_refused", "lifetime_refused", "key_reused",
-        "idempotency_key_reused", "issuer_unavailable", "lint_failed",
+        "csr_refused",
+        "attestation_refused",
+        "token_unknown",
+        "token_expired",
+        "token_already_redeemed",
+        "proof_refused",
+        "certificate_expired",
+        "certificate_revoked",
+        "unauthenticated",
+        "forbidden",
+        "spiffe_id_refused",
+        "dns_name_refused",
+        "lifetime_refused",
+        "key_reused",
+        "idempotency_key_reused",
+        "issuer_unavailable",
+        "lint_failed",
       ],
       async handle({ request, caller, body }) {
         const idempotencyKey = parseIdempotencyKey(request.headers.get(idempotencyKeyHeader));
-        return json(await services.issue(body, { ...(caller && { caller }), ...(idempotencyKey !== undefined && { idempotencyKey }) }), 201);
+        return json(
+          await services.issue(body, {
+            ...(caller && { caller }),
+            ...(idempotencyKey !== undefined && { idempotencyKey }),
+          }),
+          201,
+        );
       },
     }),
     operation({
@@ -47,9 +86,19 @@ export function certificateOperations(services: CaServices): readonly Operation[
       summary: "List certificates",
       description: "Newest first. Filters narrow the list; `nextCursor` leads to the next page.",
       query: z.strictObject({
-        spiffeId: z.string().min(1).max(2048).optional().openapi({ description: "An ID, or a prefix ending in `/*`.", example: `spiffe://${services.trustDomain}/ns/shop/*` }),
+        spiffeId: z
+          .string()
+          .min(1)
+          .max(2048)
+          .optional()
+          .openapi({
+            description: "An ID, or a prefix ending in `/*`.",
+            example: `spiffe://${services.trustDomain}/ns/shop/*`,
+          }),
         status: z.enum(["valid", "expired", "revoked"]).optional().openapi({ description: "As of now." }),
-        expiresBefore: z.iso.datetime({ offset: true, error: "expected an instant such as 2026-11-21T05:00:00Z" }).optional()
+        expiresBefore: z.iso
+          .datetime({ offset: true, error: "expected an instant such as 2026-11-21T05:00:00Z" })
+          .optional()
           .openapi({ description: "Those whose notAfter is earlier (RFC 3339)." }),
         limit,
         cursor,
@@ -60,7 +109,8 @@ export function certificateOperations(services: CaServices): readonly Operation[
         const nowMs = now().getTime();
         const before = query.cursor === undefined ? undefined : parseIndex(query.cursor);
         const rows = await store.certificates({
-          nowMs, limit: pageSize + 1,
+          nowMs,
+          limit: pageSize + 1,
           ...(before !== undefined && { before }),
           ...(spiffeId !== undefined && { spiffeId }),
           ...(status !== undefined && { status }),
@@ -80,7 +130,11 @@ export function certificateOperations(services: CaServices): readonly Operation[
       summary: "Look up a certificate",
       description: "As JSON, or with `Accept: application/x-pem-file` the chain alone.",
       params: serialParameter,
-      success: { status: 200, description: "The certificate and its state.", content: { [mediaType.json]: certificateDetail, [mediaType.pem]: undefined } },
+      success: {
+        status: 200,
+        description: "The certificate and its state.",
+        content: { [mediaType.json]: certificateDetail, [mediaType.pem]: undefined },
+      },
       refusals: ["not_found"],
       async handle({ request, params }) {
         const row = await store.certificate(params.serial.toLowerCase());
@@ -95,7 +149,9 @@ export function certificateOperations(services: CaServices): readonly Operation[
       route: "POST /v1/certificates/{serial}/revoke",
       tag: "certificates",
       summary: "Revoke a certificate",
-      description: "From the answer on it is in the revocation feed, which proxies follow; connections made with it are cut. It cannot be undone.",
+      description:
+        "From the answer on it is in the revocation feed, which proxies follow; connections made with it are cut. " +
+        "It cannot be undone.",
       params: serialParameter,
       body: { schema: revokeRequest, example: { reason: "keyCompromise" } },
       success: { status: 200, description: "Revoked, durably.", content: { [mediaType.json]: revocation } },
@@ -111,13 +167,28 @@ export function certificateOperations(services: CaServices): readonly Operation[
 
 /** What lists and look-ups show of a certificate, with its status at `nowMs`. */
 export function summarizeCertificate(row: CertificateRow, nowMs: number): CertificateSummary {
-  const { serialNumber, spiffeId, dnsNames, notBeforeMs, notAfterMs, authorityId, attestation, certificate, revokedAtMs, revocationReason, logIndex } = row;
+  const {
+    serialNumber,
+    spiffeId,
+    dnsNames,
+    notBeforeMs,
+    notAfterMs,
+    authorityId,
+    attestation,
+    certificate,
+    revokedAtMs,
+    revocationReason,
+    logIndex,
+  } = row;
   const status: CertificateStatus = revokedAtMs !== undefined ? "revoked" : nowMs > notAfterMs ? "expired" : "valid";
   return {
-    serialNumber, spiffeId, dnsNames,
+    serialNumber,
+    spiffeId,
+    dnsNames,
     notBefore: new Date(notBeforeMs).toISOString(),
     notAfter: new Date(notAfterMs).toISOString(),
-    authorityId, attestation,
+    authorityId,
+    attestation,
     fingerprint: createHash("sha256").update(certificate).digest("hex"),
     status,
     ...(revokedAtMs !== undefined && { revokedAt: new Date(revokedAtMs).toISOString() }),
@@ -128,18 +199,26 @@ export function summarizeCertificate(row: CertificateRow, nowMs: number): Certif
 
 function parseIdempotencyKey(value: string | null): string | undefined {
   if (value === null) return undefined;
-  if (!idempotencyKey.test(value)) throw new Refusal("invalid_request", "Idempotency-Key has 1 to 255 printable ASCII characters; a UUID is a good one.");
+  if (!idempotencyKey.test(value))
+    throw new Refusal(
+      "invalid_request",
+      "Idempotency-Key has 1 to 255 printable ASCII characters; a UUID is a good one.",
+    );
   return value;
 }
 
 function parseIndex(text: string): number {
   const position = Number(parseCursor(text));
-  if (!Number.isSafeInteger(position)) throw new Refusal("invalid_request", "cursor: it belongs to another listing; begin again without it.");
+  if (!Number.isSafeInteger(position))
+    throw new Refusal("invalid_request", "cursor: it belongs to another listing; begin again without it.");
   return position;
 }
 
 function notFound(serial: string): Refusal {
-  return new Refusal("not_found", `No certificate of this CA has the serial number ${serial.toLowerCase()}; list them with GET /v1/certificates.`);
+  return new Refusal(
+    "not_found",
+    `No certificate of this CA has the serial number ${serial.toLowerCase()}; list them with GET /v1/certificates.`,
+  );
 }
 
 const idempotencyKey = /^[\x20-\x7e]{1,255}$/;

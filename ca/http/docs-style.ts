@@ -1,14 +1,17 @@
 /** Style of the API's page. The page's policy allows exactly these bytes. */
 export const docsStyle = `
-:root { --text: #1c2430; --soft: #5b6777; --back: #fbfcfe; --card: #fff; --line: #dde3ec; --code: #f0f3f8; --link: #0b57d0;
+:root { --text: #1c2430; --soft: #5b6777; --back: #fbfcfe; --card: #fff; --line: #dde3ec; --code: #f0f3f8;
+  --link: #0b57d0;
   --get: #0b6e4f; --post: #0b57d0; --delete: #b3261e; --warn: #8a5a00; }
 @media (prefers-color-scheme: dark) {
-  :root { --text: #e4e9f1; --soft: #98a4b5; --back: #10151d; --card: #171e29; --line: #2a3443; --code: #202937; --link: #8ab4f8;
+  :root { --text: #e4e9f1; --soft: #98a4b5; --back: #10151d; --card: #171e29; --line: #2a3443; --code: #202937;
+    --link: #8ab4f8;
     --get: #5fd3a6; --post: #8ab4f8; --delete: #f28b82; --warn: #f2c14e; }
 }
 * { box-sizing: border-box; }
 html { scroll-padding-top: 1rem; }
-body { margin: 0; background: var(--back); color: var(--text); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+body { margin: 0; background: var(--back); color: var(--text);
+  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 header, .columns { max-width: 74rem; margin: 0 auto; padding: 0 1rem; }
 header { padding-top: 2rem; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0; }
@@ -23,8 +26,10 @@ nav h2 a { display: inline-block; }
 nav h2 a::first-letter { text-transform: uppercase; }
 code, pre { font: .875em/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 code { background: var(--code); border-radius: 4px; padding: .1em .3em; }
-pre { background: var(--code); border-radius: 8px; padding: .75rem 1rem; margin: .75rem 0; overflow-x: auto; overflow-wrap: normal; }
-article { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem 1.25rem; margin: 1rem 0; }
+pre { background: var(--code); border-radius: 8px;
+  padding: .75rem 1rem; margin: .75rem 0; overflow-x: auto; overflow-wrap: normal; }
+article { background: var(--card); border: 1px solid var(--line);
+  border-radius: 10px; padding: 1rem 1.25rem; margin: 1rem 0; }
 article:target { border-color: var(--link); }
 .line { display: flex; flex-wrap: wrap; gap: .25rem .5rem; align-items: baseline; }
 .line code { background: none; padding: 0; }

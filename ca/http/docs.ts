@@ -17,7 +17,12 @@ export function docsOperations(app: OpenAPIHono, { trustDomain }: CaServices): r
       summary: "This API as an OpenAPI document",
       description: "OpenAPI 3.1, made from the schemas that requests are checked against.",
       success: { status: 200, description: "The document.", content: { [mediaType.json]: undefined } },
-      handle: () => (document ??= { status: 200, body: JSON.stringify(openApiDocument(app, trustDomain)), headers: { "cache-control": "no-cache" } }),
+      handle: () =>
+        (document ??= {
+          status: 200,
+          body: JSON.stringify(openApiDocument(app, trustDomain)),
+          headers: { "cache-control": "no-cache" },
+        }),
     }),
     operation({
       route: "GET /docs",

@@ -25,7 +25,9 @@ export function healthOperations(services: CaServices, registry: MetricsRegistry
       route: "GET /readyz",
       tag: "operations",
       summary: "Ready to issue?",
-      description: "200 when a certificate could be issued now, otherwise 503 with the reasons. A restart does not help; look at the reasons.",
+      description:
+        "200 when a certificate could be issued now, otherwise 503 with the reasons. A restart does not help; look " +
+        "at the reasons.",
       success: { status: 200, description: "Ready.", content: { [mediaType.json]: readiness } },
       async handle() {
         const state: Readiness = await services.readiness();
@@ -36,9 +38,19 @@ export function healthOperations(services: CaServices, registry: MetricsRegistry
       route: "GET /metrics",
       tag: "operations",
       summary: "Prometheus metrics",
-      description: "Needs an API token, also from loopback: give Prometheus one of the role auditor (`authorization` in its scrape_config).",
-      success: { status: 200, description: "Metrics in Prometheus's text format.", content: { "text/plain": undefined } },
-      handle: async (): Promise<Answer> => ({ status: 200, body: await registry.metrics(), contentType: registry.contentType }),
+      description:
+        "Needs an API token, also from loopback: give Prometheus one of the role auditor (`authorization` in its " +
+        "scrape_config).",
+      success: {
+        status: 200,
+        description: "Metrics in Prometheus's text format.",
+        content: { "text/plain": undefined },
+      },
+      handle: async (): Promise<Answer> => ({
+        status: 200,
+        body: await registry.metrics(),
+        contentType: registry.contentType,
+      }),
     }),
   ];
 }

@@ -6,13 +6,18 @@ import { problemTitle } from "./problem.ts";
 import { problem } from "./schemas.ts";
 
 /** The OpenAPI 3.1 document of everything the app serves. */
-export function openApiDocument(app: OpenAPIHono, trustDomain: string): ReturnType<OpenAPIHono["getOpenAPI31Document"]> {
+export function openApiDocument(
+  app: OpenAPIHono,
+  trustDomain: string,
+): ReturnType<OpenAPIHono["getOpenAPI31Document"]> {
   return app.getOpenAPI31Document({
     openapi: "3.1.0",
     info: {
       title: "Countersign CA",
       version: "1",
-      description: `Certificate authority of the trust domain \`${trustDomain}\`: short-lived X.509 identities, revocation, and an audit log that can be proved.`,
+      description:
+        `Certificate authority of the trust domain \`${trustDomain}\`: short-lived X.509 identities, revocation, ` +
+        "and an audit log that can be proved.",
       license: { name: "Apache-2.0", url: "https://www.apache.org/licenses/LICENSE-2.0" },
     },
     servers: [{ url: "/" }],
@@ -38,13 +43,21 @@ export function describeOperation(operation: Operation): RouteConfig {
       ...(params && { params: params as z.ZodObject }),
       ...(query && { query: query as z.ZodObject }),
       ...(headers && { headers: headers as z.ZodObject }),
-      ...(body && { body: { required: true, content: { [mediaType.json]: { schema: body.schema, example: body.example } } } }),
+      ...(body && {
+        body: { required: true, content: { [mediaType.json]: { schema: body.schema, example: body.example } } },
+      }),
     },
     responses: {
       [success.status]: {
         description: success.description,
-        headers: { [requestIdHeader]: { description: "Names the request in the CA's log.", schema: { type: "string" } } },
-        ...(success.content && { content: Object.fromEntries(Object.entries(success.content).map(([type, schema]) => [type, { schema: schema ?? textSchema(type) }])) }),
+        headers: {
+          [requestIdHeader]: { description: "Names the request in the CA's log.", schema: { type: "string" } },
+        },
+        ...(success.content && {
+          content: Object.fromEntries(
+            Object.entries(success.content).map(([type, schema]) => [type, { schema: schema ?? textSchema(type) }]),
+          ),
+        }),
       },
       ...problemResponses(documentedCodes(operation)),
     },
@@ -55,7 +68,8 @@ export function describeOperation(operation: Operation): RouteConfig {
 export function documentedCodes({ route, params, query, body, refusals = [] }: Operation): readonly ProblemCode[] {
   const codes = new Set<ProblemCode>(refusals);
   if (params !== undefined || query !== undefined || body !== undefined) codes.add("invalid_request");
-  if (body !== undefined) for (const code of ["body_too_large", "media_type_unsupported", "request_timeout"] as const) codes.add(code);
+  if (body !== undefined)
+    for (const code of ["body_too_large", "media_type_unsupported", "request_timeout"] as const) codes.add(code);
   if (typeof access[route] !== "string") for (const code of ["unauthenticated", "forbidden"] as const) codes.add(code);
   if (route.includes(" /v1/")) for (const code of ["store_busy", "store_unavailable"] as const) codes.add(code);
   return [...codes.add("internal")];
@@ -63,15 +77,25 @@ export function documentedCodes({ route, params, query, body, refusals = [] }: O
 
 function problemResponses(codes: readonly ProblemCode[]): RouteConfig["responses"] {
   const byStatus = Map.groupBy(codes, (code) => problemStatus[code]);
-  return Object.fromEntries([...byStatus].sort(([a], [b]) => a - b).map(([status, group]) => [status, {
-    description: group.map((code) => `\`${code}\`: ${problemTitle[code]}.`).join("\n"),
-    content: { [mediaType.problem]: { schema: problem } },
-  }]));
+  return Object.fromEntries(
+    [...byStatus]
+      .sort(([a], [b]) => a - b)
+      .map(([status, group]) => [
+        status,
+        {
+          description: group.map((code) => `\`${code}\`: ${problemTitle[code]}.`).join("\n"),
+          content: { [mediaType.problem]: { schema: problem } },
+        },
+      ]),
+  );
 }
 
 /** `POST /v1/certificates/{serial}/revoke` as `postCertificatesSerialRevoke`. */
 function operationId(method: string, path: string): string {
-  const words = path.replace("/v1", "").split(/[^A-Za-z]+/).filter((word) => word !== "");
+  const words = path
+    .replace("/v1", "")
+    .split(/[^A-Za-z]+/)
+    .filter((word) => word !== "");
   return method.toLowerCase() + words.map((word) => word[0]!.toUpperCase() + word.slice(1)).join("");
 }
 

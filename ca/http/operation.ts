@@ -19,7 +19,11 @@ export interface Operation<Params = unknown, Query = unknown, Body = unknown> {
   readonly headers?: z.ZodType;
   readonly body?: { readonly schema: z.ZodType<Body>; readonly example: NoInfer<Body> };
   /** The answer when all went well, by status; a media type without a schema is text. */
-  readonly success: { readonly status: number; readonly description: string; readonly content?: Readonly<Record<string, z.ZodType | undefined>> };
+  readonly success: {
+    readonly status: number;
+    readonly description: string;
+    readonly content?: Readonly<Record<string, z.ZodType | undefined>>;
+  };
   /** Codes beside those that every route of its kind has (`documentedCodes`). */
   readonly refusals?: readonly ProblemCode[];
   /** A method, so that an operation of any shape is an Operation; what comes in has passed the schemas above. */
@@ -57,8 +61,8 @@ export interface RequestLog {
 }
 
 /**
- * The one handler of a route: authenticate, parse, handle, answer. Hono calls a single handler without composing a chain,
- * which is why these steps are calls and not middleware (4 us a request).
+ * The one handler of a route: authenticate, parse, handle, answer. Hono calls a single handler without composing a
+ * chain, which is why these steps are calls and not middleware.
  */
 export function pipeline(definition: Operation, services: CaServices, options: PipelineOptions): Handler {
   const { route, params, query, body } = definition;
@@ -112,15 +116,14 @@ export function splitRoute(route: RouteName): { readonly method: string; readonl
 function parse<T>(schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const sentences = result.error.issues.slice(0, maxIssues).map(({ path, message }) => {
-    const place = path.map((part) => String(part).slice(0, maxPlaceLength)).join(".");
-    return place === "" ? message : `${place}: ${message}`;
-  });
-  throw new Refusal("invalid_request", `${sentences.join("; ").slice(0, maxDetailLength)}. The API is described at /docs.`);
+  const sentences = result.error.issues
+    .slice(0, maxIssues)
+    .map(({ path, message }) => (path.length === 0 ? message : `${path.join(".")}: ${message}`));
+  // Messages repeat the names of members that are not known, which come from the caller.
+  const detail = sentences.join("; ").slice(0, maxDetailLength);
+  throw new Refusal("invalid_request", `${detail}. The API is described at /docs.`);
 }
 
 /** Enough to correct a request by; the rest usually follows from the first. */
 const maxIssues = 3;
-/** Names of unknown members come from the caller. */
-const maxPlaceLength = 64;
 const maxDetailLength = 400;

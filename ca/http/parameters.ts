@@ -1,7 +1,11 @@
 import { z } from "@hono/zod-openapi";
 
 /** A whole number in a query: decimal digits and nothing else, which `Number("0x10")` and `Number("")` are not. */
-export function integerParameter(options: { readonly min: number; readonly max: number; readonly description: string }) {
+export function integerParameter(options: {
+  readonly min: number;
+  readonly max: number;
+  readonly description: string;
+}) {
   const { min, max, description } = options;
   const sentence = `expected a whole number from ${min} to ${max}`;
   return z
@@ -16,7 +20,12 @@ export function integerParameter(options: { readonly min: number; readonly max: 
 export const limit = integerParameter({ min: 1, max: 1000, description: "Rows of a page; default 100." }).optional();
 export const defaultLimit = 100;
 
-export const cursor = z.string().min(1).max(128).optional().openapi({ description: "`nextCursor` of the page before." });
+export const cursor = z
+  .string()
+  .min(1)
+  .max(128)
+  .optional()
+  .openapi({ description: "`nextCursor` of the page before." });
 
 /** An index or a size in the audit log. */
 export function logPosition(description: string) {

@@ -6,8 +6,8 @@ import { StoreError, type StoreErrorCode } from "../store/store.ts";
 import type { Answer } from "./answer.ts";
 
 /**
- * The answer to a refused request (RFC 9457). What is not one of our coded errors becomes a bare 500 that names the request
- * and nothing else; the caller logs it.
+ * The answer to a refused request (RFC 9457). What is not one of our coded errors becomes a bare 500 that names the
+ * request and nothing else; the caller logs it.
  * @param requestId  named by the detail of a 500, so that whoever reports it can be helped
  */
 export function answerProblem(error: unknown, requestId: string): ProblemAnswer {
@@ -15,9 +15,14 @@ export function answerProblem(error: unknown, requestId: string): ProblemAnswer 
   if (refusal === undefined) return problemAnswer("internal", internalDetail(requestId));
   const headers: Record<string, string> = {};
   if (refusal.code === "unauthenticated") headers["www-authenticate"] = 'Bearer realm="countersign"';
-  const retryAfterSeconds = refusal.retryAfterSeconds ?? (problemStatus[refusal.code] === 503 ? defaultRetrySeconds : undefined);
+  const retryAfterSeconds =
+    refusal.retryAfterSeconds ?? (problemStatus[refusal.code] === 503 ? defaultRetrySeconds : undefined);
   if (retryAfterSeconds !== undefined) headers["retry-after"] = String(Math.ceil(retryAfterSeconds));
-  return problemAnswer(refusal.code, problemStatus[refusal.code] === 500 ? internalDetail(requestId) : refusal.message, headers);
+  return problemAnswer(
+    refusal.code,
+    problemStatus[refusal.code] === 500 ? internalDetail(requestId) : refusal.message,
+    headers,
+  );
 }
 
 /** Whether an error is our own fault and belongs in the log with its stack. */
@@ -29,7 +34,11 @@ export function isInternal(error: unknown): boolean {
 export type ProblemAnswer = Answer & { readonly code: ProblemCode };
 
 /** A problem document as an answer. */
-export function problemAnswer(code: ProblemCode, detail: string, headers: Readonly<Record<string, string>> = {}): ProblemAnswer {
+export function problemAnswer(
+  code: ProblemCode,
+  detail: string,
+  headers: Readonly<Record<string, string>> = {},
+): ProblemAnswer {
   const status = problemStatus[code];
   const problem: Problem = { type: `urn:countersign:problem:${code}`, title: problemTitle[code], status, detail, code };
   return { code, status, contentType: mediaType.problem, body: JSON.stringify(problem), headers };
@@ -53,7 +62,7 @@ function refusalFrom(error: unknown): Refusal | undefined {
 }
 
 function internalDetail(requestId: string): string {
-  return `Something failed inside the CA and nothing is known to have changed; its log names the cause under request ${requestId}.`;
+  return `Something failed inside the CA; its log names the cause under request ${requestId}.`;
 }
 
 /** One sentence a code, the same for each occurrence (RFC 9457 3.1.3). */
@@ -89,7 +98,10 @@ export const problemTitle: Readonly<Record<ProblemCode, string>> = {
   internal: "Something failed inside the CA",
 };
 
-/** Store errors that a use-case did not turn into a refusal of its own; the store's message may name hosts and files, so it stays here. */
+/**
+ * Store errors that a use-case did not turn into a refusal of its own; the store's message may name hosts and files, so
+ * it stays here.
+ */
 const storeRefusal: Readonly<Record<StoreErrorCode, readonly [ProblemCode, string]>> = {
   already_initialized: ["internal", ""],
   serial_taken: ["internal", ""],
@@ -98,14 +110,26 @@ const storeRefusal: Readonly<Record<StoreErrorCode, readonly [ProblemCode, strin
   token_already_redeemed: ["token_already_redeemed", "The token was redeemed by another request: ask for a new one."],
   idempotency_conflict: ["idempotency_key_reused", "This Idempotency-Key is taken: use a new key for a new request."],
   certificate_unknown: ["not_found", "No certificate has this serial number."],
+  certificate_revoked: ["certificate_revoked", "The certificate was revoked meanwhile: ask for a new join token."],
   already_revoked: ["already_revoked", "The certificate was revoked before; nothing changed."],
   authority_superseded: ["issuer_unavailable", "The issuer was replaced while the request was under way: try again."],
-  store_busy: ["store_busy", "More requests wait for the database than the CA takes on; nothing was written: try again."],
-  store_unavailable: ["store_unavailable", "The CA cannot reach its database: try again with the same Idempotency-Key."],
-  log_inconsistent: ["store_unavailable", "The CA has stopped writing because its audit log does not fit its own head: an operator must look."],
+  store_busy: [
+    "store_busy",
+    "More requests wait for the database than the CA takes on; nothing was written: try again.",
+  ],
+  store_unavailable: [
+    "store_unavailable",
+    "The CA cannot reach its database: try again with the same Idempotency-Key.",
+  ],
+  log_inconsistent: [
+    "store_unavailable",
+    "The CA has stopped writing because its audit log does not fit its own head: an operator must look.",
+  ],
 };
 
-/** Kernel errors by the artefact their code begins with: what reaches HTTP unhandled is about the caller's own input. */
+/**
+ * Kernel errors by the artefact their code begins with: what reaches HTTP unhandled is about the caller's own input.
+ */
 const pkiRefusal: readonly (readonly [prefix: string, code: ProblemCode])[] = [
   ["csr_", "csr_refused"],
   ["public_key_", "csr_refused"],

@@ -1,9 +1,28 @@
 import { z } from "@hono/zod-openapi";
 import {
-  problemStatus, revocationReasons, roles,
-  type Attestation, type AuditEntryPage, type AuthorityList, type CertificateDetail, type CertificatePage, type CertificateSummary,
-  type ConsistencyProof, type CreatedToken, type CreateTokenRequest, type InclusionProof, type IssuedCertificate, type IssueRequest, type Problem,
-  type ProblemCode, type Readiness, type Revocation, type RevocationPage, type RevokeRequest, type TokenPage, type TokenSummary,
+  problemStatus,
+  revocationReasons,
+  roles,
+  type Attestation,
+  type AuditEntryPage,
+  type AuthorityList,
+  type CertificateDetail,
+  type CertificatePage,
+  type CertificateSummary,
+  type ConsistencyProof,
+  type CreatedToken,
+  type CreateTokenRequest,
+  type InclusionProof,
+  type IssuedCertificate,
+  type IssueRequest,
+  type Problem,
+  type ProblemCode,
+  type Readiness,
+  type Revocation,
+  type RevocationPage,
+  type RevokeRequest,
+  type TokenPage,
+  type TokenSummary,
 } from "../contract.ts";
 
 /**
@@ -17,10 +36,16 @@ const maxCsrLength = 16 * 1024;
 const maxProofLength = 64 * 1024;
 
 const spiffeId = z.string().min(1).max(2048).openapi({ example: "spiffe://east/ns/shop/sa/cart" });
-const dnsNames = z.array(z.string().min(1).max(253)).max(64).readonly().openapi({ example: ["cart.shop.svc"] });
+const dnsNames = z
+  .array(z.string().min(1).max(253))
+  .max(64)
+  .readonly()
+  .openapi({ example: ["cart.shop.svc"] });
 const instant = z.string().openapi({ format: "date-time", example: "2026-11-21T05:00:00.000Z" });
 const seconds = z.number().int().min(1).max(2_000_000_000);
-const serialNumber = z.string().openapi({ description: "128 random bits, lower-case hex.", example: "6f1c9d02a7b34e58c1d0e9f8a7b6c5d4" });
+const serialNumber = z
+  .string()
+  .openapi({ description: "128 random bits, lower-case hex.", example: "6f1c9d02a7b34e58c1d0e9f8a7b6c5d4" });
 const logIndex = z.number().int().openapi({ description: "Index of the issuance in the audit log." });
 const base64Hashes = z.array(z.string()).readonly().openapi({ description: "SHA-256 hashes, base64." });
 
@@ -28,7 +53,11 @@ const attestation = z
   .discriminatedUnion(
     "type",
     [
-      z.strictObject({ type: z.literal("join-token"), token: z.string().min(1).max(512), proof: z.string().min(1).max(maxProofLength).optional() }),
+      z.strictObject({
+        type: z.literal("join-token"),
+        token: z.string().min(1).max(512),
+        proof: z.string().min(1).max(maxProofLength).optional(),
+      }),
       z.strictObject({ type: z.literal("svid"), proof: z.string().min(1).max(maxProofLength) }),
       z.strictObject({ type: z.literal("operator"), spiffeId, dnsNames: dnsNames.optional() }),
     ],
@@ -38,7 +67,13 @@ const attestation = z
 
 export const issueRequest = z
   .strictObject({
-    csr: z.string().min(1).max(maxCsrLength).openapi({ description: "PKCS#10, PEM or base64 DER. Only its key is used; the names come from the attestation." }),
+    csr: z
+      .string()
+      .min(1)
+      .max(maxCsrLength)
+      .openapi({
+        description: "PKCS#10, PEM or base64 DER. Only its key is used; the names come from the attestation.",
+      }),
     attestation,
     lifetimeSeconds: seconds.optional().openapi({ description: "Default and ceiling are the CA's settings." }),
   })
@@ -46,7 +81,10 @@ export const issueRequest = z
 
 export const issuedCertificate = z
   .object({
-    serialNumber, spiffeId, notBefore: instant, notAfter: instant,
+    serialNumber,
+    spiffeId,
+    notBefore: instant,
+    notAfter: instant,
     chain: z.string().openapi({ description: "PEM: the certificate, then its issuer. The root is in the bundle." }),
     bundles: z.record(z.string(), z.unknown()).openapi({ description: "SPIFFE bundles (JWK Sets) by trust domain." }),
     bundleSequence: z.string().openapi({ example: "1" }),
@@ -55,7 +93,11 @@ export const issuedCertificate = z
   .openapi("IssuedCertificate");
 
 const summaryShape = {
-  serialNumber, spiffeId, dnsNames, notBefore: instant, notAfter: instant,
+  serialNumber,
+  spiffeId,
+  dnsNames,
+  notBefore: instant,
+  notAfter: instant,
   authorityId: z.string().openapi({ description: "Subject key identifier of the issuer, hex." }),
   attestation: z.enum(["join-token", "svid", "operator", "system"]),
   fingerprint: z.string().openapi({ description: "SHA-256 of the DER, hex." }),
@@ -65,14 +107,26 @@ const summaryShape = {
   logIndex,
 };
 export const certificateSummary = z.object(summaryShape).openapi("CertificateSummary");
-export const certificateDetail = z.object({ ...summaryShape, chain: z.string().openapi({ description: "PEM: the certificate, then its issuer." }) }).openapi("CertificateDetail");
+export const certificateDetail = z
+  .object({ ...summaryShape, chain: z.string().openapi({ description: "PEM: the certificate, then its issuer." }) })
+  .openapi("CertificateDetail");
 const nextCursor = z.string().optional().openapi({ description: "`cursor` of the next page; absent on the last one." });
-export const certificatePage = z.object({ certificates: z.array(certificateSummary).readonly(), nextCursor }).openapi("CertificatePage");
+export const certificatePage = z
+  .object({ certificates: z.array(certificateSummary).readonly(), nextCursor })
+  .openapi("CertificatePage");
 
-export const revokeRequest = z.strictObject({ reason: z.enum(revocationReasons).openapi({ description: "RFC 5280 5.3.1." }) }).openapi("RevokeRequest");
+export const revokeRequest = z
+  .strictObject({ reason: z.enum(revocationReasons).openapi({ description: "RFC 5280 5.3.1." }) })
+  .openapi("RevokeRequest");
 const sequence = z.number().int().openapi({ description: "Rises strictly." });
 export const revocation = z
-  .object({ sequence, serialNumber, reason: z.enum(revocationReasons), revokedAt: instant, notAfter: instant.openapi({ description: "From then on the entry may be forgotten." }) })
+  .object({
+    sequence,
+    serialNumber,
+    reason: z.enum(revocationReasons),
+    revokedAt: instant,
+    notAfter: instant.openapi({ description: "From then on the entry may be forgotten." }),
+  })
   .openapi("Revocation");
 export const revocationPage = z
   .object({
@@ -82,22 +136,49 @@ export const revocationPage = z
   })
   .openapi("RevocationPage");
 
-const role = z.enum(roles).openapi({ description: "admin: everything. operator: issue within its scope, revoke, join tokens. auditor: read everything." });
-const scope = z.array(z.string().min(1).max(2048)).max(64).readonly().openapi({ description: "SPIFFE IDs, or prefixes ending in `/*`.", example: ["spiffe://east/ns/shop/*"] });
+const role = z
+  .enum(roles)
+  .openapi({
+    description: "admin: everything. operator: issue within its scope, revoke, join tokens. auditor: read everything.",
+  });
+const scope = z
+  .array(z.string().min(1).max(2048))
+  .max(64)
+  .readonly()
+  .openapi({ description: "SPIFFE IDs, or prefixes ending in `/*`.", example: ["spiffe://east/ns/shop/*"] });
 export const createTokenRequest = z
   .discriminatedUnion(
     "type",
     [
-      z.strictObject({ type: z.literal("join"), spiffeId, dnsNames: dnsNames.optional(), expiresInSeconds: seconds.optional() }),
-      z.strictObject({ type: z.literal("api"), name: z.string().min(1).max(64), role, scope: scope.optional(), expiresInSeconds: seconds.optional() }),
+      z.strictObject({
+        type: z.literal("join"),
+        spiffeId,
+        dnsNames: dnsNames.optional(),
+        expiresInSeconds: seconds.optional(),
+      }),
+      z.strictObject({
+        type: z.literal("api"),
+        name: z.string().min(1).max(64),
+        role,
+        scope: scope.optional(),
+        expiresInSeconds: seconds.optional(),
+      }),
     ],
     { error: "expected a type: join or api" },
   )
   .openapi("CreateTokenRequest");
 const tokenShape = {
-  id: z.string(), type: z.enum(["join", "api"]), createdAt: instant, createdBy: z.string(), expiresAt: instant.optional(),
-  spiffeId: spiffeId.optional(), dnsNames: dnsNames.optional(), redeemedAt: instant.optional(),
-  name: z.string().optional(), role: role.optional(), scope: scope.optional(),
+  id: z.string(),
+  type: z.enum(["join", "api"]),
+  createdAt: instant,
+  createdBy: z.string(),
+  expiresAt: instant.optional(),
+  spiffeId: spiffeId.optional(),
+  dnsNames: dnsNames.optional(),
+  redeemedAt: instant.optional(),
+  name: z.string().optional(),
+  role: role.optional(),
+  scope: scope.optional(),
 };
 export const tokenSummary = z.object(tokenShape).openapi("TokenSummary");
 export const createdToken = z
@@ -111,33 +192,55 @@ export const tokenPage = z.object({ tokens: z.array(tokenSummary).readonly(), ne
 
 export const authorityList = z
   .object({
-    authorities: z.array(
-      z.object({
-        id: z.string(), type: z.enum(["root", "issuer"]), state: z.enum(["active", "retiring", "retired"]), subject: z.string(), keyAlgorithm: z.string(),
-        fingerprint: z.string(), notBefore: instant, notAfter: instant, certificate: z.string().openapi({ description: "PEM." }),
-      }).openapi("Authority"),
-    ).readonly(),
+    authorities: z
+      .array(
+        z
+          .object({
+            id: z.string(),
+            type: z.enum(["root", "issuer"]),
+            state: z.enum(["active", "retiring", "retired"]),
+            subject: z.string(),
+            keyAlgorithm: z.string(),
+            fingerprint: z.string(),
+            notBefore: instant,
+            notAfter: instant,
+            certificate: z.string().openapi({ description: "PEM." }),
+          })
+          .openapi("Authority"),
+      )
+      .readonly(),
   })
   .openapi("AuthorityList");
 
 export const auditEntryPage = z
   .object({
-    entries: z.array(
-      z.object({
-        index: z.number().int(),
-        body: z.string().openapi({ description: "The exact bytes that were hashed, as text (JSON)." }),
-        leafHash: z.string().openapi({ description: "RFC 6962 leaf hash, base64." }),
-      }).openapi("AuditEntry"),
-    ).readonly(),
+    entries: z
+      .array(
+        z
+          .object({
+            index: z.number().int(),
+            body: z.string().openapi({ description: "The exact bytes that were hashed, as text (JSON)." }),
+            leafHash: z.string().openapi({ description: "RFC 6962 leaf hash, base64." }),
+          })
+          .openapi("AuditEntry"),
+      )
+      .readonly(),
   })
   .openapi("AuditEntryPage");
-export const inclusionProof = z.object({ index: z.number().int(), size: z.number().int(), hashes: base64Hashes }).openapi("InclusionProof");
-export const consistencyProof = z.object({ oldSize: z.number().int(), size: z.number().int(), hashes: base64Hashes }).openapi("ConsistencyProof");
+export const inclusionProof = z
+  .object({ index: z.number().int(), size: z.number().int(), hashes: base64Hashes })
+  .openapi("InclusionProof");
+export const consistencyProof = z
+  .object({ oldSize: z.number().int(), size: z.number().int(), hashes: base64Hashes })
+  .openapi("ConsistencyProof");
 
 export const readiness = z.object({ ready: z.boolean(), reasons: z.array(z.string()).readonly() }).openapi("Readiness");
 export const problem = z
   .object({
-    type: z.string().openapi({ example: "urn:countersign:problem:not_found" }), title: z.string(), status: z.number().int(), detail: z.string(),
+    type: z.string().openapi({ example: "urn:countersign:problem:not_found" }),
+    title: z.string(),
+    status: z.number().int(),
+    detail: z.string(),
     code: z.enum(Object.keys(problemStatus) as [ProblemCode, ...ProblemCode[]]),
   })
   .openapi("Problem", { description: "RFC 9457 problem document: `code` is stable, `detail` is for people." });
@@ -167,8 +270,23 @@ export const schemasKeepTheContract: {
   readonly readiness: Is<typeof readiness, Readiness>;
   readonly problem: Is<typeof problem, Problem>;
 } = {
-  attestation: true, issueRequest: true, issuedCertificate: true, certificateSummary: true,
-  certificateDetail: true, certificatePage: true, revokeRequest: true, revocation: true, revocationPage: true,
-  createTokenRequest: true, tokenSummary: true, createdToken: true, tokenPage: true, authorityList: true,
-  auditEntryPage: true, inclusionProof: true, consistencyProof: true, readiness: true, problem: true,
+  attestation: true,
+  issueRequest: true,
+  issuedCertificate: true,
+  certificateSummary: true,
+  certificateDetail: true,
+  certificatePage: true,
+  revokeRequest: true,
+  revocation: true,
+  revocationPage: true,
+  createTokenRequest: true,
+  tokenSummary: true,
+  createdToken: true,
+  tokenPage: true,
+  authorityList: true,
+  auditEntryPage: true,
+  inclusionProof: true,
+  consistencyProof: true,
+  readiness: true,
+  problem: true,
 };

@@ -26,12 +26,20 @@ export interface CaServices {
   readonly now: () => Date;
   /** Undefined for an unknown, deleted or expired token; the secret is compared in constant time. */
   authenticate(bearerToken: string): Promise<Caller | undefined>;
-  issue(request: IssueRequest, context: { readonly caller?: Caller; readonly idempotencyKey?: string }): Promise<IssuedCertificate>;
+  issue(
+    request: IssueRequest,
+    context: { readonly caller?: Caller; readonly idempotencyKey?: string },
+  ): Promise<IssuedCertificate>;
   revoke(serialNumber: string, reason: RevocationReason, caller: Caller): Promise<Revocation>;
   createToken(request: CreateTokenRequest, caller: Caller): Promise<CreatedToken>;
   deleteToken(id: string, caller: Caller): Promise<void>;
   /** Writes a denial to the audit log, at a bounded rate; never fails. */
-  recordDenial(denial: { readonly code: string; readonly method: string; readonly path: string; readonly actor: string }): void;
+  recordDenial(denial: {
+    readonly code: string;
+    readonly method: string;
+    readonly path: string;
+    readonly actor: string;
+  }): void;
   authorities(): Promise<readonly AuthoritySummary[]>;
   /** The own trust domain's bundle as a SPIFFE JWK Set and as PEM, with its sequence. */
   bundle(): { readonly jwks: string; readonly pem: string; readonly sequence: string };

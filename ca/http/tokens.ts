@@ -17,8 +17,13 @@ export function tokenOperations(services: CaServices): readonly Operation[] {
       route: "POST /v1/tokens",
       tag: "tokens",
       summary: "Create a join token or an API token",
-      description: "An operator creates join tokens for IDs in its scope; API tokens are made by admins. The secret is in this answer and nowhere else.",
-      body: { schema: createTokenRequest, example: { type: "join", spiffeId: `spiffe://${trustDomain}/ns/shop/sa/cart` } },
+      description:
+        "An operator creates join tokens for IDs in its scope; API tokens are made by admins. The secret is in " +
+        "this answer and nowhere else.",
+      body: {
+        schema: createTokenRequest,
+        example: { type: "join", spiffeId: `spiffe://${trustDomain}/ns/shop/sa/cart` },
+      },
       success: { status: 201, description: "Created, with its secret.", content: { [mediaType.json]: createdToken } },
       refusals: ["spiffe_id_refused", "dns_name_refused"],
       async handle({ caller, body }) {
@@ -34,18 +39,31 @@ export function tokenOperations(services: CaServices): readonly Operation[] {
       success: { status: 200, description: "A page.", content: { [mediaType.json]: tokenPage } },
       async handle({ query }) {
         const { limit: pageSize = defaultLimit } = query;
-        const rows = await store.tokens({ limit: pageSize + 1, ...(query.cursor !== undefined && { before: parseCursor(query.cursor) }) });
+        const rows = await store.tokens({
+          limit: pageSize + 1,
+          ...(query.cursor !== undefined && { before: parseCursor(query.cursor) }),
+        });
         const page = rows.slice(0, pageSize);
         const last = page.at(-1);
-        return json({ tokens: page.map(summarizeToken), ...(rows.length > pageSize && last !== undefined && { nextCursor: encodeCursor(last.id) }) });
+        return json({
+          tokens: page.map(summarizeToken),
+          ...(rows.length > pageSize && last !== undefined && { nextCursor: encodeCursor(last.id) }),
+        });
       },
     }),
     operation({
       route: "DELETE /v1/tokens/{id}",
       tag: "tokens",
       summary: "Delete a token",
-      description: "It stops working at once; certificates it gave stay valid until they expire or are revoked. API tokens are deleted by admins.",
-      params: z.object({ id: z.string().regex(/^[\w-]{1,64}$/, "expected a token's id, not its secret").openapi({ description: "The token's id." }) }),
+      description:
+        "It stops working at once; certificates it gave stay valid until they expire or are revoked. API tokens " +
+        "are deleted by admins.",
+      params: z.object({
+        id: z
+          .string()
+          .regex(/^[\w-]{1,64}$/, "expected a token's id, not its secret")
+          .openapi({ description: "The token's id." }),
+      }),
       success: { status: 204, description: "Deleted." },
       refusals: ["not_found"],
       async handle({ caller, params }) {

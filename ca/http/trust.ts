@@ -19,11 +19,22 @@ export function trustOperations(services: CaServices): readonly Operation[] {
       route: "GET /v1/bundle",
       tag: "trust",
       summary: "Fetch the trust bundle",
-      description: "The trust domain's anchors as a SPIFFE bundle (JWK Set), or with `Accept: application/x-pem-file` as PEM. With If-None-Match an unchanged bundle costs 304.",
-      success: { status: 200, description: "The bundle.", content: { [mediaType.json]: undefined, [mediaType.pem]: undefined } },
+      description:
+        "The trust domain's anchors as a SPIFFE bundle (JWK Set), or with `Accept: application/x-pem-file` as PEM. " +
+        "With If-None-Match an unchanged bundle costs 304.",
+      success: {
+        status: 200,
+        description: "The bundle.",
+        content: { [mediaType.json]: undefined, [mediaType.pem]: undefined },
+      },
       handle({ request }) {
         const { jwks, pem, sequence } = services.bundle();
-        if (wantsPem(request)) return conditional(request, `"${sequence}-pem"`, (): Answer => ({ status: 200, body: pem, contentType: mediaType.pem }));
+        if (wantsPem(request))
+          return conditional(request, `"${sequence}-pem"`, (): Answer => ({
+            status: 200,
+            body: pem,
+            contentType: mediaType.pem,
+          }));
         return conditional(request, `"${sequence}"`, () => ({ status: 200, body: jwks }));
       },
     }),

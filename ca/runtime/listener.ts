@@ -7,9 +7,12 @@ import type { ProblemCode } from "../contract.ts";
 import { problemAnswer } from "../http/problem.ts";
 import { RuntimeError } from "./errors.ts";
 
-/** Every bound on what a client may make us hold or wait for; those that an operator may set come from the configuration. */
+/**
+ * Every bound on what a client may make us hold or wait for; those that an operator may set come from the
+ * configuration.
+ */
 export interface ListenerLimits {
-  /** From a request's first byte to its last. */
+  /** From a request's first byte to its last, headers and body. */
   readonly requestTimeoutMs: number;
   readonly maxConnections: number;
 }
@@ -20,7 +23,10 @@ export interface Listener {
   present(credentials: { readonly key: string; readonly chain: string }): void;
   /** From now on requests are answered; before, handshakes fail for want of a certificate. */
   serve(fetch: (request: Request, env: object) => Response | Promise<Response>): void;
-  /** Takes no new connection, lets requests under way finish, cuts what is left at the deadline; resolves when all is closed. */
+  /**
+   * Takes no new connection, lets requests under way finish, cuts what is left at the deadline; resolves when all is
+   * closed.
+   */
   drain(deadlineMs: number): Promise<void>;
 }
 
@@ -28,12 +34,14 @@ export interface Listener {
  * Opens the HTTPS listener: TLS 1.3, HTTP/1.1, and a bound on everything.
  * @throws {RuntimeError} listen_failed
  */
-export async function openListener(host: string, port: number, { requestTimeoutMs, maxConnections }: ListenerLimits): Promise<Listener> {
+export async function openListener(
+  host: string,
+  port: number,
+  { requestTimeoutMs, maxConnections }: ListenerLimits,
+): Promise<Listener> {
   const server = createServer({
-    minVersion: "TLSv1.3",
     handshakeTimeout: handshakeTimeoutMs,
     maxHeaderSize: maxHeaderBytes,
-    headersTimeout: Math.min(requestTimeoutMs, headersTimeoutMs),
     requestTimeout: requestTimeoutMs,
     connectionsCheckingInterval: checkIntervalMs,
     keepAliveTimeout: keepAliveTimeoutMs,
@@ -58,7 +66,13 @@ function listen(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const onError = (cause: NodeJS.ErrnoException): void => {
       const why = listenFailures[cause.code ?? ""] ?? String(cause.code);
-      reject(new RuntimeError("listen_failed", `cannot listen on ${host}:${port}: ${why}; choose another address with --listen`, { cause }));
+      reject(
+        new RuntimeError(
+          "listen_failed",
+          `cannot listen on ${host}:${port}: ${why}; choose another address with --listen`,
+          { cause },
+        ),
+      );
     };
     server.once("error", onError);
     server.listen(port, host, () => {
@@ -76,7 +90,12 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
   }
   const [code, detail] = clientErrors[error.code ?? ""] ?? malformed;
   const { status, contentType, body } = problemAnswer(code, detail);
-  const head = [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, `content-type: ${contentType}`, `content-length: ${Buffer.byteLength(body ?? "")}`, "connection: close"];
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    `content-type: ${contentType}`,
+    `content-length: ${Buffer.byteLength(body ?? "")}`,
+    "connection: close",
+  ];
   socket.end(`${head.join("\r\n")}\r\n\r\n${body}`, () => socket.destroy());
 }
 
@@ -101,14 +120,19 @@ const listenFailures: Readonly<Record<string, string>> = {
   ENOTFOUND: "no such host name",
 };
 const clientErrors: Readonly<Record<string, readonly [ProblemCode, string]>> = {
-  HPE_HEADER_OVERFLOW: ["headers_too_large", "The request's headers are larger than 16 KiB; is a cookie of another site among them?"],
+  HPE_HEADER_OVERFLOW: [
+    "headers_too_large",
+    "The request's headers are larger than 16 KiB; is a cookie of another site among them?",
+  ],
   HPE_CHUNK_EXTENSIONS_OVERFLOW: ["body_too_large", "The body's chunks carry more than their data."],
-  ERR_HTTP_REQUEST_TIMEOUT: ["request_timeout", "The request did not arrive in full in time: send it at once, on a connection of its own."],
+  ERR_HTTP_REQUEST_TIMEOUT: [
+    "request_timeout",
+    "The request did not arrive in full in time: send it at once, on a connection of its own.",
+  ],
 };
 const malformed = ["invalid_request", "This is not HTTP/1.1 as RFC 9112 has it."] as const;
 
 const maxHeaderBytes = 16 * 1024;
-const headersTimeoutMs = 5_000;
 const handshakeTimeoutMs = 10_000;
 /** Longer than the usual poll of a proxy, so that it keeps its connection. */
 const keepAliveTimeoutMs = 30_000;

@@ -29,8 +29,9 @@ export interface CaFiles {
 }
 
 /**
- * Opens store, listener and CA, in this order, and writes `root.pem`, `audit-log.vkey` and, at the first start, `admin-token`.
- * @throws {RuntimeError} listen_failed | data_folder_unusable, and what openStore and startCa throw; nothing is left open then
+ * Opens store, listener and CA, in this order, and writes `root.pem`, `audit-log.vkey` and, at the first start,
+ * `admin-token`. What it throws leaves nothing open.
+ * @throws {RuntimeError} listen_failed | data_folder_unusable, and what openStore and startCa throw
  */
 export async function serveCa(config: CaConfig, log: Logger = caLogger(config), now?: () => Date): Promise<ServedCa> {
   makeFolder(config.dataDir);
@@ -51,7 +52,9 @@ export async function serveCa(config: CaConfig, log: Logger = caLogger(config), 
     let deadlineMs = 0;
     closers.push(() => listener.drain(deadlineMs));
     const publicUrl = config.listenPort === 0 ? withPort(config.publicUrl, listener.port) : config.publicUrl;
-    const ca = await startOn(files, (saveAdminToken) => startCa({ config, store, log, publicUrl: () => publicUrl, saveAdminToken, ...(now && { now }) }));
+    const ca = await startOn(files, (saveAdminToken) =>
+      startCa({ config, store, log, publicUrl: () => publicUrl, saveAdminToken, ...(now && { now }) }),
+    );
     // Requests under way need the CA: it closes after the listener, so it is put before it.
     closers.splice(1, 0, () => ca.close());
     const present = () => {
@@ -66,7 +69,9 @@ export async function serveCa(config: CaConfig, log: Logger = caLogger(config), 
     const host = config.listenHost.includes(":") ? `[${config.listenHost}]` : config.listenHost;
     log.info({ listen: `${host}:${listener.port}`, trustDomain: ca.trustDomain, store: store.kind }, "serving");
     return {
-      ca, publicUrl, files,
+      ca,
+      publicUrl,
+      files,
       url: `https://${host}:${listener.port}`,
       async stop() {
         log.info({}, "stopping: no new connections, requests under way may finish");
@@ -84,7 +89,12 @@ export async function serveCa(config: CaConfig, log: Logger = caLogger(config), 
 /** JSON lines on standard error; nothing secret is put into a field, and what looks like it is blanked all the same. */
 export function caLogger({ logLevel }: Pick<CaConfig, "logLevel">): Logger {
   return pino(
-    { level: logLevel, base: undefined, timestamp: pino.stdTimeFunctions.isoTime, redact: { paths: redactedFields, censor: "[redacted]" } },
+    {
+      level: logLevel,
+      base: undefined,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      redact: { paths: redactedFields, censor: "[redacted]" },
+    },
     pino.destination({ dest: 2, sync: true }),
   );
 }
@@ -95,12 +105,18 @@ function makeFolder(path: string): void {
     accessSync(path, constants.W_OK | constants.X_OK);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    const message = `cannot write to the data folder ${path} (${code}); check its owner, or choose another with --data-dir`;
-    throw new RuntimeError("data_folder_unusable", message, { cause });
+    throw new RuntimeError(
+      "data_folder_unusable",
+      `cannot write to the data folder ${path} (${code}); check its owner, or choose another with --data-dir`,
+      { cause },
+    );
   }
 }
 
-/** Starts the CA and leaves the operator's files as they should be, also when another replica was faster at the first start. */
+/**
+ * Starts the CA and leaves the operator's files as they should be, also when another replica was faster at the first
+ * start.
+ */
 async function startOn(files: CaFiles, start: (saveAdminToken: (token: string) => void) => Promise<Ca>): Promise<Ca> {
   let saved = false;
   const ca = await start((token) => {
@@ -128,5 +144,14 @@ function withPort(url: string, port: number): string {
   return changed.origin;
 }
 
-const redactedFields = ["token", "secret", "authorization", "bootstrap", "csr", "proof", "privateKey", "passphrase"].flatMap((name) => [name, `*.${name}`]);
+const redactedFields = [
+  "token",
+  "secret",
+  "authorization",
+  "bootstrap",
+  "csr",
+  "proof",
+  "privateKey",
+  "passphrase",
+].flatMap((name) => [name, `*.${name}`]);
 const drainTimeoutMs = 10_000;

@@ -33,26 +33,62 @@ export interface Answered {
 }
 
 /** @param wrap  stands between the app and the CA */
-export async function startTestApp(options: TestCaOptions & { readonly wrap?: (services: CaServices) => CaServices; readonly app?: Partial<AppOptions> } = {}): Promise<TestApp> {
+export async function startTestApp(
+  options: TestCaOptions & {
+    readonly wrap?: (services: CaServices) => CaServices;
+    readonly app?: Partial<AppOptions>;
+  } = {},
+): Promise<TestApp> {
   const running = await startTestCa(options);
   const { ca, admin } = running;
   const create = async (role: Role): Promise<string> =>
-    (await ca.createToken({ type: "api", name: `test-${role}`, role, ...(role === "operator" && { scope: ["spiffe://east/ns/shop/*"] }) }, admin)).token;
+    (
+      await ca.createToken(
+        { type: "api", name: `test-${role}`, role, ...(role === "operator" && { scope: ["spiffe://east/ns/shop/*"] }) },
+        admin,
+      )
+    ).token;
   const tokens = { admin: await create("admin"), operator: await create("operator"), auditor: await create("auditor") };
   const errors: string[] = [];
-  const log = { isLevelEnabled: () => false, debug: () => undefined, error: (fields: object, message: string) => void errors.push(`${message} ${JSON.stringify(fields)}`) };
-  const app = createApp(options.wrap?.(ca) ?? ca, { log, registry: ca.metrics.registry, denied: ca.metrics.denied, ...options.app });
+  const log = {
+    isLevelEnabled: () => false,
+    debug: () => undefined,
+    error: (fields: object, message: string) => void errors.push(`${message} ${JSON.stringify(fields)}`),
+  };
+  const app = createApp(options.wrap?.(ca) ?? ca, {
+    log,
+    registry: ca.metrics.registry,
+    denied: ca.metrics.denied,
+    ...options.app,
+  });
 
-  async function call(method: string, path: string, { as, json, body, headers = {} }: CallOptions = {}): Promise<Answered> {
+  async function call(
+    method: string,
+    path: string,
+    { as, json, body, headers = {} }: CallOptions = {},
+  ): Promise<Answered> {
     const content = body ?? (json === undefined ? undefined : JSON.stringify(json));
     const response = await app.request(path, {
       method,
-      headers: { ...(as && { authorization: `Bearer ${tokens[as]}` }), ...(content !== undefined && { "content-type": "application/json" }), ...headers },
+      headers: {
+        ...(as && { authorization: `Bearer ${tokens[as]}` }),
+        ...(content !== undefined && { "content-type": "application/json" }),
+        ...headers,
+      },
       ...(content !== undefined && { body: content }),
     });
     const text = await response.text();
-    const parsed = text !== "" && /json/.test(response.headers.get("content-type") ?? "") ? (JSON.parse(text) as Record<string, unknown>) : {};
-    return { status: response.status, headers: response.headers, text, json: parsed, problem: parsed as unknown as Problem };
+    const parsed =
+      text !== "" && /json/.test(response.headers.get("content-type") ?? "")
+        ? (JSON.parse(text) as Record<string, unknown>)
+        : {};
+    return {
+      status: response.status,
+      headers: response.headers,
+      text,
+      json: parsed,
+      problem: parsed as unknown as Problem,
+    };
   }
   return { ...running, app, tokens, errors, call };
 }

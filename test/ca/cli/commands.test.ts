@@ -18,7 +18,10 @@ let env: Record<string, string>;
 const folder = mkdtempSync(join(tmpdir(), "countersign-cli-"));
 const dataDir = join(folder, "data");
 beforeAll(async () => {
-  served = await serveCa(readConfig({ file: { trustDomain: "east", dataDir, listen: "127.0.0.1:0" } }), pino({ level: "silent" }));
+  served = await serveCa(
+    readConfig({ file: { trustDomain: "east", dataDir, listen: "127.0.0.1:0" } }),
+    pino({ level: "silent" }),
+  );
   env = { COUNTERSIGN_URL: served.url, COUNTERSIGN_DATA_DIR: dataDir };
 });
 afterAll(async () => {
@@ -31,44 +34,103 @@ const cart = "spiffe://east/ns/shop/sa/cart";
 
 describe("token", () => {
   test("create prints the bootstrap string alone, and explains on standard error without it", async () => {
-    const { exitCode, stdout, stderr } = await run("token", "create", "--id", cart, "--dns", "cart.shop.svc", "--ttl", "2h");
+    const { exitCode, stdout, stderr } = await run(
+      "token",
+      "create",
+      "--id",
+      cart,
+      "--dns",
+      "cart.shop.svc",
+      "--ttl",
+      "2h",
+    );
     expect(exitCode).toBe(0);
     expect(stdout).toMatch(/^countersign_join_\S+\n$/);
     const bootstrap = parseBootstrap(stdout);
-    expect(bootstrap).toMatchObject({ caUrl: served.url, trustDomain: "east", rootFingerprint: served.ca.firstStart?.rootFingerprint });
+    expect(bootstrap).toMatchObject({
+      caUrl: served.url,
+      trustDomain: "east",
+      rootFingerprint: served.ca.firstStart?.rootFingerprint,
+    });
     expect(stderr).toContain(cart);
     expect(stderr).not.toContain(bootstrap.token);
   });
 
   test("create --type api prints a token with which the API can be called", async () => {
-    const { stdout } = await run("token", "create", "--type", "api", "--name", "ci", "--role", "operator", "--scope", "spiffe://east/ns/shop/*");
+    const { stdout } = await run(
+      "token",
+      "create",
+      "--type",
+      "api",
+      "--name",
+      "ci",
+      "--role",
+      "operator",
+      "--scope",
+      "spiffe://east/ns/shop/*",
+    );
     const file = join(folder, "ci-token");
     writeFileSync(file, stdout, { mode: 0o600 });
     const issue = (id: string, name: string) =>
-      run("certificate", "issue", "--token-file", file, "--id", id, "--cert", join(folder, `${name}.pem`), "--key", join(folder, `${name}.key`));
+      run(
+        "certificate",
+        "issue",
+        "--token-file",
+        file,
+        "--id",
+        id,
+        "--cert",
+        join(folder, `${name}.pem`),
+        "--key",
+        join(folder, `${name}.key`),
+      );
     expect((await issue(cart, "in-scope")).exitCode).toBe(0);
     const refused = await issue("spiffe://east/ns/bank/sa/vault", "out-of-scope");
-    expect(refused).toMatchObject({ exitCode: 1, stdout: "", stderr: expect.stringContaining("(forbidden)") as string });
+    expect(refused).toMatchObject({
+      exitCode: 1,
+      stdout: "",
+      stderr: expect.stringContaining("(forbidden)") as string,
+    });
   });
 
   test("an operator without a scope is told that it can issue nothing", async () => {
-    expect((await run("token", "create", "--type", "api", "--name", "idle", "--role", "operator")).stderr).toContain("no --scope");
+    expect((await run("token", "create", "--type", "api", "--name", "idle", "--role", "operator")).stderr).toContain(
+      "no --scope",
+    );
   });
 
   test("list shows each token's state, delete ends one", async () => {
     const created = JSON.parse((await run("token", "create", "--id", cart, "-o", "json")).stdout) as TokenSummary;
     const before = await run("token", "list");
-    expect(before.stdout.split("\n").find((line) => line.startsWith(created.id))).toMatch(/ join +\d{4}-\d\d-\d\d \d\d:\d\dZ +waiting +east\/ns\/shop/);
+    expect(before.stdout.split("\n").find((line) => line.startsWith(created.id))).toMatch(
+      / join +\d{4}-\d\d-\d\d \d\d:\d\dZ +waiting +east\/ns\/shop/,
+    );
     expect(await run("token", "delete", created.id)).toMatchObject({ exitCode: 0, stdout: "" });
     expect((await run("token", "list")).stdout).not.toContain(created.id);
-    expect(await run("token", "delete", created.id)).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("(not_found)") as string });
+    expect(await run("token", "delete", created.id)).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining("(not_found)") as string,
+    });
   });
 });
 
 describe("certificate", () => {
-  test("issue leaves a chain and its key, which nobody else can read; show and openssl's form of the serial find it; revoke ends it", async () => {
+  test("issue leaves a chain and a key nobody else can read; show takes openssl's form of the serial; revoke ends it", async () => {
     const [cert, key] = [join(folder, "cart.pem"), join(folder, "cart.key")];
-    const issued = await run("certificate", "issue", "--id", cart, "--cert", cert, "--key", key, "--ttl", "1h", "--dns", "cart.shop.svc");
+    const issued = await run(
+      "certificate",
+      "issue",
+      "--id",
+      cart,
+      "--cert",
+      cert,
+      "--key",
+      key,
+      "--ttl",
+      "1h",
+      "--dns",
+      "cart.shop.svc",
+    );
     expect(issued.exitCode).toBe(0);
     const serial = issued.stdout.trim();
     const x509 = new X509Certificate(readFileSync(cert));
@@ -80,12 +142,19 @@ describe("certificate", () => {
     const shown = await run("certificate", "show", `serial=${colons}`);
     expect(shown.stdout).toContain(serial);
     expect(shown.stdout).toContain("-----BEGIN CERTIFICATE-----");
-    expect((await run("certificate", "list", "--id", "spiffe://east/ns/*", "--status", "valid")).stdout).toContain(serial);
+    expect((await run("certificate", "list", "--id", "spiffe://east/ns/*", "--status", "valid")).stdout).toContain(
+      serial,
+    );
 
     expect((await run("certificate", "revoke", serial, "--reason", "superseded")).exitCode).toBe(0);
-    const [row] = (JSON.parse((await run("certificate", "list", "--status", "revoked", "-o", "json")).stdout) as CertificateSummary[]);
+    const [row] = JSON.parse(
+      (await run("certificate", "list", "--status", "revoked", "-o", "json")).stdout,
+    ) as CertificateSummary[];
     expect(row).toMatchObject({ serialNumber: serial, revocationReason: "superseded" });
-    expect(await run("certificate", "revoke", serial)).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("(already_revoked)") as string });
+    expect(await run("certificate", "revoke", serial)).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining("(already_revoked)") as string,
+    });
   });
 
   test("issue never writes over a file, and leaves none behind when it is refused", async () => {
@@ -94,14 +163,25 @@ describe("certificate", () => {
     const refused = await run("certificate", "issue", "--id", cart, "--cert", cert, "--key", key);
     expect(refused).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/not\s+overwritten/) as string });
     expect([readFileSync(cert, "utf8"), existsSync(key)]).toEqual(["precious", false]);
-    const other = await run("certificate", "issue", "--id", "spiffe://west/a", "--cert", join(folder, "w.pem"), "--key", join(folder, "w.key"));
+    const other = await run(
+      "certificate",
+      "issue",
+      "--id",
+      "spiffe://west/a",
+      "--cert",
+      join(folder, "w.pem"),
+      "--key",
+      join(folder, "w.key"),
+    );
     expect(other.exitCode).toBe(1);
     expect([existsSync(join(folder, "w.pem")), existsSync(join(folder, "w.key"))]).toEqual([false, false]);
   });
 });
 
 test("authority list and bundle show tell whom to trust", async () => {
-  const { authorities } = { authorities: JSON.parse((await run("authority", "list", "-o", "json")).stdout) as AuthorityList["authorities"] };
+  const { authorities } = {
+    authorities: JSON.parse((await run("authority", "list", "-o", "json")).stdout) as AuthorityList["authorities"],
+  };
   expect(authorities.map(({ type }) => type).sort()).toEqual(["issuer", "root"]);
   expect((await run("authority", "list")).stdout).toMatch(/root +active/);
   const { stdout } = await run("bundle", "show");
@@ -110,16 +190,28 @@ test("authority list and bundle show tell whom to trust", async () => {
 });
 
 test("the bundle is public: no token is read for it", async () => {
-  const bare = { COUNTERSIGN_URL: served.url, COUNTERSIGN_CA_CERT: join(dataDir, "root.pem"), COUNTERSIGN_TOKEN_FILE: join(folder, "absent") };
+  const bare = {
+    COUNTERSIGN_URL: served.url,
+    COUNTERSIGN_CA_CERT: join(dataDir, "root.pem"),
+    COUNTERSIGN_TOKEN_FILE: join(folder, "absent"),
+  };
   expect((await countersign(["bundle", "show"], bare)).exitCode).toBe(0);
-  expect(await countersign(["token", "list"], bare)).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("--token-file") as string });
+  expect(await countersign(["token", "list"], bare)).toMatchObject({
+    exitCode: 1,
+    stderr: expect.stringContaining("--token-file") as string,
+  });
 });
 
 test("what is printed for people fits 80 columns", async () => {
   const long = `spiffe://east/ns/${"very-long-namespace-".repeat(3)}/sa/cart`;
   await run("token", "create", "--id", long);
   await run("certificate", "issue", "--id", long, "--cert", join(folder, "l.pem"), "--key", join(folder, "l.key"));
-  for (const args of [["token", "list"], ["certificate", "list"], ["authority", "list"], ["token", "create", "--id", cart]]) {
+  for (const args of [
+    ["token", "list"],
+    ["certificate", "list"],
+    ["authority", "list"],
+    ["token", "create", "--id", cart],
+  ]) {
     const { stdout, stderr } = await run(...args);
     expect(tooWide(stdout + stderr)).toEqual([]);
   }
@@ -142,17 +234,29 @@ describe("a CA that cannot be called is explained", () => {
   });
 
   test("another CA's root", async () => {
-    const other = await serveCa(readConfig({ file: { trustDomain: "west", dataDir: join(folder, "west"), listen: "127.0.0.1:0" } }), pino({ level: "silent" }));
-    const { exitCode, stderr } = await countersign(["token", "list"], { ...env, COUNTERSIGN_CA_CERT: other.files.root });
+    const other = await serveCa(
+      readConfig({ file: { trustDomain: "west", dataDir: join(folder, "west"), listen: "127.0.0.1:0" } }),
+      pino({ level: "silent" }),
+    );
+    const { exitCode, stderr } = await countersign(["token", "list"], {
+      ...env,
+      COUNTERSIGN_CA_CERT: other.files.root,
+    });
     expect([exitCode, stderr.replaceAll("\n", " ")]).toEqual([1, expect.stringContaining("not from the root we have")]);
     await other.stop();
   });
 
   test("something that speaks no TLS", async () => {
-    const plain = createServer((socket) => socket.on("error", () => undefined).end("HTTP/1.1 200 OK\r\n\r\n")).listen(0, "127.0.0.1");
+    const plain = createServer((socket) => socket.on("error", () => undefined).end("HTTP/1.1 200 OK\r\n\r\n")).listen(
+      0,
+      "127.0.0.1",
+    );
     await once(plain, "listening");
     const { port } = plain.address() as { port: number };
-    const { exitCode, stderr } = await countersign(["token", "list"], { ...env, COUNTERSIGN_URL: `https://127.0.0.1:${port}` });
+    const { exitCode, stderr } = await countersign(["token", "list"], {
+      ...env,
+      COUNTERSIGN_URL: `https://127.0.0.1:${port}`,
+    });
     expect([exitCode, stderr.replaceAll("\n", " ")]).toEqual([1, expect.stringContaining("does not speak TLS")]);
     plain.close();
   });

@@ -26,7 +26,9 @@ interface Process {
 }
 
 function start(args: readonly string[], env: Readonly<Record<string, string>> = {}): Process {
-  const child = spawn(process.execPath, [new URL("../../../ca/bin.js", import.meta.url).pathname, ...args], { env: { PATH: process.env["PATH"], ...env } });
+  const child = spawn(process.execPath, [new URL("../../../ca/bin.js", import.meta.url).pathname, ...args], {
+    env: { PATH: process.env["PATH"], ...env },
+  });
   started.push(child);
   const output = { stdout: "", stderr: "" };
   child.stdout.setEncoding("utf8").on("data", (text: string) => (output.stdout += text));
@@ -35,13 +37,15 @@ function start(args: readonly string[], env: Readonly<Record<string, string>> = 
   async function says(text: string): Promise<void> {
     while (!output.stdout.includes(text)) {
       const over = await Promise.race([once(child.stdout!, "data").then(() => false), ended.then(() => true)]);
-      if (over && !output.stdout.includes(text)) throw new Error(`ended without saying "${text}":\n${output.stdout}${output.stderr}`);
+      if (over && !output.stdout.includes(text))
+        throw new Error(`ended without saying "${text}":\n${output.stdout}${output.stderr}`);
     }
   }
   return { child, output, ended, says };
 }
 
-const serve = (dataDir: string, ...more: readonly string[]): Process => start(["serve", "--data-dir", dataDir, "--listen", "127.0.0.1:0", "--trust-domain", "east", ...more]);
+const serve = (dataDir: string, ...more: readonly string[]): Process =>
+  start(["serve", "--data-dir", dataDir, "--listen", "127.0.0.1:0", "--trust-domain", "east", ...more]);
 const urlIn = (stdout: string): string => /https:\/\/127\.0\.0\.1:\d+/.exec(stdout)?.[0] ?? "";
 
 describe("countersign serve as a process", () => {
@@ -55,8 +59,14 @@ describe("countersign serve as a process", () => {
     expect(stdout).toContain("A new CA for the trust domain east");
     for (const file of ["root.pem", "audit-log.vkey", "admin-token"]) expect(stdout).toContain(join(dataDir, file));
     expect(tooWide(stdout)).toEqual([]);
-    const created = start(["token", "create", "--id", "spiffe://east/ns/shop/sa/cart"], { COUNTERSIGN_URL: urlIn(stdout), COUNTERSIGN_DATA_DIR: dataDir });
-    expect([await created.ended, created.output.stdout]).toEqual([0, expect.stringMatching(/^countersign_join_\S+\n$/)]);
+    const created = start(["token", "create", "--id", "spiffe://east/ns/shop/sa/cart"], {
+      COUNTERSIGN_URL: urlIn(stdout),
+      COUNTERSIGN_DATA_DIR: dataDir,
+    });
+    expect([await created.ended, created.output.stdout]).toEqual([
+      0,
+      expect.stringMatching(/^countersign_join_\S+\n$/),
+    ]);
     served.child.kill("SIGTERM");
     expect(await served.ended).toBe(0);
     expect(served.output.stdout + served.output.stderr).not.toContain(token);
@@ -79,7 +89,10 @@ describe("countersign serve as a process", () => {
     await served.says("audit key");
     const url = urlIn(served.output.stdout);
     const options = { method: "POST", ca: readFileSync(join(dataDir, "root.pem")), agent: false as const };
-    const headers = { "content-type": "application/json", authorization: `Bearer ${readFileSync(join(dataDir, "admin-token"), "utf8").trim()}` };
+    const headers = {
+      "content-type": "application/json",
+      authorization: `Bearer ${readFileSync(join(dataDir, "admin-token"), "utf8").trim()}`,
+    };
     const post = () => request(`${url}/v1/tokens`, { ...options, headers: { ...headers, "content-length": 55 } });
     const [slow, stuck] = [post(), post()];
     stuck.on("error", () => undefined);
@@ -87,7 +100,11 @@ describe("countersign serve as a process", () => {
       outgoing.flushHeaders();
       outgoing.write('{"type":"join",');
     }
-    await Promise.all([slow, stuck].map(async (outgoing) => once(outgoing.socket ?? (await once(outgoing, "socket"))[0], "secureConnect")));
+    await Promise.all(
+      [slow, stuck].map(async (outgoing) =>
+        once(outgoing.socket ?? (await once(outgoing, "socket"))[0], "secureConnect"),
+      ),
+    );
     served.child.kill("SIGTERM");
     // The listener is closed once nobody can connect any more: the signal has been taken.
     await expect.poll(() => canConnect(Number(new URL(url).port)), { interval: 20, timeout: 5000 }).toBe(false);
@@ -102,37 +119,82 @@ describe("countersign serve as a process", () => {
 
 describe("what it cannot start with is said in a sentence, without a stack, and with an exit code", () => {
   test.for([
-    ["a port in use", async () => {
-      const blocker = createServer().listen(0, "127.0.0.1");
-      await once(blocker, "listening");
-      return { args: ["--listen", `127.0.0.1:${(blocker.address() as AddressInfo).port}`], done: () => blocker.close() };
-    }, 1, "another process listens there"],
-    ["a data folder that is a file", () => {
-      const path = join(folder, "file");
-      writeFileSync(path, "");
-      return Promise.resolve({ args: ["--data-dir", path] });
-    }, 1, "--data-dir"],
-    ["another sealing key", () => {
-      const key = join(folder, "other.key");
-      writeFileSync(key, `${Buffer.alloc(32, 7).toString("base64")}\n`, { mode: 0o600 });
-      return Promise.resolve({ args: ["--data-dir", join(folder, "data"), "--sealing-key-file", key] });
-    }, 1, "sealing key"],
-    ["another trust domain", () => Promise.resolve({ args: ["--data-dir", join(folder, "data"), "--trust-domain", "west"] }), 1, "belongs to the trust domain east"],
-    ["a newer database", () => {
-      const path = join(folder, "newer.db");
-      const database = new Database(path);
-      database.pragma("user_version = 99");
-      database.exec("create table __drizzle_migrations (id integer primary key, hash text, created_at numeric); insert into __drizzle_migrations values (1, 'future', 9999999999999)");
-      database.close();
-      return Promise.resolve({ args: ["--store", `sqlite:${path}`] });
-    }, 1, "newer"],
+    [
+      "a port in use",
+      async () => {
+        const blocker = createServer().listen(0, "127.0.0.1");
+        await once(blocker, "listening");
+        return {
+          args: ["--listen", `127.0.0.1:${(blocker.address() as AddressInfo).port}`],
+          done: () => blocker.close(),
+        };
+      },
+      1,
+      "another process listens there",
+    ],
+    [
+      "a data folder that is a file",
+      () => {
+        const path = join(folder, "file");
+        writeFileSync(path, "");
+        return Promise.resolve({ args: ["--data-dir", path] });
+      },
+      1,
+      "--data-dir",
+    ],
+    [
+      "another sealing key",
+      () => {
+        const key = join(folder, "other.key");
+        writeFileSync(key, `${Buffer.alloc(32, 7).toString("base64")}\n`, { mode: 0o600 });
+        return Promise.resolve({ args: ["--data-dir", join(folder, "data"), "--sealing-key-file", key] });
+      },
+      1,
+      "sealing key",
+    ],
+    [
+      "another trust domain",
+      () => Promise.resolve({ args: ["--data-dir", join(folder, "data"), "--trust-domain", "west"] }),
+      1,
+      "belongs to the trust domain east",
+    ],
+    [
+      "a newer database",
+      () => {
+        const path = join(folder, "newer.db");
+        const database = new Database(path);
+        database.pragma("user_version = 99");
+        database.exec(
+          "create table __drizzle_migrations (id integer primary key, hash text, created_at numeric); insert into " +
+          "__drizzle_migrations values (1, 'future', 9999999999999)",
+        );
+        database.close();
+        return Promise.resolve({ args: ["--store", `sqlite:${path}`] });
+      },
+      1,
+      "newer",
+    ],
     ["a setting that is wrong", () => Promise.resolve({ args: ["--certificate-lifetime", "24"] }), 2, "24h"],
   ] as const)("%s", async ([name, prepare, exitCode, expected]) => {
     const { args, done } = { done: () => undefined as unknown, ...(await prepare()) };
     let [stdout, stderr] = ["", ""];
-    const io = { stdout: (text: string) => void (stdout += text), stderr: (text: string) => void (stderr += text), env: {} };
+    const io = {
+      stdout: (text: string) => void (stdout += text),
+      stderr: (text: string) => void (stderr += text),
+      env: {},
+    };
     const dataDir = join(folder, name.replaceAll(" ", "-"));
-    const flags = ["--data-dir", dataDir, "--listen", "127.0.0.1:0", "--trust-domain", "east", "--log-level", "silent", ...args];
+    const flags = [
+      "--data-dir",
+      dataDir,
+      "--listen",
+      "127.0.0.1:0",
+      "--trust-domain",
+      "east",
+      "--log-level",
+      "silent",
+      ...args,
+    ];
     expect(await serveCommand(flags, io, () => new Promise(() => undefined))).toBe(exitCode);
     expect(stdout).toBe("");
     expect(stderr.replaceAll("\n", " ")).toContain(expected);

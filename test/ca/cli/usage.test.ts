@@ -22,7 +22,8 @@ describe("help", () => {
 });
 
 test("version names ours and that of Node", async () => {
-  for (const word of ["version", "--version"]) expect((await countersign([word])).stdout).toMatch(/^countersign \d+\.\d+\.\d+, Node\.js \d+/);
+  for (const word of ["version", "--version"])
+    expect((await countersign([word])).stdout).toMatch(/^countersign \d+\.\d+\.\d+, Node\.js \d+/);
 });
 
 describe("a wrong command line ends with 2 and says what was probably meant", () => {

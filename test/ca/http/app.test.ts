@@ -14,11 +14,20 @@ afterEach(() => expect(app.errors).toEqual([]));
 afterAll(() => app.close());
 
 describe("what is not there", () => {
-  test.for(["/", "/v1", "/v1/", "/v1/certificates/", "/v2/certificates", "/v1/certificates/00/revoke/more", "/V1/certificates", "//v1/certificates", "/healthz/"])(
-    "%s is not found", async (path) => {
-      const answer = await app.call("GET", path, { as: "admin" });
-      expect([answer.status, answer.problem.code]).toEqual([404, "not_found"]);
-    });
+  test.for([
+    "/",
+    "/v1",
+    "/v1/",
+    "/v1/certificates/",
+    "/v2/certificates",
+    "/v1/certificates/00/revoke/more",
+    "/V1/certificates",
+    "//v1/certificates",
+    "/healthz/",
+  ])("%s is not found", async (path) => {
+    const answer = await app.call("GET", path, { as: "admin" });
+    expect([answer.status, answer.problem.code]).toEqual([404, "not_found"]);
+  });
 
   test.for([
     ["PUT", "/v1/certificates", "GET, POST, HEAD, OPTIONS"],
@@ -36,7 +45,9 @@ describe("what is not there", () => {
   });
 
   test("OPTIONS says what is allowed, and nothing of other origins", async () => {
-    const answer = await app.call("OPTIONS", "/v1/certificates", { headers: { origin: "https://evil.example", "access-control-request-method": "POST" } });
+    const answer = await app.call("OPTIONS", "/v1/certificates", {
+      headers: { origin: "https://evil.example", "access-control-request-method": "POST" },
+    });
     expect([answer.status, answer.headers.get("allow")]).toEqual([204, "GET, POST, HEAD, OPTIONS"]);
     expect(answer.headers.get("access-control-allow-origin")).toBeNull();
   });
@@ -49,18 +60,24 @@ describe("what is not there", () => {
 });
 
 describe("every answer", () => {
-  test.for(["/healthz", "/nowhere", "/v1/tokens", "/v1/bundle", "/docs"])("of %s names its request and may not be sniffed or framed", async (path) => {
-    const [first, second] = [await app.call("GET", path), await app.call("GET", path)];
-    expect(first.headers.get("x-request-id")).toMatch(/^[0-9a-f]{12}-[0-9a-z]+$/);
-    expect(second.headers.get("x-request-id")).not.toBe(first.headers.get("x-request-id"));
-    expect(first.headers.get("x-content-type-options")).toBe("nosniff");
-    expect(first.headers.get("content-security-policy")).toContain("default-src 'none'");
-    expect(first.headers.get("content-security-policy")).toContain("frame-ancestors 'none'");
-    expect(first.headers.get("cache-control")).toMatch(/^no-(store|cache)$/);
-  });
+  test.for(["/healthz", "/nowhere", "/v1/tokens", "/v1/bundle", "/docs"])(
+    "of %s names its request and may not be sniffed or framed",
+    async (path) => {
+      const [first, second] = [await app.call("GET", path), await app.call("GET", path)];
+      expect(first.headers.get("x-request-id")).toMatch(/^[0-9a-f]{12}-[0-9a-z]+$/);
+      expect(second.headers.get("x-request-id")).not.toBe(first.headers.get("x-request-id"));
+      expect(first.headers.get("x-content-type-options")).toBe("nosniff");
+      expect(first.headers.get("content-security-policy")).toContain("default-src 'none'");
+      expect(first.headers.get("content-security-policy")).toContain("frame-ancestors 'none'");
+      expect(first.headers.get("cache-control")).toMatch(/^no-(store|cache)$/);
+    },
+  );
 
   test("that holds a secret or needed one is not stored by anyone", async () => {
-    const created = await app.call("POST", "/v1/tokens", { as: "admin", json: { type: "join", spiffeId: "spiffe://east/x" } });
+    const created = await app.call("POST", "/v1/tokens", {
+      as: "admin",
+      json: { type: "join", spiffeId: "spiffe://east/x" },
+    });
     expect([created.status, created.headers.get("cache-control")]).toEqual([201, "no-store"]);
     expect((await app.call("GET", "/v1/certificates", { as: "admin" })).headers.get("cache-control")).toBe("no-store");
   });
@@ -71,12 +88,22 @@ describe("when something inside fails", () => {
     ["an unforeseen error", new Error("secret-detail"), 500, "internal"],
     ["a full queue", new StoreError("store_busy", "secret-detail"), 503, "store_busy"],
     ["a lost database", new StoreError("store_unavailable", "secret-detail"), 503, "store_unavailable"],
-    ["no issuer", new Refusal("issuer_unavailable", "No issuer can sign until the clock is right.", { retryAfterSeconds: 30 }), 503, "issuer_unavailable"],
+    [
+      "no issuer",
+      new Refusal("issuer_unavailable", "No issuer can sign until the clock is right.", { retryAfterSeconds: 30 }),
+      503,
+      "issuer_unavailable",
+    ],
     ["a lint that fails", new Refusal("lint_failed", "secret-detail"), 500, "lint_failed"],
     ["something that is no error at all", "secret-detail", 500, "internal"],
   ] as const)("%s is answered with its code, and only our own faults are logged", async ([, thrown, status, code]) => {
-    const broken = await startTestApp({ wrap: (services) => ({ ...services, issue: () => Promise.reject(thrown as Error) }) });
-    const answer = await broken.call("POST", "/v1/certificates", { as: "admin", json: { csr: newCsr().csr, attestation: { type: "operator", spiffeId: "spiffe://east/a" } } });
+    const broken = await startTestApp({
+      wrap: (services) => ({ ...services, issue: () => Promise.reject(thrown as Error) }),
+    });
+    const answer = await broken.call("POST", "/v1/certificates", {
+      as: "admin",
+      json: { csr: newCsr().csr, attestation: { type: "operator", spiffeId: "spiffe://east/a" } },
+    });
     expect([answer.status, answer.problem.code]).toEqual([status, code]);
     expect(answer.text).not.toContain("secret-detail");
     expect(broken.errors).toHaveLength(status === 500 ? 1 : 0);
@@ -86,7 +113,12 @@ describe("when something inside fails", () => {
   });
 
   test("readiness tells why it is not ready, with 503", async () => {
-    const broken = await startTestApp({ wrap: (services) => ({ ...services, readiness: () => Promise.resolve({ ready: false, reasons: ["the database does not answer"] }) }) });
+    const broken = await startTestApp({
+      wrap: (services) => ({
+        ...services,
+        readiness: () => Promise.resolve({ ready: false, reasons: ["the database does not answer"] }),
+      }),
+    });
     const answer = await broken.call("GET", "/readyz");
     expect([answer.status, answer.json]).toEqual([503, { ready: false, reasons: ["the database does not answer"] }]);
     await broken.close();
@@ -106,29 +138,91 @@ test("refusals are counted by code", async () => {
 
 test("requests are logged at debug without their query, body or token", async () => {
   const lines: string[] = [];
-  const log = { isLevelEnabled: () => true, debug: (fields: object) => void lines.push(JSON.stringify(fields)), error: () => undefined };
+  const log = {
+    isLevelEnabled: () => true,
+    debug: (fields: object) => void lines.push(JSON.stringify(fields)),
+    error: () => undefined,
+  };
   const chatty = await startTestApp({ app: { log } });
   await chatty.call("GET", "/v1/certificates?spiffeId=spiffe://east/query", { as: "admin" });
-  await chatty.call("POST", "/v1/certificates", { json: { csr: "body", attestation: { type: "join-token", token: "body" } } });
+  await chatty.call("POST", "/v1/certificates", {
+    json: { csr: "body", attestation: { type: "join-token", token: "body" } },
+  });
   expect(lines).toHaveLength(2);
   expect(JSON.parse(lines[0]!)).toMatchObject({ method: "GET", path: "/v1/certificates", status: 200 });
   expect(lines.join()).not.toMatch(/query|body|Bearer|csapi/);
   await chatty.close();
 });
 
+test("a refusal repeats only so much of what was sent", async () => {
+  const members = Object.fromEntries(Array.from({ length: 50 }, (_, n) => [`${"x".repeat(200)}${n}`, 1]));
+  const { problem: refused } = await app.call("POST", "/v1/tokens", {
+    as: "admin",
+    json: { type: "join", spiffeId: "spiffe://east/a", ...members },
+  });
+  expect(refused.code).toBe("invalid_request");
+  expect(refused.detail.length).toBeLessThan(500);
+});
+
 describe("bodies made of anything", () => {
-  const routes = Object.keys(access).filter((route) => route.startsWith("POST ")).map((route) => route.split(" ")[1]!.replace("{serial}", "0".repeat(32)));
+  const routes = Object.keys(access)
+    .filter((route) => route.startsWith("POST "))
+    .map((route) => route.split(" ")[1]!.replace("{serial}", "0".repeat(32)));
   const member = fc.oneof(
-    fc.constantFrom("csr", "attestation", "type", "token", "proof", "spiffeId", "dnsNames", "lifetimeSeconds", "reason", "name", "role", "scope", "expiresInSeconds", "__proto__", "constructor"),
+    fc.constantFrom(
+      "csr",
+      "attestation",
+      "type",
+      "token",
+      "proof",
+      "spiffeId",
+      "dnsNames",
+      "lifetimeSeconds",
+      "reason",
+      "name",
+      "role",
+      "scope",
+      "expiresInSeconds",
+      "__proto__",
+      "constructor",
+    ),
     fc.string(),
   );
-  const word = fc.oneof(fc.constantFrom("join-token", "svid", "operator", "join", "api", "admin", "keyCompromise", "spiffe://east/a", newCsr().csr, "csjoin_a_b"), fc.string(), fc.string({ unit: "binary" }));
+  const word = fc.oneof(
+    fc.constantFrom(
+      "join-token",
+      "svid",
+      "operator",
+      "join",
+      "api",
+      "admin",
+      "keyCompromise",
+      "spiffe://east/a",
+      newCsr().csr,
+      "csjoin_a_b",
+    ),
+    fc.string(),
+    fc.string({ unit: "binary" }),
+  );
   const value = fc.letrec((tie) => ({
-    any: fc.oneof({ depthSize: "small" }, word, fc.integer(), fc.double(), fc.boolean(), fc.constant(null), fc.array(tie("any"), { maxLength: 4 }), fc.dictionary(member, tie("any"), { maxKeys: 6 })),
+    any: fc.oneof(
+      { depthSize: "small" },
+      word,
+      fc.integer(),
+      fc.double(),
+      fc.boolean(),
+      fc.constant(null),
+      fc.array(tie("any"), { maxLength: 4 }),
+      fc.dictionary(member, tie("any"), { maxKeys: 6 }),
+    ),
   })).any;
-  const text = fc.oneof({ weight: 4, arbitrary: fc.dictionary(member, value, { maxKeys: 6 }).map((it) => JSON.stringify(it)) }, { weight: 1, arbitrary: fc.string() }, { weight: 1, arbitrary: fc.json() });
+  const text = fc.oneof(
+    { weight: 4, arbitrary: fc.dictionary(member, value, { maxKeys: 6 }).map((it) => JSON.stringify(it)) },
+    { weight: 1, arbitrary: fc.string() },
+    { weight: 1, arbitrary: fc.json() },
+  );
 
-  test("are answered or refused with a problem below 500, and nothing of them comes back but names of members", async () => {
+  test("are answered or refused with a short problem below 500", async () => {
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(...routes), text, async (path, body) => {
         const answer = await app.call("POST", path, { as: "admin", body });

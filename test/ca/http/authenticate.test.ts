@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { roles, type Role } from "../../../ca/contract.ts";
-import { access, type RouteName } from "../../../ca/http/authenticate.ts";
+import { access, authenticate, type RouteName } from "../../../ca/http/authenticate.ts";
 import { auditEvents } from "../../support/running-ca.ts";
 import { startTestApp, type TestApp } from "../../support/running-app.ts";
 
@@ -42,7 +42,8 @@ describe("every route, for every role", () => {
       const { status, problem } = await knock(route, as);
       const refused = problem.code === "unauthenticated" || problem.code === "forbidden";
       expect(refused).toBe(!allowed[route].includes(as ?? "nobody"));
-      if (refused) expect([status, problem.code]).toEqual(as === undefined ? [401, "unauthenticated"] : [403, "forbidden"]);
+      if (refused)
+        expect([status, problem.code]).toEqual(as === undefined ? [401, "unauthenticated"] : [403, "forbidden"]);
     });
   }
 });
@@ -57,19 +58,35 @@ describe("an Authorization header that is no good", () => {
     ["a token with a space", "Bearer a b"],
     ["a token of 600 characters", `Bearer ${"a".repeat(600)}`],
   ])("%s is refused with 401 and what is wanted, also where no token is needed", async ([, authorization = ""]) => {
-    for (const [method, path] of [["GET", "/v1/certificates"], ["POST", "/v1/certificates"]] as const) {
+    for (const [method, path] of [
+      ["GET", "/v1/certificates"],
+      ["POST", "/v1/certificates"],
+    ] as const) {
       const answer = await app.call(method, path, { headers: { authorization } });
       expect([answer.status, answer.problem.code]).toEqual([401, "unauthenticated"]);
       expect(answer.headers.get("www-authenticate")).toBe('Bearer realm="countersign"');
     }
   });
 
+  test("what cannot be a token is not looked up", async () => {
+    let asked = 0;
+    const services = { authenticate: () => Promise.resolve(void (asked += 1)) };
+    for (const header of [`Bearer ${"a".repeat(600)}`, "Bearer a b", "Basic YTpi", ""]) {
+      expect((await authenticate(services, ["admin"], header)).refusal?.code).toBe("unauthenticated");
+    }
+    expect(asked).toBe(0);
+  });
+
   test("the scheme's name is taken in any case", async () => {
-    expect((await app.call("GET", "/v1/certificates", { headers: { authorization: `bearer ${app.tokens.admin}` } })).status).toBe(200);
+    expect(
+      (await app.call("GET", "/v1/certificates", { headers: { authorization: `bearer ${app.tokens.admin}` } })).status,
+    ).toBe(200);
   });
 
   test("a deleted token is refused at once", async () => {
-    const { token, id } = (await app.call("POST", "/v1/tokens", { as: "admin", json: { type: "api", name: "brief", role: "auditor" } })).json;
+    const { token, id } = (
+      await app.call("POST", "/v1/tokens", { as: "admin", json: { type: "api", name: "brief", role: "auditor" } })
+    ).json;
     const headers = { authorization: `Bearer ${String(token)}` };
     expect((await app.call("GET", "/v1/certificates", { headers })).status).toBe(200);
     expect((await app.call("DELETE", `/v1/tokens/${String(id)}`, { as: "admin" })).status).toBe(204);
@@ -77,7 +94,12 @@ describe("an Authorization header that is no good", () => {
   });
 
   test("an expired token is refused", async () => {
-    const { token } = (await app.call("POST", "/v1/tokens", { as: "admin", json: { type: "api", name: "brief", role: "auditor", expiresInSeconds: 60 } })).json;
+    const { token } = (
+      await app.call("POST", "/v1/tokens", {
+        as: "admin",
+        json: { type: "api", name: "brief", role: "auditor", expiresInSeconds: 60 },
+      })
+    ).json;
     const headers = { authorization: `Bearer ${String(token)}` };
     expect((await app.call("GET", "/v1/certificates", { headers })).status).toBe(200);
     app.clock.nowMs += 61_000;
@@ -89,10 +111,21 @@ test("denials are in the audit log with who, what and why, and without the path'
   const own = await startTestApp();
   await own.call("GET", "/v1/audit/entries");
   await own.call("POST", "/v1/certificates/ffff-not-to-be-logged/revoke", { as: "auditor" });
-  const denied = (): Promise<Record<string, unknown>[]> => auditEvents(own.store).then((all) => all.filter(({ type }) => type === "request.denied"));
+  const denied = (): Promise<Record<string, unknown>[]> =>
+    auditEvents(own.store).then((all) => all.filter(({ type }) => type === "request.denied"));
   await expect.poll(denied).toHaveLength(2);
   const [first, second] = await denied();
-  expect(first).toMatchObject({ actor: "anonymous", code: "unauthenticated", method: "GET", path: "/v1/audit/entries" });
-  expect(second).toMatchObject({ actor: expect.stringMatching(/^token:/), code: "forbidden", method: "POST", path: "/v1/certificates/{serial}/revoke" });
+  expect(first).toMatchObject({
+    actor: "anonymous",
+    code: "unauthenticated",
+    method: "GET",
+    path: "/v1/audit/entries",
+  });
+  expect(second).toMatchObject({
+    actor: expect.stringMatching(/^token:/),
+    code: "forbidden",
+    method: "POST",
+    path: "/v1/certificates/{serial}/revoke",
+  });
   await own.close();
 });

@@ -48,18 +48,61 @@ describe("POST /v1/certificates", () => {
   });
 
   test.for([
-    ["an ID outside the operator's scope", "operator", () => issueRequest("spiffe://east/ns/bank/sa/vault"), 403, "forbidden"],
+    [
+      "an ID outside the operator's scope",
+      "operator",
+      () => issueRequest("spiffe://east/ns/bank/sa/vault"),
+      403,
+      "forbidden",
+    ],
     ["no API token for an operator attestation", undefined, () => issueRequest(), 401, "unauthenticated"],
     ["an auditor", "auditor", () => issueRequest(), 403, "forbidden"],
     ["an ID of another trust domain", "admin", () => issueRequest("spiffe://west/ns/shop"), 403, "forbidden"],
     ["an ID that is none", "admin", () => issueRequest("https://east/ns"), 400, "spiffe_id_refused"],
-    ["a DNS name that is none", "admin", () => ({ ...issueRequest(), attestation: { type: "operator", spiffeId: cart, dnsNames: ["*"] } }), 400, "dns_name_refused"],
-    ["a lifetime above the ceiling", "admin", () => issueRequest(cart, { lifetimeSeconds: 30 * 86_400 }), 400, "lifetime_refused"],
+    [
+      "a DNS name that is none",
+      "admin",
+      () => ({ ...issueRequest(), attestation: { type: "operator", spiffeId: cart, dnsNames: ["*"] } }),
+      400,
+      "dns_name_refused",
+    ],
+    [
+      "a lifetime above the ceiling",
+      "admin",
+      () => issueRequest(cart, { lifetimeSeconds: 30 * 86_400 }),
+      400,
+      "lifetime_refused",
+    ],
     ["a CSR that is none", "admin", () => ({ ...issueRequest(), csr: "AAAA" }), 400, "csr_refused"],
-    ["an unknown join token", undefined, () => ({ csr: newCsr().csr, attestation: { type: "join-token", token: "csjoin_x" } }), 403, "token_unknown"],
-    ["a renewal proof that is none", undefined, () => ({ csr: newCsr().csr, attestation: { type: "svid", proof: "a.b.c" } }), 403, "proof_refused"],
-    ["an unknown attestation", "admin", () => ({ csr: newCsr().csr, attestation: { type: "vouching" } }), 400, "invalid_request"],
+    [
+      "an unknown join token",
+      undefined,
+      () => ({ csr: newCsr().csr, attestation: { type: "join-token", token: "csjoin_x" } }),
+      403,
+      "token_unknown",
+    ],
+    [
+      "a renewal proof that is none",
+      undefined,
+      () => ({ csr: newCsr().csr, attestation: { type: "svid", proof: "a.b.c" } }),
+      403,
+      "proof_refused",
+    ],
+    [
+      "an unknown attestation",
+      "admin",
+      () => ({ csr: newCsr().csr, attestation: { type: "vouching" } }),
+      400,
+      "invalid_request",
+    ],
     ["a member nobody knows", "admin", () => issueRequest(cart, { lifetime: 60 }), 400, "invalid_request"],
+    [
+      "a member that the attestation does not have",
+      "admin",
+      () => ({ ...issueRequest(), attestation: { type: "operator", spiffeId: cart, dns: ["a"] } }),
+      400,
+      "invalid_request",
+    ],
     ["no CSR", "admin", () => ({ attestation: { type: "operator", spiffeId: cart } }), 400, "invalid_request"],
   ] as const)("%s is refused", async ([, as, request, status, code]) => {
     const answer = await app.call("POST", "/v1/certificates", { ...(as && { as }), json: request() });
@@ -76,7 +119,11 @@ describe("POST /v1/certificates", () => {
   });
 
   test("an Idempotency-Key with more than 255 characters is refused", async () => {
-    const answer = await app.call("POST", "/v1/certificates", { as: "admin", json: issueRequest(), headers: { "idempotency-key": "k".repeat(256) } });
+    const answer = await app.call("POST", "/v1/certificates", {
+      as: "admin",
+      json: issueRequest(),
+      headers: { "idempotency-key": "k".repeat(256) },
+    });
     expect([answer.status, answer.problem.code]).toEqual([400, "invalid_request"]);
   });
 });
@@ -84,11 +131,19 @@ describe("POST /v1/certificates", () => {
 describe("GET /v1/certificates", () => {
   test("pages follow each other by cursor, newest first, and hold everything once", async () => {
     const paged = await startTestApp();
-    for (let n = 0; n < 5; n++) await paged.ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: `spiffe://east/n/${n}` } }, { caller: paged.admin });
+    for (let n = 0; n < 5; n++)
+      await paged.ca.issue(
+        { csr: newCsr().csr, attestation: { type: "operator", spiffeId: `spiffe://east/n/${n}` } },
+        { caller: paged.admin },
+      );
     const seen: string[] = [];
     let cursor: string | undefined;
     do {
-      const answer = await paged.call("GET", `/v1/certificates?spiffeId=spiffe://east/n/*&limit=2${cursor ? `&cursor=${cursor}` : ""}`, { as: "auditor" });
+      const answer = await paged.call(
+        "GET",
+        `/v1/certificates?spiffeId=spiffe://east/n/*&limit=2${cursor ? `&cursor=${cursor}` : ""}`,
+        { as: "auditor" },
+      );
       const page: CertificatePage = certificatePage.strict().parse(answer.json);
       expect(page.certificates.length).toBeLessThanOrEqual(2);
       seen.push(...page.certificates.map(({ spiffeId }) => spiffeId));
@@ -100,7 +155,11 @@ describe("GET /v1/certificates", () => {
 
   test("filters narrow by ID, status and end of life", async () => {
     const { serialNumber } = await issue("spiffe://east/filter/me");
-    const list = async (query: string) => ((await app.call("GET", `/v1/certificates?spiffeId=spiffe://east/filter/*&${query}`, { as: "admin" })).json as unknown as CertificatePage).certificates.map((one) => one.serialNumber);
+    const list = async (query: string) =>
+      (
+        (await app.call("GET", `/v1/certificates?spiffeId=spiffe://east/filter/*&${query}`, { as: "admin" }))
+          .json as unknown as CertificatePage
+      ).certificates.map((one) => one.serialNumber);
     expect(await list("status=valid")).toEqual([serialNumber]);
     expect(await list("status=revoked")).toEqual([]);
     const soon = new Date(app.clock.nowMs + 1000).toISOString();
@@ -110,8 +169,20 @@ describe("GET /v1/certificates", () => {
   });
 
   test.for([
-    "limit=0", "limit=1001", "limit=ten", "limit=0x10", "limit=", "limit=1e3", "limit=-1", "cursor=AAAA", "cursor=", "cursor=MTphYmM", "status=lost", "expiresBefore=tomorrow",
-    "spiffeId=", "unknown=1",
+    "limit=0",
+    "limit=1001",
+    "limit=ten",
+    "limit=0x10",
+    "limit=",
+    "limit=1e3",
+    "limit=-1",
+    "cursor=AAAA",
+    "cursor=",
+    "cursor=MTphYmM",
+    "status=lost",
+    "expiresBefore=tomorrow",
+    "spiffeId=",
+    "unknown=1",
   ])("the query ?%s is refused", async (query) => {
     const answer = await app.call("GET", `/v1/certificates?${query}`, { as: "admin" });
     expect([answer.status, answer.problem.code]).toEqual([400, "invalid_request"]);
@@ -123,13 +194,22 @@ describe("GET /v1/certificates/{serial}", () => {
     const issued = await issue();
     const answer = await app.call("GET", `/v1/certificates/${issued.serialNumber.toUpperCase()}`, { as: "auditor" });
     const detail = certificateDetail.strict().parse(answer.json);
-    expect(detail).toMatchObject({ serialNumber: issued.serialNumber, spiffeId: cart, chain: issued.chain, status: "valid", logIndex: issued.logIndex });
+    expect(detail).toMatchObject({
+      serialNumber: issued.serialNumber,
+      spiffeId: cart,
+      chain: issued.chain,
+      status: "valid",
+      logIndex: issued.logIndex,
+    });
     expect(detail.fingerprint).toBe(new X509Certificate(issued.chain).fingerprint256.replaceAll(":", "").toLowerCase());
   });
 
   test("answers with the chain alone when PEM is accepted", async () => {
     const issued = await issue();
-    const answer = await app.call("GET", `/v1/certificates/${issued.serialNumber}`, { as: "auditor", headers: { accept: "application/x-pem-file" } });
+    const answer = await app.call("GET", `/v1/certificates/${issued.serialNumber}`, {
+      as: "auditor",
+      headers: { accept: "application/x-pem-file" },
+    });
     expect(answer.headers.get("content-type")).toBe("application/x-pem-file");
     expect(answer.text).toBe(issued.chain);
   });
@@ -143,9 +223,14 @@ describe("GET /v1/certificates/{serial}", () => {
 
   test("its status follows the clock", async () => {
     const timed = await startTestApp();
-    const { serialNumber, notAfter } = await timed.ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: cart } }, { caller: timed.admin });
+    const { serialNumber, notAfter } = await timed.ca.issue(
+      { csr: newCsr().csr, attestation: { type: "operator", spiffeId: cart } },
+      { caller: timed.admin },
+    );
     timed.clock.nowMs = Date.parse(notAfter) + 1000;
-    expect((await timed.call("GET", `/v1/certificates/${serialNumber}`, { as: "auditor" })).json["status"]).toBe("expired");
+    expect((await timed.call("GET", `/v1/certificates/${serialNumber}`, { as: "auditor" })).json["status"]).toBe(
+      "expired",
+    );
     await timed.close();
   });
 });
@@ -153,19 +238,39 @@ describe("GET /v1/certificates/{serial}", () => {
 describe("POST /v1/certificates/{serial}/revoke", () => {
   test("revokes once, with the reason", async () => {
     const { serialNumber } = await issue();
-    const answer = await app.call("POST", `/v1/certificates/${serialNumber}/revoke`, { as: "admin", json: { reason: "keyCompromise" } });
+    const answer = await app.call("POST", `/v1/certificates/${serialNumber}/revoke`, {
+      as: "admin",
+      json: { reason: "keyCompromise" },
+    });
     expect(answer.status).toBe(200);
     expect(revocation.strict().parse(answer.json)).toMatchObject({ serialNumber, reason: "keyCompromise" });
-    expect((await app.call("GET", `/v1/certificates/${serialNumber}`, { as: "admin" })).json).toMatchObject({ status: "revoked", revocationReason: "keyCompromise" });
-    const again = await app.call("POST", `/v1/certificates/${serialNumber}/revoke`, { as: "admin", json: { reason: "keyCompromise" } });
+    expect((await app.call("GET", `/v1/certificates/${serialNumber}`, { as: "admin" })).json).toMatchObject({
+      status: "revoked",
+      revocationReason: "keyCompromise",
+    });
+    const again = await app.call("POST", `/v1/certificates/${serialNumber}/revoke`, {
+      as: "admin",
+      json: { reason: "keyCompromise" },
+    });
     expect([again.status, again.problem.code]).toEqual([409, "already_revoked"]);
   });
 
   test("an unknown serial number and an unknown reason are refused", async () => {
-    const unknown = await app.call("POST", `/v1/certificates/${"0".repeat(32)}/revoke`, { as: "admin", json: { reason: "superseded" } });
+    const unknown = await app.call("POST", `/v1/certificates/${"0".repeat(32)}/revoke`, {
+      as: "admin",
+      json: { reason: "superseded" },
+    });
     expect([unknown.status, unknown.problem.code]).toEqual([404, "not_found"]);
     const { serialNumber } = await issue();
-    const reason = await app.call("POST", `/v1/certificates/${serialNumber}/revoke`, { as: "admin", json: { reason: "certificateHold" } });
+    const more = await app.call("POST", `/v1/certificates/${serialNumber}/revoke`, {
+      as: "admin",
+      json: { reason: "superseded", invalidityDate: "2026-01-01" },
+    });
+    expect([more.status, more.problem.code]).toEqual([400, "invalid_request"]);
+    const reason = await app.call("POST", `/v1/certificates/${serialNumber}/revoke`, {
+      as: "admin",
+      json: { reason: "certificateHold" },
+    });
     expect([reason.status, reason.problem.code]).toEqual([400, "invalid_request"]);
   });
 });

@@ -15,25 +15,33 @@ afterAll(() => app.close());
 
 describe("/openapi.json", () => {
   test("describes every route and no other", () => {
-    const described = Object.entries(document.paths).flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`));
+    const described = Object.entries(document.paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+    );
     expect(described.sort()).toEqual(Object.keys(access).sort());
   });
 
   test("is OpenAPI 3.1 in which every reference leads somewhere", () => {
     expect(document["openapi"]).toBe("3.1.0");
-    const references = [...JSON.stringify(document).matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g)].map(([, name]) => name);
+    const references = [...JSON.stringify(document).matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g)].map(
+      ([, name]) => name,
+    );
     expect(references.length).toBeGreaterThan(20);
     for (const name of references) expect(Object.keys(document.components.schemas)).toContain(name);
   });
 
   test("gives every operation an id of its own, a summary, answers, and parameters for what its path holds", () => {
-    const operations = Object.entries(document.paths).flatMap(([path, methods]) => Object.values(methods).map((operation) => ({ path, ...operation })));
+    const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+      Object.values(methods).map((operation) => ({ path, ...operation })),
+    );
     expect(new Set(operations.map(({ operationId }) => operationId)).size).toBe(operations.length);
     for (const { path, summary, responses, parameters = [], tags } of operations) {
       expect(summary).not.toBe("");
       expect(document.tags.map(({ name }) => name)).toEqual(expect.arrayContaining([...tags]));
       expect(Object.keys(responses).some((status) => status.startsWith("2"))).toBe(true);
-      expect(parameters.filter((one) => one.in === "path").map(({ name }) => `{${name}}`)).toEqual(path.match(/\{\w+\}/g) ?? []);
+      expect(parameters.filter((one) => one.in === "path").map(({ name }) => `{${name}}`)).toEqual(
+        path.match(/\{\w+\}/g) ?? [],
+      );
     }
   });
 
@@ -46,7 +54,9 @@ describe("/openapi.json", () => {
     for (const [route, rule] of Object.entries(access)) {
       const [method = "", path = ""] = route.split(" ");
       const { security } = document.paths[path]![method.toLowerCase()]!;
-      expect(security, route).toEqual(rule === "public" ? [] : rule === "attested" ? [{}, { apiToken: [] }] : [{ apiToken: [] }]);
+      expect(security, route).toEqual(
+        rule === "public" ? [] : rule === "attested" ? [{}, { apiToken: [] }] : [{ apiToken: [] }],
+      );
     }
   });
 });

@@ -2,7 +2,13 @@ import { hash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { hashLeaf } from "../../../ca/audit/merkle.ts";
 import type { AuditEntryPage, ConsistencyProof, InclusionProof, RevocationPage } from "../../../ca/contract.ts";
-import { auditEntryPage, authorityList, consistencyProof, inclusionProof, revocationPage } from "../../../ca/http/schemas.ts";
+import {
+  auditEntryPage,
+  authorityList,
+  consistencyProof,
+  inclusionProof,
+  revocationPage,
+} from "../../../ca/http/schemas.ts";
 import { parseBundle } from "../../../ca/pki/bundle.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { decodePem } from "../../../ca/pki/pem.ts";
@@ -14,7 +20,10 @@ beforeAll(async () => void (app = await startTestApp()));
 afterAll(() => app.close());
 
 async function revokeOne(): Promise<string> {
-  const { serialNumber } = await app.ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: "spiffe://east/a" } }, { caller: app.admin });
+  const { serialNumber } = await app.ca.issue(
+    { csr: newCsr().csr, attestation: { type: "operator", spiffeId: "spiffe://east/a" } },
+    { caller: app.admin },
+  );
   await app.ca.revoke(serialNumber, "superseded", app.admin);
   return serialNumber;
 }
@@ -27,7 +36,9 @@ describe("GET /v1/revocations", () => {
     const seen: string[] = [];
     let page: RevocationPage = { ...empty, more: true };
     while (page.more) {
-      page = revocationPage.strict().parse((await app.call("GET", `/v1/revocations?after=${page.sequence}&limit=2`)).json);
+      page = revocationPage
+        .strict()
+        .parse((await app.call("GET", `/v1/revocations?after=${page.sequence}&limit=2`)).json);
       seen.push(...page.revocations.map(({ serialNumber }) => serialNumber));
     }
     expect(seen).toEqual(revoked);
@@ -73,17 +84,30 @@ describe("GET /v1/bundle", () => {
     expect(pem.headers.get("etag")).not.toBe(etag);
     expect(jwks.headers.get("vary")).toBe("accept");
     expect((await app.call("GET", "/v1/bundle", { headers: { "if-none-match": etag } })).status).toBe(304);
-    expect((await app.call("GET", "/v1/bundle", { headers: { "if-none-match": etag, accept: "application/x-pem-file" } })).status).toBe(200);
+    expect(
+      (await app.call("GET", "/v1/bundle", { headers: { "if-none-match": etag, accept: "application/x-pem-file" } }))
+        .status,
+    ).toBe(200);
     expect((await app.call("GET", "/v1/bundle", { headers: { "if-none-match": "*" } })).status).toBe(304);
   });
 
-  test.for([["*/*"], ["application/json"], ["text/html, application/json;q=0.9"], ["application/x-pem-files"]])("Accept: %s gets JSON", async ([accept = ""]) => {
-    expect((await app.call("GET", "/v1/bundle", { headers: { accept } })).headers.get("content-type")).toBe("application/json");
-  });
+  test.for([["*/*"], ["application/json"], ["text/html, application/json;q=0.9"], ["application/x-pem-files"]])(
+    "Accept: %s gets JSON",
+    async ([accept = ""]) => {
+      expect((await app.call("GET", "/v1/bundle", { headers: { accept } })).headers.get("content-type")).toBe(
+        "application/json",
+      );
+    },
+  );
 
-  test.for([["application/x-pem-file;q=1, */*"], ["application/pem-certificate-chain"], ["Application/X-PEM-File"]])("Accept: %s gets PEM", async ([accept = ""]) => {
-    expect((await app.call("GET", "/v1/bundle", { headers: { accept } })).headers.get("content-type")).toBe("application/x-pem-file");
-  });
+  test.for([["application/x-pem-file;q=1, */*"], ["application/pem-certificate-chain"], ["Application/X-PEM-File"]])(
+    "Accept: %s gets PEM",
+    async ([accept = ""]) => {
+      expect((await app.call("GET", "/v1/bundle", { headers: { accept } })).headers.get("content-type")).toBe(
+        "application/x-pem-file",
+      );
+    },
+  );
 });
 
 test("GET /v1/authorities lists root and issuer, and no key", async () => {
@@ -95,7 +119,9 @@ test("GET /v1/authorities lists root and issuer, and no key", async () => {
 
 describe("the audit log", () => {
   test("entries come with the bytes that were hashed", async () => {
-    const { entries }: AuditEntryPage = auditEntryPage.strict().parse((await app.call("GET", "/v1/audit/entries?start=1&limit=2", { as: "auditor" })).json);
+    const { entries }: AuditEntryPage = auditEntryPage
+      .strict()
+      .parse((await app.call("GET", "/v1/audit/entries?start=1&limit=2", { as: "auditor" })).json);
     expect(entries.map(({ index }) => index)).toEqual([1, 2]);
     for (const { body, leafHash } of entries) expect(Buffer.from(hashLeaf(body)).toString("base64")).toBe(leafHash);
   });
@@ -109,24 +135,38 @@ describe("the audit log", () => {
   test("an inclusion proof leads from an entry to the checkpoint's root", async () => {
     const { note = "" } = (await app.store.checkpoint()) ?? {};
     const [, size = "", root = ""] = note.split("\n");
-    const proof: InclusionProof = inclusionProof.strict().parse((await app.call("GET", "/v1/audit/proof?index=2")).json);
+    const proof: InclusionProof = inclusionProof
+      .strict()
+      .parse((await app.call("GET", "/v1/audit/proof?index=2")).json);
     expect(proof).toMatchObject({ index: 2, size: Number(size) });
     const [entry] = await app.store.entries({ start: 2, limit: 1 });
     expect(climb(hashLeaf(entry!.body), proof)).toBe(root);
   });
 
   test("a consistency proof is there for each smaller size", async () => {
-    const proof: ConsistencyProof = consistencyProof.strict().parse((await app.call("GET", "/v1/audit/proof?oldSize=3&size=5")).json);
+    const proof: ConsistencyProof = consistencyProof
+      .strict()
+      .parse((await app.call("GET", "/v1/audit/proof?oldSize=3&size=5")).json);
     expect(proof).toMatchObject({ oldSize: 3, size: 5 });
     expect(proof.hashes.length).toBeGreaterThan(0);
     expect((await app.call("GET", "/v1/audit/proof?oldSize=5&size=5")).json["hashes"]).toEqual([]);
   });
 
-  test.for(["", "index=1&oldSize=1", "size=3", "index=99999", "index=3&size=3", "oldSize=4&size=3", "index=0&size=9999999", "oldSize=9999999", "index=-1", "index=x"])(
-    "a proof of ?%s is refused", async (query) => {
-      const answer = await app.call("GET", `/v1/audit/proof?${query}`);
-      expect([answer.status, answer.problem.code]).toEqual([400, "invalid_request"]);
-    });
+  test.for([
+    "",
+    "index=1&oldSize=1",
+    "size=3",
+    "index=99999",
+    "index=3&size=3",
+    "oldSize=4&size=3",
+    "index=0&size=9999999",
+    "oldSize=9999999",
+    "index=-1",
+    "index=x",
+  ])("a proof of ?%s is refused", async (query) => {
+    const answer = await app.call("GET", `/v1/audit/proof?${query}`);
+    expect([answer.status, answer.problem.code]).toEqual([400, "invalid_request"]);
+  });
 });
 
 /** RFC 9162 2.1.3.2, written for this test. */

@@ -12,7 +12,10 @@ const join = { type: "join", spiffeId: "spiffe://east/ns/shop/sa/cart" };
 
 describe("POST /v1/tokens", () => {
   test("a join token comes with the one string a proxy needs", async () => {
-    const answer = await app.call("POST", "/v1/tokens", { as: "operator", json: { ...join, dnsNames: ["cart.shop.svc"], expiresInSeconds: 60 } });
+    const answer = await app.call("POST", "/v1/tokens", {
+      as: "operator",
+      json: { ...join, dnsNames: ["cart.shop.svc"], expiresInSeconds: 60 },
+    });
     const created = createdToken.strict().parse(answer.json);
     expect(answer.status).toBe(201);
     expect(parseBootstrap(created.bootstrap ?? "")).toMatchObject({ token: created.token, trustDomain: "east" });
@@ -20,10 +23,22 @@ describe("POST /v1/tokens", () => {
   });
 
   test.for([
-    ["an ID outside the operator's scope", "operator", { type: "join", spiffeId: "spiffe://east/ns/bank/sa/vault" }, 403, "forbidden"],
+    [
+      "an ID outside the operator's scope",
+      "operator",
+      { type: "join", spiffeId: "spiffe://east/ns/bank/sa/vault" },
+      403,
+      "forbidden",
+    ],
     ["an API token by an operator", "operator", { type: "api", name: "more", role: "admin" }, 403, "forbidden"],
     ["an ID that is none", "admin", { type: "join", spiffeId: "spiffe://EAST/a" }, 400, "spiffe_id_refused"],
-    ["a scope of another trust domain", "admin", { type: "api", name: "x", role: "operator", scope: ["spiffe://west/*"] }, 400, "spiffe_id_refused"],
+    [
+      "a scope of another trust domain",
+      "admin",
+      { type: "api", name: "x", role: "operator", scope: ["spiffe://west/*"] },
+      400,
+      "spiffe_id_refused",
+    ],
     ["an unknown role", "admin", { type: "api", name: "x", role: "root" }, 400, "invalid_request"],
     ["a join token with a role", "admin", { ...join, role: "admin" }, 400, "invalid_request"],
     ["a lifetime of nothing", "admin", { ...join, expiresInSeconds: 0 }, 400, "invalid_request"],
@@ -60,7 +75,10 @@ describe("GET /v1/tokens", () => {
 describe("DELETE /v1/tokens/{id}", () => {
   test("a deleted token is gone and cannot be redeemed", async () => {
     const { id } = (await app.call("POST", "/v1/tokens", { as: "operator", json: join })).json;
-    expect(await app.call("DELETE", `/v1/tokens/${String(id)}`, { as: "operator" })).toMatchObject({ status: 204, text: "" });
+    expect(await app.call("DELETE", `/v1/tokens/${String(id)}`, { as: "operator" })).toMatchObject({
+      status: 204,
+      text: "",
+    });
     const again = await app.call("DELETE", `/v1/tokens/${String(id)}`, { as: "operator" });
     expect([again.status, again.problem.code]).toEqual([404, "not_found"]);
   });
@@ -68,7 +86,9 @@ describe("DELETE /v1/tokens/{id}", () => {
   test("an operator cannot delete an API token, nor a join token outside its scope", async () => {
     const { tokens } = (await app.call("GET", "/v1/tokens?limit=1000", { as: "admin" })).json as unknown as TokenPage;
     const api = tokens.find(({ role }) => role === "admin");
-    const other = (await app.call("POST", "/v1/tokens", { as: "admin", json: { type: "join", spiffeId: "spiffe://east/ns/bank/a" } })).json;
+    const other = (
+      await app.call("POST", "/v1/tokens", { as: "admin", json: { type: "join", spiffeId: "spiffe://east/ns/bank/a" } })
+    ).json;
     for (const id of [api?.id, other["id"]]) {
       const answer = await app.call("DELETE", `/v1/tokens/${String(id)}`, { as: "operator" });
       expect([answer.status, answer.problem.code]).toEqual([403, "forbidden"]);

@@ -27,10 +27,16 @@ async function listen(fetch: Fetch = answerOk, limits: Partial<ListenerLimits> =
 }
 
 /** A connection whose every byte is the test's. */
-async function dial({ port }: Listener, options: object = {}): Promise<TLSSocket & { received: string; ended: Promise<unknown> }> {
+async function dial(
+  { port }: Listener,
+  options: object = {},
+): Promise<TLSSocket & { received: string; ended: Promise<unknown> }> {
   const socket = Object.assign(connect({ host: "127.0.0.1", port, ca: root, ...options }), { received: "" });
   const ended = new Promise((resolve) => socket.on("close", resolve));
-  socket.setEncoding("latin1").on("data", (text: string) => (socket.received += text)).on("error", () => undefined);
+  socket
+    .setEncoding("latin1")
+    .on("data", (text: string) => (socket.received += text))
+    .on("error", () => undefined);
   await Promise.race([once(socket, "secureConnect"), ended.then(() => Promise.reject(new Error("closed")))]);
   return Object.assign(socket, { ended });
 }
@@ -46,8 +52,18 @@ describe("a request that Node's parser refuses is answered with a problem and th
     ["headers above 16 KiB", `GET / HTTP/1.1\r\nhost: a\r\nx: ${"x".repeat(17_000)}\r\n\r\n`, 431, "headers_too_large"],
     ["no HTTP at all", "\x00\x01\x02\r\n\r\n", 400, "invalid_request"],
     ["HTTP/2 spoken in the clear", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "invalid_request"],
-    ["two lengths", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400, "invalid_request"],
-    ["a length and chunks, as smugglers send", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400, "invalid_request"],
+    [
+      "two lengths",
+      "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+      400,
+      "invalid_request",
+    ],
+    [
+      "a length and chunks, as smugglers send",
+      "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+      400,
+      "invalid_request",
+    ],
     ["a header with a bare line feed", "GET / HTTP/1.1\r\nhost: a\nx\r\n: y\r\n\r\n", 400, "invalid_request"],
   ] as const)("%s", async ([, bytes, status, code]) => {
     const socket = await dial(await listen());
@@ -69,7 +85,12 @@ describe("a request that does not arrive in time is answered 408 and dropped", (
     const outcome: Promise<unknown>[] = [];
     const read: Fetch = (incoming) => {
       const text = incoming.text();
-      outcome.push(text.then(() => "read", () => "broken"));
+      outcome.push(
+        text.then(
+          () => "read",
+          () => "broken",
+        ),
+      );
       return text.then(() => new Response("ok"));
     };
     const socket = await dial(await listen(read, { requestTimeoutMs: 100 }));
@@ -119,9 +140,12 @@ test("a new certificate is presented from the next handshake on, and open connec
 test("an address that cannot be listened on is refused in words", async () => {
   const { port } = await listen();
   await expect(openListener("127.0.0.1", port, { requestTimeoutMs: 1, maxConnections: 1 })).rejects.toMatchObject({
-    code: "listen_failed", message: expect.stringContaining("another process listens there") as string,
+    code: "listen_failed",
+    message: expect.stringContaining("another process listens there") as string,
   });
-  await expect(openListener("192.0.2.1", 0, { requestTimeoutMs: 1, maxConnections: 1 })).rejects.toMatchObject({ code: "listen_failed" });
+  await expect(openListener("192.0.2.1", 0, { requestTimeoutMs: 1, maxConnections: 1 })).rejects.toMatchObject({
+    code: "listen_failed",
+  });
 });
 
 describe("draining", () => {

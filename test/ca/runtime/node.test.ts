@@ -51,7 +51,16 @@ describe("what the first start leaves in the data folder", () => {
 
 describe("TLS as others see it", () => {
   test("curl reaches it with the root alone", async () => {
-    const { stdout } = await run("curl", ["-sS", "--cacert", served.files.root, "-o", "/dev/null", "-w", "%{http_code} %{ssl_verify_result}", `${served.url}/readyz`]);
+    const { stdout } = await run("curl", [
+      "-sS",
+      "--cacert",
+      served.files.root,
+      "-o",
+      "/dev/null",
+      "-w",
+      "%{http_code} %{ssl_verify_result}",
+      `${served.url}/readyz`,
+    ]);
     expect(stdout).toBe("200 0");
   });
 
@@ -61,7 +70,18 @@ describe("TLS as others see it", () => {
 
   test("openssl verifies the chain, which ends with the root that a bootstrap string pins", async () => {
     const { host } = new URL(served.url);
-    const client = spawn("openssl", ["s_client", "-connect", host, "-CAfile", served.files.root, "-verify_return_error", "-verify_ip", "127.0.0.1", "-showcerts", "-tls1_3"]);
+    const client = spawn("openssl", [
+      "s_client",
+      "-connect",
+      host,
+      "-CAfile",
+      served.files.root,
+      "-verify_return_error",
+      "-verify_ip",
+      "127.0.0.1",
+      "-showcerts",
+      "-tls1_3",
+    ]);
     client.stdin.end();
     let output = "";
     client.stdout.setEncoding("utf8").on("data", (text: string) => (output += text));
@@ -86,7 +106,9 @@ describe("TLS as others see it", () => {
 });
 
 test("a body that never ends is answered 413, and the connection is not kept busy with the rest", async () => {
-  const { stdout } = await run("bash", ["-c", `yes | curl -sS --cacert ${served.files.root} -X POST -T - -H 'content-type: application/json' -H 'expect:' -H "authorization: Bearer $(cat ${served.files.adminToken})" ${served.url}/v1/tokens -o /dev/null -w '%{http_code}' || true`]);
+  const headers = `-H content-type:application/json -H expect: -H "authorization: Bearer $(cat ${served.files.adminToken})"`;
+  const curl = `curl -sS --cacert ${served.files.root} -o /dev/null -w '%{http_code}' ${headers} -X POST -T -`;
+  const { stdout } = await run("bash", ["-c", `yes | ${curl} ${served.url}/v1/tokens || true`]);
   expect(stdout).toBe("413");
 });
 
@@ -123,7 +145,10 @@ describe("what keeps it from starting leaves nothing behind", () => {
   test("a data folder that is a file", async () => {
     const path = join(newFolder(), "file");
     writeFileSync(path, "");
-    await expect(serveCa(settings(path), silent)).rejects.toMatchObject({ code: "data_folder_unusable", message: expect.stringContaining("--data-dir") as string });
+    await expect(serveCa(settings(path), silent)).rejects.toMatchObject({
+      code: "data_folder_unusable",
+      message: expect.stringContaining("--data-dir") as string,
+    });
   });
 
   test("another sealing key; and with the right one it starts on the same folder", async () => {
