@@ -36,7 +36,8 @@ export const configTable: readonly Setting[] = [
   setting("app", "text", "127.0.0.1:8080", "The local app that inbound connections are forwarded to.",
     "Anything but loopback carries plain text over a network."),
   setting("inboundProtocol", "text", "detect", "What the app speaks. Declare `tcp` where the server speaks first (MySQL, SMTP).",
-    "With `tcp` no identity header is set and none that the client sent is stripped.", ["detect", "http", "tcp"]),
+    "With `tcp` no identity header is set and none that the client sent is stripped. `detect` guards against the HTTP servers we know: " +
+      "for an app with a looser parser, or that speaks TLS or HTTP/2 itself, declare `http` or `tcp`.", ["detect", "http", "tcp"]),
   setting("outbound", "text", "127.0.0.1:4140", "HTTP forward proxy for the app (`http_proxy=`); `off` for none.",
     "Whoever reaches it speaks with this proxy's identity: keep it on loopback."),
   setting("route", "list", "", "`HOST[:PORT]=ADDRESS:PORT,SPIFFE-ID`: where requests for a host go, and which identity must answer.",

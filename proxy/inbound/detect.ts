@@ -1,41 +1,47 @@
-/** What the first bytes of a client say; "undecided" means: read on. */
-export type Detection = "http" | "tcp" | "undecided";
+/** What the first bytes of a client say; "undecided" means: read on. The last two lead HTTP past us and must not pass at all. */
+export type Detection = "http" | "tcp" | "undecided" | "http2" | "proxy_preamble";
 
 /**
- * Tells HTTP/1 from everything else by the request line, which must be complete. The line is read as generously as any server
- * might (blank lines before it, any method in any case, bare LF), because what passes as opaque keeps a forged identity header;
- * the parser that follows is the strict one. HTTP/2 counts as opaque for now, so an app that trusts the header and speaks
- * HTTP/2 must be declared `http`.
+ * Tells what some HTTP/1 server might take for a request from everything else, by the first line. What passes as opaque keeps a
+ * forged identity header, so the line is read more generously than by any server known to us; the parser that follows is strict
+ * and refuses what is not quite HTTP. Opaque before the line is whole is only what no server takes: a control byte in the method,
+ * or behind a first word without a letter (LDAP, whose second byte can be a blank).
+ * @param ended no more bytes will come
  * @source RFC 9112 sections 2.2 and 3
  */
-export function detectProtocol(bytes: Uint8Array): Detection {
-  let start = 0;
-  while (start < bytes.length && (bytes[start] === carriageReturn || bytes[start] === lineFeed)) start++;
-  const end = bytes.indexOf(lineFeed, start);
-  const line = bytes.subarray(start, end < 0 ? bytes.length : end);
-  for (let index = 0; index < line.length && !isWhitespace(line[index]!); index++) {
-    if (isTokenByte[line[index]!] !== 1 || index >= maxMethodLength) return "tcp";
-  }
+export function detectProtocol(bytes: Uint8Array, ended = false): Detection {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+  if (text.startsWith(proxyVersion2)) return "proxy_preamble";
+  const start = text.search(notBlank);
+  if (start < 0 && ended) return "tcp";
+  if (start < 0) return text.length < maxDetectBytes ? "undecided" : "http";
+  const end = text.indexOf("\n", start);
+  const line = text.slice(start, end < 0 ? undefined : end);
+  if (controlInMethod.test(line)) return "tcp";
   // A line too long for the strict parser: let it be the one to refuse, since some servers take lines of a mebibyte.
-  if (end < 0) return bytes.length < maxDetectBytes ? "undecided" : "http";
-  const text = Buffer.from(line.buffer, line.byteOffset, line.byteLength).toString("latin1");
-  return requestLine.test(text) ? "http" : "tcp";
+  if (end < 0 && !ended) return text.length < maxDetectBytes ? "undecided" : "http";
+  if (text.startsWith(http2Preface)) return "http2";
+  if (proxyVersion1.test(line)) return "proxy_preamble";
+  return couldBeRequest.some((pattern) => pattern.test(line)) ? "http" : "tcp";
 }
 
-/** Space, tab, vertical tab, form feed and bare CR: all that RFC 9112 section 3 lets a lenient parser take as a delimiter. */
-function isWhitespace(byte: number): boolean {
-  return byte === space || byte === 0x09 || byte === 0x0b || byte === 0x0c || byte === carriageReturn;
-}
-
-/** The HTTP/2 preface is a request line with version 2.0. */
-const requestLine = /^\S+\s[^]*HTTP\/1\.\d\s*$/i;
-const carriageReturn = 0x0d;
-const lineFeed = 0x0a;
-const space = 0x20;
-/** RFC 9110 5.6.2. */
-const isTokenByte = new Uint8Array(256);
-for (const character of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") isTokenByte[character.charCodeAt(0)] = 1;
-/** The longest registered method, UPDATEREDIRECTREF, has 17. */
-const maxMethodLength = 64;
+/** What Python's `str.split` takes for white space in Latin-1, which is all that RFC 9112 allows a lenient parser and more. */
+const blank = String.raw`\t-\r\x1c-\x20\x85\xa0`;
+const notBlank = new RegExp(`[^${blank}]`);
+const control = String.raw`\0-\x08\x0e-\x1b\x7f`;
+const controlInMethod = new RegExp(`^(?:[^${blank}]*|[^${blank}A-Za-z]+[${blank}][^]*)[${control}]`);
+const couldBeRequest: readonly RegExp[] = [
+  // Node's parser takes RTSP and ICE for HTTP, older Pythons HTTP/+1.1.
+  /(?:HTTP|RTSP|ICE)\//i,
+  // Apache 2.2 took any version for 1.0, and a line without one is HTTP/0.9, behind which Python reads headers.
+  new RegExp(`^[^${blank}]+[${blank}]+(?:/|[a-z][a-z0-9+.-]*://)`, "i"),
+  // The only method of HTTP/0.9, upper case; Python takes any path.
+  new RegExp(`^GET[${blank}]`),
+];
+/** A server that expects this preamble reads HTTP behind it. @source haproxy.org proxy-protocol.txt, sections 2.1 and 2.2 */
+const proxyVersion1 = new RegExp(`^PROXY[${blank}]`);
+const proxyVersion2 = "\r\n\r\n\0";
+/** @source RFC 9113 section 3.4 */
+const http2Preface = "PRI * HTTP/2.0\r\n";
 /** As large as a whole head may be. */
 const maxDetectBytes = 16 * 1024;

@@ -46,6 +46,7 @@ export async function startInbound({ config, source, metrics, log }: DataPathDep
         else joinOpenApp(accepted, openApp, head, config);
       },
       appFailed,
+      refused: (reason, message) => refuse({ reason, peer: accepted.peer.svid.id.uri, message }),
     });
   }
 

@@ -1,6 +1,6 @@
 import type { PipeEnd } from "../pipe.ts";
 import type { AcceptedPeer } from "./accept.ts";
-import { detectProtocol } from "./detect.ts";
+import { detectProtocol, type Detection } from "./detect.ts";
 import { connectApp, type AppSettings } from "./tcp.ts";
 
 export interface SniffOutcome {
@@ -8,6 +8,8 @@ export interface SniffOutcome {
   /** @param openApp a connection to the app that is open already, because the app was to speak first */
   tcp(head: Buffer, openApp: PipeEnd | undefined): void;
   appFailed(error: Error): void;
+  /** The connection is reset. */
+  refused(reason: string, message: string): void;
 }
 
 /**
@@ -27,7 +29,7 @@ export function sniffProtocol({ socket, reset }: AcceptedPeer, settings: AppSett
   }
 
   /** Half-closed in the middle of a line: no request will come of it. */
-  const onEnd = (): void => decide("tcp");
+  const onEnd = (): void => decide(detectProtocol(head, true));
   const onAppReadable = (): void => decide("tcp");
 
   function onClose(): void {
@@ -44,18 +46,28 @@ export function sniffProtocol({ socket, reset }: AcceptedPeer, settings: AppSett
     openApp.socket.on("close", reset);
   }
 
-  function decide(detected: "http" | "tcp"): void {
+  function decide(detected: Detection): void {
     clearTimeout(deadline);
     socket.off("data", onData).off("end", onEnd).off("close", onClose);
     openApp?.socket.off("readable", onAppReadable).off("close", reset);
     if (detected === "tcp") return outcome.tcp(head, openApp);
     openApp?.reset();
+    if (detected !== "http") return refuse(detected);
     socket.unshift(head);
     outcome.http();
+  }
+
+  function refuse(detected: Detection): void {
+    outcome.refused(detected, refusals[detected] ?? "");
+    reset();
   }
 
   socket.on("data", onData).on("end", onEnd).on("close", onClose);
 }
 
+const refusals: Readonly<Partial<Record<Detection, string>>> = {
+  http2: "connection refused: the client speaks HTTP/2, in which a forged identity header cannot be removed yet; set inboundProtocol tcp if the app takes no identity from headers",
+  proxy_preamble: "connection refused: the client sent a PROXY protocol preamble, behind which it could forge what it likes; set inboundProtocol tcp if the app is to read it",
+};
 /** As Linkerd's. */
 const detectionTimeoutMs = 10_000;

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { afterEach, expect, test, vi } from "vitest";
 import type { InboundDataPath } from "../../../proxy/inbound/server.ts";
-import { eastIssuer, inboundHalf, type TestHalf } from "../../support/data-path.ts";
+import { eastIssuer, inboundHalf, metricValue, type TestHalf } from "../../support/data-path.ts";
 import { readAll, readUntil, tcpApp, tlsClient, type TestServer } from "../../support/tcp.ts";
 
 const hello = eastIssuer.leaf({ spiffeId: "spiffe://east/hello" });
@@ -102,3 +102,32 @@ test("a client that leaves before it said anything leaves nothing behind", async
   await expect.poll(() => half.path.connections.count()).toBe(0);
   expect(connected.length).toBe(0);
 });
+
+const forged = "Host: world\r\nConnection: close\r\nCountersign-Client-Id: spiffe://east/admin\r\n\r\n";
+for (const line of ["GET / HTTP/0.9", "GET / HTTP/2.0", "GET / HTTP/1.10", " GET / HTTP/1.1", "GET\xa0/\xa0HTTP/1.1", `${"A".repeat(65)} / HTTP/1.1`, "POST / RTSP/1.0", "GET /"]) {
+  test(`a forged identity does not reach the app behind ${JSON.stringify(line.slice(0, 20))}`, async () => {
+    const heads: string[] = [];
+    const client = await start((socket) => void readUntil(socket, "\r\n\r\n").then((head) => {
+      heads.push(head);
+      socket.end("HTTP/1.1 204 No Content\r\n\r\n");
+    }, () => undefined));
+    client.write(Buffer.from(`${line}\r\n${forged}`, "latin1"));
+    expect(String((await readAll(client)).bytes)).toMatch(/^HTTP\/1\.1 (400|505|204) /);
+    expect(heads.join("")).not.toContain("admin");
+  });
+}
+
+for (const [what, bytes, reason] of [
+  ["HTTP/2 with prior knowledge", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http2"],
+  ["a PROXY preamble", `PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\nGET / HTTP/1.1\r\n${forged}`, "proxy_preamble"],
+  ["a binary PROXY preamble", "\r\n\r\n\0\r\nQUIT\n", "proxy_preamble"],
+] as const) {
+  test(`${what} is refused, counted and explained`, async () => {
+    const client = await start(echo);
+    client.write(bytes);
+    await expect.poll(() => client.destroyed).toBe(true);
+    expect(connected.length).toBe(0);
+    expect(metricValue(half.metrics, "inbound_refused_total", `reason="${reason}"`)).toBe(1);
+    expect(half.logged.join()).toContain("inboundProtocol tcp");
+  });
+}
