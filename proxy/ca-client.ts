@@ -6,6 +6,7 @@ import { verifySvid } from "../ca/pki/svid.ts";
 import { readBundleText, readIssued, readRevocationPage, type IssuedAnswer } from "./ca-answer.ts";
 import { caConnection, type CaConnection } from "./ca-connection.ts";
 import { CaError } from "./ca-error.ts";
+import { PeerError } from "./peer.ts";
 
 /** The CA as the proxy sees it. Every method throws CaError; whoever answers has been shown to be our CA before. */
 export interface CaClient {
@@ -24,6 +25,8 @@ export interface CaClientOptions {
   readonly trustDomain: string;
   /** Bundle to verify the CA with; undefined before the first certificate, when only the fingerprint is known. */
   readonly ownBundle: () => Bundle | undefined;
+  /** Serial numbers that no server may have, lower-case hex. */
+  readonly revoked: () => ReadonlySet<string>;
   /** SHA-256 of the root's DER, lower-case hex, out of the bootstrap string. */
   readonly rootFingerprint: string | undefined;
   readonly now: () => number;
@@ -35,7 +38,7 @@ export interface CaClientOptions {
  * hold. Before there is a bundle, one unverified connection fetches the CA's, and only the root in it with the pinned
  * fingerprint is believed; nothing of ours goes over that connection, and what follows is verified by that root.
  */
-export function caClient({ caUrl, trustDomain, ownBundle, rootFingerprint, now, timeoutMs }: CaClientOptions): CaClient {
+export function caClient({ caUrl, trustDomain, ownBundle, revoked, rootFingerprint, now, timeoutMs }: CaClientOptions): CaClient {
   const caId = spiffeId(trustDomain, "countersign", "ca");
   const common = { url: caUrl, ...(timeoutMs !== undefined && { timeoutMs }) };
   let pinned: Bundle | undefined;
@@ -45,8 +48,10 @@ export function caClient({ caUrl, trustDomain, ownBundle, rootFingerprint, now, 
   function verifyServer(chain: readonly Uint8Array[]): void {
     const bundle = ownBundle() ?? pinned;
     if (bundle === undefined) throw new PkiError("svid_trust_domain_unknown", "there is no bundle to verify it with");
-    const { id } = verifySvid({ chain, bundles: new Map([[trustDomain, bundle]]), nowMs: now(), purpose: "server" });
+    const { id, path } = verifySvid({ chain, bundles: new Map([[trustDomain, bundle]]), nowMs: now(), purpose: "server" });
     if (id.uri !== caId.uri) throw new PkiError("svid_id_unexpected", `it is ${id.uri}, not ${caId.uri}`);
+    const one = path.certificates.find(({ serialNumber }) => revoked().has(serialNumber));
+    if (one !== undefined) throw new PeerError("certificate_revoked", `its certificate ${one.serialNumber} is revoked`);
   }
 
   async function trusted(): Promise<CaConnection> {

@@ -189,10 +189,9 @@ function unreachable(url: string, cause: unknown): CaError {
 
 function untrusted(url: string, cause: unknown): CaError {
   const { message = "refused", code } = (cause ?? {}) as { readonly message?: string; readonly code?: string };
-  const aboutTime = code === "path_not_yet_valid" || code === "path_expired";
-  const hint = aboutTime ? "; compare this machine's clock with the CA's" : "; if its root was replaced meanwhile, start with a new bootstrap string";
+  const hint = untrustedHints[code ?? ""] ?? "if its root was replaced meanwhile, start with a new bootstrap string";
   return new CaError(
-    "ca_untrusted", `what answers at ${url} is not our CA: ${message}; nothing was sent to it${hint}`, { cause },
+    "ca_untrusted", `what answers at ${url} is not our CA: ${message}; nothing was sent to it; ${hint}`, { cause },
   );
 }
 
@@ -200,6 +199,11 @@ function pathOnly(path: string): string {
   return path.split("?", 1)[0] ?? path;
 }
 
+const untrustedHints: Readonly<Record<string, string>> = {
+  path_not_yet_valid: "compare this machine's clock with the CA's",
+  path_expired: "compare this machine's clock with the CA's",
+  certificate_revoked: "the CA makes another one when it is restarted",
+};
 const defaultTimeoutMs = 10_000;
 const defaultPort = 443;
 /** A renewal, a poll of each kind, and one to spare. */

@@ -78,7 +78,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
 
   const client = caClient({
     caUrl: origin.caUrl, trustDomain, rootFingerprint: bootstrap?.rootFingerprint, now: clock.now,
-    ownBundle: () => held.get(trustDomain)?.bundle,
+    ownBundle: () => held.get(trustDomain)?.bundle, revoked: () => holder.trust()?.revoked ?? new Set(),
   });
 
   function publish(): void {

@@ -1,9 +1,12 @@
 import { createServer as createTcpServer, type AddressInfo } from "node:net";
 import { once } from "node:events";
+import { connect } from "node:tls";
 import { afterEach, describe, expect, test } from "vitest";
 import { parseBundle, type Bundle } from "../../ca/pki/bundle.ts";
+import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { caClient, type CaClient } from "../../proxy/ca-client.ts";
 import { CaError } from "../../proxy/ca-error.ts";
+import { presentedChain } from "../../proxy/peer.ts";
 import { fakeCa, json, problem, type FakeCa } from "../support/fake-ca.ts";
 import { testAuthority } from "../support/test-ca.ts";
 
@@ -12,21 +15,32 @@ afterEach(async () => {
   for (const close of closing.splice(0)) await close();
 });
 
+const nothing = (): ReadonlySet<string> => new Set();
 const token = "join_secret-of-the-token";
 const issueRequest = { csr: "AAAA", attestation: { type: "join-token", token } } as const;
 
-async function setUp(options: Parameters<typeof fakeCa>[0] = {}, client: { bundle?: Bundle; timeoutMs?: number; fingerprint?: string; now?: () => number } = {}) {
+interface ClientFaults { readonly bundle?: Bundle; readonly timeoutMs?: number; readonly fingerprint?: string; readonly now?: () => number }
+
+async function setUp(options: Parameters<typeof fakeCa>[0] = {}, client: ClientFaults = {}) {
   const ca = await fakeCa(options);
   closing.push(() => ca.stop());
   return { ca, client: clientOf(ca, client) };
 }
 
-function clientOf(ca: FakeCa, { bundle, timeoutMs = 5000, fingerprint, now = Date.now }: { bundle?: Bundle; timeoutMs?: number; fingerprint?: string; now?: () => number } = {}): CaClient {
+function clientOf(ca: FakeCa, { bundle, timeoutMs = 5000, fingerprint, now = Date.now }: ClientFaults = {}): CaClient {
   const client = caClient({
-    caUrl: ca.url, trustDomain: "east", ownBundle: () => bundle, rootFingerprint: fingerprint ?? ca.bootstrap.rootFingerprint, now, timeoutMs,
+    caUrl: ca.url, trustDomain: "east", ownBundle: () => bundle, revoked: nothing, rootFingerprint: fingerprint ?? ca.bootstrap.rootFingerprint, now, timeoutMs,
   });
   closing.push(() => client.close());
   return client;
+}
+
+/** Serial numbers of the chain a server presents, as the deny-list writes them. */
+async function presentedSerials(url: string): Promise<string[]> {
+  const socket = connect({ port: Number(new URL(url).port), host: "127.0.0.1", rejectUnauthorized: false });
+  closing.push(() => socket.destroy());
+  await once(socket, "secureConnect");
+  return presentedChain(socket).map((der) => parseCertificate(der).serialNumber);
 }
 
 async function failure(promise: Promise<unknown>): Promise<CaError> {
@@ -72,7 +86,7 @@ describe("who is believed to be the CA", () => {
     let bundle: Bundle | undefined;
     const { ca } = await setUp();
     const { rootFingerprint } = ca.bootstrap;
-    const client = caClient({ caUrl: ca.url, trustDomain: "east", ownBundle: () => bundle, rootFingerprint, now: Date.now });
+    const client = caClient({ caUrl: ca.url, trustDomain: "east", ownBundle: () => bundle, revoked: nothing, rootFingerprint, now: Date.now });
     closing.push(() => client.close());
     await client.revocations(0);
     await client.revocations(0);
@@ -81,6 +95,25 @@ describe("who is believed to be the CA", () => {
     bundle = testAuthority({ trustDomain: "east" }).bundle();
     expect((await failure(client.revocations(0))).code).toBe("ca_untrusted");
     expect(ca.core.requests).toHaveLength(3);
+  });
+
+  test("a CA whose certificate, or its issuer's, is revoked is not, on a kept connection either", async () => {
+    const { ca } = await setUp();
+    let revoked: ReadonlySet<string> = new Set();
+    const client = caClient({
+      caUrl: ca.url, trustDomain: "east", ownBundle: () => ca.core.root.bundle(), revoked: () => revoked, rootFingerprint: undefined, now: Date.now,
+    });
+    closing.push(() => client.close());
+    await client.revocations(0);
+    const [leaf, issuer] = await presentedSerials(ca.url);
+    for (const serialNumber of [leaf!, issuer!]) {
+      revoked = new Set([serialNumber]);
+      const error = await failure(client.issue(issueRequest, "k"));
+      expect(error).toMatchObject({ code: "ca_untrusted", message: expect.stringContaining(`certificate ${serialNumber} is revoked`) as string });
+    }
+    expect(ca.core.requests.map(({ path }) => path)).toEqual(["/v1/revocations"]);
+    revoked = new Set(["00ff"]);
+    await client.revocations(0);
   });
 
   test("a server that speaks no TLS 1.3 is refused", async () => {
@@ -208,7 +241,7 @@ describe("when the CA is not well", () => {
     closing.push(() => mute.close());
     const client = caClient({
       caUrl: `https://127.0.0.1:${(mute.address() as AddressInfo).port}`, trustDomain: "east", ownBundle: () => ca.core.root.bundle(),
-      rootFingerprint: undefined, now: Date.now, timeoutMs: 100,
+      revoked: nothing, rootFingerprint: undefined, now: Date.now, timeoutMs: 100,
     });
     expect((await failure(client.revocations(0))).code).toBe("ca_timeout");
   });
