@@ -3,7 +3,7 @@ import { Agent, request as httpsRequest } from "node:https";
 import { isIP } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
 import { CaError } from "./ca-error.ts";
-import { presentedChain } from "./peer.ts";
+import { presentedChain } from "./presented.ts";
 import { anonymousTlsOptions } from "./tls-context.ts";
 
 /** One question to the CA. */

@@ -6,7 +6,7 @@ import { parseBundle, type Bundle } from "../../ca/pki/bundle.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { caClient, type CaClient } from "../../proxy/ca-client.ts";
 import { CaError } from "../../proxy/ca-error.ts";
-import { presentedChain } from "../../proxy/peer.ts";
+import { presentedChain } from "../../proxy/presented.ts";
 import { fakeCa, json, problem, type FakeCa } from "../support/fake-ca.ts";
 import { testAuthority } from "../support/test-ca.ts";
 

@@ -15,7 +15,7 @@ function socketOf(chain: readonly Uint8Array[], reused = false): TLSSocket {
   const certificates = chain.map((der) => new X509Certificate(der));
   const linked = certificates.map((certificate) => ({ raw: certificate.raw, issuerCertificate: undefined as unknown }));
   linked.forEach((certificate, index) => (certificate.issuerCertificate = linked[index + 1]));
-  return { isSessionReused: () => reused, getPeerX509Certificate: () => linked[0] } as unknown as TLSSocket;
+  return { isSessionReused: () => reused, getPeerX509Certificate: () => linked[0], getSession: () => undefined } as unknown as TLSSocket;
 }
 
 function setUp() {
@@ -99,8 +99,8 @@ describe("a peer known from before is asked again everything but its signatures"
   });
 });
 
-describe("what is remembered is the exact chain", () => {
-  test("the same leaf with a broken signature is another chain", () => {
+describe("what is remembered is the exact leaf", () => {
+  test("the same certificate with a broken signature is another leaf", () => {
     const { verify } = setUp();
     expect(verify()).toBe("spiffe://east/hello");
     const forged = Buffer.from(hello.der);
@@ -108,10 +108,17 @@ describe("what is remembered is the exact chain", () => {
     expect(verify({ chain: [forged, ...hello.chain.slice(1)] })).toBe("path_signature_invalid");
   });
 
-  test("the same leaf without its issuer is another chain", () => {
+  test("a leaf that was never seen with its issuer is not accepted without it", () => {
+    const { verify } = setUp();
+    expect(verify({ chain: [hello.der] })).toBe("path_not_found");
+    expect(verify()).toBe("spiffe://east/hello");
+  });
+
+  test("the key of another leaf of the same workload is not enough", () => {
     const { verify } = setUp();
     expect(verify()).toBe("spiffe://east/hello");
-    expect(verify({ chain: [hello.der] })).not.toBe("spiffe://east/hello");
+    const impostor = testAuthority({ trustDomain: "east" }).issuer().leaf({ spiffeId: "spiffe://east/hello" });
+    expect(verify({ chain: [impostor.der, ...hello.chain.slice(1)] })).toBe("path_key_identifier_mismatch");
   });
 
   test("a good client is not remembered as a server", () => {
