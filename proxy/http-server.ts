@@ -16,12 +16,24 @@ export interface HttpServerOptions {
  */
 export function httpServer({ idleTimeoutMs, headTimeoutMs = defaultHeadTimeoutMs, onRequest, onUpgrade, onConnect }: HttpServerOptions): Server {
   const last = new WeakMap<Socket, ServerResponse>();
+  const unanswered = (socket: Socket): ServerResponse | undefined => {
+    const before = last.get(socket);
+    return before === undefined || before.writableFinished || before.closed ? undefined : before;
+  };
   const inOrder = (request: IncomingMessage, response: ServerResponse): void => {
-    const before = last.get(request.socket);
+    const before = unanswered(request.socket);
     last.set(request.socket, response);
     // RFC 9112 9.3.2: only safe methods may be worked on at the same time.
-    if (before === undefined || before.writableFinished || before.closed) onRequest(request, response);
+    if (before === undefined) onRequest(request, response);
     else before.once("close", () => { if (!response.destroyed) onRequest(request, response); });
+  };
+  // Node hands the socket over at once, so the answer would overtake the responses before it.
+  const onlyAfterAnswers = (take: HttpServerOptions["onUpgrade"]) => (request: IncomingMessage, socket: Socket, head: Buffer): void => {
+    const before = unanswered(socket);
+    if (before === undefined) return take(request, socket, head);
+    socket.on("error", () => undefined);
+    if (before.headersSent) socket.destroy();
+    else writeRawAnswer(socket, pipelinedTakeover);
   };
   const server = createServer({
     insecureHTTPParser: false,
@@ -40,8 +52,8 @@ export function httpServer({ idleTimeoutMs, headTimeoutMs = defaultHeadTimeoutMs
   // Node would silently leave out headers beyond a count; the size of the head bounds them already.
   server.maxHeadersCount = 0;
   server.on("checkContinue", inOrder);
-  server.on("upgrade", onUpgrade);
-  server.on("connect", onConnect);
+  server.on("upgrade", onlyAfterAnswers(onUpgrade));
+  server.on("connect", onlyAfterAnswers(onConnect));
   server.on("clientError", refuseMalformed);
   return server;
 }
@@ -77,6 +89,7 @@ const malformedAnswers: Readonly<Record<string, { readonly status: number; reado
   HPE_HEADER_OVERFLOW: { status: 431, text: "countersign-proxy: 431: the request line and headers exceed 16 KiB" },
   ERR_HTTP_REQUEST_TIMEOUT: { status: 408, text: "countersign-proxy: 408: the request head did not arrive in time" },
 };
+const pipelinedTakeover = { status: 400, text: "countersign-proxy: 400: an upgrade or CONNECT came behind a request that is not answered yet; wait for the answer first" };
 /** What Node, nginx and Go's clients expect to be enough. */
 const maxHeadBytes = 16 * 1024;
 const defaultHeadTimeoutMs = 10_000;

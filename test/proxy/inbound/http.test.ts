@@ -399,6 +399,37 @@ describe("upgrades", () => {
     expect(answer).toMatch(/^HTTP\/1\.1 403 No\r\n[^]*sorr$/);
   });
 
+  for (const [what, behind] of [["an upgrade", upgrade("websocket")], ["CONNECT", "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"]] as const) {
+    test(`${what} behind a request that is not answered yet is refused, and neither is answered by the app`, async () => {
+      let upgrades = 0;
+      let cancelled = false;
+      const app = await httpApp((_request, response) => response.on("close", () => (cancelled = true)));
+      app.server.on("upgrade", () => upgrades++);
+      const { client } = await start(app);
+      const answer = await exchange(client, `GET /slow HTTP/1.1\r\nHost: a\r\n\r\n${behind}`);
+      expect(answer.match(/HTTP\/1\.1 .*/g)).toEqual(["HTTP/1.1 400 Bad Request"]);
+      expect(answer).toContain("wait for the answer");
+      await expect.poll(() => cancelled).toBe(true);
+      expect(upgrades).toBe(0);
+    });
+
+    test(`${what} in the middle of a response breaks the connection`, async () => {
+      const { client } = await start(await httpApp((_request, response) => response.write("begun")));
+      client.write("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+      await readUntil(client, "begun");
+      expect(await exchange(client, behind)).toBe("");
+    });
+  }
+
+  test("an upgrade behind an answered request passes", async () => {
+    const app = await httpApp((_request, response) => response.end("answered"));
+    app.server.on("upgrade", (_request, socket) => socket.end("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"));
+    const { client } = await start(app);
+    client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    await readUntil(client, "answered");
+    expect(await exchange(client, upgrade("websocket"))).toMatch(/^HTTP\/1\.1 101 /);
+  });
+
   test("an upgrade to h2c is ignored, since identity headers could not be checked behind it", async () => {
     const { client } = await start(await mirror());
     client.write(upgrade("h2c").replace("Upgrade\r\n", "Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"));
