@@ -14,6 +14,8 @@ export interface AttestedIdentity {
   readonly redeem?: { readonly tokenId: string; readonly version: number };
   /** Join token the identity descends from. */
   readonly tokenId?: string;
+  /** Serial number of the certificate whose key proved it: the commit looks again whether that one is revoked. */
+  readonly renewedFrom?: string;
 }
 
 /**

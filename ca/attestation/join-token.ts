@@ -1,6 +1,6 @@
 import { parseSpiffeId } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
-import type { Store, TokenRow } from "../store/store.ts";
+import type { CertificateRow, Store, TokenRow } from "../store/store.ts";
 import type { AttestedIdentity, Claim } from "./identity.ts";
 import { verifyPossession, type PossessionDeps } from "./possession.ts";
 import { isSecretOf, parseToken } from "./token-secret.ts";
@@ -29,9 +29,10 @@ export async function claimByJoinToken(
     spiffeId,
     asked: "join-token",
     async attest(): Promise<AttestedIdentity> {
-      await checkRedeemable(deps, row, attestation.proof, csrDer);
+      const holder = await checkRedeemable(deps, row, attestation.proof, csrDer);
       return {
         spiffeId, dnsNames: row.dnsNames ?? [], method: "join-token", actor, tokenId: row.id, redeem: { tokenId: row.id, version: row.version },
+        ...(holder && { renewedFrom: holder.serialNumber }),
       };
     },
   };
@@ -50,7 +51,10 @@ async function authenticateJoinToken(store: Pick<Store, "token">, token: string)
   return row;
 }
 
-async function checkRedeemable(deps: JoinTokenDeps, row: TokenRow, proof: string | undefined, csrDer: Uint8Array): Promise<void> {
+/** @returns the certificate that proves the holder, for a token that was redeemed before */
+async function checkRedeemable(
+  deps: JoinTokenDeps, row: TokenRow, proof: string | undefined, csrDer: Uint8Array,
+): Promise<CertificateRow | undefined> {
   if (row.redeemedAtMs !== undefined) return checkHolder(deps, row, row.redeemedAtMs, proof, csrDer);
   if (row.expiresAtMs !== undefined && deps.now().getTime() >= row.expiresAtMs) {
     throw new Refusal(
@@ -59,9 +63,12 @@ async function checkRedeemable(deps: JoinTokenDeps, row: TokenRow, proof: string
         `"countersign token create".`,
     );
   }
+  return undefined;
 }
 
-async function checkHolder(deps: JoinTokenDeps, row: TokenRow, redeemedAtMs: number, proof: string | undefined, csrDer: Uint8Array): Promise<void> {
+async function checkHolder(
+  deps: JoinTokenDeps, row: TokenRow, redeemedAtMs: number, proof: string | undefined, csrDer: Uint8Array,
+): Promise<CertificateRow> {
   if (proof === undefined) {
     throw new Refusal(
       "token_already_redeemed",
@@ -77,4 +84,5 @@ async function checkHolder(deps: JoinTokenDeps, row: TokenRow, redeemedAtMs: num
         "token that its first certificate was made with.",
     );
   }
+  return possession.row;
 }

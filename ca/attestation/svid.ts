@@ -18,6 +18,7 @@ export async function claimBySvid(deps: PossessionDeps, proof: string, csrDer: U
       dnsNames: row.dnsNames,
       method: "svid",
       actor,
+      renewedFrom: svid.serialNumber,
       ...(row.tokenId === undefined ? {} : { tokenId: row.tokenId }),
     }),
   };

@@ -28,6 +28,8 @@ export type AuditEvent =
       readonly notAfter: string;
       readonly authorityId: string;
       readonly attestation: string;
+      /** Serial number of the certificate it was renewed from. */
+      readonly renewedFrom?: string;
     }
   | { readonly type: "certificate.denied"; readonly code: string; readonly attestation?: string; readonly spiffeId?: string }
   | { readonly type: "certificate.revoked"; readonly serialNumber: string; readonly spiffeId: string; readonly reason: RevocationReason }

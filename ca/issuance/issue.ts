@@ -104,7 +104,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     const validity = validityFor(profile, nowMs, lifetimeSeconds);
     const issuer = await keeper.issuerUntil(validity.notAfterMs);
     const serial = nextSerial();
-    const { spiffeId, dnsNames, ipAddresses, method, actor, redeem, tokenId } = identity;
+    const { spiffeId, dnsNames, ipAddresses, method, actor, redeem, tokenId, renewedFrom } = identity;
     const tbs = issuer.encodeAndLint({
       serialNumber: serial, ...validity, spki, subjectKeyIdentifier: subjectKeyIdentifier(spki), uri: spiffeId.uri, dnsNames,
       ...(ipAddresses && { ipAddresses }),
@@ -119,12 +119,13 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     const notAfter = new Date(validity.notAfterMs).toISOString();
     const row: NewCertificate = {
       serialNumber, spiffeId: spiffeId.uri, dnsNames, ...validity, authorityId: issuer.id, attestation: method, certificate, keyFingerprint,
-      issuedAtMs: nowMs, ...(tokenId !== undefined && { tokenId }),
+      issuedAtMs: nowMs, ...(tokenId !== undefined && { tokenId }), ...(renewedFrom !== undefined && { renewedFrom }),
     };
     const entry = encodeEntry(
       {
         type: "certificate.issued", serialNumber, spiffeId: spiffeId.uri, ...(dnsNames.length > 0 && { dnsNames }),
         fingerprint: hash("sha256", certificate, "hex"), keyFingerprint: keyFingerprintHex, notBefore, notAfter, authorityId: issuer.id, attestation: method,
+        ...(renewedFrom !== undefined && { renewedFrom }),
       },
       actor, nowMs,
     );
@@ -198,6 +199,13 @@ function asRefusal(error: unknown): unknown {
       return new Refusal(
         "idempotency_key_reused",
         "This Idempotency-Key was taken by another request while this one was under way; choose a new key.",
+        { cause: error },
+      );
+    case "certificate_revoked":
+      return new Refusal(
+        "certificate_revoked",
+        "The certificate that proved who asks was revoked while the request was under way; ask the CA's operator for a new " +
+          "join token.",
         { cause: error },
       );
     case "token_unknown":

@@ -157,6 +157,12 @@ function issue({ certificate, redeem, idempotency }: ActOf<"issue">, draft: Draf
     if (token === undefined || token.deleted) return tokenUnknown(redeem.tokenId);
     if (token.version !== redeem.version) return refused("token_already_redeemed", `Token ${redeem.tokenId} was redeemed by another request. Create a new one.`);
   }
+  const { renewedFrom } = certificate;
+  if (renewedFrom !== undefined) {
+    const parent = certificateOf(renewedFrom, draft);
+    if (parent === undefined) return certificateUnknown(renewedFrom);
+    if (parent.revoked) return refused("certificate_revoked", `Certificate ${renewedFrom}, which proved who asks, was revoked meanwhile.`);
+  }
   const keyName = nameOfKey(certificate.keyFingerprint);
   if (draft.keys.has(keyName) || draft.facts.keyUsed(certificate.keyFingerprint)) {
     return refused("key_reused", "This public key already has a certificate. Make a new key pair for each request.");
@@ -181,7 +187,7 @@ function issue({ certificate, redeem, idempotency }: ActOf<"issue">, draft: Draf
 
 function revoke({ serialNumber, reason, revokedAtMs }: ActOf<"revoke">, draft: Draft, logIndex: number): Refused | undefined {
   const certificate = certificateOf(serialNumber, draft);
-  if (certificate === undefined) return refused("certificate_unknown", `No certificate with serial number ${serialNumber} was issued here.`);
+  if (certificate === undefined) return certificateUnknown(serialNumber);
   if (certificate.revoked) return refused("already_revoked", `Certificate ${serialNumber} is already revoked.`);
   const { notAfterMs } = certificate;
   draft.writes.revocations.push({ sequence: logIndex + 1, serialNumber, reason, revokedAtMs, notAfterMs });
@@ -242,6 +248,10 @@ function tokenOf(id: string, draft: Draft): TokenFact | undefined {
 /** A key fingerprint as a member of a Set. */
 export function nameOfKey(keyFingerprint: Uint8Array): string {
   return toBuffer(keyFingerprint).toString("latin1");
+}
+
+function certificateUnknown(serialNumber: string): Refused {
+  return refused("certificate_unknown", `No certificate with serial number ${serialNumber} was issued here.`);
 }
 
 function tokenUnknown(id: string): Refused {

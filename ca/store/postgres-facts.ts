@@ -66,6 +66,7 @@ function wantedFacts(acts: readonly Act[]) {
   for (const act of acts) {
     if (act.kind === "issue") {
       wanted.serialNumbers.push(act.certificate.serialNumber);
+      if (act.certificate.renewedFrom !== undefined) wanted.serialNumbers.push(act.certificate.renewedFrom);
       wanted.keyFingerprints.push(toBuffer(act.certificate.keyFingerprint));
       if (act.redeem !== undefined) wanted.tokenIds.push(act.redeem.tokenId);
       if (act.idempotency !== undefined) {

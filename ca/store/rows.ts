@@ -17,25 +17,27 @@ export function toAuthority(row: Stored<typeof schema.authorities>): AuthorityRo
 
 /** @param revocation  the certificate's own, if it has one */
 export function toCertificate(
-  { dnsNames, tokenId, ...row }: Stored<typeof schema.certificates>,
+  { dnsNames, tokenId, renewedFrom, ...row }: Stored<typeof schema.certificates>,
   revocation: Pick<RevocationRow, "revokedAtMs" | "reason"> | null,
 ): CertificateRow {
   return {
     ...row,
     dnsNames: parseList(dnsNames) ?? [],
     ...(tokenId !== null && { tokenId }),
+    ...(renewedFrom !== null && { renewedFrom }),
     ...(revocation !== null && { revokedAtMs: revocation.revokedAtMs, revocationReason: revocation.reason }),
   };
 }
 
 export function fromCertificate(certificate: NewCertificate & { readonly logIndex: number }): Stored<typeof schema.certificates> {
-  const { dnsNames, tokenId } = certificate;
+  const { dnsNames, tokenId, renewedFrom } = certificate;
   return {
     ...certificate,
     certificate: toBuffer(certificate.certificate),
     keyFingerprint: toBuffer(certificate.keyFingerprint),
     dnsNames: dnsNames.length === 0 ? null : JSON.stringify(dnsNames),
     tokenId: tokenId ?? null,
+    renewedFrom: renewedFrom ?? null,
   };
 }
 

@@ -68,6 +68,7 @@ export const certificates = pgTable("certificates", {
   keyFingerprint: bytea("key_fingerprint").notNull(),
   issuedAtMs: bigint("issued_at_ms", { mode: "number" }).notNull(),
   tokenId: text("token_id"),
+  renewedFrom: text("renewed_from"),
 }, (table) => [
   uniqueIndex("certificates_serial_number").on(table.serialNumber),
   uniqueIndex("certificates_key_fingerprint").on(table.keyFingerprint),

@@ -67,6 +67,7 @@ export const certificates = sqliteTable("certificates", {
   keyFingerprint: blob("key_fingerprint", { mode: "buffer" }).notNull(),
   issuedAtMs: integer("issued_at_ms").notNull(),
   tokenId: text("token_id"),
+  renewedFrom: text("renewed_from"),
 }, (table) => [
   uniqueIndex("certificates_serial_number").on(table.serialNumber),
   uniqueIndex("certificates_key_fingerprint").on(table.keyFingerprint),

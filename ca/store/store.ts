@@ -98,6 +98,7 @@ export type StoreErrorCode =
   | "token_already_redeemed"
   | "idempotency_conflict"
   | "certificate_unknown"
+  | "certificate_revoked"
   | "already_revoked"
   | "authority_superseded"
   /** The queue of waiting acts is full. Nothing was written: safe to retry. */
@@ -171,6 +172,11 @@ export interface NewCertificate {
   readonly issuedAtMs: number;
   /** The join token it descends from, directly or through renewals: what ties a re-attestation to its holder. */
   readonly tokenId?: string;
+  /**
+   * Serial number of the certificate whose key proved who asks, for a renewal or a return with a join token: the commit is
+   * refused with certificate_revoked when that one is revoked by then.
+   */
+  readonly renewedFrom?: string;
 }
 
 export interface CertificateRow extends NewCertificate {

@@ -48,7 +48,8 @@ CREATE TABLE "certificates" (
 	"certificate" "bytea" NOT NULL,
 	"key_fingerprint" "bytea" NOT NULL,
 	"issued_at_ms" bigint NOT NULL,
-	"token_id" text
+	"token_id" text,
+	"renewed_from" text
 );
 --> statement-breakpoint
 CREATE TABLE "idempotency_keys" (

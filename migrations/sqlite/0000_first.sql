@@ -48,7 +48,8 @@ CREATE TABLE `certificates` (
 	`certificate` blob NOT NULL,
 	`key_fingerprint` blob NOT NULL,
 	`issued_at_ms` integer NOT NULL,
-	`token_id` text
+	`token_id` text,
+	`renewed_from` text
 );
 --> statement-breakpoint
 CREATE UNIQUE INDEX `certificates_serial_number` ON `certificates` (`serial_number`);--> statement-breakpoint

@@ -86,8 +86,10 @@ describe("a redeemed join token", () => {
     let last = await redeem(token);
     for (let outage = 0; outage < 2; outage++) {
       host.clock.nowMs += 3 * dayMs;
+      const { serialNumber } = last.issued;
       last = await comeBack(token, last);
       expect(last.issued.spiffeId).toBe(cart);
+      expect(await host.store.certificate(last.issued.serialNumber)).toMatchObject({ renewedFrom: serialNumber });
     }
   });
 

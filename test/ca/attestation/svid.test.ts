@@ -33,7 +33,7 @@ describe("renewal with the current SVID", () => {
     const next = newCsr();
     const proof = proofFor(issued, privateKey, next.der, host.clock.nowMs);
     const renewed = await host.ca.issue({ csr: next.csr, attestation: { type: "svid", proof } }, {});
-    expect(await host.store.certificate(renewed.serialNumber)).toMatchObject({ spiffeId: cart, dnsNames: ["cart.shop"], attestation: "svid" });
+    expect(await host.store.certificate(renewed.serialNumber)).toMatchObject({ spiffeId: cart, dnsNames: ["cart.shop"], attestation: "svid", renewedFrom: issued.serialNumber });
   });
 
   test("works until the last second and not in the next", async () => {
@@ -54,6 +54,32 @@ describe("renewal with the current SVID", () => {
     const { csr, der } = newCsr();
     const proof = proofFor(issued, privateKey, der, host.clock.nowMs);
     await expect(host.ca.issue({ csr, attestation: { type: "svid", proof } }, {})).rejects.toMatchObject({ code: "certificate_revoked" });
+  });
+
+  test("is refused when the certificate is revoked between the check and the commit", async () => {
+    let before: (() => Promise<unknown>) | undefined;
+    const raced = await startTestCa({
+      wrapStore: (store) => ({
+        ...store,
+        async commit(act) {
+          const run = act.kind === "issue" ? before : undefined;
+          if (run !== undefined) before = undefined;
+          await run?.();
+          return store.commit(act);
+        },
+      }),
+    });
+    try {
+      const { csr, privateKey } = newCsr();
+      const issued = await raced.ca.issue({ csr, attestation: { type: "operator", spiffeId: cart } }, { caller: raced.admin });
+      before = () => raced.ca.revoke(issued.serialNumber, "superseded", raced.admin);
+      const next = newCsr();
+      const proof = proofFor(issued, privateKey, next.der, raced.clock.nowMs);
+      await expect(raced.ca.issue({ csr: next.csr, attestation: { type: "svid", proof } }, {})).rejects.toMatchObject({ code: "certificate_revoked" });
+      expect(await raced.store.certificates({ spiffeId: cart, limit: 9, nowMs: 0 })).toHaveLength(1);
+    } finally {
+      await raced.close();
+    }
   });
 
   test.each([

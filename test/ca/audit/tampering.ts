@@ -251,12 +251,12 @@ const tamperings: readonly Tampering[] = [
     await target.remove("subtrees", 0);
     return { kind: "subtree", firstIndex: 0, lastIndex: 255 };
   }],
-  ...(["spiffeId", "notAfterMs", "certificate", "keyFingerprint", "authorityId", "attestation"] as const).map((column): Tampering => [
+  ...(["spiffeId", "notAfterMs", "certificate", "keyFingerprint", "authorityId", "attestation", "renewedFrom"] as const).map((column): Tampering => [
     `a certificate's row with another ${column}`,
     async (target, { indexOf, certificateAt }) => {
       const index = indexOf("certificate.issued", 99);
       const { serialNumber } = await certificateAt(index);
-      const forged = { spiffeId: "spiffe://east/ns/x/sa/y", notAfterMs: 1, certificate: randomBytes(80), keyFingerprint: randomBytes(32), authorityId: "bb", attestation: "operator" };
+      const forged = { spiffeId: "spiffe://east/ns/x/sa/y", notAfterMs: 1, certificate: randomBytes(80), keyFingerprint: randomBytes(32), authorityId: "bb", attestation: "operator", renewedFrom: "ab".repeat(16) };
       await target.update("certificates", serialNumber, { [column]: forged[column] });
       return { kind: "row_differs", firstIndex: index };
     },

@@ -36,13 +36,14 @@ export function newCertificate(with_: Partial<NewCertificate> = {}): NewCertific
 type Issue = Extract<Act, { readonly kind: "issue" }>;
 
 export function issue(certificate: NewCertificate = newCertificate(), with_: Partial<Pick<Issue, "redeem" | "idempotency">> = {}): Issue {
-  const { serialNumber, spiffeId, authorityId, attestation } = certificate;
+  const { serialNumber, spiffeId, authorityId, attestation, renewedFrom } = certificate;
   return {
     kind: "issue", certificate, ...with_,
     entries: [encodeEntry({
       type: "certificate.issued", serialNumber, spiffeId, authorityId, attestation,
       fingerprint: hash("sha256", certificate.certificate), keyFingerprint: Buffer.from(certificate.keyFingerprint).toString("hex"),
       notBefore: new Date(certificate.notBeforeMs).toISOString(), notAfter: new Date(certificate.notAfterMs).toISOString(),
+      ...(renewedFrom !== undefined && { renewedFrom }),
     }, "system", startMs)],
   };
 }

@@ -73,6 +73,8 @@ describe("planning a group", () => {
     ["a spent token", issue(newCertificate(), { redeem: { tokenId: spent.id, version: 0 } }), { token: () => ({ version: 1, deleted: false }) }, "token_already_redeemed"],
     ["a deleted token", issue(newCertificate(), { redeem: { tokenId: spent.id, version: 1 } }), { token: () => ({ version: 1, deleted: true }) }, "token_unknown"],
     ["an unknown token", issue(newCertificate(), { redeem: { tokenId: spent.id, version: 1 } }), {}, "token_unknown"],
+    ["a renewal from a revoked certificate", issue(newCertificate({ renewedFrom: taken.serialNumber })), { certificate: () => ({ notAfterMs: 0, revoked: true }) }, "certificate_revoked"],
+    ["a renewal from an unknown certificate", issue(newCertificate({ renewedFrom: taken.serialNumber })), {}, "certificate_unknown"],
     ["a remembered request", issueWithKey(startMs), { idempotencyKeyExpiry: () => startMs + 1 }, "idempotency_conflict"],
     ["a revoked certificate", revoke(taken), { certificate: () => ({ notAfterMs: 0, revoked: true }) }, "already_revoked"],
     ["an unknown certificate", revoke(taken), {}, "certificate_unknown"],
@@ -110,6 +112,7 @@ const acts: readonly Act[] = (() => {
   const idempotency = { scope: "s", key: "k", requestHash: "h", expiresAtMs: startMs + hourMs };
   return [
     initialize(verifierKey, { authorities: [one] }), issue(a), issue(b, { idempotency }), issue(c, { idempotency }),
+    issue(newCertificate({ renewedFrom: a.serialNumber })), issue(newCertificate({ renewedFrom: b.serialNumber })),
     issue(newCertificate({ keyFingerprint: a.keyFingerprint })), issue(newCertificate({ serialNumber: b.serialNumber })),
     issue(newCertificate(), { redeem: { tokenId: token.id, version: 0 } }), issue(newCertificate(), { redeem: { tokenId: token.id, version: 1 } }),
     createToken(token), deleteToken(token.id), revoke(a), revoke(b), rotateIssuer(two, one.id), rotateIssuer(newAuthority(), undefined),

@@ -84,11 +84,14 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
         await store.commit(record("first", "second"));
         const certificate = newCertificate({ dnsNames: ["cart.shop", "cart"], tokenId: "token-x", attestation: "svid" });
         const bare = newCertificate();
+        const renewal = newCertificate({ renewedFrom: bare.serialNumber });
         const { logIndex } = await store.commit(issue(certificate));
         await store.commit(issue(bare));
+        await store.commit(issue(renewal));
         expect(logIndex).toBe(2);
         expect(plain(await store.certificate(certificate.serialNumber))).toEqual(plain({ ...certificate, logIndex }));
         expect(plain(await store.certificate(bare.serialNumber))).toEqual(plain({ ...bare, logIndex: 3 }));
+        expect(plain(await store.certificate(renewal.serialNumber))).toEqual(plain({ ...renewal, logIndex: 4 }));
         expect((await store.entries({ start: 2, limit: 1 }))[0]!.body).toContain(certificate.serialNumber);
       });
 
@@ -221,6 +224,18 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
         expect(await outcome(store, issue(newCertificate(), { redeem: { tokenId: "none", version: 0 } }))).toBe("token_unknown");
         expect(await outcome(store, deleteToken(token.id))).toBe("token_unknown");
         expect(await outcome(store, deleteToken("none"))).toBe("token_unknown");
+      });
+
+      promise("a revoked certificate is renewed by nobody, also when its revocation and the renewal compete", async () => {
+        const [parent, other] = [newCertificate(), newCertificate()];
+        for (const certificate of [parent, other]) await store.commit(issue(certificate));
+        const renewal = (renewedFrom: string) => issue(newCertificate({ renewedFrom }));
+        expect(await outcomes([[store, renewal(parent.serialNumber)], [store, revoke(parent)], [store, renewal(parent.serialNumber)]]))
+          .toEqual(["landed", "landed", "certificate_revoked"]);
+        expect(await outcomes([[store, renewal(parent.serialNumber)], [await open(), renewal(parent.serialNumber)]]))
+          .toEqual(["certificate_revoked", "certificate_revoked"]);
+        expect(await outcome(store, renewal(other.serialNumber))).toBe("landed");
+        expect(await outcome(store, renewal("00".repeat(16)))).toBe("certificate_unknown");
       });
 
       promise("of 20 requests with one idempotency key, one is answered, and the key leads to its certificate", async () => {
