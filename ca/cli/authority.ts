@@ -22,11 +22,11 @@ export async function authority(args: readonly string[], io: CliIo): Promise<num
   const rows = authorities.map((row) => [
     row.type,
     row.state,
+    row.keyAlgorithm,
     minute(row.notAfter),
-    row.fingerprint.slice(0, 16),
-    row.subject,
+    row.fingerprint.slice(0, 24),
   ]);
-  print(authorities, table(["TYPE", "STATE", "UNTIL", "SHA-256", "SUBJECT"], rows));
+  print(authorities, table(["TYPE", "STATE", "KEY", "UNTIL", "SHA-256"], rows));
   return 0;
 }
 

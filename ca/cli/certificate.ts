@@ -14,7 +14,7 @@ import { api, apiHelp, apiOptions, ApiError, type Api } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, seconds, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { output, type Output } from "./output.ts";
-import { bare, minute, table } from "./table.ts";
+import { minute, pathOf, table } from "./table.ts";
 import { wrap } from "./wrap.ts";
 
 /** `countersign certificate issue|list|show|revoke`. */
@@ -42,9 +42,9 @@ export async function certificate(args: readonly string[], io: CliIo): Promise<n
         row.serialNumber,
         row.status,
         minute(row.notAfter).slice(5),
-        bare(row.spiffeId),
+        pathOf(row.spiffeId),
       ]);
-      out.print(page.certificates, table(["SERIAL NUMBER", "STATUS", "UNTIL", "SPIFFE ID"], rows));
+      out.print(page.certificates, table(["SERIAL NUMBER", "STATUS", "UNTIL", "PATH OF THE ID"], rows));
       if (page.nextCursor !== undefined)
         io.stderr("There are more; these are the newest 1000. Narrow it with --id or --status.\n");
       return 0;
@@ -64,7 +64,7 @@ export async function certificate(args: readonly string[], io: CliIo): Promise<n
       const revocation = await api(values, io).call<Revocation>("POST", `${path}/revoke`, { reason });
       out.print(
         revocation,
-        `${revocation.serialNumber} is revoked (${reason}); proxies refuse it from their\nnext poll on.\n`,
+        `${revocation.serialNumber} is revoked (${reason}).\nProxies refuse it from their next poll on.\n`,
       );
       return 0;
     }
@@ -110,8 +110,8 @@ async function issue(flags: IssueFlags, connect: () => Api, out: Output): Promis
       writeFileSync(certPath, issued.chain);
       out.print(issued, `${issued.serialNumber}\n`);
       out.explain(
-        `${spiffeId}\nvalid until ${minute(issued.notAfter)}; chain in ${certPath}, key in ${keyPath}\n` +
-          "(readable by you alone).\n",
+        `${spiffeId}\nis valid until ${minute(issued.notAfter)}.\n` +
+          `Chain: ${certPath}\nKey:   ${keyPath} (readable by you alone)\n`,
       );
     } catch (error) {
       rmSync(certPath, { force: true });

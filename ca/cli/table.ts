@@ -20,9 +20,9 @@ export function minute(time: string | undefined): string {
   return time === undefined ? "-" : `${time.slice(0, 16).replace("T", " ")}Z`;
 }
 
-/** A SPIFFE ID without its scheme, for columns that hold nothing else. */
-export function bare(spiffeId: string): string {
-  return spiffeId.replace(/^spiffe:\/\//, "");
+/** The path of a SPIFFE ID: every ID in a listing is of the CA's own trust domain. */
+export function pathOf(spiffeId: string): string {
+  return spiffeId.replace(/^spiffe:\/\/[^/]*/, "");
 }
 
 const maxColumns = 79;

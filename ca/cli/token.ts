@@ -11,7 +11,7 @@ import { api, apiHelp, apiOptions } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, seconds, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { output } from "./output.ts";
-import { bare, minute, table } from "./table.ts";
+import { minute, pathOf, table } from "./table.ts";
 
 /** `countersign token create|list|delete`. */
 export async function token(args: readonly string[], io: CliIo): Promise<number> {
@@ -41,7 +41,7 @@ export async function token(args: readonly string[], io: CliIo): Promise<number>
         row.type,
         minute(row.expiresAt),
         stateOf(row, Date.now()),
-        row.spiffeId ? bare(row.spiffeId) : `${row.name} (${row.role})`,
+        row.spiffeId ? pathOf(row.spiffeId) : `${row.name} (${row.role})`,
       ]);
       print(tokens, table(["ID", "TYPE", "EXPIRES", "STATE", "FOR"], rows));
       if (nextCursor !== undefined) io.stderr("There are more; these are the newest 1000.\n");

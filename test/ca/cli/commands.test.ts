@@ -103,7 +103,7 @@ describe("token", () => {
     const created = JSON.parse((await run("token", "create", "--id", cart, "-o", "json")).stdout) as TokenSummary;
     const before = await run("token", "list");
     expect(before.stdout.split("\n").find((line) => line.startsWith(created.id))).toMatch(
-      / join +\d{4}-\d\d-\d\d \d\d:\d\dZ +waiting +east\/ns\/shop/,
+      / join +\d{4}-\d\d-\d\d \d\d:\d\dZ +waiting +\/ns\/shop/,
     );
     expect(await run("token", "delete", created.id)).toMatchObject({ exitCode: 0, stdout: "" });
     expect((await run("token", "list")).stdout).not.toContain(created.id);
@@ -205,17 +205,28 @@ test("the bundle is public: no token is read for it", async () => {
 test("what is printed for people fits 80 columns", async () => {
   const long = `spiffe://east/ns/${"very-long-namespace-".repeat(3)}/sa/cart`;
   await run("token", "create", "--id", long);
-  await run("certificate", "issue", "--id", long, "--cert", join(folder, "l.pem"), "--key", join(folder, "l.key"));
+  const issued = await run(
+    "certificate",
+    "issue",
+    "--id",
+    long,
+    "--cert",
+    join(folder, "l.pem"),
+    "--key",
+    join(folder, "l.key"),
+  );
   for (const args of [
     ["token", "list"],
     ["certificate", "list"],
     ["authority", "list"],
     ["token", "create", "--id", cart],
+    ["certificate", "issue", "--id", cart, "--cert", join(folder, "fits.pem"), "--key", join(folder, "fits.key")],
+    ["certificate", "revoke", issued.stdout.trim(), "--reason", "cessationOfOperation"],
   ]) {
     const { stdout, stderr } = await run(...args);
     expect(tooWide(stdout + stderr)).toEqual([]);
   }
-  expect((await run("certificate", "list")).stdout).toContain(`\n  ${long.slice(9)}\n`);
+  expect((await run("certificate", "list")).stdout).toContain(`\n  ${long.slice("spiffe://east".length)}\n`);
 });
 
 describe("a CA that cannot be called is explained", () => {
