@@ -78,6 +78,7 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
   const live = new Set<Live>();
   const waiting = new Set<() => void>();
   const count = connectionMetrics(metrics, direction);
+  const labels = peerLabels(direction);
 
   function remove(connection: Live): void {
     if (!live.delete(connection)) return;
@@ -127,8 +128,8 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
 
   return {
     add(given) {
-      const { peer: { svid }, localId } = given;
-      const [clientId, serverId] = direction === "inbound" ? [svid.id.uri, localId] : [localId, svid.id.uri];
+      const { peer, localId } = given;
+      const { svid } = peer;
       const openedAtMs = now();
       // RFC 5280 4.1.2.5: notAfter is inclusive and counts whole seconds.
       const validUntilMs = Math.min(svid.validUntilMs + 1000, given.localValidUntilMs);
@@ -136,7 +137,7 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
       const connection: Live = {
         given, openedAtMs, endsAtMs, endsBecause: endsAtMs === validUntilMs ? "expired" : "max_age",
         retiresAtMs: endsAtMs - Math.min(retirementMs, (endsAtMs - openedAtMs) / 10),
-        labels: { direction, tls: "true", client_id: clientId, server_id: serverId },
+        labels: labels(peer, localId),
         protocol: undefined, retired: false, bytesRead: 0, bytesWritten: 0,
       };
       live.add(connection);
@@ -188,6 +189,19 @@ interface Live {
   /** What the metrics know already. */
   bytesRead: number;
   bytesWritten: number;
+}
+
+/** Labels of the connections of a peer: one object for all of them, which the metrics know again. */
+function peerLabels(direction: Direction): (peer: Peer, localId: string) => Labels {
+  const known = new WeakMap<Peer, Labels>();
+  return (peer, localId) => {
+    const before = known.get(peer);
+    const [clientId, serverId] = direction === "inbound" ? [peer.svid.id.uri, localId] : [localId, peer.svid.id.uri];
+    if (before?.["client_id"] === clientId && before["server_id"] === serverId) return before;
+    const labels = { direction, tls: "true", client_id: clientId, server_id: serverId };
+    known.set(peer, labels);
+    return labels;
+  };
 }
 
 /** Names and labels as in Linkerd, whose boards people have. */

@@ -1,4 +1,7 @@
-/** Label values by label name; every label of the metric must be given. */
+/**
+ * Label values by label name; every label of the metric must be given. An object that is used again finds its series without
+ * comparing one value, so what counts often keeps its labels.
+ */
 export type Labels = Readonly<Record<string, string>>;
 
 /** Only grows. */
@@ -38,7 +41,7 @@ export function createMetrics(): Metrics {
   function register(name: string, help: string, type: Metric["type"], labelNames: readonly string[], buckets: readonly number[] = []): Metric {
     const known = metrics.get(name);
     if (known !== undefined) return known;
-    const metric: Metric = { name, help, type, labelNames, buckets, series: new Map() };
+    const metric: Metric = { name, help, type, labelNames, buckets, series: new Map(), known: new WeakMap() };
     metrics.set(name, metric);
     if (labelNames.length === 0 && type !== "histogram") seriesOf(metric, noLabels);
     return metric;
@@ -57,7 +60,7 @@ export function createMetrics(): Metrics {
       };
     },
     gaugeOf(name, help, read) {
-      metrics.set(name, { name, help, type: "gauge", labelNames: [], buckets: [], series: new Map(), read });
+      metrics.set(name, { name, help, type: "gauge", labelNames: [], buckets: [], series: new Map(), known: new WeakMap(), read });
     },
     histogram(name, help, buckets, labelNames = []) {
       const metric = register(name, help, "histogram", labelNames, buckets);
@@ -82,11 +85,20 @@ interface Metric {
   readonly labelNames: readonly string[];
   readonly buckets: readonly number[];
   readonly series: Map<string, Series>;
+  readonly known: WeakMap<Labels, Series>;
   readonly read?: () => number | undefined;
 }
 
-/** The series of these labels. Beyond `maxSeries` everything new is counted as "other": peers choose identities, memory is ours. */
 function seriesOf(metric: Metric, labels: Labels): Series {
+  const known = metric.known.get(labels);
+  if (known !== undefined) return known;
+  const series = findSeries(metric, labels);
+  metric.known.set(labels, series);
+  return series;
+}
+
+/** The series of these labels. Beyond `maxSeries` everything new is counted as "other": peers choose identities, memory is ours. */
+function findSeries(metric: Metric, labels: Labels): Series {
   let key = "";
   for (const name of metric.labelNames) key += `${labels[name] ?? ""}\u0000`;
   const known = metric.series.get(key);
