@@ -1,4 +1,5 @@
 import { execFile, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
@@ -110,6 +111,32 @@ test("a body that never ends is answered 413, and the connection is not kept bus
   const curl = `curl -sS --cacert ${served.files.root} -o /dev/null -w '%{http_code}' ${headers} -X POST -T -`;
   const { stdout } = await run("bash", ["-c", `yes | ${curl} ${served.url}/v1/tokens || true`]);
   expect(stdout).toBe("413");
+});
+
+test("the largest body is what the operator says", async () => {
+  const own = await serveCa(settings(newFolder(), { bodyLimit: "1KiB" }), silent);
+  const status = async (length: number): Promise<string> => {
+    const authorization = `authorization: Bearer ${readFileSync(own.files.adminToken, "utf8").trim()}`;
+    const headers = ["-H", "content-type: application/json", "-H", authorization];
+    const output = ["-sS", "--cacert", own.files.root, "-o", "/dev/null", "-w", "%{http_code}"];
+    return (await run("curl", [...output, ...headers, "-d", "x".repeat(length), `${own.url}/v1/tokens`])).stdout;
+  };
+  expect([await status(1024), await status(1025)]).toEqual(["400", "413"]);
+  await own.stop();
+});
+
+test("of two replicas that begin together on one store, one keeps an admin token: the one that works", async () => {
+  const env = { COUNTERSIGN_SEALING_KEY: randomBytes(32).toString("base64") };
+  const store = `sqlite:${join(newFolder(), "shared.db")}`;
+  const begin = () =>
+    serveCa(readConfig({ file: { trustDomain: "east", dataDir: newFolder(), listen: "127.0.0.1:0", store }, env }), silent);
+  const replicas = await Promise.all([begin(), begin()]);
+  const [kept, ...more] = replicas.filter(({ files }) => existsSync(files.adminToken));
+  expect(more).toEqual([]);
+  expect(kept?.ca.firstStart).toBeDefined();
+  const token = readFileSync(kept!.files.adminToken, "utf8").trim();
+  for (const { ca } of replicas) expect((await ca.authenticate(token))?.role).toBe("admin");
+  for (const replica of replicas) await replica.stop();
 });
 
 test("bootstrap strings carry the port that the system chose", async () => {
