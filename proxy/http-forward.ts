@@ -1,4 +1,4 @@
-import { request as httpRequest, type Agent, type ClientRequest, type IncomingMessage, type RequestOptions, type ServerResponse } from "node:http";
+import { request as httpRequest, type Agent, type ClientRequest, type IncomingMessage, type InformationEvent, type RequestOptions, type ServerResponse } from "node:http";
 import { endToEndHeaders, endToEndTrailers, readFraming, type FramingFault, type RequestBody } from "./http-headers.ts";
 
 /** Where a request goes, and how. */
@@ -22,6 +22,8 @@ export interface ForwardOwner {
   breakOff(request: IncomingMessage): void;
   /** True when the client's connection is to end after this response. */
   closing(request: IncomingMessage): boolean;
+  /** An exchange was broken off because our own code threw. */
+  bug(request: IncomingMessage, error: unknown): void;
 }
 
 export interface Answer {
@@ -47,17 +49,17 @@ export function forwardRequest(request: IncomingMessage, response: ServerRespons
     // No limit in number: Node would leave out the rest silently.
     sent.maxHeadersCount = 0;
     outgoing = sent;
-    sent.on("response", (incoming: IncomingMessage) => {
+    sent.on("response", contained((incoming: IncomingMessage) => {
       answered = true;
       sendBack(incoming, sent, response, owner);
-    });
-    sent.on("information", (information) => sendInformation(information, response));
-    sent.on("error", (error) => {
+    }, request, owner));
+    sent.on("information", contained((information: InformationEvent) => sendInformation(information, response), request, owner));
+    sent.on("error", contained((error: Error) => {
       // Once the response has begun its own end tells; an upstream that answers early may refuse the rest of the body.
       if (answered || response.destroyed) return;
       if (retries < maxRetries && mayResend(request, framing as RequestBody, sent, error)) return attempt(retries + 1);
       answer(response, owner.failed(request, error), owner);
-    });
+    }, request, owner));
     if (framing === "none") sent.end();
     else sendBody(request, sent, framing as RequestBody);
   }
@@ -68,7 +70,19 @@ export function forwardRequest(request: IncomingMessage, response: ServerRespons
     outgoing?.destroy();
     owner.breakOff(request);
   });
-  attempt(0);
+  contained(attempt, request, owner)(0);
+}
+
+/** An event handler whose fault ends this one exchange and not the process. */
+export function contained<Event extends readonly unknown[]>(handler: (...event: Event) => void, request: IncomingMessage, owner: ForwardOwner): (...event: Event) => void {
+  return (...event) => {
+    try {
+      handler(...event);
+    } catch (error) {
+      owner.bug(request, error);
+      owner.breakOff(request);
+    }
+  };
 }
 
 /** Answers instead of the upstream. The connection closes if a body is still coming that nobody will read. */
@@ -112,7 +126,7 @@ function sendBody(request: IncomingMessage, outgoing: ClientRequest, framing: Re
   setImmediate(() => { if (!outgoing.destroyed && !outgoing.writableEnded) outgoing.flushHeaders(); });
 }
 
-function sendInformation({ statusCode, rawHeaders }: { statusCode: number; rawHeaders: string[] }, response: ServerResponse): void {
+function sendInformation({ statusCode, rawHeaders }: InformationEvent, response: ServerResponse): void {
   if (response.headersSent || response.destroyed || response.req.httpVersion === "1.0") return;
   if (statusCode === 100) response.writeContinue();
   else response.writeInformation(statusCode, endToEndHeaders(rawHeaders));
@@ -121,20 +135,24 @@ function sendInformation({ statusCode, rawHeaders }: { statusCode: number; rawHe
 /** Carries a response back to the client. */
 export function sendBack(incoming: IncomingMessage, outgoing: ClientRequest, response: ServerResponse, owner: ForwardOwner): void {
   const { req: request } = response;
-  const status = incoming.statusCode ?? 502;
+  const status = incoming.statusCode ?? 0;
+  if (status < 200) {
+    answer(response, noSuchStatus(status), owner);
+    return void outgoing.destroy();
+  }
   const chunked = incoming.headers["transfer-encoding"] !== undefined && request.httpVersion !== "1.0" && request.method !== "HEAD";
   const headers = endToEndHeaders(incoming.rawHeaders, chunked && status !== 204 && status !== 304);
   if (owner.closing(request)) headers.push("connection", "close");
   owner.answered(request, status);
   response.sendDate = false;
-  response.writeHead(status, incoming.statusMessage, headers);
+  response.writeHead(status, reasonPhrase(incoming), headers);
   let begun = false;
   incoming.on("data", (chunk: Buffer) => {
     begun = true;
     if (!response.write(chunk)) incoming.pause();
   });
   response.on("drain", () => incoming.resume());
-  incoming.on("end", () => {
+  incoming.on("end", contained(() => {
     begun = true;
     if (incoming.rawTrailers.length > 0 && response.chunkedEncoding) response.addTrailers(endToEndTrailers(incoming.rawTrailers));
     response.end();
@@ -142,7 +160,7 @@ export function sendBack(incoming: IncomingMessage, outgoing: ClientRequest, res
     // It answered without reading the whole body, so this upstream connection is of no further use.
     outgoing.destroy();
     setTimeout(() => { if (!request.complete) owner.breakOff(request); }, lingerMs).unref();
-  });
+  }, request, owner));
   // 'close' follows and tells.
   incoming.on("error", () => undefined);
   incoming.on("close", () => {
@@ -152,6 +170,15 @@ export function sendBack(incoming: IncomingMessage, outgoing: ClientRequest, res
   });
   // Small bodies are here before the next tick and share a packet with the head; a slow one must not hold it back.
   process.nextTick(() => { if (!begun && !response.destroyed) response.flushHeaders(); });
+}
+
+/** The reason phrase as it came, or undefined, which is the usual one: Node reads bytes that it refuses to write. */
+export function reasonPhrase({ statusMessage }: IncomingMessage): string | undefined {
+  return statusMessage !== undefined && printable.test(statusMessage) ? statusMessage : undefined;
+}
+
+function noSuchStatus(status: number): Answer {
+  return { status: 502, text: `countersign-proxy: 502: the server answered with status ${status}, which no client understands; correct the server` };
 }
 
 /** RFC 9112 9.3.1: the upstream closed an idle connection just as we used it, and the request may be sent twice. */
@@ -171,6 +198,8 @@ const framingAnswers: Readonly<Record<FramingFault, Answer>> = {
   host_repeated: { status: 400, text: "countersign-proxy: 400: the request has more than one Host header; send one" },
   host_missing: { status: 400, text: "countersign-proxy: 400: the request has no Host header; HTTP/1.1 asks for one" },
 };
+/** @source RFC 9112 section 4 */
+const printable = /^[\t\x20-\x7e\x80-\xff]+$/;
 const bodilessMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "DELETE", "OPTIONS", "TRACE"]);
 const idempotentMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 /** Stale connections of one pool fail one after another, so a second and third may be stale too. */

@@ -1,6 +1,6 @@
 import { request as httpRequest, ServerResponse, type IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
-import { sendBack, type Answer, type ForwardOwner, type Upstream } from "./http-forward.ts";
+import { contained, reasonPhrase, sendBack, type Answer, type ForwardOwner, type Upstream } from "./http-forward.ts";
 import { endToEndHeaders, readFraming } from "./http-headers.ts";
 import { writeRawAnswer } from "./http-server.ts";
 import { joinSockets, type PipeEnd } from "./pipe.ts";
@@ -34,36 +34,41 @@ export function forwardUpgrade({ request, client, head, upstream, owner, resetUp
   headers.push(...upstream.setHeaders, "connection", "upgrade", "upgrade", "websocket");
   const sent = httpRequest({ ...upstream.connect, agent: upstream.agent, method: request.method ?? "GET", path: upstream.path, headers });
   sent.maxHeadersCount = 0;
-  const abandon = (): void => void sent.destroy();
+  let switched: Socket | undefined;
+  const abandon = (): void => {
+    sent.destroy();
+    switched?.destroy();
+  };
   client.socket.once("close", abandon);
 
-  sent.on("upgrade", (incoming: IncomingMessage, socket: Socket, upstreamHead: Buffer) => {
-    client.socket.off("close", abandon);
+  sent.on("upgrade", contained((incoming: IncomingMessage, socket: Socket, upstreamHead: Buffer) => {
+    switched = socket;
     owner.answered(request, 101);
-    client.socket.write(upgradeHead(incoming));
+    client.socket.write(upgradeHead(incoming), "latin1");
+    client.socket.off("close", abandon);
     joinSockets(client, { socket, reset: () => resetUpstream(socket) }, idleTimeoutMs);
     if (upstreamHead.length > 0) client.socket.write(upstreamHead);
     if (head.length > 0) socket.write(head);
-  });
-  sent.on("response", (incoming: IncomingMessage) => {
+  }, request, owner));
+  sent.on("response", contained((incoming: IncomingMessage) => {
     const response = new ServerResponse(request);
     response.shouldKeepAlive = false;
     response.assignSocket(client.socket);
     response.once("finish", () => client.socket.destroySoon());
     sendBack(incoming, sent, response, owner);
-  });
-  sent.on("error", (error) => {
+  }, request, owner));
+  sent.on("error", contained((error: Error) => {
     if (client.socket.destroyed || client.socket.bytesWritten > 0) return;
     const answer: Answer = owner.failed(request, error);
     owner.answered(request, answer.status);
     writeRawAnswer(client.socket, answer);
-  });
+  }, request, owner));
   sent.end();
 }
 
 function upgradeHead(incoming: IncomingMessage): string {
   const headers = [...endToEndHeaders(incoming.rawHeaders), "connection", "upgrade", "upgrade", "websocket"];
-  let head = `HTTP/1.1 101 ${incoming.statusMessage ?? "Switching Protocols"}\r\n`;
+  let head = `HTTP/1.1 101 ${reasonPhrase(incoming) ?? "Switching Protocols"}\r\n`;
   for (let index = 0; index < headers.length; index += 2) head += `${headers[index]}: ${headers[index + 1]}\r\n`;
   return `${head}\r\n`;
 }

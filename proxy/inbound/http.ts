@@ -15,12 +15,12 @@ export interface InboundHttp {
   close(): void;
 }
 
-export interface InboundHttpDeps extends Pick<DataPathDeps, "config" | "metrics"> {
+export interface InboundHttpDeps extends Pick<DataPathDeps, "config" | "metrics" | "log"> {
   readonly appFailed: (error: Error) => void;
 }
 
 /** Makes the HTTP half of the inbound side: every request reaches the app with the identity of the peer in one header. */
-export function inboundHttp({ config, metrics, appFailed }: InboundHttpDeps): InboundHttp {
+export function inboundHttp({ config, metrics, log, appFailed }: InboundHttpDeps): InboundHttp {
   const clients = new WeakMap<Socket, HttpClient>();
   const agent = new Agent({ keepAlive: true, maxFreeSockets: maxIdleAppConnections, timeout: appIdleTimeoutMs });
   const requests = metrics.counter("request_total", "HTTP requests", ["direction", "client_id", "server_id"]);
@@ -42,6 +42,7 @@ export function inboundHttp({ config, metrics, appFailed }: InboundHttpDeps): In
     answered: (request, status) => responses.inc({ ...clientOf(request).labels, status_class: `${Math.floor(status / 100)}xx` }),
     breakOff: (request) => clientOf(request).accepted.reset(),
     closing: (request) => clientOf(request).retired,
+    bug: (request, error) => log.error({ error, peer: clientOf(request).accepted.peer.svid.id.uri }, "a request was broken off by a fault of this proxy; please report it"),
   };
 
   function upstreamOf(request: IncomingMessage): Upstream | Answer {

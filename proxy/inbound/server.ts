@@ -25,7 +25,7 @@ export async function startInbound({ config, source, metrics, log }: DataPathDep
   const refuse = refusalReporter({ direction: "inbound", metrics, log, now });
   const app = formatSocketAddress(config.app);
   const appFailed = (error: Error): void => refuse({ reason: "app_unreachable", peer: app, message: `the app at ${app} cannot be reached: ${error.message}` });
-  const http = inboundHttp({ config, metrics, appFailed });
+  const http = inboundHttp({ config, metrics, log, appFailed });
 
   function serveHttp(accepted: AcceptedPeer): void {
     accepted.connection.speaks("http");

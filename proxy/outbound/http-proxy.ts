@@ -11,7 +11,7 @@ import type { Pool } from "./pool.ts";
 import { routeTable } from "./routes.ts";
 import { tunnel } from "./tcp.ts";
 
-export interface HttpProxyDeps extends Pick<DataPathDeps, "config" | "source" | "metrics"> {
+export interface HttpProxyDeps extends Pick<DataPathDeps, "config" | "source" | "metrics" | "log"> {
   readonly dial: Dial;
   readonly pool: Pool;
   /** True while draining: connections of the app end with their response. */
@@ -22,7 +22,7 @@ export interface HttpProxyDeps extends Pick<DataPathDeps, "config" | "source" | 
  * Makes the forward proxy the app names in `http_proxy`: absolute-form requests, requests whose Host has a route, CONNECT and
  * WebSocket, each over mutual TLS to the identity its route names. What has no route is refused, never sent in plain text.
  */
-export function httpProxy({ config, source, metrics, dial, pool, closing }: HttpProxyDeps): Server {
+export function httpProxy({ config, source, metrics, log, dial, pool, closing }: HttpProxyDeps): Server {
   const routes = routeTable(config.routes);
   const requests = metrics.counter("request_total", "HTTP requests", ["direction", "client_id", "server_id"]);
   const responses = metrics.counter("response_total", "HTTP responses, ours included", ["direction", "client_id", "server_id", "status_class"]);
@@ -36,6 +36,7 @@ export function httpProxy({ config, source, metrics, dial, pool, closing }: Http
     answered: (request, status) => responses.inc({ ...labelsOf(request), status_class: `${Math.floor(status / 100)}xx` }),
     breakOff: ({ socket }) => void socket.resetAndDestroy(),
     closing,
+    bug: (request, error) => log.error({ error, peer: routed.get(request)?.serverId.uri }, "a request was broken off by a fault of this proxy; please report it"),
   };
 
   function upstreamOf(request: IncomingMessage): Upstream | Answer {

@@ -26,7 +26,7 @@ export async function startOutbound({ config, source, metrics, log }: DataPathDe
   const dial = dialer({ config, source, verifier, connections, refuse });
   const pool = connectionPool(dial, source, config.maxConnections);
   let draining = false;
-  const http = httpProxy({ config, source, metrics, dial, pool, closing: () => draining });
+  const http = httpProxy({ config, source, metrics, log, dial, pool, closing: () => draining });
   const servers: Server[] = [];
   const addresses: string[] = [];
 

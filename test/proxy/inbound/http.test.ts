@@ -129,6 +129,32 @@ describe("requests and responses are carried whole", () => {
     expect(answer).not.toContain("Date:");
   });
 
+  for (const byte of [0x01, 0x08, 0x1b, 0x7f]) {
+    test(`a reason phrase with byte ${byte} is left out`, async () => {
+      const { client } = await start(await rawApp(`HTTP/1.1 200 O${String.fromCharCode(byte)}K\r\nContent-Length: 2\r\n\r\nok`));
+      expect(await exchange(client, get())).toMatch(/^HTTP\/1\.1 (200 OK|502 Bad Gateway)\r\n/);
+    });
+  }
+
+  for (const status of ["000", "099", "101"]) {
+    test(`a status of ${status} is no answer`, async () => {
+      const { half, client } = await start(await rawApp(`HTTP/1.1 ${status} X\r\nContent-Length: 0\r\n\r\n`));
+      expect(await exchange(client, get())).toMatch(/^HTTP\/1\.1 502 Bad Gateway\r\n/);
+      expect(metricValue(half.metrics, "response_total", 'status_class="5xx"')).toBe(1);
+    });
+
+    test(`a status of ${status} is no answer to an upgrade`, async () => {
+      const { client } = await start(await rawApp(`HTTP/1.1 ${status} X\r\nContent-Length: 0\r\n\r\n`));
+      expect(await exchange(client, get("Upgrade: websocket").replace("Connection: close", "Connection: upgrade"))).toMatch(/^HTTP\/1\.1 502 Bad Gateway\r\n/);
+    });
+  }
+
+  test("the head of a switch of protocols is passed on byte by byte, but for a reason phrase that is not printable", async () => {
+    const { client } = await start(await rawApp("HTTP/1.1 101 S\x01\r\nConnection: upgrade\r\nUpgrade: websocket\r\nX-A: \xe9\r\n\r\n", (socket) => socket.end()));
+    const answer = await exchange(client, get("Upgrade: websocket").replace("Connection: close", "Connection: upgrade"));
+    expect(answer).toMatch(/^HTTP\/1\.1 101 Switching Protocols\r\nX-A: \xe9\r\n/);
+  });
+
   test("HEAD, 204 and 304 have no body", async () => {
     const { client, connect } = await start(await httpApp((request, response) => {
       if (request.method === "HEAD") response.writeHead(200, { "Content-Length": "1000" });
