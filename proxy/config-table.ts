@@ -49,7 +49,7 @@ export const configTable: readonly Setting[] = [
     "An empty list lets nobody in."),
   setting("foreignBundle", "list", "", "`TRUST-DOMAIN=FILE`: the SPIFFE bundle (JWK Set) of another trust domain; read again when it changes.",
     "Whoever writes the file decides who is that trust domain."),
-  setting("stateDir", "text", undefined, "Folder (0700) that keeps key, certificate and bundle, so that a restart needs no new token.",
+  setting("stateDir", "text", undefined, "Folder (0700) that keeps key, certificate, bundle and revocations, so that a restart needs no new token.",
     "Holds the private key; without it everything is in memory only."),
   setting("keyAlgorithm", "text", "ec-p256", "Kind of key made for each certificate.", undefined, ["ec-p256", "ec-p384", "ed25519", "rsa-2048"]),
   setting("certificateLifetime", "duration", undefined, "Lifetime to ask the CA for. Default: what its profile says.",

@@ -29,7 +29,9 @@ export interface IdentityPage {
   readonly revocations: {
     readonly held: number;
     readonly sequence: number;
+    /** When the list was last complete, maybe before a restart. */
     readonly lastPoll: string | undefined;
+    readonly ageSeconds: number | undefined;
     readonly lastError: string | undefined;
   } | undefined;
   readonly keystoreError: string | undefined;
@@ -57,7 +59,8 @@ export function identityPage(source: IdentitySource, status: IdentityStatus): Id
     lastError: lastError && { code: lastError.code, message: lastError.message, at: new Date(lastError.atMs).toISOString() },
     bundle: bundle && { lastRefresh: isoTime(bundle.lastSuccessMs), lastError: bundle.lastError },
     revocations: revocation && {
-      held: revocation.held, sequence: revocation.sequence, lastPoll: isoTime(revocation.lastSuccessMs), lastError: revocation.lastError,
+      held: revocation.held, sequence: revocation.sequence, lastPoll: isoTime(revocation.lastSuccessMs),
+      ageSeconds: revocation.ageSeconds, lastError: revocation.lastError,
     },
     keystoreError: status.keystoreError,
   };

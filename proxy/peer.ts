@@ -84,7 +84,7 @@ export function peerVerifier({ source, now }: PeerVerifierDeps): PeerVerifier {
 
   function currentTrust(): Trust {
     const trust = source.trust();
-    if (trust === undefined) throw new PeerError("trust_unavailable", "there is no trust bundle yet to judge a peer by");
+    if (trust === undefined) throw new PeerError("trust_unavailable", "there is no trust bundle yet, or no list of what is revoked, to judge a peer by; see /readyz");
     return trust;
   }
 

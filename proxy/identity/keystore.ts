@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** What a restart needs to go on as who it was. */
@@ -26,6 +26,18 @@ export interface StoredRequest {
   readonly bootstrapHash: string;
 }
 
+/** What is revoked, as far as it was known. */
+export interface StoredRevocations {
+  /** Serial number, and when its certificate would have expired, ms since the epoch. */
+  readonly entries: readonly (readonly [serialNumber: string, notAfterMs: number])[];
+  /** Where to read on. */
+  readonly sequence: number;
+  /** Milliseconds since the epoch. */
+  readonly completeAtMs: number;
+  /** Whose CA's sequence it is; see StoredIdentity. */
+  readonly bootstrapHash: string | undefined;
+}
+
 /** Every method throws KeystoreError. */
 export interface Keystore {
   /** Undefined when nothing was saved yet. */
@@ -36,6 +48,10 @@ export interface Keystore {
   loadRequest(): StoredRequest | undefined;
   /** When it returns, the whole of it is on disk. */
   saveRequest(request: StoredRequest): void;
+  /** Undefined when none was saved yet. */
+  loadRevocations(): StoredRevocations | undefined;
+  /** When it returns, the whole of it is on disk; if we die before, the list of before is. */
+  saveRevocations(revocations: StoredRevocations): void;
 }
 
 /** `keystore_exposed`: others could have read the key. */
@@ -59,6 +75,7 @@ export class KeystoreError extends Error {
 export function openKeystore(dir: string): Keystore {
   const identityPath = join(dir, "identity.json");
   const requestPath = join(dir, "request.json");
+  const revocationsPath = join(dir, "revocations.json");
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
   } catch (cause) {
@@ -75,6 +92,8 @@ export function openKeystore(dir: string): Keystore {
     },
     loadRequest: () => read(requestPath, isStoredRequest),
     saveRequest: (request) => replace(dir, requestPath, request),
+    loadRevocations: () => read(revocationsPath, isStoredRevocations),
+    saveRevocations: (revocations) => replace(dir, revocationsPath, revocations),
   };
 }
 
@@ -103,7 +122,7 @@ function replace(dir: string, path: string, content: object): void {
     rmSync(temporary, { force: true });
     const file = openSync(temporary, "wx", 0o600);
     try {
-      writeSync(file, JSON.stringify({ version: formatVersion, ...content }));
+      writeFileSync(file, JSON.stringify({ version: formatVersion, ...content }));
       fsyncSync(file);
     } finally {
       closeSync(file);
@@ -166,10 +185,23 @@ function isStoredRequest({ privateKeyPem, csr, idempotencyKey, bootstrapHash }: 
   return [privateKeyPem, csr, idempotencyKey, bootstrapHash].every((text) => typeof text === "string");
 }
 
+function isStoredRevocations({ entries, sequence, completeAtMs, bootstrapHash }: Record<string, unknown>): boolean {
+  return Array.isArray(entries) && entries.every(isStoredRevocation) && [sequence, completeAtMs].every(isCount) &&
+    (bootstrapHash === undefined || typeof bootstrapHash === "string");
+}
+
+function isStoredRevocation(entry: unknown): boolean {
+  return Array.isArray(entry) && entry.length === 2 && typeof entry[0] === "string" && /^[0-9a-f]{2,40}$/.test(entry[0]) && isCount(entry[1]);
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
 function unwritable(path: string, cause: unknown): KeystoreError {
   return new KeystoreError(
     "keystore_unwritable",
-    `cannot write ${path} (${(cause as NodeJS.ErrnoException).code ?? "unknown"}); the identity is in memory only`,
+    `cannot write ${path} (${(cause as NodeJS.ErrnoException).code ?? "unknown"}); what should be there is in memory only`,
     { cause },
   );
 }

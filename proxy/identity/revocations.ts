@@ -4,18 +4,25 @@ import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { jittered, type Random } from "./backoff.ts";
 
-/** What is known of the deny-list: serial number -> when its certificate would have expired, ms since the epoch. */
+/** A deny-list that was read to its end once. */
 export interface DenyList {
+  /** Serial number -> when its certificate would have expired, ms since the epoch. */
   readonly entries: ReadonlyMap<string, number>;
   /** `after` of the next question. */
   readonly sequence: number;
+  /** When it last had everything that was revoked, ms since the epoch. */
+  readonly completeAtMs: number;
 }
 
 /** Whom to ask for revocations, and whom to tell. */
 export interface RevocationDeps {
   readonly client: Pick<CaClient, "revocations">;
-  /** Gets every set that differs from the one before. */
+  /** What a restart goes on with: in force at once, however old, since a CA that is down must not take us down. */
+  readonly restored?: DenyList | undefined;
+  /** Gets the first whole set and every one that differs from the one before. */
   readonly onRevoked: (serialNumbers: ReadonlySet<string>) => void;
+  /** Keeps the list for a restart: after each change, and now and then for its age. */
+  readonly onComplete?: (list: DenyList) => void;
   readonly intervalMs: number;
   readonly clock: Clock;
   readonly random: Random;
@@ -27,7 +34,10 @@ export interface RevocationDeps {
 export interface RevocationStatus {
   readonly held: number;
   readonly sequence: number;
+  /** When the list was last complete, maybe before a restart. */
   readonly lastSuccessMs: number | undefined;
+  /** How long ago that was. */
+  readonly ageSeconds: number | undefined;
   readonly lastError: string | undefined;
 }
 
@@ -37,12 +47,19 @@ export interface RevocationPolling {
   stop(): void;
 }
 
-/** Asks for new revocations at once and then every `intervalMs`. A failure keeps the list, is reported once, and slows down. */
+/**
+ * Asks for new revocations at once and then every `intervalMs`. Nothing is in force before the feed was read to its end once,
+ * here or before a restart; from then on a failure keeps the list and what was read so far, is reported once, and slows down.
+ */
 export function startRevocationPolling(deps: RevocationDeps): RevocationPolling {
-  const { client, clock, random, log, intervalMs } = deps;
+  const { client, restored, clock, random, log, intervalMs } = deps;
   const polls = deps.metrics.counter("revocation_polls_total", "Questions for new revocations, by result.", ["result"]);
-  let list: DenyList = emptyDenyList;
-  let lastSuccessMs: number | undefined;
+  const entries = new Map(restored?.entries);
+  let sequence = restored?.sequence ?? 0;
+  let completeAtMs = restored?.completeAtMs;
+  let changed = false;
+  let told = false;
+  let kept = restored && { sequence, completeAtMs: restored.completeAtMs };
   let lastError: string | undefined;
   let failures = 0;
   let nextPruneMs = 0;
@@ -50,47 +67,83 @@ export function startRevocationPolling(deps: RevocationDeps): RevocationPolling 
   let stopped = false;
 
   async function poll(): Promise<void> {
-    const before = list.entries;
+    prune();
     try {
-      list = await fetchAll(client, list, () => stopped);
-      if (lastError !== undefined) log.info({ held: list.entries.size, failures }, "revocations are up to date again");
-      lastSuccessMs = clock.now();
+      await readToEnd();
+      if (stopped) return;
+      if (lastError !== undefined) log.info({ held: entries.size, failures }, "revocations are up to date again");
+      completeAtMs = clock.now();
       lastError = undefined;
       failures = 0;
       polls.inc({ result: "ok" });
     } catch (error) {
-      failures += 1;
-      polls.inc({ result: "error" });
-      const message = (error as Error).message;
-      if (lastError === undefined) {
-        log.warn(
-          { error: message, held: list.entries.size }, "cannot learn of new revocations; the list held stays in force",
-        );
-      }
-      lastError = message;
+      if (stopped) return;
+      fail(error as Error);
     }
-    if (stopped) return;
-    if (list.entries !== before || clock.now() >= nextPruneMs) prune();
-    if (list.entries !== before) deps.onRevoked(new Set(list.entries.keys()));
+    tell();
     cancel = clock.after(jittered(Math.max(intervalMs, failures === 0 ? 0 : slowDownMs(failures)), random), () => void poll());
   }
 
-  /** Looks at every entry, so not at every poll. */
+  /** Takes page by page, so that what was read stays when a later one cannot be had. */
+  async function readToEnd(): Promise<void> {
+    for (let pages = 0; pages < maxPagesPerPoll; pages++) {
+      const page = await client.revocations(sequence);
+      if (stopped) return;
+      if (page.sequence < sequence) {
+        // The feed went back: a database was restored from a backup. It is read again from its start, and nothing is forgotten.
+        sequence = 0;
+        continue;
+      }
+      const fresh = page.revocations.filter(({ serialNumber }) => !entries.has(serialNumber));
+      for (const { serialNumber, notAfter } of fresh) entries.set(serialNumber, Date.parse(notAfter));
+      changed ||= fresh.length > 0;
+      sequence = page.sequence;
+      if (!page.more) return;
+    }
+    throw new Error(`the CA's revocations did not end within ${maxPagesPerPoll} pages`);
+  }
+
+  function fail(error: Error): void {
+    const { message } = error;
+    failures += 1;
+    polls.inc({ result: "error" });
+    if (lastError === undefined) {
+      const effect = completeAtMs === undefined ? "every peer is refused until the list is known" : "the list held stays in force";
+      log.warn({ error: message, held: entries.size }, `cannot learn of new revocations; ${effect}`);
+    }
+    lastError = message;
+  }
+
+  /** Whoever does not know all that is revoked must not say that a peer is not. */
+  function tell(): void {
+    if (completeAtMs === undefined) return;
+    if (!told) log.info({ held: entries.size, completeAt: new Date(completeAtMs).toISOString() }, "revocations in force");
+    if (changed || !told) deps.onRevoked(new Set(entries.keys()));
+    told = true;
+    if (changed || sequence !== kept?.sequence || completeAtMs >= kept.completeAtMs + keepIntervalMs) {
+      deps.onComplete?.({ entries, sequence, completeAtMs });
+      kept = { sequence, completeAtMs };
+    }
+    changed = false;
+  }
+
+  /** Forgets what no peer would accept any more. Looks at every entry, so not at every poll. */
   function prune(): void {
-    const { kept, dropped } = withoutExpired(list, clock.now());
-    list = kept;
-    nextPruneMs = clock.now() + pruneIntervalMs;
-    if (dropped > 0) {
-      log.error(
-        { dropped, held: list.entries.size },
-        "more revocations than are kept: those that expire first were dropped and would be accepted until they do",
-      );
+    const nowMs = clock.now();
+    if (nowMs < nextPruneMs) return;
+    nextPruneMs = nowMs + pruneIntervalMs;
+    for (const [serialNumber, notAfterMs] of entries) {
+      if (nowMs >= notAfterMs + expiredGraceMs) changed = entries.delete(serialNumber) || changed;
     }
   }
 
+  tell();
   void poll();
   return {
-    status: () => ({ held: list.entries.size, sequence: list.sequence, lastSuccessMs, lastError }),
+    status: () => ({
+      held: entries.size, sequence, lastError, lastSuccessMs: completeAtMs,
+      ageSeconds: completeAtMs === undefined ? undefined : Math.max(clock.now() - completeAtMs, 0) / 1000,
+    }),
     stop() {
       stopped = true;
       cancel();
@@ -98,46 +151,15 @@ export function startRevocationPolling(deps: RevocationDeps): RevocationPolling 
   };
 }
 
-/** Forgets what no peer would accept any more; beyond `limit` also what expires first. */
-export function withoutExpired(
-  { entries, sequence }: DenyList, nowMs: number, limit = maxRevocations,
-): { readonly kept: DenyList; readonly dropped: number } {
-  const live = [...entries].filter(([, notAfterMs]) => nowMs < notAfterMs + expiredGraceMs);
-  const dropped = Math.max(live.length - limit, 0);
-  if (live.length === entries.size && dropped === 0) return { kept: { entries, sequence }, dropped };
-  if (dropped > 0) live.sort(([, one], [, other]) => other - one).length = limit;
-  return { kept: { entries: new Map(live), sequence }, dropped };
-}
-
-/** Reads pages until there is nothing more; the same map comes back when nothing was new. */
-async function fetchAll(client: RevocationDeps["client"], start: DenyList, isStopped: () => boolean): Promise<DenyList> {
-  let { entries, sequence }: DenyList = start;
-  let added: Map<string, number> | undefined;
-  for (let pages = 0; pages < maxPagesPerPoll && !isStopped(); pages++) {
-    const page = await client.revocations(sequence);
-    if (page.sequence < sequence) {
-      // The feed went back: a database was restored from a backup. It is read again from its start, and nothing is forgotten.
-      sequence = 0;
-      continue;
-    }
-    sequence = page.sequence;
-    if (page.revocations.length > 0) entries = added ??= new Map(entries);
-    for (const { serialNumber, notAfter } of page.revocations) added?.set(serialNumber, Date.parse(notAfter));
-    if (!page.more) break;
-  }
-  return { entries, sequence };
-}
-
 function slowDownMs(failures: number): number {
   return Math.min(1000 * 2 ** Math.min(failures - 1, 10), maxFailureIntervalMs);
 }
 
-const emptyDenyList: DenyList = { entries: new Map(), sequence: 0 };
 /** A certificate that expired on our clock by this much is refused for that reason alone. */
 const expiredGraceMs = 60_000;
 const pruneIntervalMs = 60_000;
-/** Within one certificate lifetime; about 40 MB. */
-const maxRevocations = 250_000;
+/** How far behind the age of a stored list may be. */
+const keepIntervalMs = 60_000;
 /** The next poll goes on where this one stopped. */
 const maxPagesPerPoll = 1000;
 /** The CA is back for this long at most before its revocations are in force again. */

@@ -31,7 +31,7 @@ export interface Trust {
 export interface IdentitySource {
   /** Undefined before the first certificate and after expiry: then nothing may be accepted or sent. */
   identity(): Identity | undefined;
-  /** Undefined until the first bundle is there. */
+  /** Undefined while there is no bundle, or while it is not known what is revoked: then no peer can be judged. */
   trust(): Trust | undefined;
   /** Calls `listener` after each swap, synchronously; expiry counts as one. @returns ends the subscription */
   onChange(listener: (what: "identity" | "trust") => void): () => void;
@@ -43,21 +43,21 @@ export interface IdentityHolder extends IdentitySource {
   setIdentity(identity: Identity | undefined): void;
   /** Replaces all bundles. */
   setBundles(trustDomain: string, bundles: ReadonlyMap<string, Bundle>): void;
-  /** Replaces the revoked serial numbers; the same set again is no change. */
-  setRevoked(serialNumbers: ReadonlySet<string>): void;
+  /** Replaces the revoked serial numbers; the same set again is no change. Undefined: not known any more. */
+  setRevoked(serialNumbers: ReadonlySet<string> | undefined): void;
 }
 
 /** Makes an empty holder; `now` in milliseconds since the epoch decides about expiry. */
 export function identityHolder(now: () => number): IdentityHolder {
   let identity: Identity | undefined;
   let own: { readonly trustDomain: string; readonly bundles: ReadonlyMap<string, Bundle> } | undefined;
-  let revoked: ReadonlySet<string> = new Set();
+  let revoked: ReadonlySet<string> | undefined;
   let trust: Trust | undefined;
   let version = 0;
   const listeners = new Set<(what: "identity" | "trust") => void>();
 
   function changed(what: "identity" | "trust"): void {
-    if (what === "trust" && own !== undefined) trust = Object.freeze({ ...own, revoked, version: ++version });
+    if (what === "trust") trust = own && revoked && Object.freeze({ ...own, revoked, version: ++version });
     for (const listener of [...listeners]) listener(what);
   }
 
@@ -78,8 +78,8 @@ export function identityHolder(now: () => number): IdentityHolder {
       changed("trust");
     },
     setRevoked(serialNumbers) {
-      if (serialNumbers.size === revoked.size && revoked.isSupersetOf(serialNumbers)) return;
-      revoked = new Set(serialNumbers);
+      if (serialNumbers === revoked || (serialNumbers && revoked && sameSet(serialNumbers, revoked))) return;
+      revoked = serialNumbers && new Set(serialNumbers);
       changed("trust");
     },
   };
@@ -88,6 +88,10 @@ export function identityHolder(now: () => number): IdentityHolder {
 /** True from the first millisecond behind the last second of validity. */
 export function isExpired({ notAfterMs }: Pick<Identity, "notAfterMs">, nowMs: number): boolean {
   return nowMs >= notAfterMs + lastSecondMs;
+}
+
+function sameSet(one: ReadonlySet<string>, other: ReadonlySet<string>): boolean {
+  return one.size === other.size && one.isSupersetOf(other);
 }
 
 /** RFC 5280 4.1.2.5: notAfter is inclusive, and a certificate's clock has whole seconds. */

@@ -1,3 +1,4 @@
+import type { Bundle } from "../../ca/pki/bundle.ts";
 import { verifySvid } from "../../ca/pki/svid.ts";
 import { caClient } from "../ca-client.ts";
 import type { Clock } from "../clock.ts";
@@ -10,10 +11,10 @@ import type { Random } from "./backoff.ts";
 import { startBundlePolling, type BundlePolling, type BundlePollingStatus } from "./bundle-polling.ts";
 import { mergeOwnBundle, sameBundles, type HeldBundles, type MergedBundles } from "./bundles.ts";
 import { foreignBundles } from "./foreign-bundles.ts";
-import { openKeystore } from "./keystore.ts";
+import { openKeystore, type Keystore } from "./keystore.ts";
 import { restoreRequest, type PreparedRequest } from "./request.ts";
 import { hashBootstrap, resume, toStored } from "./resume.ts";
-import { startRevocationPolling, type RevocationPolling, type RevocationStatus } from "./revocations.ts";
+import { startRevocationPolling, type DenyList, type RevocationPolling, type RevocationStatus } from "./revocations.ts";
 import { startRotation, type RotationStatus } from "./rotate.ts";
 import { isExpired, type Identity, type IdentityHolder } from "./source.ts";
 
@@ -73,21 +74,21 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
   let held: HeldBundles = resumed?.bundles ?? new Map();
   let last = resumed?.identity;
   let keystoreError: string | undefined;
+  let published: ReadonlyMap<string, Bundle> | undefined;
+  let revoked: ReadonlySet<string> = new Set();
   let revocation: RevocationPolling | undefined;
   let bundlePolling: BundlePolling | undefined;
 
   const client = caClient({
     caUrl: origin.caUrl, trustDomain, rootFingerprint: bootstrap?.rootFingerprint, now: clock.now,
-    ownBundle: () => held.get(trustDomain)?.bundle, revoked: () => holder.trust()?.revoked ?? new Set(),
+    ownBundle: () => held.get(trustDomain)?.bundle, revoked: () => revoked,
   });
 
   function publish(): void {
     const all = [...held, ...files.held()].map(([name, { bundle }]) => [name, bundle] as const);
     const bundles = new Map(all);
-    const before = holder.trust()?.bundles;
-    if (before !== undefined && before.size === bundles.size && all.every(([name]) => before.get(name) === bundles.get(name))) {
-      return;
-    }
+    if (published?.size === bundles.size && all.every(([name]) => published?.get(name) === bundles.get(name))) return;
+    published = bundles;
     holder.setBundles(trustDomain, bundles);
     const shown = [...bundles.values()].map(({ trustDomain: name, sequence, x509Authorities }) => (
       { trustDomain: name, sequence, authorities: x509Authorities.length }
@@ -101,32 +102,57 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     publish();
   }
 
-  function save(): void {
-    if (keystore === undefined || last === undefined) return;
+  function keep(write: (store: Keystore) => void, effect: string): void {
+    if (keystore === undefined) return;
     try {
-      keystore.save(toStored(last, held, origin));
+      write(keystore);
       keystoreError = undefined;
     } catch (error) {
       keystoreError = (error as Error).message;
-      log.error({ error: keystoreError }, "identity not stored; a restart would need a new token");
+      log.error({ error: keystoreError }, effect);
     }
+  }
+
+  function save(): void {
+    const identity = last;
+    if (identity === undefined) return;
+    keep((store) => store.save(toStored(identity, held, origin)), "identity not stored; a restart would need a new token");
   }
 
   function saveRequest({ privateKey, request: { csr }, idempotencyKey }: PreparedRequest): void {
     const { bootstrapHash } = origin;
-    if (keystore === undefined || bootstrapHash === undefined) return;
-    try {
-      keystore.saveRequest({ privateKeyPem: privateKey.export({ format: "pem", type: "pkcs8" }), csr, idempotencyKey, bootstrapHash });
-    } catch (error) {
-      keystoreError = (error as Error).message;
-      log.error({ error: keystoreError }, "request not stored; dying before its answer would cost the token");
-    }
+    if (bootstrapHash === undefined) return;
+    const privateKeyPem = privateKey.export({ format: "pem", type: "pkcs8" });
+    keep(
+      (store) => store.saveRequest({ privateKeyPem, csr, idempotencyKey, bootstrapHash }),
+      "request not stored; dying before its answer would cost the token",
+    );
+  }
+
+  function saveRevocations({ entries, sequence, completeAtMs }: DenyList): void {
+    keep(
+      (store) => store.saveRevocations({ entries: [...entries], sequence, completeAtMs, bootstrapHash: origin.bootstrapHash }),
+      "list of revocations not stored; after a restart every peer would be refused until the CA has told",
+    );
+  }
+
+  /** Nobody is let in, and we go nowhere, before it is known who must be refused. */
+  function serve(): void {
+    if (holder.trust() !== undefined && last !== undefined && !isExpired(last, clock.now())) holder.setIdentity(last);
+  }
+
+  function onRevoked(serialNumbers: ReadonlySet<string>): void {
+    revoked = serialNumbers;
+    holder.setRevoked(serialNumbers);
+    serve();
   }
 
   /** From the first bundle on: before, the CA could only be asked by somebody with a token. */
-  function followCa(): void {
+  function followCa(denyList?: DenyList): void {
     const common = { client, clock, random, log, metrics };
-    revocation ??= startRevocationPolling({ ...common, intervalMs: config.revocationPollMs, onRevoked: holder.setRevoked });
+    revocation ??= startRevocationPolling({
+      ...common, restored: denyList, intervalMs: config.revocationPollMs, onRevoked, onComplete: saveRevocations,
+    });
     bundlePolling ??= startBundlePolling({
       ...common, onBundle: onOwnBundle, refreshHintSeconds: () => held.get(trustDomain)?.bundle.refreshHintSeconds,
       refreshFiles() {
@@ -141,7 +167,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     take(bundles);
     save();
     followCa();
-    holder.setIdentity(identity);
+    serve();
   }
 
   function onOwnBundle(text: string): void {
@@ -164,8 +190,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
 
   if (last !== undefined) {
     publish();
-    followCa();
-    if (!isExpired(last, clock.now())) holder.setIdentity(last);
+    followCa(keystore && restoreRevocations(keystore, origin, log));
     log.info({ spiffeId: last.id.uri, serialNumber: last.serialNumber }, "resumed the stored identity");
   }
   const pending = last === undefined ? keystore?.loadRequest() : undefined;
@@ -183,7 +208,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     trustDomain, caUrl: origin.caUrl, last, keystoreError,
     rotation: rotation.status(), bundle: bundlePolling?.status(), revocation: revocation?.status(),
   });
-  exposeGauges(metrics, holder, status, clock);
+  exposeGauges(metrics, holder, status);
   return {
     status,
     unready: () => unreadyReason(holder, status()),
@@ -194,6 +219,17 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
       client.close();
     },
   };
+}
+
+/** A list that cannot be read is none: then the CA has to tell first. */
+function restoreRevocations(keystore: Keystore, { bootstrapHash }: Origin, log: Log): DenyList | undefined {
+  try {
+    const stored = keystore.loadRevocations();
+    return stored?.bootstrapHash === bootstrapHash ? stored && { ...stored, entries: new Map(stored.entries) } : undefined;
+  } catch (error) {
+    log.error({ error: (error as Error).message }, "stored list of revocations not read; every peer is refused until the CA has told");
+    return undefined;
+  }
 }
 
 interface Origin {
@@ -224,9 +260,13 @@ function verifies({ chain }: Identity, trustDomain: string, held: HeldBundles, n
   }
 }
 
-function unreadyReason(holder: IdentityHolder, { last, rotation }: IdentityStatus): string | undefined {
+function unreadyReason(holder: IdentityHolder, { last, rotation, revocation }: IdentityStatus): string | undefined {
   const why = rotation.lastError === undefined ? "" : `: ${rotation.lastError.message}`;
   if (last === undefined) return `no certificate yet${why}`;
+  if (holder.trust() === undefined) {
+    const whyUnknown = revocation?.lastError === undefined ? "" : `: ${revocation.lastError}`;
+    return `the list of revoked certificates is not known yet, so every peer is refused${whyUnknown}`;
+  }
   if (holder.identity() === undefined) {
     return `the certificate ${last.serialNumber} expired at ${new Date(last.notAfterMs).toISOString()}${why}`;
   }
@@ -236,7 +276,7 @@ function unreadyReason(holder: IdentityHolder, { last, rotation }: IdentityStatu
   return undefined;
 }
 
-function exposeGauges(metrics: Metrics, holder: IdentityHolder, status: () => IdentityStatus, clock: Clock): void {
+function exposeGauges(metrics: Metrics, holder: IdentityHolder, status: () => IdentityStatus): void {
   const seconds = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : ms / 1000);
   const own = () => holder.trust()?.bundles.get(status().trustDomain);
   metrics.gaugeOf(
@@ -258,8 +298,7 @@ function exposeGauges(metrics: Metrics, holder: IdentityHolder, status: () => Id
     () => (own()?.sequence === undefined ? undefined : Number(own()?.sequence)),
   );
   metrics.gaugeOf("revocations_held", "Revoked serial numbers in force.", () => holder.trust()?.revoked.size);
-  metrics.gaugeOf("revocation_poll_lag_seconds", "Time since the CA last told what is revoked.", () => {
-    const lastSuccessMs = status().revocation?.lastSuccessMs;
-    return lastSuccessMs === undefined ? undefined : Math.max(clock.now() - lastSuccessMs, 0) / 1000;
-  });
+  metrics.gaugeOf(
+    "revocation_poll_lag_seconds", "Time since the CA last told what is revoked, restarts included.", () => status().revocation?.ageSeconds,
+  );
 }

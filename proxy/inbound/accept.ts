@@ -60,7 +60,7 @@ export function acceptPeers({ config, source, log, verifier, connections, refuse
   });
 
   function reasonToTurnAway(identity: Identity | undefined): [reason?: string, message?: string] {
-    if (identity === undefined) return ["identity_unavailable", "connection refused: this proxy has no valid certificate yet, or its certificate has expired"];
+    if (identity === undefined) return ["identity_unavailable", "connection refused: this proxy has no valid certificate, or does not know yet what is revoked; see /readyz"];
     if (connections.count() + handshakes.size >= config.maxConnections) {
       return ["too_many_connections", `connection refused: ${config.maxConnections} are open already; raise maxConnections if that is what you expect`];
     }

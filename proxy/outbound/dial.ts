@@ -69,7 +69,7 @@ export function dialer({ config, source, verifier, connections, refuse }: DialDe
   async function dial({ address, serverId }: Destination, { allowHalfOpen, retire }: DialOptions): Promise<DialedServer> {
     const identity = source.identity();
     if (identity === undefined) {
-      throw new DialError("identity_unavailable", "this proxy has no valid certificate: it waits for its first, or could not renew in time; see /readyz and its log");
+      throw new DialError("identity_unavailable", "this proxy has no valid certificate, or does not know yet what is revoked; see /readyz and its log");
     }
     if (connections.count() + dialing >= config.maxConnections) {
       throw new DialError("too_many_connections", `${config.maxConnections} outbound connections are open already; raise maxConnections if that is what you expect`);

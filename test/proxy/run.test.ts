@@ -55,14 +55,24 @@ async function echo(): Promise<number> {
 }
 
 /** A workload of the same trust domain, connected to the inbound side. */
-async function connectAsPeer(ca: FakeCa, address: string | undefined): Promise<TLSSocket> {
+async function connectAsPeer(
+  ca: FakeCa, address: string | undefined, leaf = ca.core.issuer.leaf({ spiffeId: "spiffe://east/ns/shop/sa/peer" }),
+): Promise<TLSSocket> {
   const [host, port] = (address ?? "").split(":");
-  const leaf = ca.core.issuer.leaf({ spiffeId: "spiffe://east/ns/shop/sa/peer" });
   const socket = connect({ host, port: Number(port), cert: leaf.chainPem, key: leaf.privateKeyPem, rejectUnauthorized: false });
   closing.push(() => socket.destroy());
   socket.on("error", () => undefined);
   await once(socket, "secureConnect");
   return socket;
+}
+
+/** What an echo says to "hello"; nothing when the connection is closed instead. */
+function answered(socket: TLSSocket): Promise<string> {
+  socket.write("hello");
+  return new Promise((resolve) => {
+    socket.on("data", (chunk: Buffer) => resolve(String(chunk)));
+    socket.on("close", () => resolve(""));
+  });
 }
 
 describe("start", () => {
@@ -78,6 +88,30 @@ describe("start", () => {
     await ca.start();
     await logged(proxy, "certificate obtained");
     expect((await ask(proxy.admin, "/readyz")).status).toBe(200);
+  });
+
+  test("a restart without the CA goes on refusing whom it refused before, and serves everybody else", async () => {
+    const ca = await startCa();
+    const folder = mkdtempSync(join(tmpdir(), "countersign-run-"));
+    closing.push(() => rmSync(folder, { recursive: true }));
+    const mallory = ca.core.issuer.leaf({ spiffeId: "spiffe://east/ns/shop/sa/mallory" });
+    ca.core.revocations.push({
+      sequence: 1, serialNumber: mallory.serialNumber, reason: "keyCompromise", revokedAt: "2026-01-01T00:00:00Z", notAfter: "2046-01-01T00:00:00Z",
+    });
+    const args = ["--state-dir", folder, "--inbound-protocol", "tcp", "--app", `127.0.0.1:${await echo()}`];
+    const before = await run(ca, ...args);
+    await logged(before, "revocations in force");
+    before.close();
+    await ca.stop();
+    const proxy = await run(ca, ...args);
+    expect((await ask(proxy.admin, "/readyz")).status).toBe(200);
+    expect(await answered(await connectAsPeer(ca, proxy.inbound[0], mallory))).toBe("");
+    expect(await answered(await connectAsPeer(ca, proxy.inbound[0]))).toBe("hello");
+
+    rmSync(join(folder, "revocations.json"));
+    const ignorant = await run(ca, ...args);
+    expect(await ask(ignorant.admin, "/readyz")).toMatchObject({ status: 503, body: expect.stringContaining("not known yet") as string });
+    await expect(connectAsPeer(ca, ignorant.inbound[0])).rejects.toThrow();
   });
 
   test("a port in use is named, and costs no token", async () => {
@@ -111,7 +145,7 @@ describe("drain", () => {
   test("lets an open connection finish: not ready, nothing new, the end only after it", async () => {
     const ca = await startCa();
     const proxy = await run(ca, "--inbound-protocol", "tcp", "--app", `127.0.0.1:${await echo()}`);
-    await logged(proxy, "certificate obtained");
+    await logged(proxy, "revocations in force");
     const peer = await connectAsPeer(ca, proxy.inbound[0]);
     peer.write("one");
     expect(String((await once(peer, "data"))[0])).toBe("one");
@@ -134,7 +168,7 @@ describe("drain", () => {
   test("cuts what is still open after the drain timeout", async () => {
     const ca = await startCa();
     const proxy = await run(ca, "--inbound-protocol", "tcp", "--app", `127.0.0.1:${await echo()}`, "--drain-timeout", "20ms");
-    await logged(proxy, "certificate obtained");
+    await logged(proxy, "revocations in force");
     const peer = await connectAsPeer(ca, proxy.inbound[0]);
     peer.write("one");
     await once(peer, "data");

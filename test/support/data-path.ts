@@ -41,6 +41,7 @@ export function holderOf(identity: Identity | undefined, authorities: readonly T
   const holder = identityHolder(now);
   const own = authorities[0]!.trustDomain;
   holder.setBundles(own, new Map(authorities.map((authority) => [authority.trustDomain, authority.bundle()])));
+  holder.setRevoked(new Set());
   holder.setIdentity(identity);
   return holder;
 }

@@ -38,6 +38,32 @@ describe("the state directory", () => {
     expect(statSync(join(dir, "identity.json")).mode & 0o777).toBe(0o600);
   });
 
+  test("gives back a list of revocations, to whoever still has its bootstrap string", () => {
+    const keystore = openKeystore(dir);
+    expect(keystore.loadRevocations()).toBeUndefined();
+    // More than one write may take at once.
+    const entries = Array.from({ length: 50_000 }, (_, index) => [index.toString(16).padStart(32, "0"), 1_900_000_000_000 + index] as const);
+    const list = { entries, sequence: 7, completeAtMs: 1_800_000_000_000, bootstrapHash: "aa" };
+    keystore.saveRevocations(list);
+    expect(openKeystore(dir).loadRevocations()).toMatchObject(list);
+    expect(statSync(join(dir, "revocations.json")).mode & 0o777).toBe(0o600);
+    keystore.save(stored);
+    expect(readdirSync(dir).sort()).toEqual(["identity.json", "revocations.json"]);
+  });
+
+  test("a list of revocations that is none of ours, or that others could change, is refused", () => {
+    const keystore = openKeystore(dir);
+    const list = { version: 1, entries: [["0a", 1]], sequence: 7, completeAtMs: 1, bootstrapHash: "aa" };
+    for (const fault of [{ entries: [["0a"]] }, { entries: [["0A", 1]] }, { entries: {} }, { sequence: -1 }, { sequence: "7" }, { completeAtMs: null }, { bootstrapHash: 1 }, { version: 2 }]) {
+      writeFileSync(join(dir, "revocations.json"), JSON.stringify({ ...list, ...fault }), { mode: 0o600 });
+      expect(codeOf(() => keystore.loadRevocations()), JSON.stringify(fault)).toBe("keystore_unreadable");
+    }
+    writeFileSync(join(dir, "revocations.json"), JSON.stringify(list));
+    expect(keystore.loadRevocations()).toMatchObject({ sequence: 7 });
+    chmodSync(join(dir, "revocations.json"), 0o660);
+    expect(codeOf(() => keystore.loadRevocations())).toBe("keystore_exposed");
+  });
+
   test("that others may enter is refused", () => {
     openKeystore(dir).save(stored);
     chmodSync(dir, 0o750);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Revocation, RevocationPage } from "../../../ca/contract.ts";
 import { CaError } from "../../../proxy/ca-error.ts";
-import { startRevocationPolling, withoutExpired } from "../../../proxy/identity/revocations.ts";
+import { startRevocationPolling, type DenyList } from "../../../proxy/identity/revocations.ts";
 import { createMetrics } from "../../../proxy/metrics.ts";
 import { manualClock } from "../../support/manual-clock.ts";
 import { recordedLog } from "../../support/recorded-log.ts";
@@ -13,20 +13,21 @@ const entry = (sequence: number, lifeMs = hourMs): Revocation => ({
   notAfter: new Date(testNowMs + lifeMs).toISOString(),
 });
 
-function setUp() {
+function setUp({ restored, feed = [], ...fault }: { restored?: DenyList; feed?: Revocation[]; down?: boolean; downBeyond?: number } = {}) {
   const clock = manualClock(testNowMs);
   const log = recordedLog();
-  const feed: Revocation[] = [];
   const asked: number[] = [];
-  const sets: ReadonlySet<string>[] = [];
-  const ca = { down: false, sequence: undefined as number | undefined };
+  const sets: (ReadonlySet<string> | undefined)[] = [];
+  const kept: DenyList[] = [];
+  const ca = { down: false, downBeyond: Infinity, sequence: undefined as number | undefined, ...fault };
   const metrics = createMetrics();
   const polling = startRevocationPolling({
-    clock, log, metrics, random: () => 0.5, intervalMs: 2000, onRevoked: (serials) => void sets.push(serials),
+    clock, log, metrics, restored, random: () => 0.5, intervalMs: 2000, onRevoked: (serials) => void sets.push(serials),
+    onComplete: (list) => void kept.push({ ...list, entries: new Map(list.entries) }),
     client: {
       async revocations(after): Promise<RevocationPage> {
         asked.push(after);
-        if (ca.down) throw new CaError("ca_unreachable", "down");
+        if (ca.down || after >= ca.downBeyond) throw new CaError("ca_unreachable", "down");
         const page = feed.filter(({ sequence }) => sequence > after).slice(0, 2);
         const sequence = page.at(-1)?.sequence ?? ca.sequence ?? feed.at(-1)?.sequence ?? 0;
         return { revocations: page, sequence, more: feed.some((one) => one.sequence > sequence) };
@@ -34,7 +35,7 @@ function setUp() {
     },
   });
   const held = () => [...(sets.at(-1) ?? [])].map((serial) => Number.parseInt(serial, 16));
-  return { clock, log, feed, asked, sets, ca, polling, metrics, held };
+  return { clock, log, feed, asked, sets, kept, ca, polling, metrics, held };
 }
 
 describe("the deny-list feed", () => {
@@ -51,9 +52,62 @@ describe("the deny-list feed", () => {
     expect(polling.status()).toMatchObject({ held: 6, sequence: 9, lastError: undefined });
   });
 
+  test("is not in force before it was read to its end; what was read before a failure is not asked for again", async () => {
+    const { clock, asked, ca, sets, kept, held, log, polling } = setUp({ feed: [1, 2, 3, 4, 5].map((sequence) => entry(sequence)), downBeyond: 4 });
+    await clock.advance(1000);
+    expect(asked).toEqual([0, 2, 4]);
+    expect([sets, kept]).toEqual([[], []]);
+    expect(polling.status()).toMatchObject({ held: 4, lastSuccessMs: undefined, ageSeconds: undefined, lastError: "down" });
+    expect(log.lines.at(-1)?.message).toContain("every peer is refused");
+    ca.downBeyond = Infinity;
+    await clock.advance(2000);
+    expect(asked).toEqual([0, 2, 4, 4]);
+    expect(held()).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  test("pages read before a failure are in force at once, when the list was whole before", async () => {
+    const { clock, feed, ca, held, polling } = setUp();
+    await clock.advance(1000);
+    feed.push(...[1, 2, 3].map((sequence) => entry(sequence)));
+    ca.downBeyond = 2;
+    await clock.advance(2000);
+    expect(held()).toEqual([1, 2]);
+    expect(polling.status().lastError).toBe("down");
+  });
+
+  test("of before a restart is in force before anybody is asked, however old, and is read on from where it was", async () => {
+    const restored = { entries: new Map([[entry(7).serialNumber, testNowMs + hourMs]]), sequence: 7, completeAtMs: testNowMs - 600_000 };
+    const { clock, feed, asked, ca, held, kept, polling } = setUp({ restored, down: true });
+    expect(held()).toEqual([7]);
+    await clock.advance(60_000);
+    expect(held()).toEqual([7]);
+    expect(polling.status()).toMatchObject({ held: 1, sequence: 7, lastSuccessMs: testNowMs - 600_000, ageSeconds: 660 });
+    expect(kept).toEqual([]);
+    ca.down = false;
+    feed.push(entry(7), entry(8));
+    await clock.advance(20_000);
+    expect(asked.every((after) => after >= 7)).toBe(true);
+    expect(held()).toEqual([7, 8]);
+  });
+
+  test("is kept for a restart at each change and once a minute for its age, never before it was whole", async () => {
+    const { clock, feed, kept, ca } = setUp({ feed: [entry(1)], down: true });
+    await clock.advance(30_000);
+    expect(kept).toEqual([]);
+    ca.down = false;
+    await clock.advance(30_000);
+    expect(kept.map(({ sequence }) => sequence)).toEqual([1]);
+    feed.push(entry(2));
+    await clock.advance(4000);
+    expect(kept.map(({ entries, sequence }) => [entries.size, sequence])).toEqual([[1, 1], [2, 2]]);
+    expect(kept.at(-1)?.completeAtMs).toBeGreaterThan(testNowMs + 60_000);
+    await clock.advance(10 * 60_000);
+    expect(kept.length).toBeGreaterThanOrEqual(11);
+    expect(kept.length).toBeLessThanOrEqual(13);
+  });
+
   test("nothing new swaps nothing", async () => {
-    const { clock, feed, sets } = setUp();
-    feed.push(entry(1));
+    const { clock, sets } = setUp({ feed: [entry(1)] });
     await clock.advance(60_000);
     expect(sets).toHaveLength(1);
   });
@@ -105,8 +159,3 @@ describe("the deny-list feed", () => {
   });
 });
 
-test("the list is bounded: what expires first goes first", () => {
-  const entries = new Map([["a", 3 * hourMs], ["b", hourMs], ["c", 2 * hourMs], ["expired", -hourMs]]);
-  expect(withoutExpired({ entries, sequence: 9 }, 0, 2)).toEqual({ kept: { entries: new Map([["a", 3 * hourMs], ["c", 2 * hourMs]]), sequence: 9 }, dropped: 1 });
-  expect(withoutExpired({ entries, sequence: 9 }, 0).dropped).toBe(0);
-});

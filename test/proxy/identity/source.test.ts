@@ -46,6 +46,7 @@ describe("the trust", () => {
     expect(holder.trust()).toBeUndefined();
     const bundles = east.bundles();
     holder.setBundles("east", bundles);
+    holder.setRevoked(new Set());
     const first = holder.trust();
     bundles.clear();
     expect(first?.bundles.has("east")).toBe(true);
@@ -56,6 +57,19 @@ describe("the trust", () => {
     expect(holder.trust()?.revoked).toEqual(new Set(["aa"]));
     expect(holder.trust()?.version).toBeGreaterThan(first?.version ?? Infinity);
     expect(Object.isFrozen(first)).toBe(true);
+  });
+
+  test("is not there while it is unknown what is revoked, and gone when that is no longer known", () => {
+    const holder = identityHolder(() => 0);
+    holder.setBundles("east", east.bundles());
+    expect(holder.trust()).toBeUndefined();
+    holder.setRevoked(new Set());
+    expect(holder.trust()?.revoked).toEqual(new Set());
+    let changes = 0;
+    holder.onChange(() => changes++);
+    holder.setRevoked(undefined);
+    holder.setRevoked(undefined);
+    expect([holder.trust(), changes]).toEqual([undefined, 1]);
   });
 
   test("revocations that are known before the first bundle come with it, and the same ones again are no change", () => {

@@ -1,11 +1,13 @@
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import type { Revocation } from "../../../ca/contract.ts";
 import { encodeBootstrap } from "../../../ca/pki/bootstrap.ts";
 import { encodeBundle } from "../../../ca/pki/bundle.ts";
 import { systemClock, type Clock } from "../../../proxy/clock.ts";
 import { readConfig } from "../../../proxy/config.ts";
+import { identityPage } from "../../../proxy/identity-page.ts";
 import { KeystoreError } from "../../../proxy/identity/keystore.ts";
 import { identityHolder, type IdentityHolder } from "../../../proxy/identity/source.ts";
 import { startIdentity } from "../../../proxy/identity/start.ts";
@@ -19,6 +21,8 @@ const closing: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
+
+const hourMs = 3_600_000;
 
 /** The machine's time, except that waits of a retry or a poll take a hundredth. */
 const hurried: Clock = { now: Date.now, after: (delayMs, run) => systemClock.after(delayMs / 100, run) };
@@ -58,10 +62,15 @@ function temporaryFolder(): string {
   return folder;
 }
 
+const revocation = (serialNumber: string, sequence = 1): Revocation => (
+  { sequence, serialNumber, reason: "keyCompromise", revokedAt: "2026-01-01T00:00:00Z", notAfter: "2046-01-01T00:00:00Z" }
+);
+const noRevocations = ({ path }: { readonly path: string }) => (path === "/v1/revocations" ? problem("store_busy") : undefined);
+
 describe("the identity half over a real connection", () => {
   test("gets a certificate, trust and revocations, and shows no secret", async () => {
     const ca = await startCa();
-    ca.core.revocations.push({ sequence: 1, serialNumber: "0a", reason: "keyCompromise", revokedAt: "2026-01-01T00:00:00Z", notAfter: "2046-01-01T00:00:00Z" });
+    ca.core.revocations.push(revocation("0a"));
     const { holder, keeper, log, metrics } = start(ca);
     expect(keeper.unready()).toMatch(/^no certificate yet/);
     await changed(holder, () => holder.identity() !== undefined && holder.trust()?.revoked.has("0a") === true);
@@ -108,7 +117,7 @@ describe("the identity half over a real connection", () => {
     const { holder, keeper } = start(ca, ["--revocation-poll", "1s"]);
     await changed(holder, () => holder.identity() !== undefined);
     const { serialNumber } = holder.identity()!;
-    ca.core.revocations.push({ sequence: 1, serialNumber, reason: "keyCompromise", revokedAt: "2026-01-01T00:00:00Z", notAfter: "2046-01-01T00:00:00Z" });
+    ca.core.revocations.push(revocation(serialNumber));
     await changed(holder, () => holder.trust()!.revoked.size > 0);
     expect(keeper.unready()).toContain("revoked");
   });
@@ -130,6 +139,66 @@ describe("the identity half over a real connection", () => {
     expect(holder.identity()?.id.uri).toBe(uri);
     expect(ca.core.issued.at(-1)).toMatchObject({ attestation: "join-token", hasProof: true });
     expect(ca.connections.some(({ clientCertificate }) => clientCertificate)).toBe(false);
+  });
+});
+
+describe("what is revoked", () => {
+  test("has to be known before a peer can be judged: with a certificate alone it is not ready and has no trust", async () => {
+    const ca = await startCa();
+    ca.core.intercept = noRevocations;
+    const { holder, keeper, log } = start(ca);
+    await vi.waitUntil(() => keeper.status().revocation?.lastError !== undefined);
+    expect(keeper.status().last).toBeDefined();
+    expect([holder.identity(), holder.trust()]).toEqual([undefined, undefined]);
+    expect(keeper.unready()).toMatch(/revoked certificates is not known yet.*store_busy/);
+    expect(log.text()).toContain("every peer is refused");
+    ca.core.intercept = () => undefined;
+    await changed(holder, () => holder.identity() !== undefined);
+    expect(holder.trust()?.revoked).toEqual(new Set());
+    expect(keeper.unready()).toBeUndefined();
+  });
+
+  test("before a restart is revoked after it, at once and without the CA, and its age is shown", async () => {
+    const ca = await startCa();
+    ca.core.revocations.push(revocation("0a"));
+    const dir = join(temporaryFolder(), "state");
+    const first = start(ca, ["--state-dir", dir]);
+    await changed(first.holder, () => first.holder.trust()?.revoked.has("0a") === true);
+    first.keeper.stop();
+    await ca.stop();
+    const later: Clock = { now: () => Date.now() + hourMs, after: hurried.after };
+    const { holder, keeper, metrics } = start(undefined, ["--state-dir", dir], later);
+    expect(holder.trust()?.revoked).toEqual(new Set(["0a"]));
+    expect(holder.identity()).toBeDefined();
+    expect(keeper.unready()).toBeUndefined();
+    const { revocations } = identityPage(holder, keeper.status());
+    expect(revocations).toMatchObject({ held: 1, sequence: 1 });
+    expect(revocations?.ageSeconds).toBeGreaterThanOrEqual(3600);
+    expect(metrics.text()).toMatch(/revocation_poll_lag_seconds 36\d\d/);
+  });
+
+  test("is not known after a restart whose list is another CA's, unreadable or lost: no peer until the CA has told", async () => {
+    const ca = await startCa();
+    const dir = join(temporaryFolder(), "state");
+    const first = start(ca, ["--state-dir", dir]);
+    await changed(first.holder, () => first.holder.identity() !== undefined);
+    first.keeper.stop();
+    await ca.stop();
+    const path = join(dir, "revocations.json");
+    const stored = JSON.parse(readFileSync(path, "utf8")) as object;
+    const ofAnotherCa = JSON.stringify({ ...stored, bootstrapHash: "00" });
+    for (const damage of [() => writeFileSync(path, ofAnotherCa), () => rmSync(path), () => writeFileSync(path, "{", { mode: 0o600 })]) {
+      damage();
+      const { holder, keeper } = start(undefined, ["--state-dir", dir]);
+      await vi.waitUntil(() => keeper.status().revocation?.lastError !== undefined);
+      expect([holder.identity(), holder.trust()]).toEqual([undefined, undefined]);
+      expect(keeper.unready()).toMatch(/not known yet.*cannot reach the CA/);
+      keeper.stop();
+    }
+    await ca.start();
+    const { holder, log } = start(undefined, ["--state-dir", dir]);
+    expect(log.lines).toContainEqual(expect.objectContaining({ level: "error", message: expect.stringContaining("stored list of revocations") as string }));
+    await changed(holder, () => holder.identity() !== undefined);
   });
 });
 
@@ -239,7 +308,7 @@ describe("a state directory", () => {
     await changed(second.holder, () => second.holder.identity() !== undefined);
     expect(second.holder.identity()?.serialNumber).toBe(ca.core.issued[0]?.serialNumber);
     expect(ca.core.issued).toHaveLength(1);
-    expect(readdirSync(dir)).toEqual(["identity.json"]);
+    expect(readdirSync(dir)).not.toContain("request.json");
 
     const other = await startCa();
     const third = start(other, ["--state-dir", elsewhere]);
@@ -250,6 +319,7 @@ describe("a state directory", () => {
   test("another bootstrap string means another beginning", async () => {
     const [one, other] = [await startCa(), await startCa()];
     const dir = join(temporaryFolder(), "state");
+    one.core.revocations.push(revocation("0a"));
     const first = start(one, ["--state-dir", dir]);
     await changed(first.holder, () => first.holder.identity() !== undefined);
     first.keeper.stop();
@@ -257,6 +327,7 @@ describe("a state directory", () => {
     expect(second.holder.identity()).toBeUndefined();
     await changed(second.holder, () => second.holder.identity() !== undefined);
     expect(other.core.issued).toHaveLength(1);
+    expect(second.holder.trust()?.revoked).toEqual(new Set());
   });
 
   test("with an expired identity is good for its proof: the restart attests anew by token and key", async () => {
