@@ -94,8 +94,11 @@ export function startRevocationPolling(deps: RevocationDeps): RevocationPolling 
         sequence = 0;
         continue;
       }
-      const fresh = page.revocations.filter(({ serialNumber }) => !entries.has(serialNumber));
-      for (const { serialNumber, notAfter } of fresh) entries.set(serialNumber, Date.parse(notAfter));
+      const nowMs = clock.now();
+      const fresh = page.revocations
+        .map(({ serialNumber, notAfter }) => [serialNumber, Date.parse(notAfter)] as const)
+        .filter(([serialNumber, notAfterMs]) => !entries.has(serialNumber) && !isOver(notAfterMs, nowMs));
+      for (const [serialNumber, notAfterMs] of fresh) entries.set(serialNumber, notAfterMs);
       changed ||= fresh.length > 0;
       sequence = page.sequence;
       if (!page.more) return;
@@ -133,7 +136,7 @@ export function startRevocationPolling(deps: RevocationDeps): RevocationPolling 
     if (nowMs < nextPruneMs) return;
     nextPruneMs = nowMs + pruneIntervalMs;
     for (const [serialNumber, notAfterMs] of entries) {
-      if (nowMs >= notAfterMs + expiredGraceMs) changed = entries.delete(serialNumber) || changed;
+      if (isOver(notAfterMs, nowMs)) changed = entries.delete(serialNumber) || changed;
     }
   }
 
@@ -149,6 +152,11 @@ export function startRevocationPolling(deps: RevocationDeps): RevocationPolling 
       cancel();
     },
   };
+}
+
+/** No peer would accept its certificate any more, revoked or not. */
+function isOver(notAfterMs: number, nowMs: number): boolean {
+  return nowMs >= notAfterMs + expiredGraceMs;
 }
 
 function slowDownMs(failures: number): number {

@@ -3,7 +3,7 @@ import type { Revocation, RevocationPage } from "../../../ca/contract.ts";
 import { CaError } from "../../../proxy/ca-error.ts";
 import { startRevocationPolling, type DenyList } from "../../../proxy/identity/revocations.ts";
 import { createMetrics } from "../../../proxy/metrics.ts";
-import { manualClock } from "../../support/manual-clock.ts";
+import { manualClock, until } from "../../support/manual-clock.ts";
 import { recordedLog } from "../../support/recorded-log.ts";
 import { testNowMs } from "../../support/test-ca.ts";
 
@@ -13,13 +13,13 @@ const entry = (sequence: number, lifeMs = hourMs): Revocation => ({
   notAfter: new Date(testNowMs + lifeMs).toISOString(),
 });
 
-function setUp({ restored, feed = [], ...fault }: { restored?: DenyList; feed?: Revocation[]; down?: boolean; downBeyond?: number } = {}) {
+function setUp({ restored, feed = [], ...fault }: { restored?: DenyList; feed?: Revocation[]; down?: boolean; endless?: boolean; downBeyond?: number } = {}) {
   const clock = manualClock(testNowMs);
   const log = recordedLog();
   const asked: number[] = [];
   const sets: (ReadonlySet<string> | undefined)[] = [];
   const kept: DenyList[] = [];
-  const ca = { down: false, downBeyond: Infinity, sequence: undefined as number | undefined, ...fault };
+  const ca = { down: false, endless: false, downBeyond: Infinity, sequence: undefined as number | undefined, ...fault };
   const metrics = createMetrics();
   const polling = startRevocationPolling({
     clock, log, metrics, restored, random: () => 0.5, intervalMs: 2000, onRevoked: (serials) => void sets.push(serials),
@@ -27,6 +27,7 @@ function setUp({ restored, feed = [], ...fault }: { restored?: DenyList; feed?: 
     client: {
       async revocations(after): Promise<RevocationPage> {
         asked.push(after);
+        if (ca.endless) return { revocations: [], sequence: after, more: true };
         if (ca.down || after >= ca.downBeyond) throw new CaError("ca_unreachable", "down");
         const page = feed.filter(({ sequence }) => sequence > after).slice(0, 2);
         const sequence = page.at(-1)?.sequence ?? ca.sequence ?? feed.at(-1)?.sequence ?? 0;
@@ -148,6 +149,47 @@ describe("the deny-list feed", () => {
     ca.sequence = 3;
     await clock.advance(2000);
     expect(held()).toEqual([1, 7, 3]);
+  });
+
+  test("a feed that went back to nothing, or that fails while it is read again, costs no entry either", async () => {
+    const { clock, feed, held, ca, asked, kept, polling } = setUp({ feed: [entry(7), entry(9)] });
+    await clock.advance(2000);
+    feed.splice(0);
+    ca.sequence = 0;
+    await clock.advance(2000);
+    expect(held()).toEqual([7, 9]);
+    expect(polling.status()).toMatchObject({ held: 2, sequence: 0 });
+    feed.push(...[1, 2, 3, 4].map((sequence) => entry(sequence)));
+    ca.downBeyond = 2;
+    await clock.advance(2000);
+    expect(held()).toEqual([7, 9, 1, 2]);
+    ca.downBeyond = Infinity;
+    asked.splice(0);
+    await clock.advance(2000);
+    expect(asked[0]).toBe(2);
+    expect(held()).toEqual([7, 9, 1, 2, 3, 4]);
+    expect(kept.at(-1)).toMatchObject({ sequence: 4 });
+    await clock.advance(hourMs - 20_000);
+    expect(held()).toHaveLength(6);
+    await clock.advance(150_000);
+    expect(held()).toEqual([]);
+  });
+
+  test("a feed that went back while we were away is noticed by the sequence that was stored", async () => {
+    const restored = { entries: new Map([[entry(7).serialNumber, testNowMs + hourMs]]), sequence: 7, completeAtMs: testNowMs };
+    const { clock, held, asked, ca } = setUp({ restored, feed: [entry(3)] });
+    ca.sequence = 3;
+    await clock.advance(1000);
+    expect(asked).toEqual([7, 0]);
+    expect(held()).toEqual([7, 3]);
+  });
+
+  test("a feed without an end is not asked without end", async () => {
+    const { held, asked, polling } = setUp({ endless: true, restored: { entries: new Map(), sequence: 7, completeAtMs: testNowMs } });
+    await until("the end of the first poll", () => polling.status().lastError !== undefined);
+    expect(asked).toHaveLength(1000);
+    expect(polling.status().lastError).toContain("did not end");
+    expect(held()).toEqual([]);
   });
 
   test("stop ends it, also in the middle of a question", async () => {
