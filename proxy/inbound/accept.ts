@@ -49,7 +49,10 @@ export function acceptPeers({ config, source, log, verifier, connections, refuse
       refuse({ reason: reason ?? "identity_unavailable", peer, message: message ?? "" });
       return void raw.resetAndDestroy();
     }
-    const handshake: Handshake = { raw, identity, deadline: setTimeout(() => expire(handshake), config.handshakeTimeoutMs), fault: undefined };
+    makeRoom(raw.remoteAddress);
+    const handshake: Handshake = {
+      raw, identity, from: raw.remoteAddress, deadline: setTimeout(() => expire(handshake), config.handshakeTimeoutMs), fault: undefined,
+    };
     handshakes.set(peer, handshake);
     raw.once("close", () => {
       if (!finish(peer, handshake)) return;
@@ -61,11 +64,22 @@ export function acceptPeers({ config, source, log, verifier, connections, refuse
 
   function reasonToTurnAway(identity: Identity | undefined): [reason?: string, message?: string] {
     if (identity === undefined) return ["identity_unavailable", "connection refused: this proxy has no valid certificate, or does not know yet what is revoked; see /readyz"];
-    if (connections.count() + handshakes.size >= config.maxConnections) {
+    if (connections.count() >= config.maxConnections) {
       return ["too_many_connections", `connection refused: ${config.maxConnections} are open already; raise maxConnections if that is what you expect`];
     }
-    if (handshakes.size >= maxHandshakes) return ["too_many_handshakes", `connection refused: ${maxHandshakes} handshakes are under way already`];
     return [];
+  }
+
+  /** Nobody is kept out by those who began a handshake and do not go on: the oldest goes, of the same address if it has its share. */
+  function makeRoom(from: string | undefined): void {
+    const ofAddress = [...handshakes].filter(([, handshake]) => handshake.from === from);
+    const full = handshakes.size >= Math.min(maxHandshakes, config.maxConnections - connections.count());
+    const [oldest] = ofAddress.length >= maxHandshakesPerAddress ? ofAddress : full ? handshakes : [];
+    if (oldest === undefined) return;
+    const [peer, handshake] = oldest;
+    finish(peer, handshake);
+    refuse({ reason: "handshake_displaced", peer, message: `connection refused: ${handshakes.size + 1} handshakes were under way and this was the oldest; it made room for the next` });
+    handshake.raw.resetAndDestroy();
   }
 
   function expire(handshake: Handshake): void {
@@ -128,6 +142,8 @@ interface Handshake {
   readonly raw: Socket;
   /** Whose certificate we present in it; a renewal meanwhile changes only the next one. */
   readonly identity: Identity;
+  /** Address without port. */
+  readonly from: string | undefined;
   readonly deadline: NodeJS.Timeout;
   /** Why it is about to fail. */
   fault: [reason: string, message: string] | undefined;
@@ -147,3 +163,5 @@ function handshakeFault(code: string): [reason: string, message: string] {
 const notTls: ReadonlySet<string> = new Set(["ERR_SSL_WRONG_VERSION_NUMBER", "ERR_SSL_HTTP_REQUEST", "ERR_SSL_PACKET_LENGTH_TOO_LONG"]);
 /** A handshake holds about 60 KiB and half a millisecond of CPU: this many take 30 MiB and a quarter of a second. */
 const maxHandshakes = 512;
+/** Half of them, so that one address cannot displace those of all others. */
+const maxHandshakesPerAddress = 256;

@@ -1,4 +1,6 @@
 import { X509Certificate } from "node:crypto";
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { parseSpiffeIdPattern } from "../../../ca/pki/spiffe-id.ts";
 import { east, eastIdentity, eastIssuer, holderOf, inboundHalf, metricValue, type HalfOptions, type TestHalf } from "../../support/data-path.ts";
@@ -215,11 +217,42 @@ describe("bounds", () => {
     await silent.close();
   });
 
-  test("handshakes under way beyond the maximum are turned away", async () => {
+  const displaced = (half: TestHalf<InboundDataPath>) => metricValue(half.metrics, "inbound_refused_total", 'reason="handshake_displaced"');
+
+  test("connections that never begin their handshake keep nobody out: the oldest makes room", async () => {
     const half = await start({ maxConnections: 2 });
-    const idle = await Promise.all([tcpClient(half.port), tcpClient(half.port)]);
-    await knock(half.port);
-    expect(metricValue(half.metrics, "inbound_refused_total", 'reason="too_many_connections"')).toBe(1);
+    const oldest = readAll(await tcpClient(half.port));
+    const younger = await tcpClient(half.port);
+    expect(String((await readAll(await tlsClient(half.port, { leaf: hello }))).bytes)).toBe("from the app");
+    expect((await oldest).ending).toBe("reset");
+    expect(younger.destroyed).toBe(false);
+    expect(displaced(half)).toBe(1);
+    younger.destroy();
+  });
+
+  // Other systems have one loopback address.
+  test.skipIf(process.platform !== "linux")("handshakes are bounded for each address, so that one displaces its own first, and in all", async () => {
+    const half = await start();
+    const from = async (localAddress: string, count: number) => {
+      for (let opened = 0; opened < count; opened++) {
+        const socket = connect({ port: half.port, host: "127.0.0.1", localAddress }).on("error", () => undefined);
+        await once(socket, "connect");
+        idle.push(socket);
+      }
+    };
+    const idle: Socket[] = [];
+    await from("127.0.0.1", 1);
+    await from("127.0.0.2", 256);
+    expect(displaced(half)).toBe(0);
+    await from("127.0.0.2", 1);
+    await expect.poll(() => displaced(half)).toBe(1);
+    await expect.poll(() => idle[1]!.destroyed).toBe(true);
+    await from("127.0.0.3", 255);
+    expect(displaced(half)).toBe(1);
+    expect(idle[0]!.destroyed).toBe(false);
+    await from("127.0.0.3", 1);
+    await expect.poll(() => idle[0]!.destroyed).toBe(true);
+    expect(displaced(half)).toBe(2);
     for (const socket of idle) socket.destroy();
   });
 });
