@@ -19,8 +19,8 @@ export interface RevocationDeps {
   readonly client: Pick<CaClient, "revocations">;
   /** What a restart goes on with: in force at once, however old, since a CA that is down must not take us down. */
   readonly restored?: DenyList | undefined;
-  /** Gets the first whole set and every one that differs from the one before. */
-  readonly onRevoked: (serialNumbers: ReadonlySet<string>) => void;
+  /** Gets the first whole set and every one that differs from the one before; undefined when none is whole any more. */
+  readonly onRevoked: (serialNumbers: ReadonlySet<string> | undefined) => void;
   /** Keeps the list for a restart: after each change, and now and then for its age. */
   readonly onComplete?: (list: DenyList) => void;
   readonly intervalMs: number;
@@ -28,6 +28,8 @@ export interface RevocationDeps {
   readonly random: Random;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Most entries kept. Default 250 000. */
+  readonly maxEntries?: number;
 }
 
 /** Times in milliseconds since the epoch. */
@@ -52,11 +54,12 @@ export interface RevocationPolling {
  * here or before a restart; from then on a failure keeps the list and what was read so far, is reported once, and slows down.
  */
 export function startRevocationPolling(deps: RevocationDeps): RevocationPolling {
-  const { client, restored, clock, random, log, intervalMs } = deps;
+  const { client, restored, clock, random, log, intervalMs, maxEntries = maxRevocations } = deps;
   const polls = deps.metrics.counter("revocation_polls_total", "Questions for new revocations, by result.", ["result"]);
   const entries = new Map(restored?.entries);
   let sequence = restored?.sequence ?? 0;
   let completeAtMs = restored?.completeAtMs;
+  let full = false;
   let changed = false;
   let told = false;
   let kept = restored && { sequence, completeAtMs: restored.completeAtMs };
@@ -73,6 +76,7 @@ export function startRevocationPolling(deps: RevocationDeps): RevocationPolling 
       if (stopped) return;
       if (lastError !== undefined) log.info({ held: entries.size, failures }, "revocations are up to date again");
       completeAtMs = clock.now();
+      full = false;
       lastError = undefined;
       failures = 0;
       polls.inc({ result: "ok" });
@@ -98,6 +102,7 @@ export function startRevocationPolling(deps: RevocationDeps): RevocationPolling 
       const fresh = page.revocations
         .map(({ serialNumber, notAfter }) => [serialNumber, Date.parse(notAfter)] as const)
         .filter(([serialNumber, notAfterMs]) => !entries.has(serialNumber) && !isOver(notAfterMs, nowMs));
+      if (entries.size + fresh.length > maxEntries) throw new DenyListFull(maxEntries);
       for (const [serialNumber, notAfterMs] of fresh) entries.set(serialNumber, notAfterMs);
       changed ||= fresh.length > 0;
       sequence = page.sequence;
@@ -108,18 +113,28 @@ export function startRevocationPolling(deps: RevocationDeps): RevocationPolling 
 
   function fail(error: Error): void {
     const { message } = error;
+    const fits = !(error instanceof DenyListFull);
     failures += 1;
-    polls.inc({ result: "error" });
-    if (lastError === undefined) {
+    polls.inc({ result: fits ? "error" : "full" });
+    if (!fits && !full) {
+      log.error({ error: message, held: entries.size }, "the list of revocations does not fit: every peer is refused until it does");
+    } else if (lastError === undefined) {
       const effect = completeAtMs === undefined ? "every peer is refused until the list is known" : "the list held stays in force";
       log.warn({ error: message, held: entries.size }, `cannot learn of new revocations; ${effect}`);
     }
+    // A CA that cannot be reached meanwhile does not make the list fit.
+    full ||= !fits;
     lastError = message;
   }
 
   /** Whoever does not know all that is revoked must not say that a peer is not. */
   function tell(): void {
     if (completeAtMs === undefined) return;
+    if (full) {
+      if (told) deps.onRevoked(undefined);
+      told = false;
+      return;
+    }
     if (!told) log.info({ held: entries.size, completeAt: new Date(completeAtMs).toISOString() }, "revocations in force");
     if (changed || !told) deps.onRevoked(new Set(entries.keys()));
     told = true;
@@ -154,6 +169,16 @@ export function startRevocationPolling(deps: RevocationDeps): RevocationPolling 
   };
 }
 
+/** To leave out an entry would be to accept a revoked peer. */
+class DenyListFull extends Error {
+  override readonly name = "DenyListFull";
+
+  constructor(limit: number) {
+    super(`the CA lists more than the ${limit} revocations that are kept; shorten certificate lifetimes, ` +
+      "or replace an issuer instead of revoking its certificates one by one");
+  }
+}
+
 /** No peer would accept its certificate any more, revoked or not. */
 function isOver(notAfterMs: number, nowMs: number): boolean {
   return nowMs >= notAfterMs + expiredGraceMs;
@@ -168,6 +193,8 @@ const expiredGraceMs = 60_000;
 const pruneIntervalMs = 60_000;
 /** How far behind the age of a stored list may be. */
 const keepIntervalMs = 60_000;
+/** Within one certificate lifetime; about 40 MB. */
+const maxRevocations = 250_000;
 /** The next poll goes on where this one stopped. */
 const maxPagesPerPoll = 1000;
 /** The CA is back for this long at most before its revocations are in force again. */

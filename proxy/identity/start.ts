@@ -141,8 +141,8 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     if (holder.trust() !== undefined && last !== undefined && !isExpired(last, clock.now())) holder.setIdentity(last);
   }
 
-  function onRevoked(serialNumbers: ReadonlySet<string>): void {
-    revoked = serialNumbers;
+  function onRevoked(serialNumbers: ReadonlySet<string> | undefined): void {
+    revoked = serialNumbers ?? revoked;
     holder.setRevoked(serialNumbers);
     serve();
   }
@@ -265,7 +265,7 @@ function unreadyReason(holder: IdentityHolder, { last, rotation, revocation }: I
   if (last === undefined) return `no certificate yet${why}`;
   if (holder.trust() === undefined) {
     const whyUnknown = revocation?.lastError === undefined ? "" : `: ${revocation.lastError}`;
-    return `the list of revoked certificates is not known yet, so every peer is refused${whyUnknown}`;
+    return `the list of revoked certificates is not known in full, so every peer is refused${whyUnknown}`;
   }
   if (holder.identity() === undefined) {
     return `the certificate ${last.serialNumber} expired at ${new Date(last.notAfterMs).toISOString()}${why}`;

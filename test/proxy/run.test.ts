@@ -110,7 +110,7 @@ describe("start", () => {
 
     rmSync(join(folder, "revocations.json"));
     const ignorant = await run(ca, ...args);
-    expect(await ask(ignorant.admin, "/readyz")).toMatchObject({ status: 503, body: expect.stringContaining("not known yet") as string });
+    expect(await ask(ignorant.admin, "/readyz")).toMatchObject({ status: 503, body: expect.stringContaining("not known in full") as string });
     await expect(connectAsPeer(ca, ignorant.inbound[0])).rejects.toThrow();
   });
 

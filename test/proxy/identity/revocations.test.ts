@@ -13,7 +13,7 @@ const entry = (sequence: number, lifeMs = hourMs): Revocation => ({
   notAfter: new Date(testNowMs + lifeMs).toISOString(),
 });
 
-function setUp({ restored, feed = [], ...fault }: { restored?: DenyList; feed?: Revocation[]; down?: boolean; endless?: boolean; downBeyond?: number } = {}) {
+function setUp({ restored, maxEntries, feed = [], ...fault }: { maxEntries?: number; restored?: DenyList; feed?: Revocation[]; down?: boolean; endless?: boolean; downBeyond?: number } = {}) {
   const clock = manualClock(testNowMs);
   const log = recordedLog();
   const asked: number[] = [];
@@ -22,7 +22,7 @@ function setUp({ restored, feed = [], ...fault }: { restored?: DenyList; feed?: 
   const ca = { down: false, endless: false, downBeyond: Infinity, sequence: undefined as number | undefined, ...fault };
   const metrics = createMetrics();
   const polling = startRevocationPolling({
-    clock, log, metrics, restored, random: () => 0.5, intervalMs: 2000, onRevoked: (serials) => void sets.push(serials),
+    clock, log, metrics, restored, ...(maxEntries !== undefined && { maxEntries }), random: () => 0.5, intervalMs: 2000, onRevoked: (serials) => void sets.push(serials),
     onComplete: (list) => void kept.push({ ...list, entries: new Map(list.entries) }),
     client: {
       async revocations(after): Promise<RevocationPage> {
@@ -190,6 +190,27 @@ describe("the deny-list feed", () => {
     expect(asked).toHaveLength(1000);
     expect(polling.status().lastError).toContain("did not end");
     expect(held()).toEqual([]);
+  });
+
+  test("that does not fit lets nobody in, rather than a revoked peer: nothing is dropped, and it recovers when there is room", async () => {
+    const { clock, feed, sets, held, log, polling, metrics, kept, ca } = setUp({ feed: [entry(1, hourMs), entry(2, hourMs), entry(3, 5 * hourMs)], maxEntries: 4 });
+    await clock.advance(2000);
+    expect(held()).toEqual([1, 2, 3]);
+    feed.push(entry(4, 5 * hourMs), entry(5, 5 * hourMs));
+    await clock.advance(10_000);
+    expect(sets.at(-1)).toBeUndefined();
+    expect(polling.status()).toMatchObject({ held: 3, sequence: 3, lastError: expect.stringContaining("more than the 4 revocations") as string });
+    expect(log.lines.filter(({ level }) => level === "error")).toHaveLength(1);
+    expect(metrics.text()).toMatch(/revocation_polls_total\{result="full"\} \d/);
+    ca.down = true;
+    const changes = sets.length;
+    const stored = kept.length;
+    await clock.advance(60_000);
+    expect([sets.length, kept.length]).toEqual([changes, stored]);
+    ca.down = false;
+    await clock.advance(hourMs);
+    expect(held()).toEqual([3, 4, 5]);
+    expect(log.lines.at(-1)?.message).toBe("revocations in force");
   });
 
   test("stop ends it, also in the middle of a question", async () => {

@@ -150,7 +150,7 @@ describe("what is revoked", () => {
     await vi.waitUntil(() => keeper.status().revocation?.lastError !== undefined);
     expect(keeper.status().last).toBeDefined();
     expect([holder.identity(), holder.trust()]).toEqual([undefined, undefined]);
-    expect(keeper.unready()).toMatch(/revoked certificates is not known yet.*store_busy/);
+    expect(keeper.unready()).toMatch(/revoked certificates is not known in full.*store_busy/);
     expect(log.text()).toContain("every peer is refused");
     ca.core.intercept = () => undefined;
     await changed(holder, () => holder.identity() !== undefined);
@@ -192,7 +192,7 @@ describe("what is revoked", () => {
       const { holder, keeper } = start(undefined, ["--state-dir", dir]);
       await vi.waitUntil(() => keeper.status().revocation?.lastError !== undefined);
       expect([holder.identity(), holder.trust()]).toEqual([undefined, undefined]);
-      expect(keeper.unready()).toMatch(/not known yet.*cannot reach the CA/);
+      expect(keeper.unready()).toMatch(/not known in full.*cannot reach the CA/);
       keeper.stop();
     }
     await ca.start();
