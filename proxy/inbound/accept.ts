@@ -32,6 +32,7 @@ export interface AcceptDeps extends Pick<DataPathDeps, "config" | "source" | "lo
  * asks the policy, and only then hands the connection on. It does not listen yet.
  */
 export function acceptPeers({ config, source, log, verifier, connections, refuse, onPeer }: AcceptDeps): Server {
+  /** By both ends of the connection: the socket that TLS hands back is another than the one that was accepted. */
   const handshakes = new Map<string, Handshake>();
   const tls = createTlsServer({ ...anonymousTlsOptions, requestCert: true, rejectUnauthorized: false });
   const useIdentity = (): void => {
@@ -42,6 +43,7 @@ export function acceptPeers({ config, source, log, verifier, connections, refuse
 
   const tcp = createTcpServer({ allowHalfOpen: true, noDelay: true }, (raw) => {
     const peer = addressOf(raw);
+    const ends = endsOf(raw);
     const identity = source.identity();
     const [reason, message] = reasonToTurnAway(identity);
     raw.on("error", () => undefined);
@@ -53,9 +55,9 @@ export function acceptPeers({ config, source, log, verifier, connections, refuse
     const handshake: Handshake = {
       raw, identity, from: raw.remoteAddress, deadline: setTimeout(() => expire(handshake), config.handshakeTimeoutMs), fault: undefined,
     };
-    handshakes.set(peer, handshake);
+    handshakes.set(ends, handshake);
     raw.once("close", () => {
-      if (!finish(peer, handshake)) return;
+      if (!finish(ends, handshake)) return;
       const [reason, message] = handshake.fault ?? handshakeFault("ECONNRESET");
       refuse({ reason, peer, message: `connection refused: ${message}` });
     });
@@ -76,9 +78,9 @@ export function acceptPeers({ config, source, log, verifier, connections, refuse
     const full = handshakes.size >= Math.min(maxHandshakes, config.maxConnections - connections.count());
     const [oldest] = ofAddress.length >= maxHandshakesPerAddress ? ofAddress : full ? handshakes : [];
     if (oldest === undefined) return;
-    const [peer, handshake] = oldest;
-    finish(peer, handshake);
-    refuse({ reason: "handshake_displaced", peer, message: `connection refused: ${handshakes.size + 1} handshakes were under way and this was the oldest; it made room for the next` });
+    const [ends, handshake] = oldest;
+    finish(ends, handshake);
+    refuse({ reason: "handshake_displaced", peer: addressOf(handshake.raw), message: `connection refused: ${handshakes.size + 1} handshakes were under way and this was the oldest; it made room for the next` });
     handshake.raw.resetAndDestroy();
   }
 
@@ -88,16 +90,17 @@ export function acceptPeers({ config, source, log, verifier, connections, refuse
   }
 
   /** @returns false if it was finished before */
-  function finish(peer: string, handshake: Handshake): boolean {
+  function finish(ends: string, handshake: Handshake): boolean {
     clearTimeout(handshake.deadline);
-    return handshakes.get(peer) === handshake && handshakes.delete(peer);
+    return handshakes.get(ends) === handshake && handshakes.delete(ends);
   }
 
   tls.on("secureConnection", (socket: TLSSocket) => {
     const address = addressOf(socket);
-    const handshake = handshakes.get(address);
+    const ends = endsOf(socket);
+    const handshake = handshakes.get(ends);
     // Its TCP connection is gone already.
-    if (handshake === undefined || !finish(address, handshake)) return void socket.destroy();
+    if (handshake === undefined || !finish(ends, handshake)) return void socket.destroy();
     socket.on("error", () => undefined);
     const { raw, identity } = handshake;
     const reset = (): void => void raw.resetAndDestroy();
@@ -128,7 +131,7 @@ export function acceptPeers({ config, source, log, verifier, connections, refuse
   }
 
   tls.on("tlsClientError", (error: NodeJS.ErrnoException, socket: TLSSocket) => {
-    const handshake = handshakes.get(addressOf(socket));
+    const handshake = handshakes.get(endsOf(socket));
     if (handshake !== undefined) handshake.fault ??= handshakeFault(error.code ?? "");
     socket.destroy();
   });
@@ -151,6 +154,10 @@ interface Handshake {
 
 function addressOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress}:${remotePort}`;
+}
+
+function endsOf(socket: Socket): string {
+  return `${addressOf(socket)} ${socket.localAddress}:${socket.localPort}`;
 }
 
 function handshakeFault(code: string): [reason: string, message: string] {

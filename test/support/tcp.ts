@@ -59,8 +59,12 @@ export interface TlsClientOptions extends SecureContextOptions {
 }
 
 /** A TLS client that trusts anybody, so that what it meets is the other side's decision. Resolves after the handshake. */
-export async function tlsClient(port: number, { leaf, session, ...options }: TlsClientOptions): Promise<TLSSocket & { raw: Socket }> {
-  const raw = await tcpClient(port);
+export async function tlsClient(port: number, options: TlsClientOptions): Promise<TLSSocket & { raw: Socket }> {
+  return tlsOver(await tcpClient(port), options);
+}
+
+/** The same over a connection that is open already. */
+export async function tlsOver(raw: Socket, { leaf, session, ...options }: TlsClientOptions): Promise<TLSSocket & { raw: Socket }> {
   const secureContext = createSecureContext({
     ca: [], minVersion: "TLSv1.3", secureOptions: constants.SSL_OP_NO_TICKET, ...(leaf && { cert: leaf.chainPem, key: leaf.privateKeyPem }), ...options,
   });

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { parseSpiffeIdPattern } from "../../../ca/pki/spiffe-id.ts";
 import { east, eastIdentity, eastIssuer, holderOf, inboundHalf, metricValue, type HalfOptions, type TestHalf } from "../../support/data-path.ts";
 import type { InboundDataPath } from "../../../proxy/inbound/server.ts";
-import { knock, readAll, readUntil, tcpApp, tcpClient, tlsClient, type TestServer } from "../../support/tcp.ts";
+import { knock, readAll, readUntil, tcpApp, tcpClient, tlsClient, tlsOver, type TestServer } from "../../support/tcp.ts";
 import { testAuthority, type TestAuthority, type TestLeaf } from "../../support/test-ca.ts";
 
 const west = testAuthority({ trustDomain: "west" });
@@ -228,6 +228,26 @@ describe("bounds", () => {
     expect(younger.destroyed).toBe(false);
     expect(displaced(half)).toBe(1);
     younger.destroy();
+  });
+
+  test.skipIf(process.platform !== "linux")("two connections from the same port to two of our addresses are not mistaken for each other", async () => {
+    const echo = await tcpApp((socket) => socket.on("error", () => undefined).pipe(socket));
+    const half = await start({ inbound: { host: "0.0.0.0", port: 0 }, app: { host: "127.0.0.1", port: echo.port }, handshakeTimeoutMs: 300 });
+    const open = async (host: string, localPort?: number) => {
+      const socket = connect({ port: half.port, host, localAddress: "127.0.0.1", ...(localPort !== undefined && { localPort }) });
+      await once(socket, "connect");
+      return socket.on("error", () => undefined);
+    };
+    const one = await open("127.0.0.1");
+    const two = readAll(await open("127.0.0.2", one.localPort));
+    const client = await tlsOver(one, { leaf: hello });
+    client.write("ping");
+    expect(await readUntil(client, "ping")).toBe("ping");
+    expect((await two).ending).toBe("reset");
+    await expect.poll(() => metricValue(half.metrics, "inbound_refused_total", 'reason="handshake_timeout"')).toBe(1);
+    half.holder.setRevoked(new Set([hello.serialNumber]));
+    expect((await readAll(client)).ending).not.toBe("end");
+    await echo.close();
   });
 
   // Other systems have one loopback address.
