@@ -98,7 +98,7 @@ export async function startCa(deps: CaDeps): Promise<Ca> {
     verifierKey: state.logVerifierKey,
     authenticate: tokens.authenticate,
     issue: issuer.issue,
-    revoke: recorded("POST", `${paths.certificates}/{serial}/revoke`, certificateRevoker({ store, now, metrics })),
+    revoke: recorded("POST", `${paths.certificates}/{serial}/revoke`, certificateRevoker({ store, now, metrics, reattestGraceMs: config.reattestGraceMs })),
     createToken: recorded("POST", paths.tokens, tokens.create),
     deleteToken: recorded("DELETE", `${paths.tokens}/{id}`, tokens.remove),
     recordDenial: ({ actor, ...denial }) => denials.record({ type: "request.denied", ...denial }, actor),

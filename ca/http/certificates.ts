@@ -151,7 +151,9 @@ export function certificateOperations(services: CaServices): readonly Operation[
       summary: "Revoke a certificate",
       description:
         "From the answer on it is in the revocation feed, which proxies follow; connections made with it are cut. " +
-        "It cannot be undone.",
+        "It cannot be undone. " +
+        "For keyCompromise the certificates renewed from it are revoked with it, as entries of the feed behind its own: whoever " +
+        "had the key may have renewed.",
       params: serialParameter,
       body: { schema: revokeRequest, example: { reason: "keyCompromise" } },
       success: { status: 200, description: "Revoked, durably.", content: { [mediaType.json]: revocation } },

@@ -10,6 +10,8 @@ export interface RevokerDeps {
   readonly store: Store;
   readonly now: () => Date;
   readonly metrics: CaMetrics;
+  /** How long after its certificate expired a workload may come back with its join token. */
+  readonly reattestGraceMs: number;
 }
 
 /** Who may revoke, as the HTTP layer authenticated it. */
@@ -22,10 +24,11 @@ export interface Revoker {
 
 /**
  * Revokes a certificate this CA issued; when it resolves, the revocation is durable and in the feed. An expired certificate may
- * be revoked too: its holder could still come back with its join token.
+ * be revoked too: its holder could still come back with its join token. For `keyCompromise` what was renewed from it goes along,
+ * in the same commit: whoever had the key may have renewed.
  * @throws {Refusal} forbidden | not_found | already_revoked | certificate_not_revocable
  */
-export function certificateRevoker({ store, now, metrics }: RevokerDeps) {
+export function certificateRevoker({ store, now, metrics, reattestGraceMs }: RevokerDeps) {
   return async function revoke(serialNumber: string, reason: RevocationReason, caller: Revoker): Promise<Revocation> {
     if (caller.role !== "admin" && caller.role !== "operator") {
       throw new Refusal(
@@ -49,9 +52,12 @@ export function certificateRevoker({ store, now, metrics }: RevokerDeps) {
     }
     checkScope(caller, row.spiffeId);
     const revokedAtMs = now().getTime();
-    const entry = encodeEntry({ type: "certificate.revoked", serialNumber, spiffeId: row.spiffeId, reason }, `token:${caller.tokenId}`, revokedAtMs);
+    const { spiffeId } = row;
+    const actor = `token:${caller.tokenId}`;
+    const entry = encodeEntry({ type: "certificate.revoked", serialNumber, spiffeId, reason }, actor, revokedAtMs);
+    const descendants = { spiffeId, actor, notAfterMs: revokedAtMs - reattestGraceMs };
     try {
-      const { logIndex } = await store.commit({ kind: "revoke", serialNumber, reason, revokedAtMs, entries: [entry] });
+      const { logIndex } = await store.commit({ kind: "revoke", serialNumber, reason, revokedAtMs, entries: [entry], ...(reason === "keyCompromise" && { descendants }) });
       metrics.revoked();
       return {
         sequence: logIndex + 1, serialNumber, reason, revokedAt: new Date(revokedAtMs).toISOString(), notAfter: new Date(row.notAfterMs).toISOString(),

@@ -1,8 +1,8 @@
 import { sql } from "drizzle-orm";
 import type pg from "pg";
-import { nameOfKey, type AuthorityFact, type Facts } from "./batch.ts";
+import { maxLaterCertificates, nameOfKey, type AuthorityFact, type Facts } from "./batch.ts";
 import { statement, value, type Query } from "./postgres-statement.ts";
-import { toBuffer } from "./rows.ts";
+import { toBuffer, toLaterFact, type LaterRow } from "./rows.ts";
 import { authorities, caState, certificates, idempotencyKeys, revocations, tokens } from "./schema-postgres.ts";
 import type { Act } from "./store.ts";
 
@@ -13,7 +13,7 @@ export interface FactQueries {
   read(answers: readonly pg.QueryResult[]): Facts;
 }
 
-/** Queries for everything `planGroup` may ask about these acts; at most one for each table. */
+/** Queries for everything `planGroup` may ask about these acts; at most one for each table, and for each revocation of a family. */
 export function factQueries(acts: readonly Act[]): FactQueries {
   const wanted = wantedFacts(acts);
   const queries: Query[] = [];
@@ -24,6 +24,9 @@ export function factQueries(acts: readonly Act[]): FactQueries {
     return (answers) => answers[index]!.rows as Row[];
   }
   const certificateRows = ask<CertificateFactRow>(wanted.serialNumbers.length > 0, () => certificateFacts(wanted.serialNumbers));
+  const laterRows = wanted.descendants.map(({ serialNumber, spiffeId }) => (
+    { serialNumber, rows: ask<LaterRow>(true, () => laterFacts(spiffeId, serialNumber, maxLaterCertificates)) }
+  ));
   const keyRows = ask<{ key_fingerprint: Buffer }>(wanted.keyFingerprints.length > 0, () => keyFacts(wanted.keyFingerprints));
   const tokenRows = ask<{ id: string; version: string; deleted: boolean }>(wanted.tokenIds.length > 0, () => tokenFacts(wanted.tokenIds));
   const keyExpiryRows = ask<{ scope: string; key: string; expires_at_ms: string }>(
@@ -36,6 +39,7 @@ export function factQueries(acts: readonly Act[]): FactQueries {
     queries,
     read(answers) {
       const bySerialNumber = new Map(certificateRows(answers).map((row) => [row.serial_number, { notAfterMs: Number(row.not_after_ms), revoked: row.revoked }]));
+      const later = new Map(laterRows.map(({ serialNumber, rows }) => [serialNumber, rows(answers).map(toLaterFact)]));
       const usedKeys = new Set(keyRows(answers).map((row) => nameOfKey(row.key_fingerprint)));
       const byTokenId = new Map(tokenRows(answers).map((row) => [row.id, { version: Number(row.version), deleted: row.deleted }]));
       const keyExpiry = new Map(keyExpiryRows(answers).map((row) => [JSON.stringify([row.scope, row.key]), Number(row.expires_at_ms)]));
@@ -43,6 +47,7 @@ export function factQueries(acts: readonly Act[]): FactQueries {
       return {
         initialized: stateRows(answers).length > 0,
         certificate: (serialNumber) => bySerialNumber.get(serialNumber),
+        issuedAfter: (serialNumber) => later.get(serialNumber) ?? [],
         keyUsed: (keyFingerprint) => usedKeys.has(nameOfKey(keyFingerprint)),
         token: (id) => byTokenId.get(id),
         idempotencyKeyExpiry: (scope, key) => keyExpiry.get(JSON.stringify([scope, key])),
@@ -61,7 +66,7 @@ interface CertificateFactRow {
 function wantedFacts(acts: readonly Act[]) {
   const wanted = {
     serialNumbers: [] as string[], keyFingerprints: [] as Buffer[], tokenIds: [] as string[], scopes: [] as string[], keys: [] as string[],
-    authorities: false, state: false,
+    descendants: [] as { readonly serialNumber: string; readonly spiffeId: string }[], authorities: false, state: false,
   };
   for (const act of acts) {
     if (act.kind === "issue") {
@@ -74,7 +79,10 @@ function wantedFacts(acts: readonly Act[]) {
         wanted.keys.push(act.idempotency.key);
       }
     }
-    if (act.kind === "revoke") wanted.serialNumbers.push(act.serialNumber);
+    if (act.kind === "revoke") {
+      wanted.serialNumbers.push(act.serialNumber);
+      if (act.descendants !== undefined) wanted.descendants.push({ serialNumber: act.serialNumber, spiffeId: act.descendants.spiffeId });
+    }
     if (act.kind === "delete-token") wanted.tokenIds.push(act.tokenId);
     wanted.state ||= act.kind === "initialize";
     wanted.authorities ||= act.kind === "initialize" || act.kind === "rotate-issuer" || act.kind === "set-authority-state";
@@ -86,6 +94,13 @@ const certificateFacts = statement("certificate-facts", sql`
   select ${certificates.serialNumber}, ${certificates.notAfterMs},
     exists (select from ${revocations} where ${revocations.serialNumber} = ${certificates.serialNumber}) as revoked
   from ${certificates} where ${certificates.serialNumber} = any(${value("serialNumbers")}::text[])`);
+const laterFacts = statement("later-facts", sql`
+  select ${certificates.serialNumber}, ${certificates.notAfterMs}, ${certificates.renewedFrom},
+    exists (select from ${revocations} where ${revocations.serialNumber} = ${certificates.serialNumber}) as revoked
+  from ${certificates}
+  where ${certificates.spiffeId} = ${value("spiffeId")}
+    and ${certificates.logIndex} > (select p.log_index from ${certificates} p where p.serial_number = ${value("serialNumber")})
+  order by ${certificates.logIndex} limit ${value("limit")}`);
 const keyFacts = statement("key-facts", sql`
   select ${certificates.keyFingerprint} from ${certificates} where ${certificates.keyFingerprint} = any(${value("keyFingerprints")}::bytea[])`);
 const tokenFacts = statement("token-facts", sql`

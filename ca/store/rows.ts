@@ -1,6 +1,7 @@
 import type {
   AuthorityRow, CaState, CertificateRow, EntryRow, IdempotentRow, NewCertificate, RevocationRow, TokenRow,
 } from "./store.ts";
+import type { LaterFact } from "./batch.ts";
 import type * as schema from "./schema-sqlite.ts";
 
 /** Rows of the database to values of the store and back: what is absent here is null there, lists are JSON there. */
@@ -27,6 +28,18 @@ export function toCertificate(
     ...(renewedFrom !== null && { renewedFrom }),
     ...(revocation !== null && { revokedAtMs: revocation.revokedAtMs, revocationReason: revocation.reason }),
   };
+}
+
+/** What `issuedAfter` selects. */
+export interface LaterRow {
+  readonly serial_number: string;
+  readonly not_after_ms: number | string;
+  readonly renewed_from: string | null;
+  readonly revoked: boolean | number;
+}
+
+export function toLaterFact({ serial_number: serialNumber, not_after_ms: notAfterMs, renewed_from: renewedFrom, revoked }: LaterRow): LaterFact {
+  return { serialNumber, notAfterMs: Number(notAfterMs), revoked: Boolean(revoked), ...(renewedFrom !== null && { renewedFrom }) };
 }
 
 export function fromCertificate(certificate: NewCertificate & { readonly logIndex: number }): Stored<typeof schema.certificates> {

@@ -1,6 +1,7 @@
-import { and, desc, eq, getTableColumns, lte, sql, type SQL } from "drizzle-orm";
+import { and, asc, desc, eq, getTableColumns, lte, sql, type SQL } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
+import { maxLaterCertificates } from "./batch.ts";
 import { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, certificates, idempotencyKeys, logHead, revocations, tokens } from "./schema-sqlite.ts";
 
 /** An INSERT and the properties of a row in the order of its placeholders. */
@@ -22,6 +23,17 @@ export function sqliteSql() {
     head: text(db.select({ size: logHead.size, hashes: logHead.hashes }).from(logHead)),
     newestCheckpoint: text(db.select().from(auditCheckpoints).orderBy(desc(auditCheckpoints.size))),
     certificate: text(db.select({ notAfterMs: certificates.notAfterMs }).from(certificates).where(eq(certificates.serialNumber, given("serialNumber")))),
+    issuedAfter: text(
+      db.select({
+        serialNumber: certificates.serialNumber, notAfterMs: certificates.notAfterMs, renewedFrom: certificates.renewedFrom,
+        revoked: sql`exists (select 1 from ${revocations} where ${eq(revocations.serialNumber, certificates.serialNumber)})`.as("revoked"),
+      }).from(certificates)
+        .where(and(
+          eq(certificates.spiffeId, given("spiffeId")),
+          sql`${certificates.logIndex} > (select p.log_index from ${certificates} p where p.serial_number = ${given("serialNumber")})`,
+        ))
+        .orderBy(asc(certificates.logIndex)).limit(maxLaterCertificates),
+    ),
     revoked: text(db.select({ sequence: revocations.sequence }).from(revocations).where(eq(revocations.serialNumber, given("serialNumber")))),
     keyUsed: text(db.select({ logIndex: certificates.logIndex }).from(certificates).where(eq(certificates.keyFingerprint, given("keyFingerprint")))),
     token: text(db.select({ version: tokens.version, deletedAtMs: tokens.deletedAtMs }).from(tokens).where(eq(tokens.id, given("id")))),

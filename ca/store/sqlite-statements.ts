@@ -1,7 +1,7 @@
 import type Database from "better-sqlite3";
-import type { AuthorityFact, Facts, Writes } from "./batch.ts";
+import { maxLaterCertificates, type AuthorityFact, type Facts, type Writes } from "./batch.ts";
 import type { HeadRow, SealedHead } from "./head.ts";
-import { fromCertificate, fromToken, toBuffer } from "./rows.ts";
+import { fromCertificate, fromToken, toBuffer, toLaterFact, type LaterRow } from "./rows.ts";
 import type { Insertion, SqliteSql } from "./sqlite-sql.ts";
 import type { CheckpointRow } from "./store.ts";
 
@@ -19,6 +19,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
   const head = database.prepare<[], HeadRow>(sql.head);
   const newestCheckpoint = database.prepare<[], CheckpointRow>(sql.newestCheckpoint);
   const certificate = database.prepare<[string], number>(sql.certificate).pluck();
+  const issuedAfter = database.prepare<[string, string, number], LaterRow>(sql.issuedAfter);
   const revoked = database.prepare<[string]>(sql.revoked);
   const keyUsed = database.prepare<[Buffer]>(sql.keyUsed);
   const token = database.prepare<[string], { version: number; deleted_at_ms: number | null }>(sql.token);
@@ -54,6 +55,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
         const notAfterMs = certificate.get(serialNumber);
         return notAfterMs === undefined ? undefined : { notAfterMs, revoked: revoked.get(serialNumber) !== undefined };
       },
+      issuedAfter: (serialNumber, spiffeId) => issuedAfter.all(spiffeId, serialNumber, maxLaterCertificates).map(toLaterFact),
       keyUsed: (keyFingerprint) => keyUsed.get(toBuffer(keyFingerprint)) !== undefined,
       token(id) {
         const row = token.get(id);

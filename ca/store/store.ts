@@ -75,7 +75,14 @@ export type ActBody =
       readonly idempotency?: { readonly scope: string; readonly key: string; readonly requestHash: string; readonly expiresAtMs: number };
     }
   /** Refused with certificate_unknown or already_revoked. The revocation's sequence is the index of its first entry + 1. */
-  | { readonly kind: "revoke"; readonly serialNumber: string; readonly reason: RevocationReason; readonly revokedAtMs: number }
+  | {
+      readonly kind: "revoke";
+      readonly serialNumber: string;
+      readonly reason: RevocationReason;
+      readonly revokedAtMs: number;
+      /** Also revokes, each with an entry of its own behind this act's, what descends from it by `renewedFrom`. */
+      readonly descendants?: Descendants;
+    }
   | { readonly kind: "create-token"; readonly token: TokenRow }
   /** Refused with token_unknown when there is none or it was deleted. */
   | { readonly kind: "delete-token"; readonly tokenId: string; readonly deletedAtMs: number }
@@ -84,6 +91,15 @@ export type ActBody =
   | { readonly kind: "set-authority-state"; readonly authorityId: string; readonly from: AuthorityState; readonly to: AuthorityState }
   /** Nothing but its entries: a denial, a login. */
   | { readonly kind: "record" };
+
+export interface Descendants {
+  /** Theirs, and that of the certificate they descend from: a renewal changes no names. */
+  readonly spiffeId: string;
+  /** Those whose notAfter is earlier are left as they are: they prove nothing any more. */
+  readonly notAfterMs: number;
+  /** Who revokes, for their entries. */
+  readonly actor: string;
+}
 
 export interface Receipt {
   /** Index of the act's first entry in the log. */

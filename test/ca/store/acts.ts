@@ -48,10 +48,11 @@ export function issue(certificate: NewCertificate = newCertificate(), with_: Par
   };
 }
 
-export function revoke({ serialNumber, spiffeId }: Pick<NewCertificate, "serialNumber" | "spiffeId">, revokedAtMs = startMs + 1): Act {
+export function revoke({ serialNumber, spiffeId }: Pick<NewCertificate, "serialNumber" | "spiffeId">, revokedAtMs = startMs + 1, family = false): Act {
   return {
     kind: "revoke", serialNumber, reason: "keyCompromise", revokedAtMs,
     entries: [encodeEntry({ type: "certificate.revoked", serialNumber, spiffeId, reason: "keyCompromise" }, "token:admin", revokedAtMs)],
+    ...(family && { descendants: { spiffeId, actor: "token:admin", notAfterMs: revokedAtMs } }),
   };
 }
 

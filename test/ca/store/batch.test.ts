@@ -4,7 +4,7 @@ import { checkpointSigner, parseCheckpoint } from "../../../ca/audit/checkpoint.
 import { appendLeaf, emptyRange, hashLeaf, rootOf, type CompactRange } from "../../../ca/audit/merkle.ts";
 import { parseNote } from "../../../ca/audit/note.ts";
 import { nameOfKey, planGroup, type AuthorityFact, type CertificateFact, type Facts, type Outcome, type Plan, type TokenFact } from "../../../ca/store/batch.ts";
-import type { Act } from "../../../ca/store/store.ts";
+import type { Act, NewCertificate } from "../../../ca/store/store.ts";
 import {
   createToken, deleteToken, hourMs, initialize, issue, newAuthority, newCertificate, newSealer, newToken, record, revoke, rotateIssuer, setAuthorityState,
   startMs,
@@ -107,12 +107,14 @@ describe("planning a group", () => {
 /** A few acts that get in each other's way. */
 const acts: readonly Act[] = (() => {
   const [a, b, c] = [newCertificate(), newCertificate(), newCertificate()];
+  const child = newCertificate({ renewedFrom: a.serialNumber });
   const [one, two] = [newAuthority(), newAuthority()];
   const token = newToken();
   const idempotency = { scope: "s", key: "k", requestHash: "h", expiresAtMs: startMs + hourMs };
   return [
     initialize(verifierKey, { authorities: [one] }), issue(a), issue(b, { idempotency }), issue(c, { idempotency }),
-    issue(newCertificate({ renewedFrom: a.serialNumber })), issue(newCertificate({ renewedFrom: b.serialNumber })),
+    issue(child), issue(newCertificate({ renewedFrom: child.serialNumber })), issue(newCertificate({ renewedFrom: b.serialNumber })),
+    revoke(child, startMs, true), revoke(a, startMs, true),
     issue(newCertificate({ keyFingerprint: a.keyFingerprint })), issue(newCertificate({ serialNumber: b.serialNumber })),
     issue(newCertificate(), { redeem: { tokenId: token.id, version: 0 } }), issue(newCertificate(), { redeem: { tokenId: token.id, version: 1 } }),
     createToken(token), deleteToken(token.id), revoke(a), revoke(b), rotateIssuer(two, one.id), rotateIssuer(newAuthority(), undefined),
@@ -128,6 +130,7 @@ interface World {
   initialized: boolean;
   range: CompactRange;
   readonly certificates: Map<string, CertificateFact>;
+  readonly issued: NewCertificate[];
   readonly keys: Set<string>;
   readonly tokens: Map<string, TokenFact>;
   readonly idempotencyKeys: Map<string, number>;
@@ -135,13 +138,18 @@ interface World {
 }
 
 function worldOf(): World {
-  return { initialized: false, range: emptyRange, certificates: new Map(), keys: new Set(), tokens: new Map(), idempotencyKeys: new Map(), authorities: new Map() };
+  return { initialized: false, range: emptyRange, certificates: new Map(), issued: [], keys: new Set(), tokens: new Map(), idempotencyKeys: new Map(), authorities: new Map() };
 }
 
 function commitTo(world: World, group: readonly Act[]): readonly Outcome[] {
   const { outcomes, writes, sealed } = plan(group, {
     initialized: world.initialized,
     certificate: (serialNumber) => world.certificates.get(serialNumber),
+    issuedAfter: (serialNumber, spiffeId) => {
+      const at = world.issued.findIndex((each) => each.serialNumber === serialNumber);
+      const later = world.issued.slice(at + 1).filter((each) => at >= 0 && each.spiffeId === spiffeId);
+      return later.map((each) => ({ ...each, revoked: world.certificates.get(each.serialNumber)!.revoked }));
+    },
     keyUsed: (key) => world.keys.has(nameOfKey(key)),
     token: (id) => world.tokens.get(id),
     idempotencyKeyExpiry: (scope, key) => world.idempotencyKeys.get(scope + key),
@@ -151,6 +159,7 @@ function commitTo(world: World, group: readonly Act[]): readonly Outcome[] {
   world.range = sealed?.range ?? world.range;
   for (const { id, type, state } of writes.authorities) world.authorities.set(id, { id, type, state });
   for (const { id, state } of writes.authorityStates) world.authorities.set(id, { ...world.authorities.get(id)!, state });
+  world.issued.push(...writes.certificates);
   for (const { serialNumber, notAfterMs, keyFingerprint } of writes.certificates) {
     world.certificates.set(serialNumber, { notAfterMs, revoked: false });
     world.keys.add(nameOfKey(keyFingerprint));
@@ -170,6 +179,7 @@ function plan(group: readonly Act[], facts: Partial<Facts> = {}, head: CompactRa
 const noFacts: Facts = {
   initialized: false,
   certificate: () => undefined,
+  issuedAfter: () => [],
   keyUsed: () => false,
   token: () => undefined,
   idempotencyKeyExpiry: () => undefined,

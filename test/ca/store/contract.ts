@@ -238,6 +238,29 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
         expect(await outcome(store, renewal("00".repeat(16)))).toBe("certificate_unknown");
       });
 
+      promise("a family is revoked in one act, each with an entry, what is under way included", async () => {
+        const parent = newCertificate();
+        const child = newCertificate({ renewedFrom: parent.serialNumber });
+        const over = newCertificate({ renewedFrom: child.serialNumber, notAfterMs: startMs });
+        const grandchild = newCertificate({ renewedFrom: over.serialNumber });
+        const revoked = newCertificate({ renewedFrom: child.serialNumber });
+        const [stranger, elder] = [newCertificate(), newCertificate()];
+        for (const each of [elder, parent, child, over, stranger, revoked]) await store.commit(issue(each));
+        await store.commit(revoke(revoked));
+        const late = newCertificate({ renewedFrom: grandchild.serialNumber });
+        expect(await outcomes([
+          [store, issue(grandchild)], [store, revoke(parent, startMs + 1, true)], [store, record("between")], [store, issue(late)],
+          [store, issue(newCertificate({ renewedFrom: elder.serialNumber }))],
+        ])).toEqual(["landed", "landed", "landed", "certificate_revoked", "landed"]);
+        const feed = await store.revocations({ after: 7, limit: 9 });
+        expect(feed.map(({ serialNumber }) => serialNumber)).toEqual([parent, child, grandchild].map(({ serialNumber }) => serialNumber));
+        for (const { sequence, serialNumber } of feed) {
+          const [entry] = await store.entries({ start: sequence - 1, limit: 1 });
+          expect(JSON.parse(entry!.body)).toMatchObject({ type: "certificate.revoked", actor: "token:admin", serialNumber, reason: "keyCompromise" });
+        }
+        for (const each of [over, stranger, elder]) expect((await store.certificate(each.serialNumber))?.revokedAtMs).toBeUndefined();
+      });
+
       promise("of 20 requests with one idempotency key, one is answered, and the key leads to its certificate", async () => {
         const other = await open();
         const idempotency = { scope: "token:a", key: "k", requestHash: "h", expiresAtMs: startMs + hourMs };
