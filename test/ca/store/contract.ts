@@ -43,8 +43,10 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
       store = await open();
     });
     afterEach(async () => {
-      await Promise.all(opened.map((each) => each.close()));
+      // A store that cannot even be closed must not leave its files behind.
+      const closed = await Promise.allSettled(opened.map((each) => each.close()));
       await database.dispose();
+      expect(closed.filter(({ status }) => status === "rejected")).toEqual([]);
     });
 
     /** A test after which the store must be as promised. */
