@@ -15,14 +15,18 @@ export interface SniffOutcome {
 /**
  * Reads until it is clear what the client speaks. Not one byte reaches the app before that, however long it takes: a client that
  * could wait for the deadline and then send HTTP would get its own identity header through. What the deadline does is open the
- * connection to the app, so that a server which speaks first can.
+ * connection to the app, so that a server which speaks first can. A client that has begun a line has as long to finish it.
  */
 export function sniffProtocol({ socket, reset }: AcceptedPeer, settings: AppSettings, outcome: SniffOutcome): void {
   let head: Buffer = Buffer.alloc(0);
   let openApp: PipeEnd | undefined;
-  const deadline = setTimeout(letAppSpeak, detectionTimeoutMs);
+  let deadline = setTimeout(letAppSpeak, detectionTimeoutMs);
 
   function onData(chunk: Buffer): void {
+    if (head.length === 0) {
+      clearTimeout(deadline);
+      deadline = setTimeout(() => decide("undecided"), detectionTimeoutMs);
+    }
     head = head.length === 0 ? chunk : Buffer.concat([head, chunk]);
     const detected = detectProtocol(head);
     if (detected !== "undecided") decide(detected);
@@ -38,6 +42,7 @@ export function sniffProtocol({ socket, reset }: AcceptedPeer, settings: AppSett
   }
 
   function letAppSpeak(): void {
+    socket.setTimeout(settings.idleTimeoutMs).on("timeout", reset);
     openApp = connectApp(settings, (error) => {
       outcome.appFailed(error);
       reset();
@@ -48,7 +53,7 @@ export function sniffProtocol({ socket, reset }: AcceptedPeer, settings: AppSett
 
   function decide(detected: Detection): void {
     clearTimeout(deadline);
-    socket.off("data", onData).off("end", onEnd).off("close", onClose);
+    socket.setTimeout(0).off("data", onData).off("end", onEnd).off("close", onClose).off("timeout", reset);
     openApp?.socket.off("readable", onAppReadable).off("close", reset);
     if (detected === "tcp") return outcome.tcp(head, openApp);
     openApp?.reset();
@@ -58,7 +63,7 @@ export function sniffProtocol({ socket, reset }: AcceptedPeer, settings: AppSett
   }
 
   function refuse(detected: Detection): void {
-    outcome.refused(detected, refusals[detected] ?? "");
+    outcome.refused(detected === "undecided" ? "detection_timeout" : detected, refusals[detected] ?? "");
     reset();
   }
 
@@ -66,6 +71,7 @@ export function sniffProtocol({ socket, reset }: AcceptedPeer, settings: AppSett
 }
 
 const refusals: Readonly<Partial<Record<Detection, string>>> = {
+  undecided: "connection refused: the client did not finish its first line in time, so it is not known whether it speaks HTTP; set inboundProtocol tcp if the app takes no identity from headers",
   http2: "connection refused: the client speaks HTTP/2, in which a forged identity header cannot be removed yet; set inboundProtocol tcp if the app takes no identity from headers",
   proxy_preamble: "connection refused: the client sent a PROXY protocol preamble, behind which it could forge what it likes; set inboundProtocol tcp if the app is to read it",
 };

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { afterEach, expect, test, vi } from "vitest";
 import type { InboundDataPath } from "../../../proxy/inbound/server.ts";
-import { eastIssuer, inboundHalf, metricValue, type TestHalf } from "../../support/data-path.ts";
+import { eastIssuer, inboundHalf, metricValue, type HalfOptions, type TestHalf } from "../../support/data-path.ts";
 import { readAll, readUntil, tcpApp, tlsClient, type TestServer } from "../../support/tcp.ts";
 
 const hello = eastIssuer.leaf({ spiffeId: "spiffe://east/hello" });
@@ -17,12 +17,12 @@ afterEach(async () => {
   connected = [];
 });
 
-async function start(onConnection: (socket: Socket) => void = () => undefined) {
+async function start(onConnection: (socket: Socket) => void = () => undefined, options: HalfOptions = {}) {
   app = await tcpApp((socket) => {
     connected.push(socket.on("error", () => undefined));
     onConnection(socket);
   });
-  half = await inboundHalf({ app: { host: "127.0.0.1", port: app.port } });
+  half = await inboundHalf({ app: { host: "127.0.0.1", port: app.port }, ...options });
   return tlsClient(half.port, { leaf: hello });
 }
 
@@ -79,11 +79,12 @@ test("after the deadline a server that speaks first can", async () => {
 test("a client that waits for the deadline and then sends HTTP has its forged header removed all the same", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   const client = await start();
-  client.write("GET / HT");
   await vi.waitFor(() => expect(half.path.connections.count()).toBe(1));
   vi.advanceTimersByTime(10_000);
   vi.useRealTimers();
   await expect.poll(() => connected.length).toBe(1);
+  client.write("GET / HT");
+  await new Promise(setImmediate);
   client.write("TP/1.1\r\nHost: world\r\nCountersign-Client-Id: spiffe://east/admin\r\n\r\n");
   await expect.poll(() => connected.length).toBe(2);
   const [early, http] = connected;
@@ -94,6 +95,39 @@ test("a client that waits for the deadline and then sends HTTP has its forged he
   await expect.poll(() => early!.destroyed).toBe(true);
   http!.end("HTTP/1.1 204 No Content\r\n\r\n");
   await readUntil(client, "204");
+});
+
+test("a client that stops in the middle of a line is refused after the deadline, which starts with its first byte", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const client = await start();
+  await vi.waitFor(() => expect(half.path.connections.count()).toBe(1));
+  vi.advanceTimersByTime(10_000);
+  await vi.waitFor(() => expect(connected.length).toBe(1));
+  const timers = vi.getTimerCount();
+  client.write("GET / HT");
+  await vi.waitFor(() => expect(vi.getTimerCount()).toBe(timers + 1));
+  vi.advanceTimersByTime(9999);
+  client.write("T");
+  await vi.waitFor(() => expect(client.bytesWritten).toBeGreaterThan(8));
+  vi.advanceTimersByTime(1);
+  vi.useRealTimers();
+  expect((await readAll(client)).ending).toBe("reset");
+  await expect.poll(() => connected[0]!.destroyed).toBe(true);
+  expect(connected[0]!.bytesRead).toBe(0);
+  expect(metricValue(half.metrics, "inbound_refused_total", 'reason="detection_timeout"')).toBe(1);
+  expect(half.logged.join()).toContain("inboundProtocol tcp");
+});
+
+test("where neither side says anything, the idle limit ends both connections", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const client = await start(undefined, { idleTimeoutMs: 50 });
+  await vi.waitFor(() => expect(half.path.connections.count()).toBe(1));
+  const all = readAll(client);
+  vi.advanceTimersByTime(10_000);
+  vi.useRealTimers();
+  await expect.poll(() => connected.length).toBe(1);
+  expect((await all).ending).toBe("reset");
+  await expect.poll(() => connected[0]!.destroyed).toBe(true);
 });
 
 test("a client that leaves before it said anything leaves nothing behind", async () => {
