@@ -145,7 +145,10 @@ export type CreateTokenRequest =
       readonly type: "api";
       readonly name: string;
       readonly role: Role;
-      /** SPIFFE IDs, or prefixes ending in `/*`, for which this token may issue and create join tokens. */
+      /**
+       * SPIFFE IDs, or prefixes ending in `/*`, for which this token may issue and create join tokens; and the DNS names they may
+       * carry: `dns:cart.shop.svc`, or `dns:*.shop.svc` for all below. Without these an operator gives no DNS names.
+       */
       readonly scope?: readonly string[];
       readonly expiresInSeconds?: number;
     };

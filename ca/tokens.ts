@@ -3,7 +3,7 @@ import { checkScope } from "./attestation/operator.ts";
 import { encodeEntry } from "./audit/event.ts";
 import type { CreatedToken, CreateTokenRequest, TokenSummary } from "./contract.ts";
 import type { Caller } from "./http/services.ts";
-import { authorizeNames, type NameRules } from "./issuance/names.ts";
+import { authorizeNames, isDnsName, type NameRules } from "./issuance/names.ts";
 import { encodeBootstrap } from "./pki/bootstrap.ts";
 import { PkiError } from "./pki/errors.ts";
 import { parseSpiffeId, parseSpiffeIdPattern, type SpiffeId } from "./pki/spiffe-id.ts";
@@ -133,7 +133,7 @@ function newToken(deps: TokenDeps, request: CreateTokenRequest, caller: Caller):
   if (request.type === "join") {
     const spiffeId = readSpiffeId(request.spiffeId);
     const dnsNames = request.dnsNames ?? [];
-    checkScope(caller, spiffeId);
+    checkScope(caller, spiffeId, dnsNames);
     authorizeNames(deps, spiffeId, dnsNames);
     return { token, row: { ...common, type: "join", spiffeId: spiffeId.uri, dnsNames, expiresAtMs: nowMs + (lifetimeMs ?? deps.joinTokenLifetimeMs) } };
   }
@@ -153,7 +153,10 @@ function newToken(deps: TokenDeps, request: CreateTokenRequest, caller: Caller):
 
 function callerOf({ id, name, role, scope }: TokenRow, trustDomain: string): Caller | undefined {
   if (role === undefined) return undefined;
-  return { tokenId: id, name: name ?? id, role, scope: role === "admin" ? [`spiffe://${trustDomain}/*`] : (scope ?? []) };
+  const common = { tokenId: id, name: name ?? id, role };
+  if (role === "admin") return { ...common, scope: [`spiffe://${trustDomain}/*`] };
+  const [ids, dnsScope] = splitScope(scope ?? []);
+  return { ...common, scope: ids, ...(dnsScope.length > 0 && { dnsScope }) };
 }
 
 function readSpiffeId(text: string): SpiffeId {
@@ -171,6 +174,14 @@ function readSpiffeId(text: string): SpiffeId {
   }
 }
 
+/** The SPIFFE ID patterns of a scope, and its DNS patterns without their prefix. */
+function splitScope(scope: readonly string[]): readonly [ids: readonly string[], dnsPatterns: readonly string[]] {
+  return [
+    scope.filter((text) => !text.startsWith(dnsPrefix)),
+    scope.filter((text) => text.startsWith(dnsPrefix)).map((text) => text.slice(dnsPrefix.length)),
+  ];
+}
+
 function readScope(trustDomain: string, scope: readonly string[]): readonly string[] {
   if (scope.length > maxScopePatterns) {
     throw new Refusal(
@@ -178,7 +189,15 @@ function readScope(trustDomain: string, scope: readonly string[]): readonly stri
       `A scope has at most ${maxScopePatterns} patterns.`,
     );
   }
-  for (const text of scope) {
+  const [ids, dnsPatterns] = splitScope(scope);
+  for (const pattern of dnsPatterns) {
+    if (isDnsName(pattern.startsWith("*.") ? pattern.slice(2) : pattern)) continue;
+    throw new Refusal(
+      "dns_name_refused",
+      `The scope "${dnsPrefix}${pattern}" is refused: after ${dnsPrefix} comes a DNS name in lower case, or *. and what the names end in.`,
+    );
+  }
+  for (const text of ids) {
     try {
       if (parseSpiffeIdPattern(text).trustDomain !== trustDomain) {
         throw new Refusal("spiffe_id_refused", `The scope "${text}" is not of this CA's trust domain, ${trustDomain}.`);
@@ -222,6 +241,7 @@ function tokenNotFound(id: string): Refusal {
 }
 
 const tokenName = /^[A-Za-z0-9._-][A-Za-z0-9._ -]{0,63}$/;
+const dnsPrefix = "dns:";
 const maxScopePatterns = 64;
 const maxTokenLifetimeSeconds = 10 * 365 * 86_400;
 /** A token deleted on another replica works here for at most this long; one deleted here ends at once. */

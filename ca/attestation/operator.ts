@@ -9,7 +9,10 @@ export interface Operator {
   readonly tokenId: string;
   readonly name: string;
   readonly role: Role;
+  /** SPIFFE ID patterns. */
   readonly scope: readonly string[];
+  /** DNS names it may give, or `*.` and what they end in; an admin may give any. */
+  readonly dnsScope?: readonly string[];
 }
 
 /**
@@ -32,17 +35,18 @@ export function claimByOperator(caller: Operator | undefined, asked: { readonly 
     spiffeId,
     asked: `operator ${spiffeId.uri} ${dnsNames.join(" ")}`,
     attest() {
-      checkScope(caller, spiffeId);
+      checkScope(caller, spiffeId, dnsNames);
       return { spiffeId, dnsNames, method: "operator", actor };
     },
   };
 }
 
 /**
- * Whether this API token may vouch for the ID: also asked before it may create a join token for it.
+ * Whether this API token may vouch for the ID and the DNS names: also asked before it may create a join token for them. An ID
+ * within the scope says nothing of DNS names: whoever trusts our root by them, as databases do, would be deceived.
  * @throws {Refusal} forbidden
  */
-export function checkScope({ name, role, scope }: Operator, id: SpiffeId): void {
+export function checkScope({ name, role, scope, dnsScope = [] }: Operator, id: SpiffeId, dnsNames: readonly string[] = []): void {
   if (role !== "admin" && role !== "operator") {
     throw new Refusal(
       "forbidden",
@@ -57,6 +61,20 @@ export function checkScope({ name, role, scope }: Operator, id: SpiffeId): void 
         "in its scope.",
     );
   }
+  const foreign = dnsNames.find((dnsName) => role !== "admin" && !dnsScope.some((pattern) => matchesDnsPattern(pattern, dnsName)));
+  if (foreign !== undefined) {
+    const covers = dnsScope.length === 0 ? "has no DNS names" : `covers ${dnsScope.map((pattern) => `dns:${pattern}`).join(", ")}`;
+    throw new Refusal(
+      "forbidden",
+      `The API token "${name}" may not give the DNS name "${foreign}": its scope ${covers}. Do without the name, or ask an admin ` +
+        `for a token with dns:${foreign} in its scope.`,
+    );
+  }
+}
+
+/** `*.` stands for one label or more, and only it. */
+function matchesDnsPattern(pattern: string, dnsName: string): boolean {
+  return pattern.startsWith("*.") ? dnsName.endsWith(pattern.slice(1)) : dnsName === pattern;
 }
 
 function readSpiffeId(text: string): SpiffeId {

@@ -130,8 +130,9 @@ the API with
       [--ttl 1h]
       prints one string, all that countersign-proxy needs; good once
   countersign token create --type api --name ci --role operator \\
-      --scope 'spiffe://TD/ns/shop/*' [--ttl 90d]
+      --scope 'spiffe://TD/ns/shop/*' [--scope 'dns:*.shop.svc'] [--ttl 90d]
       roles: admin (all), operator (issue in its scope, revoke), auditor (read)
+      an operator gives only DNS names that its scope has
   countersign token list
   countersign token delete ID
 ${apiHelp}`;

@@ -145,7 +145,12 @@ const scope = z
   .array(z.string().min(1).max(2048))
   .max(64)
   .readonly()
-  .openapi({ description: "SPIFFE IDs, or prefixes ending in `/*`.", example: ["spiffe://east/ns/shop/*"] });
+  .openapi({
+    description:
+      "SPIFFE IDs, or prefixes ending in `/*`. An operator gives DNS names only where its scope has them too: " +
+      "`dns:cart.shop.svc`, or `dns:*.shop.svc` for all below.",
+    example: ["spiffe://east/ns/shop/*", "dns:*.shop.svc"],
+  });
 export const createTokenRequest = z
   .discriminatedUnion(
     "type",

@@ -17,6 +17,8 @@ export interface Caller {
   readonly role: Role;
   /** SPIFFE ID patterns it may issue for; empty for none, `spiffe://<trust domain>/*` for all. */
   readonly scope: readonly string[];
+  /** DNS names it may give, or `*.` and what they end in; absent for none. An admin may give any. */
+  readonly dnsScope?: readonly string[];
 }
 
 /** What the HTTP layer needs of the CA; every method throws `Refusal` for what it declines. */

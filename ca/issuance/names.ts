@@ -46,7 +46,7 @@ export function authorizeNames({ trustDomain, reservedDnsNames }: NameRules, id:
     );
   }
   for (const name of dnsNames) {
-    if (!dnsNameForm.test(name)) {
+    if (!isDnsName(name)) {
       throw new Refusal(
         "dns_name_refused",
         "A DNS name must be lower-case letters, digits and dashes between dots, without a wildcard or a final dot (RFC " +
@@ -68,6 +68,11 @@ export function authorizeNames({ trustDomain, reservedDnsNames }: NameRules, id:
       );
     }
   }
+}
+
+/** Whether it is a DNS name in the one spelling we issue: lower case, no wildcard, no final dot. */
+export function isDnsName(text: string): boolean {
+  return dnsNameForm.test(text);
 }
 
 /** ID of the API's certificate. */

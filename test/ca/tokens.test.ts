@@ -3,8 +3,9 @@ import { parseBootstrap } from "../../ca/pki/bootstrap.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { decodePem } from "../../ca/pki/pem.ts";
 import type { CreateTokenRequest } from "../../ca/contract.ts";
+import type { Caller } from "../../ca/http/services.ts";
 import type { Store } from "../../ca/store/store.ts";
-import { auditEvents, callerWith, hourMs, startTestCa, type TestCa } from "../support/running-ca.ts";
+import { auditEvents, callerWith, hourMs, newCsr, startTestCa, type TestCa } from "../support/running-ca.ts";
 
 let host: TestCa;
 let tokenReads = 0;
@@ -128,12 +129,44 @@ describe("a join token", () => {
   });
 });
 
+describe("a DNS name", () => {
+  const scope = [shop, "dns:*.shop.svc", "dns:cart.example"];
+  const granted = ["cart.shop.svc", "a.b.shop.svc", "cart.example"];
+  const refused = ["shop.svc", "xshop.svc", "cart.shop.svc.cluster", "payments.bank.svc", "x.cart.example", "example"];
+  const cart = "spiffe://east/ns/shop/sa/cart";
+  async function operatorOf(patterns: readonly string[]) {
+    return (await host.ca.authenticate((await api({ scope: patterns })).token))!;
+  }
+  const asJoinToken = (dnsNames: readonly string[], caller: Caller) => host.ca.createToken({ type: "join", spiffeId: cart, dnsNames }, caller);
+  const asCertificate = (dnsNames: readonly string[], caller: Caller) =>
+    host.ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: cart, dnsNames } }, { caller });
+
+  test.each([["a join token", asJoinToken], ["a certificate", asCertificate]])("in %s is an operator's to give only where its scope lists it", async (_where, give) => {
+    const operator = await operatorOf(scope);
+    await give(granted, operator);
+    for (const name of refused) await expect(give(["cart.shop.svc", name], operator)).rejects.toMatchObject({ code: "forbidden", message: expect.stringContaining(`"${name}"`) });
+    await expect(give(["cart.shop.svc"], await operatorOf([shop]))).rejects.toMatchObject({ code: "forbidden" });
+    await give(["payments.bank.svc"], host.admin);
+  });
+
+  test("in a scope gives no ID", async () => {
+    await expect(asJoinToken([], await operatorOf(["dns:*.shop.svc"]))).rejects.toMatchObject({ code: "forbidden" });
+    expect((await operatorOf(scope)).scope).toEqual([shop]);
+  });
+
+  test("that an admin gave is no reason to keep an operator from deleting the token", async () => {
+    const operator = await operatorOf([shop]);
+    const { id } = await asJoinToken(["payments.bank.svc"], host.admin);
+    await host.ca.deleteToken(id, operator);
+  });
+});
+
 describe("is refused", () => {
   const join = (spiffeId: string, dnsNames: readonly string[] = []): CreateTokenRequest => ({ type: "join", spiffeId, dnsNames });
   const apiRequest = (overrides: object): CreateTokenRequest => ({ type: "api", name: "x", role: "operator", ...overrides }) as CreateTokenRequest;
   const operator = callerWith({ scope: [shop] });
   const auditor = callerWith({ role: "auditor", scope: ["spiffe://east/*"] });
-  const cases: readonly [claim: string, request: CreateTokenRequest, caller: typeof operator | undefined, code: string][] = [
+  const cases: readonly (readonly [claim: string, request: CreateTokenRequest, caller: typeof operator | undefined, code: string])[] = [
     ["a join token outside the operator's scope", join("spiffe://east/ns/bank/sa/vault"), operator, "forbidden"],
     ["a join token by an auditor", join("spiffe://east/ns/shop/sa/cart"), auditor, "forbidden"],
     ["a join token for another trust domain", join("spiffe://west/a"), undefined, "forbidden"],
@@ -144,6 +177,9 @@ describe("is refused", () => {
     ["an API token by an auditor", apiRequest({}), auditor, "forbidden"],
     ["an API token with a scope of another trust domain", apiRequest({ scope: ["spiffe://west/*"] }), undefined, "spiffe_id_refused"],
     ["an API token with a scope that is none", apiRequest({ scope: ["spiffe://east/*/x"] }), undefined, "spiffe_id_refused"],
+    ...["dns:", "dns:*", "dns:*.", "dns:a.*.svc", "dns:*shop.svc", "dns:Shop.svc", "dns:shop.svc.", "dns:*.*.svc"].map((pattern) => (
+      [`an API token with the scope ${pattern}`, apiRequest({ scope: [pattern] }), undefined, "dns_name_refused"] as const
+    )),
     ["an API token with a name of control characters", apiRequest({ name: "a\nb" }), undefined, "invalid_request"],
     ["a token for no time", apiRequest({ expiresInSeconds: 0 }), undefined, "invalid_request"],
   ];
