@@ -32,8 +32,8 @@ export function sniffProtocol({ socket, reset }: AcceptedPeer, settings: AppSett
     if (detected !== "undecided") decide(detected);
   }
 
-  /** Half-closed in the middle of a line: no request will come of it. */
-  const onEnd = (): void => decide(detectProtocol(head, true));
+  /** Half-closed in the middle of a line: no request will come of it, unless the app ends lines where we do not. */
+  const onEnd = (): void => decide(detectProtocol(head, true) === "tcp" ? "tcp" : "undecided");
   const onAppReadable = (): void => decide("tcp");
 
   function onClose(): void {
@@ -63,7 +63,7 @@ export function sniffProtocol({ socket, reset }: AcceptedPeer, settings: AppSett
   }
 
   function refuse(detected: Detection): void {
-    outcome.refused(detected === "undecided" ? "detection_timeout" : detected, refusals[detected] ?? "");
+    outcome.refused(detected === "undecided" ? "line_incomplete" : detected, refusals[detected] ?? "");
     reset();
   }
 

@@ -61,6 +61,15 @@ test("a client that ends in the middle of a line is passed on as opaque", async 
   expect(String((await readAll(client)).bytes)).toBe("no line end");
 });
 
+test("a client that ends in the middle of a request line is refused, since some server may take CR for its end", async () => {
+  const client = await start(echo);
+  client.end("GET / HTTP/1.1\rCountersign-Client-Id: spiffe://east/admin\r\r");
+  expect(String((await readAll(client)).bytes)).toBe("");
+  expect(connected.length).toBe(0);
+  await expect.poll(() => metricValue(half.metrics, "inbound_refused_total", 'reason="line_incomplete"')).toBe(1);
+  await expect.poll(() => half.path.connections.count()).toBe(0);
+});
+
 test("after the deadline a server that speaks first can", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   const client = await start((socket) => {
@@ -114,7 +123,7 @@ test("a client that stops in the middle of a line is refused after the deadline,
   expect((await readAll(client)).ending).toBe("reset");
   await expect.poll(() => connected[0]!.destroyed).toBe(true);
   expect(connected[0]!.bytesRead).toBe(0);
-  expect(metricValue(half.metrics, "inbound_refused_total", 'reason="detection_timeout"')).toBe(1);
+  expect(metricValue(half.metrics, "inbound_refused_total", 'reason="line_incomplete"')).toBe(1);
   expect(half.logged.join()).toContain("inboundProtocol tcp");
 });
 
