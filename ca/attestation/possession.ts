@@ -1,8 +1,8 @@
 import { Refusal } from "../refusal.ts";
 import type { Bundle } from "../pki/bundle.ts";
-import { parseCertificate } from "../pki/certificate.ts";
+import { parseCertificate, type Certificate } from "../pki/certificate.ts";
 import { PkiError } from "../pki/errors.ts";
-import { parseRenewalProof, verifyRenewalProof } from "../pki/renewal-proof.ts";
+import { parseRenewalProof, verifyRenewalProof, type RenewalProof } from "../pki/renewal-proof.ts";
 import { verifySvid, type VerifiedSvid } from "../pki/svid.ts";
 import type { CertificateRow, Store } from "../store/store.ts";
 
@@ -21,8 +21,9 @@ export interface Possession {
 }
 
 /**
- * Verifies a renewal proof: its chain against our own bundle, its signature over this CSR, its age, and that we issued the
- * certificate and have not revoked it.
+ * Verifies a renewal proof: that we issued its certificate and have not revoked it, its chain against our own bundle, its
+ * signature over this CSR, its age. Anybody may send one, so what costs a look at our own record comes first: nobody has us
+ * verify signatures with a chain of their own making.
  * @param options.graceMs  how long ago the certificate may have expired; it is then verified as of its own last second
  * @throws {Refusal} proof_refused | certificate_expired | certificate_revoked
  */
@@ -30,60 +31,65 @@ export async function verifyPossession(
   deps: PossessionDeps, jws: string, csrDer: Uint8Array, options: { readonly graceMs: number },
 ): Promise<Possession> {
   const nowMs = deps.now().getTime();
-  const svid = verifySignedProof(deps, jws, csrDer, nowMs);
-  const { notAfterMs } = svid.leaf;
+  const proof = refusing(() => parseRenewalProof(jws));
+  checkAge(proof, nowMs);
+  const leaf = refusing(() => parseCertificate(proof.chain[0] ?? new Uint8Array()));
+  const row = await recordOf(deps.store, leaf);
   // notAfter is inclusive (RFC 5280 4.1.2.5): its whole second still counts.
-  if (nowMs >= notAfterMs + 1000 + options.graceMs) {
+  if (nowMs >= leaf.notAfterMs + 1000 + options.graceMs) {
     throw new Refusal(
       "certificate_expired",
-      `The certificate ${svid.serialNumber} of ${svid.id.uri} expired at ${new Date(notAfterMs).toISOString()}, too ` +
+      `The certificate ${row.serialNumber} of ${row.spiffeId} expired at ${new Date(leaf.notAfterMs).toISOString()}, too ` +
         "long ago to prove an identity with it; attest with a join token.",
     );
   }
-  const row = await deps.store.certificate(svid.serialNumber);
-  if (row === undefined || Buffer.compare(row.certificate, svid.leaf.der) !== 0) {
+  const svid = refusing(() => {
+    const { trustDomain, bundle } = deps;
+    const verified = verifySvid({
+      chain: proof.chain, bundles: new Map([[trustDomain, bundle()]]), nowMs: Math.min(nowMs, leaf.notAfterMs), purpose: "client",
+    });
+    verifyRenewalProof(proof, verified.leaf.publicKey, csrDer, trustDomain);
+    return verified;
+  });
+  return { svid, row };
+}
+
+function checkAge({ issuedAtMs }: RenewalProof, nowMs: number): void {
+  if (Math.abs(nowMs - issuedAtMs) <= proofWindowMs) return;
+  throw new Refusal(
+    "proof_refused",
+    `The renewal proof was made at ${new Date(issuedAtMs).toISOString()}, more than ` +
+      `${proofWindowMs / 60_000} minutes from this CA's clock (${new Date(nowMs).toISOString()}); make a new one, ` +
+      "and check the clocks.",
+  );
+}
+
+/** Our own record of exactly this certificate, unless it is revoked. */
+async function recordOf(store: PossessionDeps["store"], { serialNumber, der }: Certificate): Promise<CertificateRow> {
+  const row = await store.certificate(serialNumber);
+  if (row === undefined || Buffer.compare(row.certificate, der) !== 0) {
     throw new Refusal(
       "proof_refused",
-      `The certificate ${svid.serialNumber} chains to our root but is not one this CA has on record; attest with a ` +
-        "join token and tell the CA's operator.",
+      `The certificate ${serialNumber} is not one this CA has on record; attest with a join token, and if this CA issued it, ` +
+        "tell its operator.",
     );
   }
   if (row.revokedAtMs !== undefined) {
     throw new Refusal(
       "certificate_revoked",
-      `The certificate ${svid.serialNumber} of ${row.spiffeId} is revoked, so it proves nothing any more; ask the CA's ` +
+      `The certificate ${serialNumber} of ${row.spiffeId} is revoked, so it proves nothing any more; ask the CA's ` +
         "operator for a new join token.",
     );
   }
-  return { svid, row };
+  return row;
 }
 
-function verifySignedProof({ trustDomain, bundle }: PossessionDeps, jws: string, csrDer: Uint8Array, nowMs: number): VerifiedSvid {
+/** What the kernel finds wrong is wrong with the proof. */
+function refusing<Result>(act: () => Result): Result {
   try {
-    const proof = parseRenewalProof(jws);
-    if (Math.abs(nowMs - proof.issuedAtMs) > proofWindowMs) {
-      throw new Refusal(
-        "proof_refused",
-        `The renewal proof was made at ${new Date(proof.issuedAtMs).toISOString()}, more than ` +
-          `${proofWindowMs / 60_000} minutes from this CA's clock (${new Date(nowMs).toISOString()}); make a new one, ` +
-          "and check the clocks.",
-      );
-    }
-    const [leafDer = new Uint8Array()] = proof.chain;
-    const leaf = parseCertificate(leafDer);
-    const svid = verifySvid({
-      chain: proof.chain, bundles: new Map([[trustDomain, bundle()]]), nowMs: Math.min(nowMs, leaf.notAfterMs), purpose: "client",
-    });
-    verifyRenewalProof(proof, svid.leaf.publicKey, csrDer, trustDomain);
-    return svid;
+    return act();
   } catch (cause) {
-    if (cause instanceof PkiError) {
-      throw new Refusal(
-        "proof_refused",
-        `The renewal proof does not hold: ${cause.message}.`,
-        { cause },
-      );
-    }
+    if (cause instanceof PkiError) throw new Refusal("proof_refused", `The renewal proof does not hold: ${cause.message}.`, { cause });
     throw cause;
   }
 }
