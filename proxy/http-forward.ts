@@ -149,9 +149,10 @@ export function sendBack(incoming: IncomingMessage, outgoing: ClientRequest, res
   let begun = false;
   incoming.on("data", (chunk: Buffer) => {
     begun = true;
-    if (!response.write(chunk)) incoming.pause();
+    if (response.write(chunk)) return;
+    incoming.pause();
+    response.once("drain", () => incoming.resume());
   });
-  response.on("drain", () => incoming.resume());
   incoming.on("end", contained(() => {
     begun = true;
     if (incoming.rawTrailers.length > 0 && response.chunkedEncoding) response.addTrailers(endToEndTrailers(incoming.rawTrailers));
@@ -195,6 +196,7 @@ const framingAnswers: Readonly<Record<FramingFault, Answer>> = {
     status: 501, text: "countersign-proxy: 501: transfer codings other than chunked are not supported; send the body chunked or with a Content-Length",
   },
   transfer_coding_in_http_1_0: { status: 400, text: "countersign-proxy: 400: HTTP/1.0 has no Transfer-Encoding; send a Content-Length" },
+  version_unsupported: { status: 505, text: "countersign-proxy: 505: only HTTP/1.1 and HTTP/1.0 are understood" },
   host_repeated: { status: 400, text: "countersign-proxy: 400: the request has more than one Host header; send one" },
   host_missing: { status: 400, text: "countersign-proxy: 400: the request has no Host header; HTTP/1.1 asks for one" },
 };

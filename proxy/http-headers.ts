@@ -33,7 +33,7 @@ export function isClientIdHeader(name: string): boolean {
 export type RequestBody = "none" | "length" | "chunked";
 
 /** A request whose body another server might delimit in another way: refused, not repaired. */
-export type FramingFault = "transfer_coding_unsupported" | "transfer_coding_in_http_1_0" | "host_repeated" | "host_missing";
+export type FramingFault = "transfer_coding_unsupported" | "transfer_coding_in_http_1_0" | "host_repeated" | "host_missing" | "version_unsupported";
 
 /**
  * Says how a request's body is delimited. The parser before this has refused what is ambiguous in itself (both
@@ -41,6 +41,7 @@ export type FramingFault = "transfer_coding_unsupported" | "transfer_coding_in_h
  * @source RFC 9112 sections 3.2 and 6
  */
 export function readFraming(rawHeaders: readonly string[], httpVersion: string): RequestBody | FramingFault {
+  if (httpVersion !== "1.1" && httpVersion !== "1.0") return "version_unsupported";
   let body: RequestBody = "none";
   let hosts = 0;
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
