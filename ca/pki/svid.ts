@@ -2,7 +2,7 @@ import type { Bundle } from "./bundle.ts";
 import { parseCertificate, type Certificate } from "./certificate.ts";
 import { PkiError } from "./errors.ts";
 import { extKeyUsageOid } from "./oid.ts";
-import { validatePath, type ValidatedPath } from "./path.ts";
+import { validatePath, type PathBudget, type ValidatedPath } from "./path.ts";
 import { parseSpiffeId, type SpiffeId } from "./spiffe-id.ts";
 
 declare const verified: unique symbol;
@@ -55,6 +55,7 @@ export function verifySvid({ chain, bundles, nowMs, purpose }: SvidRequest): Ver
   const path = validatePath({
     leaf, intermediates: intermediateDers.map(parseCertificate), anchors: bundle.x509Authorities, nowMs,
     extendedKeyUsage: purpose === "client" ? extKeyUsageOid.clientAuth : extKeyUsageOid.serverAuth,
+    budget: { ...budget, candidates: budget.candidates + maxChainCertificates * bundle.x509Authorities.length },
   });
   for (const authority of path.certificates.slice(1)) checkSigningCertificate(authority);
   const { serialNumber, fingerprint } = leaf;
@@ -108,3 +109,9 @@ function checkSigningCertificate(authority: Certificate): void {
 const leafPurposes = [extKeyUsageOid.serverAuth, extKeyUsageOid.clientAuth];
 /** Leaf and six intermediates, as `validatePath` allows, and the root that some servers send along. */
 const maxChainCertificates = 8;
+/**
+ * A peer's chain is short, and anybody may send one: seven signatures are on the longest that is valid, the rest is for rotated and
+ * cross-signed authorities. Our own anchors are looked at on each level besides. With the default budget a chain made for
+ * it costs 40 ms of CPU.
+ */
+const budget: PathBudget = { signatureChecks: 12, candidates: 500, nameComparisons: 10_000 };

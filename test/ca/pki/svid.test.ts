@@ -3,8 +3,8 @@ import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { readSpiffeId, verifySvid, type SvidRequest } from "../../../ca/pki/svid.ts";
 import { outcomeOf } from "../../support/outcome.ts";
 import {
-  basicConstraints, clientAuth, dns, extendedKeyUsage, extension, ip, keyUsage, name, nameConstraints, serverAuth, subjectAltName,
-  testAuthority, testKey, testNowMs, uri, type AuthorityOptions, type LeafOptions,
+  authorityKeyIdentifier, basicConstraints, clientAuth, dns, extendedKeyUsage, extension, ip, keyUsage, name, nameConstraints, serverAuth, subjectAltName,
+  subjectKeyIdentifier, testAuthority, testKey, testNowMs, uri, type AuthorityOptions, type LeafOptions,
 } from "../../support/test-ca.ts";
 import { encodeNull } from "../../../ca/pki/der.ts";
 
@@ -202,3 +202,36 @@ test("readSpiffeId reads the ID without trusting it", () => {
 function extensionOf(keyIdentifier: Uint8Array): Uint8Array {
   return extension("2.5.29.14", false, Uint8Array.of(0x04, keyIdentifier.length, ...keyIdentifier));
 }
+
+describe("what a hostile chain costs is bounded", () => {
+  /** Seven CAs of one name and one key identifier, each signed by the next and the last by the first: no order of them ends. */
+  function ring(constraints: readonly Uint8Array[] | undefined, leafNames: readonly Uint8Array[]): readonly Uint8Array[] {
+    const subject = name("x");
+    const identifier = new Uint8Array(20).fill(7);
+    const extensions = { subjectKeyIdentifier: subjectKeyIdentifier(identifier), authorityKeyIdentifier: authorityKeyIdentifier(identifier) };
+    const keys = Array.from({ length: 7 }, () => testKey());
+    const authorities = keys.map((key, index) =>
+      testAuthority({ trustDomain: "east", subject, key: keys[(index + 1) % 7]!, extensions })
+        .issuer({ subject, key, extensions, ...(constraints && { nameConstraints: nameConstraints({ excluded: constraints }) }) }));
+    const leaf = authorities[0]!.leaf({ names: leafNames, extensions: { authorityKeyIdentifier: extensions.authorityKeyIdentifier } });
+    return [leaf.der, ...authorities.map(({ der }) => der).reverse()];
+  }
+
+  const many = (letter: string, count: number) => Array.from({ length: count }, (_, index) => dns(`${letter}${index}.e`));
+  test.each([
+    ["signatureChecks", undefined, []],
+    ["nameComparisons", many("n", 120), many("z", 120)],
+  ] as const)("by the number of %s", (limit, constraints, leafNames) => {
+    const bundles = testAuthority({ trustDomain: "east" }).bundles();
+    const act = () => verifySvid({ chain: ring(constraints, leafNames), bundles, nowMs: testNowMs, purpose: "client" });
+    expect(outcomeOf(act)).toBe("path_budget_exceeded");
+    expect(act).toThrow(limit);
+  });
+
+  test("and an honest chain below the last of a full bundle's anchors is verified", () => {
+    const roots = Array.from({ length: 256 }, () => testAuthority({ trustDomain: "east" }));
+    const east = { ...roots[0]!.bundle(), x509Authorities: roots.flatMap((root) => root.bundle().x509Authorities) };
+    const { chain } = roots.at(-1)!.issuer().issuer().issuer().issuer().issuer().issuer().leaf({ names: many("z", 100) });
+    expect(outcomeOf(() => verifySvid({ chain, bundles: new Map([["east", east]]), nowMs: testNowMs, purpose: "client" }))).toBe("accepted");
+  });
+});
