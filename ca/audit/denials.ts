@@ -11,11 +11,12 @@ export interface DenialRecorder {
 
 /**
  * Records denials at a bounded rate, so that nobody can fill the disk by being refused: single entries while there are tokens
- * in the bucket, then one `denials.suppressed` with their number when the minute is over.
+ * in the bucket, then one `denials.suppressed` with their number when the minute is over. Strangers and those we know have a bucket
+ * each: being refused costs a stranger nothing, and must not hide what an insider tries.
  */
 export function denialRecorder({ store, log, now }: { readonly store: Pick<Store, "commit">; readonly log: Log; readonly now: () => Date }): DenialRecorder {
-  let allowance = burst;
-  let refilledAtMs = now().getTime();
+  const strangers: Bucket = { allowance: burst, refilledAtMs: now().getTime() };
+  const known: Bucket = { ...strangers };
   let suppressed = 0;
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
@@ -41,11 +42,7 @@ export function denialRecorder({ store, log, now }: { readonly store: Pick<Store
   return {
     record(event, actor) {
       if (closed) return;
-      const nowMs = now().getTime();
-      allowance = Math.min(burst, allowance + (Math.max(0, nowMs - refilledAtMs) / 1000) * perSecond);
-      refilledAtMs = nowMs;
-      if (allowance >= 1) {
-        allowance -= 1;
+      if (takeFrom(actor === "anonymous" ? strangers : known, now().getTime())) {
         write(event, actor);
         return;
       }
@@ -60,7 +57,21 @@ export function denialRecorder({ store, log, now }: { readonly store: Pick<Store
   };
 }
 
-/** 10 entries a second of 300 bytes are 260 MB a day at worst; a real denial is rare. */
+interface Bucket {
+  allowance: number;
+  refilledAtMs: number;
+}
+
+function takeFrom(bucket: Bucket, nowMs: number): boolean {
+  const sinceMs = Math.max(0, nowMs - bucket.refilledAtMs);
+  bucket.allowance = Math.min(burst, bucket.allowance + (sinceMs / 1000) * perSecond);
+  bucket.refilledAtMs = nowMs;
+  if (bucket.allowance < 1) return false;
+  bucket.allowance -= 1;
+  return true;
+}
+
+/** For each bucket 10 entries a second of 300 bytes are 260 MB a day at worst; a real denial is rare. */
 const perSecond = 10;
 const burst = 100;
 const suppressedFlushMs = 60_000;

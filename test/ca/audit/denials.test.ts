@@ -38,6 +38,18 @@ describe("denials", () => {
     expect(entries.at(-1)).toMatchObject({ type: "denials.suppressed", count: 4900, actor: "system" });
   });
 
+  test("of somebody known are not drowned in those of strangers, nor the other way round", async () => {
+    for (const [loud, quiet] of [["anonymous", "token:0011223344556677"], ["spiffe://east/a", "anonymous"]] as const) {
+      const { denials, entries } = recorder();
+      for (let count = 0; count < 5000; count++) denials.record(denial, loud);
+      denials.record({ ...denial, code: "forbidden" }, quiet);
+      expect(entries.at(-1)).toMatchObject({ code: "forbidden", actor: quiet });
+      await denials.close();
+      expect(entries.at(-1)).toMatchObject({ type: "denials.suppressed", count: 4900 });
+      expect(entries).toHaveLength(102);
+    }
+  });
+
   test("are written one by one again when it has been quiet", () => {
     const { denials, entries, clock } = recorder();
     for (let count = 0; count < 200; count++) denials.record(denial, "anonymous");
