@@ -11,6 +11,7 @@ import type { Random } from "./backoff.ts";
 import { startBundlePolling, type BundlePolling, type BundlePollingStatus } from "./bundle-polling.ts";
 import { mergeOwnBundle, sameBundles, type HeldBundles, type MergedBundles } from "./bundles.ts";
 import { foreignBundles } from "./foreign-bundles.ts";
+import { exposeGauges } from "./gauges.ts";
 import { openKeystore, type Keystore } from "./keystore.ts";
 import { restoreRequest, type PreparedRequest } from "./request.ts";
 import { hashBootstrap, resume, toStored } from "./resume.ts";
@@ -274,31 +275,4 @@ function unreadyReason(holder: IdentityHolder, { last, rotation, revocation }: I
     return `the certificate ${last.serialNumber} is revoked, so peers refuse it${why}`;
   }
   return undefined;
-}
-
-function exposeGauges(metrics: Metrics, holder: IdentityHolder, status: () => IdentityStatus): void {
-  const seconds = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : ms / 1000);
-  const own = () => holder.trust()?.bundles.get(status().trustDomain);
-  metrics.gaugeOf(
-    "identity_cert_expiration_timestamp_seconds",
-    "When the last certificate expires or expired.",
-    () => seconds(status().last?.notAfterMs),
-  );
-  metrics.gaugeOf(
-    "identity_cert_refresh_timestamp_seconds",
-    "When a certificate was last obtained.",
-    () => seconds(status().rotation.lastRefreshMs),
-  );
-  metrics.gaugeOf(
-    "identity_cert_refresh_failures", "Failed attempts since the last success.", () => status().rotation.failures,
-  );
-  metrics.gaugeOf(
-    "bundle_sequence",
-    "Sequence of the own trust bundle.",
-    () => (own()?.sequence === undefined ? undefined : Number(own()?.sequence)),
-  );
-  metrics.gaugeOf("revocations_held", "Revoked serial numbers in force.", () => holder.trust()?.revoked.size);
-  metrics.gaugeOf(
-    "revocation_poll_lag_seconds", "Time since the CA last told what is revoked, restarts included.", () => status().revocation?.ageSeconds,
-  );
 }
