@@ -18,12 +18,14 @@ export function idempotentRequest(key: string, claim: Claim, { csr, lifetimeSeco
 }
 
 /**
- * Finds the certificate an earlier attempt got.
+ * Finds the certificate an earlier attempt got, while it is remembered: a store may keep its note for longer.
  * @throws {Refusal} idempotency_key_reused | certificate_revoked
  */
-export async function recall(store: Pick<Store, "idempotent" | "certificate">, request: IdempotentRequest): Promise<CertificateRow | undefined> {
+export async function recall(
+  store: Pick<Store, "idempotent" | "certificate">, request: IdempotentRequest, nowMs: number,
+): Promise<CertificateRow | undefined> {
   const found = await store.idempotent(request.scope, request.key);
-  if (found === undefined) return undefined;
+  if (found === undefined || nowMs >= found.expiresAtMs) return undefined;
   if (found.requestHash !== request.requestHash) {
     throw new Refusal(
       "idempotency_key_reused",

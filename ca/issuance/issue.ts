@@ -69,7 +69,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
 
     // 2. Asked before? A retry gets what the first attempt got, even if its token is spent by that very attempt.
     const idempotent = idempotencyKey === undefined ? undefined : idempotentRequest(idempotencyKey, claim, request);
-    const earlier = idempotent && (await recall(store, idempotent));
+    const earlier = idempotent && (await recall(store, idempotent, now().getTime()));
     if (earlier !== undefined) return answerFromRow(earlier);
 
     try {
@@ -84,7 +84,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
       return await certify(identity, spki, request.lifetimeSeconds, idempotent);
     } catch (error) {
       // Of two attempts at once one wins; the other one finds its token spent or its key taken, by itself.
-      const won = idempotent && lostToItself(error) ? await recall(store, idempotent) : undefined;
+      const won = idempotent && lostToItself(error) ? await recall(store, idempotent, now().getTime()) : undefined;
       if (won === undefined) throw error;
       return answerFromRow(won);
     }

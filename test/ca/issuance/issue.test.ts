@@ -11,7 +11,7 @@ import { verifySvid } from "../../../ca/pki/svid.ts";
 import { loadSealing } from "../../../ca/signer/sealing.ts";
 import { StoreError, type Store } from "../../../ca/store/store.ts";
 import { openssl, opensslAvailable } from "../../support/openssl.ts";
-import { auditEvents, callerWith, chainOf, newCsr, newKey, proofFor, startTestCa, type TestCa } from "../../support/running-ca.ts";
+import { auditEvents, callerWith, chainOf, dayMs, newCsr, newKey, proofFor, startTestCa, type TestCa } from "../../support/running-ca.ts";
 
 let host: TestCa;
 let failNextCommit: ((store: Store, act: Parameters<Store["commit"]>[0]) => ReturnType<Store["commit"]>) | undefined;
@@ -152,6 +152,21 @@ describe("Idempotency-Key", () => {
     const context = { caller: admin, idempotencyKey: "retry-1" };
     const first = await ca.issue(request, context);
     expect(await ca.issue(request, context)).toEqual(first);
+  });
+
+  test("is free again after 24 hours, to the millisecond, though the store still remembers it", async () => {
+    const { ca, admin, clock } = host;
+    const startedAtMs = clock.nowMs;
+    const request = () => ca.issue({ csr: newCsr().csr, attestation: operator }, { caller: admin, idempotencyKey: "a-day" });
+    try {
+      const first = await request();
+      clock.nowMs = startedAtMs + dayMs - 1;
+      await expect(request()).rejects.toMatchObject({ code: "idempotency_key_reused" });
+      clock.nowMs += 1;
+      expect((await request()).serialNumber).not.toBe(first.serialNumber);
+    } finally {
+      clock.nowMs = startedAtMs;
+    }
   });
 
   test("64 at once resolve to one certificate", async () => {
