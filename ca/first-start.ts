@@ -62,7 +62,13 @@ export async function firstStart({ config, store, sealing, nowMs, saveAdminToken
         encodeEntry({ type: "ca.initialized", trustDomain, logKey: log.verifierKey }, "system", nowMs),
         authorityCreated("root", root.certificate, undefined, nowMs),
         authorityCreated("issuer", issuer.certificate, authorityIdOf(root.certificate), nowMs),
-        encodeEntry({ type: "token.created", tokenId: admin.row.id, tokenType: "api", name: "first-admin", role: "admin" }, "system", nowMs),
+        encodeEntry(
+          {
+            type: "token.created", tokenId: admin.row.id, tokenType: "api", secretHash: Buffer.from(admin.row.secretHash).toString("hex"),
+            name: "first-admin", role: "admin",
+          },
+          "system", nowMs,
+        ),
       ],
     });
   } catch (error) {

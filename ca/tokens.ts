@@ -67,9 +67,10 @@ export function tokenService(deps: TokenDeps): Tokens {
   async function create(request: CreateTokenRequest, caller: Caller): Promise<CreatedToken> {
     const { row, token } = newToken(deps, request, caller);
     const { id: tokenId, type: tokenType, spiffeId, dnsNames, name, role, scope, expiresAtMs } = row;
+    const secretHash = Buffer.from(row.secretHash).toString("hex");
     const entry = encodeEntry(
       {
-        type: "token.created", tokenId, tokenType, ...(spiffeId && { spiffeId }), ...(dnsNames && { dnsNames }), ...(name && { name }), ...(role && { role }),
+        type: "token.created", tokenId, tokenType, secretHash, ...(spiffeId && { spiffeId }), ...(dnsNames && { dnsNames }), ...(name && { name }), ...(role && { role }),
         ...(scope && { scope }),
         ...(expiresAtMs !== undefined && { expiresAt: new Date(expiresAtMs).toISOString() }),
       },

@@ -24,10 +24,11 @@ export function revocationDifference(event: EventOf<"certificate.revoked">, row:
   return firstDifference({ "serial number": [event.serialNumber, row.serialNumber], reason: [event.reason, row.reason] });
 }
 
-/** What a token may do is in its entry; its secret is not, not even hashed. */
+/** What a token may do is in its entry, and by its hash the secret that it answers to. */
 export function tokenDifference(event: EventOf<"token.created">, row: TokenRow): string | undefined {
   return firstDifference({
     type: [event.tokenType, row.type],
+    secret: [event.secretHash, hex(row.secretHash)],
     "SPIFFE ID": [event.spiffeId, row.spiffeId],
     "DNS names": [event.dnsNames ?? [], row.dnsNames ?? []],
     role: [event.role, row.role],

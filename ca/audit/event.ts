@@ -37,6 +37,8 @@ export type AuditEvent =
       readonly type: "token.created";
       readonly tokenId: string;
       readonly tokenType: "join" | "api";
+      /** SHA-256 of the secret, hex: of 256 random bits it gives nothing away. */
+      readonly secretHash: string;
       readonly spiffeId?: string;
       readonly dnsNames?: readonly string[];
       readonly name?: string;

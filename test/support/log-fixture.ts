@@ -99,9 +99,9 @@ export function newToken(token: Pick<TokenRow, "id" | "type"> & Partial<TokenRow
   return { secretHash: randomBytes(32), version: 0, createdAtMs: startMs, createdBy: "system", ...token };
 }
 
-function tokenCreated({ id, type, spiffeId, name, role, expiresAtMs }: TokenRow): AuditEvent {
+function tokenCreated({ id, type, secretHash, spiffeId, name, role, expiresAtMs }: TokenRow): AuditEvent {
   return {
-    type: "token.created", tokenId: id, tokenType: type,
+    type: "token.created", tokenId: id, tokenType: type, secretHash: Buffer.from(secretHash).toString("hex"),
     ...(spiffeId && { spiffeId }), ...(name && { name }), ...(role && { role }), ...(expiresAtMs && { expiresAt: iso(expiresAtMs) }),
   };
 }

@@ -316,6 +316,10 @@ const tamperings: readonly Tampering[] = [
     await target.update("tokens", "token-admin", { role: "auditor" });
     return { kind: "row_differs", firstIndex: indexOf("token.created", 0) };
   }],
+  ["a token whose secret was replaced by one that the thief knows", async (target, { indexOf }) => {
+    await target.update("tokens", "token-admin", { secretHash: randomBytes(32) });
+    return { kind: "row_differs", firstIndex: indexOf("token.created", 0) };
+  }],
   ["a join token for another identity", async (target, { indexOf }) => {
     await target.update("tokens", "token-join-3", { spiffeId: "spiffe://east/ns/bank/sa/vault" });
     return { kind: "row_differs", firstIndex: indexOf("token.created", 3) };

@@ -65,7 +65,7 @@ export function newToken(with_: Partial<TokenRow> = {}): TokenRow {
 export function createToken(token: TokenRow): Act {
   return {
     kind: "create-token", token,
-    entries: [encodeEntry({ type: "token.created", tokenId: token.id, tokenType: token.type }, "token:admin", startMs)],
+    entries: [encodeEntry({ type: "token.created", tokenId: token.id, tokenType: token.type, secretHash: Buffer.from(token.secretHash).toString("hex") }, "token:admin", startMs)],
   };
 }
 
