@@ -1,7 +1,12 @@
 import { readFileSync } from "node:fs";
 import { request, type RequestOptions } from "node:https";
 import { join } from "node:path";
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import { mediaType, type Problem } from "../contract.ts";
+import { apiSegments } from "../issuance/names.ts";
+import { parseCertificate } from "../pki/certificate.ts";
+import { PkiError } from "../pki/errors.ts";
+import { readSpiffeId } from "../pki/svid.ts";
 import { UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 
@@ -83,7 +88,7 @@ export function api(flags: ApiFlags, { env }: CliIo): Api {
 }
 
 async function exchange(url: URL, options: RequestOptions, payload?: string): Promise<string> {
-  const { status, text } = await send(url, { ...options, agent: false, timeout: timeoutMs }, payload).catch(
+  const { status, text } = await send(url, { ...options, agent: false, timeout: timeoutMs, checkServerIdentity: checkApiIdentity }, payload).catch(
     (cause: NodeJS.ErrnoException) => {
       const hint = hints[cause.code ?? ""] ?? `${cause.message}; is --url right?`;
       throw new ApiError(`no CA at ${url.origin}: ${hint}`, { cause });
@@ -114,6 +119,25 @@ function send(
   });
 }
 
+/**
+ * Below our root are workloads too, and one may have got the CA's DNS name: its own ID, given to nobody else, is what tells
+ * it from them. The trust domain in it is any: we know the root, and all below it is of one CA's domain.
+ */
+function checkApiIdentity(host: string, certificate: PeerCertificate): Error | undefined {
+  const wrongName = checkServerIdentity(host, certificate);
+  if (wrongName !== undefined) return wrongName;
+  return isApi(certificate.raw) ? undefined : Object.assign(new Error("not the CA's certificate"), { code: notTheApi });
+}
+
+function isApi(der: Uint8Array): boolean {
+  try {
+    return readSpiffeId(parseCertificate(der)).path === `/${apiSegments.join("/")}`;
+  } catch (error) {
+    if (error instanceof PkiError) return false;
+    throw error;
+  }
+}
+
 function explain(status: number, text: string): string {
   try {
     const { detail, code } = JSON.parse(text) as Problem;
@@ -137,6 +161,7 @@ function read(path: string, what: string, flag: string): string {
 }
 
 const otherRoot = "its certificate is not from the root we have; is --ca-cert or --data-dir that of this CA?";
+const notTheApi = "COUNTERSIGN_NOT_THE_API";
 const hints: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nothing listens there; start it with "countersign serve" or name it with --url',
   ENOTFOUND: "there is no such host; is --url right?",
@@ -148,6 +173,9 @@ const hints: Readonly<Record<string, string>> = {
   CERT_NOT_YET_VALID: "its certificate is not valid yet; is the clock of this machine right, and that of the CA?",
   ERR_TLS_CERT_ALTNAME_INVALID:
     "its certificate has another name; reach it by one it has, or give it this one with serve --api-names",
+  [notTheApi]:
+    "its certificate is from our root but not the CA's own, so no token was shown; is --url right? If it is, something has " +
+    "taken the CA's place",
   EPROTO: "what answers there does not speak TLS 1.3",
 };
 const timeoutMs = 15_000;

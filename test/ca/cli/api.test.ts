@@ -1,0 +1,52 @@
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { countersign } from "../../support/command-line.ts";
+import { dns, ip, subjectAltName, testAuthority, type LeafOptions } from "../../support/test-ca.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "countersign-api-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Lists tokens at a server that has this certificate, and says which secrets it was shown. */
+async function listTokens(leafOptions: LeafOptions, host: string) {
+  const root = testAuthority({ trustDomain: "east", notAfterMs: Date.now() + 3_600_000 });
+  const leaf = root.issuer({ notAfterMs: Date.now() + 3_600_000 }).leaf({ notAfterMs: Date.now() + 3_600_000, ...leafOptions });
+  const shown: (string | undefined)[] = [];
+  const server = createServer({ key: leaf.privateKeyPem, cert: leaf.chainPem, minVersion: "TLSv1.3" }, (request, response) => {
+    shown.push(request.headers.authorization);
+    response.end(`{"tokens":[]}`);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  writeFileSync(join(folder, "root.pem"), root.pem);
+  const url = `https://${host}:${(server.address() as AddressInfo).port}`;
+  try {
+    const ran = await countersign(["token", "list", "--url", url, "--data-dir", folder], { COUNTERSIGN_TOKEN: "secret" });
+    return { ...ran, shown };
+  } finally {
+    server.close();
+  }
+}
+
+const names = [dns("localhost"), ip(127, 0, 0, 1)];
+
+describe("the token is shown", () => {
+  test("to a server with the CA's own ID, in a name of its certificate", async () => {
+    const { exitCode, shown } = await listTokens({ spiffeId: "spiffe://east/countersign/ca", names }, "127.0.0.1");
+    expect([exitCode, shown]).toEqual([0, ["Bearer secret"]]);
+  });
+
+  test.each<[string, LeafOptions, string, string]>([
+    ["a workload that got the CA's DNS name and address", { spiffeId: "spiffe://east/ns/shop/sa/cart", names }, "127.0.0.1", "not the CA's own"],
+    ["a server below the CA's ID", { spiffeId: "spiffe://east/countersign/ca/x", names }, "127.0.0.1", "not the CA's own"],
+    ["a server without an ID", { extensions: { subjectAltName: subjectAltName(names, true) } }, "127.0.0.1", "not the CA's own"],
+    ["the CA itself under a name that is not its own", { spiffeId: "spiffe://east/countersign/ca", names: [dns("ca.example")] }, "127.0.0.1", "another name"],
+  ])("not to %s", async (_who, leaf, host, why) => {
+    const { exitCode, stderr, shown } = await listTokens(leaf, host);
+    expect([exitCode, shown]).toEqual([1, []]);
+    expect(stderr).toContain(why);
+  });
+});
