@@ -13,7 +13,7 @@ const join = { type: "join", spiffeId: "spiffe://east/ns/shop/sa/cart" };
 describe("POST /v1/tokens", () => {
   test("a join token comes with the one string a proxy needs", async () => {
     const answer = await app.call("POST", "/v1/tokens", {
-      as: "operator",
+      as: "admin",
       json: { ...join, dnsNames: ["cart.shop.svc"], expiresInSeconds: 60 },
     });
     const created = createdToken.strict().parse(answer.json);
