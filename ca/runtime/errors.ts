@@ -1,7 +1,7 @@
 export type RuntimeErrorCode =
   /** The address cannot be listened on. */
   | "listen_failed"
-  /** The data folder cannot be made or written to. */
+  /** The data folder cannot be made or written to, or others may write to it. */
   | "data_folder_unusable";
 
 /** What of this machine keeps the CA from serving. */

@@ -4,6 +4,7 @@ import { pino, type Logger } from "pino";
 import { startCa, type Ca } from "../ca.ts";
 import type { CaConfig } from "../config.ts";
 import { createApp } from "../http/app.ts";
+import { closeFolder } from "../store/file-access.ts";
 import { openStore } from "../store/open.ts";
 import { RuntimeError } from "./errors.ts";
 import { openListener } from "./listener.ts";
@@ -111,6 +112,8 @@ function makeFolder(path: string): void {
       { cause },
     );
   }
+  const exposed = closeFolder(path);
+  if (exposed !== undefined) throw new RuntimeError("data_folder_unusable", exposed);
 }
 
 /**

@@ -7,7 +7,7 @@ import { SignerError } from "./errors.ts";
  * @returns undefined when there is no such file
  * @throws {SignerError} key_file_exposed | key_file_unreadable
  */
-export function readSecretFile(path: string): string | undefined {
+export function readSecretFile(path: string, ownUid = process.geteuid?.()): string | undefined {
   let descriptor: number;
   try {
     descriptor = openSync(path, "r");
@@ -23,7 +23,14 @@ export function readSecretFile(path: string): string | undefined {
   try {
     // Looked at through the open descriptor, so that the file judged is the file read.
     const { mode, uid } = fstatSync(descriptor);
-    if (isExposed(mode, uid)) {
+    if (ownUid !== undefined && uid !== ownUid && uid !== 0) {
+      throw new SignerError(
+        "key_file_exposed",
+        `the key file ${path} belongs to the user with ID ${uid}, who could read or replace the key, and not to us (${ownUid}); if ` +
+          `it is the right one, run: chown ${ownUid} ${path}, and consider whether the key has to be replaced`,
+      );
+    }
+    if (isExposed(mode, uid, ownUid)) {
       const octal = (mode & 0o777).toString(8).padStart(4, "0");
       throw new SignerError(
         "key_file_exposed",
@@ -68,8 +75,8 @@ export function createSecretFile(path: string, content: string): boolean {
 }
 
 /** As libpq has it for client keys: ours alone, or root's and readable by our group (how fsGroup mounts secrets). */
-function isExposed(mode: number, uid: number): boolean {
-  const allowed = uid === 0 && process.getuid?.() !== 0 ? 0o640 : 0o600;
+function isExposed(mode: number, uid: number, ownUid: number | undefined): boolean {
+  const allowed = uid === 0 && ownUid !== 0 ? 0o640 : 0o600;
   return (mode & 0o777 & ~allowed & ~0o100) !== 0;
 }
 

@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { migrate } from "drizzle-orm/better-sqlite3/migrator";
+import { closeFile, closeFolder } from "./file-access.ts";
 import { describe } from "./reads.ts";
 import { logHead } from "./schema-sqlite.ts";
 import { StoreError } from "./store.ts";
@@ -10,14 +11,18 @@ import { StoreError } from "./store.ts";
 /**
  * Makes the database ready for use: the directory (mode 0700) and the file (0600) if they are not there, then the migrations
  * that it lacks.
- * @throws {StoreError} store_unavailable for a network file system, and for a path that cannot be written
+ * @throws {StoreError} store_unavailable for a network file system, for a path that cannot be written, and for one that others may write
  */
 export function prepareSqliteFile(path: string, migrationsFolder: string): void {
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    refuse(closeFolder(dirname(path)));
+    // A planted write-ahead log would be taken into the database.
+    for (const file of [path, `${path}-wal`, `${path}-shm`]) refuse(closeFile(file));
     // SQLite gives its -wal and -shm files the mode of the database.
     closeSync(openSync(path, "a", 0o600));
   } catch (cause) {
+    if (cause instanceof StoreError) throw cause;
     throw new StoreError("store_unavailable", `The database ${path} cannot be created or written. Give the CA's user the right to, or name another path.`, { cause });
   }
   refuseNetworkFileSystem(path);
@@ -32,6 +37,10 @@ export function prepareSqliteFile(path: string, migrationsFolder: string): void 
       }
     }
   }
+}
+
+function refuse(why: string | undefined): void {
+  if (why !== undefined) throw new StoreError("store_unavailable", `The database is not opened: ${why}.`);
 }
 
 function migrateSqlite(path: string, migrationsFolder: string): void {

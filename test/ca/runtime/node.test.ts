@@ -1,7 +1,7 @@
 import { execFile, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -176,6 +176,19 @@ describe("what keeps it from starting leaves nothing behind", () => {
       code: "data_folder_unusable",
       message: expect.stringContaining("--data-dir") as string,
     });
+  });
+
+  test("a data folder that everybody may write to, also where the database is elsewhere", async () => {
+    const folder = newFolder();
+    const elsewhere = settings(folder, { store: `sqlite:${join(newFolder(), "ca.db")}` });
+    chmodSync(folder, 0o777);
+    for (const own of [settings(folder), elsewhere]) {
+      await expect(serveCa(own, silent)).rejects.toMatchObject({
+        code: "data_folder_unusable",
+        message: expect.stringContaining(`chmod 700 ${folder}`) as string,
+      });
+    }
+    expect(readdirSync(folder)).toEqual([]);
   });
 
   test("another sealing key; and with the right one it starts on the same folder", async () => {

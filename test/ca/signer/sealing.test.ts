@@ -3,7 +3,9 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { readSecretFile } from "../../../ca/signer/key-file.ts";
 import { createSealing, loadSealing } from "../../../ca/signer/sealing.ts";
+import { disown } from "../../support/disown.ts";
 
 const secret = Buffer.from("a private key");
 const key = randomBytes(32);
@@ -80,6 +82,14 @@ describe("the sealing key", () => {
     chmodSync(sealingKeyPath, mode);
     expect(() => loadSealing({ sealingKey: undefined, sealingKeyPath }, { create: false })).toThrow(
       expect.objectContaining({ code: "key_file_exposed", message: expect.stringContaining("chmod 600") }),
+    );
+  });
+
+  test("in a file of another user, who could read or replace it, is refused", () => {
+    loadSealing({ sealingKey: undefined, sealingKeyPath }, { create: true });
+    const ownUid = disown(sealingKeyPath);
+    expect(() => readSecretFile(sealingKeyPath, ownUid)).toThrow(
+      expect.objectContaining({ code: "key_file_exposed", message: expect.stringContaining(`chown ${ownUid} ${sealingKeyPath}`) }),
     );
   });
 

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -30,6 +30,21 @@ describe("the SQLite store", () => {
     for (const file of files) expect(statSync(join(database.path, "..", file)).mode & 0o777).toBe(0o600);
     await store.close();
     expect(readdirSync(join(database.path, ".."))).toEqual(["ca.db"]);
+  });
+
+  test("a folder that everybody may write to, and a file that was put there, is refused: the database or its write-ahead log", async () => {
+    const folder = join(database.path, "..");
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    chmodSync(folder, 0o777);
+    await expect(openStore({ url: database.url, sealer })).rejects.toMatchObject({ code: "store_unavailable", message: expect.stringContaining("chmod 700") });
+    chmodSync(folder, 0o700);
+    for (const path of [database.path, `${database.path}-wal`, `${database.path}-shm`]) {
+      writeFileSync(path, "");
+      chmodSync(path, 0o666);
+      await expect(openStore({ url: database.url, sealer })).rejects.toMatchObject({ code: "store_unavailable", message: expect.stringContaining(`chmod 600 ${path}`) });
+      rmSync(path);
+    }
+    await (await openStore({ url: database.url, sealer })).close();
   });
 
   test("every commit is flushed to the disk: WAL, synchronous FULL", async () => {
