@@ -86,7 +86,7 @@ describe("start", () => {
     expect(readiness.body).toContain("cannot reach the CA");
     expect((await ask(proxy.admin, "/livez")).status).toBe(200);
     await ca.start();
-    await logged(proxy, "certificate obtained");
+    await logged(proxy, "revocations in force");
     expect((await ask(proxy.admin, "/readyz")).status).toBe(200);
   });
 
