@@ -1,12 +1,13 @@
 import { isSecretOf, createTokenSecret, parseToken } from "./attestation/token-secret.ts";
 import { checkScope } from "./attestation/operator.ts";
+import { parseRequestedId } from "./attestation/requested-id.ts";
 import { encodeEntry } from "./audit/event.ts";
 import type { CreatedToken, CreateTokenRequest, TokenSummary } from "./contract.ts";
 import type { Caller } from "./http/services.ts";
 import { authorizeNames, isDnsName, type NameRules } from "./issuance/names.ts";
 import { encodeBootstrap } from "./pki/bootstrap.ts";
 import { PkiError } from "./pki/errors.ts";
-import { parseSpiffeId, parseSpiffeIdPattern, type SpiffeId } from "./pki/spiffe-id.ts";
+import { parseSpiffeId, parseSpiffeIdPattern } from "./pki/spiffe-id.ts";
 import { Refusal } from "./refusal.ts";
 import { StoreError, type Store, type TokenRow } from "./store/store.ts";
 
@@ -132,7 +133,7 @@ function newToken(deps: TokenDeps, request: CreateTokenRequest, caller: Caller):
   const common = { id, secretHash, version: 0, createdAtMs: nowMs, createdBy: `token:${caller.tokenId}` };
   const lifetimeMs = lifetimeOf(request.expiresInSeconds);
   if (request.type === "join") {
-    const spiffeId = readSpiffeId(request.spiffeId);
+    const spiffeId = parseRequestedId(request.spiffeId);
     const dnsNames = request.dnsNames ?? [];
     checkScope(caller, spiffeId, dnsNames);
     authorizeNames(deps, spiffeId, dnsNames);
@@ -158,21 +159,6 @@ function callerOf({ id, name, role, scope }: TokenRow, trustDomain: string): Cal
   if (role === "admin") return { ...common, scope: [`spiffe://${trustDomain}/*`] };
   const [ids, dnsScope] = splitScope(scope ?? []);
   return { ...common, scope: ids, ...(dnsScope.length > 0 && { dnsScope }) };
-}
-
-function readSpiffeId(text: string): SpiffeId {
-  try {
-    return parseSpiffeId(text);
-  } catch (cause) {
-    if (cause instanceof PkiError) {
-      throw new Refusal(
-        "spiffe_id_refused",
-        `The SPIFFE ID is refused: ${cause.message}.`,
-        { cause },
-      );
-    }
-    throw cause;
-  }
 }
 
 /** The SPIFFE ID patterns of a scope, and its DNS patterns without their prefix. */

@@ -1,8 +1,8 @@
 import type { Role } from "../contract.ts";
-import { matchesSpiffeIdPattern, parseSpiffeId, parseSpiffeIdPattern, type SpiffeId } from "../pki/spiffe-id.ts";
-import { PkiError } from "../pki/errors.ts";
+import { matchesSpiffeIdPattern, parseSpiffeIdPattern, type SpiffeId } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
 import type { Claim } from "./identity.ts";
+import { parseRequestedId } from "./requested-id.ts";
 
 /** What of an API token bears on issuing. */
 export interface Operator {
@@ -28,7 +28,7 @@ export function claimByOperator(caller: Operator | undefined, asked: { readonly 
   }
   const actor = `token:${caller.tokenId}`;
   const dnsNames = asked.dnsNames ?? [];
-  const spiffeId = readSpiffeId(asked.spiffeId);
+  const spiffeId = parseRequestedId(asked.spiffeId);
   return {
     scope: actor,
     actor,
@@ -75,19 +75,4 @@ export function checkScope({ name, role, scope, dnsScope = [] }: Operator, id: S
 /** `*.` stands for one label or more, and only it. */
 function matchesDnsPattern(pattern: string, dnsName: string): boolean {
   return pattern.startsWith("*.") ? dnsName.endsWith(pattern.slice(1)) : dnsName === pattern;
-}
-
-function readSpiffeId(text: string): SpiffeId {
-  try {
-    return parseSpiffeId(text);
-  } catch (cause) {
-    if (cause instanceof PkiError) {
-      throw new Refusal(
-        "spiffe_id_refused",
-        `The SPIFFE ID is refused: ${cause.message}.`,
-        { cause },
-      );
-    }
-    throw cause;
-  }
 }
