@@ -102,6 +102,14 @@ export const tokens = pgTable("tokens", {
   deletedAtMs: bigint("deleted_at_ms", { mode: "number" }),
 }, (table) => [index("tokens_created").on(table.createdAtMs, table.id)]);
 
+/** Who may do what only one process does at a time; a row stays when its lease is given up, for its token must not fall. */
+export const leases = pgTable("leases", {
+  name: text("name").primaryKey(),
+  holder: text("holder").notNull(),
+  token: bigint("token", { mode: "number" }).notNull(),
+  expiresAtMs: bigint("expires_at_ms", { mode: "number" }).notNull(),
+});
+
 export const idempotencyKeys = pgTable("idempotency_keys", {
   scope: text("scope").notNull(),
   key: text("key").notNull(),

@@ -100,6 +100,14 @@ export const tokens = sqliteTable("tokens", {
   deletedAtMs: integer("deleted_at_ms"),
 }, (table) => [index("tokens_created").on(table.createdAtMs, table.id)]);
 
+/** Who may do what only one process does at a time; a row stays when its lease is given up, for its token must not fall. */
+export const leases = sqliteTable("leases", {
+  name: text("name").primaryKey(),
+  holder: text("holder").notNull(),
+  token: integer("token").notNull(),
+  expiresAtMs: integer("expires_at_ms").notNull(),
+});
+
 export const idempotencyKeys = sqliteTable("idempotency_keys", {
   scope: text("scope").notNull(),
   key: text("key").notNull(),
