@@ -21,7 +21,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/store/store.ts", may: ["ca/contract.ts"] },
   { of: "ca/store/", may: ["ca/store/", "ca/audit/", "ca/pki/", "ca/contract.ts", "drizzle-orm", "better-sqlite3", "pg", "node:"] },
   { of: "ca/signer/signer.ts", may: ["ca/pki/"] },
-  { of: "ca/signer/", may: ["ca/signer/", "ca/pki/", "node:"] },
+  { of: "ca/signer/", may: ["ca/signer/", "ca/pki/", "@aws-sdk/client-kms", "node:"] },
   { of: "ca/audit/", may: ["ca/audit/", ...useCase] },
   { of: "ca/attestation/", may: ["ca/attestation/", "ca/audit/", ...useCase] },
   { of: "ca/issuance/", may: ["ca/issuance/", "ca/attestation/", "ca/audit/", "ca/authority/", ...useCase] },
