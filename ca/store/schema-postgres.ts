@@ -1,6 +1,6 @@
 import { bigint, customType, index, integer, pgTable, primaryKey, text, uniqueIndex } from "drizzle-orm/pg-core";
 import type { AttestationMethod, RevocationReason, Role } from "../contract.ts";
-import type { AuthorityState } from "./store.ts";
+import type { AuthorityState, DocumentKind } from "./store.ts";
 
 /**
  * The tables on Postgres. Property for property the same as `schema-sqlite.ts`, so that `rows.ts` serves both. Times are
@@ -120,3 +120,13 @@ export const idempotencyKeys = pgTable("idempotency_keys", {
   primaryKey({ columns: [table.scope, table.key] }),
   index("idempotency_keys_expires").on(table.expiresAtMs),
 ]);
+
+/** What operators decide and may take back: who operates, policies, services. A removed one stays as a row without body, so that readers notice. */
+export const documents = pgTable("documents", {
+  kind: text("kind").$type<DocumentKind>().notNull(),
+  name: text("name").notNull(),
+  body: text("body"),
+  sequence: bigint("sequence", { mode: "number" }).notNull(),
+  changedAtMs: bigint("changed_at_ms", { mode: "number" }).notNull(),
+  changedBy: text("changed_by").notNull(),
+}, (table) => [primaryKey({ columns: [table.kind, table.name] }), index("documents_sequence").on(table.sequence)]);

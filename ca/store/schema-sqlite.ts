@@ -1,6 +1,6 @@
 import { blob, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 import type { AttestationMethod, RevocationReason, Role } from "../contract.ts";
-import type { AuthorityState } from "./store.ts";
+import type { AuthorityState, DocumentKind } from "./store.ts";
 
 /**
  * The tables on SQLite. Property for property the same as `schema-postgres.ts`, so that `rows.ts` serves both. Times are
@@ -118,3 +118,13 @@ export const idempotencyKeys = sqliteTable("idempotency_keys", {
   primaryKey({ columns: [table.scope, table.key] }),
   index("idempotency_keys_expires").on(table.expiresAtMs),
 ]);
+
+/** What operators decide and may take back: who operates, policies, services. A removed one stays as a row without body, so that readers notice. */
+export const documents = sqliteTable("documents", {
+  kind: text("kind").$type<DocumentKind>().notNull(),
+  name: text("name").notNull(),
+  body: text("body"),
+  sequence: integer("sequence").notNull(),
+  changedAtMs: integer("changed_at_ms").notNull(),
+  changedBy: text("changed_by").notNull(),
+}, (table) => [primaryKey({ columns: [table.kind, table.name] }), index("documents_sequence").on(table.sequence)]);

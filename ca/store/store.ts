@@ -239,6 +239,9 @@ export interface TokenRow {
   readonly deletedAtMs?: number;
 }
 
+/** What is decided by operators and may be taken back: who operates, who may call whom, who answers to a name. */
+export type DocumentKind = "operator" | "policy" | "service";
+
 export interface RevocationRow {
   readonly sequence: number;
   readonly serialNumber: string;
