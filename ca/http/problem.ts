@@ -113,6 +113,7 @@ const storeRefusal: Readonly<Record<StoreErrorCode, readonly [ProblemCode, strin
   certificate_revoked: ["certificate_revoked", "The certificate was revoked meanwhile: ask for a new join token."],
   already_revoked: ["already_revoked", "The certificate was revoked before; nothing changed."],
   authority_superseded: ["issuer_unavailable", "The issuer was replaced while the request was under way: try again."],
+  lease_lost: ["store_busy", "Another replica has taken over this work: try again."],
   store_busy: [
     "store_busy",
     "More requests wait for the database than the CA takes on; nothing was written: try again.",

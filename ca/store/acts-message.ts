@@ -7,7 +7,7 @@ import type { Act } from "./store.ts";
  * which are rare, are cloned as they are.
  */
 export interface ActsMessage {
-  /** For an issue act its fields in the order of `packIssue`; `otherAct` for the next of `others`. */
+  /** For an issue act without a fence its fields in the order of `packIssue`; `otherAct` for the next of `others`. */
   readonly fields: readonly Field[];
   readonly others: readonly Act[];
   /** Certificates and key fingerprints, one after another. */
@@ -21,7 +21,7 @@ export function packActs(acts: readonly Act[]): ActsMessage {
   const others: Act[] = [];
   let sizeBytes = 0;
   for (const act of acts) {
-    if (act.kind === "issue") {
+    if (isFlat(act)) {
       packIssue(act, fields);
       sizeBytes += act.certificate.certificate.length + act.certificate.keyFingerprint.length;
     } else {
@@ -32,7 +32,7 @@ export function packActs(acts: readonly Act[]): ActsMessage {
   const bytes = new Uint8Array(sizeBytes);
   let offset = 0;
   for (const act of acts) {
-    if (act.kind !== "issue") continue;
+    if (!isFlat(act)) continue;
     bytes.set(act.certificate.certificate, offset);
     bytes.set(act.certificate.keyFingerprint, offset += act.certificate.certificate.length);
     offset += act.certificate.keyFingerprint.length;
@@ -59,6 +59,11 @@ export function unpackActs({ fields, others, bytes }: ActsMessage): readonly Act
     }
   }
   return acts;
+}
+
+/** Nothing that is issued under a lease is frequent. */
+function isFlat(act: Act): act is IssueAct {
+  return act.kind === "issue" && act.fence === undefined;
 }
 
 function packIssue({ certificate, redeem, idempotency, entries }: IssueAct, fields: Field[]): void {

@@ -22,6 +22,8 @@ export interface Facts {
   /** When the remembered key is forgotten, in ms; undefined for one that is free. */
   idempotencyKeyExpiry(scope: string, key: string): number | undefined;
   authorities(): readonly AuthorityFact[];
+  /** The token of a lease that is held by somebody, also when its time is over; undefined for one that nobody has. */
+  leaseToken(name: string): number | undefined;
 }
 export type CertificateFact = Pick<CertificateRow, "notAfterMs"> & { readonly revoked: boolean };
 export type LaterFact = Pick<CertificateRow, "serialNumber" | "notAfterMs" | "renewedFrom"> & { readonly revoked: boolean };
@@ -77,7 +79,7 @@ export function planGroup(acts: readonly Act[], facts: Facts, head: CompactRange
   let range = head;
   const outcomes = acts.map((act): Outcome => {
     const logIndex = range.size;
-    const refused = takeEffect(act, draft, logIndex, signer);
+    const refused = checkFence(act, facts) ?? takeEffect(act, draft, logIndex, signer);
     if (refused !== undefined) return refused;
     for (const body of [...act.entries, ...draft.furtherEntries.splice(0)]) {
       const leafHash = hashLeaf(body);
@@ -120,6 +122,12 @@ function newDraft(facts: Facts): Draft {
     idempotencyKeys: new Map(),
     authorities: undefined,
   };
+}
+
+/** No act takes or gives up a lease, so the facts hold for the whole group. */
+function checkFence({ fence }: Act, facts: Facts): Refused | undefined {
+  if (fence === undefined || facts.leaseToken(fence.lease) === fence.token) return undefined;
+  return refused("lease_lost", `The lease ${fence.lease} is no longer held under token ${fence.token}: another process has taken over. Leave the work to it.`);
 }
 
 /** Checks everything an act expects, then writes it to the draft: nothing is written by an act that is refused. */

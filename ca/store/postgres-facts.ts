@@ -3,7 +3,7 @@ import type pg from "pg";
 import { maxLaterCertificates, nameOfKey, type AuthorityFact, type Facts } from "./batch.ts";
 import { statement, value, type Query } from "./postgres-statement.ts";
 import { toBuffer, toLaterFact, type LaterRow } from "./rows.ts";
-import { authorities, caState, certificates, idempotencyKeys, revocations, tokens } from "./schema-postgres.ts";
+import { authorities, caState, certificates, idempotencyKeys, leases, revocations, tokens } from "./schema-postgres.ts";
 import type { Act } from "./store.ts";
 
 /** What a group of acts may ask, as queries to send together, and how to read their answers. */
@@ -33,6 +33,7 @@ export function factQueries(acts: readonly Act[]): FactQueries {
     wanted.scopes.length > 0, () => idempotencyFacts(wanted.scopes, wanted.keys),
   );
   const authorityRows = ask<AuthorityFact>(wanted.authorities, () => authorityFacts());
+  const leaseRows = ask<{ name: string; token: string }>(wanted.leases.length > 0, () => leaseFacts(wanted.leases));
   const stateRows = ask(wanted.state, () => stateFacts());
 
   return {
@@ -43,6 +44,7 @@ export function factQueries(acts: readonly Act[]): FactQueries {
       const usedKeys = new Set(keyRows(answers).map((row) => nameOfKey(row.key_fingerprint)));
       const byTokenId = new Map(tokenRows(answers).map((row) => [row.id, { version: Number(row.version), deleted: row.deleted }]));
       const keyExpiry = new Map(keyExpiryRows(answers).map((row) => [JSON.stringify([row.scope, row.key]), Number(row.expires_at_ms)]));
+      const leaseTokens = new Map(leaseRows(answers).map(({ name, token }) => [name, Number(token)]));
       const allAuthorities = authorityRows(answers);
       return {
         initialized: stateRows(answers).length > 0,
@@ -52,6 +54,7 @@ export function factQueries(acts: readonly Act[]): FactQueries {
         token: (id) => byTokenId.get(id),
         idempotencyKeyExpiry: (scope, key) => keyExpiry.get(JSON.stringify([scope, key])),
         authorities: () => allAuthorities,
+        leaseToken: (name) => leaseTokens.get(name),
       };
     },
   };
@@ -66,7 +69,8 @@ interface CertificateFactRow {
 function wantedFacts(acts: readonly Act[]) {
   const wanted = {
     serialNumbers: [] as string[], keyFingerprints: [] as Buffer[], tokenIds: [] as string[], scopes: [] as string[], keys: [] as string[],
-    descendants: [] as { readonly serialNumber: string; readonly spiffeId: string }[], authorities: false, state: false,
+    descendants: [] as { readonly serialNumber: string; readonly spiffeId: string }[], leases: [] as string[],
+    authorities: false, state: false,
   };
   for (const act of acts) {
     if (act.kind === "issue") {
@@ -84,6 +88,7 @@ function wantedFacts(acts: readonly Act[]) {
       if (act.descendants !== undefined) wanted.descendants.push({ serialNumber: act.serialNumber, spiffeId: act.descendants.spiffeId });
     }
     if (act.kind === "delete-token") wanted.tokenIds.push(act.tokenId);
+    if (act.fence !== undefined) wanted.leases.push(act.fence.lease);
     wanted.state ||= act.kind === "initialize";
     wanted.authorities ||= act.kind === "initialize" || act.kind === "rotate-issuer" || act.kind === "set-authority-state";
   }
@@ -108,5 +113,9 @@ const tokenFacts = statement("token-facts", sql`
 const idempotencyFacts = statement("idempotency-facts", sql`
   select ${idempotencyKeys.scope}, ${idempotencyKeys.key}, ${idempotencyKeys.expiresAtMs} from ${idempotencyKeys}
   where (${idempotencyKeys.scope}, ${idempotencyKeys.key}) in (select * from unnest(${value("scopes")}::text[], ${value("keys")}::text[]))`);
+/** Locked until we commit: whoever takes the lease meanwhile finds all that was done under it. */
+const leaseFacts = statement("lease-facts", sql`
+  select ${leases.name}, ${leases.token} from ${leases}
+  where ${leases.name} = any(${value("names")}::text[]) and ${leases.holder} <> '' for share`);
 const authorityFacts = statement("authority-facts", sql`select ${authorities.id}, ${authorities.type}, ${authorities.state} from ${authorities}`);
 const stateFacts = statement("state-facts", sql`select ${caState.id} from ${caState}`);

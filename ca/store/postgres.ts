@@ -9,6 +9,7 @@ import { groupCommit, storeClosed } from "./group-commit.ts";
 import { emptyHead, readHead } from "./head.ts";
 import { postgresCommit } from "./postgres-commit.ts";
 import { connectionOptions, unreachable } from "./postgres-connection.ts";
+import { acquireLease, releaseLease } from "./postgres-lease.ts";
 import { migratePostgres } from "./postgres-migrate.ts";
 import { postgresReads } from "./postgres-reads.ts";
 import { touchToken } from "./postgres-writes.ts";
@@ -53,6 +54,14 @@ export async function openPostgres({ url, readOnly = false, migrationsFolder }: 
     },
     commit: (act) => group.commit(act),
     touchToken: tokenUse(async (id, usedAtMs) => void await pool.query(touchToken(usedAtMs, id))),
+    acquireLease: async (claim) => {
+      open();
+      return acquireLease(pool, claim);
+    },
+    releaseLease: async (lease) => {
+      open();
+      await releaseLease(pool, lease);
+    },
     async ping() {
       open();
       await pool.query("select 1").catch((cause) => { throw unreachable(cause); });

@@ -6,7 +6,7 @@ import { emptyHead, readHead, type SealedHead } from "./head.ts";
 import { locked, requireSignedBy, signerFor } from "./sealer.ts";
 import type { SqliteSql } from "./sqlite-sql.ts";
 import { sqliteStatements } from "./sqlite-statements.ts";
-import { StoreError, type Act, type CheckpointRow, type LogSealer } from "./store.ts";
+import { StoreError, type Act, type CheckpointRow, type LeaseAnswer, type LeaseClaim, type LogSealer } from "./store.ts";
 
 /** The one connection of this process that writes. Synchronous: it lives in a thread of its own (`sqlite-writer.ts`). */
 export interface SqliteCommit {
@@ -15,6 +15,10 @@ export interface SqliteCommit {
   /** Never throws: what fails as a whole is the outcome of each act. */
   commitGroup(acts: readonly Act[]): readonly Outcome[];
   touchToken(id: string, usedAtMs: number): void;
+  /** @throws {StoreError} store_unavailable */
+  acquireLease(claim: LeaseClaim): LeaseAnswer;
+  /** @throws {StoreError} store_unavailable */
+  releaseLease(lease: Pick<LeaseClaim, "name" | "holder">): void;
   /** Moves what was committed from the write-ahead log into the database, if there is enough of it to be worth a flush. */
   tidy(): void;
   close(): void;
@@ -84,6 +88,8 @@ export function sqliteCommit(path: string, sql: SqliteSql): SqliteCommit {
     },
     commitGroup,
     touchToken: (id, usedAtMs) => statements.touchToken(id, usedAtMs),
+    acquireLease: (claim) => coded(() => statements.acquireLease(claim, Date.now())),
+    releaseLease: (lease) => coded(() => statements.releaseLease(lease)),
     tidy() {
       if (actsInLog < actsBeforeTidy) return;
       database.pragma("wal_checkpoint(PASSIVE)");
@@ -98,6 +104,15 @@ export function sqliteCommit(path: string, sql: SqliteSql): SqliteCommit {
 interface LoadedHead {
   readonly range: CompactRange;
   readonly newest: CheckpointRow | undefined;
+}
+
+function coded<Result>(run: () => Result): Result {
+  try {
+    return run();
+  } catch (error) {
+    const { code, message, outcomeKnown = true } = describeFailure(error);
+    throw new StoreError(code, message, { cause: error, outcomeKnown });
+  }
 }
 
 function describeFailure(error: unknown): Refused {

@@ -1,8 +1,8 @@
-import { and, asc, desc, eq, getTableColumns, lte, sql, type SQL } from "drizzle-orm";
+import { and, asc, desc, eq, getTableColumns, gt, lte, ne, or, sql, type SQL } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 import { maxLaterCertificates } from "./batch.ts";
-import { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, certificates, idempotencyKeys, logHead, revocations, tokens } from "./schema-sqlite.ts";
+import { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, certificates, idempotencyKeys, leases, logHead, revocations, tokens } from "./schema-sqlite.ts";
 
 /** An INSERT and the properties of a row in the order of its placeholders. */
 export interface Insertion<Row> {
@@ -42,6 +42,8 @@ export function sqliteSql() {
         .where(and(eq(idempotencyKeys.scope, given("scope")), eq(idempotencyKeys.key, given("key")))),
     ),
     state: text(db.select({ id: caState.id }).from(caState)),
+    leaseToken: text(db.select({ token: leases.token }).from(leases).where(and(eq(leases.name, given("name")), ne(leases.holder, nobody)))),
+    leaseHolder: text(db.select({ holder: leases.holder }).from(leases).where(eq(leases.name, given("name")))),
     authorities: text(db.select({ id: authorities.id, type: authorities.type, state: authorities.state }).from(authorities)),
 
     setAuthorityState: text(db.update(authorities).set({ state: given("state") }).where(eq(authorities.id, given("id")))),
@@ -49,6 +51,23 @@ export function sqliteSql() {
     deleteToken: text(db.update(tokens).set({ deletedAtMs: given("deletedAtMs") }).where(eq(tokens.id, given("id")))),
     touchToken: text(db.update(tokens).set({ lastUsedAtMs: given("lastUsedAtMs") }).where(eq(tokens.id, given("id")))),
     setHead: text(db.update(logHead).set({ size: given("size"), hashes: given("hashes") })),
+    acquireLease: text(
+      db.insert(leases).values({ name: given("name"), holder: given("holder"), token: sql`1`, expiresAtMs: given("expiresAtMs") })
+        .onConflictDoUpdate({
+          target: leases.name,
+          set: {
+            holder: sql`excluded.holder`, expiresAtMs: sql`excluded.expires_at_ms`,
+            token: sql`${leases.token} + (${leases.holder} <> excluded.holder)`,
+          },
+          setWhere: or(
+            eq(leases.holder, sql`excluded.holder`), lte(leases.expiresAtMs, given("nowMs")), gt(leases.expiresAtMs, given("latestMs")),
+          )!,
+        })
+        .returning({ token: leases.token }),
+    ),
+    releaseLease: text(
+      db.update(leases).set({ holder: nobody, expiresAtMs: sql`0` }).where(and(eq(leases.name, given("name")), eq(leases.holder, given("holder")))),
+    ),
     // 1024 at a time: each commit adds a key for each of its acts at most, so this always catches up.
     forgetKeys: text(db.delete(idempotencyKeys).where(
       sql`rowid in (select rowid from ${idempotencyKeys} where ${lte(idempotencyKeys.expiresAtMs, given("untilMs"))} limit 1024)`,
@@ -86,3 +105,6 @@ function text(query: { toSQL(): { readonly sql: string } }): string {
 function given(name: string): SQL {
   return sql`${sql.placeholder(name)}`;
 }
+
+/** The holder of a lease that was given up. */
+const nobody = sql`''`;

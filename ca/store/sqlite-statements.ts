@@ -3,7 +3,7 @@ import { maxLaterCertificates, type AuthorityFact, type Facts, type Writes } fro
 import type { HeadRow, SealedHead } from "./head.ts";
 import { fromCertificate, fromToken, toBuffer, toLaterFact, type LaterRow } from "./rows.ts";
 import type { Insertion, SqliteSql } from "./sqlite-sql.ts";
-import type { CheckpointRow } from "./store.ts";
+import type { CheckpointRow, LeaseAnswer, LeaseClaim } from "./store.ts";
 
 /** What the writer does to the database inside its transaction. */
 export interface SqliteStatements {
@@ -13,6 +13,8 @@ export interface SqliteStatements {
   /** All that a group writes, in an order that lets later acts of a group build on earlier ones. */
   write(writes: Writes, sealed: SealedHead): void;
   touchToken(id: string, usedAtMs: number): void;
+  acquireLease(claim: LeaseClaim, nowMs: number): LeaseAnswer;
+  releaseLease(lease: Pick<LeaseClaim, "name" | "holder">): void;
 }
 
 export function sqliteStatements(database: Database.Database, sql: SqliteSql): SqliteStatements {
@@ -24,6 +26,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
   const keyUsed = database.prepare<[Buffer]>(sql.keyUsed);
   const token = database.prepare<[string], { version: number; deleted_at_ms: number | null }>(sql.token);
   const keyExpiry = database.prepare<[string, string], number>(sql.keyExpiry).pluck();
+  const leaseToken = database.prepare<[string], number>(sql.leaseToken).pluck();
   const state = database.prepare<[]>(sql.state);
   const authorities = database.prepare<[], AuthorityFact>(sql.authorities);
 
@@ -31,6 +34,9 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
   const redeem = database.prepare<[number, number, string]>(sql.redeem);
   const deleteToken = database.prepare<[number, string]>(sql.deleteToken);
   const touchToken = database.prepare<[number, string]>(sql.touchToken);
+  const acquireLease = database.prepare<[string, string, number, number, number], number>(sql.acquireLease).pluck();
+  const leaseHolder = database.prepare<[string], string>(sql.leaseHolder).pluck();
+  const releaseLease = database.prepare<[string, string]>(sql.releaseLease);
   const setHead = database.prepare<[number, Buffer]>(sql.setHead);
   const forgetKeys = database.prepare<[number]>(sql.forgetKeys);
 
@@ -63,6 +69,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
       },
       idempotencyKeyExpiry: (scope, key) => keyExpiry.get(scope, key),
       authorities: () => authorities.all(),
+      leaseToken: (name) => leaseToken.get(name),
     },
     write(writes, { head: { size, hashes }, checkpoint }) {
       for (const row of writes.states) insertState({ id: 1, ...row, sealedLogKey: toBuffer(row.sealedLogKey) });
@@ -83,6 +90,11 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
       setHead.run(size, toBuffer(hashes));
     },
     touchToken: (id, usedAtMs) => void touchToken.run(usedAtMs, id),
+    acquireLease({ name, holder, ttlMs }, nowMs) {
+      const token = acquireLease.get(name, holder, nowMs + ttlMs, nowMs, nowMs + ttlMs);
+      return token === undefined ? { held: false, holder: leaseHolder.get(name) ?? "" } : { held: true, token };
+    },
+    releaseLease: ({ name, holder }) => void releaseLease.run(name, holder),
   };
 }
 

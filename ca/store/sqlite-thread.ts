@@ -4,13 +4,15 @@ import { packActs } from "./acts-message.ts";
 import type { Outcome } from "./batch.ts";
 import { sqliteSql } from "./sqlite-sql.ts";
 import type { WriterData, WriterReply, WriterRequest } from "./sqlite-writer.ts";
-import { StoreError, type Act, type LogSealer } from "./store.ts";
+import { StoreError, type Act, type LeaseAnswer, type LeaseClaim, type LogSealer } from "./store.ts";
 
 /** The writer's thread as the main one sees it. Each rejects with store_unavailable if the thread dies before it answers. */
 export interface SqliteThread {
   unlock(sealer: LogSealer): Promise<void>;
   commitGroup(acts: readonly Act[]): Promise<readonly Outcome[]>;
   touchToken(id: string, usedAtMs: number): Promise<void>;
+  acquireLease(claim: LeaseClaim): Promise<LeaseAnswer>;
+  releaseLease(lease: Pick<LeaseClaim, "name" | "holder">): Promise<void>;
   ping(): Promise<void>;
   close(): Promise<void>;
 }
@@ -40,11 +42,20 @@ export function sqliteThread(path: string, entry: URL = writerEntry()): SqliteTh
     async commitGroup(acts) {
       const message = packActs(acts);
       const reply = await current().ask({ kind: "commit", acts: message }, [message.bytes.buffer]);
-      if (!("outcomes" in reply)) throw new Error("the writer's answers are out of step");
+      if (!("outcomes" in reply)) throw outOfStep();
       return reply.outcomes.map((outcome) => typeof outcome === "number" ? { logIndex: outcome } : outcome);
     },
     async touchToken(tokenId, usedAtMs) {
       confirm(await current().ask({ kind: "touch", tokenId, usedAtMs }));
+    },
+    async acquireLease(claim) {
+      const reply = await current().ask({ kind: "acquire-lease", claim });
+      if ("lease" in reply) return reply.lease;
+      confirm(reply);
+      throw outOfStep();
+    },
+    async releaseLease(lease) {
+      confirm(await current().ask({ kind: "release-lease", lease }));
     },
     async ping() {
       confirm(await current().ask({ kind: "ping" }));
@@ -90,8 +101,12 @@ function startThread(path: string, entry: URL): Thread {
 }
 
 function confirm(reply: WriterReply): void {
-  if (!("error" in reply)) throw new Error("the writer's answers are out of step");
+  if (!("error" in reply)) throw outOfStep();
   if (reply.error !== undefined) throw new StoreError(reply.error.code, reply.error.message);
+}
+
+function outOfStep(): Error {
+  return new Error("the writer's answers are out of step");
 }
 
 function threadDied(cause: unknown): StoreError {

@@ -3,13 +3,15 @@ import { unpackActs, type ActsMessage } from "./acts-message.ts";
 import type { Outcome } from "./batch.ts";
 import { sqliteCommit } from "./sqlite-commit.ts";
 import type { SqliteSql } from "./sqlite-sql.ts";
-import { StoreError, type LogSealer, type StoreErrorCode } from "./store.ts";
+import { StoreError, type LeaseAnswer, type LeaseClaim, type LogSealer, type StoreErrorCode } from "./store.ts";
 
 /** The writer's thread: an entry of its own, in the bundle too. Answers requests in their order, one for one. */
 
 export type WriterRequest =
   | { readonly kind: "commit"; readonly acts: ActsMessage }
   | { readonly kind: "touch"; readonly tokenId: string; readonly usedAtMs: number }
+  | { readonly kind: "acquire-lease"; readonly claim: LeaseClaim }
+  | { readonly kind: "release-lease"; readonly lease: Pick<LeaseClaim, "name" | "holder"> }
   | { readonly kind: "unlock"; readonly sealer: LogSealer }
   | { readonly kind: "ping" }
   | { readonly kind: "close" };
@@ -17,6 +19,7 @@ export type WriterRequest =
 export type WriterReply =
   /** A number for an act that landed: the index of its first entry. */
   | { readonly outcomes: readonly (number | Exclude<Outcome, { logIndex: number }>)[] }
+  | { readonly lease: LeaseAnswer }
   | { readonly error: { readonly code: StoreErrorCode; readonly message: string } | undefined };
 
 /** What the thread is started with. */
@@ -40,7 +43,9 @@ function serve(port: NonNullable<typeof parentPort>, { path, sql }: WriterData):
       return { outcomes: writer.commitGroup(unpackActs(request.acts)).map((outcome) => "logIndex" in outcome ? outcome.logIndex : outcome) };
     }
     try {
-      if (request.kind === "touch") writer.touchToken(request.tokenId, request.usedAtMs);
+      if (request.kind === "acquire-lease") return { lease: writer.acquireLease(request.claim) };
+      if (request.kind === "release-lease") writer.releaseLease(request.lease);
+      else if (request.kind === "touch") writer.touchToken(request.tokenId, request.usedAtMs);
       else if (request.kind === "unlock") writer.unlock(request.sealer);
       else if (request.kind === "close") writer.close();
       return { error: undefined };

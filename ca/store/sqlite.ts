@@ -50,6 +50,8 @@ export async function openSqlite({ path, readOnly = false, migrationsFolder, wri
     unlock: async (sealer) => writer().unlock(sealer),
     commit: (act) => group.commit(act),
     touchToken: touch,
+    acquireLease: async (claim) => writer().acquireLease(claim),
+    releaseLease: async (lease) => writer().releaseLease(lease),
     async ping() {
       open();
       reader.prepare("select 1").get();

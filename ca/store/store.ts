@@ -54,6 +54,15 @@ export interface Store {
   /** Stored subtree hashes: level L, index N is the root over entries [N * 256^L, (N+1) * 256^L), L >= 1. */
   subtreeHashes(query: { readonly level: number; readonly start: number; readonly limit: number }): Promise<readonly Uint8Array[]>;
 
+  /**
+   * Takes a lease that is free or over, or renews the caller's own: of those that ask at once one gets it. Judged by the
+   * database's clock, on SQLite by the machine's; durable when it resolves; not audited. A lease keeps two processes from the
+   * same work, no more: what must not be done twice is committed with its `fence`.
+   */
+  acquireLease(claim: LeaseClaim): Promise<LeaseAnswer>;
+  /** Gives a lease up, so that the next need not wait for its end; nothing happens to one that is another's by now. */
+  releaseLease(lease: Pick<LeaseClaim, "name" | "holder">): Promise<void>;
+
   /** Resolves when the store answers; rejects with store_unavailable otherwise. */
   ping(): Promise<void>;
   /** Waits for commits in flight, then lets go of the database. Later calls are refused with store_unavailable. */
@@ -61,7 +70,30 @@ export interface Store {
 }
 
 /** An act and the audit entries that record it (already encoded: `encodeEntry`). */
-export type Act = ActBody & { readonly entries: readonly [string, ...string[]] };
+export type Act = ActBody & {
+  readonly entries: readonly [string, ...string[]];
+  /** Refused with lease_lost unless the lease still has this token: what keeps a process that was paused from acting late. */
+  readonly fence?: Fence;
+};
+
+/** Proof that its bearer held a lease: good until another takes it. */
+export interface Fence {
+  readonly lease: string;
+  readonly token: number;
+}
+
+export interface LeaseClaim {
+  readonly name: string;
+  /** One process, never two at once nor one after another: random. */
+  readonly holder: string;
+  /** The same for all that ask for this lease: one that would last longer was written by a clock that went back, and is over. */
+  readonly ttlMs: number;
+}
+
+export type LeaseAnswer =
+  /** The token rises with each change of holder and stays with each renewal. */
+  | { readonly held: true; readonly token: number }
+  | { readonly held: false; readonly holder: string };
 
 export type ActBody =
   /** First start. Refused with already_initialized when another process was faster. */
@@ -117,6 +149,8 @@ export type StoreErrorCode =
   | "certificate_revoked"
   | "already_revoked"
   | "authority_superseded"
+  /** The act's lease is another's by now, or was given up. */
+  | "lease_lost"
   /** The queue of waiting acts is full. Nothing was written: safe to retry. */
   | "store_busy"
   /** The database cannot be reached or refuses writes. `outcomeKnown` tells whether the act may have landed. */

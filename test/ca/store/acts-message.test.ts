@@ -14,6 +14,7 @@ test("acts come out of the message as they went in, in their order", () => {
     createToken(newToken()),
     issue(newCertificate(), { idempotency: { scope: "", key: "", requestHash: "", expiresAtMs: 0 } }),
     revoke(newCertificate()),
+    { ...issue(), fence: { lease: "authority", token: 3 } },
   ];
   const message = packActs(acts);
   const sent = structuredClone(message, { transfer: [message.bytes.buffer] });

@@ -82,6 +82,8 @@ describe("planning a group", () => {
     ["another log key", initialize("other+00000000+AA=="), {}, "log_inconsistent"],
     ["an issuer that was replaced", rotateIssuer(newAuthority(), "a"), { authorities: () => [{ id: "a", type: "issuer", state: "retiring" }] }, "authority_superseded"],
     ["a root in an issuer's place", rotateIssuer(newAuthority(), "a"), { authorities: () => [{ id: "a", type: "root", state: "active" }] }, "authority_superseded"],
+    ["work under a lease that another took", { ...record("late"), fence: { lease: "authority", token: 1 } }, { leaseToken: () => 2 }, "lease_lost"],
+    ["work under a lease that nobody holds", { ...issue(), fence: { lease: "authority", token: 1 } }, {}, "lease_lost"],
     ["a first issuer that is not the first", rotateIssuer(newAuthority(), undefined), { authorities: () => [{ id: "a", type: "issuer", state: "active" }] }, "authority_superseded"],
   ];
   test.each(refusals)("%s is refused", (_why, act, facts, code) => {
@@ -184,6 +186,7 @@ const noFacts: Facts = {
   token: () => undefined,
   idempotencyKeyExpiry: () => undefined,
   authorities: () => [],
+  leaseToken: () => undefined,
 };
 
 function issueWithKey(issuedAtMs: number): Act {

@@ -360,6 +360,55 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
       });
     });
 
+    describe("who holds a lease", () => {
+      const claim = (holder: string, name = "authority") => ({ name, holder, ttlMs: 60_000 });
+      const fenced = (token: number, act: Act = record("fenced")): Act => ({ ...act, fence: { lease: "authority", token } });
+
+      promise("of 20 that ask at once, one, and each is told who", async () => {
+        const other = await open();
+        const answers = await Promise.all(Array.from({ length: 20 }, (_, index) => (index % 2 ? store : other).acquireLease(claim(`p${index}`))));
+        const [winner] = answers.flatMap((answer, index) => answer.held ? [`p${index}`] : []);
+        expect(answers.filter(({ held }) => held)).toEqual([{ held: true, token: 1 }]);
+        expect(answers.filter(({ held }) => !held)).toEqual(Array.from({ length: 19 }, () => ({ held: false, holder: winner })));
+      });
+
+      promise("its token stays with a renewal and rises with each change of holder", async () => {
+        expect(await store.acquireLease(claim("a"))).toEqual({ held: true, token: 1 });
+        expect(await store.acquireLease(claim("a"))).toEqual({ held: true, token: 1 });
+        expect(await store.acquireLease(claim("b"))).toEqual({ held: false, holder: "a" });
+        await store.releaseLease(claim("b"));
+        expect(await store.acquireLease(claim("b"))).toEqual({ held: false, holder: "a" });
+        await store.releaseLease(claim("a"));
+        expect(await store.acquireLease(claim("b"))).toEqual({ held: true, token: 2 });
+        expect(await store.acquireLease(claim("b", "another"))).toEqual({ held: true, token: 1 });
+      });
+
+      promise("one that is over is anybody's, also one that a clock put back would make last for ever", async () => {
+        await store.acquireLease(claim("a"));
+        await database.execute("update leases set expires_at_ms = 0");
+        expect(await store.acquireLease(claim("b"))).toEqual({ held: true, token: 2 });
+        await database.execute(`update leases set expires_at_ms = ${Date.now() + 3_600_000}`);
+        expect(await store.acquireLease(claim("c"))).toEqual({ held: true, token: 3 });
+        expect(await store.acquireLease(claim("d"))).toEqual({ held: false, holder: "c" });
+      });
+
+      promise("a holder that was paused cannot act under the lease that another took meanwhile", async () => {
+        const other = await open();
+        await store.acquireLease(claim("paused"));
+        expect(await outcome(store, fenced(1))).toBe("landed");
+        await database.execute("update leases set expires_at_ms = 0");
+        // Its time is over and nobody else has taken it: what it does is still its alone.
+        expect(await outcome(store, fenced(1))).toBe("landed");
+        await other.acquireLease(claim("next"));
+        const rotation = rotateIssuer(newAuthority(), undefined);
+        expect(await outcomes([[store, fenced(1, rotation)], [store, record("unfenced")], [other, fenced(2, rotation)], [store, fenced(1, issue())]]))
+          .toEqual(["lease_lost", "landed", "landed", "lease_lost"]);
+        await other.releaseLease(claim("next"));
+        expect(await outcome(other, fenced(2))).toBe("lease_lost");
+        expect(await outcome(store, { ...record("x"), fence: { lease: "unknown", token: 1 } })).toBe("lease_lost");
+      });
+    });
+
     describe("what it survives", () => {
       promise("an act that the database refuses fails alone, and it is known that it did", async () => {
         const refused = "spiffe://east/refused";

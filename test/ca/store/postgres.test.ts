@@ -143,6 +143,25 @@ describe("the Postgres store", () => {
     await expect(commit).rejects.toMatchObject({ code: "token_already_redeemed" });
   });
 
+  test("a lease is not taken over in the middle of a commit under it", async () => {
+    const claim = { name: "authority", ttlMs: 60_000 };
+    await store.acquireLease({ ...claim, holder: "a" });
+    await database.execute("update leases set expires_at_ms = 0");
+    await database.execute("begin");
+    // Our commit holds the lease's row by then and waits here, for a row that it writes.
+    await database.execute("insert into audit_checkpoints values (2, '')");
+    const commit = store.commit({ ...record("second"), fence: { lease: "authority", token: 1 } });
+    const waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'countersign' and datname = current_database()";
+    const waiters = async (count: number) => { while (((await database.client.query(waiting)).rowCount ?? 0) < count); };
+    await waiters(1);
+    const takeover = store.acquireLease({ ...claim, holder: "b" });
+    await waiters(2);
+    await database.execute("rollback");
+    await commit;
+    expect(await takeover).toEqual({ held: true, token: 2 });
+    await expectLogged("second");
+  });
+
   test("each commit is durable, and no lock, statement or transaction of ours is without end, whatever the database's defaults", async () => {
     await database.execute("alter database current_database set synchronous_commit = off");
     await database.execute("alter database current_database set default_transaction_isolation = serializable");
