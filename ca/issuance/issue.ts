@@ -19,6 +19,7 @@ import { idempotencyLifetimeMs, idempotentRequest, recall, type IdempotentReques
 import { authorizeNames, type NameRules } from "./names.ts";
 import { validityFor, type Profile } from "./profile.ts";
 import { signCertificate } from "./sign.ts";
+import { endOfTurn } from "./turn.ts";
 
 export interface IssuerDeps extends JoinTokenDeps, NameRules {
   readonly store: Store;
@@ -60,6 +61,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
   }
 
   async function runCycle(request: IssueRequest, { caller, idempotencyKey }: IssueContext, attempt: Attempt): Promise<IssuedCertificate> {
+    await endOfTurn();
     const csrDer = decodeCsrText(request.csr);
 
     // 1. Who asks? Nothing is granted yet.
