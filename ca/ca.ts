@@ -79,13 +79,13 @@ export async function startCa(deps: CaDeps): Promise<Ca> {
   api.start();
 
   /** An API caller who is not allowed an act leaves a trace, as one who cannot get a certificate does. */
-  function recorded<Args extends readonly [...unknown[], { readonly tokenId: string }], Result>(method: string, path: string, act: (...args: Args) => Promise<Result>) {
+  function recorded<Args extends readonly [...unknown[], { readonly actor: string }], Result>(method: string, path: string, act: (...args: Args) => Promise<Result>) {
     return async (...args: Args): Promise<Result> => {
       try {
         return await act(...args);
       } catch (error) {
         if (error instanceof Refusal && error.code === "forbidden") {
-          denials.record({ type: "request.denied", code: error.code, method, path }, `token:${(args.at(-1) as { readonly tokenId: string }).tokenId}`);
+          denials.record({ type: "request.denied", code: error.code, method, path }, (args.at(-1) as { readonly actor: string }).actor);
         }
         throw error;
       }

@@ -90,7 +90,7 @@ export function tokenService(deps: TokenDeps): Tokens {
     if (row.type === "api") requireAdmin(caller, "delete an API token");
     else checkScope(caller, parseSpiffeId(row.spiffeId ?? ""));
     const deletedAtMs = now().getTime();
-    const entry = encodeEntry({ type: "token.deleted", tokenId: id }, `token:${caller.tokenId}`, deletedAtMs);
+    const entry = encodeEntry({ type: "token.deleted", tokenId: id }, caller.actor, deletedAtMs);
     try {
       await store.commit({ kind: "delete-token", tokenId: id, deletedAtMs, entries: [entry] });
     } catch (error) {
@@ -130,7 +130,7 @@ export function firstAdminToken(nowMs: number): { readonly row: TokenRow; readon
 function newToken(deps: TokenDeps, request: CreateTokenRequest, caller: Caller): { readonly row: TokenRow; readonly token: string } {
   const nowMs = deps.now().getTime();
   const { id, token, secretHash } = createTokenSecret(request.type);
-  const common = { id, secretHash, version: 0, createdAtMs: nowMs, createdBy: `token:${caller.tokenId}` };
+  const common = { id, secretHash, version: 0, createdAtMs: nowMs, createdBy: caller.actor };
   const lifetimeMs = lifetimeOf(request.expiresInSeconds);
   if (request.type === "join") {
     const spiffeId = parseRequestedId(request.spiffeId);
@@ -155,7 +155,7 @@ function newToken(deps: TokenDeps, request: CreateTokenRequest, caller: Caller):
 
 function callerOf({ id, name, role, scope }: TokenRow, trustDomain: string): Caller | undefined {
   if (role === undefined) return undefined;
-  const common = { tokenId: id, name: name ?? id, role };
+  const common = { actor: `token:${id}`, name: name ?? id, role };
   if (role === "admin") return { ...common, scope: [`spiffe://${trustDomain}/*`] };
   const [ids, dnsScope] = splitScope(scope ?? []);
   return { ...common, scope: ids, ...(dnsScope.length > 0 && { dnsScope }) };
@@ -218,7 +218,7 @@ function requireAdmin({ name, role }: Caller, what: string): void {
   if (role !== "admin") {
     throw new Refusal(
       "forbidden",
-      `The API token "${name}" has the role ${role}; only an admin may ${what}.`,
+      `The caller "${name}" has the role ${role}; only an admin may ${what}.`,
     );
   }
 }

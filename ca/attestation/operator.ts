@@ -1,12 +1,13 @@
+import type { Actor } from "../audit/event.ts";
 import type { Role } from "../contract.ts";
 import { matchesSpiffeIdPattern, parseSpiffeIdPattern, type SpiffeId } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
 import type { Claim } from "./identity.ts";
 import { parseRequestedId } from "./requested-id.ts";
 
-/** What of an API token bears on issuing. */
+/** What of an API caller bears on issuing. */
 export interface Operator {
-  readonly tokenId: string;
+  readonly actor: Actor;
   readonly name: string;
   readonly role: Role;
   /** SPIFFE ID patterns. */
@@ -16,7 +17,7 @@ export interface Operator {
 }
 
 /**
- * An API token with the role admin or operator vouches for an identity within its scope.
+ * An API caller with the role admin or operator vouches for an identity within its scope.
  * @throws {Refusal} unauthenticated | spiffe_id_refused; from `attest`: forbidden
  */
 export function claimByOperator(caller: Operator | undefined, asked: { readonly spiffeId: string; readonly dnsNames?: readonly string[] }): Claim {
@@ -26,7 +27,7 @@ export function claimByOperator(caller: Operator | undefined, asked: { readonly 
       `The attestation "operator" needs an API token that may issue this ID, sent as "Authorization: Bearer <token>".`,
     );
   }
-  const actor = `token:${caller.tokenId}`;
+  const { actor } = caller;
   const dnsNames = asked.dnsNames ?? [];
   const spiffeId = parseRequestedId(asked.spiffeId);
   return {
@@ -42,7 +43,7 @@ export function claimByOperator(caller: Operator | undefined, asked: { readonly 
 }
 
 /**
- * Whether this API token may vouch for the ID and the DNS names: also asked before it may create a join token for them. An ID
+ * Whether this API caller may vouch for the ID and the DNS names: also asked before it may create a join token for them. An ID
  * within the scope says nothing of DNS names: whoever trusts our root by them, as databases do, would be deceived.
  * @throws {Refusal} forbidden
  */
@@ -50,14 +51,14 @@ export function checkScope({ name, role, scope, dnsScope = [] }: Operator, id: S
   if (role !== "admin" && role !== "operator") {
     throw new Refusal(
       "forbidden",
-      `The API token "${name}" has the role ${role}, which vouches for no identity; use one with the role operator.`,
+      `The caller "${name}" has the role ${role}, which vouches for no identity; ask as one with the role operator.`,
     );
   }
   if (!scope.some((pattern) => matchesSpiffeIdPattern(parseSpiffeIdPattern(pattern), id))) {
     const covers = scope.length === 0 ? "is empty" : `covers ${scope.join(", ")}`;
     throw new Refusal(
       "forbidden",
-      `The API token "${name}" may not vouch for ${id.uri}: its scope ${covers}. Ask an admin for a token with this ID ` +
+      `The caller "${name}" may not vouch for ${id.uri}: its scope ${covers}. Ask an admin for a token with this ID ` +
         "in its scope.",
     );
   }
@@ -66,7 +67,7 @@ export function checkScope({ name, role, scope, dnsScope = [] }: Operator, id: S
     const covers = dnsScope.length === 0 ? "has no DNS names" : `covers ${dnsScope.map((pattern) => `dns:${pattern}`).join(", ")}`;
     throw new Refusal(
       "forbidden",
-      `The API token "${name}" may not give the DNS name "${foreign}": its scope ${covers}. Do without the name, or ask an admin ` +
+      `The caller "${name}" may not give the DNS name "${foreign}": its scope ${covers}. Do without the name, or ask an admin ` +
         `for a token with dns:${foreign} in its scope.`,
     );
   }

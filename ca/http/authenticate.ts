@@ -55,7 +55,7 @@ export async function authenticate(
       caller,
       refusal: new Refusal(
         "forbidden",
-        `The API token "${caller.name}" has the role ${caller.role}; this needs ${rule.join(" or ")}.`,
+        `The caller "${caller.name}" has the role ${caller.role}; this needs ${rule.join(" or ")}.`,
       ),
     };
   }

@@ -77,8 +77,7 @@ export function pipeline(definition: Operation, services: CaServices, options: P
     try {
       const { caller, refusal } = await authenticate(services, rule, request.headers.get("authorization"));
       if (refusal !== undefined) {
-        const actor = caller === undefined ? "anonymous" : `token:${caller.tokenId}`;
-        services.recordDenial({ code: refusal.code, method, path, actor });
+        services.recordDenial({ code: refusal.code, method, path, actor: caller?.actor ?? "anonymous" });
         throw refusal;
       }
       answer = await definition.handle({

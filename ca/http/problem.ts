@@ -80,7 +80,7 @@ export const problemTitle: Readonly<Record<ProblemCode, string>> = {
   certificate_expired: "The certificate has expired",
   certificate_revoked: "The certificate is revoked",
   unauthenticated: "An API token is needed",
-  forbidden: "The API token does not allow this",
+  forbidden: "The caller may not do this",
   spiffe_id_refused: "The SPIFFE ID is refused",
   dns_name_refused: "The DNS name is refused",
   lifetime_refused: "The lifetime is refused",

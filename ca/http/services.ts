@@ -12,7 +12,8 @@ import type { Store } from "../store/store.ts";
 
 /** An authenticated API caller. */
 export interface Caller {
-  readonly tokenId: string;
+  /** Who it is in the audit log and to the rate limits: `token:<id>`, or a SPIFFE ID. */
+  readonly actor: string;
   readonly name: string;
   readonly role: Role;
   /** SPIFFE ID patterns it may issue for; empty for none, `spiffe://<trust domain>/*` for all. */

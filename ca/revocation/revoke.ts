@@ -1,4 +1,4 @@
-import { encodeEntry } from "../audit/event.ts";
+import { encodeEntry, type Actor } from "../audit/event.ts";
 import type { Revocation, RevocationReason } from "../contract.ts";
 import type { CaMetrics } from "../metrics.ts";
 import { parseCertificate } from "../pki/certificate.ts";
@@ -16,7 +16,7 @@ export interface RevokerDeps {
 
 /** Who may revoke, as the HTTP layer authenticated it. */
 export interface Revoker {
-  readonly tokenId: string;
+  readonly actor: Actor;
   readonly name: string;
   readonly role: string;
   readonly scope: readonly string[];
@@ -33,7 +33,7 @@ export function certificateRevoker({ store, now, metrics, reattestGraceMs }: Rev
     if (caller.role !== "admin" && caller.role !== "operator") {
       throw new Refusal(
         "forbidden",
-        `The API token "${caller.name}" has the role ${caller.role}; revoking needs operator or admin.`,
+        `The caller "${caller.name}" has the role ${caller.role}; revoking needs operator or admin.`,
       );
     }
     const row = await store.certificate(serialNumber);
@@ -53,7 +53,7 @@ export function certificateRevoker({ store, now, metrics, reattestGraceMs }: Rev
     checkScope(caller, row.spiffeId);
     const revokedAtMs = now().getTime();
     const { spiffeId } = row;
-    const actor = `token:${caller.tokenId}`;
+    const { actor } = caller;
     const entry = encodeEntry({ type: "certificate.revoked", serialNumber, spiffeId, reason }, actor, revokedAtMs);
     const descendants = { spiffeId, actor, notAfterMs: revokedAtMs - reattestGraceMs };
     try {
@@ -81,6 +81,6 @@ function checkScope({ name, role, scope }: Revoker, spiffeId: string): void {
   if (role === "admin" || scope.some((pattern) => matchesSpiffeIdPattern(parseSpiffeIdPattern(pattern), id))) return;
   throw new Refusal(
     "forbidden",
-    `The API token "${name}" may not revoke certificates of ${spiffeId}, which is outside its scope; ask an admin.`,
+    `The caller "${name}" may not revoke certificates of ${spiffeId}, which is outside its scope; ask an admin.`,
   );
 }

@@ -191,7 +191,7 @@ test("an API caller who is not allowed an act is in the audit log", async () => 
   const operator = callerWith({ scope: ["spiffe://east/ns/shop/*"] });
   await expect(host.ca.createToken({ type: "join", spiffeId: "spiffe://east/ns/bank/sa/vault" }, operator)).rejects.toThrow();
   await expect.poll(async () => (await auditEvents(host.store)).at(-1)).toMatchObject({
-    type: "request.denied", code: "forbidden", method: "POST", path: "/v1/tokens", actor: `token:${operator.tokenId}`,
+    type: "request.denied", code: "forbidden", method: "POST", path: "/v1/tokens", actor: operator.actor,
   });
 });
 

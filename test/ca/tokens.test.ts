@@ -32,7 +32,7 @@ const api = (overrides: Partial<Extract<CreateTokenRequest, { type: "api" }>> = 
 describe("an API token", () => {
   test("authenticates its holder with role and scope", async () => {
     const { id, token } = await api();
-    expect(await host.ca.authenticate(token)).toEqual({ tokenId: id, name: "ci", role: "operator", scope: [shop] });
+    expect(await host.ca.authenticate(token)).toEqual({ actor: `token:${id}`, name: "ci", role: "operator", scope: [shop] });
   });
 
   test("of an admin is for the whole trust domain", async () => {
@@ -123,7 +123,7 @@ describe("a join token", () => {
   test("is made by an operator within its scope", async () => {
     const operator = callerWith({ scope: [shop] });
     const created = await host.ca.createToken({ type: "join", spiffeId: "spiffe://east/ns/shop/sa/cart" }, operator);
-    expect(created.createdBy).toBe(`token:${operator.tokenId}`);
+    expect(created.createdBy).toBe(operator.actor);
     await host.ca.deleteToken(created.id, operator);
     await expect(host.ca.deleteToken(created.id, operator)).rejects.toMatchObject({ code: "not_found" });
   });

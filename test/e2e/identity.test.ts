@@ -20,7 +20,7 @@ afterEach(async () => {
 });
 
 const hourMs = 3_600_000;
-const admin: Caller = { tokenId: "test", name: "test", role: "admin", scope: ["spiffe://east/*"] };
+const admin: Caller = { actor: "token:test", name: "test", role: "admin", scope: ["spiffe://east/*"] };
 
 /** One clock for both sides, which the test sets; waiting takes a thousandth. */
 const clock: Clock = { now: () => Date.now(), after: (delayMs, run) => systemClock.after(delayMs / 1000, run) };

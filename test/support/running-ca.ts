@@ -52,7 +52,7 @@ export async function startTestCa({ settings = {}, dataDir, nowMs = Date.now(), 
     remove();
     throw error;
   }
-  const admin: Caller = { tokenId: "0000000000000000", name: "test-admin", role: "admin", scope: ["spiffe://east/*"] };
+  const admin: Caller = { actor: "token:0000000000000000", name: "test-admin", role: "admin", scope: ["spiffe://east/*"] };
   return {
     ca, store, clock, admin, logged, dataDir: folder,
     async close() {
@@ -65,7 +65,7 @@ export async function startTestCa({ settings = {}, dataDir, nowMs = Date.now(), 
 
 /** An API caller that is not the admin. */
 export function callerWith(overrides: Partial<Caller>): Caller {
-  return { tokenId: "1111111111111111", name: "test-operator", role: "operator", scope: [], ...overrides };
+  return { actor: "token:1111111111111111", name: "test-operator", role: "operator", scope: [], ...overrides };
 }
 
 /** A key and a CSR for it, base64 of DER. */

@@ -67,7 +67,7 @@ describe("an issued certificate", () => {
     expect(row).toMatchObject({ spiffeId: cart, attestation: "operator", logIndex: issued.logIndex });
     expect(Buffer.from(row!.certificate)).toEqual(Buffer.from(chainOf(issued)[0]!));
     expect((await auditEvents(store))[issued.logIndex]).toMatchObject({
-      type: "certificate.issued", serialNumber: issued.serialNumber, actor: `token:${admin.tokenId}`, fingerprint: parseCertificate(chainOf(issued)[0]!).fingerprint,
+      type: "certificate.issued", serialNumber: issued.serialNumber, actor: admin.actor, fingerprint: parseCertificate(chainOf(issued)[0]!).fingerprint,
     });
   });
 
@@ -136,7 +136,7 @@ describe("a request is refused", () => {
   test("and the denial is logged with its code and ID, and without the CSR", async () => {
     const { ca, store } = host;
     const { csr } = newCsr();
-    const caller = callerWith({ tokenId: "2222222222222222", scope: [] });
+    const caller = callerWith({ actor: "token:2222222222222222", scope: [] });
     await expect(ca.issue({ csr, attestation: operator }, { caller })).rejects.toThrow();
     await expect.poll(async () => (await auditEvents(store)).at(-1)).toMatchObject({
       type: "certificate.denied", code: "forbidden", actor: "token:2222222222222222", spiffeId: cart, attestation: "operator",
