@@ -46,6 +46,18 @@ export type AuditEvent =
       readonly scope?: readonly string[];
       readonly expiresAt?: string;
     }
+  | {
+      readonly type: "crl.signed";
+      readonly authorityId: string;
+      /** Which of its lists. */
+      readonly list: string;
+      readonly number: number;
+      /** SHA-256 of the DER. */
+      readonly fingerprint: string;
+      readonly thisUpdate: string;
+      readonly nextUpdate: string;
+      readonly entries: number;
+    }
   | { readonly type: "token.deleted"; readonly tokenId: string }
   | { readonly type: "request.denied"; readonly code: string; readonly method: string; readonly path: string }
   /** Denials above the rate at which they are recorded one by one. */

@@ -114,6 +114,7 @@ const storeRefusal: Readonly<Record<StoreErrorCode, readonly [ProblemCode, strin
   already_revoked: ["already_revoked", "The certificate was revoked before; nothing changed."],
   authority_superseded: ["issuer_unavailable", "The issuer was replaced while the request was under way: try again."],
   lease_lost: ["store_busy", "Another replica has taken over this work: try again."],
+  crl_superseded: ["store_unavailable", "Another replica signed this CRL at the same time: try again."],
   store_busy: [
     "store_busy",
     "More requests wait for the database than the CA takes on; nothing was written: try again.",

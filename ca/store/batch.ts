@@ -4,7 +4,7 @@ import { appendLeaf, hashLeaf, rootOf, type CompactRange } from "../audit/merkle
 import { encodeHead, type SealedHead } from "./head.ts";
 import { toBuffer } from "./rows.ts";
 import type {
-  Act, AuthorityRow, AuthorityState, CaState, CertificateRow, Descendants, EntryRow, IdempotentRow, NewCertificate, Receipt,
+  Act, AuthorityRow, AuthorityState, CaState, CertificateRow, CrlRow, Descendants, EntryRow, IdempotentRow, NewCertificate, Receipt,
   RevocationRow, StoreErrorCode, TokenRow,
 } from "./store.ts";
 
@@ -24,9 +24,11 @@ export interface Facts {
   authorities(): readonly AuthorityFact[];
   /** The token of a lease that is held by somebody, also when its time is over; undefined for one that nobody has. */
   leaseToken(name: string): number | undefined;
+  /** Number of the list's newest CRL; undefined when it has none. */
+  crlNumber(authorityId: string, list: string): number | undefined;
 }
-export type CertificateFact = Pick<CertificateRow, "notAfterMs"> & { readonly revoked: boolean };
-export type LaterFact = Pick<CertificateRow, "serialNumber" | "notAfterMs" | "renewedFrom"> & { readonly revoked: boolean };
+export type CertificateFact = Pick<CertificateRow, "notAfterMs" | "authorityId"> & { readonly revoked: boolean };
+export type LaterFact = Pick<CertificateRow, "serialNumber" | "notAfterMs" | "authorityId" | "renewedFrom"> & { readonly revoked: boolean };
 export type TokenFact = Pick<TokenRow, "version"> & { readonly deleted: boolean };
 export type AuthorityFact = Pick<AuthorityRow, "id" | "type" | "state">;
 
@@ -60,6 +62,7 @@ export interface Writes {
   readonly idempotencyKeys: readonly (IdempotentRow & { readonly scope: string; readonly key: string })[];
   /** Idempotency keys that expired by then may be forgotten; undefined when no act tells the time. */
   readonly forgetUntilMs: number | undefined;
+  readonly crls: readonly CrlRow[];
   readonly entries: readonly EntryRow[];
   readonly subtrees: readonly SubtreeRow[];
 }
@@ -104,6 +107,7 @@ interface Draft {
   readonly keys: Set<string>;
   readonly tokens: Map<string, TokenFact>;
   readonly idempotencyKeys: Map<string, number>;
+  readonly crlNumbers: Map<string, number>;
   authorities: readonly AuthorityFact[] | undefined;
 }
 
@@ -112,7 +116,7 @@ function newDraft(facts: Facts): Draft {
     facts,
     writes: {
       states: [], authorities: [], authorityStates: [], certificates: [], revocations: [], tokens: [], redemptions: [], deletions: [],
-      idempotencyKeys: [], forgetUntilMs: undefined, entries: [], subtrees: [],
+      idempotencyKeys: [], forgetUntilMs: undefined, crls: [], entries: [], subtrees: [],
     },
     furtherEntries: [],
     initialized: facts.initialized,
@@ -120,6 +124,7 @@ function newDraft(facts: Facts): Draft {
     keys: new Set(),
     tokens: new Map(),
     idempotencyKeys: new Map(),
+    crlNumbers: new Map(),
     authorities: undefined,
   };
 }
@@ -140,6 +145,7 @@ function takeEffect(act: Act, draft: Draft, logIndex: number, signer: Checkpoint
     case "delete-token": return deleteToken(act, draft);
     case "rotate-issuer": return rotateIssuer(act, draft);
     case "set-authority-state": return setAuthorityState(act, draft);
+    case "publish-crl": return publishCrl(act, draft);
     case "record": return undefined;
   }
 }
@@ -158,7 +164,7 @@ function initialize(act: ActOf<"initialize">, draft: Draft, signer: CheckpointSi
 }
 
 function issue({ certificate, redeem, idempotency }: ActOf<"issue">, draft: Draft, logIndex: number): Refused | undefined {
-  const { serialNumber, notAfterMs, issuedAtMs } = certificate;
+  const { serialNumber, notAfterMs, authorityId, issuedAtMs } = certificate;
   // First of the checks: a repeated request must learn that it is one, not that its own first try spent the token and the key.
   const remembered = idempotency && JSON.stringify([idempotency.scope, idempotency.key]);
   if (idempotency !== undefined && remembered !== undefined) {
@@ -185,7 +191,7 @@ function issue({ certificate, redeem, idempotency }: ActOf<"issue">, draft: Draf
   if (certificateOf(serialNumber, draft) !== undefined) return refused("serial_taken", `Serial number ${serialNumber} is taken. Issue again with another.`);
 
   draft.writes.certificates.push({ ...certificate, logIndex });
-  draft.certificates.set(serialNumber, { notAfterMs, revoked: false });
+  draft.certificates.set(serialNumber, { notAfterMs, authorityId, revoked: false });
   draft.keys.add(keyName);
   if (redeem !== undefined) {
     const version = redeem.version + 1;
@@ -204,15 +210,16 @@ function revoke({ serialNumber, reason, revokedAtMs, descendants, entries }: Act
   const certificate = certificateOf(serialNumber, draft);
   if (certificate === undefined) return certificateUnknown(serialNumber);
   if (certificate.revoked) return refused("already_revoked", `Certificate ${serialNumber} is already revoked.`);
-  const { notAfterMs } = certificate;
-  draft.writes.revocations.push({ sequence: logIndex + 1, serialNumber, reason, revokedAtMs, notAfterMs });
-  draft.certificates.set(serialNumber, { notAfterMs, revoked: true });
+  const { notAfterMs, authorityId } = certificate;
+  draft.writes.revocations.push({ sequence: logIndex + 1, serialNumber, reason, revokedAtMs, notAfterMs, authorityId });
+  draft.certificates.set(serialNumber, { notAfterMs, authorityId, revoked: true });
   if (descendants === undefined) return undefined;
   const { spiffeId, actor } = descendants;
   for (const each of descendantsOf(serialNumber, descendants, draft)) {
     const sequence = logIndex + entries.length + draft.furtherEntries.length + 1;
-    draft.writes.revocations.push({ sequence, serialNumber: each.serialNumber, reason, revokedAtMs, notAfterMs: each.notAfterMs });
-    draft.certificates.set(each.serialNumber, { notAfterMs: each.notAfterMs, revoked: true });
+    const { notAfterMs, authorityId } = each;
+    draft.writes.revocations.push({ sequence, serialNumber: each.serialNumber, reason, revokedAtMs, notAfterMs, authorityId });
+    draft.certificates.set(each.serialNumber, { notAfterMs, authorityId, revoked: true });
     const event = { type: "certificate.revoked", serialNumber: each.serialNumber, spiffeId, reason } as const;
     draft.furtherEntries.push(encodeEntry(event, actor, revokedAtMs));
   }
@@ -265,6 +272,17 @@ function setAuthorityState({ authorityId, from, to }: ActOf<"set-authority-state
     return refused("authority_superseded", `Authority ${authorityId} is ${state ?? "unknown"}, not ${from}: another replica was faster. Read the authorities again.`);
   }
   setState(authorityId, to, draft);
+  return undefined;
+}
+
+function publishCrl({ crl, replaces }: ActOf<"publish-crl">, draft: Draft): Refused | undefined {
+  const scope = `${crl.authorityId}/${crl.list}`;
+  const newest = draft.crlNumbers.get(scope) ?? draft.facts.crlNumber(crl.authorityId, crl.list);
+  if (newest !== replaces || (newest !== undefined && crl.number <= newest)) {
+    return refused("crl_superseded", `The newest CRL of ${scope} is ${newest ?? "none"}, not ${replaces ?? "none"}: another replica was faster. Read it.`);
+  }
+  draft.writes.crls.push(crl);
+  draft.crlNumbers.set(scope, crl.number);
   return undefined;
 }
 

@@ -3,7 +3,7 @@ import type pg from "pg";
 import { maxLaterCertificates, nameOfKey, type AuthorityFact, type Facts } from "./batch.ts";
 import { statement, value, type Query } from "./postgres-statement.ts";
 import { toBuffer, toLaterFact, type LaterRow } from "./rows.ts";
-import { authorities, caState, certificates, idempotencyKeys, leases, revocations, tokens } from "./schema-postgres.ts";
+import { authorities, caState, certificates, crls, idempotencyKeys, leases, revocations, tokens } from "./schema-postgres.ts";
 import type { Act } from "./store.ts";
 
 /** What a group of acts may ask, as queries to send together, and how to read their answers. */
@@ -34,17 +34,23 @@ export function factQueries(acts: readonly Act[]): FactQueries {
   );
   const authorityRows = ask<AuthorityFact>(wanted.authorities, () => authorityFacts());
   const leaseRows = ask<{ name: string; token: string }>(wanted.leases.length > 0, () => leaseFacts(wanted.leases));
+  const crlRows = ask<{ authority_id: string; list: string; number: string }>(
+    wanted.lists.length > 0, () => crlFacts(wanted.lists.map(({ authorityId }) => authorityId), wanted.lists.map(({ list }) => list)),
+  );
   const stateRows = ask(wanted.state, () => stateFacts());
 
   return {
     queries,
     read(answers) {
-      const bySerialNumber = new Map(certificateRows(answers).map((row) => [row.serial_number, { notAfterMs: Number(row.not_after_ms), revoked: row.revoked }]));
+      const bySerialNumber = new Map(certificateRows(answers).map((row) => [
+        row.serial_number, { notAfterMs: Number(row.not_after_ms), authorityId: row.authority_id, revoked: row.revoked },
+      ]));
       const later = new Map(laterRows.map(({ serialNumber, rows }) => [serialNumber, rows(answers).map(toLaterFact)]));
       const usedKeys = new Set(keyRows(answers).map((row) => nameOfKey(row.key_fingerprint)));
       const byTokenId = new Map(tokenRows(answers).map((row) => [row.id, { version: Number(row.version), deleted: row.deleted }]));
       const keyExpiry = new Map(keyExpiryRows(answers).map((row) => [JSON.stringify([row.scope, row.key]), Number(row.expires_at_ms)]));
       const leaseTokens = new Map(leaseRows(answers).map(({ name, token }) => [name, Number(token)]));
+      const crlNumbers = new Map(crlRows(answers).map((row) => [JSON.stringify([row.authority_id, row.list]), Number(row.number)]));
       const allAuthorities = authorityRows(answers);
       return {
         initialized: stateRows(answers).length > 0,
@@ -55,6 +61,7 @@ export function factQueries(acts: readonly Act[]): FactQueries {
         idempotencyKeyExpiry: (scope, key) => keyExpiry.get(JSON.stringify([scope, key])),
         authorities: () => allAuthorities,
         leaseToken: (name) => leaseTokens.get(name),
+        crlNumber: (authorityId, list) => crlNumbers.get(JSON.stringify([authorityId, list])),
       };
     },
   };
@@ -63,6 +70,7 @@ export function factQueries(acts: readonly Act[]): FactQueries {
 interface CertificateFactRow {
   readonly serial_number: string;
   readonly not_after_ms: string;
+  readonly authority_id: string;
   readonly revoked: boolean;
 }
 
@@ -71,6 +79,7 @@ function wantedFacts(acts: readonly Act[]) {
     serialNumbers: [] as string[], keyFingerprints: [] as Buffer[], tokenIds: [] as string[], scopes: [] as string[], keys: [] as string[],
     descendants: [] as { readonly serialNumber: string; readonly spiffeId: string }[], leases: [] as string[],
     authorities: false, state: false,
+    lists: [] as { readonly authorityId: string; readonly list: string }[],
   };
   for (const act of acts) {
     if (act.kind === "issue") {
@@ -87,6 +96,7 @@ function wantedFacts(acts: readonly Act[]) {
       wanted.serialNumbers.push(act.serialNumber);
       if (act.descendants !== undefined) wanted.descendants.push({ serialNumber: act.serialNumber, spiffeId: act.descendants.spiffeId });
     }
+    if (act.kind === "publish-crl") wanted.lists.push(act.crl);
     if (act.kind === "delete-token") wanted.tokenIds.push(act.tokenId);
     if (act.fence !== undefined) wanted.leases.push(act.fence.lease);
     wanted.state ||= act.kind === "initialize";
@@ -96,11 +106,11 @@ function wantedFacts(acts: readonly Act[]) {
 }
 
 const certificateFacts = statement("certificate-facts", sql`
-  select ${certificates.serialNumber}, ${certificates.notAfterMs},
+  select ${certificates.serialNumber}, ${certificates.notAfterMs}, ${certificates.authorityId},
     exists (select from ${revocations} where ${revocations.serialNumber} = ${certificates.serialNumber}) as revoked
   from ${certificates} where ${certificates.serialNumber} = any(${value("serialNumbers")}::text[])`);
 const laterFacts = statement("later-facts", sql`
-  select ${certificates.serialNumber}, ${certificates.notAfterMs}, ${certificates.renewedFrom},
+  select ${certificates.serialNumber}, ${certificates.notAfterMs}, ${certificates.authorityId}, ${certificates.renewedFrom},
     exists (select from ${revocations} where ${revocations.serialNumber} = ${certificates.serialNumber}) as revoked
   from ${certificates}
   where ${certificates.spiffeId} = ${value("spiffeId")}
@@ -118,4 +128,7 @@ const leaseFacts = statement("lease-facts", sql`
   select ${leases.name}, ${leases.token} from ${leases}
   where ${leases.name} = any(${value("names")}::text[]) and ${leases.holder} <> '' for share`);
 const authorityFacts = statement("authority-facts", sql`select ${authorities.id}, ${authorities.type}, ${authorities.state} from ${authorities}`);
+const crlFacts = statement("crl-facts", sql`
+  select ${crls.authorityId}, ${crls.list}, ${crls.number} from ${crls}
+  where (${crls.authorityId}, ${crls.list}) in (select * from unnest(${value("authorityIds")}::text[], ${value("lists")}::text[]))`);
 const stateFacts = statement("state-facts", sql`select ${caState.id} from ${caState}`);

@@ -2,13 +2,13 @@ import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, isNull, lt, max,
 import { drizzle } from "drizzle-orm/node-postgres";
 import type pg from "pg";
 import type { StoreReads } from "./reads.ts";
-import { toAuthority, toCaState, toCertificate, toEntry, toIdempotent, toToken } from "./rows.ts";
+import { toAuthority, toCaState, toCertificate, toCrl, toEntry, toIdempotent, toToken } from "./rows.ts";
 import * as schema from "./schema-postgres.ts";
 import type { CertificateQuery } from "./store.ts";
 
 export function postgresReads(pool: pg.Pool): StoreReads {
   const db = drizzle(pool);
-  const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, certificates, idempotencyKeys, revocations, tokens } = schema;
+  const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, certificates, crls, idempotencyKeys, revocations, tokens } = schema;
   const certificateColumns = { certificate: getTableColumns(certificates), revocation: getTableColumns(revocations) };
   const selectCertificates = () => db.select(certificateColumns).from(certificates)
     .leftJoin(revocations, eq(revocations.serialNumber, certificates.serialNumber));
@@ -19,6 +19,8 @@ export function postgresReads(pool: pg.Pool): StoreReads {
   const idempotentQuery = db.select().from(idempotencyKeys)
     .where(and(eq(idempotencyKeys.scope, sql.placeholder("scope")), eq(idempotencyKeys.key, sql.placeholder("key")))).prepare("read-idempotent");
   const sequenceQuery = db.select({ sequence: max(revocations.sequence) }).from(revocations).prepare("read-sequence");
+  const crlQuery = db.select().from(crls)
+    .where(and(eq(crls.authorityId, sql.placeholder("authorityId")), eq(crls.list, sql.placeholder("list")))).prepare("read-crl");
   const checkpointQuery = db.select().from(auditCheckpoints).orderBy(desc(auditCheckpoints.size)).limit(1).prepare("read-checkpoint");
 
   function matching({ before, spiffeId, status, expiresBeforeMs, nowMs }: CertificateQuery): SQL | undefined {
@@ -82,6 +84,13 @@ export function postgresReads(pool: pg.Pool): StoreReads {
     async revocationSequence() {
       const [row] = await sequenceQuery.execute();
       return row?.sequence ?? 0;
+    },
+    async crl(authorityId, list) {
+      const [row] = await crlQuery.execute({ authorityId, list });
+      return row && toCrl(row);
+    },
+    async crls() {
+      return (await db.select().from(crls)).map(toCrl);
     },
     async checkpoint() {
       const [row] = await checkpointQuery.execute();

@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import type { Writes } from "./batch.ts";
 import type { SealedHead } from "./head.ts";
 import { bare, insertion, statement, value, type Query } from "./postgres-statement.ts";
-import { fromCertificate, fromToken, toBuffer } from "./rows.ts";
+import { fromCertificate, fromCrl, fromToken, toBuffer } from "./rows.ts";
 import * as schema from "./schema-postgres.ts";
 
 /** All that a group writes, in an order that lets later acts of a group build on earlier ones. */
@@ -23,6 +23,7 @@ export function writeQueries(writes: Writes, { head, checkpoint }: SealedHead): 
     ...writes.deletions.map(({ id, deletedAtMs }) => deleteToken(deletedAtMs, id)),
     ...(writes.forgetUntilMs === undefined ? [] : [forgetKeys(writes.forgetUntilMs)]),
     ...insertIdempotencyKeys(lastOfEach(writes.idempotencyKeys, ({ scope, key }) => JSON.stringify([scope, key]))),
+    ...insertCrls(lastOfEach(writes.crls, ({ authorityId, list }) => JSON.stringify([authorityId, list])).map(fromCrl)),
     ...insertEntries(writes.entries.map((row) => ({ ...row, leafHash: toBuffer(row.leafHash) }))),
     ...insertSubtrees(writes.subtrees.map((row) => ({ ...row, hash: toBuffer(row.hash) }))),
     ...insertCheckpoints([checkpoint]),
@@ -49,6 +50,11 @@ const insertCheckpoints = insertion(schema.auditCheckpoints);
 const insertIdempotencyKeys = insertion(schema.idempotencyKeys, sql`
   on conflict (scope, key) do update set
     request_hash = excluded.request_hash, serial_number = excluded.serial_number, expires_at_ms = excluded.expires_at_ms`);
+const insertCrls = insertion(schema.crls, sql`
+  on conflict (authority_id, list) do update set
+    number = excluded.number, this_update_ms = excluded.this_update_ms, next_update_ms = excluded.next_update_ms, sequence = excluded.sequence,
+    dropped_sequence = excluded.dropped_sequence, dropped_before_ms = excluded.dropped_before_ms, fingerprint = excluded.fingerprint,
+    signature = excluded.signature, crl = excluded.crl`);
 
 const setAuthorityState = statement("set-authority-state", sql`
   update ${schema.authorities} set ${bare(schema.authorities.state)} = ${value("state")} where ${schema.authorities.id} = ${value("id")}`);

@@ -3,7 +3,7 @@ import { StoreError, type Store } from "./store.ts";
 /** What a store answers without its writer. */
 export type StoreReads = Pick<
   Store,
-  | "state" | "authorities" | "certificate" | "certificates" | "idempotent" | "token" | "tokens" | "revocations" | "revocationSequence"
+  | "state" | "authorities" | "certificate" | "certificates" | "idempotent" | "token" | "tokens" | "revocations" | "revocationSequence" | "crl" | "crls"
   | "checkpoint" | "checkpoints" | "entries" | "subtreeHashes"
 >;
 

@@ -1,5 +1,5 @@
 import type {
-  AuthorityRow, CaState, CertificateRow, EntryRow, IdempotentRow, NewCertificate, RevocationRow, TokenRow,
+  AuthorityRow, CaState, CertificateRow, CrlRow, EntryRow, IdempotentRow, NewCertificate, RevocationRow, TokenRow,
 } from "./store.ts";
 import type { LaterFact } from "./batch.ts";
 import type * as schema from "./schema-sqlite.ts";
@@ -34,12 +34,15 @@ export function toCertificate(
 export interface LaterRow {
   readonly serial_number: string;
   readonly not_after_ms: number | string;
+  readonly authority_id: string;
   readonly renewed_from: string | null;
   readonly revoked: boolean | number;
 }
 
-export function toLaterFact({ serial_number: serialNumber, not_after_ms: notAfterMs, renewed_from: renewedFrom, revoked }: LaterRow): LaterFact {
-  return { serialNumber, notAfterMs: Number(notAfterMs), revoked: Boolean(revoked), ...(renewedFrom !== null && { renewedFrom }) };
+export function toLaterFact(
+  { serial_number: serialNumber, not_after_ms: notAfterMs, authority_id: authorityId, renewed_from: renewedFrom, revoked }: LaterRow,
+): LaterFact {
+  return { serialNumber, notAfterMs: Number(notAfterMs), authorityId, revoked: Boolean(revoked), ...(renewedFrom !== null && { renewedFrom }) };
 }
 
 export function fromCertificate(certificate: NewCertificate & { readonly logIndex: number }): Stored<typeof schema.certificates> {
@@ -94,6 +97,14 @@ export function fromToken(token: TokenRow): Stored<typeof schema.tokens> {
 
 export function toIdempotent({ requestHash, serialNumber, expiresAtMs }: Stored<typeof schema.idempotencyKeys>): IdempotentRow {
   return { requestHash, serialNumber, expiresAtMs };
+}
+
+export function toCrl({ crl, ...row }: Stored<typeof schema.crls>): CrlRow {
+  return { ...row, ...(crl !== null && { crl }) };
+}
+
+export function fromCrl(row: CrlRow): Stored<typeof schema.crls> {
+  return { ...row, signature: toBuffer(row.signature), crl: row.crl === undefined ? null : toBuffer(row.crl) };
 }
 
 export function toEntry(row: Stored<typeof schema.auditEntries>): EntryRow {

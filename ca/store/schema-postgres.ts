@@ -82,7 +82,22 @@ export const revocations = pgTable("revocations", {
   reason: text("reason").$type<RevocationReason>().notNull(),
   revokedAtMs: bigint("revoked_at_ms", { mode: "number" }).notNull(),
   notAfterMs: bigint("not_after_ms", { mode: "number" }).notNull(),
+  authorityId: text("authority_id").notNull().default(""),
 }, (table) => [uniqueIndex("revocations_serial_number").on(table.serialNumber)]);
+
+export const crls = pgTable("crls", {
+  authorityId: text("authority_id").notNull(),
+  list: text("list").notNull(),
+  number: bigint("number", { mode: "number" }).notNull(),
+  thisUpdateMs: bigint("this_update_ms", { mode: "number" }).notNull(),
+  nextUpdateMs: bigint("next_update_ms", { mode: "number" }).notNull(),
+  sequence: bigint("sequence", { mode: "number" }).notNull(),
+  droppedSequence: bigint("dropped_sequence", { mode: "number" }).notNull(),
+  droppedBeforeMs: bigint("dropped_before_ms", { mode: "number" }).notNull(),
+  fingerprint: text("fingerprint").notNull(),
+  signature: bytea("signature").notNull(),
+  crl: bytea("crl"),
+}, (table) => [primaryKey({ columns: [table.authorityId, table.list] })]);
 
 export const tokens = pgTable("tokens", {
   id: text("id").primaryKey(),

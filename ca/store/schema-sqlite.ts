@@ -80,7 +80,22 @@ export const revocations = sqliteTable("revocations", {
   reason: text("reason").$type<RevocationReason>().notNull(),
   revokedAtMs: integer("revoked_at_ms").notNull(),
   notAfterMs: integer("not_after_ms").notNull(),
+  authorityId: text("authority_id").notNull().default(""),
 }, (table) => [uniqueIndex("revocations_serial_number").on(table.serialNumber)]);
+
+export const crls = sqliteTable("crls", {
+  authorityId: text("authority_id").notNull(),
+  list: text("list").notNull(),
+  number: integer("number").notNull(),
+  thisUpdateMs: integer("this_update_ms").notNull(),
+  nextUpdateMs: integer("next_update_ms").notNull(),
+  sequence: integer("sequence").notNull(),
+  droppedSequence: integer("dropped_sequence").notNull(),
+  droppedBeforeMs: integer("dropped_before_ms").notNull(),
+  fingerprint: text("fingerprint").notNull(),
+  signature: blob("signature", { mode: "buffer" }).notNull(),
+  crl: blob("crl", { mode: "buffer" }),
+}, (table) => [primaryKey({ columns: [table.authorityId, table.list] })]);
 
 export const tokens = sqliteTable("tokens", {
   id: text("id").primaryKey(),

@@ -2,14 +2,14 @@ import type Database from "better-sqlite3";
 import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, isNull, lt, max, notInArray, or, sql, type SQL } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import type { StoreReads } from "./reads.ts";
-import { toAuthority, toCaState, toCertificate, toEntry, toIdempotent, toToken } from "./rows.ts";
+import { toAuthority, toCaState, toCertificate, toCrl, toEntry, toIdempotent, toToken } from "./rows.ts";
 import * as schema from "./schema-sqlite.ts";
 import type { CertificateQuery } from "./store.ts";
 
 /** @param database  a read-only connection; each query is short, so it never keeps the write-ahead log from shrinking */
 export function sqliteReads(database: Database.Database): StoreReads {
   const db = drizzle(database);
-  const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, certificates, idempotencyKeys, revocations, tokens } = schema;
+  const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, certificates, crls, idempotencyKeys, revocations, tokens } = schema;
   const certificateColumns = { certificate: getTableColumns(certificates), revocation: getTableColumns(revocations) };
   const selectCertificates = () => db.select(certificateColumns).from(certificates)
     .leftJoin(revocations, eq(revocations.serialNumber, certificates.serialNumber));
@@ -22,6 +22,7 @@ export function sqliteReads(database: Database.Database): StoreReads {
   const idempotentQuery = db.select().from(idempotencyKeys)
     .where(and(eq(idempotencyKeys.scope, sql.placeholder("scope")), eq(idempotencyKeys.key, sql.placeholder("key")))).prepare();
   const sequenceQuery = db.select({ sequence: max(revocations.sequence) }).from(revocations).prepare();
+  const crlQuery = db.select().from(crls).where(and(eq(crls.authorityId, sql.placeholder("authorityId")), eq(crls.list, sql.placeholder("list")))).prepare();
   const checkpointQuery = db.select().from(auditCheckpoints).orderBy(desc(auditCheckpoints.size)).limit(1).prepare();
 
   function matching({ before, spiffeId, status, expiresBeforeMs, nowMs }: CertificateQuery): SQL | undefined {
@@ -82,6 +83,13 @@ export function sqliteReads(database: Database.Database): StoreReads {
     },
     async revocationSequence() {
       return sequenceQuery.get()?.sequence ?? 0;
+    },
+    async crl(authorityId, list) {
+      const row = crlQuery.get({ authorityId, list });
+      return row && toCrl(row);
+    },
+    async crls() {
+      return db.select().from(crls).all().map(toCrl);
     },
     async checkpoint() {
       return checkpointQuery.get();

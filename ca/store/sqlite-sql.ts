@@ -2,7 +2,7 @@ import { and, asc, desc, eq, getTableColumns, gt, lte, ne, or, sql, type SQL } f
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 import { maxLaterCertificates } from "./batch.ts";
-import { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, certificates, idempotencyKeys, leases, logHead, revocations, tokens } from "./schema-sqlite.ts";
+import { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, certificates, crls, idempotencyKeys, leases, logHead, revocations, tokens } from "./schema-sqlite.ts";
 
 /** An INSERT and the properties of a row in the order of its placeholders. */
 export interface Insertion<Row> {
@@ -22,10 +22,11 @@ export function sqliteSql() {
   return {
     head: text(db.select({ size: logHead.size, hashes: logHead.hashes }).from(logHead)),
     newestCheckpoint: text(db.select().from(auditCheckpoints).orderBy(desc(auditCheckpoints.size))),
-    certificate: text(db.select({ notAfterMs: certificates.notAfterMs }).from(certificates).where(eq(certificates.serialNumber, given("serialNumber")))),
+    certificate: text(db.select({ notAfterMs: certificates.notAfterMs, authorityId: certificates.authorityId }).from(certificates).where(eq(certificates.serialNumber, given("serialNumber")))),
     issuedAfter: text(
       db.select({
-        serialNumber: certificates.serialNumber, notAfterMs: certificates.notAfterMs, renewedFrom: certificates.renewedFrom,
+        serialNumber: certificates.serialNumber, notAfterMs: certificates.notAfterMs, authorityId: certificates.authorityId,
+        renewedFrom: certificates.renewedFrom,
         revoked: sql`exists (select 1 from ${revocations} where ${eq(revocations.serialNumber, certificates.serialNumber)})`.as("revoked"),
       }).from(certificates)
         .where(and(
@@ -41,6 +42,7 @@ export function sqliteSql() {
       db.select({ expiresAtMs: idempotencyKeys.expiresAtMs }).from(idempotencyKeys)
         .where(and(eq(idempotencyKeys.scope, given("scope")), eq(idempotencyKeys.key, given("key")))),
     ),
+    crlNumber: text(db.select({ number: crls.number }).from(crls).where(and(eq(crls.authorityId, given("authorityId")), eq(crls.list, given("list"))))),
     state: text(db.select({ id: caState.id }).from(caState)),
     leaseToken: text(db.select({ token: leases.token }).from(leases).where(and(eq(leases.name, given("name")), ne(leases.holder, nobody)))),
     leaseHolder: text(db.select({ holder: leases.holder }).from(leases).where(eq(leases.name, given("name")))),
@@ -79,6 +81,7 @@ export function sqliteSql() {
     insertRevocation: insertion(revocations),
     insertToken: insertion(tokens),
     insertIdempotencyKey: insertion(idempotencyKeys, [idempotencyKeys.scope, idempotencyKeys.key]),
+    insertCrl: insertion(crls, [crls.authorityId, crls.list]),
     insertEntry: insertion(auditEntries),
     insertSubtree: insertion(auditSubtrees),
     insertCheckpoint: insertion(auditCheckpoints),

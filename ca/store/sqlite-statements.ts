@@ -1,7 +1,7 @@
 import type Database from "better-sqlite3";
 import { maxLaterCertificates, type AuthorityFact, type Facts, type Writes } from "./batch.ts";
 import type { HeadRow, SealedHead } from "./head.ts";
-import { fromCertificate, fromToken, toBuffer, toLaterFact, type LaterRow } from "./rows.ts";
+import { fromCertificate, fromCrl, fromToken, toBuffer, toLaterFact, type LaterRow } from "./rows.ts";
 import type { Insertion, SqliteSql } from "./sqlite-sql.ts";
 import type { CheckpointRow, LeaseAnswer, LeaseClaim } from "./store.ts";
 
@@ -20,13 +20,14 @@ export interface SqliteStatements {
 export function sqliteStatements(database: Database.Database, sql: SqliteSql): SqliteStatements {
   const head = database.prepare<[], HeadRow>(sql.head);
   const newestCheckpoint = database.prepare<[], CheckpointRow>(sql.newestCheckpoint);
-  const certificate = database.prepare<[string], number>(sql.certificate).pluck();
+  const certificate = database.prepare<[string], { not_after_ms: number; authority_id: string }>(sql.certificate);
   const issuedAfter = database.prepare<[string, string, number], LaterRow>(sql.issuedAfter);
   const revoked = database.prepare<[string]>(sql.revoked);
   const keyUsed = database.prepare<[Buffer]>(sql.keyUsed);
   const token = database.prepare<[string], { version: number; deleted_at_ms: number | null }>(sql.token);
   const keyExpiry = database.prepare<[string, string], number>(sql.keyExpiry).pluck();
   const leaseToken = database.prepare<[string], number>(sql.leaseToken).pluck();
+  const crlNumber = database.prepare<[string, string], number>(sql.crlNumber).pluck();
   const state = database.prepare<[]>(sql.state);
   const authorities = database.prepare<[], AuthorityFact>(sql.authorities);
 
@@ -46,6 +47,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
   const insertRevocation = inserter(database, sql.insertRevocation);
   const insertToken = inserter(database, sql.insertToken);
   const insertIdempotencyKey = inserter(database, sql.insertIdempotencyKey);
+  const insertCrl = inserter(database, sql.insertCrl);
   const insertEntry = inserter(database, sql.insertEntry);
   const insertSubtree = inserter(database, sql.insertSubtree);
   const insertCheckpoint = inserter(database, sql.insertCheckpoint);
@@ -58,8 +60,8 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
         return state.get() !== undefined;
       },
       certificate(serialNumber) {
-        const notAfterMs = certificate.get(serialNumber);
-        return notAfterMs === undefined ? undefined : { notAfterMs, revoked: revoked.get(serialNumber) !== undefined };
+        const row = certificate.get(serialNumber);
+        return row && { notAfterMs: row.not_after_ms, authorityId: row.authority_id, revoked: revoked.get(serialNumber) !== undefined };
       },
       issuedAfter: (serialNumber, spiffeId) => issuedAfter.all(spiffeId, serialNumber, maxLaterCertificates).map(toLaterFact),
       keyUsed: (keyFingerprint) => keyUsed.get(toBuffer(keyFingerprint)) !== undefined,
@@ -70,6 +72,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
       idempotencyKeyExpiry: (scope, key) => keyExpiry.get(scope, key),
       authorities: () => authorities.all(),
       leaseToken: (name) => leaseToken.get(name),
+      crlNumber: (authorityId, list) => crlNumber.get(authorityId, list),
     },
     write(writes, { head: { size, hashes }, checkpoint }) {
       for (const row of writes.states) insertState({ id: 1, ...row, sealedLogKey: toBuffer(row.sealedLogKey) });
@@ -84,6 +87,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
       for (const row of writes.deletions) deleteToken.run(row.deletedAtMs, row.id);
       if (writes.forgetUntilMs !== undefined) forgetKeys.run(writes.forgetUntilMs);
       for (const row of writes.idempotencyKeys) insertIdempotencyKey(row);
+      for (const row of writes.crls) insertCrl(fromCrl(row));
       for (const row of writes.entries) insertEntry({ ...row, leafHash: toBuffer(row.leafHash) });
       for (const row of writes.subtrees) insertSubtree({ ...row, hash: toBuffer(row.hash) });
       insertCheckpoint(checkpoint);

@@ -44,6 +44,10 @@ export interface Store {
   revocations(query: { readonly after: number; readonly limit: number }): Promise<readonly RevocationRow[]>;
   /** Sequence of the newest revocation, 0 when there is none. */
   revocationSequence(): Promise<number>;
+  /** The newest CRL of one list of an authority. */
+  crl(authorityId: string, list: string): Promise<CrlRow | undefined>;
+  /** The newest CRL of each list that was ever signed. */
+  crls(): Promise<readonly CrlRow[]>;
 
   /** Newest signed checkpoint (a C2SP signed note) and the size it is over. */
   checkpoint(): Promise<CheckpointRow | undefined>;
@@ -121,6 +125,8 @@ export type ActBody =
   /** Adds an issuer and moves the one it replaces to retiring: authority_superseded unless `replaces` is still active. */
   | { readonly kind: "rotate-issuer"; readonly authority: AuthorityRow; readonly replaces: string | undefined }
   | { readonly kind: "set-authority-state"; readonly authorityId: string; readonly from: AuthorityState; readonly to: AuthorityState }
+  /** Replaces a list's newest CRL: crl_superseded unless that has the number `replaces` (undefined: there is none yet). */
+  | { readonly kind: "publish-crl"; readonly crl: CrlRow; readonly replaces: number | undefined }
   /** Nothing but its entries: a denial, a login. */
   | { readonly kind: "record" };
 
@@ -151,6 +157,7 @@ export type StoreErrorCode =
   | "authority_superseded"
   /** The act's lease is another's by now, or was given up. */
   | "lease_lost"
+  | "crl_superseded"
   /** The queue of waiting acts is full. Nothing was written: safe to retry. */
   | "store_busy"
   /** The database cannot be reached or refuses writes. `outcomeKnown` tells whether the act may have landed. */
@@ -282,6 +289,32 @@ export interface RevocationRow {
   readonly reason: RevocationReason;
   readonly revokedAtMs: number;
   readonly notAfterMs: number;
+  /** Who issued the certificate, and so lists it. */
+  readonly authorityId: string;
+}
+
+/**
+ * The newest CRL of one list. The entries of a large one are not kept a second time: with what is here and the revocations it is
+ * put together again, byte for byte.
+ */
+export interface CrlRow {
+  readonly authorityId: string;
+  /** Which of the authority's lists: the last part of its path. */
+  readonly list: string;
+  /** CRLNumber: never used for two CRLs of a list. */
+  readonly number: number;
+  readonly thisUpdateMs: number;
+  readonly nextUpdateMs: number;
+  /** Revocations up to this sequence are in it. */
+  readonly sequence: number;
+  /** Left out: revocations up to `droppedSequence` of certificates that ended before `droppedBeforeMs`. */
+  readonly droppedSequence: number;
+  readonly droppedBeforeMs: number;
+  /** SHA-256 of the DER, lower-case hex. */
+  readonly fingerprint: string;
+  readonly signature: Uint8Array;
+  /** The whole of it, for one that cannot be put together from revocations: a root's. */
+  readonly crl?: Uint8Array;
 }
 
 export interface CheckpointRow {

@@ -89,8 +89,8 @@ function takeEffect(act: Act, rows: MemoryRows, logIndex: number): void {
       return;
     case "revoke": {
       const { serialNumber, reason, revokedAtMs } = act;
-      const { notAfterMs } = rows.certificates.find((row) => row.serialNumber === serialNumber)!;
-      rows.revocations.push({ sequence: logIndex + 1, serialNumber, reason, revokedAtMs, notAfterMs });
+      const { notAfterMs, authorityId } = rows.certificates.find((row) => row.serialNumber === serialNumber)!;
+      rows.revocations.push({ sequence: logIndex + 1, serialNumber, reason, revokedAtMs, notAfterMs, authorityId });
       return;
     }
     case "create-token":
@@ -106,6 +106,7 @@ function takeEffect(act: Act, rows: MemoryRows, logIndex: number): void {
     case "set-authority-state":
       edit(rows.authorities, ({ id }) => id === act.authorityId, (row) => ({ ...row, state: act.to }));
       return;
+    case "publish-crl":
     case "record":
       return;
   }

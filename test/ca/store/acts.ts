@@ -1,7 +1,7 @@
 import { generateKeyPairSync, hash, randomBytes } from "node:crypto";
 import { checkpointSigner } from "../../../ca/audit/checkpoint.ts";
 import { encodeEntry } from "../../../ca/audit/event.ts";
-import type { Act, AuthorityRow, CaState, LogSealer, NewCertificate, TokenRow } from "../../../ca/store/store.ts";
+import type { Act, AuthorityRow, CaState, CrlRow, LogSealer, NewCertificate, TokenRow } from "../../../ca/store/store.ts";
 
 /** Acts as the use-cases make them, with whatever is not the point of a test filled in. */
 
@@ -86,6 +86,20 @@ export function rotateIssuer(authority: AuthorityRow, replaces: string | undefin
 
 export function setAuthorityState(authorityId: string, from: AuthorityRow["state"], to: AuthorityRow["state"]): Act {
   return { kind: "set-authority-state", authorityId, from, to, entries: [stateChanged(authorityId)] };
+}
+
+export function newCrl(with_: Partial<CrlRow> = {}): CrlRow {
+  return {
+    authorityId: "aa".repeat(20), list: "full.crl", number: 1, thisUpdateMs: startMs, nextUpdateMs: startMs + 24 * hourMs, sequence: 0, droppedSequence: 0,
+    droppedBeforeMs: 0, fingerprint: randomBytes(32).toString("hex"), signature: randomBytes(70), ...with_,
+  };
+}
+
+export function publishCrl(crl: CrlRow, replaces: number | undefined): Act {
+  const { authorityId, list, number, fingerprint } = crl;
+  const times = { thisUpdate: new Date(crl.thisUpdateMs).toISOString(), nextUpdate: new Date(crl.nextUpdateMs).toISOString() };
+  const entry = encodeEntry({ type: "crl.signed", authorityId, list, number, fingerprint, ...times, entries: 0 }, "system", crl.thisUpdateMs);
+  return { kind: "publish-crl", crl, replaces, entries: [entry] };
 }
 
 export function record(...codes: readonly [string, ...string[]]): Act {

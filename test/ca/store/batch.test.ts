@@ -6,7 +6,7 @@ import { parseNote } from "../../../ca/audit/note.ts";
 import { nameOfKey, planGroup, type AuthorityFact, type CertificateFact, type Facts, type Outcome, type Plan, type TokenFact } from "../../../ca/store/batch.ts";
 import type { Act, NewCertificate } from "../../../ca/store/store.ts";
 import {
-  createToken, deleteToken, hourMs, initialize, issue, newAuthority, newCertificate, newSealer, newToken, record, revoke, rotateIssuer, setAuthorityState,
+  createToken, deleteToken, hourMs, initialize, issue, newAuthority, newCertificate, newCrl, publishCrl, newSealer, newToken, record, revoke, rotateIssuer, setAuthorityState,
   startMs,
 } from "./acts.ts";
 
@@ -69,14 +69,14 @@ describe("planning a group", () => {
   const spent = newToken({ version: 1 });
   const refusals: readonly (readonly [why: string, act: Act, facts: Partial<Facts>, code: string])[] = [
     ["a used key", issue(newCertificate({ keyFingerprint: taken.keyFingerprint })), { keyUsed: (key) => nameOfKey(key) === nameOfKey(taken.keyFingerprint) }, "key_reused"],
-    ["a taken serial", issue(taken), { certificate: () => ({ notAfterMs: 0, revoked: false }) }, "serial_taken"],
+    ["a taken serial", issue(taken), { certificate: () => ({ notAfterMs: 0, authorityId: "aa", revoked: false }) }, "serial_taken"],
     ["a spent token", issue(newCertificate(), { redeem: { tokenId: spent.id, version: 0 } }), { token: () => ({ version: 1, deleted: false }) }, "token_already_redeemed"],
     ["a deleted token", issue(newCertificate(), { redeem: { tokenId: spent.id, version: 1 } }), { token: () => ({ version: 1, deleted: true }) }, "token_unknown"],
     ["an unknown token", issue(newCertificate(), { redeem: { tokenId: spent.id, version: 1 } }), {}, "token_unknown"],
-    ["a renewal from a revoked certificate", issue(newCertificate({ renewedFrom: taken.serialNumber })), { certificate: () => ({ notAfterMs: 0, revoked: true }) }, "certificate_revoked"],
+    ["a renewal from a revoked certificate", issue(newCertificate({ renewedFrom: taken.serialNumber })), { certificate: () => ({ notAfterMs: 0, authorityId: "aa", revoked: true }) }, "certificate_revoked"],
     ["a renewal from an unknown certificate", issue(newCertificate({ renewedFrom: taken.serialNumber })), {}, "certificate_unknown"],
     ["a remembered request", issueWithKey(startMs), { idempotencyKeyExpiry: () => startMs + 1 }, "idempotency_conflict"],
-    ["a revoked certificate", revoke(taken), { certificate: () => ({ notAfterMs: 0, revoked: true }) }, "already_revoked"],
+    ["a revoked certificate", revoke(taken), { certificate: () => ({ notAfterMs: 0, authorityId: "aa", revoked: true }) }, "already_revoked"],
     ["an unknown certificate", revoke(taken), {}, "certificate_unknown"],
     ["a CA that is there", initialize(verifierKey), { initialized: true }, "already_initialized"],
     ["another log key", initialize("other+00000000+AA=="), {}, "log_inconsistent"],
@@ -84,6 +84,9 @@ describe("planning a group", () => {
     ["a root in an issuer's place", rotateIssuer(newAuthority(), "a"), { authorities: () => [{ id: "a", type: "root", state: "active" }] }, "authority_superseded"],
     ["work under a lease that another took", { ...record("late"), fence: { lease: "authority", token: 1 } }, { leaseToken: () => 2 }, "lease_lost"],
     ["work under a lease that nobody holds", { ...issue(), fence: { lease: "authority", token: 1 } }, {}, "lease_lost"],
+    ["a CRL after one of another replica", publishCrl(newCrl({ number: 2 }), 1), { crlNumber: () => 2 }, "crl_superseded"],
+    ["a first CRL that is not the first", publishCrl(newCrl(), undefined), { crlNumber: () => 1 }, "crl_superseded"],
+    ["a CRL number used before", publishCrl(newCrl({ number: 1 }), 1), { crlNumber: () => 1 }, "crl_superseded"],
     ["a first issuer that is not the first", rotateIssuer(newAuthority(), undefined), { authorities: () => [{ id: "a", type: "issuer", state: "active" }] }, "authority_superseded"],
   ];
   test.each(refusals)("%s is refused", (_why, act, facts, code) => {
@@ -121,6 +124,7 @@ const acts: readonly Act[] = (() => {
     issue(newCertificate(), { redeem: { tokenId: token.id, version: 0 } }), issue(newCertificate(), { redeem: { tokenId: token.id, version: 1 } }),
     createToken(token), deleteToken(token.id), revoke(a), revoke(b), rotateIssuer(two, one.id), rotateIssuer(newAuthority(), undefined),
     setAuthorityState(one.id, "retiring", "retired"), record("x", "y"),
+    publishCrl(newCrl(), undefined), publishCrl(newCrl({ list: "2-1.crl" }), undefined), publishCrl(newCrl({ number: 2 }), 1), publishCrl(newCrl({ number: 5 }), 2),
   ];
 })();
 
@@ -137,10 +141,11 @@ interface World {
   readonly tokens: Map<string, TokenFact>;
   readonly idempotencyKeys: Map<string, number>;
   readonly authorities: Map<string, AuthorityFact>;
+  readonly crlNumbers: Map<string, number>;
 }
 
 function worldOf(): World {
-  return { initialized: false, range: emptyRange, certificates: new Map(), issued: [], keys: new Set(), tokens: new Map(), idempotencyKeys: new Map(), authorities: new Map() };
+  return { initialized: false, range: emptyRange, certificates: new Map(), issued: [], keys: new Set(), tokens: new Map(), idempotencyKeys: new Map(), authorities: new Map(), crlNumbers: new Map() };
 }
 
 function commitTo(world: World, group: readonly Act[]): readonly Outcome[] {
@@ -156,21 +161,23 @@ function commitTo(world: World, group: readonly Act[]): readonly Outcome[] {
     token: (id) => world.tokens.get(id),
     idempotencyKeyExpiry: (scope, key) => world.idempotencyKeys.get(scope + key),
     authorities: () => [...world.authorities.values()],
+    crlNumber: (authorityId, list) => world.crlNumbers.get(authorityId + list),
   }, world.range);
   world.initialized ||= writes.states.length > 0;
   world.range = sealed?.range ?? world.range;
   for (const { id, type, state } of writes.authorities) world.authorities.set(id, { id, type, state });
   for (const { id, state } of writes.authorityStates) world.authorities.set(id, { ...world.authorities.get(id)!, state });
   world.issued.push(...writes.certificates);
-  for (const { serialNumber, notAfterMs, keyFingerprint } of writes.certificates) {
-    world.certificates.set(serialNumber, { notAfterMs, revoked: false });
+  for (const { serialNumber, notAfterMs, authorityId, keyFingerprint } of writes.certificates) {
+    world.certificates.set(serialNumber, { notAfterMs, authorityId, revoked: false });
     world.keys.add(nameOfKey(keyFingerprint));
   }
-  for (const { serialNumber, notAfterMs } of writes.revocations) world.certificates.set(serialNumber, { notAfterMs, revoked: true });
+  for (const { serialNumber, notAfterMs, authorityId } of writes.revocations) world.certificates.set(serialNumber, { notAfterMs, authorityId, revoked: true });
   for (const { id, version } of writes.tokens) world.tokens.set(id, { version, deleted: false });
   for (const { id, version } of writes.redemptions) world.tokens.set(id, { ...world.tokens.get(id)!, version });
   for (const { id } of writes.deletions) world.tokens.set(id, { ...world.tokens.get(id)!, deleted: true });
   for (const { scope, key, expiresAtMs } of writes.idempotencyKeys) world.idempotencyKeys.set(scope + key, expiresAtMs);
+  for (const { authorityId, list, number } of writes.crls) world.crlNumbers.set(authorityId + list, number);
   return outcomes;
 }
 
@@ -187,6 +194,7 @@ const noFacts: Facts = {
   idempotencyKeyExpiry: () => undefined,
   authorities: () => [],
   leaseToken: () => undefined,
+  crlNumber: () => undefined,
 };
 
 function issueWithKey(issuedAtMs: number): Act {

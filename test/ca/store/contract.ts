@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -6,7 +7,7 @@ import { openStore } from "../../../ca/store/open.ts";
 import { StoreError, type Act, type CertificateQuery, type Receipt, type Store } from "../../../ca/store/store.ts";
 import { verifyStore } from "../../support/store-oracle.ts";
 import {
-  createToken, deleteToken, hourMs, initialize, issue, newAuthority, newCertificate, newSealer, newToken, record, revoke, rotateIssuer,
+  createToken, deleteToken, hourMs, initialize, issue, newAuthority, newCertificate, newCrl, newSealer, newToken, publishCrl, record, revoke, rotateIssuer,
   setAuthorityState, startMs, stateOf,
 } from "./acts.ts";
 
@@ -166,10 +167,22 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
         expect(feed.map(({ sequence }) => sequence)).toEqual(receipts.map(({ logIndex }) => logIndex + 1));
         expect(feed[1]).toEqual({
           sequence: receipts[1]!.logIndex + 1, serialNumber: certificates[1]!.serialNumber, reason: "keyCompromise", revokedAtMs: startMs + 1,
-          notAfterMs: certificates[1]!.notAfterMs,
+          notAfterMs: certificates[1]!.notAfterMs, authorityId: certificates[1]!.authorityId,
         });
         expect(await store.revocations({ after: feed[0]!.sequence, limit: 1 })).toEqual([feed[1]]);
         expect(await store.revocationSequence()).toBe(feed[2]!.sequence);
+      });
+
+      promise("the newest CRL of each list is kept", async () => {
+        const whole = newCrl({ list: "ca.crl", number: 7, crl: randomBytes(300) });
+        const second = newCrl({ number: 2, sequence: 3, droppedSequence: 1, droppedBeforeMs: startMs });
+        await store.commit(publishCrl(newCrl({ number: 1 }), undefined));
+        await store.commit(publishCrl(whole, undefined));
+        await store.commit(publishCrl(second, 1));
+        expect(await store.crl(second.authorityId, "full.crl")).toEqual(second);
+        expect(await store.crl(whole.authorityId, "ca.crl")).toEqual(whole);
+        expect(await store.crl(whole.authorityId, "2-0.crl")).toBeUndefined();
+        expect((await store.crls()).map(({ list, number }) => [list, number]).sort()).toEqual([["ca.crl", 7], ["full.crl", 2]]);
       });
 
       promise("each entry of an act has its place, and the receipt names the first", async () => {
@@ -196,6 +209,14 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
       promise("a state that names another log key", async () => {
         expect(await outcome(store, initialize(newSealer().verifierKey))).toBe("log_inconsistent");
         expect(await store.state()).toBeUndefined();
+      });
+
+      promise("of 20 CRLs with the next number, one", async () => {
+        await store.commit(publishCrl(newCrl(), undefined));
+        const other = await open();
+        const results = await outcomes(Array.from({ length: 20 }, (_, index) => [index % 2 ? store : other, publishCrl(newCrl({ number: 2 }), 1)]));
+        expect(count(results)).toEqual({ landed: 1, crl_superseded: 19 });
+        expect((await store.entries({ start: 0, limit: 99 })).filter(({ body }) => body.includes("crl.signed"))).toHaveLength(2);
       });
 
       promise("of 50 redemptions of one token, one wins", async () => {
