@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from "node:crypto";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { encodeEntry } from "./audit/event.ts";
 import { checkpointSigner } from "./audit/checkpoint.ts";
@@ -47,7 +47,7 @@ export async function firstStart({ config, store, sealing, nowMs, saveAdminToken
   const log = createLog(trustDomain, sealing);
   const admin = firstAdminToken(nowMs);
   await saveAdminToken?.(admin.token);
-  const state: CaState = { trustDomain, bundleSequence: 1, logVerifierKey: log.verifierKey, sealedLogKey: log.sealedLogKey, createdAtMs: nowMs };
+  const state: CaState = { trustDomain, bundleSequence: 1, logVerifierKey: log.verifierKey, sealedLogKey: log.sealedLogKey, createdAtMs: nowMs, feedEpoch: newFeedEpoch() };
   try {
     await store.unlock({ origin: logOrigin(trustDomain), privateKeyPkcs8: log.privateKeyPkcs8 });
     // If we die before this lands, the store is empty as before and the next start begins anew.
@@ -84,6 +84,11 @@ export async function firstStart({ config, store, sealing, nowMs, saveAdminToken
 /** Name of the log in its checkpoints, and of its key. */
 export function logOrigin(trustDomain: string): string {
   return `countersign.dev/${trustDomain}/log`;
+}
+
+/** For a store whose feed nobody can have followed: an empty one, or one that was restored. */
+export function newFeedEpoch(): string {
+  return randomBytes(8).toString("hex");
 }
 
 /** What the log's key is sealed as. */

@@ -4,7 +4,7 @@ import { appendLeaf, hashLeaf, rootOf, type CompactRange } from "../audit/merkle
 import { encodeHead, type SealedHead } from "./head.ts";
 import { toBuffer } from "./rows.ts";
 import type {
-  Act, AuthorityRow, AuthorityState, CaState, CertificateRow, CrlRow, Descendants, EntryRow, IdempotentRow, NewCertificate, Receipt,
+  Act, AnnouncementRow, AuthorityRow, AuthorityState, CaState, CertificateRow, CrlRow, Descendants, EntryRow, IdempotentRow, NewCertificate, Receipt,
   RevocationRow, StoreErrorCode, TokenRow,
 } from "./store.ts";
 
@@ -63,6 +63,7 @@ export interface Writes {
   /** Idempotency keys that expired by then may be forgotten; undefined when no act tells the time. */
   readonly forgetUntilMs: number | undefined;
   readonly crls: readonly CrlRow[];
+  readonly announcements: readonly AnnouncementRow[];
   readonly entries: readonly EntryRow[];
   readonly subtrees: readonly SubtreeRow[];
 }
@@ -84,6 +85,7 @@ export function planGroup(acts: readonly Act[], facts: Facts, head: CompactRange
     const logIndex = range.size;
     const refused = checkFence(act, facts) ?? takeEffect(act, draft, logIndex, signer);
     if (refused !== undefined) return refused;
+    if (act.announce !== undefined) draft.writes.announcements.push({ ...act.announce, sequence: logIndex + 1 });
     for (const body of [...act.entries, ...draft.furtherEntries.splice(0)]) {
       const leafHash = hashLeaf(body);
       draft.writes.entries.push({ index: range.size, body, leafHash });
@@ -116,7 +118,7 @@ function newDraft(facts: Facts): Draft {
     facts,
     writes: {
       states: [], authorities: [], authorityStates: [], certificates: [], revocations: [], tokens: [], redemptions: [], deletions: [],
-      idempotencyKeys: [], forgetUntilMs: undefined, crls: [], entries: [], subtrees: [],
+      idempotencyKeys: [], forgetUntilMs: undefined, crls: [], announcements: [], entries: [], subtrees: [],
     },
     furtherEntries: [],
     initialized: facts.initialized,

@@ -1,6 +1,7 @@
 import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, isNull, lt, max, notInArray, or, sql, type SQL } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/node-postgres";
 import type pg from "pg";
+import { postgresFeed } from "./postgres-feed.ts";
 import type { StoreReads } from "./reads.ts";
 import { toAuthority, toCaState, toCertificate, toCrl, toEntry, toIdempotent, toToken } from "./rows.ts";
 import * as schema from "./schema-postgres.ts";
@@ -43,6 +44,7 @@ export function postgresReads(pool: pg.Pool): StoreReads {
   }
 
   return {
+    ...postgresFeed(db),
     async state() {
       const [row] = await stateQuery.execute();
       return row && toCaState(row);

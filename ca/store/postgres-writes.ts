@@ -1,4 +1,5 @@
 import { sql } from "drizzle-orm";
+import { maxAcknowledgedGenerations } from "./acknowledgements.ts";
 import type { Writes } from "./batch.ts";
 import type { SealedHead } from "./head.ts";
 import { bare, insertion, statement, value, type Query } from "./postgres-statement.ts";
@@ -24,6 +25,7 @@ export function writeQueries(writes: Writes, { head, checkpoint }: SealedHead): 
     ...(writes.forgetUntilMs === undefined ? [] : [forgetKeys(writes.forgetUntilMs)]),
     ...insertIdempotencyKeys(lastOfEach(writes.idempotencyKeys, ({ scope, key }) => JSON.stringify([scope, key]))),
     ...insertCrls(lastOfEach(writes.crls, ({ authorityId, list }) => JSON.stringify([authorityId, list])).map(fromCrl)),
+    ...insertAnnouncements(writes.announcements),
     ...insertEntries(writes.entries.map((row) => ({ ...row, leafHash: toBuffer(row.leafHash) }))),
     ...insertSubtrees(writes.subtrees.map((row) => ({ ...row, hash: toBuffer(row.hash) }))),
     ...insertCheckpoints([checkpoint]),
@@ -33,6 +35,16 @@ export function writeQueries(writes: Writes, { head, checkpoint }: SealedHead): 
 
 export const touchToken = statement("touch-token", sql`
   update ${schema.tokens} set ${bare(schema.tokens.lastUsedAtMs)} = ${value("usedAtMs")} where ${schema.tokens.id} = ${value("id")}`);
+
+/** Values: serial numbers and sequences, one array each. */
+export const acknowledge = statement("acknowledge", sql`
+  with recursive family (serial_number, sequence, generation) as (
+    select *, 0 from unnest(${value("serialNumbers")}::text[], ${value("sequences")}::bigint[]) union all
+    select c.renewed_from, sequence, generation + 1 from family join ${schema.certificates} c on c.serial_number = family.serial_number
+    where c.renewed_from is not null and generation < ${sql.raw(String(maxAcknowledgedGenerations))}
+  ), highest as (select serial_number, max(sequence) as sequence from family group by serial_number order by serial_number)
+  update ${schema.certificates} set ${bare(schema.certificates.acknowledgedSequence)} = highest.sequence from highest
+  where ${schema.certificates.serialNumber} = highest.serial_number and ${schema.certificates.acknowledgedSequence} < highest.sequence`);
 
 /** A statement that meets a row twice keeps either of the two, or fails: only the last may stay. */
 function lastOfEach<Row>(rows: readonly Row[], name: (row: Row) => string): readonly Row[] {
@@ -44,6 +56,7 @@ const insertAuthorities = insertion(schema.authorities);
 const insertCertificates = insertion(schema.certificates);
 const insertRevocations = insertion(schema.revocations);
 const insertTokens = insertion(schema.tokens);
+const insertAnnouncements = insertion(schema.announcements);
 const insertEntries = insertion(schema.auditEntries);
 const insertSubtrees = insertion(schema.auditSubtrees);
 const insertCheckpoints = insertion(schema.auditCheckpoints);

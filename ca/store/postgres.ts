@@ -4,6 +4,7 @@ import { drizzle } from "drizzle-orm/node-postgres";
 import pg from "pg";
 import type { CheckpointSigner } from "../audit/checkpoint.ts";
 import type { CompactRange } from "../audit/merkle.ts";
+import { acknowledgementQueue } from "./acknowledgements.ts";
 import { failGroup } from "./batch.ts";
 import { groupCommit, storeClosed } from "./group-commit.ts";
 import { emptyHead, readHead } from "./head.ts";
@@ -12,11 +13,11 @@ import { connectionOptions, unreachable } from "./postgres-connection.ts";
 import { acquireLease, releaseLease } from "./postgres-lease.ts";
 import { migratePostgres } from "./postgres-migrate.ts";
 import { postgresReads } from "./postgres-reads.ts";
-import { touchToken } from "./postgres-writes.ts";
+import { acknowledge, touchToken } from "./postgres-writes.ts";
 import { describe, guardReads } from "./reads.ts";
 import { auditCheckpoints, logHead } from "./schema-postgres.ts";
 import { locked, signerFor } from "./sealer.ts";
-import { StoreError, type CheckpointRow, type Store } from "./store.ts";
+import { StoreError, type Acknowledgement, type CheckpointRow, type Store } from "./store.ts";
 import { tokenUse } from "./token-use.ts";
 
 export interface PostgresOptions {
@@ -40,6 +41,11 @@ export async function openPostgres({ url, readOnly = false, migrationsFolder }: 
   let signer: CheckpointSigner | undefined;
   const group = groupCommit(async (acts) => signer === undefined ? failGroup(acts, readOnly ? forReadingOnly : locked) : writer.commitGroup(acts, signer));
 
+  const acknowledgements = acknowledgementQueue((rows) => {
+    if (readOnly) throw new StoreError(forReadingOnly.code, forReadingOnly.message);
+    return writeAcknowledgements(pool, rows);
+  });
+
   function open(): void {
     if (pool.ended || pool.ending) throw storeClosed();
   }
@@ -62,12 +68,13 @@ export async function openPostgres({ url, readOnly = false, migrationsFolder }: 
       open();
       await releaseLease(pool, lease);
     },
+    acknowledge: acknowledgements.add,
     async ping() {
       open();
       await pool.query("select 1").catch((cause) => { throw unreachable(cause); });
     },
     async close() {
-      await group.close();
+      await Promise.all([group.close(), acknowledgements.close()]);
       await writer.close();
       if (!pool.ending) await pool.end();
     },
@@ -80,6 +87,13 @@ export async function openPostgres({ url, readOnly = false, migrationsFolder }: 
     throw error;
   }
   return store;
+}
+
+async function writeAcknowledgements(pool: pg.Pool, rows: readonly Acknowledgement[]): Promise<void> {
+  const query = acknowledge(rows.map(({ serialNumber }) => serialNumber), rows.map(({ sequence }) => sequence));
+  await pool.query(query).catch((cause) => {
+    throw new StoreError("store_unavailable", `Postgres did not take acknowledgements (${describe(cause)}). Try again.`, { cause });
+  });
 }
 
 /** The head and the newest checkpoint, as one statement sees them: another replica may commit between two. */

@@ -18,7 +18,7 @@ export function toAuthority(row: Stored<typeof schema.authorities>): AuthorityRo
 
 /** @param revocation  the certificate's own, if it has one */
 export function toCertificate(
-  { dnsNames, tokenId, renewedFrom, ...row }: Stored<typeof schema.certificates>,
+  { dnsNames, tokenId, renewedFrom, acknowledgedSequence, ...row }: Stored<typeof schema.certificates>,
   revocation: Pick<RevocationRow, "revokedAtMs" | "reason"> | null,
 ): CertificateRow {
   return {
@@ -26,6 +26,7 @@ export function toCertificate(
     dnsNames: parseList(dnsNames) ?? [],
     ...(tokenId !== null && { tokenId }),
     ...(renewedFrom !== null && { renewedFrom }),
+    ...(acknowledgedSequence > 0 && { acknowledgedSequence }),
     ...(revocation !== null && { revokedAtMs: revocation.revokedAtMs, revocationReason: revocation.reason }),
   };
 }
@@ -46,7 +47,7 @@ export function toLaterFact(
 }
 
 export function fromCertificate(certificate: NewCertificate & { readonly logIndex: number }): Stored<typeof schema.certificates> {
-  const { dnsNames, tokenId, renewedFrom } = certificate;
+  const { dnsNames, tokenId, renewedFrom, acknowledgedSequence } = certificate;
   return {
     ...certificate,
     certificate: toBuffer(certificate.certificate),
@@ -54,6 +55,7 @@ export function fromCertificate(certificate: NewCertificate & { readonly logInde
     dnsNames: dnsNames.length === 0 ? null : JSON.stringify(dnsNames),
     tokenId: tokenId ?? null,
     renewedFrom: renewedFrom ?? null,
+    acknowledgedSequence: acknowledgedSequence ?? 0,
   };
 }
 

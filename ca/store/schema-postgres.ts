@@ -17,6 +17,8 @@ export const caState = pgTable("ca_state", {
   logVerifierKey: text("log_verifier_key").notNull(),
   sealedLogKey: bytea("sealed_log_key").notNull(),
   createdAtMs: bigint("created_at_ms", { mode: "number" }).notNull(),
+  /** Empty in a store of a version that had no feed. */
+  feedEpoch: text("feed_epoch").notNull().default(""),
 });
 
 /** The tree's compact range: one row, ID 1. */
@@ -69,11 +71,14 @@ export const certificates = pgTable("certificates", {
   issuedAtMs: bigint("issued_at_ms", { mode: "number" }).notNull(),
   tokenId: text("token_id"),
   renewedFrom: text("renewed_from"),
+  acknowledgedSequence: bigint("acknowledged_sequence", { mode: "number" }).notNull().default(0),
 }, (table) => [
   uniqueIndex("certificates_serial_number").on(table.serialNumber),
   uniqueIndex("certificates_key_fingerprint").on(table.keyFingerprint),
   // The operator class compares bytes whatever the database's locale is: what a search by prefix needs.
   index("certificates_spiffe_id").on(table.spiffeId.op("text_pattern_ops"), table.logIndex),
+  // Certificates expire about in the order they are issued in, so this grows at its end: a fraction of what a random key costs.
+  index("certificates_not_after").on(table.notAfterMs, table.acknowledgedSequence),
 ]);
 
 export const revocations = pgTable("revocations", {
@@ -145,3 +150,9 @@ export const documents = pgTable("documents", {
   changedAtMs: bigint("changed_at_ms", { mode: "number" }).notNull(),
   changedBy: text("changed_by").notNull(),
 }, (table) => [primaryKey({ columns: [table.kind, table.name] }), index("documents_sequence").on(table.sequence)]);
+/** What the feed tells connected proxies once: nothing that a later reader could not do without after `expiresAtMs`. */
+export const announcements = pgTable("announcements", {
+  sequence: bigint("sequence", { mode: "number" }).primaryKey(),
+  body: text("body").notNull(),
+  expiresAtMs: bigint("expires_at_ms", { mode: "number" }).notNull(),
+});

@@ -16,6 +16,8 @@ export const caState = sqliteTable("ca_state", {
   logVerifierKey: text("log_verifier_key").notNull(),
   sealedLogKey: blob("sealed_log_key", { mode: "buffer" }).notNull(),
   createdAtMs: integer("created_at_ms").notNull(),
+  /** Empty in a store of a version that had no feed. */
+  feedEpoch: text("feed_epoch").notNull().default(""),
 });
 
 /** The tree's compact range: one row, ID 1. */
@@ -68,10 +70,13 @@ export const certificates = sqliteTable("certificates", {
   issuedAtMs: integer("issued_at_ms").notNull(),
   tokenId: text("token_id"),
   renewedFrom: text("renewed_from"),
+  acknowledgedSequence: integer("acknowledged_sequence").notNull().default(0),
 }, (table) => [
   uniqueIndex("certificates_serial_number").on(table.serialNumber),
   uniqueIndex("certificates_key_fingerprint").on(table.keyFingerprint),
   index("certificates_spiffe_id").on(table.spiffeId),
+  // Certificates expire about in the order they are issued in, so this grows at its end: a fraction of what a random key costs.
+  index("certificates_not_after").on(table.notAfterMs, table.acknowledgedSequence),
 ]);
 
 export const revocations = sqliteTable("revocations", {
@@ -143,3 +148,9 @@ export const documents = sqliteTable("documents", {
   changedAtMs: integer("changed_at_ms").notNull(),
   changedBy: text("changed_by").notNull(),
 }, (table) => [primaryKey({ columns: [table.kind, table.name] }), index("documents_sequence").on(table.sequence)]);
+/** What the feed tells connected proxies once: nothing that a later reader could not do without after `expiresAtMs`. */
+export const announcements = sqliteTable("announcements", {
+  sequence: integer("sequence").primaryKey(),
+  body: text("body").notNull(),
+  expiresAtMs: integer("expires_at_ms").notNull(),
+});

@@ -6,7 +6,7 @@ import { emptyHead, readHead, type SealedHead } from "./head.ts";
 import { locked, requireSignedBy, signerFor } from "./sealer.ts";
 import type { SqliteSql } from "./sqlite-sql.ts";
 import { sqliteStatements } from "./sqlite-statements.ts";
-import { StoreError, type Act, type CheckpointRow, type LeaseAnswer, type LeaseClaim, type LogSealer } from "./store.ts";
+import { StoreError, type Acknowledgement, type Act, type CheckpointRow, type LeaseAnswer, type LeaseClaim, type LogSealer } from "./store.ts";
 
 /** The one connection of this process that writes. Synchronous: it lives in a thread of its own (`sqlite-writer.ts`). */
 export interface SqliteCommit {
@@ -19,6 +19,8 @@ export interface SqliteCommit {
   acquireLease(claim: LeaseClaim): LeaseAnswer;
   /** @throws {StoreError} store_unavailable */
   releaseLease(lease: Pick<LeaseClaim, "name" | "holder">): void;
+  /** In one transaction of its own. @throws {StoreError} store_unavailable */
+  acknowledge(group: readonly Acknowledgement[]): void;
   /** Moves what was committed from the write-ahead log into the database, if there is enough of it to be worth a flush. */
   tidy(): void;
   close(): void;
@@ -90,6 +92,10 @@ export function sqliteCommit(path: string, sql: SqliteSql): SqliteCommit {
     touchToken: (id, usedAtMs) => statements.touchToken(id, usedAtMs),
     acquireLease: (claim) => coded(() => statements.acquireLease(claim, Date.now())),
     releaseLease: (lease) => coded(() => statements.releaseLease(lease)),
+    acknowledge(group) {
+      coded(() => database.transaction(() => group.forEach(statements.acknowledge)).immediate());
+      actsInLog += group.length;
+    },
     tidy() {
       if (actsInLog < actsBeforeTidy) return;
       database.pragma("wal_checkpoint(PASSIVE)");

@@ -1,6 +1,7 @@
 import type Database from "better-sqlite3";
 import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, isNull, lt, max, notInArray, or, sql, type SQL } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
+import { sqliteFeed } from "./sqlite-feed.ts";
 import type { StoreReads } from "./reads.ts";
 import { toAuthority, toCaState, toCertificate, toCrl, toEntry, toIdempotent, toToken } from "./rows.ts";
 import * as schema from "./schema-sqlite.ts";
@@ -45,6 +46,7 @@ export function sqliteReads(database: Database.Database): StoreReads {
   }
 
   return {
+    ...sqliteFeed(db),
     async state() {
       const row = stateQuery.get();
       return row && toCaState(row);

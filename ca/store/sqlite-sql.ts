@@ -1,8 +1,9 @@
-import { and, asc, desc, eq, getTableColumns, gt, lte, ne, or, sql, type SQL } from "drizzle-orm";
+import { and, asc, desc, eq, getTableColumns, gt, lt, lte, ne, or, sql, type SQL } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
+import { maxAcknowledgedGenerations } from "./acknowledgements.ts";
 import { maxLaterCertificates } from "./batch.ts";
-import { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, certificates, crls, idempotencyKeys, leases, logHead, revocations, tokens } from "./schema-sqlite.ts";
+import { announcements, auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, certificates, crls, idempotencyKeys, leases, logHead, revocations, tokens } from "./schema-sqlite.ts";
 
 /** An INSERT and the properties of a row in the order of its placeholders. */
 export interface Insertion<Row> {
@@ -52,6 +53,15 @@ export function sqliteSql() {
     redeem: text(db.update(tokens).set({ version: given("version"), redeemedAtMs: given("redeemedAtMs") }).where(eq(tokens.id, given("id")))),
     deleteToken: text(db.update(tokens).set({ deletedAtMs: given("deletedAtMs") }).where(eq(tokens.id, given("id")))),
     touchToken: text(db.update(tokens).set({ lastUsedAtMs: given("lastUsedAtMs") }).where(eq(tokens.id, given("id")))),
+    acknowledge: text(db.update(certificates).set({ acknowledgedSequence: given("sequence") }).where(and(
+      lt(certificates.acknowledgedSequence, given("sequence")),
+      sql`${certificates.serialNumber} in (
+        with recursive family (serial_number, generation) as (
+          select ${given("serialNumber")}, 0 union all
+          select c.renewed_from, generation + 1 from family join ${certificates} c on c.serial_number = family.serial_number
+          where c.renewed_from is not null and generation < ${sql.raw(String(maxAcknowledgedGenerations))}
+        ) select serial_number from family)`,
+    ))),
     setHead: text(db.update(logHead).set({ size: given("size"), hashes: given("hashes") })),
     acquireLease: text(
       db.insert(leases).values({ name: given("name"), holder: given("holder"), token: sql`1`, expiresAtMs: given("expiresAtMs") })
@@ -82,6 +92,7 @@ export function sqliteSql() {
     insertToken: insertion(tokens),
     insertIdempotencyKey: insertion(idempotencyKeys, [idempotencyKeys.scope, idempotencyKeys.key]),
     insertCrl: insertion(crls, [crls.authorityId, crls.list]),
+    insertAnnouncement: insertion(announcements),
     insertEntry: insertion(auditEntries),
     insertSubtree: insertion(auditSubtrees),
     insertCheckpoint: insertion(auditCheckpoints),

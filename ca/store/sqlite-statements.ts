@@ -3,7 +3,7 @@ import { maxLaterCertificates, type AuthorityFact, type Facts, type Writes } fro
 import type { HeadRow, SealedHead } from "./head.ts";
 import { fromCertificate, fromCrl, fromToken, toBuffer, toLaterFact, type LaterRow } from "./rows.ts";
 import type { Insertion, SqliteSql } from "./sqlite-sql.ts";
-import type { CheckpointRow, LeaseAnswer, LeaseClaim } from "./store.ts";
+import type { Acknowledgement, CheckpointRow, LeaseAnswer, LeaseClaim } from "./store.ts";
 
 /** What the writer does to the database inside its transaction. */
 export interface SqliteStatements {
@@ -15,6 +15,7 @@ export interface SqliteStatements {
   touchToken(id: string, usedAtMs: number): void;
   acquireLease(claim: LeaseClaim, nowMs: number): LeaseAnswer;
   releaseLease(lease: Pick<LeaseClaim, "name" | "holder">): void;
+  acknowledge(acknowledgement: Acknowledgement): void;
 }
 
 export function sqliteStatements(database: Database.Database, sql: SqliteSql): SqliteStatements {
@@ -38,6 +39,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
   const acquireLease = database.prepare<[string, string, number, number, number], number>(sql.acquireLease).pluck();
   const leaseHolder = database.prepare<[string], string>(sql.leaseHolder).pluck();
   const releaseLease = database.prepare<[string, string]>(sql.releaseLease);
+  const acknowledge = database.prepare<[number, number, string]>(sql.acknowledge);
   const setHead = database.prepare<[number, Buffer]>(sql.setHead);
   const forgetKeys = database.prepare<[number]>(sql.forgetKeys);
 
@@ -48,6 +50,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
   const insertToken = inserter(database, sql.insertToken);
   const insertIdempotencyKey = inserter(database, sql.insertIdempotencyKey);
   const insertCrl = inserter(database, sql.insertCrl);
+  const insertAnnouncement = inserter(database, sql.insertAnnouncement);
   const insertEntry = inserter(database, sql.insertEntry);
   const insertSubtree = inserter(database, sql.insertSubtree);
   const insertCheckpoint = inserter(database, sql.insertCheckpoint);
@@ -88,6 +91,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
       if (writes.forgetUntilMs !== undefined) forgetKeys.run(writes.forgetUntilMs);
       for (const row of writes.idempotencyKeys) insertIdempotencyKey(row);
       for (const row of writes.crls) insertCrl(fromCrl(row));
+      for (const row of writes.announcements) insertAnnouncement(row);
       for (const row of writes.entries) insertEntry({ ...row, leafHash: toBuffer(row.leafHash) });
       for (const row of writes.subtrees) insertSubtree({ ...row, hash: toBuffer(row.hash) });
       insertCheckpoint(checkpoint);
@@ -99,6 +103,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
       return token === undefined ? { held: false, holder: leaseHolder.get(name) ?? "" } : { held: true, token };
     },
     releaseLease: ({ name, holder }) => void releaseLease.run(name, holder),
+    acknowledge: ({ serialNumber, sequence }) => void acknowledge.run(sequence, sequence, serialNumber),
   };
 }
 

@@ -4,7 +4,7 @@ import { packActs } from "./acts-message.ts";
 import type { Outcome } from "./batch.ts";
 import { sqliteSql } from "./sqlite-sql.ts";
 import type { WriterData, WriterReply, WriterRequest } from "./sqlite-writer.ts";
-import { StoreError, type Act, type LeaseAnswer, type LeaseClaim, type LogSealer } from "./store.ts";
+import { StoreError, type Acknowledgement, type Act, type LeaseAnswer, type LeaseClaim, type LogSealer } from "./store.ts";
 
 /** The writer's thread as the main one sees it. Each rejects with store_unavailable if the thread dies before it answers. */
 export interface SqliteThread {
@@ -13,6 +13,7 @@ export interface SqliteThread {
   touchToken(id: string, usedAtMs: number): Promise<void>;
   acquireLease(claim: LeaseClaim): Promise<LeaseAnswer>;
   releaseLease(lease: Pick<LeaseClaim, "name" | "holder">): Promise<void>;
+  acknowledge(group: readonly Acknowledgement[]): Promise<void>;
   ping(): Promise<void>;
   close(): Promise<void>;
 }
@@ -56,6 +57,9 @@ export function sqliteThread(path: string, entry: URL = writerEntry()): SqliteTh
     },
     async releaseLease(lease) {
       confirm(await current().ask({ kind: "release-lease", lease }));
+    },
+    async acknowledge(group) {
+      confirm(await current().ask({ kind: "acknowledge", group }));
     },
     async ping() {
       confirm(await current().ask({ kind: "ping" }));

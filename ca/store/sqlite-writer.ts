@@ -3,12 +3,13 @@ import { unpackActs, type ActsMessage } from "./acts-message.ts";
 import type { Outcome } from "./batch.ts";
 import { sqliteCommit } from "./sqlite-commit.ts";
 import type { SqliteSql } from "./sqlite-sql.ts";
-import { StoreError, type LeaseAnswer, type LeaseClaim, type LogSealer, type StoreErrorCode } from "./store.ts";
+import { StoreError, type Acknowledgement, type LeaseAnswer, type LeaseClaim, type LogSealer, type StoreErrorCode } from "./store.ts";
 
 /** The writer's thread: an entry of its own, in the bundle too. Answers requests in their order, one for one. */
 
 export type WriterRequest =
   | { readonly kind: "commit"; readonly acts: ActsMessage }
+  | { readonly kind: "acknowledge"; readonly group: readonly Acknowledgement[] }
   | { readonly kind: "touch"; readonly tokenId: string; readonly usedAtMs: number }
   | { readonly kind: "acquire-lease"; readonly claim: LeaseClaim }
   | { readonly kind: "release-lease"; readonly lease: Pick<LeaseClaim, "name" | "holder"> }
@@ -34,7 +35,7 @@ function serve(port: NonNullable<typeof parentPort>, { path, sql }: WriterData):
   const writer = sqliteCommit(path, sql);
   port.on("message", (request: WriterRequest) => {
     port.postMessage(answer(request) satisfies WriterReply);
-    if (request.kind === "commit") writer.tidy();
+    if (request.kind === "commit" || request.kind === "acknowledge") writer.tidy();
     if (request.kind === "close") port.close();
   });
 
@@ -46,6 +47,7 @@ function serve(port: NonNullable<typeof parentPort>, { path, sql }: WriterData):
       if (request.kind === "acquire-lease") return { lease: writer.acquireLease(request.claim) };
       if (request.kind === "release-lease") writer.releaseLease(request.lease);
       else if (request.kind === "touch") writer.touchToken(request.tokenId, request.usedAtMs);
+      else if (request.kind === "acknowledge") writer.acknowledge(request.group);
       else if (request.kind === "unlock") writer.unlock(request.sealer);
       else if (request.kind === "close") writer.close();
       return { error: undefined };

@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import Database from "better-sqlite3";
 import { desc } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
+import { acknowledgementQueue } from "./acknowledgements.ts";
 import { groupCommit, storeClosed } from "./group-commit.ts";
 import { emptyHead, readHead } from "./head.ts";
 import { guardReads } from "./reads.ts";
@@ -33,6 +34,7 @@ export async function openSqlite({ path, readOnly = false, migrationsFolder, wri
   if (!readOnly) checkHead(reader);
   const thread = readOnly ? undefined : sqliteThread(path, writerEntry);
   const group = groupCommit((acts) => writer().commitGroup(acts));
+  const acknowledgements = acknowledgementQueue((rows) => writer().acknowledge(rows));
   const touch = tokenUse((id, usedAtMs) => writer().touchToken(id, usedAtMs));
 
   function writer() {
@@ -52,13 +54,14 @@ export async function openSqlite({ path, readOnly = false, migrationsFolder, wri
     touchToken: touch,
     acquireLease: async (claim) => writer().acquireLease(claim),
     releaseLease: async (lease) => writer().releaseLease(lease),
+    acknowledge: acknowledgements.add,
     async ping() {
       open();
       reader.prepare("select 1").get();
       await thread?.ping();
     },
     async close() {
-      await group.close();
+      await Promise.all([group.close(), acknowledgements.close()]);
       reader.close();
       // The last one to close, which can write, folds the write-ahead log into the database.
       await thread?.close();

@@ -49,6 +49,22 @@ export interface Store {
   /** The newest CRL of each list that was ever signed. */
   crls(): Promise<readonly CrlRow[]>;
 
+  /**
+   * Raises what the holder of a certificate, and of those it was renewed from, has acknowledged; never lowers it. Durable when it
+   * resolves, not audited, and grouped: those that arrive while a write is in flight share the next one.
+   */
+  acknowledge(acknowledgement: Acknowledgement): Promise<void>;
+  /**
+   * Who has not acknowledged `sequence` yet: live certificates that nobody renewed from and nobody revoked, the CA's own left out;
+   * those that end last come first.
+   */
+  holdersBehind(query: HoldersQuery): Promise<readonly HolderRow[]>;
+
+  /** Where the feed stands: one cheap look, asked for several times a second. */
+  feedPosition(): Promise<FeedPosition>;
+  /** Ascending by sequence, those above `after` that have not expired. */
+  announcements(query: { readonly after: number; readonly nowMs: number; readonly limit: number }): Promise<readonly AnnouncementRow[]>;
+
   /** Newest signed checkpoint (a C2SP signed note) and the size it is over. */
   checkpoint(): Promise<CheckpointRow | undefined>;
   /** Every kept checkpoint above a size, ascending. One is kept per commit. */
@@ -78,6 +94,8 @@ export type Act = ActBody & {
   readonly entries: readonly [string, ...string[]];
   /** Refused with lease_lost unless the lease still has this token: what keeps a process that was paused from acting late. */
   readonly fence?: Fence;
+  /** Told to everybody who is connected to the feed, and to who comes before it expires. Its sequence is the index of the act's first entry + 1. */
+  readonly announce?: Omit<AnnouncementRow, "sequence">;
 };
 
 /** Proof that its bearer held a lease: good until another takes it. */
@@ -196,6 +214,8 @@ export interface CaState {
   /** Ed25519 key of the log, sealed (`ca/signer/sealing.ts`). */
   readonly sealedLogKey: Uint8Array;
   readonly createdAtMs: number;
+  /** New at the first start and after a restore: what tells the feed's readers that they may hold what this store never had. */
+  readonly feedEpoch: string;
 }
 
 export type AuthorityState = "active" | "retiring" | "retired";
@@ -234,6 +254,8 @@ export interface NewCertificate {
    * refused with certificate_revoked when that one is revoked by then.
    */
   readonly renewedFrom?: string;
+  /** Sequence of the bundle that its holder has said to hold; absent for 0. */
+  readonly acknowledgedSequence?: number;
 }
 
 export interface CertificateRow extends NewCertificate {
@@ -315,6 +337,43 @@ export interface CrlRow {
   readonly signature: Uint8Array;
   /** The whole of it, for one that cannot be put together from revocations: a root's. */
   readonly crl?: Uint8Array;
+}
+
+export interface Acknowledgement {
+  readonly serialNumber: string;
+  /** Of the bundle that is held. */
+  readonly sequence: number;
+}
+
+export interface HoldersQuery {
+  readonly sequence: number;
+  readonly nowMs: number;
+  readonly limit: number;
+}
+
+/** A holder that is behind, by its newest certificate. */
+export interface HolderRow {
+  readonly spiffeId: string;
+  readonly serialNumber: string;
+  readonly acknowledgedSequence: number;
+  readonly notAfterMs: number;
+}
+
+/** What the feed's readers have to hold to be up to date. */
+export interface FeedPosition {
+  readonly feedEpoch: string;
+  readonly bundleSequence: number;
+  /** 0 when there is none, as for announcements. */
+  readonly revocationSequence: number;
+  readonly announcementSequence: number;
+}
+
+/** Said once to all who are connected, e.g. to renew because an authority was tainted. */
+export interface AnnouncementRow {
+  readonly sequence: number;
+  /** JSON (`ca/contract.ts`). */
+  readonly body: string;
+  readonly expiresAtMs: number;
 }
 
 export interface CheckpointRow {

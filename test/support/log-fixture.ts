@@ -13,7 +13,7 @@ export function logFixture(logVerifierKey: string): readonly (readonly Act[])[] 
   const groups: (readonly Act[])[] = [[actOf(
     {
       kind: "initialize", authorities, tokens: [admin],
-      state: { trustDomain: "east", bundleSequence: 1, logVerifierKey, sealedLogKey: randomBytes(60), createdAtMs: startMs },
+      state: { trustDomain: "east", bundleSequence: 1, logVerifierKey, sealedLogKey: randomBytes(60), createdAtMs: startMs, feedEpoch: "epoch-1" },
     },
     { type: "ca.initialized", trustDomain: "east", logKey: logVerifierKey },
     ...authorities.map(authorityCreated),

@@ -14,7 +14,7 @@ export function newSealer(): { readonly sealer: LogSealer; readonly verifierKey:
 }
 
 export function stateOf(logVerifierKey: string): CaState {
-  return { trustDomain: "east", bundleSequence: 1, logVerifierKey, sealedLogKey: randomBytes(80), createdAtMs: startMs };
+  return { trustDomain: "east", bundleSequence: 1, logVerifierKey, sealedLogKey: randomBytes(80), createdAtMs: startMs, feedEpoch: "epoch-1" };
 }
 
 export function initialize(logVerifierKey: string, with_: Partial<Extract<Act, { kind: "initialize" }>> = {}): Act {
