@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 /** The bundles that ship, by name. Each is one file, and whatever it may not carry is a test (test/structure.test.ts). */
 export const bundles = {
   ca: {
-    entryPoints: { countersign: "ca/main.ts", "sqlite-writer": "ca/store/sqlite-writer.ts" },
+    entryPoints: { countersign: "ca/main.ts", "sqlite-writer": "ca/store/sqlite-writer.ts", "pkcs11-call": "ca/signer/pkcs11-call.ts" },
     // Native code stays outside; pg-native is an optional add-on that we do not use.
     external: ["better-sqlite3", "pg-native"],
   },

@@ -20,7 +20,9 @@ export const kmsLimits: KmsLimits = { callTimeoutMs: 15_000, attempts: 6, attemp
  * @param what  names operation and key in errors, e.g. `Sign with the KMS key alias/root`
  * @throws {SignerError} signer_unavailable | key_unknown | key_disabled | key_unfit | key_refused | sealed_data_altered
  */
-export async function retryKms<T>(what: string, limits: KmsLimits, closed: AbortSignal, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function retryKms<T>(
+  what: string, limits: KmsLimits, closed: AbortSignal, call: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       closed.throwIfAborted();
@@ -96,7 +98,10 @@ const finalErrors: Readonly<Record<string, Omit<Judgement, "attempts">>> = {
   MissingAuthenticationTokenException: denied,
   ExpiredTokenException: denied,
   OptInRequired: denied,
-  CredentialsProviderError: { code: "key_refused", advice: "give the CA AWS credentials, by role, profile or environment (AWS_ACCESS_KEY_ID)" },
+  CredentialsProviderError: {
+    code: "key_refused",
+    advice: "give the CA AWS credentials, by role, profile or environment (AWS_ACCESS_KEY_ID)",
+  },
 };
 /** KMS documentation, "Eventual consistency": right after CreateKey, or a change of it, both are seen. */
 const settlesByItself: ReadonlySet<string> = new Set(["NotFoundException", "KMSInvalidStateException"]);

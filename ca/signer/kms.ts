@@ -10,11 +10,21 @@ export interface Kms {
   publicKey(keyId: string): Promise<KmsPublicKey>;
   sign(keyId: string, algorithm: OutsideAlgorithm, digest: Uint8Array): Promise<Uint8Array>;
   /** A new 256-bit key, and the same wrapped by the KMS key, bound to the context. */
-  generateDataKey(keyId: string, context: Readonly<Record<string, string>>): Promise<{ readonly key: Uint8Array; readonly wrapped: Uint8Array; readonly arn: string }>;
+  generateDataKey(keyId: string, context: EncryptionContext): Promise<DataKey>;
   /** @throws {SignerError} sealed_data_altered, and what retryKms throws */
-  decrypt(keyId: string, wrapped: Uint8Array, context: Readonly<Record<string, string>>): Promise<Uint8Array>;
+  decrypt(keyId: string, wrapped: Uint8Array, context: EncryptionContext): Promise<Uint8Array>;
   /** Ends what is under way; later calls fail. */
   close(): void;
+}
+
+/** What a data key is bound to; KMS logs it in clear. */
+export type EncryptionContext = Readonly<Record<string, string>>;
+
+export interface DataKey {
+  readonly key: Uint8Array;
+  readonly wrapped: Uint8Array;
+  /** Of the KMS key that wrapped it. */
+  readonly arn: string;
 }
 
 export interface KmsPublicKey {
@@ -54,7 +64,9 @@ export function openKms({ endpoint, region, limits: given, onCall }: KmsOptions)
     return { sdk, client };
   }
 
-  function call<T>(operation: KmsOperation, keyId: string, run: (loaded: Sdk, options: { readonly abortSignal: AbortSignal }) => Promise<T>): Promise<T> {
+  function call<T>(
+    operation: KmsOperation, keyId: string, run: (loaded: Sdk, options: { readonly abortSignal: AbortSignal }) => Promise<T>,
+  ): Promise<T> {
     return retryKms(`${operation} with the KMS key ${keyId}`, limits, closing.signal, async (abortSignal) => {
       const startedAtMs = performance.now();
       let ok = false;
@@ -92,7 +104,8 @@ export function openKms({ endpoint, region, limits: given, onCall }: KmsOptions)
     },
     async decrypt(keyId, wrapped, context) {
       const request = { KeyId: keyId, CiphertextBlob: wrapped, EncryptionContext: { ...context } };
-      const { Plaintext } = await call("Decrypt", keyId, ({ sdk, client }, options) => client.send(new sdk.DecryptCommand(request), options));
+      const { Plaintext } = await call("Decrypt", keyId, ({ sdk, client }, options) =>
+        client.send(new sdk.DecryptCommand(request), options));
       return present(Plaintext, keyId);
     },
     close() {
