@@ -5,6 +5,7 @@ import { failGroup, planGroup, type Outcome, type Plan, type Refused } from "./b
 import { emptyHead, readHead, type SealedHead } from "./head.ts";
 import { connectWriter, ConnectionLost, exchange, type Connection } from "./postgres-connection.ts";
 import { factQueries } from "./postgres-facts.ts";
+import type { PostgresLink } from "./postgres-link.ts";
 import { statement, value, type Query } from "./postgres-statement.ts";
 import { writeQueries } from "./postgres-writes.ts";
 import { describe } from "./reads.ts";
@@ -20,12 +21,14 @@ export interface PostgresCommit {
 }
 
 /** Connects when there is something to commit, and again after the connection was lost. */
-export function postgresCommit(url: string): PostgresCommit {
+export function postgresCommit(link: PostgresLink): PostgresCommit {
   let connection: Connection | undefined;
   let last: SealedHead | undefined;
 
   async function connect(): Promise<Connection> {
-    return connection = connection?.alive() === true ? connection : await connectWriter(url);
+    if (connection?.alive() === true) return connection;
+    link.require();
+    return connection = await connectWriter(link.options);
   }
 
   async function disconnect(): Promise<void> {
@@ -96,7 +99,10 @@ export function postgresCommit(url: string): PostgresCommit {
 
   /** Leaves no transaction open, and no connection that cannot be used. */
   async function recover(error: unknown): Promise<void> {
-    if (error instanceof ConnectionLost || codeOf(error) === readOnlyTransaction) return disconnect();
+    if (error instanceof ConnectionLost || codeOf(error) === readOnlyTransaction) {
+      link.suspect();
+      return disconnect();
+    }
     if (connection?.alive() === true) await exchange(connection.client, [rollback]).catch(disconnect);
   }
 

@@ -4,7 +4,7 @@ import type { Query } from "./postgres-statement.ts";
 import { StoreError } from "./store.ts";
 
 /**
- * Connections of the CA to Postgres. Each has limits of its own, set by the server: a lock, a statement or a transaction that
+ * How the CA connects to Postgres. Each connection has limits of its own, set by the server: a lock, a statement or a transaction that
  * somebody forgot ends by itself.
  */
 export function connectionOptions(url: string): pg.ClientConfig {
@@ -29,8 +29,8 @@ export interface Connection {
 }
 
 /** @throws {StoreError} store_unavailable */
-export async function connectWriter(url: string): Promise<Connection> {
-  const client = new pg.Client({ ...connectionOptions(url), pipeline: true });
+export async function connectWriter(options: pg.ClientConfig): Promise<Connection> {
+  const client = new pg.Client({ ...options, pipeline: true });
   let alive = true;
   const close = async () => {
     alive = false;
@@ -41,6 +41,7 @@ export async function connectWriter(url: string): Promise<Connection> {
   client.on("end", () => (alive = false));
   try {
     await client.connect();
+    await requireWritable(client);
     await requireDurableCommits(client);
     return { client, alive: () => alive, close };
   } catch (cause) {
@@ -82,6 +83,15 @@ function isLost(error: unknown): boolean {
   return !(error instanceof pg.DatabaseError) || /^(08|57P0|25P0[34])/.test(error.code ?? "");
 }
 
+/**
+ * Refuses a server that only reads, as after a failover in which this one lost (libpq: target_session_attrs=read-write).
+ * @throws {Error} what was found, for `unreachable`
+ */
+export async function requireWritable(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ transaction_read_only: string }>("show transaction_read_only");
+  if (rows[0]?.transaction_read_only === "on") throw new Error("this server only reads: it is a standby, or was set to");
+}
+
 /** An answer leaves after COMMIT, so COMMIT has to mean that it is on disk: every setting but `off` does. */
 async function requireDurableCommits(client: pg.Client): Promise<void> {
   const { rows } = await client.query<{ synchronous_commit: string }>("show synchronous_commit");
@@ -93,8 +103,9 @@ export function unreachable(cause: unknown): StoreError {
   return new StoreError("store_unavailable", `Postgres cannot be reached (${describe(cause)}). Look whether it runs and whether the store's URL is right.`, { cause });
 }
 
-const connectTimeoutMs = 5_000;
-/** How long another replica's commit may take; ours take milliseconds. */
+const connectTimeoutMs = 3_000;
+/** How long another replica's commit may take; ours take milliseconds. Longer than a replica that was stopped in one keeps the lock. */
 const lockTimeoutMs = 5_000;
 const statementTimeoutMs = 10_000;
-const idleInTransactionTimeoutMs = 10_000;
+/** Between two statements of a commit lies some 10 ms of our CPU. A replica stopped there holds up all the others for so long. */
+const idleInTransactionTimeoutMs = 2_000;

@@ -9,8 +9,9 @@ import { failGroup } from "./batch.ts";
 import { groupCommit, storeClosed } from "./group-commit.ts";
 import { emptyHead, readHead } from "./head.ts";
 import { postgresCommit } from "./postgres-commit.ts";
-import { connectionOptions, unreachable } from "./postgres-connection.ts";
+import { connectionOptions, requireWritable, unreachable } from "./postgres-connection.ts";
 import { acquireLease, releaseLease } from "./postgres-lease.ts";
+import { postgresLink } from "./postgres-link.ts";
 import { migratePostgres } from "./postgres-migrate.ts";
 import { postgresReads } from "./postgres-reads.ts";
 import { acknowledge, touchToken } from "./postgres-writes.ts";
@@ -34,10 +35,11 @@ export interface PostgresOptions {
  */
 export async function openPostgres({ url, readOnly = false, migrationsFolder }: PostgresOptions): Promise<Store> {
   if (!readOnly) await migratePostgres(url, migrationsFolder ?? fileURLToPath(new URL("../../migrations/postgres", import.meta.url)));
-  const pool = new pg.Pool({ ...connectionOptions(url), max: maxReaders, allowExitOnIdle: true });
+  const link = postgresLink(connectionOptions(url), { readOnly });
+  const pool = new pg.Pool({ ...link.options, max: maxReaders, allowExitOnIdle: true, ...(!readOnly && { onConnect: requireWritable }) });
   // Without a listener the end of an idle connection would end the process.
-  pool.on("error", () => undefined);
-  const writer = postgresCommit(url);
+  pool.on("error", () => link.suspect());
+  const writer = postgresCommit(link);
   let signer: CheckpointSigner | undefined;
   const group = groupCommit(async (acts) => signer === undefined ? failGroup(acts, readOnly ? forReadingOnly : locked) : writer.commitGroup(acts, signer));
 
@@ -48,11 +50,12 @@ export async function openPostgres({ url, readOnly = false, migrationsFolder }: 
 
   function open(): void {
     if (pool.ended || pool.ending) throw storeClosed();
+    link.require();
   }
 
   const store: Store = {
     kind: "postgres",
-    ...guardReads(postgresReads(pool), open),
+    ...guardReads(postgresReads(pool), open, link.suspect),
     async unlock(sealer) {
       if (readOnly) throw new StoreError(forReadingOnly.code, forReadingOnly.message);
       const { head, newest } = await readSealedHead(pool);
@@ -71,10 +74,14 @@ export async function openPostgres({ url, readOnly = false, migrationsFolder }: 
     acknowledge: acknowledgements.add,
     async ping() {
       open();
-      await pool.query("select 1").catch((cause) => { throw unreachable(cause); });
+      await pool.query("select 1").catch((cause) => {
+        link.suspect();
+        throw unreachable(cause);
+      });
     },
     async close() {
       await Promise.all([group.close(), acknowledgements.close()]);
+      await link.close();
       await writer.close();
       if (!pool.ending) await pool.end();
     },

@@ -10,9 +10,10 @@ export type StoreReads = Pick<
 
 /**
  * Turns what a driver throws into store_unavailable, the one thing a reader can do something about.
- * @param guard  thrown by it: why nothing can be read now
+ * @param guard     thrown by it: why nothing can be read now
+ * @param onFailure  called when a read failed
  */
-export function guardReads(reads: StoreReads, guard: () => void): StoreReads {
+export function guardReads(reads: StoreReads, guard: () => void, onFailure?: () => void): StoreReads {
   const guarded = Object.entries(reads).map(([name, read]: [string, (...args: never[]) => Promise<unknown>]) => [
     name,
     async (...args: never[]) => {
@@ -20,6 +21,7 @@ export function guardReads(reads: StoreReads, guard: () => void): StoreReads {
       try {
         return await read(...args);
       } catch (cause) {
+        onFailure?.();
         throw new StoreError("store_unavailable", `The database does not answer (${describe(cause)}). Look whether it runs and can be reached.`, { cause });
       }
     },

@@ -12,6 +12,8 @@ export interface BreakableLink {
   cutAtCommit(when: "before" | "after", andStayDown?: boolean): void;
   /** Cuts the connection once, when the next transaction begins. */
   cutAtBegin(andStayDown?: boolean): void;
+  /** Nothing comes through any more, and nobody is told: what a network does whose cable is pulled. */
+  swallow(): void;
   restore(): void;
   close(): Promise<void>;
 }
@@ -22,6 +24,7 @@ export async function breakableLink(databaseUrl: string): Promise<BreakableLink>
   const socketPath = `${target.searchParams.get("host")}/.s.PGSQL.5432`;
   const open = new Set<Socket>();
   let down = false;
+  let swallowing = false;
   let cut: { readonly marker: string; readonly from: "client" | "server"; readonly stayDown: boolean } | undefined;
 
   const server = createServer((client) => {
@@ -49,7 +52,7 @@ export async function breakableLink(databaseUrl: string): Promise<BreakableLink>
         for (const socket of down ? open : [client]) socket.destroy();
         return;
       }
-      to.write(chunk);
+      if (!swallowing) to.write(chunk);
     };
     client.on("data", forward("client", upstream));
     upstream.on("data", forward("server", client));
@@ -66,8 +69,13 @@ export async function breakableLink(databaseUrl: string): Promise<BreakableLink>
     cutAtBegin(andStayDown = false) {
       cut = { marker: "begin isolation", from: "client", stayDown: andStayDown };
     },
+    swallow() {
+      swallowing = true;
+    },
     restore() {
       down = false;
+      if (swallowing) for (const socket of open) socket.destroy();
+      swallowing = false;
       cut = undefined;
     },
     async close() {

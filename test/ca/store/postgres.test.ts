@@ -1,7 +1,7 @@
 import pg from "pg";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openStore } from "../../../ca/store/open.ts";
-import { connectWriter, exchange } from "../../../ca/store/postgres-connection.ts";
+import { connectionOptions, connectWriter, exchange } from "../../../ca/store/postgres-connection.ts";
 import type { Store } from "../../../ca/store/store.ts";
 import { createDatabase } from "../../support/postgres.ts";
 import { verifyStore } from "../../support/store-oracle.ts";
@@ -66,6 +66,7 @@ describe("the Postgres store", () => {
     await expect(store.commit(record("third"))).rejects.toMatchObject({ code: "store_unavailable", outcomeKnown: true });
     await expect(store.ping()).rejects.toMatchObject({ code: "store_unavailable" });
     link.restore();
+    await recovered();
     await store.commit(record("fourth"));
     await expectLogged(...(when === "after" ? ["second"] : []), "fourth");
   });
@@ -80,7 +81,23 @@ describe("the Postgres store", () => {
     link.cutAtBegin(true);
     await expect(store.commit(record("second"))).rejects.toMatchObject({ code: "store_unavailable", outcomeKnown: true });
     link.restore();
+    await recovered();
     await expectLogged();
+  });
+
+  test("a database that answers nothing is given up, then nobody waits for it, and it is found again when it is back", async () => {
+    link.swallow();
+    const [commit, read] = await Promise.allSettled([store.commit(record("second")), store.certificate("00")]);
+    expect([commit, read]).toMatchObject([{ reason: { code: "store_unavailable" } }, { reason: { code: "store_unavailable" } }]);
+    const refused: string[] = [];
+    const asked = [store.commit(record("third")), store.state(), store.ping(), store.acquireLease({ name: "a", holder: "b", ttlMs: 1 })];
+    for (const each of asked) each.catch(({ code }: { code: string }) => refused.push(code));
+    for (let turns = 0; turns < 3; turns++) await new Promise((resolve) => setImmediate(resolve));
+    expect(refused).toEqual(asked.map(() => "store_unavailable"));
+    link.restore();
+    await recovered();
+    await store.commit(record("fourth"));
+    await expectLogged("fourth");
   });
 
   test("backends that an administrator terminates are replaced, writers and readers", async () => {
@@ -116,6 +133,7 @@ describe("the Postgres store", () => {
     await expect(store.commit(record("refused"))).rejects.toMatchObject({ code: "store_unavailable", outcomeKnown: true });
     // The writer's session is one that only reads now; the next one is not.
     await database.execute("set transaction read write; alter database current_database reset default_transaction_read_only");
+    await recovered();
     expect(await store.commit(record("second"))).toEqual({ logIndex: 1 });
     await expectLogged("second");
   });
@@ -182,7 +200,7 @@ describe("the Postgres store", () => {
   });
 
   test("a value that cannot be sent keeps the rest from being committed", async () => {
-    const { client, close } = await connectWriter(database.url);
+    const { client, close } = await connectWriter(connectionOptions(database.url));
     const unsendable = { toPostgres: () => { throw new Error("no encoding"); } };
     await expect(exchange(client, [
       { text: "begin" }, { text: "create table half (done int)" }, { text: "select $1::text", values: [unsendable] },
@@ -205,6 +223,11 @@ describe("the Postgres store", () => {
     expect(error).toMatchObject({ code: "store_unavailable", outcomeKnown: true });
     expect(String(error)).not.toContain("hunter2");
   });
+
+  /** The store has found out by itself that the database is back. */
+  async function recovered(): Promise<void> {
+    while (!await store.ping().then(() => true, () => false)) await new Promise((resolve) => setImmediate(resolve));
+  }
 
   async function terminateBackends(): Promise<void> {
     await database.execute("select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = 'countersign' and datname = current_database()");

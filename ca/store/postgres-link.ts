@@ -1,0 +1,104 @@
+import { Socket } from "node:net";
+import pg from "pg";
+import { requireWritable, unreachable } from "./postgres-connection.ts";
+import type { StoreError } from "./store.ts";
+
+/** What this process knows of its way to Postgres, so that no request waits for a database that is known to be away. */
+export interface PostgresLink {
+  /** For every connection of the store: those that hang when the database is lost are cut. */
+  readonly options: pg.ClientConfig;
+  /** @throws {StoreError} store_unavailable, at once, while the database is away */
+  require(): void;
+  /** A connection broke: looks now. */
+  suspect(): void;
+  close(): Promise<void>;
+}
+
+/**
+ * Looks once a second, on a connection of its own, whether the database answers and takes writes, and four times a second while
+ * it does not. When it is found lost, all connections are cut: what waits for an answer on them is refused rather than left to
+ * hang until the network gives up.
+ */
+export function postgresLink(config: pg.ClientConfig, { readOnly }: { readonly readOnly: boolean }): PostgresLink {
+  const sockets = new Set<Socket>();
+  const options: pg.ClientConfig = { ...config, stream: openSocket };
+  let watch: Watch | undefined;
+  let lost: StoreError | undefined;
+  let looking: Promise<void> | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let closed = false;
+
+  function openSocket(): Socket {
+    const socket = new Socket();
+    sockets.add(socket);
+    return socket.once("close", () => sockets.delete(socket));
+  }
+
+  async function look(): Promise<void> {
+    clearTimeout(timer);
+    try {
+      await ask();
+      lost = undefined;
+    } catch (cause) {
+      if (!closed) lost = unreachable(cause);
+      watch = undefined;
+      for (const socket of sockets) socket.destroy();
+    }
+    if (!closed) schedule();
+  }
+
+  async function ask(): Promise<void> {
+    if (watch?.socket.destroyed !== false) watch = await connect();
+    const { client, socket } = watch;
+    await requireWritable(client).catch(async (cause) => {
+      // Ours was cut while we asked, and that says nothing of the others; one that stands and does not answer does.
+      if (!socket.destroyed) throw cause;
+      watch = await connect();
+      await requireWritable(watch.client);
+    });
+  }
+
+  async function connect(): Promise<Watch> {
+    const socket = openSocket();
+    const client = new pg.Client({ ...options, stream: () => socket, query_timeout: answerTimeoutMs });
+    // Without a listener the end of an idle connection would end the process.
+    client.on("error", suspect);
+    await client.connect();
+    return { client, socket };
+  }
+
+  function suspect(): void {
+    if (closed || readOnly) return;
+    looking ??= look().finally(() => (looking = undefined));
+  }
+
+  function schedule(): void {
+    timer = setTimeout(suspect, lost === undefined ? lookEveryMs : retryMs).unref();
+  }
+
+  if (!readOnly) schedule();
+  return {
+    options,
+    require() {
+      if (lost !== undefined) throw lost;
+    },
+    suspect,
+    async close() {
+      closed = true;
+      clearTimeout(timer);
+      await looking;
+      await watch?.client.end();
+    },
+  };
+}
+
+interface Watch {
+  readonly client: pg.Client;
+  readonly socket: Socket;
+}
+
+const lookEveryMs = 1_000;
+/** How late we notice that the database is back; well within the 5 s in which issuing must resume. */
+const retryMs = 250;
+/** A database that does not answer so simple a question for so long is as good as away: the longest that a request waits for one. */
+const answerTimeoutMs = 3_000;
