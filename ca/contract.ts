@@ -181,10 +181,21 @@ export type CreatedToken = TokenSummary & {
   readonly bootstrap?: string;
 };
 
+export const authorityTypes = ["root", "intermediate", "issuer"] as const;
+export type AuthorityType = (typeof authorityTypes)[number];
+
+export const authorityStates = ["prepared", "active", "retiring", "retired", "tainted", "revoked"] as const;
+/**
+ * `prepared`: known (a root: published), and signs nothing yet. `active`: signs. `retiring`: was replaced, what it signed is still
+ * good. `retired`: nothing below it lives. `tainted`: its key may be known to others, what it signed is to be replaced at once.
+ * `revoked`: what it signed is refused.
+ */
+export type AuthorityState = (typeof authorityStates)[number];
+
 export interface AuthoritySummary {
   readonly id: string;
-  readonly type: "root" | "issuer";
-  readonly state: "active" | "retiring" | "retired";
+  readonly type: AuthorityType;
+  readonly state: AuthorityState;
   readonly subject: string;
   readonly keyAlgorithm: string;
   readonly fingerprint: string;

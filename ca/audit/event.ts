@@ -1,4 +1,4 @@
-import type { RevocationReason, Role } from "../contract.ts";
+import type { AuthorityType, RevocationReason, Role } from "../contract.ts";
 
 /**
  * Every act the log records, as data. An entry is this plus `time` (RFC 3339, milliseconds) and `actor`; it holds no
@@ -9,7 +9,7 @@ export type AuditEvent =
   | {
       readonly type: "authority.created";
       readonly authorityId: string;
-      readonly authorityType: "root" | "issuer";
+      readonly authorityType: AuthorityType;
       readonly fingerprint: string;
       readonly serialNumber: string;
       readonly notBefore: string;

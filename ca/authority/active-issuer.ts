@@ -1,4 +1,5 @@
 import { createPrivateKey, type KeyObject } from "node:crypto";
+import type { AuthorityType } from "../contract.ts";
 import { templateLint, type EncodeAndLint } from "../issuance/lint.ts";
 import type { Profile } from "../issuance/profile.ts";
 import { compileCertificateTemplate } from "../issuance/template.ts";
@@ -35,13 +36,18 @@ export function activateIssuer(certificate: Certificate, privateKey: KeyObject, 
 }
 
 /** The row of a new authority, its key sealed. */
-export function authorityRow(type: "root" | "issuer", certificate: Certificate, privateKey: KeyObject, sealing: Sealing, nowMs: number): AuthorityRow {
+export function authorityRow(
+  type: AuthorityType, certificate: Certificate, privateKey: KeyObject, sealing: Sealing, nowMs: number, parentId?: string,
+): AuthorityRow {
   const id = authorityIdOf(certificate);
   return {
     id, type,
     state: "active",
     certificate: certificate.der,
-    sealedPrivateKey: sealing.seal(sealedName(id), privateKey.export({ format: "der", type: "pkcs8" })),
+    key: { kind: "sealed", sealed: sealing.seal(sealedName(id), privateKey.export({ format: "der", type: "pkcs8" })) },
+    ...(parentId !== undefined && { parentId }),
+    lastNotAfterMs: 0,
+    stateSinceMs: nowMs,
     notBeforeMs: certificate.notBeforeMs,
     notAfterMs: certificate.notAfterMs,
     createdAtMs: nowMs,
@@ -53,7 +59,8 @@ export function authorityRow(type: "root" | "issuer", certificate: Certificate, 
  * @throws {SignerError} sealing_key_wrong | sealed_data_altered | sealed_format_unknown
  */
 export function unsealAuthority(row: AuthorityRow, sealing: Sealing): { readonly certificate: Certificate; readonly privateKey: KeyObject } {
-  const pkcs8 = sealing.unseal(sealedName(row.id), row.sealedPrivateKey);
+  if (row.key.kind !== "sealed") throw new TypeError(`the key of authority ${row.id} is not in the store`);
+  const pkcs8 = sealing.unseal(sealedName(row.id), row.key.sealed);
   return { certificate: parseCertificate(row.certificate), privateKey: createPrivateKey({ key: Buffer.from(pkcs8), format: "der", type: "pkcs8" }) };
 }
 

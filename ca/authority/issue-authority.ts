@@ -1,5 +1,6 @@
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { encodeEntry, type AuditEvent } from "../audit/event.ts";
+import type { AuthorityType } from "../contract.ts";
 import { signCertificate } from "../issuance/sign.ts";
 import type { Profile } from "../issuance/profile.ts";
 import { serialNumbers } from "../issuance/serial.ts";
@@ -33,7 +34,7 @@ export async function issueIssuer(
 }
 
 /** Audit entry of a new root or issuer. */
-export function authorityCreated(type: "root" | "issuer", certificate: Certificate, signedBy: string | undefined, nowMs: number): string {
+export function authorityCreated(type: AuthorityType, certificate: Certificate, signedBy: string | undefined, nowMs: number): string {
   const event: AuditEvent = {
     type: "authority.created",
     authorityId: authorityIdOf(certificate),

@@ -1,5 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import {
+  authorityStates,
+  authorityTypes,
   problemStatus,
   revocationReasons,
   roles,
@@ -202,8 +204,8 @@ export const authorityList = z
         z
           .object({
             id: z.string(),
-            type: z.enum(["root", "issuer"]),
-            state: z.enum(["active", "retiring", "retired"]),
+            type: z.enum(authorityTypes),
+            state: z.enum(authorityStates),
             subject: z.string(),
             keyAlgorithm: z.string(),
             fingerprint: z.string(),

@@ -1,10 +1,11 @@
 import type { CheckpointSigner } from "../audit/checkpoint.ts";
 import { encodeEntry } from "../audit/event.ts";
 import { appendLeaf, hashLeaf, rootOf, type CompactRange } from "../audit/merkle.ts";
+import type { AuthorityState } from "../contract.ts";
 import { encodeHead, type SealedHead } from "./head.ts";
 import { toBuffer } from "./rows.ts";
 import type {
-  Act, AnnouncementRow, AuthorityRow, AuthorityState, CaState, CertificateRow, CrlRow, Descendants, EntryRow, IdempotentRow, NewCertificate, Receipt,
+  Act, AnnouncementRow, AuthorityRow, CaState, CertificateRow, CrlRow, Descendants, EntryRow, IdempotentRow, NewCertificate, Receipt,
   RevocationRow, StoreErrorCode, TokenRow,
 } from "./store.ts";
 

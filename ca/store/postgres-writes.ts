@@ -3,7 +3,7 @@ import { maxAcknowledgedGenerations } from "./acknowledgements.ts";
 import type { Writes } from "./batch.ts";
 import type { SealedHead } from "./head.ts";
 import { bare, insertion, statement, value, type Query } from "./postgres-statement.ts";
-import { fromCertificate, fromCrl, fromToken, toBuffer } from "./rows.ts";
+import { fromAuthority, fromCertificate, fromCrl, fromToken, toBuffer } from "./rows.ts";
 import * as schema from "./schema-postgres.ts";
 
 /** All that a group writes, in an order that lets later acts of a group build on earlier ones. */
@@ -11,9 +11,7 @@ export function writeQueries(writes: Writes, { head, checkpoint }: SealedHead): 
   const redemptions = lastOfEach(writes.redemptions, ({ id }) => id);
   return [
     ...insertStates(writes.states.map((row) => ({ id: 1, ...row, sealedLogKey: toBuffer(row.sealedLogKey) }))),
-    ...insertAuthorities(writes.authorities.map((row) => ({
-      ...row, certificate: toBuffer(row.certificate), sealedPrivateKey: toBuffer(row.sealedPrivateKey),
-    }))),
+    ...insertAuthorities(writes.authorities.map(fromAuthority)),
     ...writes.authorityStates.map(({ id, state }) => setAuthorityState(state, id)),
     ...insertCertificates(writes.certificates.map(fromCertificate)),
     ...insertRevocations(writes.revocations),

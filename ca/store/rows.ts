@@ -1,5 +1,5 @@
 import type {
-  AuthorityRow, CaState, CertificateRow, CrlRow, EntryRow, IdempotentRow, NewCertificate, RevocationRow, TokenRow,
+  AuthorityKey, AuthorityRow, CaState, CertificateRow, CrlRow, EntryRow, IdempotentRow, NewCertificate, RevocationRow, TokenRow,
 } from "./store.ts";
 import type { LaterFact } from "./batch.ts";
 import type * as schema from "./schema-sqlite.ts";
@@ -13,7 +13,41 @@ export function toCaState({ id: _, ...row }: Stored<typeof schema.caState>): CaS
 }
 
 export function toAuthority(row: Stored<typeof schema.authorities>): AuthorityRow {
-  return row;
+  const { id, type, state, certificate, parentId, crossCertificate, publishedSequence, activateAtMs, notBeforeMs, notAfterMs, createdAtMs } = row;
+  return {
+    id, type, state, certificate, notBeforeMs, notAfterMs, createdAtMs,
+    key: toAuthorityKey(row),
+    ...(parentId !== null && { parentId }),
+    ...(crossCertificate !== null && { crossCertificate }),
+    ...(publishedSequence !== null && { publishedSequence }),
+    ...(activateAtMs !== null && { activateAtMs }),
+    // Nothing outlives what signed it.
+    lastNotAfterMs: row.lastNotAfterMs ?? notAfterMs,
+    stateSinceMs: row.stateSinceMs ?? createdAtMs,
+  };
+}
+
+function toAuthorityKey({ id, keyKind, sealedPrivateKey, keyReference }: Stored<typeof schema.authorities>): AuthorityKey {
+  if (keyKind === "offline") return { kind: "offline" };
+  if (keyKind === "sealed" && sealedPrivateKey !== null) return { kind: "sealed", sealed: sealedPrivateKey };
+  if (keyKind === "kms" && keyReference !== null) return { kind: "kms", keyId: keyReference };
+  if (keyKind === "pkcs11" && keyReference !== null) return { kind: "pkcs11", uri: keyReference };
+  throw new TypeError(`the row of authority ${id} does not say where its key is`);
+}
+
+export function fromAuthority(row: AuthorityRow): Stored<typeof schema.authorities> {
+  const { id, type, state, certificate, key, crossCertificate, lastNotAfterMs, stateSinceMs, notBeforeMs, notAfterMs, createdAtMs } = row;
+  return {
+    id, type, state, lastNotAfterMs, stateSinceMs, notBeforeMs, notAfterMs, createdAtMs,
+    certificate: toBuffer(certificate),
+    keyKind: key.kind,
+    sealedPrivateKey: key.kind === "sealed" ? toBuffer(key.sealed) : null,
+    keyReference: key.kind === "kms" ? key.keyId : key.kind === "pkcs11" ? key.uri : null,
+    parentId: row.parentId ?? null,
+    crossCertificate: crossCertificate === undefined ? null : toBuffer(crossCertificate),
+    publishedSequence: row.publishedSequence ?? null,
+    activateAtMs: row.activateAtMs ?? null,
+  };
 }
 
 /** @param revocation  the certificate's own, if it has one */

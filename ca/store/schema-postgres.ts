@@ -1,6 +1,6 @@
 import { bigint, customType, index, integer, pgTable, primaryKey, text, uniqueIndex } from "drizzle-orm/pg-core";
-import type { AttestationMethod, RevocationReason, Role } from "../contract.ts";
-import type { AuthorityState, DocumentKind } from "./store.ts";
+import type { AttestationMethod, AuthorityState, AuthorityType, RevocationReason, Role } from "../contract.ts";
+import type { AuthorityKey, DocumentKind } from "./store.ts";
 
 /**
  * The tables on Postgres. Property for property the same as `schema-sqlite.ts`, so that `rows.ts` serves both. Times are
@@ -48,10 +48,21 @@ export const auditCheckpoints = pgTable("audit_checkpoints", {
 
 export const authorities = pgTable("authorities", {
   id: text("id").primaryKey(),
-  type: text("type").$type<"root" | "issuer">().notNull(),
+  type: text("type").$type<AuthorityType>().notNull(),
   state: text("state").$type<AuthorityState>().notNull(),
   certificate: bytea("certificate").notNull(),
-  sealedPrivateKey: bytea("sealed_private_key").notNull(),
+  keyKind: text("key_kind").$type<AuthorityKey["kind"]>().notNull().default("sealed"),
+  /** Where the kind is `sealed`. */
+  sealedPrivateKey: bytea("sealed_private_key"),
+  /** A KMS key's ID or a PKCS#11 URI. */
+  keyReference: text("key_reference"),
+  parentId: text("parent_id"),
+  crossCertificate: bytea("cross_certificate"),
+  publishedSequence: bigint("published_sequence", { mode: "number" }),
+  activateAtMs: bigint("activate_at_ms", { mode: "number" }),
+  /** Null where certificates were signed before it was kept. */
+  lastNotAfterMs: bigint("last_not_after_ms", { mode: "number" }),
+  stateSinceMs: bigint("state_since_ms", { mode: "number" }),
   notBeforeMs: bigint("not_before_ms", { mode: "number" }).notNull(),
   notAfterMs: bigint("not_after_ms", { mode: "number" }).notNull(),
   createdAtMs: bigint("created_at_ms", { mode: "number" }).notNull(),

@@ -1,6 +1,6 @@
 import { blob, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
-import type { AttestationMethod, RevocationReason, Role } from "../contract.ts";
-import type { AuthorityState, DocumentKind } from "./store.ts";
+import type { AttestationMethod, AuthorityState, AuthorityType, RevocationReason, Role } from "../contract.ts";
+import type { AuthorityKey, DocumentKind } from "./store.ts";
 
 /**
  * The tables on SQLite. Property for property the same as `schema-postgres.ts`, so that `rows.ts` serves both. Times are
@@ -47,10 +47,21 @@ export const auditCheckpoints = sqliteTable("audit_checkpoints", {
 
 export const authorities = sqliteTable("authorities", {
   id: text("id").primaryKey(),
-  type: text("type").$type<"root" | "issuer">().notNull(),
+  type: text("type").$type<AuthorityType>().notNull(),
   state: text("state").$type<AuthorityState>().notNull(),
   certificate: blob("certificate", { mode: "buffer" }).notNull(),
-  sealedPrivateKey: blob("sealed_private_key", { mode: "buffer" }).notNull(),
+  keyKind: text("key_kind").$type<AuthorityKey["kind"]>().notNull().default("sealed"),
+  /** Where the kind is `sealed`. */
+  sealedPrivateKey: blob("sealed_private_key", { mode: "buffer" }),
+  /** A KMS key's ID or a PKCS#11 URI. */
+  keyReference: text("key_reference"),
+  parentId: text("parent_id"),
+  crossCertificate: blob("cross_certificate", { mode: "buffer" }),
+  publishedSequence: integer("published_sequence"),
+  activateAtMs: integer("activate_at_ms"),
+  /** Null where certificates were signed before it was kept. */
+  lastNotAfterMs: integer("last_not_after_ms"),
+  stateSinceMs: integer("state_since_ms"),
   notBeforeMs: integer("not_before_ms").notNull(),
   notAfterMs: integer("not_after_ms").notNull(),
   createdAtMs: integer("created_at_ms").notNull(),

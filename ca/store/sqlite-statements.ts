@@ -1,7 +1,7 @@
 import type Database from "better-sqlite3";
 import { maxLaterCertificates, type AuthorityFact, type Facts, type Writes } from "./batch.ts";
 import type { HeadRow, SealedHead } from "./head.ts";
-import { fromCertificate, fromCrl, fromToken, toBuffer, toLaterFact, type LaterRow } from "./rows.ts";
+import { fromAuthority, fromCertificate, fromCrl, fromToken, type LaterRow, toBuffer, toLaterFact } from "./rows.ts";
 import type { Insertion, SqliteSql } from "./sqlite-sql.ts";
 import type { Acknowledgement, CheckpointRow, LeaseAnswer, LeaseClaim } from "./store.ts";
 
@@ -79,9 +79,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
     },
     write(writes, { head: { size, hashes }, checkpoint }) {
       for (const row of writes.states) insertState({ id: 1, ...row, sealedLogKey: toBuffer(row.sealedLogKey) });
-      for (const row of writes.authorities) {
-        insertAuthority({ ...row, certificate: toBuffer(row.certificate), sealedPrivateKey: toBuffer(row.sealedPrivateKey) });
-      }
+      for (const row of writes.authorities) insertAuthority(fromAuthority(row));
       for (const row of writes.authorityStates) setAuthorityState.run(row.state, row.id);
       for (const row of writes.certificates) insertCertificate(fromCertificate(row));
       for (const row of writes.revocations) insertRevocation(row);

@@ -1,4 +1,4 @@
-import type { AttestationMethod, RevocationReason, Role } from "../contract.ts";
+import type { AttestationMethod, AuthorityState, AuthorityType, RevocationReason, Role } from "../contract.ts";
 
 /**
  * What the CA keeps. Two adapters, SQLite and Postgres, one contract suite (`test/ca/store/contract.ts`).
@@ -218,16 +218,33 @@ export interface CaState {
   readonly feedEpoch: string;
 }
 
-export type AuthorityState = "active" | "retiring" | "retired";
+/** Where an authority's private key is. `offline`: nowhere here; a ceremony signs with it. */
+export type AuthorityKey =
+  /** PKCS#8, sealed (`ca/signer/sealing.ts`). */
+  | { readonly kind: "sealed"; readonly sealed: Uint8Array }
+  | { readonly kind: "kms"; readonly keyId: string }
+  | { readonly kind: "pkcs11"; readonly uri: string }
+  | { readonly kind: "offline" };
 
 export interface AuthorityRow {
   /** Lower-case hex of the certificate's subject key identifier. */
   readonly id: string;
-  readonly type: "root" | "issuer";
+  readonly type: AuthorityType;
   readonly state: AuthorityState;
   readonly certificate: Uint8Array;
-  /** PKCS#8, sealed. */
-  readonly sealedPrivateKey: Uint8Array;
+  readonly key: AuthorityKey;
+  /** Whose key signed it; absent for a root, and for issuers of before it was kept. */
+  readonly parentId?: string;
+  /** Root: its name and key signed by the root before it, DER, for software that has only that one as its anchor. */
+  readonly crossCertificate?: Uint8Array;
+  /** Root: the bundle sequence that first had it. Holders that acknowledged this one or a later one trust it. */
+  readonly publishedSequence?: number;
+  /** Prepared: not activated before; absent: when the policy says. */
+  readonly activateAtMs?: number;
+  /** The latest notAfter of the certificates it signed for workloads; 0 before the first one. */
+  readonly lastNotAfterMs: number;
+  /** When it came into its state. */
+  readonly stateSinceMs: number;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
   readonly createdAtMs: number;

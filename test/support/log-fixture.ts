@@ -1,6 +1,6 @@
 import { hash, randomBytes } from "node:crypto";
 import { encodeEntry, type Actor, type AuditEvent } from "../../ca/audit/event.ts";
-import type { Act, ActBody, AuthorityRow, AuthorityState, NewCertificate, TokenRow } from "../../ca/store/store.ts";
+import type { Act, ActBody, AuthorityRow, NewCertificate, TokenRow } from "../../ca/store/store.ts";
 
 /**
  * The first 300 entries and some of a CA's log, in groups that are committed together: everything the log tells of, more than
@@ -79,8 +79,8 @@ function actOf(body: ActBody, ...[first, ...others]: [AuditEvent, ...AuditEvent[
 
 function newAuthority(type: AuthorityRow["type"]): AuthorityRow {
   return {
-    id: randomBytes(20).toString("hex"), type, state: "active", certificate: randomBytes(80), sealedPrivateKey: randomBytes(80),
-    notBeforeMs: startMs, notAfterMs: startMs + 100 * dayMs, createdAtMs: startMs,
+    id: randomBytes(20).toString("hex"), type, state: "active", certificate: randomBytes(80), key: { kind: "sealed", sealed: randomBytes(80) },
+    lastNotAfterMs: 0, stateSinceMs: startMs, notBeforeMs: startMs, notAfterMs: startMs + 100 * dayMs, createdAtMs: startMs,
   };
 }
 
@@ -91,7 +91,7 @@ function authorityCreated(row: AuthorityRow): AuditEvent {
   };
 }
 
-function stateChanged(authorityId: string, from: AuthorityState, to: AuthorityState): AuditEvent {
+function stateChanged(authorityId: string, from: AuthorityRow["state"], to: AuthorityRow["state"]): AuditEvent {
   return { type: "authority.state-changed", authorityId, from, to };
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { planRotation } from "../../../ca/authority/plan-rotation.ts";
-import type { AuthorityRow, AuthorityState } from "../../../ca/store/store.ts";
+import type { AuthorityState } from "../../../ca/contract.ts";
+import type { AuthorityRow } from "../../../ca/store/store.ts";
 import { hourMs } from "../../support/running-ca.ts";
 
 const nowMs = Date.UTC(2026, 0, 1);
@@ -8,7 +9,7 @@ const settings = { nowMs, issuerRenewBeforeMs: 25 * hourMs };
 
 function row(id: string, type: "root" | "issuer", state: AuthorityState, leftMs: number): AuthorityRow {
   const notAfterMs = nowMs + leftMs;
-  return { id, type, state, certificate: new Uint8Array(), sealedPrivateKey: new Uint8Array(), notBeforeMs: 0, notAfterMs, createdAtMs: 0 };
+  return { id, type, state, certificate: new Uint8Array(), key: { kind: "offline" }, lastNotAfterMs: 0, stateSinceMs: 0, notBeforeMs: 0, notAfterMs, createdAtMs: 0 };
 }
 
 describe("planRotation", () => {

@@ -75,8 +75,8 @@ export function deleteToken(tokenId: string): Act {
 
 export function newAuthority(with_: Partial<AuthorityRow> = {}): AuthorityRow {
   return {
-    id: randomBytes(20).toString("hex"), type: "issuer", state: "active", certificate: randomBytes(100), sealedPrivateKey: randomBytes(60),
-    notBeforeMs: startMs, notAfterMs: startMs + 48 * hourMs, createdAtMs: startMs, ...with_,
+    id: randomBytes(20).toString("hex"), type: "issuer", state: "active", certificate: randomBytes(100), key: { kind: "sealed", sealed: randomBytes(60) },
+    parentId: "bb".repeat(20), lastNotAfterMs: 0, stateSinceMs: startMs, notBeforeMs: startMs, notAfterMs: startMs + 48 * hourMs, createdAtMs: startMs, ...with_,
   };
 }
 

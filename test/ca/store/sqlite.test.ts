@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -76,6 +76,25 @@ describe("the SQLite store", () => {
       return (await once(child, "exit"))[0] as number;
     }));
     expect(opened).toEqual([0, 0, 0]);
+  });
+
+  test("authorities of the first schema are taken over: key sealed, and what they signed lives as long as they do", async () => {
+    const folder = join(database.path, "..");
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const [first] = (JSON.parse(readFileSync(join(repository, "migrations/sqlite/meta/_journal.json"), "utf8")) as { entries: { when: number }[] }).entries;
+    const old = new Database(database.path);
+    old.exec(readFileSync(join(repository, "migrations/sqlite/0000_first.sql"), "utf8"));
+    old.exec("create table __drizzle_migrations (id integer primary key, hash text, created_at numeric)");
+    old.prepare("insert into __drizzle_migrations values (1, 'first', ?)").run(first!.when);
+    old.prepare("insert into authorities values ('aa', 'issuer', 'active', x'01', x'02', 1, 9, 5)").run();
+    old.close();
+    chmodSync(database.path, 0o600);
+    const store = await openStore({ url: database.url, sealer });
+    expect(await store.authorities()).toEqual([{
+      id: "aa", type: "issuer", state: "active", certificate: Buffer.of(1), key: { kind: "sealed", sealed: Buffer.of(2) },
+      lastNotAfterMs: 9, stateSinceMs: 5, notBeforeMs: 1, notAfterMs: 9, createdAtMs: 5,
+    }]);
+    await store.close();
   });
 
   test("a thread that dies before its commit rejects what was in flight as unknown, and the next commit is served", async () => {
