@@ -129,6 +129,16 @@ export interface RevocationPage {
   readonly more: boolean;
 }
 
+/**
+ * Whoever holds a certificate with this authority in its chain gets a new one within the window, at an instant of its own choosing:
+ * the authority's key may be known to others, and it will be revoked. Sent as the watch event `renew`, and by polled answers.
+ */
+export interface RenewNotice {
+  /** Lower-case hex of the authority's subject key identifier. */
+  readonly authorityId: string;
+  readonly windowSeconds: number;
+}
+
 export const roles = ["admin", "operator", "auditor"] as const;
 /** admin: everything. operator: issue within its scope, revoke, join tokens. auditor: read everything. */
 export type Role = (typeof roles)[number];
