@@ -4,64 +4,93 @@ import { Agent, request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { encodeCsr } from "../../ca/pki/csr.ts";
+import { encodePem } from "../../ca/pki/pem.ts";
 import { paths } from "../../ca/contract.ts";
-import { adminTokenOf, startCa } from "../../infra/demo/processes.ts";
+import { adminTokenOf, freePort, startCa } from "../../infra/demo/processes.ts";
 import { cpuSecondsOf } from "./cpu.ts";
-import { median, printTable, runLoad } from "./load.ts";
+import { startCfssl } from "./cfssl.ts";
+import { median, printTable, runLoad, type LoadResult } from "./load.ts";
 
 /**
  * Issuing over HTTPS with the operator attestation, from this process against `countersign serve` on SQLite in another:
- * distinct P-256 CSRs made beforehand, each certificate committed durably with its audit entry before it is answered.
+ * distinct P-256 CSRs made beforehand, each certificate committed durably with its audit entry before it is answered. Where
+ * cfssl is installed it signs the same load in turn, without any database.
  */
 export async function benchIssue(storeUrl?: string): Promise<void> {
-  const dataDir = mkdtempSync(join(tmpdir(), "countersign-bench-"));
+  const folder = mkdtempSync(join(tmpdir(), "countersign-bench-"));
+  const dataDir = join(folder, "ca");
   const ca = await startCa({ dataDir, env: storeUrl === undefined ? {} : { COUNTERSIGN_STORE: storeUrl } });
+  const cfssl = await startCfssl(folder, await freePort());
   try {
-    const root = readFileSync(ca.rootPemPath);
-    const authorization = `Bearer ${adminTokenOf(ca)}`;
-    const issueAll = async (count: number, connections: number) => {
-      const bodies = Array.from({ length: count }, () => requestBody(ca.trustDomain));
-      const agent = new Agent({ keepAlive: true, maxSockets: connections, ca: root });
-      const before = cpuSecondsOf(ca.pid);
-      const load = await runLoad(count, connections, (index) => post(`${ca.url}${paths.certificates}`, agent, authorization, bodies[index]!));
-      const cpuSeconds = cpuSecondsOf(ca.pid) - before;
-      agent.destroy();
-      return { ...load, cpuSecondsPer1000: (cpuSeconds / count) * 1000 };
-    };
-    await issueAll(warmUpCount, 64);
+    const targets: Target[] = [{
+      name: `countersign, ${storeUrl === undefined ? "SQLite" : "Postgres"}`,
+      pid: ca.pid,
+      url: `${ca.url}${paths.certificates}`,
+      root: readFileSync(ca.rootPemPath),
+      headers: { authorization: `Bearer ${adminTokenOf(ca)}` },
+      body: (csr) => ({ csr: Buffer.from(csr).toString("base64"), attestation: { type: "operator", spiffeId: `spiffe://${ca.trustDomain}/ns/bench/sa/app` } }),
+    }];
+    if (cfssl !== undefined) {
+      targets.push({ ...cfssl, name: "cfssl, no database", headers: {}, body: (csr) => ({ hosts: ["app.bench"], certificate_request: encodePem("CERTIFICATE REQUEST", csr) }) });
+    }
+    for (const target of targets) await issueAll(target, warmUpCount, 64);
     const rows: string[][] = [];
     for (const [connections, count] of [[1, 2000], [16, 6000], [64, 12_000]] as const) {
-      const runs: Awaited<ReturnType<typeof issueAll>>[] = [];
-      for (let run = 0; run < repetitions; run++) runs.push(await issueAll(count, connections));
-      const of = (pick: (run: Awaited<ReturnType<typeof issueAll>>) => number) => median(runs.map(pick));
-      rows.push([
-        String(connections), of((run) => run.cpuSecondsPer1000).toFixed(3), of((run) => run.perSecond).toFixed(0),
-        of((run) => run.p50Ms).toFixed(2), of((run) => run.p99Ms).toFixed(2),
-      ]);
+      const runs = targets.map((): Run[] => []);
+      for (let run = 0; run < repetitions; run++) {
+        for (const [index, target] of targets.entries()) runs[index]!.push(await issueAll(target, count, connections));
+      }
+      for (const [index, target] of targets.entries()) {
+        const of = (pick: (run: Run) => number) => median(runs[index]!.map(pick));
+        rows.push([
+          target.name, String(connections), of((run) => run.cpuSecondsPer1000).toFixed(3), of((run) => run.perSecond).toFixed(0),
+          of((run) => run.p50Ms).toFixed(2), of((run) => run.p99Ms).toFixed(2),
+        ]);
+      }
     }
     console.log(`\nThis machine, now: one P-256 verification costs ${verificationMicroseconds().toFixed(0)} us of CPU; each certificate needs one.`);
+    if (cfssl === undefined) console.log("cfssl is not installed (Debian: golang-cfssl): nothing to compare with.");
     printTable(
-      `Issuing, ${storeUrl === undefined ? "SQLite" : "Postgres"} (median of ${repetitions} runs; CPU of the CA process, all its threads)`,
-      ["connections", "CPU s per 1000", "certificates/s", "p50 ms", "p99 ms"],
+      `Issuing (median of ${repetitions} runs in turn; CPU of the CA process, all its threads)`,
+      ["", "connections", "CPU s per 1000", "certificates/s", "p50 ms", "p99 ms"],
       rows,
     );
   } finally {
+    cfssl?.stop();
     await ca.stop();
-    rmSync(dataDir, { recursive: true });
+    rmSync(folder, { recursive: true });
   }
 }
 
-function requestBody(trustDomain: string): Buffer {
-  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const csr = Buffer.from(encodeCsr({ privateKey })).toString("base64");
-  return Buffer.from(JSON.stringify({ csr, attestation: { type: "operator", spiffeId: `spiffe://${trustDomain}/ns/bench/sa/app` } }));
+/** A CA under load. */
+interface Target {
+  readonly name: string;
+  readonly pid: number;
+  readonly url: string;
+  readonly root: Buffer;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: (csr: Uint8Array) => object;
+}
+type Run = LoadResult & { readonly cpuSecondsPer1000: number };
+
+async function issueAll({ pid, url, root, headers, body }: Target, count: number, connections: number): Promise<Run> {
+  const bodies = Array.from({ length: count }, () => {
+    const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    return Buffer.from(JSON.stringify(body(encodeCsr({ privateKey }))));
+  });
+  const agent = new Agent({ keepAlive: true, maxSockets: connections, ca: root });
+  const before = cpuSecondsOf(pid);
+  const load = await runLoad(count, connections, (index) => post(url, agent, headers, bodies[index]!));
+  const cpuSeconds = cpuSecondsOf(pid) - before;
+  agent.destroy();
+  return { ...load, cpuSecondsPer1000: (cpuSeconds / count) * 1000 };
 }
 
-function post(url: string, agent: Agent, authorization: string, body: Buffer): Promise<void> {
+function post(url: string, agent: Agent, headers: Readonly<Record<string, string>>, body: Buffer): Promise<void> {
   return new Promise((resolve, reject) => {
     const outgoing = request(
       url,
-      { method: "POST", agent, headers: { authorization, "content-type": "application/json", "content-length": body.length } },
+      { method: "POST", agent, headers: { ...headers, "content-type": "application/json", "content-length": body.length } },
       (response) => {
         let text = "";
         response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk)).on("error", reject).on("end", () => {
