@@ -1,3 +1,4 @@
+import { bundleAcknowledger } from "./attestation/acknowledge.ts";
 import { authorityKeeper } from "./authority/keeper.ts";
 import { AuthorityError } from "./authority/errors.ts";
 import { readRoot } from "./authority/import-root.ts";
@@ -65,7 +66,7 @@ export async function startCa(deps: CaDeps): Promise<Ca> {
   const names = { trustDomain: config.trustDomain, reservedDnsNames: new Set(config.apiDnsNames) };
   const bundle = () => keeper.current().published.bundle;
   const issuer = certificateIssuer({
-    ...names, store, keeper, denials, metrics, now, bundle,
+    ...names, store, keeper, denials, metrics, now, bundle, feedEpoch: state.feedEpoch,
     reattestGraceMs: config.reattestGraceMs, profile: workloadProfile(config), nextSerial: serialNumbers(),
   });
   const tokens = tokenService({
@@ -101,6 +102,9 @@ export async function startCa(deps: CaDeps): Promise<Ca> {
     revoke: recorded("POST", `${paths.certificates}/{serial}/revoke`, certificateRevoker({ store, now, metrics, reattestGraceMs: config.reattestGraceMs })),
     createToken: recorded("POST", paths.tokens, tokens.create),
     deleteToken: recorded("DELETE", `${paths.tokens}/{id}`, tokens.remove),
+    acknowledge: bundleAcknowledger({
+      ...names, store, now, bundle, published: () => ({ feedEpoch: state.feedEpoch, sequence: Number(keeper.current().published.sequence) }),
+    }),
     recordDenial: ({ actor, ...denial }) => denials.record({ type: "request.denied", ...denial }, actor),
     authorities: async () => keeper.current().rows.map(summarizeAuthority),
     bundle: () => keeper.current().published,

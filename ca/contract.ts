@@ -11,6 +11,7 @@ export const paths = {
   tokens: "/v1/tokens",
   authorities: "/v1/authorities",
   bundle: "/v1/bundle",
+  acknowledgements: "/v1/acknowledgements",
   auditEntries: "/v1/audit/entries",
   auditCheckpoint: "/v1/audit/checkpoint",
   auditProof: "/v1/audit/proof",
@@ -39,7 +40,26 @@ export type Attestation =
 /** How a certificate's holder proved its identity; `system` is the CA's own API certificate, which nobody can ask for. */
 export type AttestationMethod = Attestation["type"] | "system";
 
-export interface IssueRequest {
+/** Which bundle of its CA a holder holds. */
+export interface HeldBundle {
+  /** As the CA told it: a sequence says nothing to a CA that was restored from a backup since. */
+  readonly feedEpoch: string;
+  /** Decimal, 64 bits. */
+  readonly bundleSequence: string;
+}
+
+/** `POST /v1/acknowledgements`: what the holder of a certificate has made its own. No anchor is activated before all hold it. */
+export interface AcknowledgeRequest extends HeldBundle {
+  /** A proof for the purpose `acknowledgement` by the certificate's key, bound to `acknowledgedText`. */
+  readonly proof: string;
+}
+
+/** What an acknowledgement's proof is bound to. */
+export function acknowledgedText({ feedEpoch, bundleSequence }: HeldBundle): string {
+  return JSON.stringify([feedEpoch, bundleSequence]);
+}
+
+export interface IssueRequest extends Partial<HeldBundle> {
   /** PKCS#10, PEM or base64 DER. Only its key is used; the names come from the attestation. */
   readonly csr: string;
   readonly attestation: Attestation;
@@ -59,6 +79,7 @@ export interface IssuedCertificate {
   readonly bundles: Readonly<Record<string, unknown>>;
   /** Sequence of the own trust domain's bundle; a decimal string, 64 bits. */
   readonly bundleSequence: string;
+  readonly feedEpoch: string;
   /** Index of this issuance in the audit log. */
   readonly logIndex: number;
 }
@@ -278,6 +299,7 @@ export const problemStatus = {
   method_not_allowed: 405,
   already_revoked: 409,
   certificate_not_revocable: 409,
+  bundle_unknown: 409,
   lint_failed: 500,
   issuer_unavailable: 503,
   store_busy: 503,

@@ -2,7 +2,7 @@ import { Refusal } from "../refusal.ts";
 import type { Bundle } from "../pki/bundle.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
 import { PkiError } from "../pki/errors.ts";
-import { parseRenewalProof, verifyRenewalProof, type RenewalProof } from "../pki/renewal-proof.ts";
+import { parseRenewalProof, verifyRenewalProof, type ProofPurpose, type RenewalProof } from "../pki/renewal-proof.ts";
 import { verifySvid, type VerifiedSvid } from "../pki/svid.ts";
 import type { CertificateRow, Store } from "../store/store.ts";
 
@@ -24,14 +24,15 @@ export interface Possession {
  * Verifies a renewal proof: that we issued its certificate and have not revoked it, its chain against our own bundle, its
  * signature over this CSR, its age. Anybody may send one, so what costs a look at our own record comes first: nobody has us
  * verify signatures with a chain of their own making.
+ * @param csrDer  or, for another purpose, what the proof has to be bound to
  * @param options.graceMs  how long ago the certificate may have expired; it is then verified as of its own last second
  * @throws {Refusal} proof_refused | certificate_expired | certificate_revoked
  */
 export async function verifyPossession(
-  deps: PossessionDeps, jws: string, csrDer: Uint8Array, options: { readonly graceMs: number },
+  deps: PossessionDeps, jws: string, csrDer: Uint8Array, options: { readonly graceMs: number; readonly purpose?: ProofPurpose },
 ): Promise<Possession> {
   const nowMs = deps.now().getTime();
-  const proof = refusing(() => parseRenewalProof(jws));
+  const proof = refusing(() => parseRenewalProof(jws, options.purpose));
   checkAge(proof, nowMs);
   const leaf = refusing(() => parseCertificate(proof.chain[0] ?? new Uint8Array()));
   const row = await recordOf(deps.store, leaf);

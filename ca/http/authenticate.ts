@@ -17,6 +17,7 @@ export const access = {
   "DELETE /v1/tokens/{id}": ["admin", "operator"],
   "GET /v1/authorities": ["admin", "operator", "auditor"],
   "GET /v1/bundle": "public",
+  "POST /v1/acknowledgements": "attested",
   "GET /v1/audit/entries": ["admin", "auditor"],
   // Hashes only: what a witness needs who keeps our checkpoints and holds no token.
   "GET /v1/audit/checkpoint": "public",

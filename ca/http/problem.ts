@@ -90,6 +90,7 @@ export const problemTitle: Readonly<Record<ProblemCode, string>> = {
   method_not_allowed: "The method is not allowed here",
   already_revoked: "The certificate is revoked already",
   certificate_not_revocable: "The certificate cannot be revoked",
+  bundle_unknown: "The bundle is not one of this CA",
   lint_failed: "The certificate would break a rule",
   issuer_unavailable: "No issuer can sign now",
   store_busy: "The CA is busy",

@@ -5,6 +5,7 @@ import {
   problemStatus,
   revocationReasons,
   roles,
+  type AcknowledgeRequest,
   type Attestation,
   type AuditEntryPage,
   type AuthorityList,
@@ -67,6 +68,20 @@ const attestation = z
   )
   .openapi("Attestation", { description: "Who asks, and the proof of it." });
 
+const feedEpoch = z.string().max(64).openapi({ description: "Of the feed that the sequence belongs to; new after a restore." });
+const heldSequence = z
+  .string()
+  .regex(/^\d{1,20}$/, "expected decimal digits")
+  .openapi({ description: "Of the bundle that the caller holds.", example: "1" });
+
+export const acknowledgeRequest = z
+  .strictObject({
+    feedEpoch,
+    bundleSequence: heldSequence,
+    proof: z.string().min(1).max(maxProofLength).openapi({ description: "By the key of a certificate that is valid now." }),
+  })
+  .openapi("AcknowledgeRequest");
+
 export const issueRequest = z
   .strictObject({
     csr: z
@@ -78,6 +93,8 @@ export const issueRequest = z
       }),
     attestation,
     lifetimeSeconds: seconds.optional().openapi({ description: "Default and ceiling are the CA's settings." }),
+    feedEpoch: feedEpoch.optional(),
+    bundleSequence: heldSequence.optional(),
   })
   .openapi("IssueRequest");
 
@@ -90,6 +107,7 @@ export const issuedCertificate = z
     chain: z.string().openapi({ description: "PEM: the certificate, then its issuer. The root is in the bundle." }),
     bundles: z.record(z.string(), z.unknown()).openapi({ description: "SPIFFE bundles (JWK Sets) by trust domain." }),
     bundleSequence: z.string().openapi({ example: "1" }),
+    feedEpoch,
     logIndex,
   })
   .openapi("IssuedCertificate");
@@ -258,6 +276,7 @@ type Is<Schema extends z.ZodType, Type> = Same<z.infer<Schema>, Type>;
 /** Every row is `true`, or does not compile. */
 export const schemasKeepTheContract: {
   readonly attestation: Is<typeof attestation, Attestation>;
+  readonly acknowledgeRequest: Is<typeof acknowledgeRequest, AcknowledgeRequest>;
   readonly issueRequest: Is<typeof issueRequest, IssueRequest>;
   readonly issuedCertificate: Is<typeof issuedCertificate, IssuedCertificate>;
   readonly certificateSummary: Is<typeof certificateSummary, CertificateSummary>;
@@ -278,6 +297,7 @@ export const schemasKeepTheContract: {
   readonly problem: Is<typeof problem, Problem>;
 } = {
   attestation: true,
+  acknowledgeRequest: true,
   issueRequest: true,
   issuedCertificate: true,
   certificateSummary: true,

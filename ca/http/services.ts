@@ -1,4 +1,5 @@
 import type {
+  AcknowledgeRequest,
   AuthoritySummary,
   CreatedToken,
   CreateTokenRequest,
@@ -36,6 +37,8 @@ export interface CaServices {
   revoke(serialNumber: string, reason: RevocationReason, caller: Caller): Promise<Revocation>;
   createToken(request: CreateTokenRequest, caller: Caller): Promise<CreatedToken>;
   deleteToken(id: string, caller: Caller): Promise<void>;
+  /** Durable when it resolves. */
+  acknowledge(request: AcknowledgeRequest): Promise<void>;
   /** Writes a denial to the audit log, at a bounded rate; never fails. */
   recordDenial(denial: {
     readonly code: string;

@@ -1,7 +1,7 @@
 import { mediaType } from "../contract.ts";
-import { conditional, json, wantsPem, type Answer } from "./answer.ts";
+import { conditional, json, noContent, wantsPem, type Answer } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
-import { authorityList } from "./schemas.ts";
+import { acknowledgeRequest, authorityList } from "./schemas.ts";
 import type { CaServices } from "./services.ts";
 
 /** Whom to trust: roots and issuers, and the bundle made of the roots. */
@@ -36,6 +36,21 @@ export function trustOperations(services: CaServices): readonly Operation[] {
             contentType: mediaType.pem,
           }));
         return conditional(request, `"${sequence}"`, () => ({ status: 200, body: jwks }));
+      },
+    }),
+    operation({
+      route: "POST /v1/acknowledgements",
+      tag: "trust",
+      summary: "Acknowledge a bundle",
+      description:
+        "The holder of a certificate says which bundle it trusts by now. A root is activated only when all holders have acknowledged " +
+        "the bundle that carries it.",
+      body: { schema: acknowledgeRequest, example: { feedEpoch: "5f0c6d1e2a3b4c5d", bundleSequence: "2", proof: "eyJhbGciOi..." } },
+      success: { status: 204, description: "Taken down, durably." },
+      refusals: ["bundle_unknown", "proof_refused", "certificate_expired", "certificate_revoked", "unauthenticated"],
+      async handle({ body }) {
+        await services.acknowledge(body);
+        return noContent();
       },
     }),
   ];

@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
 import { authenticateClaim } from "../attestation/claim.ts";
+import { acknowledgedSequence } from "../attestation/acknowledge.ts";
 import type { AttestedIdentity } from "../attestation/identity.ts";
 import type { JoinTokenDeps } from "../attestation/join-token.ts";
 import type { Operator } from "../attestation/operator.ts";
@@ -25,6 +26,8 @@ export interface IssuerDeps extends JoinTokenDeps, NameRules {
   readonly store: Store;
   readonly keeper: AuthorityKeeper;
   readonly profile: Profile;
+  /** Of the feed that callers may hold bundles of. */
+  readonly feedEpoch: string;
   readonly nextSerial: () => Uint8Array;
   readonly denials: DenialRecorder;
   readonly metrics: CaMetrics;
@@ -83,7 +86,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
 
       // 5. Does the requester hold the key, and is the key fit?
       const { spki } = parseCsr(csrDer);
-      return await certify(identity, spki, request.lifetimeSeconds, idempotent);
+      return await certify(identity, spki, request, idempotent);
     } catch (error) {
       // Of two attempts at once one wins; the other one finds its token spent or its key taken, by itself.
       const won = idempotent && lostToItself(error) ? await recall(store, idempotent, now().getTime()) : undefined;
@@ -93,7 +96,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
   }
 
   async function certify(
-    identity: AttestedIdentity, spki: Uint8Array, lifetimeSeconds: number | undefined, idempotent: IdempotentRequest | undefined,
+    identity: AttestedIdentity, spki: Uint8Array, asked: Omit<IssueRequest, "csr" | "attestation">, idempotent: IdempotentRequest | undefined,
   ): Promise<IssuedCertificate> {
     const keyFingerprint = hash("sha256", spki, "buffer");
     const keyFingerprintHex = keyFingerprint.toString("hex");
@@ -103,7 +106,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
 
     // 6. Build and lint: what the lint lets through is what is signed. The issuer outlives the certificate or is replaced first.
     const nowMs = now().getTime();
-    const validity = validityFor(profile, nowMs, lifetimeSeconds);
+    const validity = validityFor(profile, nowMs, asked.lifetimeSeconds);
     const issuer = await keeper.issuerUntil(validity.notAfterMs);
     const serial = nextSerial();
     const { spiffeId, dnsNames, ipAddresses, method, actor, redeem, tokenId, renewedFrom } = identity;
@@ -119,9 +122,11 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     const serialNumber = Buffer.from(serial).toString("hex");
     const notBefore = new Date(validity.notBeforeMs).toISOString();
     const notAfter = new Date(validity.notAfterMs).toISOString();
+    const held = acknowledgedSequence(asked, { feedEpoch: deps.feedEpoch, sequence: Number(keeper.current().published.sequence) });
     const row: NewCertificate = {
       serialNumber, spiffeId: spiffeId.uri, dnsNames, ...validity, authorityId: issuer.id, attestation: method, certificate, keyFingerprint,
       issuedAtMs: nowMs, ...(tokenId !== undefined && { tokenId }), ...(renewedFrom !== undefined && { renewedFrom }),
+      ...(held !== undefined && { acknowledgedSequence: held }),
     };
     const entry = encodeEntry(
       {
@@ -143,9 +148,9 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     return answer({ serialNumber, spiffeId: spiffeId.uri, notBefore, notAfter, chain: encodePem("CERTIFICATE", certificate) + issuer.pem, logIndex });
   }
 
-  function answer(issued: Omit<IssuedCertificate, "bundles" | "bundleSequence">): IssuedCertificate {
+  function answer(issued: Omit<IssuedCertificate, "bundles" | "bundleSequence" | "feedEpoch">): IssuedCertificate {
     const { jwksObject, sequence } = keeper.current().published;
-    return { ...issued, bundles: { [deps.trustDomain]: jwksObject }, bundleSequence: sequence };
+    return { ...issued, bundles: { [deps.trustDomain]: jwksObject }, bundleSequence: sequence, feedEpoch: deps.feedEpoch };
   }
 
   function answerFromRow(row: CertificateRow): IssuedCertificate {
@@ -166,7 +171,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     issue,
     async issueTo(identity, spki) {
       const startedAtMs = performance.now();
-      const issued = await certify(identity, spki, undefined, undefined);
+      const issued = await certify(identity, spki, {}, undefined);
       metrics.issued(identity.method, performance.now() - startedAtMs);
       return issued;
     },

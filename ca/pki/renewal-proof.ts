@@ -1,9 +1,13 @@
 import { createHash, sign, verify, type KeyObject } from "node:crypto";
 import { PkiError } from "./errors.ts";
 
+/** What a proof is good for, and so for nothing else. */
+export type ProofPurpose = "renewal" | "acknowledgement";
+
 /**
- * Possession of a certificate's key, bound to one CSR: a compact JWS whose header carries the chain (`x5c`) and whose
- * payload names the CA, the CSR and the time. It travels in the body, so it works behind any TLS terminator (DESIGN 5).
+ * Possession of a certificate's key, bound to one CSR (or, for an acknowledgement, to what is acknowledged): a compact JWS whose
+ * header carries the chain (`x5c`) and whose payload names the CA, the CSR and the time. It travels in the body, so it works
+ * behind any TLS terminator (DESIGN 5).
  */
 export interface RenewalProof {
   /** DER, leaf first, as claimed: whether it is to be trusted is for the caller to verify. */
@@ -11,8 +15,9 @@ export interface RenewalProof {
   /** Trust domain the proof is meant for. */
   readonly audience: string;
   readonly issuedAtMs: number;
-  /** SHA-256 of the CSR's DER, base64url. */
-  readonly csrHash: string;
+  readonly purpose: ProofPurpose;
+  /** SHA-256 of what it is bound to, the CSR's DER, base64url. */
+  readonly boundHash: string;
   readonly algorithm: JwsAlgorithm;
   readonly signingInput: Uint8Array;
   readonly signature: Uint8Array;
@@ -23,26 +28,29 @@ export type JwsAlgorithm = "ES256" | "ES384" | "EdDSA" | "RS256";
 export interface RenewalProofInput {
   readonly chain: readonly Uint8Array[];
   readonly privateKey: KeyObject;
+  /** DER; for another purpose whatever it is bound to. */
   readonly csr: Uint8Array;
   readonly audience: string;
   readonly nowMs: number;
+  /** Default renewal. */
+  readonly purpose?: ProofPurpose;
 }
 
 /** Makes the proof with the key of the chain's leaf. */
-export function encodeRenewalProof({ chain, privateKey, csr, audience, nowMs }: RenewalProofInput): string {
+export function encodeRenewalProof({ chain, privateKey, csr, audience, nowMs, purpose = "renewal" }: RenewalProofInput): string {
   const algorithm = algorithmOf(privateKey);
-  const header = { alg: algorithm, typ, x5c: chain.map((der) => Buffer.from(der).toString("base64")) };
-  const payload = { aud: audience, iat: Math.floor(nowMs / 1000), csr: hashCsr(csr) };
+  const header = { alg: algorithm, typ: typeOf[purpose], x5c: chain.map((der) => Buffer.from(der).toString("base64")) };
+  const payload = { aud: audience, iat: Math.floor(nowMs / 1000), [boundAs[purpose]]: hashOf(csr) };
   const signingInput = `${base64urlJson(header)}.${base64urlJson(payload)}`;
   const signature = sign(digestOf(algorithm), Buffer.from(signingInput), { key: privateKey, dsaEncoding: "ieee-p1363" });
   return `${signingInput}.${signature.toString("base64url")}`;
 }
 
 /**
- * Takes a proof apart without believing it.
+ * Takes a proof apart without believing it; one for another purpose is no proof.
  * @throws {PkiError} renewal_proof_malformed
  */
-export function parseRenewalProof(jws: string): RenewalProof {
+export function parseRenewalProof(jws: string, purpose: ProofPurpose = "renewal"): RenewalProof {
   if (jws.length > maxProofLength) throw malformed(`longer than ${maxProofLength} characters`);
   const parts = jws.split(".");
   const [headerPart, payloadPart, signaturePart] = parts;
@@ -50,11 +58,11 @@ export function parseRenewalProof(jws: string): RenewalProof {
   const header = parseObject(headerPart);
   const payload = parseObject(payloadPart);
   const { alg, x5c } = header;
-  if (header.typ !== typ || Object.keys(header).length !== 3) throw malformed("its header is not that of a renewal proof");
+  if (header.typ !== typeOf[purpose] || Object.keys(header).length !== 3) throw malformed("its header is not that of a renewal proof");
   if (alg !== "ES256" && alg !== "ES384" && alg !== "EdDSA" && alg !== "RS256") throw malformed("its algorithm is not allowed");
   if (!Array.isArray(x5c) || x5c.length < 1 || x5c.length > maxChainLength) throw malformed("x5c is not a chain");
-  const { aud, iat, csr } = payload;
-  if (typeof aud !== "string" || typeof csr !== "string" || !Number.isSafeInteger(iat)) throw malformed("aud, iat or csr is missing");
+  const { aud, iat, [boundAs[purpose]]: bound } = payload;
+  if (typeof aud !== "string" || typeof bound !== "string" || !Number.isSafeInteger(iat)) throw malformed(`aud, iat or ${boundAs[purpose]} is missing`);
   return {
     chain: x5c.map((value) => {
       if (typeof value !== "string" || value === "") throw malformed("x5c holds something that is no certificate");
@@ -62,7 +70,8 @@ export function parseRenewalProof(jws: string): RenewalProof {
     }),
     audience: aud,
     issuedAtMs: (iat as number) * 1000,
-    csrHash: csr,
+    purpose,
+    boundHash: bound,
     algorithm: alg,
     signingInput: Buffer.from(`${headerPart}.${payloadPart}`),
     signature: decodeCanonical(signaturePart, "base64url"),
@@ -80,7 +89,7 @@ export function verifyRenewalProof(proof: RenewalProof, publicKey: KeyObject, cs
     throw invalid("the certificate's key did not sign it");
   }
   if (proof.audience !== audience) throw invalid("it was made for another trust domain");
-  if (proof.csrHash !== hashCsr(csr)) throw invalid("it was made for another CSR");
+  if (proof.boundHash !== hashOf(csr)) throw invalid(proof.purpose === "renewal" ? "it was made for another CSR" : "it acknowledges something else");
 }
 
 function algorithmOf(key: KeyObject): JwsAlgorithm {
@@ -98,8 +107,8 @@ function digestOf(algorithm: JwsAlgorithm): string | null {
   return algorithm === "EdDSA" ? null : algorithm === "ES384" ? "sha384" : "sha256";
 }
 
-function hashCsr(csr: Uint8Array): string {
-  return createHash("sha256").update(csr).digest("base64url");
+function hashOf(bound: Uint8Array): string {
+  return createHash("sha256").update(bound).digest("base64url");
 }
 
 function base64urlJson(value: unknown): string {
@@ -132,8 +141,9 @@ function invalid(detail: string): PkiError {
   return new PkiError("renewal_proof_signature_invalid", `renewal proof refused: ${detail}`);
 }
 
-/** Keeps the JWS from being taken for a JWT-SVID or any other token (RFC 8725 3.11). */
-const typ = "countersign-renewal+jws";
+/** Keeps the JWS from being taken for a JWT-SVID or any other token, and for a proof of another purpose (RFC 8725 3.11). */
+const typeOf = { renewal: "countersign-renewal+jws", acknowledgement: "countersign-acknowledgement+jws" } as const;
+const boundAs = { renewal: "csr", acknowledgement: "acknowledged" } as const;
 /** A chain of four RSA-4096 certificates in base64 stays below. */
 const maxProofLength = 64 * 1024;
 const maxChainLength = 8;

@@ -12,7 +12,9 @@ import {
 import { parseBundle } from "../../../ca/pki/bundle.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { decodePem } from "../../../ca/pki/pem.ts";
-import { newCsr } from "../../support/running-ca.ts";
+import { acknowledgedText } from "../../../ca/contract.ts";
+import { encodeRenewalProof } from "../../../ca/pki/renewal-proof.ts";
+import { chainOf, newCsr } from "../../support/running-ca.ts";
 import { startTestApp, type TestApp } from "../../support/running-app.ts";
 
 let app: TestApp;
@@ -27,6 +29,23 @@ async function revokeOne(): Promise<string> {
   await app.ca.revoke(serialNumber, "superseded", app.admin);
   return serialNumber;
 }
+
+describe("POST /v1/acknowledgements", () => {
+  test("takes down which bundle a certificate's holder holds, and refuses one that does not exist", async () => {
+    const { csr, privateKey } = newCsr();
+    const issued = await app.ca.issue({ csr, attestation: { type: "operator", spiffeId: "spiffe://east/a" } }, { caller: app.admin });
+    const acknowledge = (bundleSequence: string) => {
+      const held = { feedEpoch: issued.feedEpoch, bundleSequence };
+      const bound = Buffer.from(acknowledgedText(held));
+      const proof = encodeRenewalProof({ chain: chainOf(issued), privateKey, csr: bound, audience: "east", nowMs: app.clock.nowMs, purpose: "acknowledgement" });
+      return app.call("POST", "/v1/acknowledgements", { json: { ...held, proof } });
+    };
+    expect((await acknowledge("7")).problem).toMatchObject({ status: 409, code: "bundle_unknown" });
+    expect((await acknowledge("x")).problem.code).toBe("invalid_request");
+    expect((await acknowledge("1")).status).toBe(204);
+    expect((await app.store.certificate(issued.serialNumber))?.acknowledgedSequence).toBe(1);
+  });
+});
 
 describe("GET /v1/revocations", () => {
   test("whoever follows `sequence` sees each revocation once, in order", async () => {

@@ -41,6 +41,15 @@ describe("a renewal proof", () => {
     expect(act).toThrow(expect.objectContaining({ code: "renewal_proof_signature_invalid" }));
   });
 
+  test("for one purpose is none for another, whichever way round", () => {
+    const acknowledgement = encodeRenewalProof({ chain, privateKey: key.privateKey, csr, audience: "east.example", nowMs, purpose: "acknowledgement" });
+    const parsed = parseRenewalProof(acknowledgement, "acknowledgement");
+    expect(() => verifyRenewalProof(parsed, key.publicKey, csr, "east.example")).not.toThrow();
+    expect(() => verifyRenewalProof(parsed, key.publicKey, Buffer.from("other"), "east.example")).toThrow("acknowledges something else");
+    expect(() => parseRenewalProof(acknowledgement)).toThrow(expect.objectContaining({ code: "renewal_proof_malformed" }));
+    expect(() => parseRenewalProof(proof, "acknowledgement")).toThrow(expect.objectContaining({ code: "renewal_proof_malformed" }));
+  });
+
   test.each([
     ["is empty", ""],
     ["has two parts", "e30.e30"],
