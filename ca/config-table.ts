@@ -21,6 +21,7 @@ export type SettingKey =
   | "trustDomain" | "dataDir" | "store" | "listen" | "publicUrl" | "apiNames"
   | "certificateLifetime" | "certificateLifetimeMax" | "issuerLifetime" | "issuerRenewBefore" | "rootLifetime" | "clockSkew"
   | "keyAlgorithm" | "rootCert" | "rootKey" | "rootKeyPassphrase" | "sealingKeyFile" | "sealingKey"
+  | "statusListen" | "statusUrl" | "crlShards" | "crlLifetime" | "rootCrlLifetime" | "ocspLifetime" | "noRevAvail"
   | "joinTokenLifetime" | "reattestGrace" | "bodyLimit" | "requestTimeout" | "maxConnections" | "logLevel";
 
 /** Every setting there is: `readConfig`, `--help` and the README's table are made from it. */
@@ -53,6 +54,20 @@ export const configTable: readonly Setting[] = [
   setting("sealingKeyFile", "text", "<dataDir>/sealing.key", "File with the key that seals private keys in the store; made at the first start.",
     "Lost, and the CA's keys are lost; every replica on one Postgres needs the same one."),
   secret("sealingKey", "The sealing key itself, 32 bytes in base64, instead of a file."),
+  setting("statusListen", "text", undefined, "Address and port of a second listener, plain HTTP, for CRLs, OCSP and issuer certificates alone.",
+    "Everybody who reaches it reads who is revoked; it tells nothing else."),
+  setting("statusUrl", "text", undefined,
+    "URL (http) under which other software reaches these; certificates then say where their CRL and OCSP are. Default: from `statusListen`.",
+    "Changed, and CRLs no longer fit the certificates issued before, until those have expired."),
+  setting("crlShards", "count", "8", "On how many CRLs an issuer's certificates are spread; `full.crl` has them all.",
+    undefined, ["1", "2", "4", "8", "16", "32", "64", "128", "256"]),
+  setting("crlLifetime", "duration", "24h", "How long an issuer's CRL is good; it is signed anew at half of it, and when a certificate is revoked.",
+    "Software that caches it learns of a revocation that late."),
+  setting("rootCrlLifetime", "duration", "7d", "The same for a root's CRL, which lists revoked issuers."),
+  setting("ocspLifetime", "duration", "1h", "How long an OCSP response is good.", "Software that caches it learns of a revocation that late."),
+  setting("noRevAvail", "text", "off",
+    "Whether certificates say that no revocation is published for them (RFC 9608); it takes the place of CRL and OCSP in them.",
+    "Only proxies, which follow the deny-list, then learn of a revocation.", ["off", "on"]),
   setting("joinTokenLifetime", "duration", "1h", "How long a join token may wait for its redemption when nobody says."),
   setting("reattestGrace", "duration", "30d", "How long after its certificate expired a proxy may come back with its redeemed join token.",
     "A key stolen from a dead workload is good for this long, unless it is revoked or its token deleted."),

@@ -37,9 +37,16 @@ export function parsePublicUrl(text: string): string | undefined {
   return url?.protocol === "https:" && bare ? url.origin : undefined;
 }
 
+/** Reads an http URL of a host and perhaps a port and a path; what is published under it is signed by itself. */
+export function parseStatusUrl(text: string): string | undefined {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const bare = url !== undefined && url.search === "" && url.hash === "" && url.username === "" && url.password === "";
+  return url?.protocol === "http:" && bare && url.href.length <= maxStatusUrlChars ? url.href.replace(/\/$/, "") : undefined;
+}
+
 /** Where others reach a listener, as far as it can tell. */
-export function defaultPublicUrl({ host, port }: Listen): string {
-  return `https://${isUnspecified(host) ? "localhost" : isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+export function defaultPublicUrl({ host, port }: Listen, scheme: "http" | "https" = "https"): string {
+  return `${scheme}://${isUnspecified(host) ? "localhost" : isIP(host) === 6 ? `[${host}]` : host}:${port}`;
 }
 
 /** Reads DNS names and IP addresses, separated by commas. */
@@ -67,4 +74,6 @@ function isUnspecified(host: string): boolean {
 
 const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, y: 365 * 86_400_000 } as const;
 const unitBytes = { B: 1, KiB: 1024, MiB: 1024 * 1024 } as const;
+/** It stands in each certificate three times. */
+const maxStatusUrlChars = 200;
 const dnsName = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;

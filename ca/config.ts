@@ -3,6 +3,8 @@ import { nearestName } from "./config-spelling.ts";
 import { configTable, type Setting, type SettingKey } from "./config-table.ts";
 import {
   apiNamesOf, defaultPublicUrl, parseBytes, parseCount, parseDuration, parseListen, parseNames, parsePublicUrl,
+  parseStatusUrl,
+  type Listen,
 } from "./config-values.ts";
 import { PkiError } from "./pki/errors.ts";
 import { parseTrustDomain } from "./pki/spiffe-id.ts";
@@ -33,6 +35,16 @@ export interface CaConfig {
   readonly sealingKeyPath: string;
   /** Base64, from the environment; goes before the file. */
   readonly sealingKey: string | undefined;
+  /** A second listener, for CRLs, OCSP and issuer certificates; undefined for none. */
+  readonly statusListen: Listen | undefined;
+  /** `http://host[:port][/path]`, no trailing slash; undefined when certificates do not say where their status is. */
+  readonly statusUrl: string | undefined;
+  /** A power of two, at most 256. */
+  readonly crlShards: number;
+  readonly crlLifetimeMs: number;
+  readonly rootCrlLifetimeMs: number;
+  readonly ocspLifetimeMs: number;
+  readonly noRevAvail: boolean;
   readonly joinTokenLifetimeMs: number;
   readonly reattestGraceMs: number;
   readonly bodyLimitBytes: number;
@@ -83,6 +95,10 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
   const listen = read("listen", parseListen, "write host:port, e.g. 127.0.0.1:8443 or [::1]:8443");
   const publicUrl = values.publicUrl === undefined
     ? defaultPublicUrl(listen) : read("publicUrl", parsePublicUrl, "write https://host or https://host:port");
+  const statusListen = values.statusListen === undefined
+    ? undefined : read("statusListen", parseListen, "write host:port, e.g. 0.0.0.0:8080");
+  const statusUrl = values.statusUrl !== undefined
+    ? read("statusUrl", parseStatusUrl, "write http://host, http://host:port or either with a path") : statusListen && defaultPublicUrl(statusListen, "http");
   const furtherNames = read("apiNames", parseNames, "write DNS names in lower case and IP addresses");
   const config: CaConfig = {
     trustDomain: checkTrustDomain(text("trustDomain")),
@@ -104,6 +120,13 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     rootKeyPassphrase: values.rootKeyPassphrase,
     sealingKeyPath: text("sealingKeyFile").replace("<dataDir>", dataDir),
     sealingKey: values.sealingKey,
+    statusListen,
+    statusUrl,
+    crlShards: Number(text("crlShards")),
+    crlLifetimeMs: duration("crlLifetime"),
+    rootCrlLifetimeMs: duration("rootCrlLifetime"),
+    ocspLifetimeMs: duration("ocspLifetime"),
+    noRevAvail: text("noRevAvail") === "on",
     joinTokenLifetimeMs: duration("joinTokenLifetime"),
     reattestGraceMs: duration("reattestGrace"),
     bodyLimitBytes: read("bodyLimit", parseBytes, "write a whole number with its unit (B, KiB, MiB), e.g. 64KiB"),
@@ -220,6 +243,12 @@ function checkTogether(config: CaConfig): void {
     );
   }
   if (clockSkewMs >= certificateLifetimeMs) throw contradiction("clockSkew is not shorter than certificateLifetime; lower it");
+  for (const [key, lifetimeMs] of [["crlLifetime", config.crlLifetimeMs], ["rootCrlLifetime", config.rootCrlLifetimeMs], ["ocspLifetime", config.ocspLifetimeMs]] as const) {
+    if (lifetimeMs < minStatusLifetimeMs) throw new ConfigError("value_refused", `${key} is below 1m: others could not fetch the next in time; make it longer`);
+  }
+  if (config.noRevAvail && certificateLifetimeMaxMs + clockSkewMs >= maxNoRevAvailMs) {
+    throw contradiction("noRevAvail is on, and certificateLifetimeMax is not below 7d: only what expires soon may do without revocation; lower the one or turn off the other");
+  }
   if ((config.rootCertPath === undefined) !== (config.rootKeyPath === undefined)) {
     throw contradiction("rootCert and rootKey belong together: give both, or neither to have a root made");
   }
@@ -234,3 +263,6 @@ function contradiction(message: string): ConfigError {
 }
 
 const minCertificateLifetimeMs = 60_000;
+const minStatusLifetimeMs = 60_000;
+/** The CA/Browser Forum's bound for short-lived certificates since March 2026 (BR 1.6.1). */
+const maxNoRevAvailMs = 7 * 86_400_000;

@@ -1,5 +1,6 @@
 import type { ExtKeyUsagePurpose, KeyUsageBit } from "../pki/extension-encoding.ts";
 import { Refusal } from "../refusal.ts";
+import type { RevocationProfile } from "./revocation-info.ts";
 
 /** What all certificates of a kind have in common. */
 export interface Profile {
@@ -9,23 +10,36 @@ export interface Profile {
   readonly lifetimeMaxMs: number;
   /** How far notBefore is set back. */
   readonly clockSkewMs: number;
+  /** Default: they say nothing of their revocation. */
+  readonly revocation?: RevocationProfile;
 }
 
 export interface ProfileSettings {
   readonly certificateLifetimeMs: number;
   readonly certificateLifetimeMaxMs: number;
   readonly clockSkewMs: number;
+  readonly statusUrl?: string | undefined;
+  readonly crlShards?: number;
+  readonly noRevAvail?: boolean;
 }
 
 /** The profile of workload certificates. @source X509-SVID sections 3 and 4 */
-export function workloadProfile({ certificateLifetimeMs, certificateLifetimeMaxMs, clockSkewMs }: ProfileSettings): Profile {
+export function workloadProfile(settings: ProfileSettings): Profile {
+  const { certificateLifetimeMs, certificateLifetimeMaxMs, clockSkewMs } = settings;
+  const revocation = revocationProfile(settings);
   return {
     keyUsage: ["digitalSignature"],
     extKeyUsage: ["serverAuth", "clientAuth"],
     lifetimeMs: certificateLifetimeMs,
     lifetimeMaxMs: certificateLifetimeMaxMs,
     clockSkewMs,
+    ...(revocation && { revocation }),
   };
+}
+
+function revocationProfile({ statusUrl, crlShards = 1, noRevAvail = false }: ProfileSettings): RevocationProfile | undefined {
+  if (noRevAvail) return { kind: "not-available" };
+  return statusUrl === undefined ? undefined : { kind: "published", statusUrl, crlShards };
 }
 
 export interface Validity {

@@ -1,8 +1,8 @@
 import {
-  context, contextConstructed, encodeBoolean, encodeDer, encodeIa5String, encodeNamedBits, encodeOctetString, encodeOid,
+  context, contextConstructed, encodeBoolean, encodeDer, encodeIa5String, encodeNamedBits, encodeNull, encodeOctetString, encodeOid,
   encodeSequence, encodeSmallInteger,
 } from "./der.ts";
-import { extensionOid, extKeyUsageOid } from "./oid.ts";
+import { accessMethodOid, extensionOid, extKeyUsageOid } from "./oid.ts";
 
 /** Bits of keyUsage, by the names of RFC 5280 section 4.2.1.3. */
 export type KeyUsageBit = keyof typeof keyUsageBits;
@@ -22,6 +22,17 @@ export interface NameSubtreeFields {
   readonly ipRanges?: readonly Uint8Array[];
 }
 
+/** Where the status of a certificate can be asked for; nothing where it is all absent. */
+export interface RevocationInfo {
+  /** The one CRL that lists the certificate should it be revoked. */
+  readonly crlUrl?: string;
+  readonly ocspUrl?: string;
+  /** Where the issuer's certificate is, DER. */
+  readonly issuerUrl?: string;
+  /** Says that it is too short-lived for any of this: never together with a CRL or OCSP. @source RFC 9608 */
+  readonly noRevocationAvailable?: boolean;
+}
+
 /** The extensions we write, in the order we write them. An absent field is an absent extension. */
 export interface ExtensionFields {
   /** Always critical; `{ certificateAuthority: false }` becomes the empty SEQUENCE. */
@@ -32,6 +43,9 @@ export interface ExtensionFields {
   /** Always critical. */
   readonly nameConstraints?: { readonly permitted?: NameSubtreeFields; readonly excluded?: NameSubtreeFields };
   readonly authorityKeyIdentifier?: Uint8Array;
+  readonly revocationInfo?: RevocationInfo;
+  /** For the certificate of an OCSP signer: its own status is not asked for. @source RFC 6960 section 4.2.2.2.1 */
+  readonly ocspNoCheck?: boolean;
   readonly subjectKeyIdentifier?: Uint8Array;
   /** Critical exactly if the subject is empty. */
   readonly subjectAltName?: AltNames;
@@ -44,13 +58,15 @@ export interface ExtensionFields {
  */
 export function encodeExtensions(fields: ExtensionFields, subjectEmpty: boolean): Uint8Array[] {
   const { basicConstraints, keyUsage, extKeyUsage, nameConstraints } = fields;
-  const { authorityKeyIdentifier, subjectKeyIdentifier, subjectAltName } = fields;
+  const { authorityKeyIdentifier, revocationInfo, ocspNoCheck, subjectKeyIdentifier, subjectAltName } = fields;
   const encoded: Uint8Array[] = [];
   if (basicConstraints) encoded.push(encodeBasicConstraints(basicConstraints));
   if (keyUsage) encoded.push(encodeKeyUsage(keyUsage));
   if (extKeyUsage) encoded.push(encodeExtKeyUsage(extKeyUsage));
   if (nameConstraints) encoded.push(encodeNameConstraints(nameConstraints));
   if (authorityKeyIdentifier) encoded.push(encodeAuthorityKeyIdentifier(authorityKeyIdentifier));
+  if (revocationInfo) encoded.push(...encodeRevocationInfo(revocationInfo));
+  if (ocspNoCheck === true) encoded.push(encodeExtension(encodeOid(extensionOid.ocspNoCheck), false, encodeNull()));
   if (subjectKeyIdentifier) encoded.push(encodeSubjectKeyIdentifier(subjectKeyIdentifier));
   if (subjectAltName) encoded.push(encodeSubjectAltName(subjectAltName, subjectEmpty));
   return encoded;
@@ -68,6 +84,37 @@ export function encodeSubjectAltName({ uris = [], dnsNames = [], ipAddresses = [
   for (const address of ipAddresses) names.push(encodeIp(address, [4, 16]));
   if (names.length === 0) throw new RangeError("subjectAltName needs a name");
   return encodeExtension(subjectAltNameOid, critical, encodeSequence(...names));
+}
+
+/**
+ * The name of a distribution point, as it stands in a certificate and in the CRL it leads to.
+ * @source RFC 5280 sections 4.2.1.13 and 5.2.5
+ */
+export function encodeDistributionPointName(url: string): Uint8Array {
+  return encodeDer(contextConstructed(0), encodeDer(contextConstructed(0), encodeIa5String(url, uriTag)));
+}
+
+/** @throws {RangeError} for noRevocationAvailable together with what it rules out */
+function encodeRevocationInfo({ crlUrl, ocspUrl, issuerUrl, noRevocationAvailable }: RevocationInfo): Uint8Array[] {
+  const encoded: Uint8Array[] = [];
+  if (crlUrl !== undefined) {
+    const point = encodeSequence(encodeDistributionPointName(crlUrl));
+    encoded.push(encodeExtension(encodeOid(extensionOid.crlDistributionPoints), false, encodeSequence(point)));
+  }
+  const accesses = [
+    ...(ocspUrl === undefined ? [] : [encodeAccess(accessMethodOid.ocsp, ocspUrl)]),
+    ...(issuerUrl === undefined ? [] : [encodeAccess(accessMethodOid.caIssuers, issuerUrl)]),
+  ];
+  if (accesses.length > 0) encoded.push(encodeExtension(encodeOid(extensionOid.authorityInfoAccess), false, encodeSequence(...accesses)));
+  if (noRevocationAvailable === true) {
+    if (crlUrl !== undefined || ocspUrl !== undefined) throw new RangeError("either revocation is available or it is not");
+    encoded.push(encodeExtension(encodeOid(extensionOid.noRevocationAvailable), false, encodeNull()));
+  }
+  return encoded;
+}
+
+function encodeAccess(method: string, url: string): Uint8Array {
+  return encodeSequence(encodeOid(method), encodeIa5String(url, uriTag));
 }
 
 function encodeBasicConstraints(fields: NonNullable<ExtensionFields["basicConstraints"]>): Uint8Array {
@@ -120,7 +167,8 @@ function encodeIp(octets: Uint8Array, lengths: readonly number[]): Uint8Array {
   return encodeDer(ipTag, octets);
 }
 
-function encodeExtension(oid: Uint8Array, critical: boolean, value: Uint8Array): Uint8Array {
+/** One Extension; critical FALSE is the default and so not written. */
+export function encodeExtension(oid: Uint8Array, critical: boolean, value: Uint8Array): Uint8Array {
   return critical
     ? encodeSequence(oid, encodedTrue, encodeOctetString(value))
     : encodeSequence(oid, encodeOctetString(value));

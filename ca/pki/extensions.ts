@@ -1,10 +1,11 @@
 import {
-  contentOf, contextConstructed, context, DerReader, readBitString, readBoolean, readDer, readerOf, readOctetString, readOid,
+  contentOf, contextConstructed, context, DerReader, readBitString, readBoolean, readDer, readerOf, readNull, readOctetString, readOid,
   readSmallInteger, tag, type DerElement,
 } from "./der.ts";
 import { PkiError } from "./errors.ts";
 import { readGeneralNames, readNameSubtrees, type GeneralNames, type NameSubtrees } from "./general-name.ts";
 import { extensionOid } from "./oid.ts";
+import { readRevocationInfo } from "./revocation-info.ts";
 
 /** The extensions that bear on trust. An absent one is undefined. */
 export interface Extensions {
@@ -15,6 +16,8 @@ export interface Extensions {
   readonly authorityKeyIdentifier?: Uint8Array;
   readonly subjectKeyIdentifier?: Uint8Array;
   readonly nameConstraints?: NameConstraints;
+  /** True for a certificate whose revocation nobody publishes; a deny-list applies all the same. @source RFC 9608 */
+  readonly noRevocationAvailable?: true;
 }
 
 export interface BasicConstraints {
@@ -90,6 +93,11 @@ export function readExtensions(element: DerElement): Extensions {
         if (critical) throw invalid("the subject key identifier is critical");
         extensions.subjectKeyIdentifier = readSubjectKeyIdentifier(value);
         break;
+      case extensionOid.noRevocationAvailable:
+        if (critical) throw invalid("noRevAvail is critical");
+        readNull(readDer(value));
+        extensions.noRevocationAvailable = true;
+        break;
       default:
         if (critical) {
           throw new PkiError("certificate_extension_critical_unknown", `certificate has critical extension ${oid}, unknown to us`);
@@ -97,7 +105,15 @@ export function readExtensions(element: DerElement): Extensions {
         if (mustBeCritical.has(oid)) throw invalid(`extension ${oid} must be critical`);
     }
   }
+  if (extensions.noRevocationAvailable) checkNoRevocation(extensions, seen, element);
   return extensions;
+}
+
+/** RFC 9608 section 3: who says that there is none must not say where it is, and no CA says it. */
+function checkNoRevocation({ basicConstraints }: Extensions, seen: ReadonlySet<string>, element: DerElement): void {
+  if (basicConstraints?.certificateAuthority === true) throw invalid("noRevAvail in the certificate of a CA");
+  const pointer = seen.has(extensionOid.crlDistributionPoints) || seen.has(extensionOid.freshestCrl) || readRevocationInfo(element).ocspUrls.length > 0;
+  if (pointer) throw invalid("noRevAvail beside the place of a CRL or of OCSP");
 }
 
 function readBasicConstraints(value: Uint8Array, critical: boolean): BasicConstraints {

@@ -46,6 +46,12 @@ export const extensionOid = {
   ocspNoCheck: "1.3.6.1.5.5.7.48.1.5",
 } as const;
 
+/** What an authority information access points to. @source RFC 5280 section 4.2.2.1 */
+export const accessMethodOid = {
+  ocsp: "1.3.6.1.5.5.7.48.1",
+  caIssuers: "1.3.6.1.5.5.7.48.2",
+} as const;
+
 /** Extended key usages. @source RFC 5280 section 4.2.1.12 */
 export const extKeyUsageOid = {
   any: "2.5.29.37.0",

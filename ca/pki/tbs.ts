@@ -4,7 +4,7 @@ import {
 } from "./der.ts";
 import {
   encodeExtensions, encodeSubjectAltName, encodeSubjectKeyIdentifier, type ExtensionFields, type ExtKeyUsagePurpose,
-  type KeyUsageBit,
+  type KeyUsageBit, type RevocationInfo,
 } from "./extension-encoding.ts";
 import { encodeSignatureAlgorithm, type SignatureAlgorithm } from "./key.ts";
 import { nameOid } from "./oid.ts";
@@ -35,6 +35,8 @@ export interface TemplateFields {
   readonly basicConstraints: { readonly certificateAuthority: boolean };
   readonly keyUsage: readonly KeyUsageBit[];
   readonly extKeyUsage: readonly ExtKeyUsagePurpose[];
+  /** One for each shard of the issuer's CRL; their number is a power of two. A certificate takes the one at its serial number modulo that. */
+  readonly revocationInfo?: readonly RevocationInfo[];
 }
 
 /** What is its own in each workload certificate. */
@@ -85,12 +87,12 @@ export function encodeTbs(fields: TbsFields): Uint8Array {
  * @source X509-SVID sections 2 and 4: exactly one URI name, critical because the subject is empty
  */
 export function compileTemplate(template: TemplateFields): (workload: WorkloadFields) => Uint8Array {
-  const { signatureAlgorithm, issuer, authorityKeyIdentifier, basicConstraints, keyUsage, extKeyUsage } = template;
+  const { signatureAlgorithm, issuer, authorityKeyIdentifier, basicConstraints, keyUsage, extKeyUsage, revocationInfo = [{}] } = template;
   if (isEmpty(issuer)) throw new RangeError("the issuer needs a name");
   const algorithmAndIssuer = Buffer.concat([encodeSignatureAlgorithm(signatureAlgorithm), issuer]);
-  const staticExtensions = Buffer.concat(
-    encodeExtensions({ basicConstraints, keyUsage, extKeyUsage, authorityKeyIdentifier }, true),
-  );
+  const staticExtensions = revocationInfo.map((shard) => Buffer.concat(
+    encodeExtensions({ basicConstraints, keyUsage, extKeyUsage, authorityKeyIdentifier, revocationInfo: shard }, true),
+  ));
   // Dates are whole seconds, so under load most certificates share theirs with the one before.
   let last = { notBeforeMs: Number.NaN, notAfterMs: Number.NaN, encoded: emptyName };
   const validity = (notBeforeMs: number, notAfterMs: number): Uint8Array => {
@@ -108,11 +110,19 @@ export function compileTemplate(template: TemplateFields): (workload: WorkloadFi
       emptyName,
       spki,
       encodeExplicit(3, encodeSequence(
-        staticExtensions,
+        staticExtensions[shardOf(serialNumber, staticExtensions.length)]!,
         encodeSubjectKeyIdentifier(subjectKeyIdentifier),
         encodeSubjectAltName({ uris: [uri], dnsNames }, true),
       )),
     );
+}
+
+/**
+ * Which of the issuer's CRLs lists a certificate: its serial number modulo their number.
+ * @param shards  a power of two, at most 256: the last octet decides
+ */
+export function shardOf(serialNumber: Uint8Array, shards: number): number {
+  return (serialNumber.at(-1) ?? 0) & (shards - 1);
 }
 
 /** Puts the signature beside what was signed. @source RFC 5280 section 4.1.1 */

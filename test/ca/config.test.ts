@@ -17,6 +17,12 @@ describe("the configuration", () => {
     });
   });
 
+  test("puts the status listener's address into certificates unless another URL is given", () => {
+    expect(readConfig({})).toMatchObject({ statusListen: undefined, statusUrl: undefined, crlShards: 8, noRevAvail: false, crlLifetimeMs: 24 * hourMs });
+    expect(readConfig({ flags: { "status-listen": "127.0.0.1:8080" } }).statusUrl).toBe("http://127.0.0.1:8080");
+    expect(readConfig({ flags: { "status-listen": "0.0.0.0:8080", "status-url": "http://pki.east/status/" } }).statusUrl).toBe("http://pki.east/status");
+  });
+
   test("is frozen", () => {
     expect(Object.isFrozen(readConfig({}))).toBe(true);
   });
@@ -55,6 +61,11 @@ describe("the configuration", () => {
 describe("is refused", () => {
   const cases: readonly [claim: string, sources: Parameters<typeof readConfig>[0], code: string, hint: RegExp][] = [
     ["a misspelt key", { file: { trustdomian: "x" } }, "unknown_setting", /did you mean trustDomain/],
+    ["a status URL that would have to be verified itself", { flags: { "status-url": "https://ca.east" } }, "value_refused", /http:\/\/host/],
+    ["a status URL with a query", { flags: { "status-url": "http://ca.east/?a" } }, "value_refused", /http:\/\/host/],
+    ["shards that no serial number divides into", { flags: { "crl-shards": "3" } }, "value_refused", /one of 1, 2, 4/],
+    ["a CRL that is over before it is fetched", { flags: { "crl-lifetime": "10s" } }, "value_refused", /below 1m/],
+    ["noRevAvail for a week", { flags: { "no-rev-avail": "on", "certificate-lifetime-max": "7d", "issuer-renew-before": "8d", "issuer-lifetime": "9d" } }, "contradiction", /below 7d/],
     ["an unknown key", { file: { colour: "x" } }, "unknown_setting", /--help/],
     ["a misspelt flag", { flags: { "trust-domian": "x" } }, "unknown_setting", /did you mean trust-domain/],
     ["a misspelt variable", { env: { COUNTERSIGN_TRUSTDOMAIN: "x" } }, "unknown_setting", /did you mean COUNTERSIGN_TRUST_DOMAIN/],

@@ -5,25 +5,66 @@ import { templateLint } from "../../../ca/issuance/lint.ts";
 import { workloadProfile } from "../../../ca/issuance/profile.ts";
 import { serialNumbers } from "../../../ca/issuance/serial.ts";
 import { compileCertificateTemplate, type CertificateFields, type CertificateTemplate } from "../../../ca/issuance/template.ts";
+import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { parseIpAddress } from "../../../ca/pki/ip-address.ts";
 import { subjectKeyIdentifier } from "../../../ca/pki/key.ts";
-import { softwareSigner } from "../../../ca/signer/software.ts";
+import { revocationInfoOf } from "../../../ca/pki/revocation-info.ts";
+import { encodeCertificate } from "../../../ca/pki/tbs.ts";
+import { softwareSigner, type SoftwareSigner } from "../../../ca/signer/software.ts";
 import { dayMs, newKey } from "../../support/running-ca.ts";
 
 const nowMs = Date.UTC(2026, 0, 1);
 const profile = workloadProfile({ certificateLifetimeMs: dayMs, certificateLifetimeMaxMs: dayMs, clockSkewMs: 20_000 });
 let template: CertificateTemplate;
+let signer: SoftwareSigner;
 let fields: CertificateFields;
 beforeAll(async () => {
   const request = { trustDomain: "east", keyAlgorithm: "ec-p256", lifetimeMs: 30 * dayMs, clockSkewMs: 20_000, nowMs } as const;
   const root = createRoot(request);
   const { certificate, privateKey } = await createIssuer({ ...request, lifetimeMs: 2 * dayMs }, { certificate: root.certificate, signer: softwareSigner(root.privateKey) });
-  template = compileCertificateTemplate(certificate, softwareSigner(privateKey), profile);
+  signer = softwareSigner(privateKey);
+  template = compileCertificateTemplate(certificate, signer, profile);
   const spki = createPublicKey(newKey()).export({ format: "der", type: "spki" });
   fields = {
     serialNumber: serialNumbers()(), notBeforeMs: nowMs - 20_000, notAfterMs: nowMs + dayMs - 1000, spki,
     subjectKeyIdentifier: subjectKeyIdentifier(spki), uri: "spiffe://east/ns/shop/sa/cart", dnsNames: ["cart.shop"],
   };
+});
+
+describe("a profile says of revocation", () => {
+  const settings = { certificateLifetimeMs: dayMs, certificateLifetimeMaxMs: dayMs, clockSkewMs: 20_000 };
+  const under = (more: object) => compileCertificateTemplate(template.issuer, signer, workloadProfile({ ...settings, ...more }));
+  const read = (made: CertificateTemplate, change: Partial<CertificateFields> = {}) =>
+    parseCertificate(encodeCertificate(templateLint(made, "east")({ ...fields, ...change }), made.signatureAlgorithm, new Uint8Array(64)));
+  const issuerId = () => Buffer.from(template.issuer.subjectKeyIdentifier!).toString("hex");
+
+  test("nothing by default", () => {
+    expect(revocationInfoOf(read(under({})))).toEqual({ crlUrls: [], ocspUrls: [], issuerUrls: [] });
+  });
+
+  test("its CRL, OCSP and issuer below the status URL, also in the API's own certificate", () => {
+    const made = under({ statusUrl: "http://pki.east/status", crlShards: 16 });
+    for (const change of [{}, { ipAddresses: [parseIpAddress("127.0.0.1")] }]) {
+      expect(revocationInfoOf(read(made, { ...change, serialNumber: new Uint8Array(16).fill(0x5b) }))).toEqual({
+        crlUrls: [`http://pki.east/status/crl/${issuerId()}/16-11.crl`], ocspUrls: ["http://pki.east/status/ocsp"],
+        issuerUrls: [`http://pki.east/status/authority/${issuerId()}.cer`],
+      });
+    }
+  });
+
+  test("that there is none to be had, and then nothing of where", () => {
+    const certificate = read(under({ statusUrl: "http://pki.east", crlShards: 16, noRevAvail: true }));
+    expect(certificate.noRevocationAvailable).toBe(true);
+    expect(revocationInfoOf(certificate)).toEqual({ crlUrls: [], ocspUrls: [], issuerUrls: [] });
+  });
+
+  test("what was meant, or nothing is signed", () => {
+    const made = under({ statusUrl: "http://pki.east", crlShards: 2 });
+    const others = [under({}), under({ noRevAvail: true }), under({ statusUrl: "http://pki.west", crlShards: 2 }), under({ statusUrl: "http://pki.east", crlShards: 4 })];
+    for (const other of others) {
+      expect(() => templateLint({ ...made, encode: other.encode }, "east")(fields)).toThrow(expect.objectContaining({ code: "lint_failed" }));
+    }
+  });
 });
 
 describe("the lint lets through", () => {

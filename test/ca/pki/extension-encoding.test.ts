@@ -24,6 +24,12 @@ describe("an extension", () => {
     ["nameConstraints of each kind, critical, without minimum", { nameConstraints: {
       permitted: { uris: ["east"], dnsNames: ["svc"] }, excluded: { ipRanges: [parseIpRange("0.0.0.0/0")] },
     } }, "302b 0603551d1e 0101ff 0421 301f a00f 3006 860465617374 3005 8203737663 a10c 300a 8708 0000000000000000"],
+    ["the place of a CRL, not critical", { revocationInfo: { crlUrl: "http://e/a" } },
+      "301b 0603551d1f 0414 3012 3010 a00e a00c 860a 687474703a2f2f652f61"],
+    ["the places of OCSP and of the issuer, not critical", { revocationInfo: { ocspUrl: "http://e/o", issuerUrl: "http://e/i" } },
+      "303e 06082b06010505070101 0432 3030 3016 06082b06010505073001 860a 687474703a2f2f652f6f 3016 06082b06010505073002 860a 687474703a2f2f652f69"],
+    ["noRevAvail is NULL, not critical", { revocationInfo: { noRevocationAvailable: true } }, "3009 0603551d38 0402 0500"],
+    ["ocsp-nocheck is NULL, not critical", { ocspNoCheck: true }, "300f 06092b0601050507300105 0402 0500"],
     ["subjectAltName of each kind, URIs first", { subjectAltName: { ipAddresses: [parseIpAddress("10.0.0.1")], dnsNames: ["a.b"], uris: ["spiffe://e/a"] } },
       "3022 0603551d11 041b 3019 860c 7370696666653a2f2f652f61 8203 612e62 8704 0a000001"],
   ])("%s", (_, fields, expected) => {
@@ -50,6 +56,8 @@ describe("an extension", () => {
     ["nameConstraints with a mere address", { nameConstraints: { permitted: { ipRanges: [new Uint8Array(4)] } } }],
     ["subjectAltName without names", { subjectAltName: { dnsNames: [] } }],
     ["an IP address of 5 octets", { subjectAltName: { ipAddresses: [new Uint8Array(5)] } }],
+    ["noRevAvail beside a CRL", { revocationInfo: { crlUrl: "http://e/a", noRevocationAvailable: true } }],
+    ["noRevAvail beside OCSP", { revocationInfo: { ocspUrl: "http://e/a", noRevocationAvailable: true } }],
     ["a name beyond ASCII", { subjectAltName: { dnsNames: ["\u0161op"] } }],
   ])("is not written for %s", (_, fields) => {
     expect(() => encodeExtensions(fields, true)).toThrow(RangeError);

@@ -85,6 +85,35 @@ test("an authority key identifier may name issuer and serial number beside the k
   expect(withExtension("authorityKeyIdentifier", authorityKeyIdentifierOf(keyIdentifier, issuerNames, serialNumber))).toBe("accepted");
 });
 
+describe("noRevAvail", () => {
+  const noRevAvail = extension("2.5.29.56", false, encodeNull());
+  const url = (text: string) => encodeDer(context(6), Buffer.from(text));
+  const crl = encodeSequence(encodeSequence(encodeDer(contextConstructed(0), encodeDer(contextConstructed(0), url("http://e/c")))));
+  const access = (method: string) => extension("1.3.6.1.5.5.7.1.1", false, encodeSequence(encodeSequence(encodeOid(method), url("http://e/o"))));
+  const leafWith = (...extraExtensions: Uint8Array[]) => outcomeOf(() => parseCertificate(root.issuer().leaf({ extraExtensions }).der));
+
+  test("is known, and not mistaken for anything", () => {
+    expect(parseCertificate(root.issuer().leaf({ extraExtensions: [noRevAvail] }).der).noRevocationAvailable).toBe(true);
+    expect(parseCertificate(root.issuer().leaf().der).noRevocationAvailable).toBeUndefined();
+    expect(leafWith(noRevAvail, access("1.3.6.1.5.5.7.48.2"))).toBe("accepted");
+  });
+
+  test.each<[string, () => string]>([
+    ["NREV-01: critical", () => leafWith(extension("2.5.29.56", true, encodeNull()))],
+    ["NREV-02: beside a CRL", () => leafWith(noRevAvail, extension("2.5.29.31", false, crl))],
+    ["NREV-02: before a CRL", () => leafWith(extension("2.5.29.31", false, crl), noRevAvail)],
+    ["NREV-02: beside a delta CRL", () => leafWith(noRevAvail, extension("2.5.29.46", false, crl))],
+    ["NREV-02: beside OCSP", () => leafWith(access("1.3.6.1.5.5.7.48.1"), noRevAvail)],
+    ["NREV-02: in a CA's certificate", () => outcomeOf(() => parseCertificate(root.issuer({ extraExtensions: [noRevAvail] }).der))],
+  ])("is refused: %s", (_, outcome) => {
+    expect(outcome()).toBe("certificate_extension_invalid");
+  });
+
+  test("is refused with a value that is not NULL", () => {
+    expect(leafWith(extension("2.5.29.56", false, encodeBoolean(true)))).toBe("der_malformed");
+  });
+});
+
 test("path length and key usage are read bit for bit", () => {
   const { der } = root.issuer({ extensions: { basicConstraints: basicConstraints(true, 300), keyUsage: keyUsage([2, 4, 8]) } });
   const certificate = parseCertificate(der);

@@ -55,10 +55,11 @@ const workload: WorkloadFields = {
 
 /** The same certificate as the general encoder is told to write it. */
 function generalFields(template: TemplateFields, { uri, dnsNames, subjectKeyIdentifier, ...rest }: WorkloadFields): TbsFields {
-  const { signatureAlgorithm, issuer, ...extensions } = template;
+  const { signatureAlgorithm, issuer, revocationInfo, ...extensions } = template;
+  const shard = revocationInfo?.[Number(BigInt(`0x${hex(rest.serialNumber)}`) % BigInt(revocationInfo.length))];
   return {
     ...rest, signatureAlgorithm, issuer, subject: emptyName,
-    extensions: { ...extensions, subjectKeyIdentifier, subjectAltName: { uris: [uri], dnsNames } },
+    extensions: { ...extensions, ...(shard && { revocationInfo: shard }), subjectKeyIdentifier, subjectAltName: { uris: [uri], dnsNames } },
   };
 }
 
@@ -153,6 +154,15 @@ describe("the workload template", () => {
         const changed = { ...fields, serialNumber: serial };
         expect(hex(encode(changed))).toBe(hex(encodeTbs(generalFields(workloadTemplate, changed))));
       }
+    }));
+  });
+
+  it("gives a certificate the CRL of its serial number modulo the shards, in the general encoder's bytes", () => {
+    const revocationInfo = Array.from({ length: 8 }, (_, shard) => ({ crlUrl: `http://e/${shard}`, ocspUrl: "http://e/o", issuerUrl: "http://e/i" }));
+    const sharded = { ...workloadTemplate, revocationInfo };
+    const encode = compileTemplate(sharded);
+    fc.assert(fc.property(workloads, (fields) => {
+      expect(hex(encode(fields))).toBe(hex(encodeTbs(generalFields(sharded, fields))));
     }));
   });
 
