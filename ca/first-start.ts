@@ -39,8 +39,8 @@ export interface FirstStartDeps {
  * @throws {AuthorityError} root_*
  */
 export async function firstStart({ config, store, sealing, nowMs, saveAdminToken }: FirstStartDeps): Promise<FirstStart | undefined> {
-  const { trustDomain, keyAlgorithm, clockSkewMs } = config;
-  const request = { trustDomain, keyAlgorithm, clockSkewMs, nowMs };
+  const { trustDomain, keyAlgorithm, clockSkewMs, statusUrl } = config;
+  const request = { trustDomain, keyAlgorithm, clockSkewMs, nowMs, statusUrl };
   const imported = config.rootCertPath !== undefined;
   const root = imported ? importRootFiles(config, nowMs) : createRoot({ ...request, lifetimeMs: config.rootLifetimeMs });
   const { issuer, privateKey } = await issueIssuer({ ...request, lifetimeMs: config.issuerLifetimeMs, profile: workloadProfile(config) }, root);

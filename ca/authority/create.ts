@@ -1,5 +1,7 @@
 import { createPublicKey, randomBytes, type KeyObject } from "node:crypto";
+import { authorityRevocationInfo } from "../issuance/revocation-info.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
+import type { RevocationInfo } from "../pki/extension-encoding.ts";
 import { signatureAlgorithmFor, subjectKeyIdentifier } from "../pki/key.ts";
 import { encodeCertificate, encodeName, encodeTbs } from "../pki/tbs.ts";
 import { generatePrivateKey, softwareSigner } from "../signer/software.ts";
@@ -19,6 +21,8 @@ export interface AuthorityRequest {
   /** How far notBefore is set back. */
   readonly clockSkewMs: number;
   readonly nowMs: number;
+  /** Where the root's CRL is published; an issuer's certificate says so. */
+  readonly statusUrl?: string | undefined;
 }
 
 /** Makes a self-signed root, synchronously with a key in memory. */
@@ -38,12 +42,16 @@ export function createRoot(request: AuthorityRequest): NewAuthority {
 export async function createIssuer(request: AuthorityRequest, root: { readonly certificate: Certificate; readonly signer: Signer }): Promise<NewAuthority> {
   checkRootLasts(root.certificate, request);
   const privateKey = generatePrivateKey(request.keyAlgorithm);
+  const rootKeyIdentifier = root.certificate.subjectKeyIdentifier;
   const tbs = tbsOf(request, privateKey, {
     signer: root.signer,
     issuer: root.certificate.subject,
     subject: nameOf(request.trustDomain, "issuer"),
     basicConstraints: { certificateAuthority: true, pathLength: 0 },
-    ...(root.certificate.subjectKeyIdentifier && { authorityKeyIdentifier: root.certificate.subjectKeyIdentifier }),
+    ...(rootKeyIdentifier && {
+      authorityKeyIdentifier: rootKeyIdentifier,
+      ...(request.statusUrl !== undefined && { revocationInfo: authorityRevocationInfo(Buffer.from(rootKeyIdentifier).toString("hex"), request.statusUrl) }),
+    }),
   });
   return { certificate: finish(tbs, root.signer, await root.signer.sign(tbs)), privateKey };
 }
@@ -74,11 +82,12 @@ interface Signing {
   readonly subject: Uint8Array;
   readonly basicConstraints: { readonly certificateAuthority: true; readonly pathLength?: number };
   readonly authorityKeyIdentifier?: Uint8Array;
+  readonly revocationInfo?: RevocationInfo;
 }
 
 function tbsOf({ trustDomain, nowMs, clockSkewMs, lifetimeMs }: AuthorityRequest, privateKey: KeyObject, signing: Signing): Uint8Array {
   const spki = createPublicKey(privateKey).export({ format: "der", type: "spki" });
-  const { signer, issuer, subject, basicConstraints, authorityKeyIdentifier } = signing;
+  const { signer, issuer, subject, basicConstraints, authorityKeyIdentifier, revocationInfo } = signing;
   return encodeTbs({
     serialNumber: serialOfAuthority(),
     signatureAlgorithm: signatureAlgorithmFor(signer.keyAlgorithm),
@@ -92,6 +101,7 @@ function tbsOf({ trustDomain, nowMs, clockSkewMs, lifetimeMs }: AuthorityRequest
       basicConstraints,
       keyUsage: ["keyCertSign", "crlSign"],
       ...(authorityKeyIdentifier && { authorityKeyIdentifier }),
+      ...(revocationInfo && { revocationInfo }),
       subjectKeyIdentifier: subjectKeyIdentifier(spki),
       // X509-SVID 4.2: a signing certificate names its trust domain, without a path.
       subjectAltName: { uris: [`spiffe://${trustDomain}`] },
