@@ -5,7 +5,7 @@ import type { AuthorityState } from "../contract.ts";
 import { encodeHead, type SealedHead } from "./head.ts";
 import { toBuffer } from "./rows.ts";
 import type {
-  Act, AnnouncementRow, AuthorityRow, CaState, CertificateRow, CrlRow, Descendants, EntryRow, IdempotentRow, NewCertificate, Receipt,
+  Act, AnnouncementRow, AuthorityRow, CaState, CeremonyRow, CertificateRow, CrlRow, Descendants, EntryRow, IdempotentRow, NewCertificate, Receipt,
   RevocationRow, StoreErrorCode, TokenRow,
 } from "./store.ts";
 
@@ -24,6 +24,8 @@ export interface Facts {
   idempotencyKeyExpiry(scope: string, key: string): number | undefined;
   authorities(): readonly AuthorityFact[];
   /** The token of a lease that is held by somebody, also when its time is over; undefined for one that nobody has. */
+  /** Whether a request to an offline key waits for its answer. */
+  ceremonyOpen(id: string): boolean;
   leaseToken(name: string): number | undefined;
   /** Number of the list's newest CRL; undefined when it has none. */
   crlNumber(authorityId: string, list: string): number | undefined;
@@ -65,6 +67,8 @@ export interface Writes {
   readonly forgetUntilMs: number | undefined;
   readonly crls: readonly CrlRow[];
   readonly announcements: readonly AnnouncementRow[];
+  readonly ceremonies: readonly CeremonyRow[];
+  readonly ceremonyClosings: readonly { readonly id: string; readonly closedAtMs: number }[];
   readonly entries: readonly EntryRow[];
   readonly subtrees: readonly SubtreeRow[];
 }
@@ -84,8 +88,9 @@ export function planGroup(acts: readonly Act[], facts: Facts, head: CompactRange
   let range = head;
   const outcomes = acts.map((act): Outcome => {
     const logIndex = range.size;
-    const refused = checkFence(act, facts) ?? takeEffect(act, draft, logIndex, signer);
+    const refused = checkFence(act, facts) ?? checkCeremony(act, draft) ?? takeEffect(act, draft, logIndex, signer);
     if (refused !== undefined) return refused;
+    if (act.answers !== undefined) draft.writes.ceremonyClosings.push({ id: act.answers.ceremony, closedAtMs: act.answers.closedAtMs });
     if (act.announce !== undefined) draft.writes.announcements.push({ ...act.announce, sequence: logIndex + 1 });
     for (const body of [...act.entries, ...draft.furtherEntries.splice(0)]) {
       const leafHash = hashLeaf(body);
@@ -119,7 +124,7 @@ function newDraft(facts: Facts): Draft {
     facts,
     writes: {
       states: [], authorities: [], authorityStates: [], certificates: [], revocations: [], tokens: [], redemptions: [], deletions: [],
-      idempotencyKeys: [], forgetUntilMs: undefined, crls: [], announcements: [], entries: [], subtrees: [],
+      idempotencyKeys: [], forgetUntilMs: undefined, crls: [], announcements: [], ceremonies: [], ceremonyClosings: [], entries: [], subtrees: [],
     },
     furtherEntries: [],
     initialized: facts.initialized,
@@ -138,6 +143,14 @@ function checkFence({ fence }: Act, facts: Facts): Refused | undefined {
   return refused("lease_lost", `The lease ${fence.lease} is no longer held under token ${fence.token}: another process has taken over. Leave the work to it.`);
 }
 
+function checkCeremony({ answers }: Act, { facts, writes }: Draft): Refused | undefined {
+  if (answers === undefined) return undefined;
+  const { ceremony } = answers;
+  const open = facts.ceremonyOpen(ceremony) || writes.ceremonies.some(({ id }) => id === ceremony);
+  if (open && !writes.ceremonyClosings.some(({ id }) => id === ceremony)) return undefined;
+  return refused("ceremony_unknown", `The request ${ceremony} is not open: it was answered or taken back before, or is another CA's.`);
+}
+
 /** Checks everything an act expects, then writes it to the draft: nothing is written by an act that is refused. */
 function takeEffect(act: Act, draft: Draft, logIndex: number, signer: CheckpointSigner): Refused | undefined {
   switch (act.kind) {
@@ -149,6 +162,9 @@ function takeEffect(act: Act, draft: Draft, logIndex: number, signer: Checkpoint
     case "rotate-issuer": return rotateIssuer(act, draft);
     case "set-authority-state": return setAuthorityState(act, draft);
     case "publish-crl": return publishCrl(act, draft);
+    case "request-ceremony":
+      draft.writes.ceremonies.push(act.ceremony);
+      return undefined;
     case "record": return undefined;
   }
 }

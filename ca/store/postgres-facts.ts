@@ -3,7 +3,7 @@ import type pg from "pg";
 import { maxLaterCertificates, nameOfKey, type AuthorityFact, type Facts } from "./batch.ts";
 import { statement, value, type Query } from "./postgres-statement.ts";
 import { toBuffer, toLaterFact, type LaterRow } from "./rows.ts";
-import { authorities, caState, certificates, crls, idempotencyKeys, leases, revocations, tokens } from "./schema-postgres.ts";
+import { authorities, caState, ceremonies, certificates, crls, idempotencyKeys, leases, revocations, tokens } from "./schema-postgres.ts";
 import type { Act } from "./store.ts";
 
 /** What a group of acts may ask, as queries to send together, and how to read their answers. */
@@ -37,6 +37,7 @@ export function factQueries(acts: readonly Act[]): FactQueries {
   const crlRows = ask<{ authority_id: string; list: string; number: string }>(
     wanted.lists.length > 0, () => crlFacts(wanted.lists.map(({ authorityId }) => authorityId), wanted.lists.map(({ list }) => list)),
   );
+  const ceremonyRows = ask<{ id: string }>(wanted.ceremonies.length > 0, () => ceremonyFacts(wanted.ceremonies));
   const stateRows = ask(wanted.state, () => stateFacts());
 
   return {
@@ -51,6 +52,7 @@ export function factQueries(acts: readonly Act[]): FactQueries {
       const keyExpiry = new Map(keyExpiryRows(answers).map((row) => [JSON.stringify([row.scope, row.key]), Number(row.expires_at_ms)]));
       const leaseTokens = new Map(leaseRows(answers).map(({ name, token }) => [name, Number(token)]));
       const crlNumbers = new Map(crlRows(answers).map((row) => [JSON.stringify([row.authority_id, row.list]), Number(row.number)]));
+      const openCeremonies = new Set(ceremonyRows(answers).map(({ id }) => id));
       const allAuthorities = authorityRows(answers);
       return {
         initialized: stateRows(answers).length > 0,
@@ -60,6 +62,7 @@ export function factQueries(acts: readonly Act[]): FactQueries {
         token: (id) => byTokenId.get(id),
         idempotencyKeyExpiry: (scope, key) => keyExpiry.get(JSON.stringify([scope, key])),
         authorities: () => allAuthorities,
+        ceremonyOpen: (id) => openCeremonies.has(id),
         leaseToken: (name) => leaseTokens.get(name),
         crlNumber: (authorityId, list) => crlNumbers.get(JSON.stringify([authorityId, list])),
       };
@@ -77,7 +80,7 @@ interface CertificateFactRow {
 function wantedFacts(acts: readonly Act[]) {
   const wanted = {
     serialNumbers: [] as string[], keyFingerprints: [] as Buffer[], tokenIds: [] as string[], scopes: [] as string[], keys: [] as string[],
-    descendants: [] as { readonly serialNumber: string; readonly spiffeId: string }[], leases: [] as string[],
+    descendants: [] as { readonly serialNumber: string; readonly spiffeId: string }[], leases: [] as string[], ceremonies: [] as string[],
     authorities: false, state: false,
     lists: [] as { readonly authorityId: string; readonly list: string }[],
   };
@@ -98,6 +101,7 @@ function wantedFacts(acts: readonly Act[]) {
     }
     if (act.kind === "publish-crl") wanted.lists.push(act.crl);
     if (act.kind === "delete-token") wanted.tokenIds.push(act.tokenId);
+    if (act.answers !== undefined) wanted.ceremonies.push(act.answers.ceremony);
     if (act.fence !== undefined) wanted.leases.push(act.fence.lease);
     wanted.state ||= act.kind === "initialize";
     wanted.authorities ||= act.kind === "initialize" || act.kind === "rotate-issuer" || act.kind === "set-authority-state";
@@ -131,4 +135,6 @@ const authorityFacts = statement("authority-facts", sql`select ${authorities.id}
 const crlFacts = statement("crl-facts", sql`
   select ${crls.authorityId}, ${crls.list}, ${crls.number} from ${crls}
   where (${crls.authorityId}, ${crls.list}) in (select * from unnest(${value("authorityIds")}::text[], ${value("lists")}::text[]))`);
+const ceremonyFacts = statement("ceremony-facts", sql`
+  select ${ceremonies.id} from ${ceremonies} where ${ceremonies.id} = any(${value("ids")}::text[]) and ${ceremonies.closedAtMs} is null`);
 const stateFacts = statement("state-facts", sql`select ${caState.id} from ${caState}`);

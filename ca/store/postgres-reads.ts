@@ -3,13 +3,13 @@ import { drizzle } from "drizzle-orm/node-postgres";
 import type pg from "pg";
 import { postgresFeed } from "./postgres-feed.ts";
 import type { StoreReads } from "./reads.ts";
-import { toAuthority, toCaState, toCertificate, toCrl, toEntry, toIdempotent, toToken } from "./rows.ts";
+import { toAuthority, toCaState, toCeremony, toCertificate, toCrl, toEntry, toIdempotent, toToken } from "./rows.ts";
 import * as schema from "./schema-postgres.ts";
 import type { CertificateQuery } from "./store.ts";
 
 export function postgresReads(pool: pg.Pool): StoreReads {
   const db = drizzle(pool);
-  const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, certificates, crls, idempotencyKeys, revocations, tokens } = schema;
+  const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, idempotencyKeys, revocations, tokens } = schema;
   const certificateColumns = { certificate: getTableColumns(certificates), revocation: getTableColumns(revocations) };
   const selectCertificates = () => db.select(certificateColumns).from(certificates)
     .leftJoin(revocations, eq(revocations.serialNumber, certificates.serialNumber));
@@ -64,6 +64,13 @@ export function postgresReads(pool: pg.Pool): StoreReads {
     async idempotent(scope, key) {
       const [row] = await idempotentQuery.execute({ scope, key });
       return row && toIdempotent(row);
+    },
+    async ceremony(id) {
+      const [row] = await db.select().from(ceremonies).where(eq(ceremonies.id, id));
+      return row && toCeremony(row);
+    },
+    async ceremonies({ limit }) {
+      return (await db.select().from(ceremonies).orderBy(desc(ceremonies.createdAtMs), desc(ceremonies.id)).limit(limit)).map(toCeremony);
     },
     async token(id) {
       const [row] = await tokenQuery.execute({ id });

@@ -3,14 +3,14 @@ import { maxAcknowledgedGenerations } from "./acknowledgements.ts";
 import type { Writes } from "./batch.ts";
 import type { SealedHead } from "./head.ts";
 import { bare, insertion, statement, value, type Query } from "./postgres-statement.ts";
-import { fromAuthority, fromCertificate, fromCrl, fromToken, toBuffer } from "./rows.ts";
+import { fromAuthority, fromCeremony, fromCertificate, fromCrl, fromToken, toBuffer } from "./rows.ts";
 import * as schema from "./schema-postgres.ts";
 
 /** All that a group writes, in an order that lets later acts of a group build on earlier ones. */
 export function writeQueries(writes: Writes, { head, checkpoint }: SealedHead): readonly Query[] {
   const redemptions = lastOfEach(writes.redemptions, ({ id }) => id);
   return [
-    ...insertStates(writes.states.map((row) => ({ id: 1, ...row, sealedLogKey: toBuffer(row.sealedLogKey) }))),
+    ...insertStates(writes.states.map((row) => ({ id: 1, wrappedSealingKey: "", ...row, sealedLogKey: toBuffer(row.sealedLogKey) }))),
     ...insertAuthorities(writes.authorities.map(fromAuthority)),
     ...writes.authorityStates.map(({ id, state }) => setAuthorityState(state, id)),
     ...insertCertificates(writes.certificates.map(fromCertificate)),
@@ -23,6 +23,8 @@ export function writeQueries(writes: Writes, { head, checkpoint }: SealedHead): 
     ...(writes.forgetUntilMs === undefined ? [] : [forgetKeys(writes.forgetUntilMs)]),
     ...insertIdempotencyKeys(lastOfEach(writes.idempotencyKeys, ({ scope, key }) => JSON.stringify([scope, key]))),
     ...insertCrls(lastOfEach(writes.crls, ({ authorityId, list }) => JSON.stringify([authorityId, list])).map(fromCrl)),
+    ...insertCeremonies(writes.ceremonies.map(fromCeremony)),
+    ...writes.ceremonyClosings.map(({ id, closedAtMs }) => closeCeremony(closedAtMs, id)),
     ...insertAnnouncements(writes.announcements),
     ...insertEntries(writes.entries.map((row) => ({ ...row, leafHash: toBuffer(row.leafHash) }))),
     ...insertSubtrees(writes.subtrees.map((row) => ({ ...row, hash: toBuffer(row.hash) }))),
@@ -54,6 +56,7 @@ const insertAuthorities = insertion(schema.authorities);
 const insertCertificates = insertion(schema.certificates);
 const insertRevocations = insertion(schema.revocations);
 const insertTokens = insertion(schema.tokens);
+const insertCeremonies = insertion(schema.ceremonies);
 const insertAnnouncements = insertion(schema.announcements);
 const insertEntries = insertion(schema.auditEntries);
 const insertSubtrees = insertion(schema.auditSubtrees);
@@ -79,5 +82,7 @@ const deleteToken = statement("delete-token", sql`
 const forgetKeys = statement("forget-idempotency-keys", sql`
   delete from ${schema.idempotencyKeys} where (scope, key) in
     (select scope, key from ${schema.idempotencyKeys} where ${schema.idempotencyKeys.expiresAtMs} <= ${value("untilMs")} limit 1024)`);
+const closeCeremony = statement("close-ceremony", sql`
+  update ${schema.ceremonies} set ${bare(schema.ceremonies.closedAtMs)} = ${value("closedAtMs")} where ${schema.ceremonies.id} = ${value("id")}`);
 const setHead = statement("set-head", sql`
   update ${schema.logHead} set ${bare(schema.logHead.size)} = ${value("size")}, ${bare(schema.logHead.hashes)} = ${value("hashes")}`);

@@ -1,5 +1,5 @@
 import type {
-  AuthorityKey, AuthorityRow, CaState, CertificateRow, CrlRow, EntryRow, IdempotentRow, NewCertificate, RevocationRow, TokenRow,
+  AuthorityKey, AuthorityRow, CaState, CeremonyRow, CertificateRow, CrlRow, EntryRow, IdempotentRow, NewCertificate, RevocationRow, TokenRow,
 } from "./store.ts";
 import type { LaterFact } from "./batch.ts";
 import type * as schema from "./schema-sqlite.ts";
@@ -8,8 +8,8 @@ import type * as schema from "./schema-sqlite.ts";
 
 type Stored<Table extends { readonly $inferSelect: unknown }> = Table["$inferSelect"];
 
-export function toCaState({ id: _, ...row }: Stored<typeof schema.caState>): CaState {
-  return row;
+export function toCaState({ id: _, wrappedSealingKey, ...row }: Stored<typeof schema.caState>): CaState {
+  return { ...row, ...(wrappedSealingKey !== "" && { wrappedSealingKey }) };
 }
 
 export function toAuthority(row: Stored<typeof schema.authorities>): AuthorityRow {
@@ -62,6 +62,18 @@ export function toCertificate(
     ...(renewedFrom !== null && { renewedFrom }),
     ...(acknowledgedSequence > 0 && { acknowledgedSequence }),
     ...(revocation !== null && { revokedAtMs: revocation.revokedAtMs, revocationReason: revocation.reason }),
+  };
+}
+
+export function toCeremony({ sealedPrivateKey, closedAtMs, ...row }: Stored<typeof schema.ceremonies>): CeremonyRow {
+  return { ...row, ...(sealedPrivateKey !== null && { sealedPrivateKey }), ...(closedAtMs !== null && { closedAtMs }) };
+}
+
+export function fromCeremony({ id, request, sealedPrivateKey, createdAtMs, closedAtMs }: CeremonyRow): Stored<typeof schema.ceremonies> {
+  return {
+    id, request, createdAtMs,
+    sealedPrivateKey: sealedPrivateKey === undefined ? null : toBuffer(sealedPrivateKey),
+    closedAtMs: closedAtMs ?? null,
   };
 }
 

@@ -19,6 +19,8 @@ export const caState = pgTable("ca_state", {
   createdAtMs: bigint("created_at_ms", { mode: "number" }).notNull(),
   /** Empty in a store of a version that had no feed. */
   feedEpoch: text("feed_epoch").notNull().default(""),
+  /** Empty where the sealing key is a file's or the environment's. */
+  wrappedSealingKey: text("wrapped_sealing_key").notNull().default(""),
 });
 
 /** The tree's compact range: one row, ID 1. */
@@ -166,4 +168,13 @@ export const announcements = pgTable("announcements", {
   sequence: bigint("sequence", { mode: "number" }).primaryKey(),
   body: text("body").notNull(),
   expiresAtMs: bigint("expires_at_ms", { mode: "number" }).notNull(),
+});
+
+/** What was asked of keys that are offline; a request is answered once. */
+export const ceremonies = pgTable("ceremonies", {
+  id: text("id").primaryKey(),
+  request: text("request").notNull(),
+  sealedPrivateKey: bytea("sealed_private_key"),
+  createdAtMs: bigint("created_at_ms", { mode: "number" }).notNull(),
+  closedAtMs: bigint("closed_at_ms", { mode: "number" }),
 });

@@ -18,6 +18,8 @@ export const caState = sqliteTable("ca_state", {
   createdAtMs: integer("created_at_ms").notNull(),
   /** Empty in a store of a version that had no feed. */
   feedEpoch: text("feed_epoch").notNull().default(""),
+  /** Empty where the sealing key is a file's or the environment's. */
+  wrappedSealingKey: text("wrapped_sealing_key").notNull().default(""),
 });
 
 /** The tree's compact range: one row, ID 1. */
@@ -164,4 +166,13 @@ export const announcements = sqliteTable("announcements", {
   sequence: integer("sequence").primaryKey(),
   body: text("body").notNull(),
   expiresAtMs: integer("expires_at_ms").notNull(),
+});
+
+/** What was asked of keys that are offline; a request is answered once. */
+export const ceremonies = sqliteTable("ceremonies", {
+  id: text("id").primaryKey(),
+  request: text("request").notNull(),
+  sealedPrivateKey: blob("sealed_private_key", { mode: "buffer" }),
+  createdAtMs: integer("created_at_ms").notNull(),
+  closedAtMs: integer("closed_at_ms"),
 });

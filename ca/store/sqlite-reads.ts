@@ -3,14 +3,14 @@ import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, isNull, lt, max,
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { sqliteFeed } from "./sqlite-feed.ts";
 import type { StoreReads } from "./reads.ts";
-import { toAuthority, toCaState, toCertificate, toCrl, toEntry, toIdempotent, toToken } from "./rows.ts";
+import { toAuthority, toCaState, toCeremony, toCertificate, toCrl, toEntry, toIdempotent, toToken } from "./rows.ts";
 import * as schema from "./schema-sqlite.ts";
 import type { CertificateQuery } from "./store.ts";
 
 /** @param database  a read-only connection; each query is short, so it never keeps the write-ahead log from shrinking */
 export function sqliteReads(database: Database.Database): StoreReads {
   const db = drizzle(database);
-  const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, certificates, crls, idempotencyKeys, revocations, tokens } = schema;
+  const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, idempotencyKeys, revocations, tokens } = schema;
   const certificateColumns = { certificate: getTableColumns(certificates), revocation: getTableColumns(revocations) };
   const selectCertificates = () => db.select(certificateColumns).from(certificates)
     .leftJoin(revocations, eq(revocations.serialNumber, certificates.serialNumber));
@@ -65,6 +65,13 @@ export function sqliteReads(database: Database.Database): StoreReads {
     async idempotent(scope, key) {
       const row = idempotentQuery.get({ scope, key });
       return row && toIdempotent(row);
+    },
+    async ceremony(id) {
+      const [row] = db.select().from(ceremonies).where(eq(ceremonies.id, id)).all();
+      return row && toCeremony(row);
+    },
+    async ceremonies({ limit }) {
+      return db.select().from(ceremonies).orderBy(desc(ceremonies.createdAtMs), desc(ceremonies.id)).limit(limit).all().map(toCeremony);
     },
     async token(id) {
       const row = tokenQuery.get({ id });

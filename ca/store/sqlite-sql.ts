@@ -1,9 +1,9 @@
-import { and, asc, desc, eq, getTableColumns, gt, lt, lte, ne, or, sql, type SQL } from "drizzle-orm";
+import { and, asc, desc, eq, getTableColumns, gt, isNull, lt, lte, ne, or, sql, type SQL } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 import { maxAcknowledgedGenerations } from "./acknowledgements.ts";
 import { maxLaterCertificates } from "./batch.ts";
-import { announcements, auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, certificates, crls, idempotencyKeys, leases, logHead, revocations, tokens } from "./schema-sqlite.ts";
+import { announcements, auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, idempotencyKeys, leases, logHead, revocations, tokens } from "./schema-sqlite.ts";
 
 /** An INSERT and the properties of a row in the order of its placeholders. */
 export interface Insertion<Row> {
@@ -45,6 +45,7 @@ export function sqliteSql() {
     ),
     crlNumber: text(db.select({ number: crls.number }).from(crls).where(and(eq(crls.authorityId, given("authorityId")), eq(crls.list, given("list"))))),
     state: text(db.select({ id: caState.id }).from(caState)),
+    ceremonyOpen: text(db.select({ id: ceremonies.id }).from(ceremonies).where(and(eq(ceremonies.id, given("id")), isNull(ceremonies.closedAtMs)))),
     leaseToken: text(db.select({ token: leases.token }).from(leases).where(and(eq(leases.name, given("name")), ne(leases.holder, nobody)))),
     leaseHolder: text(db.select({ holder: leases.holder }).from(leases).where(eq(leases.name, given("name")))),
     authorities: text(db.select({ id: authorities.id, type: authorities.type, state: authorities.state }).from(authorities)),
@@ -62,6 +63,7 @@ export function sqliteSql() {
           where c.renewed_from is not null and generation < ${sql.raw(String(maxAcknowledgedGenerations))}
         ) select serial_number from family)`,
     ))),
+    closeCeremony: text(db.update(ceremonies).set({ closedAtMs: given("closedAtMs") }).where(eq(ceremonies.id, given("id")))),
     setHead: text(db.update(logHead).set({ size: given("size"), hashes: given("hashes") })),
     acquireLease: text(
       db.insert(leases).values({ name: given("name"), holder: given("holder"), token: sql`1`, expiresAtMs: given("expiresAtMs") })
@@ -92,6 +94,7 @@ export function sqliteSql() {
     insertToken: insertion(tokens),
     insertIdempotencyKey: insertion(idempotencyKeys, [idempotencyKeys.scope, idempotencyKeys.key]),
     insertCrl: insertion(crls, [crls.authorityId, crls.list]),
+    insertCeremony: insertion(ceremonies),
     insertAnnouncement: insertion(announcements),
     insertEntry: insertion(auditEntries),
     insertSubtree: insertion(auditSubtrees),

@@ -1,7 +1,7 @@
 import type Database from "better-sqlite3";
 import { maxLaterCertificates, type AuthorityFact, type Facts, type Writes } from "./batch.ts";
 import type { HeadRow, SealedHead } from "./head.ts";
-import { fromAuthority, fromCertificate, fromCrl, fromToken, type LaterRow, toBuffer, toLaterFact } from "./rows.ts";
+import { fromAuthority, fromCeremony, fromCertificate, fromCrl, fromToken, type LaterRow, toBuffer, toLaterFact } from "./rows.ts";
 import type { Insertion, SqliteSql } from "./sqlite-sql.ts";
 import type { Acknowledgement, CheckpointRow, LeaseAnswer, LeaseClaim } from "./store.ts";
 
@@ -27,6 +27,9 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
   const keyUsed = database.prepare<[Buffer]>(sql.keyUsed);
   const token = database.prepare<[string], { version: number; deleted_at_ms: number | null }>(sql.token);
   const keyExpiry = database.prepare<[string, string], number>(sql.keyExpiry).pluck();
+  const ceremonyOpen = database.prepare<[string]>(sql.ceremonyOpen);
+  const closeCeremony = database.prepare<[number, string]>(sql.closeCeremony);
+  const insertCeremony = inserter(database, sql.insertCeremony);
   const leaseToken = database.prepare<[string], number>(sql.leaseToken).pluck();
   const crlNumber = database.prepare<[string, string], number>(sql.crlNumber).pluck();
   const state = database.prepare<[]>(sql.state);
@@ -74,11 +77,12 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
       },
       idempotencyKeyExpiry: (scope, key) => keyExpiry.get(scope, key),
       authorities: () => authorities.all(),
+      ceremonyOpen: (id) => ceremonyOpen.get(id) !== undefined,
       leaseToken: (name) => leaseToken.get(name),
       crlNumber: (authorityId, list) => crlNumber.get(authorityId, list),
     },
     write(writes, { head: { size, hashes }, checkpoint }) {
-      for (const row of writes.states) insertState({ id: 1, ...row, sealedLogKey: toBuffer(row.sealedLogKey) });
+      for (const row of writes.states) insertState({ id: 1, wrappedSealingKey: "", ...row, sealedLogKey: toBuffer(row.sealedLogKey) });
       for (const row of writes.authorities) insertAuthority(fromAuthority(row));
       for (const row of writes.authorityStates) setAuthorityState.run(row.state, row.id);
       for (const row of writes.certificates) insertCertificate(fromCertificate(row));
@@ -89,6 +93,8 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
       if (writes.forgetUntilMs !== undefined) forgetKeys.run(writes.forgetUntilMs);
       for (const row of writes.idempotencyKeys) insertIdempotencyKey(row);
       for (const row of writes.crls) insertCrl(fromCrl(row));
+      for (const row of writes.ceremonies) insertCeremony(fromCeremony(row));
+      for (const row of writes.ceremonyClosings) closeCeremony.run(row.closedAtMs, row.id);
       for (const row of writes.announcements) insertAnnouncement(row);
       for (const row of writes.entries) insertEntry({ ...row, leafHash: toBuffer(row.leafHash) });
       for (const row of writes.subtrees) insertSubtree({ ...row, hash: toBuffer(row.hash) });

@@ -65,6 +65,10 @@ export interface Store {
   /** Ascending by sequence, those above `after` that have not expired. */
   announcements(query: { readonly after: number; readonly nowMs: number; readonly limit: number }): Promise<readonly AnnouncementRow[]>;
 
+  /** Requests to offline keys, newest first. */
+  ceremonies(query: { readonly limit: number }): Promise<readonly CeremonyRow[]>;
+  ceremony(id: string): Promise<CeremonyRow | undefined>;
+
   /** Newest signed checkpoint (a C2SP signed note) and the size it is over. */
   checkpoint(): Promise<CheckpointRow | undefined>;
   /** Every kept checkpoint above a size, ascending. One is kept per commit. */
@@ -94,6 +98,8 @@ export type Act = ActBody & {
   readonly entries: readonly [string, ...string[]];
   /** Refused with lease_lost unless the lease still has this token: what keeps a process that was paused from acting late. */
   readonly fence?: Fence;
+  /** Refused with ceremony_unknown unless this request is open; closes it, so that a request is answered once. */
+  readonly answers?: { readonly ceremony: string; readonly closedAtMs: number };
   /** Told to everybody who is connected to the feed, and to who comes before it expires. Its sequence is the index of the act's first entry + 1. */
   readonly announce?: Omit<AnnouncementRow, "sequence">;
 };
@@ -145,6 +151,8 @@ export type ActBody =
   | { readonly kind: "set-authority-state"; readonly authorityId: string; readonly from: AuthorityState; readonly to: AuthorityState }
   /** Replaces a list's newest CRL: crl_superseded unless that has the number `replaces` (undefined: there is none yet). */
   | { readonly kind: "publish-crl"; readonly crl: CrlRow; readonly replaces: number | undefined }
+  /** A request to a key that is offline. */
+  | { readonly kind: "request-ceremony"; readonly ceremony: CeremonyRow }
   /** Nothing but its entries: a denial, a login. */
   | { readonly kind: "record" };
 
@@ -176,6 +184,8 @@ export type StoreErrorCode =
   /** The act's lease is another's by now, or was given up. */
   | "lease_lost"
   | "crl_superseded"
+  /** No such request to an offline key, or it was answered or taken back. */
+  | "ceremony_unknown"
   /** The queue of waiting acts is full. Nothing was written: safe to retry. */
   | "store_busy"
   /** The database cannot be reached or refuses writes. `outcomeKnown` tells whether the act may have landed. */
@@ -214,6 +224,8 @@ export interface CaState {
   /** Ed25519 key of the log, sealed (`ca/signer/sealing.ts`). */
   readonly sealedLogKey: Uint8Array;
   readonly createdAtMs: number;
+  /** Where KMS wraps the sealing key: the wrapped key and what unwraps it, as ca/signer/kms-sealing.ts writes it. Empty elsewhere. */
+  readonly wrappedSealingKey?: string;
   /** New at the first start and after a restore: what tells the feed's readers that they may hold what this store never had. */
   readonly feedEpoch: string;
 }
@@ -248,6 +260,18 @@ export interface AuthorityRow {
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
   readonly createdAtMs: number;
+}
+
+export interface CeremonyRow {
+  /** SHA-256 of the request's text, lower-case hex. */
+  readonly id: string;
+  /** The request file as it was written, whole. */
+  readonly request: string;
+  /** Of the authority that is asked for, where its key is made and sealed here. */
+  readonly sealedPrivateKey?: Uint8Array;
+  readonly createdAtMs: number;
+  /** When it was answered or taken back; absent: it is open. */
+  readonly closedAtMs?: number;
 }
 
 export interface NewCertificate {

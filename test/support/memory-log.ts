@@ -107,6 +107,7 @@ function takeEffect(act: Act, rows: MemoryRows, logIndex: number): void {
       edit(rows.authorities, ({ id }) => id === act.authorityId, (row) => ({ ...row, state: act.to }));
       return;
     case "publish-crl":
+    case "request-ceremony":
     case "record":
       return;
   }

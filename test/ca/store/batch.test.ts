@@ -193,6 +193,7 @@ const noFacts: Facts = {
   token: () => undefined,
   idempotencyKeyExpiry: () => undefined,
   authorities: () => [],
+  ceremonyOpen: () => false,
   leaseToken: () => undefined,
   crlNumber: () => undefined,
 };

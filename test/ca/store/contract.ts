@@ -219,6 +219,19 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
         expect((await store.entries({ start: 0, limit: 99 })).filter(({ body }) => body.includes("crl.signed"))).toHaveLength(2);
       });
 
+      promise("of 20 answers to one request to an offline key, one, in one commit with what it does", async () => {
+        const ceremony = { id: "c0", request: "{}", sealedPrivateKey: Buffer.from("sealed"), createdAtMs: startMs };
+        await store.commit({ ...record("asked"), kind: "request-ceremony", ceremony });
+        expect(await store.ceremony("c0")).toEqual(ceremony);
+        const other = await open();
+        const answers = { ceremony: "c0", closedAtMs: startMs + 1 };
+        const results = await outcomes(Array.from({ length: 20 }, (_, index) => [index % 2 ? store : other, { ...createToken(newToken()), answers }]));
+        expect(count(results)).toEqual({ landed: 1, ceremony_unknown: 19 });
+        expect(await store.tokens({ limit: 99 })).toHaveLength(1);
+        expect(await outcome(store, { ...record("never asked"), answers: { ...answers, ceremony: "c1" } })).toBe("ceremony_unknown");
+        expect(await store.ceremonies({ limit: 9 })).toEqual([{ ...ceremony, closedAtMs: startMs + 1 }]);
+      });
+
       promise("of 50 redemptions of one token, one wins", async () => {
         const token = newToken();
         await store.commit(createToken(token));
