@@ -24,6 +24,7 @@ const commands: Readonly<Record<string, { readonly about: string; readonly load:
   },
   authority: { about: "list roots and issuers", load: async () => (await import("./authority.ts")).authority },
   bundle: { about: "print the trust bundle", load: async () => (await import("./bundle.ts")).bundle },
+  store: { about: "move the CA to another database", load: async () => (await import("./store.ts")).store },
   audit: { about: "verify the audit log", load: async () => (await import("./audit.ts")).audit },
 };
 

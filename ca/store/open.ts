@@ -30,17 +30,27 @@ export async function openStore({ url, sealer, ...options }: OpenStoreOptions): 
 
 async function openByScheme(url: string, options: Omit<OpenStoreOptions, "url" | "sealer">): Promise<Store> {
   if (url.startsWith("sqlite:")) return openSqlite({ path: sqlitePath(url), ...options });
-  if (/^postgres(ql)?:/.test(url)) {
+  if (isPostgresUrl(url)) {
     // Loaded when it is asked for: a CA on SQLite starts without the driver.
     const { openPostgres } = await import("./postgres.ts");
     return openPostgres({ url, ...options });
   }
-  // The URL itself may hold a password, so it is not repeated.
-  throw new StoreError("store_unavailable", "The store's URL starts neither with sqlite: nor with postgres:. Write sqlite:/path/to/file.db or postgres://user@host/database.");
+  throw unknownScheme();
 }
 
-function sqlitePath(url: string): string {
+/** @throws {StoreError} store_unavailable */
+export function sqlitePath(url: string): string {
   const path = url.slice("sqlite:".length).replace(/^\/\/\//, "/");
   if (path === "" || path.startsWith("//")) throw new StoreError("store_unavailable", `${url} does not name a file. Write sqlite:/path/to/file.db.`);
   return path;
+}
+
+export function isPostgresUrl(url: string): boolean {
+  return /^postgres(ql)?:/.test(url);
+}
+
+/** What is thrown for a URL of another kind of store. */
+export function unknownScheme(): StoreError {
+  // The URL itself may hold a password, so it is not repeated.
+  return new StoreError("store_unavailable", "The store's URL starts neither with sqlite: nor with postgres:. Write sqlite:/path/to/file.db or postgres://user@host/database.");
 }

@@ -7,7 +7,7 @@ import { toAuthority, toCaState, toCeremony, toCertificate, toCrl, toEntry, toId
 import * as schema from "./schema-postgres.ts";
 import type { CertificateQuery } from "./store.ts";
 
-export function postgresReads(pool: pg.Pool): StoreReads {
+export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
   const db = drizzle(pool);
   const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, idempotencyKeys, revocations, tokens } = schema;
   const certificateColumns = { certificate: getTableColumns(certificates), revocation: getTableColumns(revocations) };

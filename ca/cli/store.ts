@@ -1,0 +1,79 @@
+import { parseNote } from "../audit/note.ts";
+import { ConfigError, readConfig } from "../config.ts";
+import { openTableSource, openTableTarget } from "../store/open-tables.ts";
+import { StoreError } from "../store/store.ts";
+import { copyTables } from "../store/table-copy.ts";
+import { chooseAction, noMore, readArguments, required, UsageError } from "./arguments.ts";
+import type { CliIo } from "./io.ts";
+import { progressReport } from "./progress.ts";
+import { wrap } from "./wrap.ts";
+
+/**
+ * `countersign store migrate`: moves a CA to another database.
+ * @returns the exit code: 0 moved and verified, 1 it could not be, and the target is as it was
+ * @throws {UsageError}
+ */
+export async function store(args: readonly string[], io: CliIo): Promise<number> {
+  const { values: options, positionals: [action, ...more] } = readArguments(args, storeOptions);
+  if (options.help || action === undefined) {
+    (options.help ? io.stdout : io.stderr)(usage);
+    return options.help ? 0 : 2;
+  }
+  chooseAction("store", action, ["migrate"]);
+  noMore(more);
+  const to = required(options.to, "--to", "postgres://countersign@db.example/countersign");
+  try {
+    const from = options.from ?? readConfig({ flags: { "data-dir": options["data-dir"], config: options.config }, env: io.env }).storeUrl;
+    if (from === to) throw new UsageError("--from and --to name the same store.");
+    await migrate(from, to, io);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof StoreError || error instanceof ConfigError)) throw error;
+    io.stderr(`${wrap(`countersign store: ${error.message}`)}\n`);
+    return 1;
+  }
+}
+
+async function migrate(from: string, to: string, io: CliIo): Promise<void> {
+  const source = await openTableSource(from, { exclusive: true });
+  try {
+    const checkpoint = (await source.reads.checkpoint())?.note;
+    if (checkpoint === undefined) throw new StoreError("store_unavailable", "There is no CA in the store to move. Is --from the right one?");
+    const target = await openTableTarget(to);
+    try {
+      const { tables, pages, count } = source;
+      const { rows, size, checkpoint: arrived } = await copyTables({ tables, pages, count, checkpoint }, target, progressReport(io));
+      const root = parseNote(arrived).text.split("\n")[2];
+      io.stdout(`Moved ${rows} rows. The audit log verifies in the new store and is the same:\n${size} entries, root ${root}\n\n${next}`);
+    } finally {
+      await target.close();
+    }
+  } finally {
+    await source.close();
+  }
+}
+
+const storeOptions = {
+  from: { type: "string" }, to: { type: "string" }, "data-dir": { type: "string" }, config: { type: "string" },
+} as const;
+
+const next = `Start the CA with --store set to the new database and the same sealing key.
+The old store is as it was: do not start a CA on it again, the two would
+issue side by side from one key. Delete it when you are sure.
+`;
+
+const usage = `countersign store: where the CA keeps its state.
+
+  countersign store migrate --to postgres://countersign@db.example/countersign
+
+  migrate     Copies everything into an empty database, verifies the audit log
+              there, and only then commits. Refuses while a CA uses the source,
+              and a target with anything in it. Works in either direction.
+
+  --from URL          sqlite:PATH or postgres://...
+                                         (COUNTERSIGN_STORE, or <data-dir>)
+  --to URL            the same; leave a password to PGPASSWORD, a command line
+                      is readable by every process of the machine
+  --data-dir DIR      COUNTERSIGN_DATA_DIR                    (./.countersign)
+  --config FILE       COUNTERSIGN_CONFIG
+`;
