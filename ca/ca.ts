@@ -5,7 +5,6 @@ import { readRoot } from "./authority/import-root.ts";
 import { summarizeAuthority } from "./authority/summary.ts";
 import { denialRecorder } from "./audit/denials.ts";
 import type { CaConfig } from "./config.ts";
-import { paths } from "./contract.ts";
 import { firstStart, logKeyName, logOrigin, readRootFile, type FirstStart } from "./first-start.ts";
 import type { CaServices } from "./http/services.ts";
 import { apiCertificate, type ApiCredentials } from "./issuance/api-certificate.ts";
@@ -15,7 +14,7 @@ import { serialNumbers } from "./issuance/serial.ts";
 import type { Log } from "./log.ts";
 import { caMetrics, type CaMetrics } from "./metrics.ts";
 import { parseCertificate } from "./pki/certificate.ts";
-import { Refusal } from "./refusal.ts";
+import { rateLimits } from "./rate-limits.ts";
 import { certificateRevoker } from "./revocation/revoke.ts";
 import { loadSealing, type Sealing } from "./signer/sealing.ts";
 import type { AuthorityRow, CaState, Store } from "./store/store.ts";
@@ -63,10 +62,11 @@ export async function startCa(deps: CaDeps): Promise<Ca> {
   await keeper.tick();
 
   const denials = denialRecorder({ store, log, now });
+  const limits = rateLimits(config, now);
   const names = { trustDomain: config.trustDomain, reservedDnsNames: new Set(config.apiDnsNames) };
   const bundle = () => keeper.current().published.bundle;
   const issuer = certificateIssuer({
-    ...names, store, keeper, denials, metrics, now, bundle, feedEpoch: state.feedEpoch,
+    ...names, store, keeper, denials, limits, metrics, now, bundle, feedEpoch: state.feedEpoch,
     reattestGraceMs: config.reattestGraceMs, profile: workloadProfile(config), nextSerial: serialNumbers(),
   });
   const tokens = tokenService({
@@ -79,29 +79,15 @@ export async function startCa(deps: CaDeps): Promise<Ca> {
   keeper.start();
   api.start();
 
-  /** An API caller who is not allowed an act leaves a trace, as one who cannot get a certificate does. */
-  function recorded<Args extends readonly [...unknown[], { readonly actor: string }], Result>(method: string, path: string, act: (...args: Args) => Promise<Result>) {
-    return async (...args: Args): Promise<Result> => {
-      try {
-        return await act(...args);
-      } catch (error) {
-        if (error instanceof Refusal && error.code === "forbidden") {
-          denials.record({ type: "request.denied", code: error.code, method, path }, (args.at(-1) as { readonly actor: string }).actor);
-        }
-        throw error;
-      }
-    };
-  }
-
   return {
-    trustDomain: config.trustDomain, store, now, metrics,
+    trustDomain: config.trustDomain, store, now, metrics, limits,
     firstStart: first,
     verifierKey: state.logVerifierKey,
     authenticate: tokens.authenticate,
     issue: issuer.issue,
-    revoke: recorded("POST", `${paths.certificates}/{serial}/revoke`, certificateRevoker({ store, now, metrics, reattestGraceMs: config.reattestGraceMs })),
-    createToken: recorded("POST", paths.tokens, tokens.create),
-    deleteToken: recorded("DELETE", `${paths.tokens}/{id}`, tokens.remove),
+    revoke: certificateRevoker({ store, now, metrics, reattestGraceMs: config.reattestGraceMs }),
+    createToken: tokens.create,
+    deleteToken: tokens.remove,
     acknowledge: bundleAcknowledger({
       ...names, store, now, bundle, published: () => ({ feedEpoch: state.feedEpoch, sequence: Number(keeper.current().published.sequence) }),
     }),

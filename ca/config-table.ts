@@ -22,7 +22,7 @@ export type SettingKey =
   | "certificateLifetime" | "certificateLifetimeMax" | "issuerLifetime" | "issuerRenewBefore" | "rootLifetime" | "clockSkew"
   | "keyAlgorithm" | "rootCert" | "rootKey" | "rootKeyPassphrase" | "sealingKeyFile" | "sealingKey"
   | "statusListen" | "statusUrl" | "crlShards" | "crlLifetime" | "rootCrlLifetime" | "ocspLifetime" | "noRevAvail"
-  | "joinTokenLifetime" | "reattestGrace" | "bodyLimit" | "requestTimeout" | "maxConnections" | "logLevel";
+  | "joinTokenLifetime" | "reattestGrace" | "bodyLimit" | "requestTimeout" | "maxConnections" | "callerRate" | "workloadRate" | "anonymousRate" | "logLevel";
 
 /** Every setting there is: `readConfig`, `--help` and the README's table are made from it. */
 export const configTable: readonly Setting[] = [
@@ -74,6 +74,11 @@ export const configTable: readonly Setting[] = [
   setting("bodyLimit", "bytes", "64KiB", "Largest request body."),
   setting("requestTimeout", "duration", "10s", "A request that takes longer is answered 408 and dropped."),
   setting("maxConnections", "count", "4096", "Connections open at once; more are turned away."),
+  setting("callerRate", "count", "500", "Requests a second of one API token or operator's SVID; ten seconds' worth may come at once. Admins are not limited."),
+  setting("workloadRate", "count", "100", "Certificates a second asked for by one SPIFFE ID or join token; ten seconds' worth may come at once.",
+    "All replicas of a workload share its ID: too low, and they wait for each other after an outage."),
+  setting("anonymousRate", "count", "2000", "Requests a second of all who prove no identity, together; ten seconds' worth may come at once.",
+    "Proxies poll the bundle and revocations without proving who they are: count them in."),
   setting("logLevel", "text", "info", "Least severe log line that is written.", undefined, ["fatal", "error", "warn", "info", "debug", "trace", "silent"]),
 ];
 

@@ -50,6 +50,10 @@ export interface CaConfig {
   readonly bodyLimitBytes: number;
   readonly requestTimeoutMs: number;
   readonly maxConnections: number;
+  /** Requests a second, each. */
+  readonly callerRate: number;
+  readonly workloadRate: number;
+  readonly anonymousRate: number;
   readonly logLevel: string;
 }
 
@@ -132,6 +136,9 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     bodyLimitBytes: read("bodyLimit", parseBytes, "write a whole number with its unit (B, KiB, MiB), e.g. 64KiB"),
     requestTimeoutMs: duration("requestTimeout"),
     maxConnections: read("maxConnections", parseCount, "write a whole number above 0"),
+    callerRate: read("callerRate", parseCount, "write a whole number above 0"),
+    workloadRate: read("workloadRate", parseCount, "write a whole number above 0"),
+    anonymousRate: read("anonymousRate", parseCount, "write a whole number above 0"),
     logLevel: text("logLevel"),
   };
   checkTogether(config);

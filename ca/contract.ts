@@ -161,7 +161,7 @@ export interface RenewNotice {
 }
 
 export const roles = ["admin", "operator", "auditor"] as const;
-/** admin: everything. operator: issue within its scope, revoke, join tokens. auditor: read everything. */
+/** admin: everything. operator: issue, revoke, make join tokens and read, all within its scope. auditor: read everything. */
 export type Role = (typeof roles)[number];
 
 export type CreateTokenRequest =
@@ -177,7 +177,7 @@ export type CreateTokenRequest =
       readonly name: string;
       readonly role: Role;
       /**
-       * SPIFFE IDs, or prefixes ending in `/*`, for which this token may issue and create join tokens; and the DNS names they may
+       * Operators only: SPIFFE IDs, or prefixes ending in `/*`, that it answers for; and the DNS names they may
        * carry: `dns:cart.shop.svc`, or `dns:*.shop.svc` for all below. Without these an operator gives no DNS names.
        */
       readonly scope?: readonly string[];
@@ -196,6 +196,8 @@ export interface TokenSummary {
   readonly name?: string;
   readonly role?: Role;
   readonly scope?: readonly string[];
+  /** API tokens, to the minute; absent when it was never used. */
+  readonly lastUsedAt?: string;
 }
 
 /** `GET /v1/tokens`, newest first. */
@@ -290,6 +292,7 @@ export const problemStatus = {
   certificate_revoked: 403,
   unauthenticated: 401,
   forbidden: 403,
+  rate_limited: 429,
   spiffe_id_refused: 400,
   dns_name_refused: 400,
   lifetime_refused: 400,

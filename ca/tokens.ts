@@ -33,7 +33,7 @@ export interface Tokens {
 export function tokenService(deps: TokenDeps): Tokens {
   const { store, now, trustDomain } = deps;
   let deletions = 0;
-  const remembered = new Map<string, { readonly row: TokenRow; readonly untilMs: number }>();
+  const remembered = new Map<string, { readonly row: TokenRow; readonly untilMs: number; used: boolean }>();
 
   async function authenticate(bearerToken: string): Promise<Caller | undefined> {
     const parts = parseToken(bearerToken);
@@ -43,6 +43,7 @@ export function tokenService(deps: TokenDeps): Tokens {
     // The secret is compared each time, also with a remembered row.
     if (row === undefined || !isSecretOf(parts.secret, row.secretHash)) return undefined;
     if (row.expiresAtMs !== undefined && nowMs >= row.expiresAtMs) return undefined;
+    noteUse(row, nowMs);
     return callerOf(row, trustDomain);
   }
 
@@ -59,10 +60,17 @@ export function tokenService(deps: TokenDeps): Tokens {
     // A row read while a token was being deleted may be that token's: not to be remembered.
     if (deletions !== deletionsBefore) return row;
     if (remembered.size >= maxRemembered) remembered.clear();
-    remembered.set(id, { row, untilMs: nowMs + rememberMs });
+    remembered.set(id, { row, untilMs: nowMs + rememberMs, used: false });
+    return row;
+  }
+
+  /** Once for each reading of the row, and only for a secret that fits: a stranger who knows an ID must not make a token look used. */
+  function noteUse({ id }: TokenRow, nowMs: number): void {
+    const found = remembered.get(id);
+    if (found === undefined || found.used) return;
+    found.used = true;
     // Best effort, and off the request's path: a lost note of use harms nobody.
     store.touchToken(id, nowMs).catch(() => undefined);
-    return row;
   }
 
   async function create(request: CreateTokenRequest, caller: Caller): Promise<CreatedToken> {
@@ -107,7 +115,7 @@ export function tokenService(deps: TokenDeps): Tokens {
 
 /** What a list shows of a token. */
 export function summarizeToken(row: TokenRow): TokenSummary {
-  const { id, type, createdAtMs, createdBy, expiresAtMs, spiffeId, dnsNames, redeemedAtMs, name, role, scope } = row;
+  const { id, type, createdAtMs, createdBy, expiresAtMs, spiffeId, dnsNames, redeemedAtMs, name, role, scope, lastUsedAtMs } = row;
   return {
     id, type, createdBy,
     createdAt: new Date(createdAtMs).toISOString(),
@@ -118,6 +126,7 @@ export function summarizeToken(row: TokenRow): TokenSummary {
     ...(name !== undefined && { name }),
     ...(role !== undefined && { role }),
     ...(scope !== undefined && { scope }),
+    ...(lastUsedAtMs !== undefined && { lastUsedAt: new Date(lastUsedAtMs).toISOString() }),
   };
 }
 
@@ -140,7 +149,13 @@ function newToken(deps: TokenDeps, request: CreateTokenRequest, caller: Caller):
     return { token, row: { ...common, type: "join", spiffeId: spiffeId.uri, dnsNames, expiresAtMs: nowMs + (lifetimeMs ?? deps.joinTokenLifetimeMs) } };
   }
   requireAdmin(caller, "create an API token");
-  const { name, role } = request;
+  const { name, role, scope = [] } = request;
+  if (role !== "operator" && scope.length > 0) {
+    throw new Refusal(
+      "invalid_request",
+      `A scope is for operators; the role ${role} is for the whole trust domain, so a scope would promise what does not hold.`,
+    );
+  }
   if (!tokenName.test(name)) {
     throw new Refusal(
       "invalid_request",
@@ -149,7 +164,7 @@ function newToken(deps: TokenDeps, request: CreateTokenRequest, caller: Caller):
   }
   return {
     token,
-    row: { ...common, type: "api", name, role, scope: readScope(deps.trustDomain, request.scope ?? []), ...(lifetimeMs !== undefined && { expiresAtMs: nowMs + lifetimeMs }) },
+    row: { ...common, type: "api", name, role, scope: readScope(deps.trustDomain, scope), ...(lifetimeMs !== undefined && { expiresAtMs: nowMs + lifetimeMs }) },
   };
 }
 

@@ -11,13 +11,15 @@ const root = fileURLToPath(new URL("..", import.meta.url));
  * DESIGN 3 as data. The first row whose `of` begins a file's path decides what that file may import: project paths by
  * prefix, packages by name, Node's modules by `node:` name (`node:` alone allows all of them).
  */
-const useCase = ["ca/pki/", "ca/contract.ts", "ca/refusal.ts", "ca/log.ts", "ca/config.ts", "ca/metrics.ts", "ca/status-paths.ts", "ca/store/store.ts", "ca/signer/signer.ts", "node:crypto"];
+const useCase = ["ca/pki/", "ca/contract.ts", "ca/refusal.ts", "ca/rate-limits.ts", "ca/rate-buckets.ts", "ca/log.ts", "ca/config.ts", "ca/metrics.ts", "ca/status-paths.ts", "ca/store/store.ts", "ca/signer/signer.ts", "node:crypto"];
 const table: readonly { readonly of: string; readonly may: readonly string[] }[] = [
   { of: "ca/pki/", may: ["ca/pki/", "node:crypto", "node:buffer", "node:net"] },
   { of: "ca/contract.ts", may: [] },
   { of: "ca/status-paths.ts", may: [] },
   { of: "ca/refusal.ts", may: ["ca/contract.ts"] },
   { of: "ca/config", may: ["ca/config-table.ts", "ca/config-spelling.ts", "ca/config-values.ts", "ca/pki/", "ca/contract.ts", "ca/refusal.ts", "node:"] },
+  { of: "ca/rate-buckets.ts", may: [] },
+  { of: "ca/rate-limits.ts", may: ["ca/rate-buckets.ts", "ca/refusal.ts", "ca/contract.ts"] },
   { of: "ca/metrics.ts", may: ["prom-client", "ca/contract.ts", "ca/store/store.ts"] },
   { of: "ca/store/store.ts", may: ["ca/contract.ts"] },
   { of: "ca/store/", may: ["ca/store/", "ca/audit/", "ca/pki/", "ca/contract.ts", "drizzle-orm", "better-sqlite3", "pg", "node:"] },
@@ -28,7 +30,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/issuance/", may: ["ca/issuance/", "ca/attestation/", "ca/audit/", "ca/authority/", ...useCase] },
   { of: "ca/authority/", may: ["ca/authority/", "ca/issuance/", "ca/audit/", "ca/signer/", ...useCase] },
   { of: "ca/revocation/", may: ["ca/revocation/", "ca/audit/", ...useCase] },
-  { of: "ca/http/services.ts", may: ["ca/contract.ts", "ca/store/store.ts"] },
+  { of: "ca/http/services.ts", may: ["ca/contract.ts", "ca/rate-limits.ts", "ca/store/store.ts"] },
   { of: "ca/http/", may: ["ca/http/", "ca/audit/", "ca/tokens.ts", ...useCase, "hono", "@hono/zod-openapi", "@hono/node-server", "zod", "node:"] },
   { of: "ca/", may: ["ca/", "package.json", "hono", "@hono/node-server", "pino", "node:"] },
   { of: "proxy/", may: ["proxy/", "ca/pki/", "ca/contract.ts", "node:"] },

@@ -1,4 +1,5 @@
 import type { Log } from "../log.ts";
+import { rateBuckets } from "../rate-buckets.ts";
 import type { Store } from "../store/store.ts";
 import { encodeEntry, type Actor, type AuditEvent } from "./event.ts";
 
@@ -11,16 +12,22 @@ export interface DenialRecorder {
 
 /**
  * Records denials at a bounded rate, so that nobody can fill the disk by being refused: single entries while there are tokens
- * in the bucket, then one `denials.suppressed` with their number when the minute is over. Strangers and those we know have a bucket
- * each: being refused costs a stranger nothing, and must not hide what an insider tries.
+ * in the actor's bucket, then one `denials.suppressed` of that actor with their number when the minute is over. All strangers are
+ * one actor: being refused costs them nothing, and must not hide what an insider tries; nor may one insider hide another.
  */
 export function denialRecorder({ store, log, now }: { readonly store: Pick<Store, "commit">; readonly log: Log; readonly now: () => Date }): DenialRecorder {
-  const strangers: Bucket = { allowance: burst, refilledAtMs: now().getTime() };
-  const known: Bucket = { ...strangers };
-  let suppressed = 0;
+  const each = rateBuckets({ perSecond: 10, burst: 100, maxIdentities: maxActors });
+  const allKnown = rateBuckets({ perSecond: 50, burst: 1000 });
+  const suppressed = new Map<Actor, number>();
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
   const underWay = new Set<Promise<void>>();
+
+  function isWritten(actor: Actor): boolean {
+    const nowMs = now().getTime();
+    if (each.take(actor, nowMs) > 0) return false;
+    return actor === stranger || allKnown.take("", nowMs) === 0;
+  }
 
   function write(event: AuditEvent, actor: Actor): void {
     const written = store.commit({ kind: "record", entries: [encodeEntry(event, actor, now().getTime())] }).then(
@@ -31,23 +38,24 @@ export function denialRecorder({ store, log, now }: { readonly store: Pick<Store
     void written.finally(() => underWay.delete(written));
   }
 
+  function suppress(actor: Actor): void {
+    const counted = suppressed.has(actor) || suppressed.size < maxActors ? actor : "system";
+    suppressed.set(counted, (suppressed.get(counted) ?? 0) + 1);
+    timer ??= setTimeout(flush, suppressedFlushMs).unref();
+  }
+
   function flush(): void {
     clearTimeout(timer);
     timer = undefined;
-    if (suppressed === 0) return;
-    write({ type: "denials.suppressed", count: suppressed }, "system");
-    suppressed = 0;
+    for (const [actor, count] of suppressed) write({ type: "denials.suppressed", count }, actor);
+    suppressed.clear();
   }
 
   return {
     record(event, actor) {
       if (closed) return;
-      if (takeFrom(actor === "anonymous" ? strangers : known, now().getTime())) {
-        write(event, actor);
-        return;
-      }
-      suppressed += 1;
-      timer ??= setTimeout(flush, suppressedFlushMs).unref();
+      if (isWritten(actor)) write(event, actor);
+      else suppress(actor);
     },
     async close() {
       closed = true;
@@ -57,21 +65,10 @@ export function denialRecorder({ store, log, now }: { readonly store: Pick<Store
   };
 }
 
-interface Bucket {
-  allowance: number;
-  refilledAtMs: number;
-}
-
-function takeFrom(bucket: Bucket, nowMs: number): boolean {
-  const sinceMs = Math.max(0, nowMs - bucket.refilledAtMs);
-  bucket.allowance = Math.min(burst, bucket.allowance + (sinceMs / 1000) * perSecond);
-  bucket.refilledAtMs = nowMs;
-  if (bucket.allowance < 1) return false;
-  bucket.allowance -= 1;
-  return true;
-}
-
-/** For each bucket 10 entries a second of 300 bytes are 260 MB a day at worst; a real denial is rare. */
-const perSecond = 10;
-const burst = 100;
+const stranger: Actor = "anonymous";
+/**
+ * Each actor's 10 a second and the 50 of all known ones are 300 bytes each: 260 MB a day of strangers and 1.3 GB of insiders who
+ * conspire, at worst; a real denial is rare.
+ */
+const maxActors = 1000;
 const suppressedFlushMs = 60_000;

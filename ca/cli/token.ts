@@ -103,10 +103,11 @@ function creation({ type, id, dns, ttl, name, role, scope }: CreateFlags): Creat
   };
 }
 
-function stateOf({ type, expiresAt, redeemedAt }: TokenSummary, nowMs: number): string {
+function stateOf({ type, expiresAt, redeemedAt, lastUsedAt }: TokenSummary, nowMs: number): string {
   if (redeemedAt !== undefined) return "redeemed";
   if (expiresAt !== undefined && Date.parse(expiresAt) <= nowMs) return "expired";
-  return type === "join" ? "waiting" : "valid";
+  if (type === "join") return "waiting";
+  return lastUsedAt === undefined ? "never used" : `used ${lastUsedAt.slice(0, 10)}`;
 }
 
 function joinHint({ id, spiffeId, expiresAt }: CreatedToken): string {
@@ -131,7 +132,7 @@ the API with
       prints one string, all that countersign-proxy needs; good once
   countersign token create --type api --name ci --role operator \\
       --scope 'spiffe://TD/ns/shop/*' [--scope 'dns:*.shop.svc'] [--ttl 90d]
-      roles: admin (all), operator (issue in its scope, revoke), auditor (read)
+      roles: admin (all), operator (all within its scope), auditor (read)
       an operator gives only DNS names that its scope has
   countersign token list
   countersign token delete ID

@@ -16,6 +16,7 @@ import {
   revocation,
   revokeRequest,
 } from "./schemas.ts";
+import { checkView, viewOf } from "./scope.ts";
 import type { CaServices } from "./services.ts";
 
 /** Issue, look up, revoke. */
@@ -84,7 +85,7 @@ export function certificateOperations(services: CaServices): readonly Operation[
       route: "GET /v1/certificates",
       tag: "certificates",
       summary: "List certificates",
-      description: "Newest first. Filters narrow the list; `nextCursor` leads to the next page.",
+      description: "Newest first; for an operator those in its scope. Filters narrow the list; `nextCursor` leads to the next page.",
       query: z.strictObject({
         spiffeId: z
           .string()
@@ -104,7 +105,8 @@ export function certificateOperations(services: CaServices): readonly Operation[
         cursor,
       }),
       success: { status: 200, description: "A page.", content: { [mediaType.json]: certificatePage } },
-      async handle({ query }) {
+      async handle({ caller, query }) {
+        const within = viewOf(caller);
         const { spiffeId, status, expiresBefore, limit: pageSize = defaultLimit } = query;
         const nowMs = now().getTime();
         const before = query.cursor === undefined ? undefined : parseIndex(query.cursor);
@@ -113,6 +115,7 @@ export function certificateOperations(services: CaServices): readonly Operation[
           limit: pageSize + 1,
           ...(before !== undefined && { before }),
           ...(spiffeId !== undefined && { spiffeId }),
+          ...(within !== undefined && { within }),
           ...(status !== undefined && { status }),
           ...(expiresBefore !== undefined && { expiresBeforeMs: Date.parse(expiresBefore) }),
         });
@@ -136,9 +139,10 @@ export function certificateOperations(services: CaServices): readonly Operation[
         content: { [mediaType.json]: certificateDetail, [mediaType.pem]: undefined },
       },
       refusals: ["not_found"],
-      async handle({ request, params }) {
+      async handle({ request, caller, params }) {
         const row = await store.certificate(params.serial.toLowerCase());
         if (row === undefined) throw notFound(params.serial);
+        checkView(caller, row.spiffeId, `The certificate ${row.serialNumber}`);
         const issuer = (await services.authorities()).find(({ id }) => id === row.authorityId);
         const chain = encodePem("CERTIFICATE", row.certificate) + (issuer?.certificate ?? "");
         if (wantsPem(request)) return { status: 200, body: chain, contentType: mediaType.pem, headers: varyAccept };

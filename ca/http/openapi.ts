@@ -37,7 +37,7 @@ export function describeOperation(operation: Operation): RouteConfig {
     tags: [tag],
     summary,
     description: typeof rule === "string" ? description : `${description}\n\nFor the roles ${rule.join(", ")}.`,
-    security: rule === "public" ? [] : rule === "attested" ? [{}, { apiToken: [] }] : [{ apiToken: [] }],
+    security: rule === "public" || rule === "probe" ? [] : rule === "attested" ? [{}, { apiToken: [] }] : [{ apiToken: [] }],
     request: {
       // The registry asks for the object schemas that these are; Operation only promises what pipeline needs.
       ...(params && { params: params as z.ZodObject }),
@@ -71,6 +71,7 @@ export function documentedCodes({ route, params, query, body, refusals = [] }: O
   if (body !== undefined)
     for (const code of ["body_too_large", "media_type_unsupported", "request_timeout"] as const) codes.add(code);
   if (typeof access[route] !== "string") for (const code of ["unauthenticated", "forbidden"] as const) codes.add(code);
+  if (access[route] !== "probe") codes.add("rate_limited");
   if (route.includes(" /v1/")) for (const code of ["store_busy", "store_unavailable"] as const) codes.add(code);
   return [...codes.add("internal")];
 }

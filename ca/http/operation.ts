@@ -4,7 +4,8 @@ import type { ProblemCode } from "../contract.ts";
 import { Refusal } from "../refusal.ts";
 import { answerProblem, isInternal } from "./problem.ts";
 import { toResponse, type Answer } from "./answer.ts";
-import { access, authenticate, type RouteName } from "./authenticate.ts";
+import type { RateLimits } from "../rate-limits.ts";
+import { access, authenticate, type Access, type Authenticated, type RouteName } from "./authenticate.ts";
 import { readJson } from "./body.ts";
 import type { Caller, CaServices } from "./services.ts";
 
@@ -74,12 +75,15 @@ export function pipeline(definition: Operation, services: CaServices, options: P
     const requestId = options.nextRequestId();
     const request = context.req.raw;
     let answer: Answer;
+    let caller: Caller | undefined;
+    let recordsItself = false;
     try {
-      const { caller, refusal } = await authenticate(services, rule, request.headers.get("authorization"));
-      if (refusal !== undefined) {
-        services.recordDenial({ code: refusal.code, method, path, actor: caller?.actor ?? "anonymous" });
-        throw refusal;
-      }
+      const authenticated = await authenticate(services, rule, request.headers.get("authorization"));
+      caller = authenticated.caller;
+      const denial = excessOf(services.limits, rule, authenticated) ?? authenticated.refusal;
+      if (denial !== undefined) throw denial;
+      // Issuing writes its denials itself: it knows more of them.
+      recordsItself = route === "POST /v1/certificates";
       answer = await definition.handle({
         request,
         caller,
@@ -88,6 +92,7 @@ export function pipeline(definition: Operation, services: CaServices, options: P
         body: body === undefined ? undefined : parse(body.schema, await readJson(request, options.bodyLimitBytes)),
       });
     } catch (error) {
+      if (!recordsItself && isDenial(error, caller)) services.recordDenial({ code: error.code, method, path, actor: caller?.actor ?? "anonymous" });
       answer = refuse(error, requestId, `${method} ${path}`, options);
     }
     if (startedMs !== 0) {
@@ -96,6 +101,18 @@ export function pipeline(definition: Operation, services: CaServices, options: P
     }
     return toResponse(answer, requestId);
   };
+}
+
+/** Whether this comes too often from whoever it comes from. Without a token an attested route finds out later who asks. */
+function excessOf(limits: RateLimits, rule: Access, { caller, refusal }: Authenticated): Refusal | undefined {
+  if (caller !== undefined) return limits.caller(caller);
+  return rule === "public" || refusal !== undefined ? limits.anonymous() : undefined;
+}
+
+/** Strangers in excess are counted by the metric alone: they must not crowd out what is recorded of other strangers. */
+function isDenial(error: unknown, caller: Caller | undefined): error is Refusal {
+  if (!(error instanceof Refusal)) return false;
+  return error.code === "forbidden" || error.code === "unauthenticated" || (error.code === "rate_limited" && caller !== undefined);
 }
 
 /** The answer to an error, logged when it is our own fault and counted when it is not. */

@@ -81,6 +81,7 @@ export const problemTitle: Readonly<Record<ProblemCode, string>> = {
   certificate_revoked: "The certificate is revoked",
   unauthenticated: "An API token is needed",
   forbidden: "The caller may not do this",
+  rate_limited: "Too many requests in too short a time",
   spiffe_id_refused: "The SPIFFE ID is refused",
   dns_name_refused: "The DNS name is refused",
   lifetime_refused: "The lifetime is refused",

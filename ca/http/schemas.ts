@@ -159,7 +159,7 @@ export const revocationPage = z
 const role = z
   .enum(roles)
   .openapi({
-    description: "admin: everything. operator: issue within its scope, revoke, join tokens. auditor: read everything.",
+    description: "admin: everything. operator: issue, revoke, make join tokens and read, all within its scope. auditor: read everything.",
   });
 const scope = z
   .array(z.string().min(1).max(2048))
@@ -204,6 +204,7 @@ const tokenShape = {
   name: z.string().optional(),
   role: role.optional(),
   scope: scope.optional(),
+  lastUsedAt: instant.optional().openapi({ description: "API tokens: to the minute; absent when never used." }),
 };
 export const tokenSummary = z.object(tokenShape).openapi("TokenSummary");
 export const createdToken = z

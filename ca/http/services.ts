@@ -9,6 +9,7 @@ import type {
   RevocationReason,
   Role,
 } from "../contract.ts";
+import type { RateLimits } from "../rate-limits.ts";
 import type { Store } from "../store/store.ts";
 
 /** An authenticated API caller. */
@@ -28,6 +29,7 @@ export interface CaServices {
   readonly trustDomain: string;
   readonly store: Store;
   readonly now: () => Date;
+  readonly limits: RateLimits;
   /** Undefined for an unknown, deleted or expired token; the secret is compared in constant time. */
   authenticate(bearerToken: string): Promise<Caller | undefined>;
   issue(

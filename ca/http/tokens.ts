@@ -7,6 +7,7 @@ import { encodeCursor, parseCursor } from "./cursor.ts";
 import { operation, type Operation } from "./operation.ts";
 import { cursor, defaultLimit, limit } from "./parameters.ts";
 import { createdToken, createTokenRequest, tokenPage } from "./schemas.ts";
+import { viewOf } from "./scope.ts";
 import type { Caller, CaServices } from "./services.ts";
 
 /** Join tokens, which make workloads; API tokens, which make callers. */
@@ -34,13 +35,15 @@ export function tokenOperations(services: CaServices): readonly Operation[] {
       route: "GET /v1/tokens",
       tag: "tokens",
       summary: "List tokens",
-      description: "Newest first, without their secrets; deleted ones are gone.",
+      description: "Newest first, without their secrets; deleted ones are gone. An operator sees the join tokens in its scope.",
       query: z.strictObject({ limit, cursor }),
       success: { status: 200, description: "A page.", content: { [mediaType.json]: tokenPage } },
-      async handle({ query }) {
+      async handle({ caller, query }) {
+        const within = viewOf(caller);
         const { limit: pageSize = defaultLimit } = query;
         const rows = await store.tokens({
           limit: pageSize + 1,
+          ...(within !== undefined && { within }),
           ...(query.cursor !== undefined && { before: parseCursor(query.cursor) }),
         });
         const page = rows.slice(0, pageSize);

@@ -9,6 +9,7 @@ import type { DenialRecorder } from "../audit/denials.ts";
 import type { AuthorityKeeper } from "../authority/keeper.ts";
 import { problemStatus, type IssuedCertificate, type IssueRequest } from "../contract.ts";
 import type { CaMetrics } from "../metrics.ts";
+import type { RateLimits } from "../rate-limits.ts";
 import { parseCsr } from "../pki/csr.ts";
 import { PkiError } from "../pki/errors.ts";
 import { subjectKeyIdentifier } from "../pki/key.ts";
@@ -31,6 +32,7 @@ export interface IssuerDeps extends JoinTokenDeps, NameRules {
   readonly nextSerial: () => Uint8Array;
   readonly denials: DenialRecorder;
   readonly metrics: CaMetrics;
+  readonly limits: Pick<RateLimits, "workload" | "anonymous">;
 }
 
 export interface IssueContext {
@@ -47,7 +49,7 @@ export interface CertificateIssuer {
 
 /** The one path that certificates leave by (DESIGN 5). */
 export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
-  const { store, keeper, profile, nextSerial, denials, metrics, now } = deps;
+  const { store, keeper, profile, nextSerial, denials, metrics, limits, now } = deps;
 
   async function issue(request: IssueRequest, context: IssueContext): Promise<IssuedCertificate> {
     const startedAtMs = performance.now();
@@ -58,8 +60,11 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
       return issued;
     } catch (error) {
       const refusal = asRefusal(error);
-      if (refusal instanceof Refusal) recordDenial(refusal, request, attempt);
-      throw refusal;
+      // What is ours to mend is no denial: a full queue, a lost database.
+      if (!(refusal instanceof Refusal) || problemStatus[refusal.code] >= 500) throw refusal;
+      const excess = attempt.actor === "anonymous" ? limits.anonymous() : undefined;
+      if (excess === undefined) recordDenial(refusal, request, attempt);
+      throw excess ?? refusal;
     }
   }
 
@@ -71,6 +76,9 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     const claim = await authenticateClaim(deps, request.attestation, csrDer, caller);
     attempt.actor = claim.actor;
     attempt.spiffeId = claim.spiffeId.uri;
+    // An API caller was counted when it came in.
+    const excess = caller === undefined ? limits.workload(claim.actor) : undefined;
+    if (excess !== undefined) throw excess;
 
     // 2. Asked before? A retry gets what the first attempt got, even if its token is spent by that very attempt.
     const idempotent = idempotencyKey === undefined ? undefined : idempotentRequest(idempotencyKey, claim, request);
@@ -162,8 +170,6 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
   }
 
   function recordDenial({ code }: Refusal, { attestation }: IssueRequest, { actor, spiffeId }: Attempt): void {
-    // Ours to mend, not a denial: a full queue, a lost database.
-    if (problemStatus[code] >= 500) return;
     denials.record({ type: "certificate.denied", code, attestation: attestation.type, ...(spiffeId !== undefined && { spiffeId }) }, actor);
   }
 

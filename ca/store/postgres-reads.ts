@@ -1,5 +1,6 @@
 import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, isNull, lt, max, notInArray, or, sql, type SQL } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/node-postgres";
+import type { PgColumn } from "drizzle-orm/pg-core";
 import type pg from "pg";
 import { postgresFeed } from "./postgres-feed.ts";
 import type { StoreReads } from "./reads.ts";
@@ -24,23 +25,17 @@ export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
     .where(and(eq(crls.authorityId, sql.placeholder("authorityId")), eq(crls.list, sql.placeholder("list")))).prepare("read-crl");
   const checkpointQuery = db.select().from(auditCheckpoints).orderBy(desc(auditCheckpoints.size)).limit(1).prepare("read-checkpoint");
 
-  function matching({ before, spiffeId, status, expiresBeforeMs, nowMs }: CertificateQuery): SQL | undefined {
+  function matching({ before, spiffeId, within, status, expiresBeforeMs, nowMs }: CertificateQuery): SQL | undefined {
     const revoked = db.select({ serialNumber: revocations.serialNumber }).from(revocations);
     return and(
       before === undefined ? undefined : lt(certificates.logIndex, before),
-      spiffeId === undefined ? undefined : underSpiffeId(spiffeId),
+      spiffeId === undefined ? undefined : under(certificates.spiffeId, spiffeId),
+      within === undefined ? undefined : underAny(certificates.spiffeId, within),
       expiresBeforeMs === undefined ? undefined : lt(certificates.notAfterMs, expiresBeforeMs),
       status === "revoked" ? inArray(certificates.serialNumber, revoked) : undefined,
       status === "valid" ? and(gte(certificates.notAfterMs, nowMs), notInArray(certificates.serialNumber, revoked)) : undefined,
       status === "expired" ? and(lt(certificates.notAfterMs, nowMs), notInArray(certificates.serialNumber, revoked)) : undefined,
     );
-  }
-
-  function underSpiffeId(pattern: string): SQL | undefined {
-    if (!pattern.endsWith("/*")) return eq(certificates.spiffeId, pattern);
-    const prefix = pattern.slice(0, -1);
-    // These operators compare bytes, as the index does; "0" is the character after "/".
-    return sql`(${certificates.spiffeId} ~>=~ ${prefix} and ${certificates.spiffeId} ~<~ ${`${prefix.slice(0, -1)}0`})`;
   }
 
   return {
@@ -76,14 +71,14 @@ export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
       const [row] = await tokenQuery.execute({ id });
       return row && toToken(row);
     },
-    async tokens({ limit, before }) {
+    async tokens({ limit, before, within }) {
       const [last] = before === undefined ? [] : await db.select().from(tokens).where(eq(tokens.id, before));
       if (before !== undefined && last === undefined) return [];
       const older = last && or(
         lt(tokens.createdAtMs, last.createdAtMs),
         and(eq(tokens.createdAtMs, last.createdAtMs), lt(tokens.id, last.id)),
       );
-      const rows = await db.select().from(tokens).where(and(isNull(tokens.deletedAtMs), older))
+      const rows = await db.select().from(tokens).where(and(isNull(tokens.deletedAtMs), older, within === undefined ? undefined : underAny(tokens.spiffeId, within)))
         .orderBy(desc(tokens.createdAtMs), desc(tokens.id)).limit(limit);
       return rows.map(toToken);
     },
@@ -118,4 +113,17 @@ export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
       return rows.map(({ hash }) => hash);
     },
   };
+}
+
+/** Whether a column's ID is the pattern's, or below it. */
+function under(column: PgColumn, pattern: string): SQL {
+  if (!pattern.endsWith("/*")) return eq(column, pattern);
+  const prefix = pattern.slice(0, -1);
+  // These operators compare bytes, as the index does; "0" is the character after "/".
+  return sql`(${column} ~>=~ ${prefix} and ${column} ~<~ ${`${prefix.slice(0, -1)}0`})`;
+}
+
+/** Of no pattern nothing: drizzle's `or` of nothing would be no condition at all. */
+function underAny(column: PgColumn, patterns: readonly string[]): SQL {
+  return or(...patterns.map((pattern) => under(column, pattern))) ?? sql`false`;
 }

@@ -2,6 +2,7 @@ import type Database from "better-sqlite3";
 import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, isNull, lt, max, notInArray, or, sql, type SQL } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { sqliteFeed } from "./sqlite-feed.ts";
+import type { SQLiteColumn } from "drizzle-orm/sqlite-core";
 import type { StoreReads } from "./reads.ts";
 import { toAuthority, toCaState, toCeremony, toCertificate, toCrl, toEntry, toIdempotent, toToken } from "./rows.ts";
 import * as schema from "./schema-sqlite.ts";
@@ -26,23 +27,17 @@ export function sqliteReads(database: Database.Database): StoreReads {
   const crlQuery = db.select().from(crls).where(and(eq(crls.authorityId, sql.placeholder("authorityId")), eq(crls.list, sql.placeholder("list")))).prepare();
   const checkpointQuery = db.select().from(auditCheckpoints).orderBy(desc(auditCheckpoints.size)).limit(1).prepare();
 
-  function matching({ before, spiffeId, status, expiresBeforeMs, nowMs }: CertificateQuery): SQL | undefined {
+  function matching({ before, spiffeId, within, status, expiresBeforeMs, nowMs }: CertificateQuery): SQL | undefined {
     const revoked = db.select({ serialNumber: revocations.serialNumber }).from(revocations);
     return and(
       before === undefined ? undefined : lt(certificates.logIndex, before),
-      spiffeId === undefined ? undefined : underSpiffeId(spiffeId),
+      spiffeId === undefined ? undefined : under(certificates.spiffeId, spiffeId),
+      within === undefined ? undefined : underAny(certificates.spiffeId, within),
       expiresBeforeMs === undefined ? undefined : lt(certificates.notAfterMs, expiresBeforeMs),
       status === "revoked" ? inArray(certificates.serialNumber, revoked) : undefined,
       status === "valid" ? and(gte(certificates.notAfterMs, nowMs), notInArray(certificates.serialNumber, revoked)) : undefined,
       status === "expired" ? and(lt(certificates.notAfterMs, nowMs), notInArray(certificates.serialNumber, revoked)) : undefined,
     );
-  }
-
-  function underSpiffeId(pattern: string): SQL | undefined {
-    if (!pattern.endsWith("/*")) return eq(certificates.spiffeId, pattern);
-    const prefix = pattern.slice(0, -1);
-    // "0" is the character after "/": what lies between the two is what starts with the prefix.
-    return and(gte(certificates.spiffeId, prefix), lt(certificates.spiffeId, `${prefix.slice(0, -1)}0`));
   }
 
   return {
@@ -77,14 +72,14 @@ export function sqliteReads(database: Database.Database): StoreReads {
       const row = tokenQuery.get({ id });
       return row && toToken(row);
     },
-    async tokens({ limit, before }) {
+    async tokens({ limit, before, within }) {
       const [last] = before === undefined ? [] : db.select().from(tokens).where(eq(tokens.id, before)).all();
       if (before !== undefined && last === undefined) return [];
       const older = last && or(
         lt(tokens.createdAtMs, last.createdAtMs),
         and(eq(tokens.createdAtMs, last.createdAtMs), lt(tokens.id, last.id)),
       );
-      return db.select().from(tokens).where(and(isNull(tokens.deletedAtMs), older))
+      return db.select().from(tokens).where(and(isNull(tokens.deletedAtMs), older, within === undefined ? undefined : underAny(tokens.spiffeId, within)))
         .orderBy(desc(tokens.createdAtMs), desc(tokens.id)).limit(limit).all().map(toToken);
     },
     async revocations({ after, limit }) {
@@ -115,4 +110,17 @@ export function sqliteReads(database: Database.Database): StoreReads {
       return rows.map(({ hash }) => hash);
     },
   };
+}
+
+/** Whether a column's ID is the pattern's, or below it. */
+function under(column: SQLiteColumn, pattern: string): SQL | undefined {
+  if (!pattern.endsWith("/*")) return eq(column, pattern);
+  const prefix = pattern.slice(0, -1);
+  // "0" is the character after "/": what lies between the two is what starts with the prefix.
+  return and(gte(column, prefix), lt(column, `${prefix.slice(0, -1)}0`));
+}
+
+/** Of no pattern nothing: drizzle's `or` of nothing would be no condition at all. */
+function underAny(column: SQLiteColumn, patterns: readonly string[]): SQL {
+  return or(...patterns.map((pattern) => under(column, pattern))) ?? sql`false`;
 }

@@ -35,8 +35,8 @@ export interface Store {
   idempotent(scope: string, key: string): Promise<IdempotentRow | undefined>;
 
   token(id: string): Promise<TokenRow | undefined>;
-  /** Newest first, deleted ones left out; at most `limit` rows created before `before` (a token id). */
-  tokens(query: { readonly limit: number; readonly before?: string }): Promise<readonly TokenRow[]>;
+  /** Newest first, deleted ones left out; at most `limit` rows created before `before` (a token id); with `within`, join tokens of these IDs. */
+  tokens(query: { readonly limit: number; readonly before?: string; readonly within?: readonly string[] }): Promise<readonly TokenRow[]>;
   /** Best effort, to the minute and not audited: when an API token was last used. */
   touchToken(id: string, usedAtMs: number): Promise<void>;
 
@@ -311,6 +311,8 @@ export interface CertificateQuery {
   readonly before?: number;
   /** Exact ID, or a prefix ending in `/*`. */
   readonly spiffeId?: string;
+  /** Only IDs of these patterns, as `spiffeId` has them; of none, none. */
+  readonly within?: readonly string[];
   readonly status?: "valid" | "expired" | "revoked";
   readonly expiresBeforeMs?: number;
   /** The instant `status` is judged at. */

@@ -79,6 +79,16 @@ describe("an API token", () => {
     expect(await host.ca.authenticate(token)).toBeUndefined();
   });
 
+  test("shows when it was last used, by its secret and not by its ID alone", async () => {
+    const { id, token } = await api();
+    const lastUsed = async () => (await host.store.token(id))?.lastUsedAtMs;
+    await host.ca.authenticate(token.slice(0, -3) + (token.endsWith("AAA") ? "BBB" : "AAA"));
+    await host.store.commit({ kind: "record", entries: ["{}"] });
+    expect(await lastUsed()).toBeUndefined();
+    await host.ca.authenticate(token);
+    await expect.poll(lastUsed).toBe(host.clock.nowMs);
+  });
+
   test("ends at once when it is deleted, although it was remembered", async () => {
     const { id, token } = await api();
     await host.ca.authenticate(token);
@@ -176,6 +186,7 @@ describe("is refused", () => {
     ["an API token by an operator", apiRequest({}), operator, "forbidden"],
     ["an API token by an auditor", apiRequest({}), auditor, "forbidden"],
     ["an API token with a scope of another trust domain", apiRequest({ scope: ["spiffe://west/*"] }), undefined, "spiffe_id_refused"],
+    ["an auditor with a scope, which would promise what does not hold", apiRequest({ role: "auditor", scope: [shop] }), undefined, "invalid_request"],
     ["an API token with a scope that is none", apiRequest({ scope: ["spiffe://east/*/x"] }), undefined, "spiffe_id_refused"],
     ...["dns:", "dns:*", "dns:*.", "dns:a.*.svc", "dns:*shop.svc", "dns:Shop.svc", "dns:shop.svc.", "dns:*.*.svc"].map((pattern) => (
       [`an API token with the scope ${pattern}`, apiRequest({ scope: [pattern] }), undefined, "dns_name_refused"] as const

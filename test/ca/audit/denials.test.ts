@@ -35,7 +35,7 @@ describe("denials", () => {
     for (let count = 0; count < 5000; count++) denials.record(denial, "anonymous");
     await denials.close();
     expect(entries).toHaveLength(101);
-    expect(entries.at(-1)).toMatchObject({ type: "denials.suppressed", count: 4900, actor: "system" });
+    expect(entries.at(-1)).toMatchObject({ type: "denials.suppressed", count: 4900, actor: "anonymous" });
   });
 
   test("of somebody known are not drowned in those of strangers, nor the other way round", async () => {
@@ -45,9 +45,26 @@ describe("denials", () => {
       denials.record({ ...denial, code: "forbidden" }, quiet);
       expect(entries.at(-1)).toMatchObject({ code: "forbidden", actor: quiet });
       await denials.close();
-      expect(entries.at(-1)).toMatchObject({ type: "denials.suppressed", count: 4900 });
+      expect(entries.at(-1)).toMatchObject({ type: "denials.suppressed", count: 4900, actor: loud });
       expect(entries).toHaveLength(102);
     }
+  });
+
+  test("of one insider do not hide those of another", () => {
+    const { denials, entries } = recorder();
+    for (let count = 0; count < 5000; count++) denials.record(denial, "token:aaaaaaaaaaaaaaaa");
+    denials.record({ ...denial, code: "forbidden" }, "token:bbbbbbbbbbbbbbbb");
+    expect(entries.at(-1)).toMatchObject({ code: "forbidden", actor: "token:bbbbbbbbbbbbbbbb" });
+  });
+
+  test("of more insiders than can be told apart are bounded all the same, and none goes uncounted", async () => {
+    const { denials, entries } = recorder();
+    for (let actor = 0; actor < 3000; actor++) denials.record(denial, `join-token:${actor}`);
+    expect(entries).toHaveLength(1000);
+    await denials.close();
+    expect(entries).toHaveLength(1000 + 1001);
+    expect(entries.slice(1000).reduce((sum, { count = 0 }) => sum + count, 0)).toBe(2000);
+    expect(entries.at(-1)).toMatchObject({ actor: "system", count: 1000 });
   });
 
   test("are written one by one again when it has been quiet", () => {

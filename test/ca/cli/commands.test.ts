@@ -105,6 +105,7 @@ describe("token", () => {
     expect(before.stdout.split("\n").find((line) => line.startsWith(created.id))).toMatch(
       / join +\d{4}-\d\d-\d\d \d\d:\d\dZ +waiting +\/ns\/shop/,
     );
+    expect(before.stdout).toMatch(/ api +- +used \d{4}-\d\d-\d\d +first-admin \(admin\)/);
     expect(await run("token", "delete", created.id)).toMatchObject({ exitCode: 0, stdout: "" });
     expect((await run("token", "list")).stdout).not.toContain(created.id);
     expect(await run("token", "delete", created.id)).toMatchObject({

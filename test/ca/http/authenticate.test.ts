@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { roles, type Role } from "../../../ca/contract.ts";
 import { access, authenticate, type RouteName } from "../../../ca/http/authenticate.ts";
-import { auditEvents } from "../../support/running-ca.ts";
+import { auditEvents, newCsr } from "../../support/running-ca.ts";
 import { startTestApp, type TestApp } from "../../support/running-app.ts";
 
 let app: TestApp;
@@ -107,6 +107,63 @@ describe("an Authorization header that is no good", () => {
     expect((await app.call("GET", "/v1/certificates", { headers })).status).toBe(401);
   });
 });
+
+test("an operator without a scope gets nothing from a route that is for operators in scope", async () => {
+  const own = await startTestApp();
+  const { token } = await own.ca.createToken({ type: "api", name: "unscoped", role: "operator" }, own.admin);
+  const headers = { authorization: `Bearer ${token}` };
+  const { serialNumber } = await issue(own, "spiffe://east/ns/shop/sa/cart");
+  const { id } = await own.ca.createToken({ type: "join", spiffeId: "spiffe://east/ns/shop/sa/cart" }, own.admin);
+  const requests = {
+    "GET /v1/certificates": ["", undefined],
+    "GET /v1/certificates/{serial}": [serialNumber, undefined],
+    "POST /v1/certificates/{serial}/revoke": [serialNumber, { reason: "unspecified" }],
+    "POST /v1/tokens": ["", { type: "join", spiffeId: "spiffe://east/ns/shop/sa/cart" }],
+    "GET /v1/tokens": ["", undefined],
+    "DELETE /v1/tokens/{id}": [id, undefined],
+  } as const satisfies Partial<Record<RouteName, readonly [string, unknown]>>;
+  const scoped = Object.entries(access).filter(([, rule]) => (rule as readonly string[]).includes("operator in scope"));
+  expect(scoped.map(([route]) => route).sort()).toEqual(Object.keys(requests).sort());
+  for (const [route, [parameter, json]] of Object.entries(requests)) {
+    const [method = "", path = ""] = route.split(" ");
+    const answer = await own.call(method, path.replace(/\{\w+\}/, parameter), { headers, ...(json && { json }) });
+    if (answer.status === 200) expect(Object.values(answer.json)).toEqual([[]]);
+    else expect([route, answer.problem.code]).toEqual([route, "forbidden"]);
+  }
+  await own.close();
+});
+
+test("what an operator reads ends with its scope", async () => {
+  const own = await startTestApp();
+  const inside = await issue(own, "spiffe://east/ns/shop/sa/cart");
+  const outside = await issue(own, "spiffe://east/ns/shopping/sa/cart");
+  const tokens = await Promise.all(["shop", "bank"].map((name) => own.ca.createToken({ type: "join", spiffeId: `spiffe://east/ns/${name}/a` }, own.admin)));
+  const listed = async (path: string, as: Role) => (await own.call("GET", path, { as })).json;
+  const serials = async (as: Role, query = "") => ((await listed(`/v1/certificates${query}`, as))["certificates"] as { serialNumber: string }[]).map(({ serialNumber }) => serialNumber);
+  expect(await serials("operator")).toEqual([inside.serialNumber]);
+  expect(await serials("operator", "?spiffeId=spiffe://east/ns/shopping/*")).toEqual([]);
+  for (const as of ["admin", "auditor"] as const) expect(await serials(as)).toEqual(expect.arrayContaining([outside.serialNumber, inside.serialNumber]));
+  expect(((await listed("/v1/tokens", "operator"))["tokens"] as { id: string }[]).map(({ id }) => id)).toEqual([tokens[0]!.id]);
+  const refused = await own.call("GET", `/v1/certificates/${outside.serialNumber}`, { as: "operator" });
+  expect([refused.status, refused.problem.code]).toEqual([403, "forbidden"]);
+  expect(refused.text).not.toContain("shopping");
+  await expect.poll(async () => (await auditEvents(own.store)).at(-1)).toMatchObject({ type: "request.denied", code: "forbidden", path: "/v1/certificates/{serial}" });
+  expect((await own.call("GET", `/v1/certificates/${inside.serialNumber}`, { as: "operator" })).status).toBe(200);
+  await own.close();
+});
+
+test("an API caller who is refused by the act itself is in the audit log", async () => {
+  const own = await startTestApp();
+  await own.call("POST", "/v1/tokens", { as: "operator", json: { type: "join", spiffeId: "spiffe://east/ns/bank/sa/vault" } });
+  await expect.poll(async () => (await auditEvents(own.store)).at(-1)).toMatchObject({
+    type: "request.denied", code: "forbidden", method: "POST", path: "/v1/tokens", actor: expect.stringMatching(/^token:/),
+  });
+  await own.close();
+});
+
+function issue({ ca, admin }: TestApp, spiffeId: string) {
+  return ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId } }, { caller: admin });
+}
 
 test("denials are in the audit log with who, what and why, and without the path's parameters", async () => {
   const own = await startTestApp();

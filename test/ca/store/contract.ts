@@ -122,6 +122,9 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
         expect(await listed({ spiffeId: "spiffe://east/ns/a/*" })).toEqual([1, 0]);
         expect(await listed({ spiffeId: "spiffe://east/*" })).toEqual([4, 3, 2, 1, 0]);
         expect(await listed({ spiffeId: "spiffe://east/ns/%/*" })).toEqual([]);
+        expect(await listed({ within: [ids[0]!, "spiffe://east/ns/ab/*"] })).toEqual([2, 0]);
+        expect(await listed({ within: ["spiffe://east/ns/a/*"], spiffeId: "spiffe://east/*", status: "revoked" })).toEqual([1]);
+        expect(await listed({ within: [] })).toEqual([]);
         expect(await listed({ status: "revoked" })).toEqual([1]);
         expect(await listed({ status: "expired" })).toEqual([0]);
         expect(await listed({ status: "valid" })).toEqual([4, 3, 2]);
@@ -138,6 +141,14 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
         expect(await listed({ limit: 9 })).toEqual([three, alsoTwo, two, one]);
         expect(await listed({ limit: 2, before: three! })).toEqual([alsoTwo, two]);
         expect(await listed({ limit: 9, before: alsoTwo! })).toEqual([two, one]);
+        const api = newToken({ type: "api", createdAtMs: startMs + 9 * hourMs, role: "admin" });
+        const other = newToken({ spiffeId: "spiffe://east/ns/bank/a", createdAtMs: startMs + 8 * hourMs });
+        for (const token of [api, other]) await store.commit(createToken(token));
+        const within = async (...patterns: string[]) => (await store.tokens({ limit: 9, within: patterns })).map(({ id }) => id);
+        expect(await within("spiffe://east/ns/bank/*")).toEqual([other.id]);
+        expect(await within("spiffe://east/*")).not.toContain(api.id);
+        expect(await within()).toEqual([]);
+        for (const { id } of [api, other]) await store.commit(deleteToken(id));
         await store.commit(deleteToken(two!));
         expect(await listed({ limit: 9, before: two! })).toEqual([one]);
         expect(await listed({ limit: 9 })).toEqual([three, alsoTwo, one]);

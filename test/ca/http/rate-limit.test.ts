@@ -1,0 +1,100 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { auditEvents, newCsr, proofFor } from "../../support/running-ca.ts";
+import { startTestApp, type Answered, type TestApp } from "../../support/running-app.ts";
+
+/** Ten come at once, then one a second. */
+let app: TestApp;
+beforeAll(async () => void (app = await startTestApp({ settings: { callerRate: "1", workloadRate: "1", anonymousRate: "1" } })));
+beforeEach(() => void (app.clock.nowMs += 60_000));
+afterAll(() => app.close());
+
+async function ask(count: number, request: () => Promise<Answered>): Promise<readonly (string | number)[]> {
+  const seen: (string | number)[] = [];
+  for (let index = 0; index < count; index++) {
+    const answer = await request();
+    seen.push(answer.problem.code ?? answer.status);
+  }
+  return seen;
+}
+
+const limited = (code: string | number): boolean => code === "rate_limited";
+
+describe("a caller that asks too often", () => {
+  test("gets 429 with Retry-After and the advice to spread out, until there is room again", async () => {
+    const codes = await ask(11, () => app.call("GET", "/v1/authorities", { as: "auditor" }));
+    expect(codes).toEqual([...Array<number>(10).fill(200), "rate_limited"]);
+    const refused = await app.call("GET", "/v1/authorities", { as: "auditor" });
+    expect(refused.status).toBe(429);
+    expect(refused.headers.get("retry-after")).toBe("1");
+    expect(refused.problem.detail).toMatch(/"test-auditor".* once|random part/);
+    app.clock.nowMs += 1000;
+    expect(await ask(2, () => app.call("GET", "/v1/authorities", { as: "auditor" }))).toEqual([200, "rate_limited"]);
+  });
+
+  test("takes from no other caller, and an admin is not limited", async () => {
+    await ask(20, () => app.call("GET", "/v1/authorities", { as: "auditor" }));
+    expect((await app.call("GET", "/v1/authorities", { as: "operator" })).status).toBe(200);
+    expect((await ask(30, () => app.call("GET", "/v1/authorities", { as: "admin" }))).some(limited)).toBe(false);
+  });
+
+  test("is counted for what it may not do, too, and is in the audit log", async () => {
+    const codes = await ask(11, () => app.call("GET", "/v1/audit/entries", { as: "operator" }));
+    expect(codes.at(-1)).toBe("rate_limited");
+    await expect.poll(async () => (await auditEvents(app.store)).at(-1)).toMatchObject({ code: "rate_limited", actor: expect.stringMatching(/^token:/) });
+  });
+
+  test("is counted when it issues", async () => {
+    const json = () => ({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: "spiffe://east/ns/shop/sa/cart" } });
+    expect(await ask(11, () => app.call("POST", "/v1/certificates", { as: "operator", json: json() }))).toEqual([...Array<number>(10).fill(201), "rate_limited"]);
+  });
+});
+
+describe("those who prove no identity", () => {
+  const public_ = () => app.call("GET", "/v1/bundle");
+  const wrongToken = () => app.call("GET", "/v1/certificates", { headers: { authorization: "Bearer nonsense" } });
+  const wrongJoin = () => app.call("POST", "/v1/certificates", { json: { csr: newCsr().csr, attestation: { type: "join-token", token: "csjoin_nonsense" } } });
+
+  test.each([["public documents", public_], ["wrong API tokens", wrongToken], ["wrong join tokens", wrongJoin]] as const)("share one bucket: %s", async (_, request) => {
+    expect((await ask(10, request)).some(limited)).toBe(false);
+    expect((await ask(1, request)).some(limited)).toBe(true);
+    for (const other of [public_, wrongToken, wrongJoin]) expect((await ask(1, other)).some(limited)).toBe(true);
+  });
+
+  test("starve nobody who has one: not API tokens, not join tokens, not renewals", async () => {
+    await ask(30, public_);
+    await ask(30, wrongJoin);
+    expect((await app.call("GET", "/v1/authorities", { as: "auditor" })).status).toBe(200);
+    const { token } = await app.ca.createToken({ type: "join", spiffeId: "spiffe://east/ns/shop/sa/quiet" }, app.admin);
+    const first = newCsr();
+    const joined = await app.call("POST", "/v1/certificates", { json: { csr: first.csr, attestation: { type: "join-token", token } } });
+    expect(joined.status).toBe(201);
+    const next = newCsr();
+    const proof = proofFor(joined.json as { chain: string }, first.privateKey, next.der, app.clock.nowMs);
+    expect((await app.call("POST", "/v1/certificates", { json: { csr: next.csr, attestation: { type: "svid", proof } } })).status).toBe(201);
+  });
+
+  test("are not told to wait by a probe", async () => {
+    await ask(30, public_);
+    expect(await ask(3, () => app.call("GET", "/healthz"))).toEqual([200, 200, 200]);
+    expect(await ask(3, () => app.call("GET", "/readyz"))).toEqual([200, 200, 200]);
+  });
+});
+
+describe("a workload that asks too often", () => {
+  test("waits for itself alone, by its SPIFFE ID and not by its certificate", async () => {
+    const spiffeId = "spiffe://east/ns/shop/sa/loud";
+    const holders = await Promise.all([1, 2].map(async () => {
+      const { csr, privateKey } = newCsr();
+      return { privateKey, issued: await app.ca.issue({ csr, attestation: { type: "operator", spiffeId } }, { caller: app.admin }) };
+    }));
+    const renew = (index: number) => {
+      const { issued, privateKey } = holders[index % 2]!;
+      const next = newCsr();
+      return app.call("POST", "/v1/certificates", { json: { csr: next.csr, attestation: { type: "svid", proof: proofFor(issued, privateKey, next.der, app.clock.nowMs) } } });
+    };
+    let turn = 0;
+    expect(await ask(11, () => renew(turn++))).toEqual([...Array<number>(10).fill(201), "rate_limited"]);
+    const { token } = await app.ca.createToken({ type: "join", spiffeId }, app.admin);
+    expect((await app.call("POST", "/v1/certificates", { json: { csr: newCsr().csr, attestation: { type: "join-token", token } } })).status).toBe(201);
+  });
+});
