@@ -60,6 +60,14 @@ export type AuditEvent =
     }
   | { readonly type: "token.deleted"; readonly tokenId: string }
   | { readonly type: "request.denied"; readonly code: string; readonly method: string; readonly path: string }
+  /** Bytes that broke rules of the lint and were not signed. */
+  | {
+      readonly type: "lint.failed";
+      readonly artefact: string;
+      readonly kind: string;
+      readonly rules: readonly { readonly id: string; readonly citation: string; readonly detail: string }[];
+      readonly spiffeId?: string;
+    }
   /** Denials above the rate at which they are recorded one by one. */
   | { readonly type: "denials.suppressed"; readonly count: number };
 

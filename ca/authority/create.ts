@@ -1,5 +1,8 @@
 import { createPublicKey, randomBytes, type KeyObject } from "node:crypto";
 import { authorityRevocationInfo } from "../issuance/revocation-info.ts";
+import { lintCertificate } from "../lint/certificate.ts";
+import type { CertificateKind } from "../lint/certificate-context.ts";
+import type { Linted } from "../lint/rule.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
 import type { RevocationInfo } from "../pki/extension-encoding.ts";
 import { signatureAlgorithmFor, subjectKeyIdentifier } from "../pki/key.ts";
@@ -31,7 +34,7 @@ export function createRoot(request: AuthorityRequest): NewAuthority {
   const signer = softwareSigner(privateKey);
   const subject = nameOf(request.trustDomain, "root");
   // No path length: a root that is to cross-sign its successor needs room for one more certificate below.
-  const tbs = tbsOf(request, privateKey, { signer, issuer: subject, subject, basicConstraints: { certificateAuthority: true } });
+  const tbs = tbsOf(request, privateKey, { kind: "root", signer, issuer: undefined, subject, basicConstraints: { certificateAuthority: true } });
   return { certificate: finish(tbs, signer, signer.sign(tbs)), privateKey };
 }
 
@@ -44,13 +47,13 @@ export async function createIssuer(request: AuthorityRequest, root: { readonly c
   const privateKey = generatePrivateKey(request.keyAlgorithm);
   const rootKeyIdentifier = root.certificate.subjectKeyIdentifier;
   const tbs = tbsOf(request, privateKey, {
+    kind: "issuer",
     signer: root.signer,
-    issuer: root.certificate.subject,
+    issuer: root.certificate,
     subject: nameOf(request.trustDomain, "issuer"),
     basicConstraints: { certificateAuthority: true, pathLength: 0 },
-    ...(rootKeyIdentifier && {
-      authorityKeyIdentifier: rootKeyIdentifier,
-      ...(request.statusUrl !== undefined && { revocationInfo: authorityRevocationInfo(Buffer.from(rootKeyIdentifier).toString("hex"), request.statusUrl) }),
+    ...(rootKeyIdentifier && request.statusUrl !== undefined && {
+      revocationInfo: authorityRevocationInfo(Buffer.from(rootKeyIdentifier).toString("hex"), request.statusUrl),
     }),
   });
   return { certificate: finish(tbs, root.signer, await root.signer.sign(tbs)), privateKey };
@@ -77,25 +80,30 @@ export function checkRootLasts(root: Certificate, { nowMs, lifetimeMs }: Pick<Au
 }
 
 interface Signing {
+  readonly kind: CertificateKind;
   readonly signer: Signer;
-  readonly issuer: Uint8Array;
+  /** Undefined for a root, which signs itself. */
+  readonly issuer: Certificate | undefined;
   readonly subject: Uint8Array;
   readonly basicConstraints: { readonly certificateAuthority: true; readonly pathLength?: number };
-  readonly authorityKeyIdentifier?: Uint8Array;
   readonly revocationInfo?: RevocationInfo;
 }
 
-function tbsOf({ trustDomain, nowMs, clockSkewMs, lifetimeMs }: AuthorityRequest, privateKey: KeyObject, signing: Signing): Uint8Array {
+/** @throws {LintRefusal} lint_failed */
+function tbsOf({ trustDomain, keyAlgorithm, nowMs, clockSkewMs, lifetimeMs }: AuthorityRequest, privateKey: KeyObject, signing: Signing): Linted<"certificate"> {
   const spki = createPublicKey(privateKey).export({ format: "der", type: "spki" });
-  const { signer, issuer, subject, basicConstraints, authorityKeyIdentifier, revocationInfo } = signing;
-  return encodeTbs({
+  const { kind, signer, issuer, subject, basicConstraints, revocationInfo } = signing;
+  const signatureAlgorithm = signatureAlgorithmFor(signer.keyAlgorithm);
+  const authorityKeyIdentifier = issuer?.subjectKeyIdentifier;
+  const secondMs = Math.floor(nowMs / 1000) * 1000;
+  const tbs = encodeTbs({
     serialNumber: serialOfAuthority(),
-    signatureAlgorithm: signatureAlgorithmFor(signer.keyAlgorithm),
-    issuer,
+    signatureAlgorithm,
+    issuer: issuer?.subject ?? subject,
     subject,
-    notBeforeMs: nowMs - clockSkewMs,
+    notBeforeMs: Math.max(secondMs - clockSkewMs, issuer?.notBeforeMs ?? -Infinity),
     // RFC 5280 4.1.2.5: notAfter is inclusive.
-    notAfterMs: nowMs + lifetimeMs - 1000,
+    notAfterMs: secondMs + lifetimeMs - 1000,
     spki,
     extensions: {
       basicConstraints,
@@ -107,9 +115,12 @@ function tbsOf({ trustDomain, nowMs, clockSkewMs, lifetimeMs }: AuthorityRequest
       subjectAltName: { uris: [`spiffe://${trustDomain}`] },
     },
   });
+  const names = { dnsNames: undefined, ipRanges: undefined };
+  const limits = { lifetimeMaxMs: lifetimeMs, clockSkewMs, keyAlgorithms: [keyAlgorithm], names };
+  return lintCertificate(tbs, { kind, signatureAlgorithm, issuer, trustDomain, limits });
 }
 
-function finish(tbs: Uint8Array, signer: Signer, signature: Uint8Array): Certificate {
+function finish(tbs: Linted<"certificate">, signer: Signer, signature: Uint8Array): Certificate {
   return parseCertificate(encodeCertificate(tbs, signatureAlgorithmFor(signer.keyAlgorithm), signature));
 }
 

@@ -53,7 +53,7 @@ async function tryIssuer(issuer: ActiveIssuer, root: Certificate, { trustDomain,
   const secondMs = Math.floor(nowMs / 1000) * 1000;
   const tbs = issuer.encodeAndLint({
     serialNumber: serialNumbers()(),
-    notBeforeMs: secondMs - profile.clockSkewMs,
+    notBeforeMs: Math.max(secondMs - profile.clockSkewMs, issuer.certificate.notBeforeMs),
     notAfterMs: secondMs,
     spki,
     subjectKeyIdentifier: subjectKeyIdentifier(spki),

@@ -9,6 +9,7 @@ import type { DenialRecorder } from "../audit/denials.ts";
 import type { AuthorityKeeper } from "../authority/keeper.ts";
 import { problemStatus, type IssuedCertificate, type IssueRequest } from "../contract.ts";
 import type { CaMetrics } from "../metrics.ts";
+import { LintRefusal } from "../lint/rule.ts";
 import type { RateLimits } from "../rate-limits.ts";
 import { parseCsr } from "../pki/csr.ts";
 import { PkiError } from "../pki/errors.ts";
@@ -18,8 +19,9 @@ import { Refusal } from "../refusal.ts";
 import { StoreError, type CertificateRow, type NewCertificate, type Store } from "../store/store.ts";
 import { decodeCsrText } from "./csr-text.ts";
 import { idempotencyLifetimeMs, idempotentRequest, recall, type IdempotentRequest } from "./idempotency.ts";
+import { lintFailed } from "./lint-failed.ts";
 import { authorizeNames, type NameRules } from "./names.ts";
-import { validityFor, type Profile } from "./profile.ts";
+import { validityFor, validityUnder, type Profile } from "./profile.ts";
 import { signCertificate } from "./sign.ts";
 import { endOfTurn } from "./turn.ts";
 
@@ -114,8 +116,9 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
 
     // 6. Build and lint: what the lint lets through is what is signed. The issuer outlives the certificate or is replaced first.
     const nowMs = now().getTime();
-    const validity = validityFor(profile, nowMs, asked.lifetimeSeconds);
-    const issuer = await keeper.issuerUntil(validity.notAfterMs);
+    const wanted = validityFor(profile, nowMs, asked.lifetimeSeconds);
+    const issuer = await keeper.issuerUntil(wanted.notAfterMs);
+    const validity = validityUnder(issuer.certificate, wanted, nowMs);
     const serial = nextSerial();
     const { spiffeId, dnsNames, ipAddresses, method, actor, redeem, tokenId, renewedFrom } = identity;
     const tbs = issuer.encodeAndLint({
@@ -169,7 +172,9 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     });
   }
 
-  function recordDenial({ code }: Refusal, { attestation }: IssueRequest, { actor, spiffeId }: Attempt): void {
+  function recordDenial(refusal: Refusal, { attestation }: IssueRequest, { actor, spiffeId }: Attempt): void {
+    if (refusal instanceof LintRefusal) return denials.record(lintFailed(refusal, spiffeId), actor);
+    const { code } = refusal;
     denials.record({ type: "certificate.denied", code, attestation: attestation.type, ...(spiffeId !== undefined && { spiffeId }) }, actor);
   }
 
@@ -177,9 +182,14 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     issue,
     async issueTo(identity, spki) {
       const startedAtMs = performance.now();
-      const issued = await certify(identity, spki, {}, undefined);
-      metrics.issued(identity.method, performance.now() - startedAtMs);
-      return issued;
+      try {
+        const issued = await certify(identity, spki, {}, undefined);
+        metrics.issued(identity.method, performance.now() - startedAtMs);
+        return issued;
+      } catch (error) {
+        if (error instanceof LintRefusal) denials.record(lintFailed(error, identity.spiffeId.uri), identity.actor);
+        throw error;
+      }
     },
   };
 }

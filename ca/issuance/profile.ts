@@ -1,9 +1,13 @@
+import type { CertificateKind } from "../lint/certificate-context.ts";
+import type { PermittedNames } from "../lint/permitted-names.ts";
 import type { ExtKeyUsagePurpose, KeyUsageBit } from "../pki/extension-encoding.ts";
+import type { KeyAlgorithm } from "../pki/key.ts";
 import { Refusal } from "../refusal.ts";
 import type { RevocationProfile } from "./revocation-info.ts";
 
 /** What all certificates of a kind have in common. */
 export interface Profile {
+  readonly kind: Extract<CertificateKind, "workload" | "api" | "ocsp-signer">;
   readonly keyUsage: readonly KeyUsageBit[];
   readonly extKeyUsage: readonly ExtKeyUsagePurpose[];
   readonly lifetimeMs: number;
@@ -12,6 +16,8 @@ export interface Profile {
   readonly clockSkewMs: number;
   /** Default: they say nothing of their revocation. */
   readonly revocation?: RevocationProfile;
+  readonly keyAlgorithms: readonly KeyAlgorithm[];
+  readonly names: PermittedNames;
 }
 
 export interface ProfileSettings {
@@ -28,12 +34,15 @@ export function workloadProfile(settings: ProfileSettings): Profile {
   const { certificateLifetimeMs, certificateLifetimeMaxMs, clockSkewMs } = settings;
   const revocation = revocationProfile(settings);
   return {
+    kind: "workload",
     keyUsage: ["digitalSignature"],
     extKeyUsage: ["serverAuth", "clientAuth"],
     lifetimeMs: certificateLifetimeMs,
     lifetimeMaxMs: certificateLifetimeMaxMs,
     clockSkewMs,
     ...(revocation && { revocation }),
+    keyAlgorithms: allKeyAlgorithms,
+    names: { dnsNames: undefined, ipRanges: undefined },
   };
 }
 
@@ -69,5 +78,22 @@ export function validityFor({ lifetimeMs, lifetimeMaxMs, clockSkewMs }: Profile,
   // RFC 5280 4.1.2.5: notAfter is inclusive, so a 1 h SVID ends at +59:59.
   return { notBeforeMs: issuedAtMs - clockSkewMs, notAfterMs: issuedAtMs + wantedMs - 1000 };
 }
+
+/**
+ * Keeps a certificate inside its issuer's life: the allowance for late clocks is cut where the issuer begins.
+ * @throws {Refusal} issuer_unavailable when the issuer has not begun: this machine's clock is behind that of whoever made it
+ */
+export function validityUnder(issuer: Validity, { notBeforeMs, notAfterMs }: Validity, nowMs: number): Validity {
+  if (nowMs < issuer.notBeforeMs) {
+    throw new Refusal(
+      "issuer_unavailable",
+      `This CA's clock says ${new Date(nowMs).toISOString()}, and its issuer is valid from ${new Date(issuer.notBeforeMs).toISOString()} on; set the clocks of all replicas.`,
+    );
+  }
+  return { notBeforeMs: Math.max(notBeforeMs, issuer.notBeforeMs), notAfterMs };
+}
+
+/** Every key the kernel accepts. */
+export const allKeyAlgorithms: readonly KeyAlgorithm[] = ["ec-p256", "ec-p384", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096"];
 
 const minLifetimeMs = 1000;

@@ -174,7 +174,8 @@ export function encodeExtension(oid: Uint8Array, critical: boolean, value: Uint8
     : encodeSequence(oid, encodeOctetString(value));
 }
 
-const keyUsageBits = {
+/** Numbers of the keyUsage bits. @source RFC 5280 section 4.2.1.3 */
+export const keyUsageBits = {
   digitalSignature: 0,
   nonRepudiation: 1,
   keyEncipherment: 2,

@@ -7,6 +7,9 @@ import { emailsOfName, relativeNamesOf, type NameAttribute } from "./name.ts";
 /** How a certificate breaks the constraints of a CA above it. */
 export type NameConstraintFault = Extract<PkiErrorCode, "path_name_constraint_violated" | "path_name_constraint_unsupported">;
 
+/** The part of a certificate that names somebody. */
+export type NamedSubject = Pick<Certificate, "subject" | "subjectEmpty" | "subjectAltName">;
+
 /**
  * Checks all names of a certificate against the constraints of one CA above it. A name passes if no excluded subtree holds it
  * and, where its kind has permitted subtrees, one of them does; kinds without a constraint are free.
@@ -15,7 +18,7 @@ export type NameConstraintFault = Extract<PkiErrorCode, "path_name_constraint_vi
  * @source RFC 5280 sections 4.2.1.10, 6.1.3 (b) and (c)
  */
 export function nameConstraintFault(
-  constraints: NameConstraints, certificate: Certificate, spend: (comparisons: number) => void,
+  constraints: NameConstraints, certificate: NamedSubject, spend: (comparisons: number) => void,
 ): NameConstraintFault | undefined {
   const { permitted = none, excluded = none } = constraints;
   const names = certificate.subjectAltName ?? none;
@@ -109,14 +112,14 @@ function hostOfUri(uri: string): string | undefined {
 }
 
 /** RFC 5280 4.2.1.10: without an e-mail address in the subjectAltName, those in the subject count. */
-function emailsOf({ subjectAltName, subject }: Certificate): (string | undefined)[] {
+function emailsOf({ subjectAltName, subject }: NamedSubject): (string | undefined)[] {
   const emails = subjectAltName?.emails ?? [];
   if (emails.length > 0) return [...emails];
   return emailsOfName(subject).map((email) => (email !== undefined && mailboxForm.test(email) ? email : undefined));
 }
 
 /** The subject, unless it is empty, and each directoryName; undefined for one with a value that cannot be compared. */
-function directoryNamesOf({ subject, subjectEmpty, subjectAltName }: Certificate): (string[] | undefined)[] {
+function directoryNamesOf({ subject, subjectEmpty, subjectAltName }: NamedSubject): (string[] | undefined)[] {
   return [...(subjectEmpty ? [] : [subject]), ...(subjectAltName?.directoryNames ?? [])].map(foldedName);
 }
 

@@ -77,6 +77,7 @@ describe("the issuer", () => {
     const other = await startTestCa({ dataDir: host.dataDir, nowMs: host.clock.nowMs + 24 * hourMs });
     try {
       const before = host.ca.apiCredentials().chain;
+      host.clock.nowMs = other.clock.nowMs;
       await host.ca.tick();
       expect(host.ca.apiCredentials().chain).not.toBe(before);
       expect(chainOf(await issue())[1]).toEqual(chainOf(await issue(other))[1]);
