@@ -146,8 +146,8 @@ function constraintFault(base: DerElement): string | undefined {
 }
 
 const label = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?";
-// No wildcard: whoever holds one could pass for every name below.
-const dnsForm = new RegExp(`^(?=.{1,253}$)${label}(?:\\.${label})*$`, "i");
+// No wildcard: whoever holds one could pass for every name below. No number at the end: that is an IPv4 address in the wrong place.
+const dnsForm = new RegExp(`^(?=.{1,253}$)(?!(?:.*\\.)?[0-9]+$)${label}(?:\\.${label})*$`, "i");
 const dnsConstraintForm = new RegExp(`^(?:${label}(?:\\.${label})*)?$`, "i");
 const hostForm = new RegExp(`^\\.?${label}(?:\\.${label})*$`, "i");
 const uriForm = /^[A-Za-z][A-Za-z0-9+.-]*:\/\/[A-Za-z0-9._-]+(?:[/?#][\x21-\x7e]*)?$/;

@@ -1,5 +1,5 @@
 import { encodedOf, encodeSequence, encodeTime, DerReader, readDer, tag } from "../pki/der.ts";
-import { describeSpki } from "../pki/key.ts";
+import { describeSpki, type KeyAlgorithm } from "../pki/key.ts";
 import { extensionOid } from "../pki/oid.ts";
 import type { CertificateContext, IssuerFacts, MeantContent } from "./certificate-context.ts";
 import { permitsDnsName, permitsIpAddress } from "./permitted-names.ts";
@@ -24,7 +24,8 @@ export type QuickVerdict = (tbs: Uint8Array, content: QuickContent) => boolean;
 export function quickVerdict(model: Uint8Array, context: CertificateContext & { readonly issuer: IssuerFacts }): QuickVerdict {
   const { issuer, limits, trustDomain } = context;
   const view = viewTbs(model);
-  const keyAlgorithm = describeSpki(view.spki).keyAlgorithm;
+  const { keyAlgorithm } = describeSpki(view.spki);
+  const keyHead = view.spki.slice(0, view.spki.length - (keyOctets[keyAlgorithm] ?? 0));
   const head = view.version ?? new Uint8Array();
   const algorithmAndIssuer = Buffer.concat([view.signatureAlgorithm, view.issuer]);
   const parts = partsOf(model);
@@ -45,9 +46,9 @@ export function quickVerdict(model: Uint8Array, context: CertificateContext & { 
   }
 
   function spells(expected: Uint8Array): boolean {
-    for (let index = 0; index < expected.length; index++) if (bytes[at + index] !== expected[index]) return false;
+    const start = at;
     at += expected.length;
-    return true;
+    return holdsAt(bytes, start, expected);
   }
 
   function spellsName(nameTag: number, text: string): boolean {
@@ -75,6 +76,11 @@ export function quickVerdict(model: Uint8Array, context: CertificateContext & { 
     return dates.encoded !== undefined && spells(dates.encoded);
   }
 
+  function spellsKey(spki: Uint8Array): boolean {
+    if (sameOctets(spki, issuer.spki) || (keyAlgorithm in keyOctets ? spki.length !== view.spki.length : describeSpki(spki).keyAlgorithm !== keyAlgorithm)) return false;
+    return holdsAt(spki, 0, keyHead) && spells(spki);
+  }
+
   function spellsAltNames({ uri, dnsNames, ipAddresses = [] }: QuickContent): boolean {
     const end = enter(tag.sequence);
     if (!spells(altNameHead) || enter(tag.octetString) !== end || enter(tag.sequence) !== end) return false;
@@ -94,7 +100,7 @@ export function quickVerdict(model: Uint8Array, context: CertificateContext & { 
     const end = enter(tag.sequence);
     if (end !== tbs.length || tbs.length > maxQuickBytes) return false;
     if (!spells(head) || !spellsSerial(serialNumber) || !spells(algorithmAndIssuer) || !spellsDates(notBeforeMs, notAfterMs)) return false;
-    if (!spells(view.subject) || sameOctets(spki, issuer.spki) || describeSpki(spki).keyAlgorithm !== keyAlgorithm || !spells(spki)) return false;
+    if (!spells(view.subject) || !spellsKey(spki)) return false;
     if (enter(0xa3) !== end || enter(tag.sequence) !== end) return false;
     for (const part of parts) {
       if (part === "altNames" ? !spellsAltNames(content)
@@ -120,10 +126,21 @@ function partsOf(model: Uint8Array): readonly (Uint8Array | "altNames" | "keyIde
   });
 }
 
-function sameOctets(one: Uint8Array, other: Uint8Array): boolean {
-  return one.length === other.length && one.every((octet, index) => octet === other[index]);
+function holdsAt(bytes: Uint8Array, start: number, expected: Uint8Array): boolean {
+  const { length } = expected;
+  for (let index = 0; index < length; index++) if (bytes[start + index] !== expected[index]) return false;
+  return true;
 }
 
+/** From the end, where keys differ. */
+function sameOctets(one: Uint8Array, other: Uint8Array): boolean {
+  if (one.length !== other.length) return false;
+  for (let index = one.length - 1; index >= 0; index--) if (one[index] !== other[index]) return false;
+  return true;
+}
+
+/** Octets at the end of a SubjectPublicKeyInfo that are the key; what stands before is the same in all of a kind. RSA is not so simple. */
+const keyOctets: Readonly<Partial<Record<KeyAlgorithm, number>>> = { "ec-p256": 64, "ec-p384": 96, ed25519: 32 };
 const [uriTag, dnsTag, ipTag] = [0x86, 0x82, 0x87];
 /** OID of subjectAltName and critical TRUE. */
 const altNameHead = Uint8Array.of(0x06, 0x03, 0x55, 0x1d, 0x11, 0x01, 0x01, 0xff);
@@ -133,7 +150,7 @@ const keyIdentifierOctets = 20;
 const serialOctets = 16;
 // Stricter than the rules, so that what they would refuse is never let through here.
 const pathForm = "(?:/(?!\\.\\.?(?:/|$))[A-Za-z0-9._-]+)+";
-const dnsForm = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
+const dnsForm = /^(?=.{1,253}$)(?!(?:.*\.)?[0-9]+$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
 const maxUriChars = 2048;
 const maxQuickBytes = 8 * 1024;
 const year2050Ms = Date.UTC(2050, 0, 1);

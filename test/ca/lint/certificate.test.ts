@@ -96,6 +96,7 @@ const faults: readonly (readonly [rule: string, claim: string, parts: Parts, con
   ["CERT-16", "a wildcard", withExtensions(leaf, { [oid.subjectAltName]: altNames(id, dns("*.shop.svc")) })],
   ["CERT-16", "a glob inside a name", withExtensions(leaf, { [oid.subjectAltName]: altNames(id, dns("ca*.shop.svc")) })],
   ["CERT-16", "a null octet", withExtensions(leaf, { [oid.subjectAltName]: altNames(id, dns("cart\0.evil")) })],
+  ["CERT-16", "an IPv4 address as a DNS name", withExtensions(leaf, { [oid.subjectAltName]: altNames(id, dns("10.0.0.1")) })],
   ["CERT-16", "an IP address of 5 octets", withExtensions(leaf, { [oid.subjectAltName]: altNames(id, ip(1, 2, 3, 4, 5)) })],
   ["CERT-16", "an e-mail address", withExtensions(leaf, { [oid.subjectAltName]: altNames(id, latin1(context(1), "a@b")) })],
   ["CERT-17", "name constraints in an end entity", withExtensions(leaf, constraints(true, permitted(uri("east"))))],
