@@ -6,10 +6,11 @@ import type { JoinTokenDeps } from "../attestation/join-token.ts";
 import type { Operator } from "../attestation/operator.ts";
 import { encodeEntry } from "../audit/event.ts";
 import type { DenialRecorder } from "../audit/denials.ts";
+import type { ActiveIssuer } from "../authority/active-issuer.ts";
 import type { AuthorityKeeper } from "../authority/keeper.ts";
 import { problemStatus, type IssuedCertificate, type IssueRequest } from "../contract.ts";
 import type { CaMetrics } from "../metrics.ts";
-import { LintRefusal } from "../lint/rule.ts";
+import { LintRefusal, type Linted } from "../lint/rule.ts";
 import type { RateLimits } from "../rate-limits.ts";
 import { parseCsr } from "../pki/csr.ts";
 import { PkiError } from "../pki/errors.ts";
@@ -23,6 +24,7 @@ import { lintFailed } from "./lint-failed.ts";
 import { authorizeNames, type NameRules } from "./names.ts";
 import { validityFor, validityUnder, type Profile } from "./profile.ts";
 import { signCertificate } from "./sign.ts";
+import type { CertificateFields } from "./template.ts";
 import { endOfTurn } from "./turn.ts";
 
 export interface IssuerDeps extends JoinTokenDeps, NameRules {
@@ -121,7 +123,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     const validity = validityUnder(issuer.certificate, wanted, nowMs);
     const serial = nextSerial();
     const { spiffeId, dnsNames, ipAddresses, method, actor, redeem, tokenId, renewedFrom } = identity;
-    const tbs = issuer.encodeAndLint({
+    const tbs = encodeAndLint(issuer, identity, {
       serialNumber: serial, ...validity, spki, subjectKeyIdentifier: subjectKeyIdentifier(spki), uri: spiffeId.uri, dnsNames,
       ...(ipAddresses && { ipAddresses }),
     });
@@ -159,6 +161,16 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     return answer({ serialNumber, spiffeId: spiffeId.uri, notBefore, notAfter, chain: encodePem("CERTIFICATE", certificate) + issuer.pem, logIndex });
   }
 
+  /** What breaks a rule is our fault and no denial, and is in the log all the same. */
+  function encodeAndLint(issuer: ActiveIssuer, { spiffeId, actor }: AttestedIdentity, fields: CertificateFields): Linted<"certificate"> {
+    try {
+      return issuer.encodeAndLint(fields);
+    } catch (error) {
+      if (error instanceof LintRefusal) denials.record(lintFailed(error, spiffeId.uri), actor);
+      throw error;
+    }
+  }
+
   function answer(issued: Omit<IssuedCertificate, "bundles" | "bundleSequence" | "feedEpoch">): IssuedCertificate {
     const { jwksObject, sequence } = keeper.current().published;
     return { ...issued, bundles: { [deps.trustDomain]: jwksObject }, bundleSequence: sequence, feedEpoch: deps.feedEpoch };
@@ -172,9 +184,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     });
   }
 
-  function recordDenial(refusal: Refusal, { attestation }: IssueRequest, { actor, spiffeId }: Attempt): void {
-    if (refusal instanceof LintRefusal) return denials.record(lintFailed(refusal, spiffeId), actor);
-    const { code } = refusal;
+  function recordDenial({ code }: Refusal, { attestation }: IssueRequest, { actor, spiffeId }: Attempt): void {
     denials.record({ type: "certificate.denied", code, attestation: attestation.type, ...(spiffeId !== undefined && { spiffeId }) }, actor);
   }
 
@@ -182,14 +192,9 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     issue,
     async issueTo(identity, spki) {
       const startedAtMs = performance.now();
-      try {
-        const issued = await certify(identity, spki, {}, undefined);
-        metrics.issued(identity.method, performance.now() - startedAtMs);
-        return issued;
-      } catch (error) {
-        if (error instanceof LintRefusal) denials.record(lintFailed(error, identity.spiffeId.uri), identity.actor);
-        throw error;
-      }
+      const issued = await certify(identity, spki, {}, undefined);
+      metrics.issued(identity.method, performance.now() - startedAtMs);
+      return issued;
     },
   };
 }

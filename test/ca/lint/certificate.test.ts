@@ -26,6 +26,7 @@ const offCurve = leaf.spki.with(-1, leaf.spki.at(-1)! ^ 1);
 const meant = {
   serialNumber: Uint8Array.from({ length: 16 }, (_, index) => 0xf0 - index), notBeforeMs: nowMs - 20_000, notAfterMs: nowMs + 24 * hourMs - 1000, spki: leaf.spki,
   uris: ["spiffe://east/ns/shop/sa/cart"], dnsNames: ["cart.shop.svc"], ipAddresses: [], keyUsage: ["digitalSignature"], extKeyUsage: ["serverAuth", "clientAuth"],
+  revocationInfo: {},
 } as const;
 const ocspSigner = withExtensions(leaf, {
   [oid.extKeyUsage]: purposes(extKeyUsageOid.ocspSigning), [oid.ocspNoCheck]: ext(false, encodeNull()), [oid.subjectAltName]: altNames(uri("spiffe://east/countersign/ocsp")),
@@ -150,6 +151,9 @@ const faults: readonly (readonly [rule: string, claim: string, parts: Parts, con
   ["PROFILE-06", "a DNS name the profile does not permit", leaf, { ...leafContext, limits: { ...limits, names: { dnsNames: ["*.db.svc"], ipRanges: [] } } }],
   ["PROFILE-06", "an IP address outside the profile's ranges", withExtensions(leaf, { [oid.subjectAltName]: altNames(id, ip(192, 168, 0, 1)) }),
     { ...leafContext, limits: { ...limits, names: { dnsNames: [], ipRanges: [parseIpRange("10.0.0.0/8")] } } }],
+  ["PROFILE-08", "a distribution point that was not meant", withExtensions(leaf, cdp(false, point(fullName("http://ca.east/1.crl")))), { ...leafContext, meant }],
+  ["PROFILE-08", "no distribution point though one was meant", leaf, { ...leafContext, meant: { ...meant, revocationInfo: { crlUrl: "http://ca.east/1.crl" } } }],
+  ["PROFILE-08", "revocation though none was meant", leaf, { ...leafContext, meant: { ...meant, revocationInfo: { noRevocationAvailable: true } } }],
   ["PROFILE-07", "9 KiB", withExtensions(leaf, { "1.2.3.4": ext(false, encodeOctetString(new Uint8Array(9000))) })],
 ];
 

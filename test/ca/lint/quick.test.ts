@@ -23,7 +23,7 @@ const encodeWithIps = ({ uri, dnsNames, subjectKeyIdentifier: keyIdentifier, ipA
   extensions: { ...template, subjectKeyIdentifier: keyIdentifier, subjectAltName: { uris: [uri], dnsNames, ipAddresses } },
 });
 const meant = ({ uri, ipAddresses = [], ...rest }: QuickContent): CertificateContext => ({
-  ...context, meant: { ...rest, uris: [uri], ipAddresses, keyUsage: template.keyUsage, extKeyUsage: template.extKeyUsage },
+  ...context, meant: { ...rest, uris: [uri], ipAddresses, keyUsage: template.keyUsage, extKeyUsage: template.extKeyUsage, revocationInfo: {} },
 });
 const judge = quickVerdict(encode(content()), context);
 
