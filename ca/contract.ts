@@ -304,6 +304,8 @@ export const problemStatus = {
   certificate_not_revocable: 409,
   bundle_unknown: 409,
   lint_failed: 500,
+  authority_held_back: 409,
+  authority_state: 409,
   issuer_unavailable: 503,
   store_busy: 503,
   store_unavailable: 503,

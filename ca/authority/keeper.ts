@@ -124,7 +124,10 @@ export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper
     }
     try {
       // If we die before this lands, the new issuer never signed anything and is forgotten. After it, a restart finds it.
-      await store.commit({ kind: "rotate-issuer", authority: authorityRow("issuer", issuer.certificate, privateKey, sealing, nowMs), replaces, entries });
+      await store.commit({
+        kind: "change-authorities", add: [authorityRow("issuer", issuer.certificate, privateKey, sealing, nowMs, root.id)], entries,
+        ...(replaces !== undefined && { changes: [{ authorityId: replaces, from: "active", to: "retiring", atMs: nowMs }] }),
+      });
       log.info({ issuer: issuer.id, replaces, notAfter: new Date(issuer.certificate.notAfterMs).toISOString() }, "the issuer was replaced");
     } catch (error) {
       if (!(error instanceof StoreError && error.code === "authority_superseded")) throw error;
@@ -135,7 +138,9 @@ export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper
   async function retire(authorityId: string): Promise<void> {
     const entry = encodeEntry({ type: "authority.state-changed", authorityId, from: "retiring", to: "retired" }, "system", now().getTime());
     try {
-      await store.commit({ kind: "set-authority-state", authorityId, from: "retiring", to: "retired", entries: [entry] });
+      await store.commit({
+        kind: "change-authorities", changes: [{ authorityId, from: "retiring", to: "retired", atMs: now().getTime() }], entries: [entry],
+      });
     } catch (error) {
       if (!(error instanceof StoreError && error.code === "authority_superseded")) throw error;
     }

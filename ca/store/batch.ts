@@ -1,8 +1,8 @@
 import type { CheckpointSigner } from "../audit/checkpoint.ts";
 import { encodeEntry } from "../audit/event.ts";
 import { appendLeaf, hashLeaf, rootOf, type CompactRange } from "../audit/merkle.ts";
-import type { AuthorityState } from "../contract.ts";
 import { encodeHead, type SealedHead } from "./head.ts";
+import { planAuthorityChange, refuseSigner, type AuthorityFact, type AuthorityStateWrite } from "./plan-authorities.ts";
 import { toBuffer } from "./rows.ts";
 import type {
   Act, AnnouncementRow, AuthorityRow, CaState, CeremonyRow, CertificateRow, CrlRow, Descendants, EntryRow, IdempotentRow, NewCertificate, Receipt,
@@ -22,7 +22,11 @@ export interface Facts {
   token(id: string): TokenFact | undefined;
   /** When the remembered key is forgotten, in ms; undefined for one that is free. */
   idempotencyKeyExpiry(scope: string, key: string): number | undefined;
+  /** Those that are neither retired nor revoked: nothing changes the others any more. */
   authorities(): readonly AuthorityFact[];
+  /** In whatever state. */
+  authority(id: string): AuthorityFact | undefined;
+  readonly bundleSequence: number | undefined;
   /** The token of a lease that is held by somebody, also when its time is over; undefined for one that nobody has. */
   /** Whether a request to an offline key waits for its answer. */
   ceremonyOpen(id: string): boolean;
@@ -33,7 +37,6 @@ export interface Facts {
 export type CertificateFact = Pick<CertificateRow, "notAfterMs" | "authorityId"> & { readonly revoked: boolean };
 export type LaterFact = Pick<CertificateRow, "serialNumber" | "notAfterMs" | "authorityId" | "renewedFrom"> & { readonly revoked: boolean };
 export type TokenFact = Pick<TokenRow, "version"> & { readonly deleted: boolean };
-export type AuthorityFact = Pick<AuthorityRow, "id" | "type" | "state">;
 
 /** What happened to one act, as plain data: it crosses threads. */
 export type Outcome = Receipt | Refused;
@@ -56,7 +59,10 @@ export interface Plan {
 export interface Writes {
   readonly states: readonly CaState[];
   readonly authorities: readonly AuthorityRow[];
-  readonly authorityStates: readonly { readonly id: string; readonly state: AuthorityState }[];
+  readonly authorityStates: readonly AuthorityStateWrite[];
+  /** Of authorities that signed certificates which end later than any before. */
+  readonly lastNotAfters: readonly Pick<AuthorityRow, "id" | "lastNotAfterMs">[];
+  readonly bundleSequence: number | undefined;
   readonly certificates: readonly (NewCertificate & { readonly logIndex: number })[];
   readonly revocations: readonly RevocationRow[];
   readonly tokens: readonly TokenRow[];
@@ -116,14 +122,16 @@ interface Draft {
   readonly tokens: Map<string, TokenFact>;
   readonly idempotencyKeys: Map<string, number>;
   readonly crlNumbers: Map<string, number>;
-  authorities: readonly AuthorityFact[] | undefined;
+  readonly authorities: Map<string, AuthorityFact>;
+  authoritiesKnown: boolean;
+  bundleSequence: number | undefined;
 }
 
 function newDraft(facts: Facts): Draft {
   return {
     facts,
     writes: {
-      states: [], authorities: [], authorityStates: [], certificates: [], revocations: [], tokens: [], redemptions: [], deletions: [],
+      states: [], authorities: [], authorityStates: [], certificates: [], revocations: [], tokens: [], redemptions: [], deletions: [], lastNotAfters: [], bundleSequence: undefined,
       idempotencyKeys: [], forgetUntilMs: undefined, crls: [], announcements: [], ceremonies: [], ceremonyClosings: [], entries: [], subtrees: [],
     },
     furtherEntries: [],
@@ -133,7 +141,9 @@ function newDraft(facts: Facts): Draft {
     tokens: new Map(),
     idempotencyKeys: new Map(),
     crlNumbers: new Map(),
-    authorities: undefined,
+    authorities: new Map(),
+    authoritiesKnown: false,
+    bundleSequence: facts.bundleSequence,
   };
 }
 
@@ -159,8 +169,7 @@ function takeEffect(act: Act, draft: Draft, logIndex: number, signer: Checkpoint
     case "initialize": return initialize(act, draft, signer);
     case "create-token": return createToken(act.token, draft);
     case "delete-token": return deleteToken(act, draft);
-    case "rotate-issuer": return rotateIssuer(act, draft);
-    case "set-authority-state": return setAuthorityState(act, draft);
+    case "change-authorities": return changeAuthorities(act, draft, logIndex);
     case "publish-crl": return publishCrl(act, draft);
     case "request-ceremony":
       draft.writes.ceremonies.push(act.ceremony);
@@ -177,7 +186,8 @@ function initialize(act: ActOf<"initialize">, draft: Draft, signer: CheckpointSi
   draft.initialized = true;
   draft.writes.states.push(act.state);
   draft.writes.authorities.push(...act.authorities);
-  draft.authorities = [...authoritiesOf(draft), ...act.authorities];
+  for (const authority of act.authorities) draft.authorities.set(authority.id, authority);
+  draft.bundleSequence = act.state.bundleSequence;
   for (const token of act.tokens) createToken(token, draft);
   return undefined;
 }
@@ -197,6 +207,10 @@ function issue({ certificate, redeem, idempotency }: ActOf<"issue">, draft: Draf
     if (token === undefined || token.deleted) return tokenUnknown(redeem.tokenId);
     if (token.version !== redeem.version) return refused("token_already_redeemed", `Token ${redeem.tokenId} was redeemed by another request. Create a new one.`);
   }
+  // No authority's row is ever removed: one that is not there is not one that was stopped.
+  const signer = authorityOf(authorityId, draft);
+  const unfit = signer && refuseSigner(signer);
+  if (unfit !== undefined) return unfit;
   const { renewedFrom } = certificate;
   if (renewedFrom !== undefined) {
     const parent = certificateOf(renewedFrom, draft);
@@ -210,6 +224,8 @@ function issue({ certificate, redeem, idempotency }: ActOf<"issue">, draft: Draf
   if (certificateOf(serialNumber, draft) !== undefined) return refused("serial_taken", `Serial number ${serialNumber} is taken. Issue again with another.`);
 
   draft.writes.certificates.push({ ...certificate, logIndex });
+  // The CA's own is replaced with its issuer and holds nothing back.
+  if (signer !== undefined && certificate.attestation !== "system") noteLastNotAfter(signer, notAfterMs, draft);
   draft.certificates.set(serialNumber, { notAfterMs, authorityId, revoked: false });
   draft.keys.add(keyName);
   if (redeem !== undefined) {
@@ -274,24 +290,23 @@ function deleteToken({ tokenId, deletedAtMs }: ActOf<"delete-token">, draft: Dra
   return undefined;
 }
 
-function rotateIssuer({ authority, replaces }: ActOf<"rotate-issuer">, draft: Draft): Refused | undefined {
-  const active = authoritiesOf(draft).filter(({ type, state }) => type === "issuer" && state === "active");
-  if (replaces === undefined ? active.length > 0 : !active.some(({ id }) => id === replaces)) {
-    return refused("authority_superseded", `Issuer ${replaces ?? "(none)"} is no longer the active one: another replica rotated first. Read the authorities again.`);
-  }
-  if (replaces !== undefined) setState(replaces, "retiring", draft);
-  draft.writes.authorities.push(authority);
-  draft.authorities = [...authoritiesOf(draft), authority];
+function changeAuthorities(act: ActOf<"change-authorities">, draft: Draft, logIndex: number): Refused | undefined {
+  const planned = planAuthorityChange(act, authoritiesOf(draft), draft.bundleSequence);
+  if ("code" in planned) return planned;
+  for (const fact of planned.after) draft.authorities.set(fact.id, fact);
+  draft.writes.authorities.push(...act.add ?? []);
+  draft.writes.authorityStates.push(...planned.states);
+  for (const [index, revocation] of act.revocations?.entries() ?? []) draft.writes.revocations.push({ ...revocation, sequence: logIndex + index + 1 });
+  if (act.bundleSequence !== undefined) draft.bundleSequence = draft.writes.bundleSequence = act.bundleSequence.to;
   return undefined;
 }
 
-function setAuthorityState({ authorityId, from, to }: ActOf<"set-authority-state">, draft: Draft): Refused | undefined {
-  const state = authoritiesOf(draft).find(({ id }) => id === authorityId)?.state;
-  if (state !== from) {
-    return refused("authority_superseded", `Authority ${authorityId} is ${state ?? "unknown"}, not ${from}: another replica was faster. Read the authorities again.`);
-  }
-  setState(authorityId, to, draft);
-  return undefined;
+/** In whole seconds, so once a second at most however much is issued. */
+function noteLastNotAfter(signer: AuthorityFact, lastNotAfterMs: number, draft: Draft): void {
+  const { id } = signer;
+  if (signer.lastNotAfterMs >= lastNotAfterMs) return;
+  draft.authorities.set(id, { ...signer, lastNotAfterMs });
+  draft.writes.lastNotAfters = [...draft.writes.lastNotAfters.filter((one) => one.id !== id), { id, lastNotAfterMs }];
 }
 
 function publishCrl({ crl, replaces }: ActOf<"publish-crl">, draft: Draft): Refused | undefined {
@@ -305,13 +320,16 @@ function publishCrl({ crl, replaces }: ActOf<"publish-crl">, draft: Draft): Refu
   return undefined;
 }
 
-function setState(authorityId: string, state: AuthorityState, draft: Draft): void {
-  draft.writes.authorityStates.push({ id: authorityId, state });
-  draft.authorities = authoritiesOf(draft).map((authority) => authority.id === authorityId ? { ...authority, state } : authority);
+function authoritiesOf(draft: Draft): readonly AuthorityFact[] {
+  if (!draft.authoritiesKnown) for (const fact of draft.facts.authorities()) if (!draft.authorities.has(fact.id)) draft.authorities.set(fact.id, fact);
+  draft.authoritiesKnown = true;
+  return [...draft.authorities.values()];
 }
 
-function authoritiesOf(draft: Draft): readonly AuthorityFact[] {
-  return draft.authorities ??= draft.facts.authorities();
+function authorityOf(id: string, draft: Draft): AuthorityFact | undefined {
+  const fact = draft.authorities.get(id) ?? draft.facts.authority(id);
+  if (fact !== undefined) draft.authorities.set(id, fact);
+  return fact;
 }
 
 function certificateOf(serialNumber: string, draft: Draft): CertificateFact | undefined {

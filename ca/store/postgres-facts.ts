@@ -1,8 +1,8 @@
 import { sql } from "drizzle-orm";
 import type pg from "pg";
-import { maxLaterCertificates, nameOfKey, type AuthorityFact, type Facts } from "./batch.ts";
+import { maxLaterCertificates, nameOfKey, type Facts } from "./batch.ts";
 import { statement, value, type Query } from "./postgres-statement.ts";
-import { toBuffer, toLaterFact, type LaterRow } from "./rows.ts";
+import { type AuthorityFactRow, type LaterRow, toAuthorityFact, toBuffer, toLaterFact } from "./rows.ts";
 import { authorities, caState, ceremonies, certificates, crls, idempotencyKeys, leases, revocations, tokens } from "./schema-postgres.ts";
 import type { Act } from "./store.ts";
 
@@ -32,13 +32,15 @@ export function factQueries(acts: readonly Act[]): FactQueries {
   const keyExpiryRows = ask<{ scope: string; key: string; expires_at_ms: string }>(
     wanted.scopes.length > 0, () => idempotencyFacts(wanted.scopes, wanted.keys),
   );
-  const authorityRows = ask<AuthorityFact>(wanted.authorities, () => authorityFacts());
+  const authorityRows = ask<AuthorityFactRow>(
+    wanted.authorities || wanted.signers.size > 0, () => authorityFacts([...wanted.signers], wanted.authorities),
+  );
   const leaseRows = ask<{ name: string; token: string }>(wanted.leases.length > 0, () => leaseFacts(wanted.leases));
   const crlRows = ask<{ authority_id: string; list: string; number: string }>(
     wanted.lists.length > 0, () => crlFacts(wanted.lists.map(({ authorityId }) => authorityId), wanted.lists.map(({ list }) => list)),
   );
   const ceremonyRows = ask<{ id: string }>(wanted.ceremonies.length > 0, () => ceremonyFacts(wanted.ceremonies));
-  const stateRows = ask(wanted.state, () => stateFacts());
+  const stateRows = ask<{ bundle_sequence: string }>(wanted.state, () => stateFacts());
 
   return {
     queries,
@@ -53,16 +55,18 @@ export function factQueries(acts: readonly Act[]): FactQueries {
       const leaseTokens = new Map(leaseRows(answers).map(({ name, token }) => [name, Number(token)]));
       const crlNumbers = new Map(crlRows(answers).map((row) => [JSON.stringify([row.authority_id, row.list]), Number(row.number)]));
       const openCeremonies = new Set(ceremonyRows(answers).map(({ id }) => id));
-      const allAuthorities = authorityRows(answers);
+      const allAuthorities = authorityRows(answers).map(toAuthorityFact);
       return {
         initialized: stateRows(answers).length > 0,
+        bundleSequence: stateRows(answers).map((row) => Number(row.bundle_sequence))[0],
         certificate: (serialNumber) => bySerialNumber.get(serialNumber),
         issuedAfter: (serialNumber) => later.get(serialNumber) ?? [],
         keyUsed: (keyFingerprint) => usedKeys.has(nameOfKey(keyFingerprint)),
         token: (id) => byTokenId.get(id),
         idempotencyKeyExpiry: (scope, key) => keyExpiry.get(JSON.stringify([scope, key])),
-        authorities: () => allAuthorities,
         ceremonyOpen: (id) => openCeremonies.has(id),
+        authorities: () => allAuthorities.filter(({ state }) => state !== "retired" && state !== "revoked"),
+        authority: (id) => allAuthorities.find((fact) => fact.id === id),
         leaseToken: (name) => leaseTokens.get(name),
         crlNumber: (authorityId, list) => crlNumbers.get(JSON.stringify([authorityId, list])),
       };
@@ -81,13 +85,14 @@ function wantedFacts(acts: readonly Act[]) {
   const wanted = {
     serialNumbers: [] as string[], keyFingerprints: [] as Buffer[], tokenIds: [] as string[], scopes: [] as string[], keys: [] as string[],
     descendants: [] as { readonly serialNumber: string; readonly spiffeId: string }[], leases: [] as string[], ceremonies: [] as string[],
-    authorities: false, state: false,
+    authorities: false, state: false, signers: new Set<string>(),
     lists: [] as { readonly authorityId: string; readonly list: string }[],
   };
   for (const act of acts) {
     if (act.kind === "issue") {
       wanted.serialNumbers.push(act.certificate.serialNumber);
       if (act.certificate.renewedFrom !== undefined) wanted.serialNumbers.push(act.certificate.renewedFrom);
+      wanted.signers.add(act.certificate.authorityId);
       wanted.keyFingerprints.push(toBuffer(act.certificate.keyFingerprint));
       if (act.redeem !== undefined) wanted.tokenIds.push(act.redeem.tokenId);
       if (act.idempotency !== undefined) {
@@ -103,8 +108,8 @@ function wantedFacts(acts: readonly Act[]) {
     if (act.kind === "delete-token") wanted.tokenIds.push(act.tokenId);
     if (act.answers !== undefined) wanted.ceremonies.push(act.answers.ceremony);
     if (act.fence !== undefined) wanted.leases.push(act.fence.lease);
-    wanted.state ||= act.kind === "initialize";
-    wanted.authorities ||= act.kind === "initialize" || act.kind === "rotate-issuer" || act.kind === "set-authority-state";
+    wanted.state ||= act.kind === "initialize" || act.kind === "change-authorities";
+    wanted.authorities ||= act.kind === "initialize" || act.kind === "change-authorities";
   }
   return wanted;
 }
@@ -131,10 +136,12 @@ const idempotencyFacts = statement("idempotency-facts", sql`
 const leaseFacts = statement("lease-facts", sql`
   select ${leases.name}, ${leases.token} from ${leases}
   where ${leases.name} = any(${value("names")}::text[]) and ${leases.holder} <> '' for share`);
-const authorityFacts = statement("authority-facts", sql`select ${authorities.id}, ${authorities.type}, ${authorities.state} from ${authorities}`);
+const authorityFacts = statement("authority-facts", sql`
+  select ${authorities.id}, ${authorities.type}, ${authorities.state}, ${authorities.parentId}, ${authorities.lastNotAfterMs}, ${authorities.notAfterMs}
+  from ${authorities} where ${authorities.id} = any(${value("ids")}::text[]) or ${value("all")}::boolean and ${authorities.state} in ('prepared', 'active', 'retiring', 'tainted')`);
 const crlFacts = statement("crl-facts", sql`
   select ${crls.authorityId}, ${crls.list}, ${crls.number} from ${crls}
   where (${crls.authorityId}, ${crls.list}) in (select * from unnest(${value("authorityIds")}::text[], ${value("lists")}::text[]))`);
 const ceremonyFacts = statement("ceremony-facts", sql`
   select ${ceremonies.id} from ${ceremonies} where ${ceremonies.id} = any(${value("ids")}::text[]) and ${ceremonies.closedAtMs} is null`);
-const stateFacts = statement("state-facts", sql`select ${caState.id} from ${caState}`);
+const stateFacts = statement("state-facts", sql`select ${caState.bundleSequence} from ${caState}`);

@@ -12,7 +12,9 @@ export function writeQueries(writes: Writes, { head, checkpoint }: SealedHead): 
   return [
     ...insertStates(writes.states.map((row) => ({ id: 1, wrappedSealingKey: "", ...row, sealedLogKey: toBuffer(row.sealedLogKey) }))),
     ...insertAuthorities(writes.authorities.map(fromAuthority)),
-    ...writes.authorityStates.map(({ id, state }) => setAuthorityState(state, id)),
+    ...writes.authorityStates.map(({ id, state, atMs, activateAtMs }) => setAuthorityState(state, atMs, activateAtMs ?? null, id)),
+    ...writes.lastNotAfters.map(({ id, lastNotAfterMs }) => setLastNotAfter(lastNotAfterMs, id)),
+    ...(writes.bundleSequence === undefined ? [] : [setBundleSequence(writes.bundleSequence)]),
     ...insertCertificates(writes.certificates.map(fromCertificate)),
     ...insertRevocations(writes.revocations),
     ...insertTokens(writes.tokens.map(fromToken)),
@@ -71,7 +73,12 @@ const insertCrls = insertion(schema.crls, sql`
     signature = excluded.signature, crl = excluded.crl`);
 
 const setAuthorityState = statement("set-authority-state", sql`
-  update ${schema.authorities} set ${bare(schema.authorities.state)} = ${value("state")} where ${schema.authorities.id} = ${value("id")}`);
+  update ${schema.authorities} set ${bare(schema.authorities.state)} = ${value("state")}, ${bare(schema.authorities.stateSinceMs)} = ${value("atMs")},
+    ${bare(schema.authorities.activateAtMs)} = coalesce(${value("activateAtMs")}::bigint, ${schema.authorities.activateAtMs})
+  where ${schema.authorities.id} = ${value("id")}`);
+const setLastNotAfter = statement("set-last-not-after", sql`
+  update ${schema.authorities} set ${bare(schema.authorities.lastNotAfterMs)} = ${value("lastNotAfterMs")} where ${schema.authorities.id} = ${value("id")}`);
+const setBundleSequence = statement("set-bundle-sequence", sql`update ${schema.caState} set ${bare(schema.caState.bundleSequence)} = ${value("bundleSequence")}`);
 const redeemTokens = statement("redeem-tokens", sql`
   update ${schema.tokens} set ${bare(schema.tokens.version)} = redeemed.version, ${bare(schema.tokens.redeemedAtMs)} = redeemed.at_ms
   from unnest(${value("ids")}::text[], ${value("versions")}::bigint[], ${value("times")}::bigint[]) as redeemed (id, version, at_ms)

@@ -2,6 +2,7 @@ import type {
   AuthorityKey, AuthorityRow, CaState, CeremonyRow, CertificateRow, CrlRow, EntryRow, IdempotentRow, NewCertificate, RevocationRow, TokenRow,
 } from "./store.ts";
 import type { LaterFact } from "./batch.ts";
+import type { AuthorityFact } from "./plan-authorities.ts";
 import type * as schema from "./schema-sqlite.ts";
 
 /** Rows of the database to values of the store and back: what is absent here is null there, lists are JSON there. */
@@ -21,10 +22,14 @@ export function toAuthority(row: Stored<typeof schema.authorities>): AuthorityRo
     ...(crossCertificate !== null && { crossCertificate }),
     ...(publishedSequence !== null && { publishedSequence }),
     ...(activateAtMs !== null && { activateAtMs }),
-    // Nothing outlives what signed it.
-    lastNotAfterMs: row.lastNotAfterMs ?? notAfterMs,
+    lastNotAfterMs: row.lastNotAfterMs ?? latestNotAfter(row),
     stateSinceMs: row.stateSinceMs ?? createdAtMs,
   };
+}
+
+/** Nothing outlives the issuer that signed it; the others sign no workload. */
+function latestNotAfter({ type, notAfterMs }: Pick<AuthorityRow, "type" | "notAfterMs">): number {
+  return type === "issuer" ? notAfterMs : 0;
 }
 
 function toAuthorityKey({ id, keyKind, sealedPrivateKey, keyReference }: Stored<typeof schema.authorities>): AuthorityKey {
@@ -75,6 +80,23 @@ export function fromCeremony({ id, request, sealedPrivateKey, createdAtMs, close
     sealedPrivateKey: sealedPrivateKey === undefined ? null : toBuffer(sealedPrivateKey),
     closedAtMs: closedAtMs ?? null,
   };
+}
+
+/** What the `authorities` fact selects. */
+export interface AuthorityFactRow {
+  readonly id: string;
+  readonly type: AuthorityRow["type"];
+  readonly state: AuthorityRow["state"];
+  readonly parent_id: string | null;
+  readonly last_not_after_ms: number | string | null;
+  readonly not_after_ms: number | string;
+}
+
+export function toAuthorityFact(row: AuthorityFactRow): AuthorityFact {
+  const { id, type, state, parent_id: parentId } = row;
+  const notAfterMs = Number(row.not_after_ms);
+  const lastNotAfterMs = Number(row.last_not_after_ms ?? latestNotAfter({ type, notAfterMs }));
+  return { id, type, state, lastNotAfterMs, notAfterMs, ...(parentId !== null && { parentId }) };
 }
 
 /** What `issuedAfter` selects. */

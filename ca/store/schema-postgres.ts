@@ -68,7 +68,7 @@ export const authorities = pgTable("authorities", {
   notBeforeMs: bigint("not_before_ms", { mode: "number" }).notNull(),
   notAfterMs: bigint("not_after_ms", { mode: "number" }).notNull(),
   createdAtMs: bigint("created_at_ms", { mode: "number" }).notNull(),
-});
+}, (table) => [index("authorities_state").on(table.state)]);
 
 export const certificates = pgTable("certificates", {
   logIndex: bigint("log_index", { mode: "number" }).primaryKey(),

@@ -67,7 +67,7 @@ export const authorities = sqliteTable("authorities", {
   notBeforeMs: integer("not_before_ms").notNull(),
   notAfterMs: integer("not_after_ms").notNull(),
   createdAtMs: integer("created_at_ms").notNull(),
-});
+}, (table) => [index("authorities_state").on(table.state)]);
 
 export const certificates = sqliteTable("certificates", {
   logIndex: integer("log_index").primaryKey(),

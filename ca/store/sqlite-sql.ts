@@ -44,13 +44,22 @@ export function sqliteSql() {
         .where(and(eq(idempotencyKeys.scope, given("scope")), eq(idempotencyKeys.key, given("key")))),
     ),
     crlNumber: text(db.select({ number: crls.number }).from(crls).where(and(eq(crls.authorityId, given("authorityId")), eq(crls.list, given("list"))))),
-    state: text(db.select({ id: caState.id }).from(caState)),
     ceremonyOpen: text(db.select({ id: ceremonies.id }).from(ceremonies).where(and(eq(ceremonies.id, given("id")), isNull(ceremonies.closedAtMs)))),
+    bundleSequence: text(db.select({ bundleSequence: caState.bundleSequence }).from(caState)),
     leaseToken: text(db.select({ token: leases.token }).from(leases).where(and(eq(leases.name, given("name")), ne(leases.holder, nobody)))),
     leaseHolder: text(db.select({ holder: leases.holder }).from(leases).where(eq(leases.name, given("name")))),
-    authorities: text(db.select({ id: authorities.id, type: authorities.type, state: authorities.state }).from(authorities)),
+    authority: text(db.select(authorityFact).from(authorities).where(eq(authorities.id, given("id")))),
+    authorities: text(
+      db.select(authorityFact).from(authorities).where(sql`${authorities.state} in (${sql.join(liveStates, sql`, `)})`),
+    ),
 
-    setAuthorityState: text(db.update(authorities).set({ state: given("state") }).where(eq(authorities.id, given("id")))),
+    setAuthorityState: text(
+      db.update(authorities).set({
+        state: given("state"), stateSinceMs: given("atMs"), activateAtMs: sql`coalesce(${given("activateAtMs")}, ${authorities.activateAtMs})`,
+      }).where(eq(authorities.id, given("id"))),
+    ),
+    setLastNotAfter: text(db.update(authorities).set({ lastNotAfterMs: given("lastNotAfterMs") }).where(eq(authorities.id, given("id")))),
+    setBundleSequence: text(db.update(caState).set({ bundleSequence: given("bundleSequence") })),
     redeem: text(db.update(tokens).set({ version: given("version"), redeemedAtMs: given("redeemedAtMs") }).where(eq(tokens.id, given("id")))),
     deleteToken: text(db.update(tokens).set({ deletedAtMs: given("deletedAtMs") }).where(eq(tokens.id, given("id")))),
     touchToken: text(db.update(tokens).set({ lastUsedAtMs: given("lastUsedAtMs") }).where(eq(tokens.id, given("id")))),
@@ -123,5 +132,11 @@ function given(name: string): SQL {
   return sql`${sql.placeholder(name)}`;
 }
 
+const authorityFact = {
+  id: authorities.id, type: authorities.type, state: authorities.state, parentId: authorities.parentId,
+  lastNotAfterMs: authorities.lastNotAfterMs, notAfterMs: authorities.notAfterMs,
+};
+/** As literals: the statement takes no values. */
+const liveStates = ["prepared", "active", "retiring", "tainted"].map((state) => sql.raw(`'${state}'`));
 /** The holder of a lease that was given up. */
 const nobody = sql`''`;

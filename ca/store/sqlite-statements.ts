@@ -1,7 +1,7 @@
 import type Database from "better-sqlite3";
-import { maxLaterCertificates, type AuthorityFact, type Facts, type Writes } from "./batch.ts";
+import { maxLaterCertificates, type Facts, type Writes } from "./batch.ts";
 import type { HeadRow, SealedHead } from "./head.ts";
-import { fromAuthority, fromCeremony, fromCertificate, fromCrl, fromToken, type LaterRow, toBuffer, toLaterFact } from "./rows.ts";
+import { type AuthorityFactRow, fromAuthority, fromCeremony, fromCertificate, fromCrl, fromToken, type LaterRow, toAuthorityFact, toBuffer, toLaterFact } from "./rows.ts";
 import type { Insertion, SqliteSql } from "./sqlite-sql.ts";
 import type { Acknowledgement, CheckpointRow, LeaseAnswer, LeaseClaim } from "./store.ts";
 
@@ -32,10 +32,13 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
   const insertCeremony = inserter(database, sql.insertCeremony);
   const leaseToken = database.prepare<[string], number>(sql.leaseToken).pluck();
   const crlNumber = database.prepare<[string, string], number>(sql.crlNumber).pluck();
-  const state = database.prepare<[]>(sql.state);
-  const authorities = database.prepare<[], AuthorityFact>(sql.authorities);
+  const bundleSequence = database.prepare<[], number>(sql.bundleSequence).pluck();
+  const authorities = database.prepare<[], AuthorityFactRow>(sql.authorities);
+  const authority = database.prepare<[string], AuthorityFactRow>(sql.authority);
 
-  const setAuthorityState = database.prepare<[string, string]>(sql.setAuthorityState);
+  const setAuthorityState = database.prepare<[string, number, number | null, string]>(sql.setAuthorityState);
+  const setLastNotAfter = database.prepare<[number, string]>(sql.setLastNotAfter);
+  const setBundleSequence = database.prepare<[number]>(sql.setBundleSequence);
   const redeem = database.prepare<[number, number, string]>(sql.redeem);
   const deleteToken = database.prepare<[number, string]>(sql.deleteToken);
   const touchToken = database.prepare<[number, string]>(sql.touchToken);
@@ -63,7 +66,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
     newestCheckpoint: () => newestCheckpoint.get(),
     facts: {
       get initialized() {
-        return state.get() !== undefined;
+        return bundleSequence.get() !== undefined;
       },
       certificate(serialNumber) {
         const row = certificate.get(serialNumber);
@@ -76,15 +79,24 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
         return row && { version: row.version, deleted: row.deleted_at_ms !== null };
       },
       idempotencyKeyExpiry: (scope, key) => keyExpiry.get(scope, key),
-      authorities: () => authorities.all(),
       ceremonyOpen: (id) => ceremonyOpen.get(id) !== undefined,
+      authorities: () => authorities.all().map(toAuthorityFact),
+      authority(id) {
+        const row = authority.get(id);
+        return row && toAuthorityFact(row);
+      },
+      get bundleSequence() {
+        return bundleSequence.get();
+      },
       leaseToken: (name) => leaseToken.get(name),
       crlNumber: (authorityId, list) => crlNumber.get(authorityId, list),
     },
     write(writes, { head: { size, hashes }, checkpoint }) {
       for (const row of writes.states) insertState({ id: 1, wrappedSealingKey: "", ...row, sealedLogKey: toBuffer(row.sealedLogKey) });
       for (const row of writes.authorities) insertAuthority(fromAuthority(row));
-      for (const row of writes.authorityStates) setAuthorityState.run(row.state, row.id);
+      for (const row of writes.authorityStates) setAuthorityState.run(row.state, row.atMs, row.activateAtMs ?? null, row.id);
+      for (const row of writes.lastNotAfters) setLastNotAfter.run(row.lastNotAfterMs, row.id);
+      if (writes.bundleSequence !== undefined) setBundleSequence.run(writes.bundleSequence);
       for (const row of writes.certificates) insertCertificate(fromCertificate(row));
       for (const row of writes.revocations) insertRevocation(row);
       for (const row of writes.tokens) insertToken(fromToken(row));

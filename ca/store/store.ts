@@ -146,9 +146,16 @@ export type ActBody =
   | { readonly kind: "create-token"; readonly token: TokenRow }
   /** Refused with token_unknown when there is none or it was deleted. */
   | { readonly kind: "delete-token"; readonly tokenId: string; readonly deletedAtMs: number }
-  /** Adds an issuer and moves the one it replaces to retiring: authority_superseded unless `replaces` is still active. */
-  | { readonly kind: "rotate-issuer"; readonly authority: AuthorityRow; readonly replaces: string | undefined }
-  | { readonly kind: "set-authority-state"; readonly authorityId: string; readonly from: AuthorityState; readonly to: AuthorityState }
+  /** One step in the life of authorities: authority_superseded unless all is as expected, and one of each type at most is active. */
+  | {
+      readonly kind: "change-authorities";
+      readonly add?: readonly AuthorityRow[];
+      readonly changes?: readonly AuthorityChange[];
+      /** Compare-and-swap; needed where a root comes into the bundle or leaves it, and wherever else its readers are to look. */
+      readonly bundleSequence?: { readonly from: number; readonly to: number };
+      /** Authorities' certificates that are refused from now on: the n-th has the act's n-th entry, and its sequence from there. */
+      readonly revocations?: readonly Omit<RevocationRow, "sequence">[];
+    }
   /** Replaces a list's newest CRL: crl_superseded unless that has the number `replaces` (undefined: there is none yet). */
   | { readonly kind: "publish-crl"; readonly crl: CrlRow; readonly replaces: number | undefined }
   /** A request to a key that is offline. */
@@ -180,7 +187,9 @@ export type StoreErrorCode =
   | "certificate_unknown"
   | "certificate_revoked"
   | "already_revoked"
+  /** Its authorities are not what the act expects: also for an `issue` by one that signs nothing (any more). */
   | "authority_superseded"
+  | "authority_in_use"
   /** The act's lease is another's by now, or was given up. */
   | "lease_lost"
   | "crl_superseded"
@@ -237,6 +246,17 @@ export type AuthorityKey =
   | { readonly kind: "kms"; readonly keyId: string }
   | { readonly kind: "pkcs11"; readonly uri: string }
   | { readonly kind: "offline" };
+
+export interface AuthorityChange {
+  readonly authorityId: string;
+  /** Compare-and-swap. */
+  readonly from: AuthorityState;
+  readonly to: AuthorityState;
+  readonly atMs: number;
+  readonly activateAtMs?: number;
+  /** Refused with authority_in_use while, at `atMs`, a certificate below it is valid or an authority below it may sign. */
+  readonly unusedOnly?: boolean;
+}
 
 export interface AuthorityRow {
   /** Lower-case hex of the certificate's subject key identifier. */

@@ -36,8 +36,10 @@ export function logFixture(logVerifierKey: string): readonly (readonly Act[])[] 
       actOf({ kind: "record" }, { type: "request.denied", code: "unauthenticated", method: "GET", path: `/${path}` })));
   }
   const [replaces, authority] = [authorities[1]!.id, newAuthority("issuer")];
-  groups.push([actOf({ kind: "rotate-issuer", authority, replaces }, authorityCreated(authority), stateChanged(replaces, "active", "retiring"))]);
-  groups.push([actOf({ kind: "set-authority-state", authorityId: replaces, from: "retiring", to: "retired" }, stateChanged(replaces, "retiring", "retired"))]);
+  const toRetiring = { authorityId: replaces, from: "active", to: "retiring", atMs: startMs } as const;
+  groups.push([actOf({ kind: "change-authorities", add: [authority], changes: [toRetiring] }, authorityCreated(authority), stateChanged(replaces, "active", "retiring"))]);
+  const toRetired = { authorityId: replaces, from: "retiring", to: "retired", atMs: startMs } as const;
+  groups.push([actOf({ kind: "change-authorities", changes: [toRetired] }, stateChanged(replaces, "retiring", "retired"))]);
   return groups;
 }
 

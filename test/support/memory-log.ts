@@ -99,12 +99,10 @@ function takeEffect(act: Act, rows: MemoryRows, logIndex: number): void {
     case "delete-token":
       edit(rows.tokens, ({ id }) => id === act.tokenId, (token) => ({ ...token, deletedAtMs: act.deletedAtMs }));
       return;
-    case "rotate-issuer":
-      edit(rows.authorities, ({ id }) => id === act.replaces, (row) => ({ ...row, state: "retiring" as const }));
-      rows.authorities.push(act.authority);
-      return;
-    case "set-authority-state":
-      edit(rows.authorities, ({ id }) => id === act.authorityId, (row) => ({ ...row, state: act.to }));
+    case "change-authorities":
+      for (const { authorityId, to } of act.changes ?? []) edit(rows.authorities, ({ id }) => id === authorityId, (row) => ({ ...row, state: to }));
+      rows.authorities.push(...act.add ?? []);
+      for (const [index, revocation] of act.revocations?.entries() ?? []) rows.revocations.push({ ...revocation, sequence: logIndex + index + 1 });
       return;
     case "publish-crl":
     case "request-ceremony":

@@ -12,7 +12,7 @@ beforeEach(async () => {
     wrapStore: (store: Store) => ({
       ...store,
       commit: async (act) => {
-        if (act.kind === "rotate-issuer") await onRotate?.();
+        if (act.kind === "change-authorities" && act.add !== undefined) await onRotate?.();
         return store.commit(act);
       },
     }),

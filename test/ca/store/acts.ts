@@ -17,6 +17,9 @@ export function stateOf(logVerifierKey: string): CaState {
   return { trustDomain: "east", bundleSequence: 1, logVerifierKey, sealedLogKey: randomBytes(80), createdAtMs: startMs, feedEpoch: "epoch-1" };
 }
 
+/** Signed what `newCertificate` makes; retiring, so that there may be an active one besides. */
+export const signingIssuer: AuthorityRow = newAuthority({ id: "aa".repeat(20), state: "retiring" });
+
 export function initialize(logVerifierKey: string, with_: Partial<Extract<Act, { kind: "initialize" }>> = {}): Act {
   return {
     kind: "initialize", state: stateOf(logVerifierKey), authorities: [], tokens: [],
@@ -81,11 +84,14 @@ export function newAuthority(with_: Partial<AuthorityRow> = {}): AuthorityRow {
 }
 
 export function rotateIssuer(authority: AuthorityRow, replaces: string | undefined): Act {
-  return { kind: "rotate-issuer", authority, replaces, entries: [stateChanged(authority.id)] };
+  return {
+    kind: "change-authorities", add: [authority], entries: [stateChanged(authority.id)],
+    ...(replaces !== undefined && { changes: [{ authorityId: replaces, from: "active", to: "retiring", atMs: startMs }] }),
+  };
 }
 
 export function setAuthorityState(authorityId: string, from: AuthorityRow["state"], to: AuthorityRow["state"]): Act {
-  return { kind: "set-authority-state", authorityId, from, to, entries: [stateChanged(authorityId)] };
+  return { kind: "change-authorities", changes: [{ authorityId, from, to, atMs: startMs + 7 }], entries: [stateChanged(authorityId)] };
 }
 
 export function newCrl(with_: Partial<CrlRow> = {}): CrlRow {

@@ -3,11 +3,12 @@ import fc from "fast-check";
 import { checkpointSigner, parseCheckpoint } from "../../../ca/audit/checkpoint.ts";
 import { appendLeaf, emptyRange, hashLeaf, rootOf, type CompactRange } from "../../../ca/audit/merkle.ts";
 import { parseNote } from "../../../ca/audit/note.ts";
-import { nameOfKey, planGroup, type AuthorityFact, type CertificateFact, type Facts, type Outcome, type Plan, type TokenFact } from "../../../ca/store/batch.ts";
+import { nameOfKey, planGroup, type CertificateFact, type Facts, type Outcome, type Plan, type TokenFact } from "../../../ca/store/batch.ts";
+import type { AuthorityFact } from "../../../ca/store/plan-authorities.ts";
 import type { Act, NewCertificate } from "../../../ca/store/store.ts";
 import {
   createToken, deleteToken, hourMs, initialize, issue, newAuthority, newCertificate, newCrl, publishCrl, newSealer, newToken, record, revoke, rotateIssuer, setAuthorityState,
-  startMs,
+  signingIssuer, startMs,
 } from "./acts.ts";
 
 const { sealer, verifierKey } = newSealer();
@@ -80,14 +81,14 @@ describe("planning a group", () => {
     ["an unknown certificate", revoke(taken), {}, "certificate_unknown"],
     ["a CA that is there", initialize(verifierKey), { initialized: true }, "already_initialized"],
     ["another log key", initialize("other+00000000+AA=="), {}, "log_inconsistent"],
-    ["an issuer that was replaced", rotateIssuer(newAuthority(), "a"), { authorities: () => [{ id: "a", type: "issuer", state: "retiring" }] }, "authority_superseded"],
-    ["a root in an issuer's place", rotateIssuer(newAuthority(), "a"), { authorities: () => [{ id: "a", type: "root", state: "active" }] }, "authority_superseded"],
+    ["an issuer that was replaced", rotateIssuer(newAuthority(), "a"), { authorities: () => [newAuthority({ id: "a", state: "retiring" })] }, "authority_superseded"],
+    ["an issuer that another replaced", rotateIssuer(newAuthority(), "a"), { authorities: () => [newAuthority({ id: "b", state: "active" })] }, "authority_superseded"],
     ["work under a lease that another took", { ...record("late"), fence: { lease: "authority", token: 1 } }, { leaseToken: () => 2 }, "lease_lost"],
     ["work under a lease that nobody holds", { ...issue(), fence: { lease: "authority", token: 1 } }, {}, "lease_lost"],
     ["a CRL after one of another replica", publishCrl(newCrl({ number: 2 }), 1), { crlNumber: () => 2 }, "crl_superseded"],
     ["a first CRL that is not the first", publishCrl(newCrl(), undefined), { crlNumber: () => 1 }, "crl_superseded"],
     ["a CRL number used before", publishCrl(newCrl({ number: 1 }), 1), { crlNumber: () => 1 }, "crl_superseded"],
-    ["a first issuer that is not the first", rotateIssuer(newAuthority(), undefined), { authorities: () => [{ id: "a", type: "issuer", state: "active" }] }, "authority_superseded"],
+    ["a first issuer that is not the first", rotateIssuer(newAuthority(), undefined), { authorities: () => [newAuthority({ id: "a" })] }, "authority_superseded"],
   ];
   test.each(refusals)("%s is refused", (_why, act, facts, code) => {
     expect(codes(plan([act], facts).outcomes)).toEqual([code]);
@@ -129,11 +130,12 @@ const acts: readonly Act[] = (() => {
 })();
 
 /** All but those that make something with an ID: the database itself refuses the same ID twice. */
-const repeatable = acts.filter(({ kind }) => kind !== "create-token" && kind !== "rotate-issuer");
+const repeatable = acts.filter(({ kind }) => kind !== "create-token" && kind !== "change-authorities");
 
 /** What a database would hold, as far as facts go. */
 interface World {
   initialized: boolean;
+  bundleSequence: number | undefined;
   range: CompactRange;
   readonly certificates: Map<string, CertificateFact>;
   readonly issued: NewCertificate[];
@@ -145,7 +147,7 @@ interface World {
 }
 
 function worldOf(): World {
-  return { initialized: false, range: emptyRange, certificates: new Map(), issued: [], keys: new Set(), tokens: new Map(), idempotencyKeys: new Map(), authorities: new Map(), crlNumbers: new Map() };
+  return { initialized: false, bundleSequence: undefined, range: emptyRange, certificates: new Map(), issued: [], keys: new Set(), tokens: new Map(), idempotencyKeys: new Map(), authorities: new Map([[signingIssuer.id, signingIssuer]]), crlNumbers: new Map() };
 }
 
 function commitTo(world: World, group: readonly Act[]): readonly Outcome[] {
@@ -160,13 +162,18 @@ function commitTo(world: World, group: readonly Act[]): readonly Outcome[] {
     keyUsed: (key) => world.keys.has(nameOfKey(key)),
     token: (id) => world.tokens.get(id),
     idempotencyKeyExpiry: (scope, key) => world.idempotencyKeys.get(scope + key),
-    authorities: () => [...world.authorities.values()],
+    authorities: () => [...world.authorities.values()].filter(({ state }) => state !== "retired" && state !== "revoked"),
+    authority: (id) => world.authorities.get(id),
+    bundleSequence: world.bundleSequence,
     crlNumber: (authorityId, list) => world.crlNumbers.get(authorityId + list),
   }, world.range);
   world.initialized ||= writes.states.length > 0;
   world.range = sealed?.range ?? world.range;
-  for (const { id, type, state } of writes.authorities) world.authorities.set(id, { id, type, state });
+  for (const row of writes.authorities) world.authorities.set(row.id, row);
   for (const { id, state } of writes.authorityStates) world.authorities.set(id, { ...world.authorities.get(id)!, state });
+  for (const { id, lastNotAfterMs } of writes.lastNotAfters) world.authorities.set(id, { ...world.authorities.get(id)!, lastNotAfterMs });
+  world.bundleSequence = writes.states[0]?.bundleSequence ?? world.bundleSequence;
+  world.bundleSequence = writes.bundleSequence ?? world.bundleSequence;
   world.issued.push(...writes.certificates);
   for (const { serialNumber, notAfterMs, authorityId, keyFingerprint } of writes.certificates) {
     world.certificates.set(serialNumber, { notAfterMs, authorityId, revoked: false });
@@ -192,8 +199,10 @@ const noFacts: Facts = {
   keyUsed: () => false,
   token: () => undefined,
   idempotencyKeyExpiry: () => undefined,
-  authorities: () => [],
   ceremonyOpen: () => false,
+  authorities: () => [signingIssuer],
+  authority: (id) => (id === signingIssuer.id ? signingIssuer : undefined),
+  bundleSequence: 1,
   leaseToken: () => undefined,
   crlNumber: () => undefined,
 };

@@ -1,0 +1,1 @@
+CREATE INDEX `authorities_state` ON `authorities` (`state`);
