@@ -25,6 +25,8 @@ const commands: Readonly<Record<string, { readonly about: string; readonly load:
   authority: { about: "list roots and issuers", load: async () => (await import("./authority.ts")).authority },
   bundle: { about: "print the trust bundle", load: async () => (await import("./bundle.ts")).bundle },
   store: { about: "move the CA to another database", load: async () => (await import("./store.ts")).store },
+  backup: { about: "everything in one sealed file", load: async () => (await import("./backup.ts")).backup },
+  restore: { about: "a CA out of its backup", load: async () => (await import("./restore.ts")).restore },
   audit: { about: "verify the audit log", load: async () => (await import("./audit.ts")).audit },
 };
 

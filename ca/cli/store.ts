@@ -2,7 +2,7 @@ import { parseNote } from "../audit/note.ts";
 import { ConfigError, readConfig } from "../config.ts";
 import { openTableSource, openTableTarget } from "../store/open-tables.ts";
 import { StoreError } from "../store/store.ts";
-import { copyTables } from "../store/table-copy.ts";
+import { copyTables, everyPage } from "../store/table-copy.ts";
 import { chooseAction, noMore, readArguments, required, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { progressReport } from "./progress.ts";
@@ -41,9 +41,8 @@ async function migrate(from: string, to: string, io: CliIo): Promise<void> {
     if (checkpoint === undefined) throw new StoreError("store_unavailable", "There is no CA in the store to move. Is --from the right one?");
     const target = await openTableTarget(to);
     try {
-      const { tables, pages, count } = source;
-      const { rows, size, checkpoint: arrived } = await copyTables({ tables, pages, count, checkpoint }, target, progressReport(io));
-      const root = parseNote(arrived).text.split("\n")[2];
+      const { rows, size } = await copyTables({ pages: everyPage(source), target, checkpoint, onProgress: progressReport(io) });
+      const root = parseNote(checkpoint).text.split("\n")[2];
       io.stdout(`Moved ${rows} rows. The audit log verifies in the new store and is the same:\n${size} entries, root ${root}\n\n${next}`);
     } finally {
       await target.close();

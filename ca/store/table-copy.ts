@@ -42,41 +42,63 @@ export interface Copied {
   readonly checkpoint: string;
 }
 
+/** Some rows of a table. */
+export interface TablePage {
+  readonly table: string;
+  readonly rows: readonly Row[];
+  /** Of the table, where it is known. */
+  readonly total?: number;
+}
+
+export interface CopyRequest {
+  readonly pages: AsyncIterable<TablePage>;
+  readonly target: TableTarget;
+  /** The newest that must arrive. */
+  readonly checkpoint: string;
+  /** Others, kept elsewhere, that the log must contain. */
+  readonly witnessed?: readonly string[];
+  /** Called when everything has arrived and verifies. */
+  readonly beforeCommit?: () => void;
+  readonly onProgress?: (progress: CopyProgress) => void;
+}
+
 /**
- * Copies every table, verifies the whole log and what it says of the tables in the target, and only then commits.
+ * Fills a store with every row, verifies there the whole log and what it says of the tables, and only then commits.
  * @throws {StoreError} store_unavailable; log_inconsistent when what arrived is not what was sent, or did not fit before
  */
-export async function copyTables(
-  source: Pick<TableSource, "tables" | "pages"> & { readonly checkpoint?: string; readonly count?: TableSource["count"] },
-  target: TableTarget,
-  onProgress: (progress: CopyProgress) => void = () => {},
-): Promise<Copied> {
-  const missing = source.tables.filter((table) => !target.tables.includes(table));
-  if (missing.length > 0) throw refused(`it has a table that this version does not know: ${missing.join(", ")}. Use the version it was made with, or a newer one`);
-  let rows = 0;
-  for (const table of source.tables) {
-    const total = await source.count?.(table) ?? 0;
-    let copied = 0;
-    for await (const page of source.pages(table)) {
-      await target.insert(table, page);
-      copied += page.length;
-      onProgress({ stage: table, done: copied, total });
-    }
-    if (await target.count(table) !== copied) throw refused(`${copied} rows of ${table} were read and ${await target.count(table)} arrived`);
-    rows += copied;
+export async function copyTables({ pages, target, checkpoint, witnessed = [], beforeCommit, onProgress = () => {} }: CopyRequest): Promise<Copied> {
+  const copied = new Map<string, number>();
+  for await (const { table, rows, total = 0 } of pages) {
+    if (!target.tables.includes(table)) throw refused(`it has a table that this version does not know: ${table}. Use the version it was made with, or a newer one`);
+    await target.insert(table, rows);
+    const done = (copied.get(table) ?? 0) + rows.length;
+    copied.set(table, done);
+    onProgress({ stage: table, done, total });
+  }
+  for (const table of target.tables) {
+    const [sent, arrived] = [copied.get(table) ?? 0, await target.count(table)];
+    if (sent !== arrived) throw refused(`${sent} rows of ${table} were read and ${arrived} arrived`);
   }
   const verdict = await verifyLog({
     store: target.reads,
-    ...(source.checkpoint !== undefined && { checkpoints: [source.checkpoint] }),
+    checkpoints: [checkpoint, ...witnessed],
     onProgress: ({ entries, total }) => onProgress({ stage: "verify", done: entries, total }),
   });
   if (!verdict.ok) throw refused(`its audit log does not verify: ${verdict.message}`);
   const newest = await target.reads.checkpoint();
-  if (newest === undefined) throw refused("there is no CA in it");
-  if (source.checkpoint !== undefined && newest.note !== source.checkpoint) throw refused("its newest checkpoint is another than before");
+  if (newest?.note !== checkpoint) throw refused("its newest checkpoint is another than before");
+  beforeCommit?.();
   // If we die before this line the target is as empty as it was; after it, all of it is there.
   await target.commit();
-  return { rows, size: newest.size, checkpoint: newest.note };
+  return { rows: [...copied.values()].reduce((sum, rows) => sum + rows, 0), size: newest.size, checkpoint };
+}
+
+/** Every row of every table. */
+export async function* everyPage(source: TableSource): AsyncGenerator<TablePage> {
+  for (const table of source.tables) {
+    const total = await source.count(table);
+    for await (const rows of source.pages(table)) yield { table, rows, total };
+  }
 }
 
 function refused(fact: string): StoreError {

@@ -9,7 +9,7 @@ import { openStore } from "../../../ca/store/open.ts";
 import { openTableSource, openTableTarget } from "../../../ca/store/open-tables.ts";
 import * as postgresSchema from "../../../ca/store/schema-postgres.ts";
 import * as sqliteSchema from "../../../ca/store/schema-sqlite.ts";
-import { copyTables, type Row, type TableSource } from "../../../ca/store/table-copy.ts";
+import { copyTables, everyPage, type Row, type TablePage } from "../../../ca/store/table-copy.ts";
 import { tablesOf } from "../../../ca/store/table-columns.ts";
 import { countersign } from "../../support/command-line.ts";
 import { logFixture } from "../../support/log-fixture.ts";
@@ -134,7 +134,7 @@ describe("moving a CA", () => {
       await store.commit(record("meanwhile"));
       const copied = newFile();
       const target = await openTableTarget(copied);
-      expect(await copyTables({ ...source, checkpoint: note }, target)).toMatchObject({ checkpoint: note });
+      expect(await copyTables({ pages: everyPage(source), target, checkpoint: note })).toMatchObject({ checkpoint: note });
       await target.close();
       await source.close();
       await store.close();
@@ -150,11 +150,11 @@ function migrate(from: string, to: string) {
 async function copy(to: string, change: (table: string, rows: readonly Row[]) => readonly Row[]): Promise<void> {
   const source = await openTableSource(full, { exclusive: true });
   const target = await openTableTarget(to);
-  const pages: TableSource["pages"] = async function* (table) {
-    for await (const rows of source.pages(table)) yield change(table, rows);
-  };
+  async function* changed(): AsyncGenerator<TablePage> {
+    for await (const page of everyPage(source)) yield { ...page, rows: change(page.table, page.rows) };
+  }
   try {
-    await copyTables({ tables: source.tables, pages, checkpoint: (await source.reads.checkpoint())!.note }, target);
+    await copyTables({ pages: changed(), target, checkpoint: (await source.reads.checkpoint())!.note });
   } finally {
     await target.close();
     await source.close();
