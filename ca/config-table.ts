@@ -22,6 +22,7 @@ export type SettingKey =
   | "certificateLifetime" | "certificateLifetimeMax" | "issuerLifetime" | "issuerRenewBefore" | "rootLifetime" | "clockSkew"
   | "keyAlgorithm" | "rootCert" | "rootKey" | "rootKeyPassphrase" | "sealingKeyFile" | "sealingKey"
   | "statusListen" | "statusUrl" | "crlShards" | "crlLifetime" | "rootCrlLifetime" | "ocspLifetime" | "noRevAvail"
+  | "witnessFile" | "checkpoint" | "acceptRollback"
   | "joinTokenLifetime" | "reattestGrace" | "bodyLimit" | "requestTimeout" | "maxConnections" | "callerRate" | "workloadRate" | "anonymousRate" | "logLevel";
 
 /** Every setting there is: `readConfig`, `--help` and the README's table are made from it. */
@@ -68,6 +69,11 @@ export const configTable: readonly Setting[] = [
   setting("noRevAvail", "text", "off",
     "Whether certificates say that no revocation is published for them (RFC 9608); it takes the place of CRL and OCSP in them.",
     "Only proxies, which follow the deny-list, then learn of a revocation.", ["off", "on"]),
+  setting("witnessFile", "text", "<dataDir>/witnessed-checkpoint", "Where the newest checkpoint of the audit log is kept; the CA does not start on a log that lacks it.",
+    "On the database's disk, both go back together when that is restored: better on another."),
+  setting("checkpoint", "text", undefined, "File with a checkpoint kept elsewhere, which the log must contain at the start."),
+  setting("acceptRollback", "count", undefined, "Start although entries of the log up to this one were witnessed and are gone; it is recorded.",
+    "What was issued and revoked since is forgotten: a revoked certificate passes again. Not to be left set."),
   setting("joinTokenLifetime", "duration", "1h", "How long a join token may wait for its redemption when nobody says."),
   setting("reattestGrace", "duration", "30d", "How long after its certificate expired a proxy may come back with its redeemed join token.",
     "A key stolen from a dead workload is good for this long, unless it is revoked or its token deleted."),

@@ -45,6 +45,10 @@ export interface CaConfig {
   readonly rootCrlLifetimeMs: number;
   readonly ocspLifetimeMs: number;
   readonly noRevAvail: boolean;
+  readonly witnessPath: string;
+  readonly checkpointPath: string | undefined;
+  /** Size of a witnessed log whose loss is accepted. */
+  readonly acceptRollback: number | undefined;
   readonly joinTokenLifetimeMs: number;
   readonly reattestGraceMs: number;
   readonly bodyLimitBytes: number;
@@ -131,6 +135,9 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     rootCrlLifetimeMs: duration("rootCrlLifetime"),
     ocspLifetimeMs: duration("ocspLifetime"),
     noRevAvail: text("noRevAvail") === "on",
+    witnessPath: text("witnessFile").replace("<dataDir>", dataDir),
+    checkpointPath: values.checkpoint,
+    acceptRollback: values.acceptRollback === undefined ? undefined : read("acceptRollback", parseCount, "write the size that the CA named when it refused to start"),
     joinTokenLifetimeMs: duration("joinTokenLifetime"),
     reattestGraceMs: duration("reattestGrace"),
     bodyLimitBytes: read("bodyLimit", parseBytes, "write a whole number with its unit (B, KiB, MiB), e.g. 64KiB"),

@@ -68,6 +68,14 @@ export type AuditEvent =
       readonly rules: readonly { readonly id: string; readonly citation: string; readonly detail: string }[];
       readonly spiffeId?: string;
     }
+  /** The CA went on with a log that lacks what was witnessed, because an operator said so. */
+  | {
+      readonly type: "log.rollback-accepted";
+      readonly size: number;
+      readonly witnessedSize: number;
+      /** Base64. */
+      readonly witnessedRoot: string;
+    }
   /** Denials above the rate at which they are recorded one by one. */
   | { readonly type: "denials.suppressed"; readonly count: number };
 

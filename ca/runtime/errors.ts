@@ -2,7 +2,9 @@ export type RuntimeErrorCode =
   /** The address cannot be listened on. */
   | "listen_failed"
   /** The data folder cannot be made or written to, or others may write to it. */
-  | "data_folder_unusable";
+  | "data_folder_unusable"
+  /** A checkpoint kept apart from the store tells of entries that its log does not have. */
+  | "log_behind_witness";
 
 /** What of this machine keeps the CA from serving. */
 export class RuntimeError extends Error {

@@ -1,4 +1,4 @@
-import { accessSync, constants, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { accessSync, constants, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { pino, type Logger } from "pino";
 import { startCa, type Ca } from "../ca.ts";
@@ -8,6 +8,8 @@ import { closeFolder } from "../store/file-access.ts";
 import { openStore } from "../store/open.ts";
 import { RuntimeError } from "./errors.ts";
 import { openListener } from "./listener.ts";
+import { checkpointWitness, checkWitnesses, recordRollbacks } from "./witness.ts";
+import { writeAtomically } from "./write-file.ts";
 
 /** A CA that serves in this process. */
 export interface ServedCa {
@@ -32,7 +34,7 @@ export interface CaFiles {
 /**
  * Opens store, listener and CA, in this order, and writes `root.pem`, `audit-log.vkey` and, at the first start,
  * `admin-token`. What it throws leaves nothing open.
- * @throws {RuntimeError} listen_failed | data_folder_unusable, and what openStore and startCa throw
+ * @throws {RuntimeError} listen_failed | data_folder_unusable | log_behind_witness, and what openStore and startCa throw
  */
 export async function serveCa(config: CaConfig, log: Logger = caLogger(config), now?: () => Date): Promise<ServedCa> {
   makeFolder(config.dataDir);
@@ -48,6 +50,7 @@ export async function serveCa(config: CaConfig, log: Logger = caLogger(config), 
   try {
     const store = await openStore({ url: config.storeUrl });
     closers.push(() => store.close());
+    const accepted = await checkWitnesses(store, config);
     // Before the CA: a port in use must not cost a first start.
     const listener = await openListener(config.listenHost, config.listenPort, config);
     let deadlineMs = 0;
@@ -58,6 +61,10 @@ export async function serveCa(config: CaConfig, log: Logger = caLogger(config), 
     );
     // Requests under way need the CA: it closes after the listener, so it is put before it.
     closers.splice(1, 0, () => ca.close());
+    await recordRollbacks(store, accepted, (now?.() ?? new Date()).getTime());
+    const witness = checkpointWitness(store, config.witnessPath, log);
+    closers.splice(1, 0, () => witness.close());
+    witness.start();
     const present = () => {
       const { key, chain } = ca.apiCredentials();
       // Leaf, issuer, root: who has pinned the root's fingerprint finds the root in the handshake.
@@ -131,14 +138,6 @@ async function startOn(files: CaFiles, start: (saveAdminToken: (token: string) =
   writeAtomically(files.root, ca.bundle().pem, 0o644);
   writeAtomically(files.verifierKey, `${ca.verifierKey}\n`, 0o644);
   return ca;
-}
-
-/** Never half a file, never readable by others for a moment: written beside, then renamed. */
-function writeAtomically(path: string, text: string, mode: number): void {
-  const temporary = `${path}.${process.pid}.new`;
-  rmSync(temporary, { force: true });
-  writeFileSync(temporary, text, { mode, flag: "wx", flush: true });
-  renameSync(temporary, path);
 }
 
 function withPort(url: string, port: number): string {
