@@ -1,6 +1,6 @@
-import { fileURLToPath } from "node:url";
 import pg from "pg";
 import type { PgTable } from "drizzle-orm/pg-core";
+import { migrationsOf } from "./migrations.ts";
 import { connectionOptions, unreachable } from "./postgres-connection.ts";
 import { migratePostgres } from "./postgres-migrate.ts";
 import { postgresReads } from "./postgres-reads.ts";
@@ -63,7 +63,7 @@ export async function openPostgresSource(url: string, { exclusive }: { readonly 
  * @throws {StoreError} store_unavailable for one that is in use or not empty
  */
 export async function openPostgresTarget(
-  url: string, migrationsFolder = fileURLToPath(new URL("../../migrations/postgres", import.meta.url)),
+  url: string, migrationsFolder = migrationsOf("postgres"),
 ): Promise<TableTarget> {
   await migratePostgres(url, migrationsFolder);
   const client = await connect(url);

@@ -1,4 +1,3 @@
-import { fileURLToPath } from "node:url";
 import { sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/node-postgres";
 import pg from "pg";
@@ -8,6 +7,7 @@ import { acknowledgementQueue } from "./acknowledgements.ts";
 import { failGroup } from "./batch.ts";
 import { groupCommit, storeClosed } from "./group-commit.ts";
 import { emptyHead, readHead } from "./head.ts";
+import { migrationsOf } from "./migrations.ts";
 import { postgresCommit } from "./postgres-commit.ts";
 import { connectionOptions, requireWritable, unreachable } from "./postgres-connection.ts";
 import { acquireLease, releaseLease } from "./postgres-lease.ts";
@@ -34,7 +34,7 @@ export interface PostgresOptions {
  * @throws {StoreError} store_unavailable | log_inconsistent
  */
 export async function openPostgres({ url, readOnly = false, migrationsFolder }: PostgresOptions): Promise<Store> {
-  if (!readOnly) await migratePostgres(url, migrationsFolder ?? fileURLToPath(new URL("../../migrations/postgres", import.meta.url)));
+  if (!readOnly) await migratePostgres(url, migrationsFolder ?? migrationsOf("postgres"));
   const link = postgresLink(connectionOptions(url), { readOnly });
   const pool = new pg.Pool({ ...link.options, max: maxReaders, allowExitOnIdle: true, ...(!readOnly && { onConnect: requireWritable }) });
   // Without a listener the end of an idle connection would end the process.

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import Database from "better-sqlite3";
+import { migrationsOf } from "./migrations.ts";
 import { describe } from "./reads.ts";
 import * as schema from "./schema-sqlite.ts";
 import { prepareSqliteFile } from "./sqlite-file.ts";
@@ -63,7 +63,7 @@ export function openSqliteSource(path: string, { exclusive }: { readonly exclusi
  * A new SQLite store to fill.
  * @throws {StoreError} store_unavailable for one that is in use or not empty
  */
-export function openSqliteTarget(path: string, migrationsFolder = fileURLToPath(new URL("../../migrations/sqlite", import.meta.url))): TableTarget {
+export function openSqliteTarget(path: string, migrationsFolder = migrationsOf("sqlite")): TableTarget {
   prepareSqliteFile(path, migrationsFolder);
   const database = open(path, "written");
   database.pragma("synchronous = FULL");

@@ -1,11 +1,11 @@
 import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import Database from "better-sqlite3";
 import { desc } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { acknowledgementQueue } from "./acknowledgements.ts";
 import { groupCommit, storeClosed } from "./group-commit.ts";
 import { emptyHead, readHead } from "./head.ts";
+import { migrationsOf } from "./migrations.ts";
 import { guardReads } from "./reads.ts";
 import { auditCheckpoints, logHead } from "./schema-sqlite.ts";
 import { prepareSqliteFile } from "./sqlite-file.ts";
@@ -29,7 +29,7 @@ export interface SqliteOptions {
  * @throws {StoreError} store_unavailable | log_inconsistent
  */
 export async function openSqlite({ path, readOnly = false, migrationsFolder, writerEntry }: SqliteOptions): Promise<Store> {
-  if (!readOnly) prepareSqliteFile(path, migrationsFolder ?? fileURLToPath(new URL("../../migrations/sqlite", import.meta.url)));
+  if (!readOnly) prepareSqliteFile(path, migrationsFolder ?? migrationsOf("sqlite"));
   const reader = openReader(path);
   if (!readOnly) checkHead(reader);
   const thread = readOnly ? undefined : sqliteThread(path, writerEntry);
