@@ -1,11 +1,13 @@
 import { bundleAcknowledger } from "./attestation/acknowledge.ts";
-import { authorityKeeper } from "./authority/keeper.ts";
+import { authorityKeeper, type AuthorityKeeper } from "./authority/keeper.ts";
 import { AuthorityError } from "./authority/errors.ts";
 import { readRoot } from "./authority/import-root.ts";
+import { authoritySigners, type AuthoritySigners } from "./authority/signers.ts";
 import { summarizeAuthority } from "./authority/summary.ts";
 import { denialRecorder } from "./audit/denials.ts";
 import type { CaConfig } from "./config.ts";
-import { firstStart, logKeyName, logOrigin, readRootFile, type FirstStart } from "./first-start.ts";
+import { firstOutsideRoot } from "./first-root.ts";
+import { readRootFile, type FirstStart } from "./first-start.ts";
 import type { CaServices } from "./http/services.ts";
 import { apiCertificate, type ApiCredentials } from "./issuance/api-certificate.ts";
 import { certificateIssuer } from "./issuance/issue.ts";
@@ -13,11 +15,12 @@ import { workloadProfile } from "./issuance/profile.ts";
 import { serialNumbers } from "./issuance/serial.ts";
 import type { Log } from "./log.ts";
 import { caMetrics, type CaMetrics } from "./metrics.ts";
+import { openCa } from "./open-ca.ts";
 import { parseCertificate } from "./pki/certificate.ts";
 import { rateLimits } from "./rate-limits.ts";
 import { certificateRevoker } from "./revocation/revoke.ts";
-import { loadSealing, type Sealing } from "./signer/sealing.ts";
-import type { AuthorityRow, CaState, Store } from "./store/store.ts";
+import { openKms, type Kms } from "./signer/kms.ts";
+import type { AuthorityRow, Store } from "./store/store.ts";
 import { tokenService } from "./tokens.ts";
 
 export interface CaDeps {
@@ -35,7 +38,7 @@ export interface CaDeps {
 
 export interface Ca extends CaServices {
   /** What came of the first start; undefined when the store was in use already. */
-  readonly firstStart: FirstStart | undefined;
+  readonly firstStart: (FirstStart & { readonly rootFingerprint: string }) | undefined;
   /** C2SP verifier key of the audit log. */
   readonly verifierKey: string;
   readonly metrics: CaMetrics;
@@ -55,11 +58,24 @@ export interface Ca extends CaServices {
  * @throws {StoreError}
  */
 export async function startCa(deps: CaDeps): Promise<Ca> {
-  const { config, store, log, now = () => new Date(), metrics = caMetrics() } = deps;
-  const { sealing, state, first } = await open(deps, now);
-  const keeper = await authorityKeeper({ store, sealing, config, log, metrics, now });
+  const { config, metrics = caMetrics() } = deps;
+  const kms = openKms({ endpoint: config.kmsEndpoint, region: config.kmsRegion, onCall: metrics.kmsCall });
+  try {
+    return await startWith({ ...deps, metrics }, kms);
+  } catch (error) {
+    kms.close();
+    throw error;
+  }
+}
+
+async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Kms): Promise<Ca> {
+  const { config, store, log, metrics, now = () => new Date() } = deps;
+  const { sealing, state, first } = await openCa({ ...deps, kms, now });
+  const signers = authoritySigners({ sealing, store, kms, pkcs11Pin: config.pkcs11Pin, log, now, onKey: metrics.authorityKey });
+  if ((await store.authorities()).length === 0) await firstOutsideRoot({ config, store, state, sealing, signers, kms, nowMs: now().getTime() });
+  const keeper = await authorityKeeper({ store, sealing, signers, config, log, metrics, now });
   checkConfiguredRoot(config, keeper.current().rows.filter(({ type }) => type === "root").map(({ certificate }) => certificate));
-  await keeper.tick();
+  await lookAfterKeys(keeper, signers, config, log, now);
 
   const denials = denialRecorder({ store, log, now });
   const limits = rateLimits(config, now);
@@ -81,7 +97,7 @@ export async function startCa(deps: CaDeps): Promise<Ca> {
 
   return {
     trustDomain: config.trustDomain, store, now, metrics, limits,
-    firstStart: first,
+    firstStart: first && { ...first, rootFingerprint: activeRootFingerprint(keeper.current().rows) },
     verifierKey: state.logVerifierKey,
     authenticate: tokens.authenticate,
     issue: issuer.issue,
@@ -101,7 +117,8 @@ export async function startCa(deps: CaDeps): Promise<Ca> {
       if (active === undefined) reasons.push("there is no active issuer");
       else if (active.certificate.notAfterMs < neededUntilMs) reasons.push("the issuer ends before a certificate issued now would, and has not been replaced");
       await store.ping().catch(() => reasons.push("the database does not answer"));
-      return { ready: reasons.length === 0, reasons };
+      const warnings = signers.troubles().map(({ authorityId, location, message }) => `the ${location} key of authority ${authorityId}: ${message}`);
+      return { ready: reasons.length === 0, reasons, ...(warnings.length > 0 && { warnings }) };
     },
     apiCredentials: api.current,
     onApiCredentials: api.onChange,
@@ -111,36 +128,26 @@ export async function startCa(deps: CaDeps): Promise<Ca> {
     },
     async close() {
       api.close();
+      kms.close();
       await keeper.close();
       await denials.close();
     },
   };
 }
 
-/** Fills an empty store or opens what is in it; either way the log can be written afterwards. */
-async function open({ config, store, saveAdminToken }: CaDeps, now: () => Date): Promise<{ sealing: Sealing; state: CaState; first: FirstStart | undefined }> {
-  const existing = await store.state();
-  const sealing = loadSealing(config, { create: existing === undefined });
-  const first = existing === undefined
-    ? await firstStart({ config, store, sealing, nowMs: now().getTime(), ...(saveAdminToken && { saveAdminToken }) })
-    : undefined;
-  const state = existing ?? (await store.state());
-  if (state === undefined) {
-    throw new AuthorityError(
-      "authority_missing",
-      "the store was filled and is empty again; look at the database",
-    );
+/**
+ * What is due at the start. Where the root's key is outside, that may take minutes or fail, and nobody waits for it as long as
+ * the issuer in the store can serve.
+ */
+async function lookAfterKeys(keeper: AuthorityKeeper, signers: AuthoritySigners, config: CaConfig, log: Log, now: () => Date): Promise<void> {
+  const { issuer, rows } = keeper.current();
+  const outside = rows.filter(({ key, state }) => state !== "retired" && (key.kind === "kms" || key.kind === "pkcs11"));
+  for (const row of outside) {
+    void signers.check(row).catch((err: unknown) => log.error({ err, authority: row.id }, "the authority's key could not be checked"));
   }
-  if (state.trustDomain !== config.trustDomain) {
-    throw new AuthorityError(
-      "trust_domain_changed",
-      `this store belongs to the trust domain ${state.trustDomain} and cannot serve ${config.trustDomain}: every certificate carries it; ` +
-        `set trustDomain back, or start a new CA with a store of its own`,
-    );
-  }
-  // Also after losing the race for the first start: the log is the winner's, and so is its key.
-  if (first === undefined) await store.unlock({ origin: logOrigin(state.trustDomain), privateKeyPkcs8: sealing.unseal(logKeyName, state.sealedLogKey) });
-  return { sealing, state, first };
+  const servesUntilMs = issuer?.certificate.notAfterMs ?? 0;
+  const ticked = keeper.tick();
+  if (outside.length === 0 || servesUntilMs < now().getTime() + config.certificateLifetimeMaxMs) await ticked;
 }
 
 /** What a new proxy pins: the root below which the API's certificate is, too. */

@@ -20,7 +20,8 @@ export type SettingUnit = "text" | "list" | "duration" | "bytes" | "count";
 export type SettingKey =
   | "trustDomain" | "dataDir" | "store" | "listen" | "publicUrl" | "apiNames"
   | "certificateLifetime" | "certificateLifetimeMax" | "issuerLifetime" | "issuerRenewBefore" | "rootLifetime" | "clockSkew"
-  | "keyAlgorithm" | "rootCert" | "rootKey" | "rootKeyPassphrase" | "sealingKeyFile" | "sealingKey"
+  | "keyAlgorithm" | "rootCert" | "rootKey" | "rootKeyPassphrase" | "sealing" | "sealingKeyFile" | "sealingKey"
+  | "kmsEndpoint" | "kmsRegion" | "pkcs11Pin"
   | "statusListen" | "statusUrl" | "crlShards" | "crlLifetime" | "rootCrlLifetime" | "ocspLifetime" | "noRevAvail"
   | "witnessFile" | "checkpoint" | "acceptRollback"
   | "joinTokenLifetime" | "reattestGrace" | "bodyLimit" | "requestTimeout" | "maxConnections" | "callerRate" | "workloadRate" | "anonymousRate" | "logLevel";
@@ -49,12 +50,20 @@ export const configTable: readonly Setting[] = [
   setting("clockSkew", "duration", "20s", "How far notBefore is set back, for verifiers whose clock is late."),
   setting("keyAlgorithm", "text", "ec-p256", "Keys of the root and the issuers this CA makes.", undefined, ["ec-p256", "ec-p384"]),
   setting("rootCert", "text", undefined, "First start: use this root certificate (PEM) instead of making one."),
-  setting("rootKey", "text", undefined, "First start: private key of rootCert (PEM: PKCS#8, SEC1 or PKCS#1, encrypted or not).",
-    "It is copied, sealed, into the store: keep the file offline afterwards."),
+  setting("rootKey", "text", "software",
+    "First start: where the root's key is. `software`: made here and sealed in the store; `kms:KEY-ID` or `pkcs11:...` (RFC 7512): made " +
+      "beforehand, for signing; `offline`: signs in ceremonies only; else the path of the private key of rootCert (PEM: PKCS#8, SEC1 or PKCS#1).",
+    "A file is copied, sealed, into the store: keep it offline afterwards. Without rootCert a root is made for the key."),
   secret("rootKeyPassphrase", "Passphrase of rootKey, if it has one."),
+  setting("sealing", "text", "file",
+    "First start: what protects the private keys in the store. `file`: sealingKeyFile or sealingKey; `kms:KEY-ID`: a key that KMS wraps.",
+    "With KMS, no start without KMS; delete that key, and the CA's keys are lost."),
   setting("sealingKeyFile", "text", "<dataDir>/sealing.key", "File with the key that seals private keys in the store; made at the first start.",
     "Lost, and the CA's keys are lost; every replica on one Postgres needs the same one."),
   secret("sealingKey", "The sealing key itself, 32 bytes in base64, instead of a file."),
+  setting("kmsEndpoint", "text", undefined, "URL of AWS KMS, where it is not the region's own."),
+  setting("kmsRegion", "text", undefined, "Region of the KMS keys; default: what the AWS SDK finds (AWS_REGION, the profile)."),
+  secret("pkcs11Pin", "User PIN of the PKCS#11 token, where the URI names no pin-source."),
   setting("statusListen", "text", undefined, "Address and port of a second listener, plain HTTP, for CRLs, OCSP and issuer certificates alone.",
     "Everybody who reaches it reads who is revoked; it tells nothing else."),
   setting("statusUrl", "text", undefined,

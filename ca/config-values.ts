@@ -68,6 +68,33 @@ export function apiNamesOf(
   return { apiDnsNames: unique.filter((name) => isIP(name) === 0), apiIpAddresses: unique.filter((name) => isIP(name) !== 0) };
 }
 
+/** Where the root's key is, as the operator wrote it. */
+export type RootKey =
+  | { readonly kind: "software" }
+  | { readonly kind: "offline" }
+  | { readonly kind: "kms"; readonly keyId: string }
+  | { readonly kind: "pkcs11"; readonly uri: string }
+  | { readonly kind: "file"; readonly path: string };
+
+/** Reads `software`, `offline`, `kms:alias/root`, `pkcs11:...`; anything else is a path. */
+export function parseRootKey(text: string): RootKey | undefined {
+  if (text === "software" || text === "offline") return { kind: text };
+  if (text.startsWith("pkcs11:")) return { kind: "pkcs11", uri: text };
+  if (!text.startsWith("kms:")) return text === "" ? undefined : { kind: "file", path: text };
+  const keyId = parseKmsKey(text);
+  return keyId === undefined ? undefined : { kind: "kms", keyId };
+}
+
+/** Reads `file` as "" and `kms:KEY-ID` as the key's ID. */
+export function parseSealing(text: string): string | undefined {
+  return text === "file" ? "" : parseKmsKey(text);
+}
+
+/** An ID, an ARN or an alias. @source AWS KMS Developer Guide, "Key identifiers" */
+function parseKmsKey(text: string): string | undefined {
+  return /^kms:([A-Za-z0-9:/_-]{1,2048})$/.exec(text)?.[1];
+}
+
 function isUnspecified(host: string): boolean {
   return host === "0.0.0.0" || host === "::";
 }

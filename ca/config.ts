@@ -3,8 +3,8 @@ import { nearestName } from "./config-spelling.ts";
 import { configTable, type Setting, type SettingKey } from "./config-table.ts";
 import {
   apiNamesOf, defaultPublicUrl, parseBytes, parseCount, parseDuration, parseListen, parseNames, parsePublicUrl,
-  parseStatusUrl,
-  type Listen,
+  parseRootKey, parseSealing, parseStatusUrl,
+  type Listen, type RootKey,
 } from "./config-values.ts";
 import { PkiError } from "./pki/errors.ts";
 import { parseTrustDomain } from "./pki/spiffe-id.ts";
@@ -30,8 +30,13 @@ export interface CaConfig {
   readonly clockSkewMs: number;
   readonly keyAlgorithm: "ec-p256" | "ec-p384";
   readonly rootCertPath: string | undefined;
-  readonly rootKeyPath: string | undefined;
+  readonly rootKey: RootKey;
   readonly rootKeyPassphrase: string | undefined;
+  /** ID, ARN or alias of the KMS key that wraps the sealing key of a new store; undefined: it is in a file or the environment. */
+  readonly sealingKmsKey: string | undefined;
+  readonly kmsEndpoint: string | undefined;
+  readonly kmsRegion: string | undefined;
+  readonly pkcs11Pin: string | undefined;
   readonly sealingKeyPath: string;
   /** Base64, from the environment; goes before the file. */
   readonly sealingKey: string | undefined;
@@ -124,8 +129,12 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     clockSkewMs: duration("clockSkew"),
     keyAlgorithm: text("keyAlgorithm") as CaConfig["keyAlgorithm"],
     rootCertPath: values.rootCert,
-    rootKeyPath: values.rootKey,
+    rootKey: read("rootKey", parseRootKey, "write software, offline, kms:KEY-ID, pkcs11:... or the path of a file"),
     rootKeyPassphrase: values.rootKeyPassphrase,
+    sealingKmsKey: read("sealing", parseSealing, "write file or kms:KEY-ID") || undefined,
+    kmsEndpoint: values.kmsEndpoint,
+    kmsRegion: values.kmsRegion,
+    pkcs11Pin: values.pkcs11Pin,
     sealingKeyPath: text("sealingKeyFile").replace("<dataDir>", dataDir),
     sealingKey: values.sealingKey,
     statusListen,
@@ -263,8 +272,12 @@ function checkTogether(config: CaConfig): void {
   if (config.noRevAvail && certificateLifetimeMaxMs + clockSkewMs >= maxNoRevAvailMs) {
     throw contradiction("noRevAvail is on, and certificateLifetimeMax is not below 7d: only what expires soon may do without revocation; lower the one or turn off the other");
   }
-  if ((config.rootCertPath === undefined) !== (config.rootKeyPath === undefined)) {
+  const { kind } = config.rootKey;
+  if (config.rootCertPath === undefined ? kind === "file" : kind === "software") {
     throw contradiction("rootCert and rootKey belong together: give both, or neither to have a root made");
+  }
+  if (config.sealingKmsKey !== undefined && config.sealingKey !== undefined) {
+    throw contradiction("sealing by KMS and sealingKey exclude each other: drop one of them");
   }
 }
 

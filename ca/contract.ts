@@ -274,6 +274,8 @@ export interface ConsistencyProof {
 export interface Readiness {
   readonly ready: boolean;
   readonly reasons: readonly string[];
+  /** What works now and will not for ever, e.g. a root's key that does not answer. */
+  readonly warnings?: readonly string[];
 }
 
 /** Stable code of every refusal, with its HTTP status. `ca/http/problem.ts` is the one place that turns one into the other. */

@@ -11,7 +11,8 @@ import type { CaConfig } from "./config.ts";
 import { workloadProfile } from "./issuance/profile.ts";
 import { readSecretFile } from "./signer/key-file.ts";
 import type { Sealing } from "./signer/sealing.ts";
-import { StoreError, type CaState, type Store } from "./store/store.ts";
+import { softwareSigner } from "./signer/software.ts";
+import { StoreError, type AuthorityRow, type CaState, type Store } from "./store/store.ts";
 import { firstAdminToken } from "./tokens.ts";
 
 /** What came of the first start. */
@@ -19,8 +20,6 @@ export interface FirstStart {
   /** The admin's API token: shown or written once, kept only as a hash. */
   readonly adminToken: string;
   readonly adminTokenId: string;
-  /** SHA-256 of the root certificate, lower-case hex. */
-  readonly rootFingerprint: string;
   readonly rootImported: boolean;
 }
 
@@ -28,40 +27,41 @@ export interface FirstStartDeps {
   readonly config: CaConfig;
   readonly store: Store;
   readonly sealing: Sealing;
+  /** The sealing key, where KMS wraps it. */
+  readonly wrappedSealingKey?: string;
   readonly nowMs: number;
   /** Called before anything is committed, so that a crash in between cannot lose the only admin token. */
   readonly saveAdminToken?: (token: string) => void | Promise<void>;
 }
 
 /**
- * Fills an empty store: log key, root, issuer and admin token, in one commit.
+ * Fills an empty store: log key, root, issuer and admin token, in one commit. A root whose key is outside comes later, since each of
+ * its key's signatures is announced in the log.
  * @returns undefined when another replica was faster: then nothing of ours was kept
  * @throws {AuthorityError} root_*
  */
-export async function firstStart({ config, store, sealing, nowMs, saveAdminToken }: FirstStartDeps): Promise<FirstStart | undefined> {
-  const { trustDomain, keyAlgorithm, clockSkewMs, statusUrl } = config;
-  const request = { trustDomain, keyAlgorithm, clockSkewMs, nowMs, statusUrl };
-  const imported = config.rootCertPath !== undefined;
-  const root = imported ? importRootFiles(config, nowMs) : createRoot({ ...request, lifetimeMs: config.rootLifetimeMs });
-  const { issuer, privateKey } = await issueIssuer({ ...request, lifetimeMs: config.issuerLifetimeMs, profile: workloadProfile(config) }, root);
+export async function firstStart(
+  { config, store, sealing, wrappedSealingKey, nowMs, saveAdminToken }: FirstStartDeps,
+): Promise<FirstStart | undefined> {
+  const { trustDomain } = config;
+  const authorities = await firstAuthorities(config, sealing, nowMs);
   const log = createLog(trustDomain, sealing);
   const admin = firstAdminToken(nowMs);
   await saveAdminToken?.(admin.token);
-  const state: CaState = { trustDomain, bundleSequence: 1, logVerifierKey: log.verifierKey, sealedLogKey: log.sealedLogKey, createdAtMs: nowMs, feedEpoch: newFeedEpoch() };
+  const state: CaState = {
+    trustDomain, bundleSequence: authorities.rows.length === 0 ? 0 : 1, logVerifierKey: log.verifierKey, sealedLogKey: log.sealedLogKey,
+    createdAtMs: nowMs, feedEpoch: newFeedEpoch(), ...(wrappedSealingKey !== undefined && { wrappedSealingKey }),
+  };
   try {
     await store.unlock({ origin: logOrigin(trustDomain), privateKeyPkcs8: log.privateKeyPkcs8 });
     // If we die before this lands, the store is empty as before and the next start begins anew.
     await store.commit({
       kind: "initialize", state,
-      authorities: [
-        authorityRow("root", root.certificate, root.privateKey, sealing, nowMs),
-        authorityRow("issuer", issuer.certificate, privateKey, sealing, nowMs),
-      ],
+      authorities: authorities.rows,
       tokens: [admin.row],
       entries: [
         encodeEntry({ type: "ca.initialized", trustDomain, logKey: log.verifierKey }, "system", nowMs),
-        authorityCreated("root", root.certificate, undefined, nowMs),
-        authorityCreated("issuer", issuer.certificate, authorityIdOf(root.certificate), nowMs),
+        ...authorities.entries,
         encodeEntry(
           {
             type: "token.created", tokenId: admin.row.id, tokenType: "api", secretHash: Buffer.from(admin.row.secretHash).toString("hex"),
@@ -78,7 +78,28 @@ export async function firstStart({ config, store, sealing, nowMs, saveAdminToken
     if (stored === undefined) throw error;
     if (stored.logVerifierKey !== log.verifierKey) return undefined;
   }
-  return { adminToken: admin.token, adminTokenId: admin.row.id, rootFingerprint: root.certificate.fingerprint, rootImported: imported };
+  return { adminToken: admin.token, adminTokenId: admin.row.id, rootImported: config.rootCertPath !== undefined };
+}
+
+/** Root and issuer, where the root's key is or comes into the store. */
+async function firstAuthorities(
+  config: CaConfig, sealing: Sealing, nowMs: number,
+): Promise<{ readonly rows: readonly AuthorityRow[]; readonly entries: readonly string[] }> {
+  const { trustDomain, keyAlgorithm, clockSkewMs, statusUrl, rootKey } = config;
+  if (rootKey.kind !== "software" && rootKey.kind !== "file") return { rows: [], entries: [] };
+  const request = { trustDomain, keyAlgorithm, clockSkewMs, nowMs, statusUrl };
+  const root = rootKey.kind === "file"
+    ? importRootFiles(config, rootKey.path, nowMs) : createRoot({ ...request, lifetimeMs: config.rootLifetimeMs });
+  const signedBy = { certificate: root.certificate, signer: softwareSigner(root.privateKey) };
+  const { issuer, privateKey } = await issueIssuer({ ...request, lifetimeMs: config.issuerLifetimeMs, profile: workloadProfile(config) }, signedBy);
+  const rootId = authorityIdOf(root.certificate);
+  return {
+    rows: [
+      authorityRow("root", root.certificate, root.privateKey, sealing, nowMs),
+      authorityRow("issuer", issuer.certificate, privateKey, sealing, nowMs, rootId),
+    ],
+    entries: [authorityCreated("root", root.certificate, undefined, nowMs), authorityCreated("issuer", issuer.certificate, rootId, nowMs)],
+  };
 }
 
 /** Name of the log in its checkpoints, and of its key. */
@@ -100,9 +121,9 @@ function createLog(trustDomain: string, sealing: Sealing) {
   return { privateKeyPkcs8, verifierKey, sealedLogKey: sealing.seal(logKeyName, privateKeyPkcs8) };
 }
 
-function importRootFiles({ rootCertPath = "", rootKeyPath = "", rootKeyPassphrase, issuerLifetimeMs }: CaConfig, nowMs: number): NewAuthority {
-  const privateKeyPem = readSecretFile(rootKeyPath);
-  if (privateKeyPem === undefined) throw new AuthorityError("root_key_unreadable", `there is no root key at ${rootKeyPath}`);
+function importRootFiles({ rootCertPath = "", rootKeyPassphrase, issuerLifetimeMs }: CaConfig, keyPath: string, nowMs: number): NewAuthority {
+  const privateKeyPem = readSecretFile(keyPath);
+  if (privateKeyPem === undefined) throw new AuthorityError("root_key_unreadable", `there is no root key at ${keyPath}`);
   return importRoot({ certificatePem: readRootFile(rootCertPath), privateKeyPem, passphrase: rootKeyPassphrase, nowMs, issuerLifetimeMs });
 }
 

@@ -10,6 +10,10 @@ export interface CaMetrics {
   revoked(): void;
   /** An issuance became durable. Those that shared a commit come back in the same turn of the event loop and count as one group. */
   committed(): void;
+  /** A call to KMS, retries included. */
+  kmsCall(operation: string, ok: boolean, durationMs: number): void;
+  /** An authority's key outside was asked, and answered or did not. */
+  authorityKey(location: string, authorityId: string, ok: boolean): void;
   /** Replaces what is known of the authorities; read at scrape time. */
   authorities(list: readonly { readonly id: string; readonly type: string; readonly state: string; readonly notAfterMs: number }[]): void;
 }
@@ -27,6 +31,14 @@ export function caMetrics(): CaMetrics {
   const group = new Histogram({ name: "countersign_commit_acts", help: "Issuances that shared one commit.", buckets: groupBuckets, registers });
   const expiry = new Gauge({
     name: "countersign_authority_expiry_timestamp_seconds", help: "notAfter of roots and issuers, Unix time.", labelNames: ["authority", "type", "state"], registers,
+  });
+  const kms = new Histogram({
+    name: "countersign_kms_call_duration_seconds", help: "Calls to KMS, retries included, by outcome.", labelNames: ["operation", "outcome"],
+    buckets: durationBuckets, registers,
+  });
+  const keys = new Gauge({
+    name: "countersign_authority_key_available", help: "1 if the authority's key outside the store answered when last asked, 0 if it failed.",
+    labelNames: ["authority", "location"], registers,
   });
   // Looking a label up by object costs more than counting: each child is made once.
   const issuedBy = childOf((attestation: AttestationMethod) => issued.labels({ attestation }));
@@ -48,6 +60,8 @@ export function caMetrics(): CaMetrics {
         });
       }
     },
+    kmsCall: (operation, ok, durationMs) => kms.observe({ operation, outcome: ok ? "ok" : "failed" }, durationMs / 1000),
+    authorityKey: (location, authority, ok) => keys.set({ authority, location }, ok ? 1 : 0),
     authorities(list) {
       expiry.reset();
       for (const { id, type, state, notAfterMs } of list) expiry.set({ authority: id, type, state }, notAfterMs / 1000);

@@ -76,6 +76,8 @@ export type AuditEvent =
       /** Base64. */
       readonly witnessedRoot: string;
     }
+  /** A key outside (KMS, a token) is about to sign bytes of this SHA-256; an authority or a CRL of them may follow. */
+  | { readonly type: "signature.intended"; readonly authorityId: string; readonly key: "kms" | "pkcs11"; readonly messageHash: string }
   /** Denials above the rate at which they are recorded one by one. */
   | { readonly type: "denials.suppressed"; readonly count: number };
 

@@ -58,7 +58,7 @@ export function authorityRow(
  * Opens a stored authority.
  * @throws {SignerError} sealing_key_wrong | sealed_data_altered | sealed_format_unknown
  */
-export function unsealAuthority(row: AuthorityRow, sealing: Sealing): { readonly certificate: Certificate; readonly privateKey: KeyObject } {
+export function unsealAuthority(row: Pick<AuthorityRow, "id" | "key" | "certificate">, sealing: Sealing): { readonly certificate: Certificate; readonly privateKey: KeyObject } {
   if (row.key.kind !== "sealed") throw new TypeError(`the key of authority ${row.id} is not in the store`);
   const pkcs8 = sealing.unseal(sealedName(row.id), row.key.sealed);
   return { certificate: parseCertificate(row.certificate), privateKey: createPrivateKey({ key: Buffer.from(pkcs8), format: "der", type: "pkcs8" }) };

@@ -32,10 +32,20 @@ export interface AuthorityRequest {
 export function createRoot(request: AuthorityRequest): NewAuthority {
   const privateKey = generatePrivateKey(request.keyAlgorithm);
   const signer = softwareSigner(privateKey);
+  const tbs = rootTbs(request, signer);
+  return { certificate: finish(tbs, signer, signer.sign(tbs)), privateKey };
+}
+
+/** Makes a self-signed root whose key is anywhere. */
+export async function signRoot(request: AuthorityRequest, signer: Signer): Promise<Certificate> {
+  const tbs = rootTbs(request, signer);
+  return finish(tbs, signer, await signer.sign(tbs));
+}
+
+function rootTbs(request: AuthorityRequest, signer: Signer): Linted<"certificate"> {
   const subject = nameOf(request.trustDomain, "root");
   // No path length: a root that is to cross-sign its successor needs room for one more certificate below.
-  const tbs = tbsOf(request, privateKey, { kind: "root", signer, issuer: undefined, subject, basicConstraints: { certificateAuthority: true } });
-  return { certificate: finish(tbs, signer, signer.sign(tbs)), privateKey };
+  return tbsOf(request, signer.spki, { kind: "root", signer, issuer: undefined, subject, basicConstraints: { certificateAuthority: true } });
 }
 
 /**
@@ -46,7 +56,7 @@ export async function createIssuer(request: AuthorityRequest, root: { readonly c
   checkRootLasts(root.certificate, request);
   const privateKey = generatePrivateKey(request.keyAlgorithm);
   const rootKeyIdentifier = root.certificate.subjectKeyIdentifier;
-  const tbs = tbsOf(request, privateKey, {
+  const tbs = tbsOf(request, createPublicKey(privateKey).export({ format: "der", type: "spki" }), {
     kind: "issuer",
     signer: root.signer,
     issuer: root.certificate,
@@ -90,8 +100,7 @@ interface Signing {
 }
 
 /** @throws {LintRefusal} lint_failed */
-function tbsOf({ trustDomain, keyAlgorithm, nowMs, clockSkewMs, lifetimeMs }: AuthorityRequest, privateKey: KeyObject, signing: Signing): Linted<"certificate"> {
-  const spki = createPublicKey(privateKey).export({ format: "der", type: "spki" });
+function tbsOf({ trustDomain, keyAlgorithm, nowMs, clockSkewMs, lifetimeMs }: AuthorityRequest, spki: Uint8Array, signing: Signing): Linted<"certificate"> {
   const { kind, signer, issuer, subject, basicConstraints, revocationInfo } = signing;
   const signatureAlgorithm = signatureAlgorithmFor(signer.keyAlgorithm);
   const authorityKeyIdentifier = issuer?.subjectKeyIdentifier;
@@ -116,7 +125,7 @@ function tbsOf({ trustDomain, keyAlgorithm, nowMs, clockSkewMs, lifetimeMs }: Au
     },
   });
   const names = { dnsNames: undefined, ipRanges: undefined };
-  const limits = { lifetimeMaxMs: lifetimeMs, clockSkewMs, keyAlgorithms: [keyAlgorithm], names };
+  const limits = { lifetimeMaxMs: lifetimeMs, clockSkewMs, keyAlgorithms: [kind === "root" ? signer.keyAlgorithm : keyAlgorithm], names };
   return lintCertificate(tbs, { kind, signatureAlgorithm, issuer, trustDomain, limits });
 }
 

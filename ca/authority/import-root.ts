@@ -69,7 +69,11 @@ export function readRoot(pem: string): Certificate {
   }
 }
 
-function checkRoot(root: Certificate, nowMs: number): void {
+/**
+ * Refuses what cannot be a root of ours.
+ * @throws {AuthorityError} root_*
+ */
+export function checkRoot(root: Certificate, nowMs: number): void {
   const { basicConstraints, keyUsage, subjectKeyIdentifier } = root;
   if (Buffer.compare(root.issuer, root.subject) !== 0 || !isSelfSigned(root)) {
     throw new AuthorityError(

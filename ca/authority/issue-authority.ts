@@ -9,7 +9,7 @@ import { PkiError } from "../pki/errors.ts";
 import { subjectKeyIdentifier } from "../pki/key.ts";
 import { validatePath } from "../pki/path.ts";
 import { verifySvid } from "../pki/svid.ts";
-import { softwareSigner } from "../signer/software.ts";
+import type { Signer } from "../signer/signer.ts";
 import { activateIssuer, authorityIdOf, type ActiveIssuer } from "./active-issuer.ts";
 import { publishBundle } from "./bundle.ts";
 import { createIssuer, type AuthorityRequest } from "./create.ts";
@@ -25,9 +25,9 @@ export interface IssuerRequest extends AuthorityRequest {
  * @throws {AuthorityError} root_expired | root_expires_too_soon | root_names_refused (the root does not allow our names)
  */
 export async function issueIssuer(
-  request: IssuerRequest, root: { readonly certificate: Certificate; readonly privateKey: KeyObject },
+  request: IssuerRequest, root: { readonly certificate: Certificate; readonly signer: Signer },
 ): Promise<{ readonly issuer: ActiveIssuer; readonly privateKey: KeyObject }> {
-  const { certificate, privateKey } = await createIssuer(request, { certificate: root.certificate, signer: softwareSigner(root.privateKey) });
+  const { certificate, privateKey } = await createIssuer(request, root);
   const issuer = activateIssuer(certificate, privateKey, request.profile, request.trustDomain);
   await tryIssuer(issuer, root.certificate, request);
   return { issuer, privateKey };

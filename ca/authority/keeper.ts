@@ -13,6 +13,7 @@ import { activateIssuer, authorityRow, unsealAuthority, type ActiveIssuer } from
 import { publishBundle, type PublishedBundle } from "./bundle.ts";
 import { AuthorityError } from "./errors.ts";
 import { authorityCreated, issueIssuer } from "./issue-authority.ts";
+import type { AuthoritySigners } from "./signers.ts";
 import { planRotation } from "./plan-rotation.ts";
 
 /** What this replica knows of the authorities at one moment; swapped as a whole. */
@@ -46,6 +47,7 @@ export interface AuthorityKeeper {
 export interface KeeperDeps {
   readonly store: Store;
   readonly sealing: Sealing;
+  readonly signers: AuthoritySigners;
   readonly config: CaConfig;
   readonly log: Log;
   readonly metrics: CaMetrics;
@@ -58,7 +60,7 @@ export interface KeeperDeps {
  * @throws {SignerError | AuthorityError} when what is stored cannot be opened
  */
 export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper> {
-  const { store, sealing, config, log, metrics, now } = deps;
+  const { store, sealing, signers, config, log, metrics, now } = deps;
   const profile = workloadProfile(config);
   const listeners: (() => void)[] = [];
   let known = await load(undefined);
@@ -117,7 +119,7 @@ export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper
     const nowMs = now().getTime();
     const root = activeRoot();
     const request = { ...config, lifetimeMs: config.issuerLifetimeMs, nowMs, profile };
-    const { issuer, privateKey } = await issueIssuer(request, unsealAuthority(root, sealing));
+    const { issuer, privateKey } = await issueIssuer(request, { certificate: parseCertificate(root.certificate), signer: signers.signerFor(root) });
     const entries: [string, ...string[]] = [authorityCreated("issuer", issuer.certificate, root.id, nowMs)];
     if (replaces !== undefined) {
       entries.push(encodeEntry({ type: "authority.state-changed", authorityId: replaces, from: "active", to: "retiring" }, "system", nowMs));

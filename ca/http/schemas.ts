@@ -260,7 +260,11 @@ export const consistencyProof = z
   .object({ oldSize: z.number().int(), size: z.number().int(), hashes: base64Hashes })
   .openapi("ConsistencyProof");
 
-export const readiness = z.object({ ready: z.boolean(), reasons: z.array(z.string()).readonly() }).openapi("Readiness");
+export const readiness = z.object({
+  ready: z.boolean(),
+  reasons: z.array(z.string()).readonly(),
+  warnings: z.array(z.string()).readonly().optional(),
+}).openapi("Readiness");
 export const problem = z
   .object({
     type: z.string().openapi({ example: "urn:countersign:problem:not_found" }),

@@ -5,6 +5,7 @@ import type {
   CreateTokenRequest,
   IssuedCertificate,
   IssueRequest,
+  Readiness,
   Revocation,
   RevocationReason,
   Role,
@@ -52,5 +53,5 @@ export interface CaServices {
   /** The own trust domain's bundle as a SPIFFE JWK Set and as PEM, with its sequence. */
   bundle(): { readonly jwks: string; readonly pem: string; readonly sequence: string };
   /** Whether it can issue right now, and if not, why: the answer of /readyz. */
-  readiness(): Promise<{ readonly ready: boolean; readonly reasons: readonly string[] }>;
+  readiness(): Promise<Readiness>;
 }

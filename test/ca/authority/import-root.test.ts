@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { importRoot } from "../../../ca/authority/import-root.ts";
+import type { NewAuthority } from "../../../ca/authority/create.ts";
 import { issueIssuer } from "../../../ca/authority/issue-authority.ts";
 import { workloadProfile } from "../../../ca/issuance/profile.ts";
 import { encodePem } from "../../../ca/pki/pem.ts";
+import { softwareSigner } from "../../../ca/signer/software.ts";
 import { openssl, opensslAvailable } from "../../support/openssl.ts";
 import { dayMs, hourMs } from "../../support/running-ca.ts";
 import {
@@ -37,7 +39,7 @@ describe.skipIf(!opensslAvailable)("roots made by other tools", () => {
       trustDomain: "east", keyAlgorithm: "ec-p256", lifetimeMs: issuerLifetimeMs, clockSkewMs: 20_000, nowMs,
       profile: workloadProfile({ certificateLifetimeMs: dayMs, certificateLifetimeMaxMs: dayMs, clockSkewMs: 20_000 }),
     } as const;
-    const { issuer } = await issueIssuer(request, root);
+    const { issuer } = await issueIssuer(request, withSigner(root));
     const verified = openssl(["verify", "-x509_strict", "-CAfile", "root.pem", "issuer.pem"], {
       "root.pem": encodePem("CERTIFICATE", root.certificate.der), "issuer.pem": issuer.pem,
     });
@@ -131,11 +133,15 @@ describe("a root is refused", () => {
       trustDomain: "east", keyAlgorithm: "ec-p256", lifetimeMs: issuerLifetimeMs, clockSkewMs: 20_000, nowMs: testNowMs,
       profile: workloadProfile({ certificateLifetimeMs: dayMs, certificateLifetimeMaxMs: dayMs, clockSkewMs: 20_000 }),
     } as const;
-    await expect(issueIssuer(request, imported)).rejects.toMatchObject({ code: "root_names_refused" });
+    await expect(issueIssuer(request, withSigner(imported))).rejects.toMatchObject({ code: "root_names_refused" });
   });
 });
 
 /** 1.2.840.113549.1.1.5 with NULL. */
 function sha1WithRsa(): Uint8Array {
   return Buffer.from("300d06092a864886f70d0101050500", "hex");
+}
+
+function withSigner({ certificate, privateKey }: NewAuthority) {
+  return { certificate, signer: softwareSigner(privateKey) };
 }
