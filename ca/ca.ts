@@ -32,6 +32,8 @@ export interface CaDeps {
   /** Where proxies reach this CA; default `config.publicUrl`. For a port chosen by the system. */
   readonly publicUrl?: () => string;
   readonly metrics?: CaMetrics;
+  /** Default: AWS KMS as the configuration has it. Closed with the CA. */
+  readonly kms?: Kms;
   /** First start only: called with the admin token before it is committed. */
   readonly saveAdminToken?: (token: string) => void | Promise<void>;
 }
@@ -59,7 +61,7 @@ export interface Ca extends CaServices {
  */
 export async function startCa(deps: CaDeps): Promise<Ca> {
   const { config, metrics = caMetrics() } = deps;
-  const kms = openKms({ endpoint: config.kmsEndpoint, region: config.kmsRegion, onCall: metrics.kmsCall });
+  const kms = deps.kms ?? openKms({ endpoint: config.kmsEndpoint, region: config.kmsRegion, onCall: metrics.kmsCall });
   try {
     return await startWith({ ...deps, metrics }, kms);
   } catch (error) {
