@@ -119,7 +119,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       if (active === undefined) reasons.push("there is no active issuer");
       else if (active.certificate.notAfterMs < neededUntilMs) reasons.push("the issuer ends before a certificate issued now would, and has not been replaced");
       await store.ping().catch(() => reasons.push("the database does not answer"));
-      const warnings = signers.troubles().map(({ authorityId, location, message }) => `the ${location} key of authority ${authorityId}: ${message}`);
+      const warnings = signers.troubles().map(({ authorityId: id, location, message }) => `the ${location} key of authority ${id}: ${message}`);
       return { ready: reasons.length === 0, reasons, ...(warnings.length > 0 && { warnings }) };
     },
     apiCredentials: api.current,

@@ -64,7 +64,8 @@ export function authoritySigners({ sealing, store, kms, pkcs11Pin, log, now, onK
   async function watched<T>(authorityId: string, location: AuthorityKey["kind"], act: () => Promise<T>): Promise<T> {
     const earlier = troubles.get(authorityId);
     if (earlier !== undefined && now().getTime() < earlier.notBeforeMs) {
-      throw new SignerError("signer_unavailable", `${earlier.message}; the next attempt waits until ${new Date(earlier.notBeforeMs).toISOString()}`);
+      const next = new Date(earlier.notBeforeMs).toISOString();
+      throw new SignerError("signer_unavailable", `${earlier.message}; the next attempt waits until ${next}`);
     }
     try {
       const result = await act();

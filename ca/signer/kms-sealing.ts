@@ -6,7 +6,9 @@ import { createSealing, type Sealing } from "./sealing.ts";
  * Makes a sealing key that KMS wraps: in clear it is in memory only.
  * @returns the wrapped key as text, to be kept with what it seals
  */
-export async function wrapNewSealingKey(kms: Kms, keyId: string, trustDomain: string): Promise<{ readonly sealing: Sealing; readonly wrapped: string }> {
+export async function wrapNewSealingKey(
+  kms: Kms, keyId: string, trustDomain: string,
+): Promise<{ readonly sealing: Sealing; readonly wrapped: string }> {
   const { key, wrapped, arn } = await kms.generateDataKey(keyId, contextOf(trustDomain));
   return { sealing: createSealing(key), wrapped: JSON.stringify({ kms: arn, key: Buffer.from(wrapped).toString("base64") }) };
 }
@@ -33,7 +35,9 @@ function parseWrapped(wrapped: string): { readonly arn: string; readonly key: Ui
   } catch {
     // Falls through: whatever it is, it is not ours.
   }
-  throw new SignerError("sealed_format_unknown", "the wrapped sealing key in the store is not in a format this version reads; restore it from a backup");
+  throw new SignerError(
+    "sealed_format_unknown", "the wrapped sealing key in the store is not in a format this version reads; restore it from a backup",
+  );
 }
 
 /** KMS checks it and writes it to CloudTrail: a key of one CA does not unwrap as that of another. */

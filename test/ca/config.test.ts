@@ -107,7 +107,7 @@ describe("the table", () => {
   });
 
   test("offers no flag for a secret", () => {
-    expect(configTable.filter(({ flag }) => flag === undefined).map(({ key }) => key)).toEqual(["rootKeyPassphrase", "sealingKey"]);
+    expect(configTable.filter(({ flag }) => flag === undefined).map(({ key }) => key)).toEqual(["rootKeyPassphrase", "sealingKey", "pkcs11Pin"]);
   });
 
   test("renders as Markdown and as help, a row or an entry for each", () => {
