@@ -34,6 +34,11 @@ export interface Metrics {
   text(): string;
 }
 
+/** The labels with each `status_class`, at the place of its first digit: one object for each, which the metrics know again. */
+export function statusClasses(labels: Labels): readonly Labels[] {
+  return Array.from({ length: 10 }, (_, first) => ({ ...labels, status_class: `${first}xx` }));
+}
+
 /** Makes an empty registry. @source Prometheus exposition formats, text format 0.0.4 */
 export function createMetrics(): Metrics {
   const metrics = new Map<string, Metric>();

@@ -1,110 +1,95 @@
-import { Agent, type IncomingMessage, type ServerResponse } from "node:http";
-import type { Socket } from "node:net";
 import { formatSocketAddress } from "../address.ts";
 import type { DataPathDeps } from "../data-path.ts";
-import { answer, forwardRequest, type Answer, type ForwardOwner, type Upstream } from "../http-forward.ts";
-import { clientIdHeader } from "../http-headers.ts";
-import { httpServer, watchSlowHeads, writeRawAnswer } from "../http-server.ts";
-import { parseRequestTarget } from "../http-target.ts";
-import { forwardUpgrade } from "../http-upgrade.ts";
+import type { Answer } from "../http/answer.ts";
+import { serveClient, type ClientOwner, type Route } from "../http/client.ts";
+import { clientIdHeader } from "../http/fields.ts";
+import { upstreamPool } from "../http/pool.ts";
+import { parseRequestTarget } from "../http/target.ts";
+import { upstreamConnection, type OpenUpstream, type UpstreamKeeper } from "../http/upstream.ts";
+import { idleWatch, watchIntervalMs } from "../http/watch.ts";
+import { statusClasses } from "../metrics.ts";
+import type { AuthorizeRequest } from "../policy.ts";
 import type { AcceptedPeer } from "./accept.ts";
+import { connectApp } from "./tcp.ts";
 
 export interface InboundHttp {
-  /** Serves HTTP/1.1 on a verified connection from now on. */
-  serve(accepted: AcceptedPeer): void;
+  /** Serves HTTP/1.1 on a verified connection from now on. @param head bytes already read */
+  serve(accepted: AcceptedPeer, head: Buffer | undefined): void;
   close(): void;
 }
 
 export interface InboundHttpDeps extends Pick<DataPathDeps, "config" | "metrics" | "log"> {
+  readonly authorize: AuthorizeRequest;
   readonly appFailed: (error: Error) => void;
 }
 
 /** Makes the HTTP half of the inbound side: every request reaches the app with the identity of the peer in one header. */
-export function inboundHttp({ config, metrics, log, appFailed }: InboundHttpDeps): InboundHttp {
-  const clients = new WeakMap<Socket, HttpClient>();
-  const agent = new Agent({ keepAlive: true, maxFreeSockets: maxIdleAppConnections, timeout: appIdleTimeoutMs });
+export function inboundHttp({ config, metrics, log, authorize, appFailed }: InboundHttpDeps): InboundHttp {
+  const watch = idleWatch(watchIntervalMs(config.idleTimeoutMs));
+  const app = formatSocketAddress(config.app);
+  const pool = upstreamPool({ open: openApp, maxIdle: maxIdleAppConnections, idleMs: appIdleTimeoutMs, watch });
   const requests = metrics.counter("request_total", "HTTP requests", ["direction", "client_id", "server_id"]);
   const responses = metrics.counter("response_total", "HTTP responses, ours included", ["direction", "client_id", "server_id", "status_class"]);
-  const connect = { host: config.app.host, port: config.app.port };
+  /** Labels by client and server: metrics know an object again. */
+  const known = new Map<string, Counted>();
 
-  /** Only `serve` hands connections to the server, so what is not known here is our own bug. */
-  function clientOf({ socket }: IncomingMessage): HttpClient {
-    const client = clients.get(socket);
-    if (client === undefined) throw new Error("a request came over a connection whose peer was never verified");
-    return client;
+  function openApp(keeper: UpstreamKeeper): OpenUpstream {
+    const upstream: OpenUpstream = upstreamConnection({
+      // What went wrong is told by the upstream itself.
+      ...connectApp(config, () => undefined, (bytes) => upstream.receive(bytes)), pushed: true,
+    }, keeper);
+    return upstream;
   }
 
-  const owner: ForwardOwner = {
-    failed(_request, error) {
-      appFailed(error);
-      return appUnreachable(formatSocketAddress(config.app), error);
-    },
-    answered: (request, status) => responses.inc({ ...clientOf(request).labels, status_class: `${Math.floor(status / 100)}xx` }),
-    breakOff: (request) => clientOf(request).accepted.reset(),
-    closing: (request) => clientOf(request).retired,
-    bug: (request, error) => log.error({ error, peer: clientOf(request).accepted.peer.svid.id.uri }, "a request was broken off by a fault of this proxy; please report it"),
-  };
-
-  function upstreamOf(request: IncomingMessage): Upstream | Answer {
-    const target = parseRequestTarget(request.url ?? "");
-    if (target === undefined) return { status: 400, text: "countersign-proxy: 400: the request target is neither a path nor an http URL" };
-    const setHeaders = [clientIdHeader, clientOf(request).accepted.peer.svid.id.uri];
-    if (target.authority !== undefined) setHeaders.push("host", target.authority);
-    return { agent, connect, path: target.path, setHeaders };
+  function countedAs(clientId: string, serverId: string): Counted {
+    const key = `${clientId} ${serverId}`;
+    const before = known.get(key);
+    if (before !== undefined) return before;
+    const labels = { direction: "inbound", client_id: clientId, server_id: serverId };
+    const counted = { request: labels, responses: statusClasses(labels) };
+    if (known.size >= maxKnown) known.clear();
+    known.set(key, counted);
+    return counted;
   }
 
-  const server = httpServer({
-    idleTimeoutMs: config.idleTimeoutMs,
-    onRequest(request: IncomingMessage, response: ServerResponse) {
-      const client = clientOf(request);
-      client.last = response;
-      requests.inc(client.labels);
-      const upstream = upstreamOf(request);
-      if ("status" in upstream) answer(response, upstream, owner);
-      else forwardRequest(request, response, upstream, owner);
-    },
-    onUpgrade(request, socket, head) {
-      const { accepted, labels } = clientOf(request);
-      requests.inc(labels);
-      const upstream = upstreamOf(request);
-      if ("status" in upstream) return writeRawAnswer(socket, upstream);
-      forwardUpgrade({
-        request, head, upstream, owner, client: { socket, reset: accepted.reset }, idleTimeoutMs: config.idleTimeoutMs,
-        resetUpstream: (app) => void app.resetAndDestroy(),
-      });
-    },
-    onConnect(_request, socket) {
-      writeRawAnswer(socket, { status: 405, text: "countersign-proxy: 405: CONNECT leads out of a proxy; this is the inbound side of one" });
-    },
-  });
-  watchSlowHeads(server);
+  function ownerOf({ peer: { svid: { id } }, localId }: AcceptedPeer): ClientOwner<Route> {
+    const labels = countedAs(id.uri, localId);
+    const addedLines = `${clientIdHeader}: ${id.uri}\r\n`;
+    return {
+      route({ method, target, host }) {
+        requests.inc(labels.request);
+        const parsed = target.charCodeAt(0) === slash ? { path: target, authority: undefined } : parseRequestTarget(target);
+        if (parsed === undefined) return noTarget;
+        const { path, authority } = parsed;
+        const denial = authorize({ client: id, method, path, authority: authority ?? host });
+        if (denial !== undefined) return denied(denial.rule, id.uri);
+        // HTTP/1.0 may name no host, HTTP/1.1 has to.
+        return { pool, path, host: authority ?? (host === undefined ? app : undefined), addedLines };
+      },
+      connect: () => noConnect,
+      failed(_route, error) {
+        appFailed(error as Error);
+        return appUnreachable(app, error as NodeJS.ErrnoException);
+      },
+      answered: (_route, status) => responses.inc(labels.responses[Math.floor(status / 100)]),
+      bug: (error) => log.error({ error, peer: id.uri }, "a request was broken off by a fault of this proxy; please report it"),
+    };
+  }
 
   return {
-    serve(accepted) {
-      const client: HttpClient = {
-        accepted, retired: false, last: undefined,
-        labels: { direction: "inbound", client_id: accepted.peer.svid.id.uri, server_id: accepted.localId },
-      };
-      clients.set(accepted.socket, client);
-      accepted.retire = () => {
-        client.retired = true;
-        if (client.last === undefined || client.last.writableFinished) accepted.socket.destroySoon();
-      };
-      server.emit("connection", accepted.socket);
+    serve(accepted, head) {
+      accepted.retire = serveClient(accepted, head, ownerOf(accepted), config, watch).retire;
     },
     close() {
-      server.close();
-      agent.destroy();
+      pool.close();
+      watch.stop();
     },
   };
 }
 
-interface HttpClient {
-  readonly accepted: AcceptedPeer;
-  readonly labels: { readonly direction: "inbound"; readonly client_id: string; readonly server_id: string };
-  /** The response under way or the one before. */
-  last: ServerResponse | undefined;
-  retired: boolean;
+interface Counted {
+  readonly request: Readonly<Record<string, string>>;
+  readonly responses: readonly Readonly<Record<string, string>>[];
 }
 
 function appUnreachable(app: string, error: NodeJS.ErrnoException): Answer {
@@ -112,7 +97,16 @@ function appUnreachable(app: string, error: NodeJS.ErrnoException): Answer {
   return { status: 502, text: `countersign-proxy: 502: the app behind this proxy, ${app}, gave no answer: ${what}` };
 }
 
+function denied(rule: string, client: string): Answer {
+  return { status: 403, text: `countersign-proxy: 403: rule ${rule} does not let ${client} do this; change the rule if it should` };
+}
+
+const slash = 47;
+const noTarget: Answer = { status: 400, text: "countersign-proxy: 400: the request target is neither a path nor an http URL" };
+const noConnect: Answer = { status: 405, text: "countersign-proxy: 405: CONNECT leads out of a proxy; this is the inbound side of one" };
 /** Enough for a burst; each is a descriptor here and a connection in the app. */
 const maxIdleAppConnections = 256;
 /** Below the 5 s after which a Node app closes an idle connection, as Linkerd's pool is. */
 const appIdleTimeoutMs = 3000;
+/** As many as metrics tell apart. */
+const maxKnown = 1000;

@@ -3,6 +3,7 @@ import { trackConnections, type Connections } from "../connections.ts";
 import type { DataPath, DataPathDeps } from "../data-path.ts";
 import { listen } from "../listen.ts";
 import { peerVerifier } from "../peer.ts";
+import { authorizeEveryRequest, type AuthorizeRequest } from "../policy.ts";
 import { refusalReporter } from "../refusals.ts";
 import { acceptPeers, type AcceptedPeer } from "./accept.ts";
 import { inboundHttp } from "./http.ts";
@@ -16,30 +17,33 @@ export interface InboundDataPath extends DataPath {
 
 /**
  * Starts the inbound side: mutual TLS in, plain bytes or HTTP to the local app.
+ * @param authorize decides about each request of HTTP
  * @throws {Error} of the system, with its code, when the address cannot be listened on
  */
-export async function startInbound({ config, source, metrics, log }: DataPathDeps): Promise<InboundDataPath> {
+export async function startInbound(
+  { config, source, metrics, log }: DataPathDeps, authorize: AuthorizeRequest = authorizeEveryRequest,
+): Promise<InboundDataPath> {
   const now = Date.now;
   const verifier = peerVerifier({ source, now });
   const connections = trackConnections({ direction: "inbound", source, verifier, metrics, log, now, maxAgeMs: config.connectionMaxAgeMs });
   const refuse = refusalReporter({ direction: "inbound", metrics, log, now });
   const app = formatSocketAddress(config.app);
   const appFailed = (error: Error): void => refuse({ reason: "app_unreachable", peer: app, message: `the app at ${app} cannot be reached: ${error.message}` });
-  const http = inboundHttp({ config, metrics, log, appFailed });
+  const http = inboundHttp({ config, metrics, log, authorize, appFailed });
 
-  function serveHttp(accepted: AcceptedPeer): void {
+  function serveHttp(accepted: AcceptedPeer, head: Buffer | undefined): void {
     accepted.connection.speaks("http");
-    http.serve(accepted);
+    http.serve(accepted, head);
   }
 
   function onPeer(accepted: AcceptedPeer): void {
-    if (config.inboundProtocol === "http") return serveHttp(accepted);
+    if (config.inboundProtocol === "http") return serveHttp(accepted, undefined);
     if (config.inboundProtocol === "tcp") {
       accepted.connection.speaks("tcp");
       return joinApp(accepted, undefined, config, appFailed);
     }
     sniffProtocol(accepted, config, {
-      http: () => serveHttp(accepted),
+      http: (head) => serveHttp(accepted, head),
       tcp(head, openApp) {
         accepted.connection.speaks("tcp");
         if (openApp === undefined) joinApp(accepted, head, config, appFailed);

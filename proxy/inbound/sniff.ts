@@ -4,7 +4,7 @@ import { detectProtocol, type Detection } from "./detect.ts";
 import { connectApp, type AppSettings } from "./tcp.ts";
 
 export interface SniffOutcome {
-  http(): void;
+  http(head: Buffer): void;
   /** @param openApp a connection to the app that is open already, because the app was to speak first */
   tcp(head: Buffer, openApp: PipeEnd | undefined): void;
   appFailed(error: Error): void;
@@ -58,8 +58,7 @@ export function sniffProtocol({ socket, reset }: AcceptedPeer, settings: AppSett
     if (detected === "tcp") return outcome.tcp(head, openApp);
     openApp?.reset();
     if (detected !== "http") return refuse(detected);
-    socket.unshift(head);
-    outcome.http();
+    outcome.http(head);
   }
 
   function refuse(detected: Detection): void {

@@ -30,10 +30,10 @@ export function joinOpenApp(accepted: AcceptedPeer, app: PipeEnd, head: Uint8Arr
  * @param failed told why when it could not be opened
  * @param push   takes the app's bytes, which are overwritten when it returns; false pauses. Default: the socket's `data` events
  */
-export function connectApp({ app, connectTimeoutMs }: AppSettings, failed: (error: Error) => void, push?: (bytes: Uint8Array) => boolean): PipeEnd {
+export function connectApp({ app, connectTimeoutMs }: AppSettings, failed: (error: Error) => void, push?: (bytes: Buffer) => boolean): PipeEnd {
   const socket = connect({
     host: app.host, port: app.port, allowHalfOpen: true, noDelay: true,
-    ...(push !== undefined && { onread: { buffer: readBuffer(), callback: (size: number, buffer: Uint8Array) => push(buffer.subarray(0, size)) } }),
+    ...(push !== undefined && { onread: { buffer: readBuffer(), callback: (size: number, buffer: Uint8Array) => push((buffer as Buffer).subarray(0, size)) } }),
   });
   const onTimeout = (): void => void socket.destroy(new Error(`no connection to the app within ${connectTimeoutMs} ms`));
   socket.setTimeout(connectTimeoutMs, onTimeout);

@@ -1,51 +1,50 @@
-import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import type { Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import type { Route } from "../config.ts";
 import type { DataPathDeps } from "../data-path.ts";
-import { answer, forwardRequest, type Answer, type ForwardOwner, type Upstream } from "../http-forward.ts";
-import { httpServer, writeRawAnswer } from "../http-server.ts";
-import { parseAuthority, parseRequestTarget } from "../http-target.ts";
-import { forwardUpgrade } from "../http-upgrade.ts";
+import { answerText, type Answer } from "../http/answer.ts";
+import { serveClient, type ClientOwner, type Route as HttpRoute, type ServedClient } from "../http/client.ts";
+import { parseAuthority, parseRequestTarget } from "../http/target.ts";
+import type { UpstreamError } from "../http/upstream.ts";
+import type { IdleWatch } from "../http/watch.ts";
+import { statusClasses, type Labels } from "../metrics.ts";
 import { DialError, type Dial } from "./dial.ts";
-import type { Pool } from "./pool.ts";
+import type { DestinationPools } from "./pool.ts";
 import { routeTable } from "./routes.ts";
 import { tunnel } from "./tcp.ts";
 
 export interface HttpProxyDeps extends Pick<DataPathDeps, "config" | "source" | "metrics" | "log"> {
   readonly dial: Dial;
-  readonly pool: Pool;
-  /** True while draining: connections of the app end with their response. */
-  readonly closing: () => boolean;
+  readonly pools: DestinationPools;
+  readonly watch: IdleWatch;
+}
+
+export interface HttpProxy {
+  readonly server: Server;
+  /** Connections of the app end with the response under way. */
+  retireAll(): void;
+  cutAll(): void;
 }
 
 /**
  * Makes the forward proxy the app names in `http_proxy`: absolute-form requests, requests whose Host has a route, CONNECT and
  * WebSocket, each over mutual TLS to the identity its route names. What has no route is refused, never sent in plain text.
  */
-export function httpProxy({ config, source, metrics, log, dial, pool, closing }: HttpProxyDeps): Server {
+export function httpProxy({ config, source, metrics, log, dial, pools, watch }: HttpProxyDeps): HttpProxy {
   const routes = routeTable(config.routes);
+  const clients = new Map<Socket, ServedClient | undefined>();
   const requests = metrics.counter("request_total", "HTTP requests", ["direction", "client_id", "server_id"]);
   const responses = metrics.counter("response_total", "HTTP responses, ours included", ["direction", "client_id", "server_id", "status_class"]);
-  const routed = new WeakMap<IncomingMessage, Route>();
+  /** By server. */
+  const known = new Map<string, Counted>();
 
-  const labelsOf = (request: IncomingMessage) => (
-    { direction: "outbound", client_id: source.identity()?.id.uri ?? "", server_id: routed.get(request)?.serverId.uri ?? "" }
-  );
-  const owner: ForwardOwner = {
-    failed: (request, error) => failure(routed.get(request), error),
-    answered: (request, status) => responses.inc({ ...labelsOf(request), status_class: `${Math.floor(status / 100)}xx` }),
-    breakOff: ({ socket }) => void socket.resetAndDestroy(),
-    closing,
-    bug: (request, error) => log.error({ error, peer: routed.get(request)?.serverId.uri }, "a request was broken off by a fault of this proxy; please report it"),
-  };
-
-  function upstreamOf(request: IncomingMessage): Upstream | Answer {
-    const target = parseRequestTarget(request.url ?? "");
-    if (target === undefined) return noTarget;
-    const route = find(target.authority ?? request.headers.host ?? "", defaultPort);
-    if (!("serverId" in route)) return route;
-    routed.set(request, route);
-    return { agent: pool.agent, connect: pool.connectTo(route), path: target.path, setHeaders: target.authority === undefined ? [] : ["host", target.authority] };
+  function countedAs(serverId: string): Counted {
+    const clientId = source.identity()?.id.uri ?? "";
+    const before = known.get(serverId);
+    if (before?.request["client_id"] === clientId) return before;
+    const request = { direction: "outbound", client_id: clientId, server_id: serverId };
+    const counted = { request, responses: statusClasses(request) };
+    known.set(serverId, counted);
+    return counted;
   }
 
   function find(authority: string, fallbackPort: number): Route | Answer {
@@ -55,43 +54,71 @@ export function httpProxy({ config, source, metrics, log, dial, pool, closing }:
     return routes.find(parsed.host, port) ?? noRoute(`${parsed.host}:${port}`);
   }
 
-  return httpServer({
-    idleTimeoutMs: config.idleTimeoutMs,
-    onRequest(request: IncomingMessage, response: ServerResponse) {
-      const upstream = upstreamOf(request);
-      requests.inc(labelsOf(request));
-      if ("status" in upstream) answer(response, upstream, owner);
-      else forwardRequest(request, response, upstream, owner);
+  const ownerOf = (socket: Socket): ClientOwner<ProxiedRoute> => ({
+    route({ target, host }) {
+      const parsed = parseRequestTarget(target);
+      const route = parsed === undefined ? noTarget : find(parsed.authority ?? host ?? "", defaultPort);
+      if (!("serverId" in route)) {
+        requests.inc(countedAs("").request);
+        return route;
+      }
+      const counted = countedAs(route.serverId.uri);
+      requests.inc(counted.request);
+      return { pool: pools.of(route), path: parsed!.path, host: parsed!.authority, addedLines: "", serverId: route.serverId.uri, counted };
     },
-    onUpgrade(request, socket, head) {
-      const upstream = upstreamOf(request);
-      requests.inc(labelsOf(request));
-      if ("status" in upstream) return writeRawAnswer(socket, upstream);
-      forwardUpgrade({
-        request, head, upstream, owner, client: { socket, reset: () => void socket.resetAndDestroy() }, idleTimeoutMs: config.idleTimeoutMs,
-        resetUpstream: pool.reset,
-      });
+    connect({ target }) {
+      const route = find(target, 0);
+      if ("status" in route) return route;
+      return (head) => {
+        const refused = (error: Error): void => {
+          socket.end(answerText(failure(route.serverId.uri, error), true));
+          socket.destroySoon();
+        };
+        tunnel(socket, head, route, dial, config.idleTimeoutMs, refused, () => socket.write("HTTP/1.1 200 Connection Established\r\n\r\n"));
+      };
     },
-    onConnect(request: IncomingMessage, socket: Socket, head: Buffer) {
-      socket.on("error", () => undefined);
-      const route = find(request.url ?? "", 0);
-      if ("status" in route) return writeRawAnswer(socket, route);
-      tunnel(socket, head, route, dial, config.idleTimeoutMs,
-        (error) => writeRawAnswer(socket, failure(route, error)),
-        () => socket.write("HTTP/1.1 200 Connection Established\r\n\r\n"));
-    },
+    failed: ({ serverId }, error) => failure(serverId, error as Error),
+    answered: (route, status) => responses.inc((route?.counted ?? countedAs("")).responses[Math.floor(status / 100)]),
+    bug: (error) => log.error({ error }, "a request was broken off by a fault of this proxy; please report it"),
   });
+
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    clients.set(socket, undefined);
+    socket.once("close", () => clients.delete(socket));
+    const end = { socket, reset: () => void socket.resetAndDestroy() };
+    clients.set(socket, serveClient(end, undefined, ownerOf(socket), config, watch));
+  });
+
+  return {
+    server,
+    retireAll() {
+      for (const client of clients.values()) client?.retire();
+    },
+    cutAll() {
+      for (const socket of clients.keys()) socket.resetAndDestroy();
+    },
+  };
 }
 
-function failure(route: Route | undefined, error: NodeJS.ErrnoException): Answer {
-  const server = route?.serverId.uri ?? "the server";
+interface ProxiedRoute extends HttpRoute {
+  readonly serverId: string;
+  readonly counted: Counted;
+}
+
+interface Counted {
+  readonly request: Labels;
+  readonly responses: readonly Labels[];
+}
+
+function failure(server: string, error: Error): Answer {
   if (error instanceof DialError) {
     const status = error.code === "identity_unavailable" || error.code === "too_many_connections" ? 503 : error.code.endsWith("_timeout") ? 504 : 502;
     return { status, text: `countersign-proxy: ${status}: no connection to ${server}: ${error.message}` };
   }
+  const { code } = error as UpstreamError;
   return {
     status: 502,
-    text: `countersign-proxy: 502: ${server} closed the connection without an answer (${error.code ?? error.message}); if every request fails so, its proxy may not allow this identity: see its log`,
+    text: `countersign-proxy: 502: ${server} closed the connection without an answer (${code ?? error.message}); if every request fails so, its proxy may not allow this identity: see its log`,
   };
 }
 

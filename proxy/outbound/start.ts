@@ -1,12 +1,13 @@
 import type { Server } from "node:net";
 import { trackConnections, type Connections } from "../connections.ts";
 import type { DataPath, DataPathDeps } from "../data-path.ts";
+import { idleWatch, watchIntervalMs } from "../http/watch.ts";
 import { listen } from "../listen.ts";
 import { peerVerifier } from "../peer.ts";
 import { refusalReporter } from "../refusals.ts";
 import { dialer } from "./dial.ts";
 import { httpProxy } from "./http-proxy.ts";
-import { connectionPool } from "./pool.ts";
+import { destinationPools } from "./pool.ts";
 import { tcpForwarder } from "./tcp.ts";
 
 /** The outbound half, with a view of its live connections. */
@@ -24,29 +25,30 @@ export async function startOutbound({ config, source, metrics, log }: DataPathDe
   const connections = trackConnections({ direction: "outbound", source, verifier, metrics, log, now, maxAgeMs: config.connectionMaxAgeMs });
   const refuse = refusalReporter({ direction: "outbound", metrics, log, now });
   const dial = dialer({ config, source, verifier, connections, refuse });
-  const pool = connectionPool(dial, source, config.maxConnections);
-  let draining = false;
-  const http = httpProxy({ config, source, metrics, log, dial, pool, closing: () => draining });
+  const watch = idleWatch(watchIntervalMs(config.idleTimeoutMs));
+  const pools = destinationPools(dial, source, watch);
+  const http = httpProxy({ config, source, metrics, log, dial, pools, watch });
   const servers: Server[] = [];
   const addresses: string[] = [];
 
   function closeListeners(): void {
-    draining = true;
+    http.retireAll();
     for (const server of servers) server.close();
   }
 
   function close(): void {
     closeListeners();
-    http.closeAllConnections();
+    http.cutAll();
     connections.cutAll();
     connections.stop();
-    pool.close();
+    pools.close();
+    watch.stop();
   }
 
   try {
     if (config.outbound !== undefined) {
-      servers.push(http);
-      addresses.push(await listen(http, config.outbound));
+      servers.push(http.server);
+      addresses.push(await listen(http.server, config.outbound));
     }
     for (const listener of config.tcpListeners) {
       const server = tcpForwarder(listener, dial, config.idleTimeoutMs);

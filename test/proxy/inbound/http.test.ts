@@ -130,9 +130,9 @@ describe("requests and responses are carried whole", () => {
   });
 
   for (const byte of [0x01, 0x08, 0x1b, 0x7f]) {
-    test(`a reason phrase with byte ${byte} is left out`, async () => {
+    test(`a response whose reason phrase has byte ${byte} is refused`, async () => {
       const { client } = await start(await rawApp(`HTTP/1.1 200 O${String.fromCharCode(byte)}K\r\nContent-Length: 2\r\n\r\nok`));
-      expect(await exchange(client, get())).toMatch(/^HTTP\/1\.1 (200 OK|502 Bad Gateway)\r\n/);
+      expect(await exchange(client, get())).toMatch(/^HTTP\/1\.1 502 Bad Gateway\r\n/);
     });
   }
 
@@ -149,10 +149,10 @@ describe("requests and responses are carried whole", () => {
     });
   }
 
-  test("the head of a switch of protocols is passed on byte by byte, but for a reason phrase that is not printable", async () => {
-    const { client } = await start(await rawApp("HTTP/1.1 101 S\x01\r\nConnection: upgrade\r\nUpgrade: websocket\r\nX-A: \xe9\r\n\r\n", (socket) => socket.end()));
+  test("the head of a switch of protocols is passed on byte by byte", async () => {
+    const { client } = await start(await rawApp("HTTP/1.1 101 S\xe9\r\nConnection: upgrade\r\nUpgrade: websocket\r\nX-A: \xe9\r\n\r\n", (socket) => socket.end()));
     const answer = await exchange(client, get("Upgrade: websocket").replace("Connection: close", "Connection: upgrade"));
-    expect(answer).toMatch(/^HTTP\/1\.1 101 Switching Protocols\r\nX-A: \xe9\r\n/);
+    expect(answer).toMatch(/^HTTP\/1\.1 101 S\xe9\r\nX-A: \xe9\r\n/);
   });
 
   test("HEAD, 204 and 304 have no body", async () => {
@@ -427,27 +427,34 @@ describe("upgrades", () => {
     expect(answer).toMatch(/^HTTP\/1\.1 403 No\r\n[^]*sorr$/);
   });
 
-  for (const [what, behind] of [["an upgrade", upgrade("websocket")], ["CONNECT", "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"]] as const) {
-    test(`${what} behind a request that is not answered yet is refused, and neither is answered by the app`, async () => {
-      let upgrades = 0;
-      let cancelled = false;
-      const app = await httpApp((_request, response) => response.on("close", () => (cancelled = true)));
-      app.server.on("upgrade", () => upgrades++);
-      const { client } = await start(app);
-      const answer = await exchange(client, `GET /slow HTTP/1.1\r\nHost: a\r\n\r\n${behind}`);
-      expect(answer.match(/HTTP\/1\.1 .*/g)).toEqual(["HTTP/1.1 400 Bad Request"]);
-      expect(answer).toContain("wait for the answer");
-      await expect.poll(() => cancelled).toBe(true);
-      expect(upgrades).toBe(0);
+  test("an upgrade behind a request that is not answered yet waits for its turn", async () => {
+    const slow = Promise.withResolvers<ServerResponse>();
+    let upgrades = 0;
+    const app = await httpApp((_request, response) => slow.resolve(response));
+    app.server.on("upgrade", (_request, socket) => {
+      upgrades++;
+      socket.end("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
     });
+    const { client } = await start(app);
+    client.write(`GET /slow HTTP/1.1\r\nHost: a\r\n\r\n${upgrade("websocket")}`);
+    const response = await slow.promise;
+    response.write("begun");
+    await readUntil(client, "begun");
+    expect(upgrades).toBe(0);
+    response.end();
+    expect((await exchange(client, "")).match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 101"]);
+  });
 
-    test(`${what} in the middle of a response breaks the connection`, async () => {
-      const { client } = await start(await httpApp((_request, response) => response.write("begun")));
-      client.write("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
-      await readUntil(client, "begun");
-      expect(await exchange(client, behind)).toBe("");
-    });
-  }
+  test("CONNECT behind a request is refused after its answer, and what follows is not read", async () => {
+    const { client } = await start(await mirror());
+    const answer = await exchange(client, `GET / HTTP/1.1\r\nHost: a\r\n\r\nCONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n${get()}`);
+    expect(answer.match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 200", "HTTP/1.1 405"]);
+  });
+
+  test("an app that switches to something else is no answer", async () => {
+    const { client } = await start(await rawApp("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"));
+    expect(await exchange(client, upgrade("websocket"))).toMatch(/^HTTP\/1\.1 502 /);
+  });
 
   test("an upgrade behind an answered request passes", async () => {
     const app = await httpApp((_request, response) => response.end("answered"));
@@ -476,7 +483,8 @@ describe("the end of a connection", () => {
     }));
     client.write(get());
     await readUntil(client, "beginning");
-    const cancelled = once((await arrived.promise).socket as Socket, "close");
+    const { socket } = await arrived.promise;
+    const cancelled = new Promise((resolve) => socket?.once("close", resolve));
     half.holder.setRevoked(new Set([hello.serialNumber]));
     expect(half.path.connections.count()).toBe(0);
     expect((await readAll(client)).ending).toBe("reset");

@@ -72,7 +72,7 @@ describe("what has a route goes to the identity the route names", () => {
         "X-Hop": "1", Connection: "X-Hop", Authorization: "Bearer of the app",
       },
     }));
-    expect(Object.keys(headers).sort()).toEqual(["authorization", "connection", "countersign-client-id", "host"]);
+    expect(Object.keys(headers).sort()).toEqual(["authorization", "countersign-client-id", "host"]);
     expect(headers["countersign-client-id"]).toBe("spiffe://east/hello");
   });
 

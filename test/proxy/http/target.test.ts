@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { parseAuthority, parseRequestTarget } from "../../proxy/http-target.ts";
+import { parseAuthority, parseRequestTarget } from "../../../proxy/http/target.ts";
 
 describe("a request target", () => {
   const table: readonly [string, { path: string; authority: string | undefined } | undefined][] = [

@@ -1,0 +1,239 @@
+import { fieldKind, isHostByte, isTargetByte, isTokenByte, isValueByte, markSize, parseFields, valueAt, type Fields } from "./fields.ts";
+
+/** How the body of a message is delimited. */
+export type Framing = "none" | "length" | "chunked" | "close";
+
+/** What requests and responses have in common. */
+export interface Head extends Fields {
+  /** Of version 1.x. */
+  readonly minor: number;
+  /** Where the first field begins in `text`. */
+  readonly fieldsStart: number;
+  readonly framing: Framing;
+  /** Of the body in bytes, where `framing` is "length"; else what Content-Length says, or 0. */
+  readonly length: number;
+  /** The sender wants another message on this connection. */
+  readonly persistent: boolean;
+  /** Fields that `Connection` names, lower case; undefined when there are none. */
+  readonly named: ReadonlySet<string> | undefined;
+}
+
+export interface RequestHead extends Head {
+  readonly framing: "none" | "length" | "chunked";
+  readonly method: string;
+  readonly target: string;
+  /** Undefined where HTTP/1.0 has none. */
+  readonly host: string | undefined;
+  /** Asks to switch to WebSocket. Every other upgrade is ignored, as RFC 9110 7.8 allows. */
+  readonly upgrade: boolean;
+  /** Waits for 100 Continue before it sends its body. */
+  readonly expectsContinue: boolean;
+}
+
+export interface ResponseHead extends Head {
+  readonly status: number;
+  readonly reason: string;
+  /** Switches to WebSocket. */
+  readonly upgrade: boolean;
+}
+
+/** Why a message is refused: two servers might read it differently, or nobody could. Never repaired. */
+export type HeadFault =
+  | "malformed"
+  | "head_too_large"
+  | "too_many_fields"
+  | "target_too_long"
+  | "version_unsupported"
+  | "host_missing"
+  | "host_repeated"
+  | "host_malformed"
+  | "length_malformed"
+  | "length_repeated"
+  | "length_and_transfer_coding"
+  | "framing_disguised"
+  | "transfer_coding_malformed"
+  | "transfer_coding_unsupported"
+  | "transfer_coding_in_http_1_0";
+
+/** More bytes are needed. */
+export const headIncomplete = -1;
+
+/**
+ * Finds the end of a head without understanding it, and stops at once at what no head may hold.
+ * @param scanned how far an earlier call on the same bytes has got: what drips in is looked at once
+ * @returns       the position behind the empty line, `headIncomplete`, or a fault
+ */
+export function findHeadEnd(bytes: Buffer, from: number, scanned: number): number | HeadFault {
+  const found = bytes.indexOf(emptyLine, Math.max(from, scanned - 3));
+  const end = found < 0 ? headIncomplete : found + emptyLine.length;
+  if (end >= 0 && end - from <= maxHeadBytes) return end;
+  const limit = Math.min(bytes.length, from + maxHeadBytes);
+  for (let at = Math.max(from, scanned - 1); at < limit; at++) {
+    const byte = bytes[at]!;
+    if (isValueByte(byte)) continue;
+    // A CR at the very end may still get its LF.
+    if (byte === cr ? at + 1 < bytes.length && bytes[at + 1] !== lf : byte !== lf || at === from || bytes[at - 1] !== cr) return "malformed";
+  }
+  return bytes.length - from > maxHeadBytes ? "head_too_large" : headIncomplete;
+}
+
+/**
+ * Reads the head of a request.
+ * @param to what `findHeadEnd` found
+ * @source RFC 9112 sections 2 to 6
+ */
+export function parseRequestHead(bytes: Buffer, from: number, to: number): RequestHead | HeadFault {
+  let at = from;
+  while (isTokenByte(bytes[at]!)) at++;
+  const methodEnd = at;
+  if (at === from || bytes[at++] !== space) return "malformed";
+  const targetStart = at;
+  while (isTargetByte(bytes[at]!)) at++;
+  const targetEnd = at;
+  if (at === targetStart || bytes[at++] !== space) return "malformed";
+  const version = versionAt(bytes, at);
+  at += versionLength;
+  if (version === undefined || bytes[at] !== cr || bytes[at + 1] !== lf) return "malformed";
+  const fieldsStart = at + 2;
+  const marks = parseFields(bytes, from, fieldsStart, to - 2);
+  if (marks === undefined) return "malformed";
+  const text = bytes.toString("latin1", from, to - 2);
+  const method = text.slice(0, methodEnd - from);
+  // The preface of HTTP/2, RFC 9113 3.4: not a request of any version.
+  if (method === "PRI") return "malformed";
+  if (version !== 0 && version !== 1) return "version_unsupported";
+  if (targetEnd - targetStart > maxTargetBytes) return "target_too_long";
+  const found = inspect({ text, marks, end: text.length }, version);
+  if (typeof found === "string") return found;
+  const { framing, host } = found;
+  if (host === undefined && version === 1) return "host_missing";
+  return {
+    text, marks, end: text.length, fieldsStart: fieldsStart - from, minor: version, method, target: text.slice(targetStart - from, targetEnd - from), host,
+    // RFC 9112 6.3: a request without length has no body.
+    framing: framing === "close" ? "none" : framing, length: found.length, named: found.named,
+    persistent: version === 1 ? !found.closes : found.keepsAlive && !found.closes,
+    upgrade: found.websocket && found.switches && version === 1, expectsContinue: found.expectsContinue && version === 1,
+  };
+}
+
+/**
+ * Reads the head of a response.
+ * @param to     what `findHeadEnd` found
+ * @param toHead the request was HEAD, so that no body follows whatever is said
+ */
+export function parseResponseHead(bytes: Buffer, from: number, to: number, toHead: boolean): ResponseHead | HeadFault {
+  const version = versionAt(bytes, from);
+  let at = from + versionLength;
+  if (version === undefined || bytes[at] !== space) return "malformed";
+  let status = 0;
+  for (const end = at + 4; ++at < end;) {
+    const digit = bytes[at]! - zero;
+    if (!(digit >= 0 && digit <= 9)) return "malformed";
+    status = status * 10 + digit;
+  }
+  // The blank is there even if the reason is not (RFC 9112 4), but not every server knows.
+  if (bytes[at] === space) at++;
+  else if (bytes[at] !== cr) return "malformed";
+  const reasonStart = at;
+  while (isValueByte(bytes[at]!)) at++;
+  if (bytes[at] !== cr || bytes[at + 1] !== lf) return "malformed";
+  const fieldsStart = at + 2;
+  const marks = parseFields(bytes, from, fieldsStart, to - 2);
+  if (marks === undefined || status < 100) return "malformed";
+  if (version !== 0 && version !== 1) return "version_unsupported";
+  const text = bytes.toString("latin1", from, to - 2);
+  const found = inspect({ text, marks, end: text.length }, version);
+  if (typeof found === "string") return found;
+  const bodiless = toHead || status < 200 || status === 204 || status === 304;
+  return {
+    text, marks, end: text.length, fieldsStart: fieldsStart - from, minor: version, status, reason: text.slice(reasonStart - from, at - from),
+    upgrade: status === 101 && found.websocket && found.switches,
+    framing: bodiless ? "none" : found.framing, length: found.length, named: found.named,
+    persistent: (version === 1 ? !found.closes : found.keepsAlive && !found.closes) && (bodiless || found.framing !== "close"),
+  };
+}
+
+/** Minor version of HTTP/1; 9 for a version we do not speak; undefined if there is none. */
+function versionAt(bytes: Uint8Array, at: number): number | undefined {
+  // "HTTP/"
+  if (bytes[at] !== 72 || bytes[at + 1] !== 84 || bytes[at + 2] !== 84 || bytes[at + 3] !== 80 || bytes[at + 4] !== 47 || bytes[at + 6] !== 46) return undefined;
+  const [major, minor] = [bytes[at + 5]! - zero, bytes[at + 7]! - zero];
+  if (!(major >= 0 && major <= 9 && minor >= 0 && minor <= 9)) return undefined;
+  return major === 1 && minor <= 1 ? minor : 9;
+}
+
+/** What the fields say about the message and its connection. */
+interface Inspected {
+  framing: "length" | "chunked" | "close";
+  length: number;
+  host: string | undefined;
+  closes: boolean;
+  keepsAlive: boolean;
+  switches: boolean;
+  websocket: boolean;
+  expectsContinue: boolean;
+  named: Set<string> | undefined;
+}
+
+function inspect(fields: Fields, minor: number): Inspected | HeadFault {
+  const { marks } = fields;
+  if (marks.length > maxFields * markSize) return "too_many_fields";
+  const found: Inspected = {
+    framing: "close", length: 0, host: undefined, closes: false, keepsAlive: false, switches: false, websocket: false, expectsContinue: false, named: undefined,
+  };
+  let lengths = 0;
+  let codings = 0;
+  for (let index = 0; index < marks.length; index += markSize) {
+    const kind = marks[index]!;
+    if (kind === fieldKind.ordinary) continue;
+    if (kind === fieldKind.host) {
+      if (found.host !== undefined) return "host_repeated";
+      found.host = valueAt(fields, index);
+      for (let at = 0; at < found.host.length; at++) if (!isHostByte(found.host.charCodeAt(at))) return "host_malformed";
+    } else if (kind === fieldKind.contentLength) {
+      if (++lengths > 1) return "length_repeated";
+      const digits = valueAt(fields, index);
+      if (!lengthForm.test(digits)) return "length_malformed";
+      found.length = Number(digits);
+    } else if (kind === fieldKind.transferEncoding) {
+      if (++codings > 1) return "transfer_coding_malformed";
+      const coding = valueAt(fields, index).toLowerCase();
+      if (coding !== "chunked") return chunkedLast.test(coding) ? "transfer_coding_unsupported" : "transfer_coding_malformed";
+    } else if (kind === fieldKind.connection) {
+      readConnection(valueAt(fields, index).toLowerCase(), found);
+    } else if (kind === fieldKind.upgrade) {
+      found.websocket = valueAt(fields, index).toLowerCase() === "websocket";
+    } else if (kind === fieldKind.expect) {
+      found.expectsContinue = valueAt(fields, index).toLowerCase() === "100-continue";
+    } else if (kind === fieldKind.disguised) return "framing_disguised";
+  }
+  if (codings > 0 && lengths > 0) return "length_and_transfer_coding";
+  if (codings > 0 && minor === 0) return "transfer_coding_in_http_1_0";
+  found.framing = codings > 0 ? "chunked" : lengths > 0 ? "length" : "close";
+  return found;
+}
+
+/** What `Connection` names, without the fields a sender must not be able to take out on the way. */
+function readConnection(value: string, found: Inspected): void {
+  for (const part of value.split(",")) {
+    const name = part.trim();
+    if (name === "close") found.closes = true;
+    else if (name === "keep-alive") found.keepsAlive = true;
+    else if (name === "upgrade") found.switches = true;
+    else if (name !== "" && name !== "host" && name !== "content-length") (found.named ??= new Set()).add(name);
+  }
+}
+
+const [lf, cr, space, zero] = [10, 13, 32, 48];
+const versionLength = 8;
+const emptyLine = Buffer.from("\r\n\r\n");
+/** Up to 9 petabytes, which a double holds exactly. */
+const lengthForm = /^\d{1,16}$/;
+/** RFC 9112 6.3: the length is known only if chunked comes last, once. */
+const chunkedLast = /^(?:(?!chunked\b)[!#$%&'*+.^_`|~0-9a-z-]+[ \t]*,[ \t]*)+chunked$/;
+/** What Node, nginx and Go's clients expect to be enough; one field may fill it. */
+export const maxHeadBytes = 16 * 1024;
+/** nginx and Apache take 8 KiB in one line. */
+const maxTargetBytes = 8 * 1024;
+/** Apache and haproxy take 100; browsers send 20. */
+const maxFields = 200;

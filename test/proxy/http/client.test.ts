@@ -1,0 +1,190 @@
+import type { Socket } from "node:net";
+import { afterEach, describe, expect, test } from "vitest";
+import { serveClient, type ClientLimits, type ClientOwner, type Route } from "../../../proxy/http/client.ts";
+import { upstreamPool, type UpstreamPool } from "../../../proxy/http/pool.ts";
+import { upstreamConnection, type OpenUpstream } from "../../../proxy/http/upstream.ts";
+import { idleWatch, type IdleWatch } from "../../../proxy/http/watch.ts";
+import { connectApp } from "../../../proxy/inbound/tcp.ts";
+import { readAll, readUntil, tcpApp, tcpClient, type TestServer } from "../../support/tcp.ts";
+
+const servers: TestServer[] = [];
+const watches: IdleWatch[] = [];
+afterEach(async () => {
+  for (const watch of watches.splice(0)) watch.stop();
+  await Promise.all(servers.splice(0).map((server) => server.close()));
+});
+
+interface Front { readonly port: number; readonly bugs: unknown[]; readonly appSockets: readonly Socket[] }
+
+/** A forwarder before an app. */
+async function front(onApp: (socket: Socket) => void, { limits, owner, idleMs = 60_000 }: {
+  readonly limits?: Partial<ClientLimits>; readonly owner?: Partial<ClientOwner<Route>>; readonly idleMs?: number;
+} = {}): Promise<Front> {
+  const appSockets: Socket[] = [];
+  const app = await tcpApp((socket) => {
+    appSockets.push(socket);
+    onApp(socket.on("error", () => undefined));
+  });
+  const watch = idleWatch(5);
+  watches.push(watch);
+  const bugs: unknown[] = [];
+  const settings = { app: { host: "127.0.0.1", port: app.port }, connectTimeoutMs: 5000, idleTimeoutMs: 5000 };
+  const pool: UpstreamPool = upstreamPool({
+    maxIdle: 8, idleMs, watch,
+    open: (keeper) => {
+      const upstream: OpenUpstream = upstreamConnection({ ...connectApp(settings, () => undefined, (bytes) => upstream.receive(Buffer.from(bytes))), pushed: true }, keeper);
+      return upstream;
+    },
+  });
+  const server = await tcpApp((socket) => void serveClient({ socket, reset: () => void socket.resetAndDestroy() }, undefined, {
+    route: ({ target }) => ({ pool, path: target, host: undefined, addedLines: "" }),
+    connect: () => ({ status: 405, text: "no" }),
+    failed: () => ({ status: 502, text: "failed" }),
+    answered: () => undefined,
+    bug: (error) => bugs.push(error),
+    ...owner,
+  }, { idleTimeoutMs: 5000, ...limits }, watch));
+  servers.push(server, app);
+  return { port: server.port, bugs, appSockets };
+}
+
+const get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const answering = (socket: Socket): void => void socket.on("data", () => socket.write(ok));
+const mute = (): void => undefined;
+
+describe("a fault of ours ends one exchange, on both sides, and is reported", () => {
+  const upgrade = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+  const table: readonly [string, string, string][] = [
+    ["a response", get, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"],
+    ["a refused upgrade", upgrade, "HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\n"],
+    ["an upgrade", upgrade, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"],
+    ["a refusal", "GET / HTTP/1.1\r\n\r\n", ""],
+  ];
+  for (const [claim, request, reply] of table) {
+    test(claim, async () => {
+      const { port, bugs, appSockets } = await front((socket) => void socket.once("data", () => socket.write(reply)), {
+        owner: { answered() { throw new Error("our bug"); } },
+      });
+      const client = await tcpClient(port);
+      client.write(request);
+      expect(await readAll(client)).toEqual({ bytes: Buffer.alloc(0), ending: "reset" });
+      expect(bugs).toMatchObject([{ message: "our bug" }]);
+      await expect.poll(() => appSockets.every(({ destroyed }) => destroyed)).toBe(true);
+    });
+  }
+});
+
+describe("what stands still is ended", () => {
+  test("a head that trickles in", async () => {
+    const { port } = await front(mute, { limits: { headTimeoutMs: 60 } });
+    const client = await tcpClient(port);
+    client.write("GET / HTTP/1.1\r\nHost: a\r\n");
+    const trickle = setInterval(() => client.write("X-A: 1\r\n"), 10);
+    const { bytes } = await readAll(client);
+    clearInterval(trickle);
+    expect(String(bytes)).toMatch(/^HTTP\/1\.1 408 Request Timeout\r\n[^]*did not arrive in time/);
+  });
+
+  test("an app that gives no answer: a 504", async () => {
+    const { port, appSockets } = await front(mute, { limits: { idleTimeoutMs: 60 } });
+    const client = await tcpClient(port);
+    client.write(get);
+    expect(await readUntil(client, "\n\r\n")).toMatch(/^HTTP\/1\.1 504 /);
+    await expect.poll(() => appSockets[0]!.destroyed).toBe(true);
+  });
+
+  test("an app that stops in the middle of its answer: a reset", async () => {
+    const { port } = await front((socket) => void socket.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe"), { limits: { idleTimeoutMs: 60 } });
+    const client = await tcpClient(port);
+    // Bytes nobody asked for end the connection to the app, so it is asked first.
+    client.write(get);
+    expect((await readAll(client)).ending).toBe("reset");
+  });
+
+  test("a client that stops in the middle of its body", async () => {
+    const { port, appSockets } = await front(mute, { limits: { idleTimeoutMs: 60 } });
+    const client = await tcpClient(port);
+    client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe");
+    expect(await readUntil(client, "\n\r\n")).toMatch(/^HTTP\/1\.1 504 /);
+    await expect.poll(() => appSockets[0]!.destroyed).toBe(true);
+  });
+
+  test("a connection to the app that no request uses", async () => {
+    const { port, appSockets } = await front(answering, { idleMs: 30 });
+    const client = await tcpClient(port);
+    client.write(get);
+    await readUntil(client, "ok");
+    await expect.poll(() => appSockets[0]!.readableEnded).toBe(true);
+  });
+});
+
+describe("HTTP/1.0", () => {
+  test("closes after one answer", async () => {
+    const { port } = await front(answering);
+    const client = await tcpClient(port);
+    client.write("GET / HTTP/1.0\r\n\r\n");
+    expect(String((await readAll(client)).bytes)).toBe("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nconnection: close\r\n\r\nok");
+  });
+
+  test("goes on where it asks to, and is told so", async () => {
+    const { port } = await front(answering);
+    const client = await tcpClient(port);
+    for (let count = 0; count < 2; count++) {
+      client.write("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+      expect(await readUntil(client, "ok")).toBe("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nconnection: keep-alive\r\n\r\nok");
+    }
+    client.destroy();
+  });
+
+  test("gets a chunked answer as it is, up to the end of the connection", async () => {
+    const { port } = await front((socket) => void socket.on("data", () => socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")));
+    const client = await tcpClient(port);
+    client.write("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    expect(String((await readAll(client)).bytes)).toBe("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nok");
+  });
+
+  test("gets no 1xx", async () => {
+    const { port } = await front((socket) => void socket.on("data", () => socket.write(`HTTP/1.1 103 Early\r\n\r\n${ok}`)));
+    const client = await tcpClient(port);
+    client.write("GET / HTTP/1.0\r\n\r\n");
+    expect(String((await readAll(client)).bytes)).toMatch(/^HTTP\/1\.1 200 /);
+  });
+});
+
+test("a stream of 1xx ends", async () => {
+  const { port } = await front((socket) => void socket.once("data", () => socket.write("HTTP/1.1 103 Early\r\n\r\n".repeat(40))));
+  const client = await tcpClient(port);
+  client.write(get);
+  expect(await readUntil(client, "502")).toContain("HTTP/1.1 502 ");
+});
+
+test("answers that nobody reads stop the reading of requests", async () => {
+  let asked = 0;
+  const body = "x".repeat(64 * 1024);
+  const { port } = await front((socket) => void socket.on("data", () => {
+    asked++;
+    socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+  }));
+  const client = await tcpClient(port);
+  client.pause();
+  client.write(get.repeat(1000));
+  let before = -1;
+  // It stops somewhere between what the sockets' buffers hold and all of it.
+  await expect.poll(() => asked === before || void (before = asked), { interval: 200 }).toBe(true);
+  expect(asked).toBeLessThan(500);
+  let read = 0;
+  client.on("data", (chunk: Buffer) => (read += chunk.length)).resume();
+  await expect.poll(() => asked, { timeout: 10_000 }).toBe(1000);
+  await expect.poll(() => read).toBeGreaterThan(1000 * body.length);
+  client.destroy();
+});
+
+test("a client that closes in the middle of an exchange cancels it", async () => {
+  const { port, appSockets } = await front(mute);
+  const client = await tcpClient(port);
+  client.write(get);
+  await expect.poll(() => appSockets.length).toBe(1);
+  client.end();
+  await expect.poll(() => appSockets[0]!.destroyed).toBe(true);
+});
