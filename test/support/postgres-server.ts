@@ -10,6 +10,11 @@ import pg from "pg";
 export interface PostgresServer {
   /** A new empty database. @returns its URL */
   createDatabase(): Promise<string>;
+  /**
+   * Ends it and starts it again; resolves when it accepts connections.
+   * @param how  `fast` lets it end in order, `immediate` is a crash from which it recovers
+   */
+  restart(how: "fast" | "immediate"): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -20,6 +25,8 @@ export interface PostgresServer {
 export async function startPostgres(): Promise<PostgresServer> {
   const directory = mkdtempSync(join(tmpdir(), "countersign-pg-"));
   let server: ChildProcess | undefined;
+  let running: ChildProcess;
+  let start: () => Promise<ChildProcess>;
   const clean = () => {
     server?.kill("SIGKILL");
     rmSync(directory, { recursive: true, force: true });
@@ -33,17 +40,25 @@ export async function startPostgres(): Promise<PostgresServer> {
     const binaries = await findBinaries(directory, options);
     const data = join(directory, "data");
     run(join(binaries, "initdb"), ["--pgdata", data, "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"], options);
-    server = spawn(
-      join(binaries, "postgres"), ["-D", data, "-c", "listen_addresses=", "-c", `unix_socket_directories=${directory}`],
-      { ...options, stdio: ["ignore", "ignore", "pipe"] },
-    );
-    await ready(server);
+    start = async () => {
+      server = spawn(
+        join(binaries, "postgres"), ["-D", data, "-c", "listen_addresses=", "-c", `unix_socket_directories=${directory}`],
+        { ...options, stdio: ["ignore", "ignore", "pipe"] },
+      );
+      await ready(server);
+      return server;
+    };
+    running = await start();
   } catch (error) {
     clean();
     throw error;
   }
 
-  const running = server;
+  async function end(signal: "SIGINT" | "SIGQUIT"): Promise<void> {
+    const exited = once(running, "exit");
+    if (running.exitCode === null && running.kill(signal)) await exited;
+  }
+
   const urlOf = (database: string) => `postgres://postgres@localhost/${database}?host=${encodeURIComponent(directory)}`;
   let databases = 0;
   return {
@@ -55,10 +70,13 @@ export async function startPostgres(): Promise<PostgresServer> {
       await admin.end();
       return urlOf(name);
     },
+    async restart(how) {
+      await end(how === "fast" ? "SIGINT" : "SIGQUIT");
+      running = await start();
+    },
     async stop() {
-      const exited = once(running, "exit");
       // A fast shutdown: whoever is still connected is cut off.
-      if (running.exitCode === null && running.kill("SIGINT")) await exited;
+      await end("SIGINT");
       process.removeListener("exit", clean);
       clean();
     },
