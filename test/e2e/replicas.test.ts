@@ -97,7 +97,7 @@ async function startReplicas(folder: string, storeUrl: string): Promise<readonly
     COUNTERSIGN_SEALING_KEY: randomBytes(32).toString("base64"),
     // The issuer is due every few seconds.
     COUNTERSIGN_CERTIFICATE_LIFETIME: "60s", COUNTERSIGN_CERTIFICATE_LIFETIME_MAX: "60s", COUNTERSIGN_CLOCK_SKEW: "1s",
-    COUNTERSIGN_ISSUER_RENEW_BEFORE: "62s", COUNTERSIGN_ISSUER_LIFETIME: "68s",
+    COUNTERSIGN_ISSUER_RENEW_BEFORE: "62s", COUNTERSIGN_ISSUER_LIFETIME: "64s",
   };
   const replicas = Array.from({ length: 3 }, (_, index): Replica => {
     const dataDir = join(folder, `replica-${index}`);
@@ -222,7 +222,7 @@ async function verifyEverything(url: string, received: ReadonlyMap<string, Issue
     const events = await eventsOf(store);
     const issuers = events.flatMap((event) => event.type === "authority.created" && event.authorityType === "issuer" ? [event.authorityId] : []);
     const replaced = events.flatMap((event) => event.type === "authority.state-changed" && event.to === "retiring" ? [event.authorityId] : []);
-    expect(issuers.length).toBeGreaterThan(2);
+    expect(issuers.length).toBeGreaterThan(1);
     // Each but the newest was replaced, once, in the order in which they came.
     expect(replaced).toEqual(issuers.slice(0, -1));
   } finally {
