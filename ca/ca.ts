@@ -6,6 +6,8 @@ import { authoritySigners, type AuthoritySigners } from "./authority/signers.ts"
 import { summarizeAuthority } from "./authority/summary.ts";
 import { denialRecorder } from "./audit/denials.ts";
 import type { CaConfig } from "./config.ts";
+import { openFeed, type Feed } from "./feed/feed.ts";
+import { nudgingStore } from "./feed/nudging.ts";
 import { firstOutsideRoot } from "./first-root.ts";
 import { readRootFile, type FirstStart } from "./first-start.ts";
 import type { CaServices } from "./http/services.ts";
@@ -47,6 +49,8 @@ export interface Ca extends CaServices {
   /** Key and chain for the API's TLS listener. */
   apiCredentials(): ApiCredentials;
   onApiCredentials(listener: (credentials: ApiCredentials) => void): void;
+  /** Ends every stream of the feed, so that no reader keeps the listener from closing. */
+  endWatches(): void;
   /** Does now what the timers would do in time: rotation, and renewal of the API's certificate. */
   tick(): Promise<void>;
   /** Stops the timers and waits for what is under way. */
@@ -71,7 +75,9 @@ export async function startCa(deps: CaDeps): Promise<Ca> {
 }
 
 async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Kms): Promise<Ca> {
-  const { config, store, log, metrics, now = () => new Date() } = deps;
+  const { config, log, metrics, now = () => new Date() } = deps;
+  let feed: Feed | undefined;
+  const store = nudgingStore(deps.store, () => feed?.nudge());
   const { sealing, state, first } = await openCa({ ...deps, kms, now });
   const signers = authoritySigners({ sealing, store, kms, pkcs11Pin: config.pkcs11Pin, log, now, onKey: metrics.authorityKey });
   if ((await store.authorities()).length === 0) await firstOutsideRoot({ config, store, state, sealing, signers, kms, nowMs: now().getTime() });
@@ -79,12 +85,20 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   checkConfiguredRoot(config, keeper.current().rows.filter(({ type }) => type === "root").map(({ certificate }) => certificate));
   await lookAfterKeys(keeper, signers, config, log, now);
 
+  const { feedEpoch } = state;
+  feed = openFeed({
+    store, now, metrics, log, maxWatchers: config.maxWatchers,
+    async bundle(sequence) {
+      if (Number(keeper.current().published.sequence) < sequence) await keeper.refresh();
+      return keeper.current().published;
+    },
+  });
   const denials = denialRecorder({ store, log, now });
   const limits = rateLimits(config, now);
   const names = { trustDomain: config.trustDomain, reservedDnsNames: new Set(config.apiDnsNames) };
   const bundle = () => keeper.current().published.bundle;
   const issuer = certificateIssuer({
-    ...names, store, keeper, denials, limits, metrics, now, bundle, feedEpoch: state.feedEpoch,
+    ...names, store, keeper, denials, limits, metrics, now, bundle, feedEpoch,
     reattestGraceMs: config.reattestGraceMs, profile: workloadProfile(config), nextSerial: serialNumbers(),
   });
   const tokens = tokenService({
@@ -106,8 +120,11 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     revoke: certificateRevoker({ store, now, metrics, reattestGraceMs: config.reattestGraceMs }),
     createToken: tokens.create,
     deleteToken: tokens.remove,
+    feedEpoch,
+    watch: feed.watch,
+    endWatches: feed.close,
     acknowledge: bundleAcknowledger({
-      ...names, store, now, bundle, published: () => ({ feedEpoch: state.feedEpoch, sequence: Number(keeper.current().published.sequence) }),
+      ...names, store, now, bundle, published: () => ({ feedEpoch, sequence: Number(keeper.current().published.sequence) }),
     }),
     recordDenial: ({ actor, ...denial }) => denials.record({ type: "request.denied", ...denial }, actor),
     authorities: async () => keeper.current().rows.map(summarizeAuthority),
@@ -129,6 +146,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       await api.tick();
     },
     async close() {
+      feed.close();
       api.close();
       kms.close();
       await keeper.close();

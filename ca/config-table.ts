@@ -24,7 +24,7 @@ export type SettingKey =
   | "kmsEndpoint" | "kmsRegion" | "pkcs11Pin"
   | "statusListen" | "statusUrl" | "crlShards" | "crlLifetime" | "rootCrlLifetime" | "ocspLifetime" | "noRevAvail"
   | "witnessFile" | "checkpoint" | "acceptRollback"
-  | "joinTokenLifetime" | "reattestGrace" | "bodyLimit" | "requestTimeout" | "maxConnections" | "callerRate" | "workloadRate" | "anonymousRate" | "logLevel";
+  | "joinTokenLifetime" | "reattestGrace" | "bodyLimit" | "requestTimeout" | "maxConnections" | "maxWatchers" | "callerRate" | "workloadRate" | "anonymousRate" | "logLevel";
 
 /** Every setting there is: `readConfig`, `--help` and the README's table are made from it. */
 export const configTable: readonly Setting[] = [
@@ -94,6 +94,8 @@ export const configTable: readonly Setting[] = [
     "All replicas of a workload share its ID: too low, and they wait for each other after an outage."),
   setting("anonymousRate", "count", "2000", "Requests a second of all who prove no identity, together; ten seconds' worth may come at once.",
     "Proxies poll the bundle and revocations without proving who they are: count them in."),
+  setting("maxWatchers", "count", "3000", "Proxies that follow the feed by a stream at once; more are told to poll.",
+    "Each holds one of maxConnections: leave enough for renewals."),
   setting("logLevel", "text", "info", "Least severe log line that is written.", undefined, ["fatal", "error", "warn", "info", "debug", "trace", "silent"]),
 ];
 

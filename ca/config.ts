@@ -63,6 +63,7 @@ export interface CaConfig {
   readonly callerRate: number;
   readonly workloadRate: number;
   readonly anonymousRate: number;
+  readonly maxWatchers: number;
   readonly logLevel: string;
 }
 
@@ -155,6 +156,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     callerRate: read("callerRate", parseCount, "write a whole number above 0"),
     workloadRate: read("workloadRate", parseCount, "write a whole number above 0"),
     anonymousRate: read("anonymousRate", parseCount, "write a whole number above 0"),
+    maxWatchers: read("maxWatchers", parseCount, "write a whole number above 0"),
     logLevel: text("logLevel"),
   };
   checkTogether(config);

@@ -12,6 +12,7 @@ export const paths = {
   authorities: "/v1/authorities",
   bundle: "/v1/bundle",
   acknowledgements: "/v1/acknowledgements",
+  watch: "/v1/watch",
   auditEntries: "/v1/audit/entries",
   auditCheckpoint: "/v1/audit/checkpoint",
   auditProof: "/v1/audit/proof",
@@ -26,6 +27,7 @@ export const mediaType = {
   json: "application/json",
   problem: "application/problem+json",
   pem: "application/x-pem-file",
+  eventStream: "text/event-stream",
 } as const;
 
 /** Who is asking, and the proof of it. */
@@ -142,13 +144,33 @@ export interface Revocation {
   readonly notAfter: string;
 }
 
-export interface RevocationPage {
+/** What the watch event `revocation` carries: as many as fit, ascending. */
+export interface RevocationBatch {
   readonly revocations: readonly Revocation[];
   /** The `after` of the next request; below the one asked for when the CA was restored from a backup: then begin again at 0. */
   readonly sequence: number;
   /** True when more entries wait behind `sequence`: ask again at once. */
   readonly more: boolean;
 }
+
+/** `GET /v1/revocations`: for whoever cannot follow `GET /v1/watch`, which says the rest by events of their own. */
+export interface RevocationPage extends RevocationBatch {
+  readonly feedEpoch: string;
+  readonly renew: readonly RenewNotice[];
+}
+
+/**
+ * What `GET /v1/watch` tells, a server-sent event each. `epoch` comes first and names the feed: where it is not the one that a
+ * reader held so far, the CA was restored from a backup, and all that follows is to be read as if for the first time, older bundle
+ * included. A reader ignores events that it does not know.
+ */
+export type WatchEvent =
+  | { readonly event: "epoch"; readonly data: { readonly feedEpoch: string } }
+  /** The own trust domain's bundle, a SPIFFE JWK Set. */
+  | { readonly event: "bundle"; readonly data: unknown }
+  | { readonly event: "revocation"; readonly data: RevocationBatch }
+  | { readonly event: "renew"; readonly data: RenewNotice };
+export type WatchEventName = WatchEvent["event"];
 
 /**
  * Whoever holds a certificate with this authority in its chain gets a new one within the window, at an instant of its own choosing:
@@ -309,6 +331,7 @@ export const problemStatus = {
   authority_held_back: 409,
   authority_state: 409,
   issuer_unavailable: 503,
+  watchers_full: 503,
   store_busy: 503,
   store_unavailable: 503,
   request_timeout: 408,
@@ -329,6 +352,9 @@ export interface Problem {
 
 /** On every answer: names the request in the CA's log. */
 export const requestIdHeader = "x-request-id";
+
+/** On the answer of `GET /v1/bundle`, whose body is not ours to add to. */
+export const feedEpochHeader = "countersign-feed-epoch";
 
 /** Idempotency-Key request header: 1 to 255 printable ASCII characters, kept 24 h per caller. */
 export const idempotencyKeyHeader = "idempotency-key";

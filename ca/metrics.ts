@@ -8,6 +8,9 @@ export interface CaMetrics {
   /** Any refusal that was answered; the HTTP layer counts them. */
   denied(code: ProblemCode): void;
   revoked(): void;
+  /** Streams of the feed that are open now. */
+  watching(count: number): void;
+  watchEnded(why: string): void;
   /** An issuance became durable. Those that shared a commit come back in the same turn of the event loop and count as one group. */
   committed(): void;
   /** A call to KMS, retries included. */
@@ -25,6 +28,8 @@ export function caMetrics(): CaMetrics {
   const issued = new Counter({ name: "countersign_certificates_issued_total", help: "Certificates issued.", labelNames: ["attestation"], registers });
   const denied = new Counter({ name: "countersign_requests_denied_total", help: "Requests refused, by problem code.", labelNames: ["code"], registers });
   const revoked = new Counter({ name: "countersign_certificates_revoked_total", help: "Certificates revoked.", registers });
+  const watching = new Gauge({ name: "countersign_watchers", help: "Streams of the feed that are open.", registers });
+  const watchEnded = new Counter({ name: "countersign_watches_ended_total", help: "Streams of the feed that ended, by why.", labelNames: ["why"], registers });
   const duration = new Histogram({
     name: "countersign_issue_duration_seconds", help: "From the parsed request to the durable certificate.", buckets: durationBuckets, registers,
   });
@@ -52,6 +57,8 @@ export function caMetrics(): CaMetrics {
     },
     denied: (code) => deniedBy(code).inc(),
     revoked: () => revoked.inc(),
+    watching: (count) => watching.set(count),
+    watchEnded: (why) => watchEnded.inc({ why }),
     committed() {
       if (inGroup++ === 0) {
         setImmediate(() => {

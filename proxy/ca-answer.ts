@@ -1,4 +1,4 @@
-import { problemStatus, type Problem, type Revocation, type RevocationPage } from "../ca/contract.ts";
+import { problemStatus, type Problem, type RenewNotice, type Revocation, type RevocationBatch, type RevocationPage } from "../ca/contract.ts";
 import type { CaResponse } from "./ca-connection.ts";
 import { CaError } from "./ca-error.ts";
 
@@ -22,12 +22,29 @@ export function readIssued(response: CaResponse, nowMs: number): IssuedAnswer {
 
 /** @throws {CaError} ca_answer_invalid | ca_refused | ca_unavailable */
 export function readRevocationPage(response: CaResponse, nowMs: number): RevocationPage {
-  const { revocations, sequence, more } = readJson(refuseOtherThan(200, response, nowMs));
+  const page = readJson(refuseOtherThan(200, response, nowMs));
+  // Absent from a CA of an earlier version.
+  const { feedEpoch = "", renew = [] } = page;
+  if (typeof feedEpoch !== "string" || feedEpoch.length > maxEpochLength || !Array.isArray(renew)) throw invalid("it is not a page of revocations");
+  return { ...readRevocationBatch(page), feedEpoch, renew: renew.map(readRenewNotice) };
+}
+
+/** @throws {CaError} ca_answer_invalid */
+export function readRevocationBatch({ revocations, sequence, more }: Readonly<Record<string, unknown>>): RevocationBatch {
   if (!Array.isArray(revocations) || !isSequence(sequence) || typeof more !== "boolean") {
     throw invalid("it is not a page of revocations");
   }
   if (!revocations.every(isRevocation)) throw invalid("it lists something that is no revocation");
   return { revocations, sequence, more };
+}
+
+/** @throws {CaError} ca_answer_invalid */
+export function readRenewNotice(value: unknown): RenewNotice {
+  const { authorityId, windowSeconds } = isObject(value) ? value : {};
+  if (typeof authorityId !== "string" || !/^[0-9a-f]{2,128}$/.test(authorityId) || !isSequence(windowSeconds)) {
+    throw invalid("it asks for a renewal without saying which");
+  }
+  return { authorityId, windowSeconds };
 }
 
 /** The body as text, or undefined for 304. @throws {CaError} ca_answer_invalid | ca_refused | ca_unavailable */
@@ -118,5 +135,7 @@ function invalid(detail: string, cause?: unknown): CaError {
 /** ECMAScript 2026, in Node since 22; not yet in the types. */
 const rawJson = (JSON as typeof JSON & { readonly rawJSON: (text: string) => unknown }).rawJSON;
 const maxDetailLength = 400;
+/** As long as the CA takes one. */
+const maxEpochLength = 64;
 /** Ten minutes: a CA under load may slow us down, not send us away. */
 const maxRetryAfterMs = 600_000;

@@ -31,8 +31,9 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/issuance/", may: ["ca/issuance/", "ca/lint/", "ca/attestation/", "ca/audit/", "ca/authority/", ...useCase] },
   { of: "ca/authority/", may: ["ca/authority/", "ca/issuance/", "ca/lint/", "ca/audit/", "ca/signer/", ...useCase] },
   { of: "ca/revocation/", may: ["ca/revocation/", "ca/lint/", "ca/audit/", ...useCase] },
+  { of: "ca/feed/", may: ["ca/feed/", ...useCase] },
   { of: "ca/http/services.ts", may: ["ca/contract.ts", "ca/rate-limits.ts", "ca/store/store.ts"] },
-  { of: "ca/http/", may: ["ca/http/", "ca/audit/", "ca/tokens.ts", ...useCase, "hono", "@hono/zod-openapi", "@hono/node-server", "zod", "node:"] },
+  { of: "ca/http/", may: ["ca/http/", "ca/audit/", "ca/feed/", "ca/tokens.ts", ...useCase, "hono", "@hono/zod-openapi", "@hono/node-server", "zod", "node:"] },
   { of: "ca/", may: ["ca/", "package.json", "hono", "@hono/node-server", "pino", "node:"] },
   { of: "proxy/", may: ["proxy/", "ca/pki/", "ca/contract.ts", "node:"] },
 ];

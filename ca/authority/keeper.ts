@@ -37,6 +37,8 @@ export interface AuthorityKeeper {
   issuerUntil(notAfterMs: number): ActiveIssuer | Promise<ActiveIssuer>;
   /** Looks at the store and does what is due now. The timer calls it; tests may. */
   tick(): Promise<void>;
+  /** Takes what the store holds now: for whoever learned that another replica changed something. */
+  refresh(): Promise<void>;
   /** Called after the issuer changed, here or on another replica. */
   onIssuerChange(listener: () => void): void;
   /** Starts looking at the named interval. */
@@ -195,6 +197,7 @@ export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper
       return issuer !== undefined && issuer.certificate.notAfterMs >= notAfterMs ? issuer : rotateFor(notAfterMs);
     },
     tick,
+    refresh,
     onIssuerChange: (listener) => void listeners.push(listener),
     start: schedule,
     async close() {

@@ -3,8 +3,8 @@ import { mediaType, requestIdHeader } from "../contract.ts";
 /** What a handler answers, as data; `toResponse` is the only place that makes a Response of it. */
 export interface Answer {
   readonly status: number;
-  /** Null for an answer without a body. */
-  readonly body: string | null;
+  /** Null for an answer without a body; a stream for one without an end. */
+  readonly body: string | ReadableStream<Uint8Array> | null;
   /** Default application/json. */
   readonly contentType?: string;
   /** Lower-case names; what is set here wins over the defaults below. */

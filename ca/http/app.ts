@@ -12,6 +12,7 @@ import { revocationOperations } from "./revocations.ts";
 import type { CaServices } from "./services.ts";
 import { tokenOperations } from "./tokens.ts";
 import { trustOperations } from "./trust.ts";
+import { watchOperations } from "./watch.ts";
 
 export interface AppOptions extends Pick<PipelineOptions, "log" | "denied"> {
   readonly registry: MetricsRegistry;
@@ -34,6 +35,7 @@ export function createApp(
     ...revocationOperations(services),
     ...tokenOperations(services),
     ...trustOperations(services),
+    ...watchOperations(services),
     ...auditOperations(services),
     ...healthOperations(services, registry),
     ...docsOperations(app, services),

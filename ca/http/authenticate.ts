@@ -20,6 +20,8 @@ export const access = {
   "GET /v1/authorities": ["admin", "operator", "auditor"],
   "GET /v1/bundle": "public",
   "POST /v1/acknowledgements": "attested",
+  // What it tells is public, each event by itself.
+  "GET /v1/watch": "public",
   "GET /v1/audit/entries": ["admin", "auditor"],
   // Hashes only: what a witness needs who keeps our checkpoints and holds no token.
   "GET /v1/audit/checkpoint": "public",

@@ -31,7 +31,7 @@ export function isInternal(error: unknown): boolean {
   return refusal === undefined || problemStatus[refusal.code] === 500;
 }
 
-export type ProblemAnswer = Answer & { readonly code: ProblemCode };
+export type ProblemAnswer = Answer & { readonly code: ProblemCode; readonly body: string };
 
 /** A problem document as an answer. */
 export function problemAnswer(
@@ -96,6 +96,7 @@ export const problemTitle: Readonly<Record<ProblemCode, string>> = {
   authority_held_back: "The authority is still relied on, or not yet",
   authority_state: "The authority's state does not allow this",
   issuer_unavailable: "No issuer can sign now",
+  watchers_full: "The feed takes no more readers",
   store_busy: "The CA is busy",
   store_unavailable: "The CA's database cannot be reached",
   request_timeout: "The request did not arrive in time",

@@ -1,6 +1,6 @@
 import { z } from "@hono/zod-openapi";
-import { mediaType, type Revocation, type RevocationPage } from "../contract.ts";
-import type { RevocationRow } from "../store/store.ts";
+import { mediaType, type RenewNotice, type RevocationPage } from "../contract.ts";
+import { describeRevocation } from "../feed/sources.ts";
 import { conditional, json } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
 import { defaultLimit, limit, logPosition } from "./parameters.ts";
@@ -8,7 +8,7 @@ import { revocationPage } from "./schemas.ts";
 import type { CaServices } from "./services.ts";
 
 /** The deny-list feed. Public, as any CRL is: it tells who is not to be trusted. */
-export function revocationOperations({ store }: CaServices): readonly Operation[] {
+export function revocationOperations({ store, now }: CaServices): readonly Operation[] {
   return [
     operation({
       route: "GET /v1/revocations",
@@ -23,14 +23,17 @@ export function revocationOperations({ store }: CaServices): readonly Operation[
       async handle({ request, query }) {
         const { after = 0, limit: pageSize = defaultLimit } = query;
         // Read before the page: a revocation that lands in between makes the tag old, never the page.
-        const newest = await store.revocationSequence();
+        const { feedEpoch, revocationSequence: newest, announcementSequence } = await store.feedPosition();
         const rows = after >= newest ? [] : await store.revocations({ after, limit: pageSize + 1 });
+        const notices = announcementSequence === 0 ? [] : await store.announcements({ after: 0, nowMs: now().getTime(), limit: maxNotices });
         const page = rows.slice(0, pageSize);
-        return conditional(request, `"${newest}"`, () =>
+        return conditional(request, `"${feedEpoch}.${newest}.${announcementSequence}"`, () =>
           json({
             revocations: page.map(describeRevocation),
             sequence: page.at(-1)?.sequence ?? Math.min(after, newest),
             more: rows.length > pageSize,
+            feedEpoch,
+            renew: notices.map(({ body }) => JSON.parse(body) as RenewNotice),
           } satisfies RevocationPage),
         );
       },
@@ -38,12 +41,5 @@ export function revocationOperations({ store }: CaServices): readonly Operation[
   ];
 }
 
-function describeRevocation({ sequence, serialNumber, reason, revokedAtMs, notAfterMs }: RevocationRow): Revocation {
-  return {
-    sequence,
-    serialNumber,
-    reason,
-    revokedAt: new Date(revokedAtMs).toISOString(),
-    notAfter: new Date(notAfterMs).toISOString(),
-  };
-}
+/** Authorities are tainted one at a time, and hardly ever. */
+const maxNotices = 16;

@@ -153,6 +153,11 @@ export const revocationPage = z
     revocations: z.array(revocation).readonly(),
     sequence: sequence.openapi({ description: "The `after` of the next request." }),
     more: z.boolean().openapi({ description: "More entries wait: ask again at once." }),
+    feedEpoch,
+    renew: z
+      .array(z.object({ authorityId: z.string(), windowSeconds: z.number().int() }).openapi("RenewNotice"))
+      .readonly()
+      .openapi({ description: "Whoever has one of these authorities in its chain renews within the window." }),
   })
   .openapi("RevocationPage");
 

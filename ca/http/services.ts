@@ -40,6 +40,10 @@ export interface CaServices {
   revoke(serialNumber: string, reason: RevocationReason, caller: Caller): Promise<Revocation>;
   createToken(request: CreateTokenRequest, caller: Caller): Promise<CreatedToken>;
   deleteToken(id: string, caller: Caller): Promise<void>;
+  /** Names the feed; new after a restore. */
+  readonly feedEpoch: string;
+  /** Server-sent events behind `lastEventId`, and from then on all that come. */
+  watch(lastEventId: string | undefined): Promise<ReadableStream<Uint8Array>>;
   /** Durable when it resolves. */
   acknowledge(request: AcknowledgeRequest): Promise<void>;
   /** Writes a denial to the audit log, at a bounded rate; never fails. */

@@ -1,4 +1,4 @@
-import { mediaType } from "../contract.ts";
+import { feedEpochHeader, mediaType } from "../contract.ts";
 import { conditional, json, noContent, wantsPem, type Answer } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
 import { acknowledgeRequest, authorityList } from "./schemas.ts";
@@ -29,13 +29,16 @@ export function trustOperations(services: CaServices): readonly Operation[] {
       },
       handle({ request }) {
         const { jwks, pem, sequence } = services.bundle();
+        const tag = `${services.feedEpoch}.${sequence}`;
+        const headers = { [feedEpochHeader]: services.feedEpoch };
         if (wantsPem(request))
-          return conditional(request, `"${sequence}-pem"`, (): Answer => ({
+          return conditional(request, `"${tag}-pem"`, (): Answer => ({
             status: 200,
             body: pem,
             contentType: mediaType.pem,
+            headers,
           }));
-        return conditional(request, `"${sequence}"`, () => ({ status: 200, body: jwks }));
+        return conditional(request, `"${tag}"`, () => ({ status: 200, body: jwks, headers }));
       },
     }),
     operation({

@@ -84,6 +84,7 @@ export async function serveCa(config: CaConfig, log: Logger = caLogger(config), 
       async stop() {
         log.info({}, "stopping: no new connections, requests under way may finish");
         deadlineMs = drainTimeoutMs;
+        ca.endWatches();
         await closeAll();
         log.info({}, "stopped");
       },

@@ -1,5 +1,5 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
-import type { Problem, Role } from "../../ca/contract.ts";
+import { mediaType, type Problem, type Role } from "../../ca/contract.ts";
 import { createApp, type AppOptions } from "../../ca/http/app.ts";
 import type { CaServices } from "../../ca/http/services.ts";
 import { startTestCa, type TestCa, type TestCaOptions } from "./running-ca.ts";
@@ -77,7 +77,7 @@ export async function startTestApp(
       },
       ...(content !== undefined && { body: content }),
     });
-    const text = await response.text();
+    const text = await textOf(response);
     const parsed =
       text !== "" && /json/.test(response.headers.get("content-type") ?? "")
         ? (JSON.parse(text) as Record<string, unknown>)
@@ -91,4 +91,11 @@ export async function startTestApp(
     };
   }
   return { ...running, app, tokens, errors, call };
+}
+
+/** A stream of events has no end. */
+async function textOf(response: Response): Promise<string> {
+  if (response.headers.get("content-type") !== mediaType.eventStream) return response.text();
+  await response.body?.cancel();
+  return "";
 }

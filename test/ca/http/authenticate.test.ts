@@ -20,6 +20,7 @@ const allowed: Readonly<Record<RouteName, readonly (Role | "nobody")[]>> = {
   "DELETE /v1/tokens/{id}": ["admin", "operator"],
   "GET /v1/authorities": ["admin", "operator", "auditor"],
   "GET /v1/bundle": ["nobody", "admin", "operator", "auditor"],
+  "GET /v1/watch": ["nobody", "admin", "operator", "auditor"],
   "POST /v1/acknowledgements": ["nobody", "admin", "operator", "auditor"],
   "GET /v1/audit/entries": ["admin", "auditor"],
   "GET /v1/audit/checkpoint": ["nobody", "admin", "operator", "auditor"],

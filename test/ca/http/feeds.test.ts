@@ -15,6 +15,7 @@ import { decodePem } from "../../../ca/pki/pem.ts";
 import { acknowledgedText } from "../../../ca/contract.ts";
 import { encodeRenewalProof } from "../../../ca/pki/renewal-proof.ts";
 import { chainOf, newCsr } from "../../support/running-ca.ts";
+import { eventReader } from "../../support/event-reader.ts";
 import { startTestApp, type TestApp } from "../../support/running-app.ts";
 
 let app: TestApp;
@@ -50,7 +51,8 @@ describe("POST /v1/acknowledgements", () => {
 describe("GET /v1/revocations", () => {
   test("whoever follows `sequence` sees each revocation once, in order", async () => {
     const empty = revocationPage.strict().parse((await app.call("GET", "/v1/revocations")).json);
-    expect(empty).toEqual({ revocations: [], sequence: 0, more: false });
+    const { feedEpoch } = app.ca;
+    expect(empty).toEqual({ revocations: [], sequence: 0, more: false, feedEpoch, renew: [] });
     const revoked = [await revokeOne(), await revokeOne(), await revokeOne()];
     const seen: string[] = [];
     let page: RevocationPage = { ...empty, more: true };
@@ -62,7 +64,7 @@ describe("GET /v1/revocations", () => {
     }
     expect(seen).toEqual(revoked);
     const after = await app.call("GET", `/v1/revocations?after=${page.sequence}`);
-    expect(after.json).toEqual({ revocations: [], sequence: page.sequence, more: false });
+    expect(after.json).toEqual({ revocations: [], sequence: page.sequence, more: false, feedEpoch, renew: [] });
   });
 
   test("an unchanged feed costs 304, a changed one does not", async () => {
@@ -77,7 +79,18 @@ describe("GET /v1/revocations", () => {
   test("whoever is ahead of the feed is told where it ends, and so that the CA came back from a backup", async () => {
     const { sequence } = revocationPage.parse((await app.call("GET", "/v1/revocations")).json);
     const ahead = await app.call("GET", `/v1/revocations?after=${sequence + 1000}`);
-    expect(ahead.json).toEqual({ revocations: [], sequence, more: false });
+    expect(ahead.json).toMatchObject({ revocations: [], sequence, more: false });
+  });
+
+  test("it says to renew for as long as that holds, and changes when that is said", async () => {
+    const before = await app.call("GET", "/v1/revocations");
+    const notice = { authorityId: "ab".repeat(20), windowSeconds: 60 };
+    const announce = { body: JSON.stringify(notice), expiresAtMs: app.clock.nowMs + 60_000 };
+    await app.store.commit({ kind: "record", entries: ["{}"], announce });
+    const said = await app.call("GET", "/v1/revocations", { headers: { "if-none-match": before.headers.get("etag") ?? "" } });
+    expect([said.status, said.json["renew"]]).toEqual([200, [notice]]);
+    app.clock.nowMs += 60_000;
+    expect((await app.call("GET", "/v1/revocations")).json["renew"]).toEqual([]);
   });
 
   test.for(["after=-1", "after=1.5", "after=99999999999999999", "limit=1001"])("?%s is refused", async (query) => {
@@ -85,10 +98,34 @@ describe("GET /v1/revocations", () => {
   });
 });
 
+describe("GET /v1/watch", () => {
+  test("is a stream of events that nothing in between may keep, resumed by Last-Event-ID", async () => {
+    const serialNumber = await revokeOne();
+    const response = await app.app.request("/v1/watch");
+    expect([response.status, response.headers.get("content-type")]).toEqual([200, "text/event-stream"]);
+    expect(response.headers.get("cache-control")).toBe("no-store, no-transform");
+    expect(response.headers.get("x-accel-buffering")).toBe("no");
+    const first = eventReader(response.body!);
+    const { id = "", data } = await first.until("revocation");
+    expect(JSON.stringify(data)).toContain(serialNumber);
+    await first.cancel();
+    const second = eventReader((await app.app.request("/v1/watch", { headers: { "last-event-id": id } })).body!);
+    expect((await second.next()).event).toBe("epoch");
+    expect((await second.next()).data).toMatchObject({ revocations: [], more: false });
+    await second.cancel();
+  });
+
+  test("HEAD opens no stream", async () => {
+    expect((await app.call("HEAD", "/v1/watch")).status).toBe(200);
+    expect(await app.ca.metrics.registry.getSingleMetricAsString("countersign_watchers")).toMatch(/^countersign_watchers 0$/m);
+  });
+});
+
 describe("GET /v1/bundle", () => {
   test("is a SPIFFE bundle of the root, and the same as PEM", async () => {
     const jwks = await app.call("GET", "/v1/bundle");
     expect(jwks.headers.get("content-type")).toBe("application/json");
+    expect(jwks.headers.get("countersign-feed-epoch")).toBe(app.ca.feedEpoch);
     const bundle = parseBundle("east", jwks.text);
     const pem = await app.call("GET", "/v1/bundle", { headers: { accept: "application/x-pem-file" } });
     expect(pem.headers.get("content-type")).toBe("application/x-pem-file");

@@ -106,6 +106,21 @@ describe("TLS as others see it", () => {
   });
 });
 
+test("curl sees the feed's events as they come, over HTTP/1.1, and stopping ends its stream in order", async () => {
+  const own = await serveCa(settings(), silent);
+  const client = spawn("curl", ["-sSN", "--http1.1", "--cacert", own.files.root, `${own.url}/v1/watch`], { stdio: ["ignore", "pipe", "inherit"] });
+  const exited = once(client, "exit");
+  let text = "";
+  for await (const chunk of client.stdout.setEncoding("utf8").iterator({ destroyOnReturn: false })) {
+    text += chunk as string;
+    if (text.includes("event: revocation")) break;
+  }
+  expect(text).toMatch(/^event: epoch\ndata: \{"feedEpoch":"[0-9a-f]{16}"\}\n\nid: \S+\nevent: bundle\n/);
+  await own.stop();
+  // Cut at the drain's deadline it would end with 18: a body without its end.
+  expect(await exited).toEqual([0, null]);
+});
+
 test("a body that never ends is answered 413, and the connection is not kept busy with the rest", async () => {
   const headers = `-H content-type:application/json -H expect: -H "authorization: Bearer $(cat ${served.files.adminToken})"`;
   const curl = `curl -sS --cacert ${served.files.root} -o /dev/null -w '%{http_code}' ${headers} -X POST -T -`;

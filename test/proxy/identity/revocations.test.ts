@@ -13,6 +13,8 @@ const entry = (sequence: number, lifeMs = hourMs): Revocation => ({
   notAfter: new Date(testNowMs + lifeMs).toISOString(),
 });
 
+const rest = { feedEpoch: "e", renew: [] };
+
 function setUp({ restored, maxEntries, feed = [], ...fault }: { maxEntries?: number; restored?: DenyList; feed?: Revocation[]; down?: boolean; endless?: boolean; downBeyond?: number } = {}) {
   const clock = manualClock(testNowMs);
   const log = recordedLog();
@@ -27,11 +29,11 @@ function setUp({ restored, maxEntries, feed = [], ...fault }: { maxEntries?: num
     client: {
       async revocations(after): Promise<RevocationPage> {
         asked.push(after);
-        if (ca.endless) return { revocations: [], sequence: after, more: true };
+        if (ca.endless) return { ...rest, revocations: [], sequence: after, more: true };
         if (ca.down || after >= ca.downBeyond) throw new CaError("ca_unreachable", "down");
         const page = feed.filter(({ sequence }) => sequence > after).slice(0, 2);
         const sequence = page.at(-1)?.sequence ?? ca.sequence ?? feed.at(-1)?.sequence ?? 0;
-        return { revocations: page, sequence, more: feed.some((one) => one.sequence > sequence) };
+        return { ...rest, revocations: page, sequence, more: feed.some((one) => one.sequence > sequence) };
       },
     },
   });

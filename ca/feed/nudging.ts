@@ -1,0 +1,16 @@
+import type { Act, Store } from "../store/store.ts";
+
+/** The store, but that `onChange` is called once something has landed that the feed tells of. */
+export function nudgingStore(store: Store, onChange: () => void): Store {
+  return {
+    ...store,
+    async commit(act) {
+      const receipt = await store.commit(act);
+      if (!quiet.has(act.kind) || act.announce !== undefined) onChange();
+      return receipt;
+    },
+  };
+}
+
+/** The feed tells nothing of these, and they are the frequent ones. */
+const quiet: ReadonlySet<Act["kind"]> = new Set(["issue", "record", "create-token", "delete-token"]);
