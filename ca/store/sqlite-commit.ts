@@ -98,8 +98,12 @@ export function sqliteCommit(path: string, sql: SqliteSql): SqliteCommit {
     },
     tidy() {
       if (actsInLog < actsBeforeTidy) return;
-      database.pragma("wal_checkpoint(PASSIVE)");
       actsInLog = 0;
+      try {
+        database.pragma("wal_checkpoint(PASSIVE)");
+      } catch {
+        // Most likely the disk is full. Nothing is lost: the pages stay in the write-ahead log, and the next commit says what is wrong.
+      }
     },
     close() {
       database.close();
