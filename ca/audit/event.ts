@@ -1,4 +1,5 @@
 import type { AuthorityType, RevocationReason, Role } from "../contract.ts";
+import type { DocumentKind } from "../store/store.ts";
 
 /**
  * Every act the log records, as data. An entry is this plus `time` (RFC 3339, milliseconds) and `actor`; it holds no
@@ -59,6 +60,9 @@ export type AuditEvent =
       readonly entries: number;
     }
   | { readonly type: "token.deleted"; readonly tokenId: string }
+  /** A SPIFFE ID pattern and the role of whoever has such an ID; a policy; a service: as it is from now on. */
+  | { readonly type: `${DocumentKind}.changed`; readonly name: string; readonly document: unknown }
+  | { readonly type: `${DocumentKind}.removed`; readonly name: string }
   | { readonly type: "request.denied"; readonly code: string; readonly method: string; readonly path: string }
   /** Bytes that broke rules of the lint and were not signed. */
   | {

@@ -1,6 +1,7 @@
 import { decodeEntry, type RecordedEvent } from "./event.ts";
 import { misfit, type Misfit } from "./misfit.ts";
 import { certificateVerifier } from "./verify-certificates.ts";
+import { documentVerifier } from "./verify-documents.ts";
 import { standingVerifier } from "./verify-standing.ts";
 import type { LogReader } from "./verify.ts";
 
@@ -17,7 +18,7 @@ export interface ReadEntry {
 }
 
 /**
- * Holds a verified log against the tables: every certificate, revocation, token and authority has its entry, every entry its
+ * Holds a verified log against the tables: every certificate, revocation, token, authority and document has its entry, every entry its
  * row, and they tell the same. Rows and entries are committed together, so this holds at any instant.
  * @param size  how much of the log is verified; what the CA adds meanwhile is looked at only where a row needs it
  */
@@ -29,6 +30,7 @@ export async function verifyTables({ source, size, verifierKey, onEntries }: {
 }): Promise<TablesFit | Misfit> {
   const certificates = certificateVerifier(source);
   const standing = standingVerifier(source);
+  const documents = documentVerifier(source);
   for (let start = 0; start < size;) {
     onEntries(start);
     const entries = (await readEntries(source, start)).filter(({ index }) => index < size);
@@ -43,9 +45,10 @@ export async function verifyTables({ source, size, verifierKey, onEntries }: {
     const wrong = await certificates.page(start, entries);
     if (wrong) return wrong;
     standing.page(entries);
+    documents.page(entries);
     start += entries.length;
   }
-  return await certificates.beyond(size) ?? await standing.settle(size) ?? { ok: true, ...certificates.counts() };
+  return await certificates.beyond(size) ?? await standing.settle(size) ?? await documents.settle(size) ?? { ok: true, ...certificates.counts() };
 }
 
 /** A page of entries from an index on, in the form the tables are held against. */

@@ -10,7 +10,7 @@ import { verifyTree } from "./verify-tree.ts";
 export type LogReader = Pick<
   Store,
   | "state" | "entries" | "checkpoint" | "checkpoints" | "subtreeHashes"
-  | "certificate" | "certificates" | "revocations" | "tokens" | "authorities"
+  | "certificate" | "certificates" | "revocations" | "tokens" | "authorities" | "documents"
 >;
 
 export interface VerifyLogOptions {

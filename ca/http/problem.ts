@@ -82,6 +82,9 @@ export const problemTitle: Readonly<Record<ProblemCode, string>> = {
   unauthenticated: "An API token is needed",
   forbidden: "The caller may not do this",
   rate_limited: "Too many requests in too short a time",
+  operator_exists: "This SPIFFE ID has a role already",
+  policy_refused: "The policy or service is refused",
+  changed_meanwhile: "Somebody changed it meanwhile",
   spiffe_id_refused: "The SPIFFE ID is refused",
   dns_name_refused: "The DNS name is refused",
   lifetime_refused: "The lifetime is refused",
@@ -130,6 +133,7 @@ const storeRefusal: Readonly<Record<StoreErrorCode, readonly [ProblemCode, strin
     "store_unavailable",
     "The CA cannot reach its database: try again with the same Idempotency-Key.",
   ],
+  documents_changed: ["changed_meanwhile", "Operators, policies or services were changed while the request was under way: look at them and try again."],
   log_inconsistent: [
     "store_unavailable",
     "The CA has stopped writing because its audit log does not fit its own head: an operator must look.",

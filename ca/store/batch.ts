@@ -5,7 +5,7 @@ import { encodeHead, type SealedHead } from "./head.ts";
 import { planAuthorityChange, refuseSigner, type AuthorityFact, type AuthorityStateWrite } from "./plan-authorities.ts";
 import { toBuffer } from "./rows.ts";
 import type {
-  Act, AnnouncementRow, AuthorityRow, CaState, CeremonyRow, CertificateRow, CrlRow, Descendants, EntryRow, IdempotentRow, NewCertificate, Receipt,
+  Act, AnnouncementRow, AuthorityRow, CaState, CeremonyRow, CertificateRow, CrlRow, Descendants, DocumentRow, EntryRow, IdempotentRow, NewCertificate, Receipt,
   RevocationRow, StoreErrorCode, TokenRow,
 } from "./store.ts";
 
@@ -30,6 +30,8 @@ export interface Facts {
   /** The token of a lease that is held by somebody, also when its time is over; undefined for one that nobody has. */
   /** Whether a request to an offline key waits for its answer. */
   ceremonyOpen(id: string): boolean;
+  /** Of the newest change of any document, 0 when there is none. */
+  documentSequence(): number;
   leaseToken(name: string): number | undefined;
   /** Number of the list's newest CRL; undefined when it has none. */
   crlNumber(authorityId: string, list: string): number | undefined;
@@ -74,6 +76,7 @@ export interface Writes {
   readonly crls: readonly CrlRow[];
   readonly announcements: readonly AnnouncementRow[];
   readonly ceremonies: readonly CeremonyRow[];
+  readonly documents: readonly DocumentRow[];
   readonly ceremonyClosings: readonly { readonly id: string; readonly closedAtMs: number }[];
   readonly entries: readonly EntryRow[];
   readonly subtrees: readonly SubtreeRow[];
@@ -132,7 +135,7 @@ function newDraft(facts: Facts): Draft {
     facts,
     writes: {
       states: [], authorities: [], authorityStates: [], certificates: [], revocations: [], tokens: [], redemptions: [], deletions: [], lastNotAfters: [], bundleSequence: undefined,
-      idempotencyKeys: [], forgetUntilMs: undefined, crls: [], announcements: [], ceremonies: [], ceremonyClosings: [], entries: [], subtrees: [],
+      idempotencyKeys: [], forgetUntilMs: undefined, crls: [], announcements: [], ceremonies: [], ceremonyClosings: [], documents: [], entries: [], subtrees: [],
     },
     furtherEntries: [],
     initialized: facts.initialized,
@@ -174,6 +177,7 @@ function takeEffect(act: Act, draft: Draft, logIndex: number, signer: Checkpoint
     case "request-ceremony":
       draft.writes.ceremonies.push(act.ceremony);
       return undefined;
+    case "change-documents": return changeDocuments(act, draft, logIndex);
     case "record": return undefined;
   }
 }
@@ -317,6 +321,15 @@ function publishCrl({ crl, replaces }: ActOf<"publish-crl">, draft: Draft): Refu
   }
   draft.writes.crls.push(crl);
   draft.crlNumbers.set(scope, crl.number);
+  return undefined;
+}
+
+function changeDocuments({ expects, changes }: ActOf<"change-documents">, draft: Draft, logIndex: number): Refused | undefined {
+  const newest = draft.writes.documents.at(-1)?.sequence ?? draft.facts.documentSequence();
+  if (newest !== expects) {
+    return refused("documents_changed", `Documents were changed meanwhile: the newest change is ${newest}, not ${expects}. Read them again.`);
+  }
+  draft.writes.documents.push(...changes.map((change) => ({ ...change, sequence: logIndex + 1 })));
   return undefined;
 }
 

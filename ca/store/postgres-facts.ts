@@ -3,7 +3,7 @@ import type pg from "pg";
 import { maxLaterCertificates, nameOfKey, type Facts } from "./batch.ts";
 import { statement, value, type Query } from "./postgres-statement.ts";
 import { type AuthorityFactRow, type LaterRow, toAuthorityFact, toBuffer, toLaterFact } from "./rows.ts";
-import { authorities, caState, ceremonies, certificates, crls, idempotencyKeys, leases, revocations, tokens } from "./schema-postgres.ts";
+import { authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, leases, revocations, tokens } from "./schema-postgres.ts";
 import type { Act } from "./store.ts";
 
 /** What a group of acts may ask, as queries to send together, and how to read their answers. */
@@ -40,6 +40,7 @@ export function factQueries(acts: readonly Act[]): FactQueries {
     wanted.lists.length > 0, () => crlFacts(wanted.lists.map(({ authorityId }) => authorityId), wanted.lists.map(({ list }) => list)),
   );
   const ceremonyRows = ask<{ id: string }>(wanted.ceremonies.length > 0, () => ceremonyFacts(wanted.ceremonies));
+  const documentRows = ask<{ sequence: string }>(wanted.documents, () => documentFacts());
   const stateRows = ask<{ bundle_sequence: string }>(wanted.state, () => stateFacts());
 
   return {
@@ -64,6 +65,7 @@ export function factQueries(acts: readonly Act[]): FactQueries {
         keyUsed: (keyFingerprint) => usedKeys.has(nameOfKey(keyFingerprint)),
         token: (id) => byTokenId.get(id),
         idempotencyKeyExpiry: (scope, key) => keyExpiry.get(JSON.stringify([scope, key])),
+        documentSequence: () => Number(documentRows(answers)[0]?.sequence ?? 0),
         ceremonyOpen: (id) => openCeremonies.has(id),
         authorities: () => allAuthorities.filter(({ state }) => state !== "retired" && state !== "revoked"),
         authority: (id) => allAuthorities.find((fact) => fact.id === id),
@@ -85,7 +87,7 @@ function wantedFacts(acts: readonly Act[]) {
   const wanted = {
     serialNumbers: [] as string[], keyFingerprints: [] as Buffer[], tokenIds: [] as string[], scopes: [] as string[], keys: [] as string[],
     descendants: [] as { readonly serialNumber: string; readonly spiffeId: string }[], leases: [] as string[], ceremonies: [] as string[],
-    authorities: false, state: false, signers: new Set<string>(),
+    authorities: false, documents: false, state: false, signers: new Set<string>(),
     lists: [] as { readonly authorityId: string; readonly list: string }[],
   };
   for (const act of acts) {
@@ -108,6 +110,7 @@ function wantedFacts(acts: readonly Act[]) {
     if (act.kind === "delete-token") wanted.tokenIds.push(act.tokenId);
     if (act.answers !== undefined) wanted.ceremonies.push(act.answers.ceremony);
     if (act.fence !== undefined) wanted.leases.push(act.fence.lease);
+    wanted.documents ||= act.kind === "change-documents";
     wanted.state ||= act.kind === "initialize" || act.kind === "change-authorities";
     wanted.authorities ||= act.kind === "initialize" || act.kind === "change-authorities";
   }
@@ -142,6 +145,7 @@ const authorityFacts = statement("authority-facts", sql`
 const crlFacts = statement("crl-facts", sql`
   select ${crls.authorityId}, ${crls.list}, ${crls.number} from ${crls}
   where (${crls.authorityId}, ${crls.list}) in (select * from unnest(${value("authorityIds")}::text[], ${value("lists")}::text[]))`);
+const documentFacts = statement("document-facts", sql`select coalesce(max(${documents.sequence}), 0) as sequence from ${documents}`);
 const ceremonyFacts = statement("ceremony-facts", sql`
   select ${ceremonies.id} from ${ceremonies} where ${ceremonies.id} = any(${value("ids")}::text[]) and ${ceremonies.closedAtMs} is null`);
 const stateFacts = statement("state-facts", sql`select ${caState.bundleSequence} from ${caState}`);

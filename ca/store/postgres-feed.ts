@@ -1,7 +1,7 @@
 import { and, asc, desc, gt, lt, ne, sql } from "drizzle-orm";
 import type { NodePgDatabase } from "drizzle-orm/node-postgres";
 import { livesAfter, type FeedReads } from "./feed-reads.ts";
-import { announcements, caState, certificates, revocations } from "./schema-postgres.ts";
+import { announcements, caState, certificates, documents, revocations } from "./schema-postgres.ts";
 
 /** What the feed and its acknowledgements read, on Postgres. */
 export function postgresFeed(db: NodePgDatabase): FeedReads {
@@ -9,6 +9,7 @@ export function postgresFeed(db: NodePgDatabase): FeedReads {
     feedEpoch: caState.feedEpoch, bundleSequence: caState.bundleSequence,
     revocationSequence: sql<string>`(select coalesce(max(${revocations.sequence}), 0) from ${revocations})`,
     announcementSequence: sql<string>`(select coalesce(max(${announcements.sequence}), 0) from ${announcements})`,
+    documentSequence: sql<string>`(select coalesce(max(${documents.sequence}), 0) from ${documents})`,
   }).from(caState).prepare("read-feed-position");
   const { spiffeId, serialNumber, acknowledgedSequence, notAfterMs } = certificates;
   const holdersQuery = db.select({ spiffeId, serialNumber, acknowledgedSequence, notAfterMs }).from(certificates)
@@ -29,8 +30,9 @@ export function postgresFeed(db: NodePgDatabase): FeedReads {
     },
     async feedPosition() {
       const [row] = await positionQuery.execute();
-      return row === undefined ? {  feedEpoch: "", bundleSequence: 0, revocationSequence: 0, announcementSequence: 0 } : {
+      return row === undefined ? {  feedEpoch: "", bundleSequence: 0, revocationSequence: 0, announcementSequence: 0, documentSequence: 0 } : {
         ...row, revocationSequence: Number(row.revocationSequence), announcementSequence: Number(row.announcementSequence),
+        documentSequence: Number(row.documentSequence),
       };
     },
     async announcements({ after, nowMs, limit }) {

@@ -4,13 +4,13 @@ import type { PgColumn } from "drizzle-orm/pg-core";
 import type pg from "pg";
 import { postgresFeed } from "./postgres-feed.ts";
 import type { StoreReads } from "./reads.ts";
-import { toAuthority, toCaState, toCeremony, toCertificate, toCrl, toEntry, toIdempotent, toToken } from "./rows.ts";
+import { toAuthority, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./rows.ts";
 import * as schema from "./schema-postgres.ts";
 import type { CertificateQuery } from "./store.ts";
 
 export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
   const db = drizzle(pool);
-  const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, idempotencyKeys, revocations, tokens } = schema;
+  const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, revocations, tokens } = schema;
   const certificateColumns = { certificate: getTableColumns(certificates), revocation: getTableColumns(revocations) };
   const selectCertificates = () => db.select(certificateColumns).from(certificates)
     .leftJoin(revocations, eq(revocations.serialNumber, certificates.serialNumber));
@@ -95,6 +95,9 @@ export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
     },
     async crls() {
       return (await db.select().from(crls)).map(toCrl);
+    },
+    async documents({ after }) {
+      return (await db.select().from(documents).where(gt(documents.sequence, after)).orderBy(asc(documents.sequence), asc(documents.name))).map(toDocument);
     },
     async checkpoint() {
       const [row] = await checkpointQuery.execute();

@@ -3,7 +3,7 @@ import { maxAcknowledgedGenerations } from "./acknowledgements.ts";
 import type { Writes } from "./batch.ts";
 import type { SealedHead } from "./head.ts";
 import { bare, insertion, statement, value, type Query } from "./postgres-statement.ts";
-import { fromAuthority, fromCeremony, fromCertificate, fromCrl, fromToken, toBuffer } from "./rows.ts";
+import { fromAuthority, fromCeremony, fromCertificate, fromCrl, fromDocument, fromToken, toBuffer } from "./rows.ts";
 import * as schema from "./schema-postgres.ts";
 
 /** All that a group writes, in an order that lets later acts of a group build on earlier ones. */
@@ -27,6 +27,7 @@ export function writeQueries(writes: Writes, { head, checkpoint }: SealedHead): 
     ...insertCrls(lastOfEach(writes.crls, ({ authorityId, list }) => JSON.stringify([authorityId, list])).map(fromCrl)),
     ...insertCeremonies(writes.ceremonies.map(fromCeremony)),
     ...writes.ceremonyClosings.map(({ id, closedAtMs }) => closeCeremony(closedAtMs, id)),
+    ...insertDocuments(lastOfEach(writes.documents, ({ kind, name }) => JSON.stringify([kind, name])).map(fromDocument)),
     ...insertAnnouncements(writes.announcements),
     ...insertEntries(writes.entries.map((row) => ({ ...row, leafHash: toBuffer(row.leafHash) }))),
     ...insertSubtrees(writes.subtrees.map((row) => ({ ...row, hash: toBuffer(row.hash) }))),
@@ -60,6 +61,9 @@ const insertRevocations = insertion(schema.revocations);
 const insertTokens = insertion(schema.tokens);
 const insertCeremonies = insertion(schema.ceremonies);
 const insertAnnouncements = insertion(schema.announcements);
+const insertDocuments = insertion(schema.documents, sql`
+  on conflict (kind, name) do update set
+    body = excluded.body, sequence = excluded.sequence, changed_at_ms = excluded.changed_at_ms, changed_by = excluded.changed_by`);
 const insertEntries = insertion(schema.auditEntries);
 const insertSubtrees = insertion(schema.auditSubtrees);
 const insertCheckpoints = insertion(schema.auditCheckpoints);

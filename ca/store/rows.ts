@@ -1,5 +1,5 @@
 import type {
-  AuthorityKey, AuthorityRow, CaState, CeremonyRow, CertificateRow, CrlRow, EntryRow, IdempotentRow, NewCertificate, RevocationRow, TokenRow,
+  AuthorityKey, AuthorityRow, CaState, CeremonyRow, CertificateRow, CrlRow, DocumentRow, EntryRow, IdempotentRow, NewCertificate, RevocationRow, TokenRow,
 } from "./store.ts";
 import type { LaterFact } from "./batch.ts";
 import type { AuthorityFact } from "./plan-authorities.ts";
@@ -97,6 +97,14 @@ export function toAuthorityFact(row: AuthorityFactRow): AuthorityFact {
   const notAfterMs = Number(row.not_after_ms);
   const lastNotAfterMs = Number(row.last_not_after_ms ?? latestNotAfter({ type, notAfterMs }));
   return { id, type, state, lastNotAfterMs, notAfterMs, ...(parentId !== null && { parentId }) };
+}
+
+export function toDocument({ body, ...row }: Stored<typeof schema.documents>): DocumentRow {
+  return { ...row, ...(body !== null && { body }) };
+}
+
+export function fromDocument({ body, ...row }: DocumentRow): Stored<typeof schema.documents> {
+  return { ...row, body: body ?? null };
 }
 
 /** What `issuedAfter` selects. */

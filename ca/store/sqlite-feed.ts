@@ -1,7 +1,7 @@
 import { and, asc, desc, gt, lt, ne, sql } from "drizzle-orm";
 import type { BetterSQLite3Database } from "drizzle-orm/better-sqlite3";
 import { livesAfter, type FeedReads } from "./feed-reads.ts";
-import { announcements, caState, certificates, revocations } from "./schema-sqlite.ts";
+import { announcements, caState, certificates, documents, revocations } from "./schema-sqlite.ts";
 
 /** What the feed and its acknowledgements read, on SQLite. */
 export function sqliteFeed(db: BetterSQLite3Database): FeedReads {
@@ -9,6 +9,7 @@ export function sqliteFeed(db: BetterSQLite3Database): FeedReads {
     feedEpoch: caState.feedEpoch, bundleSequence: caState.bundleSequence,
     revocationSequence: sql<number>`(select coalesce(max(${revocations.sequence}), 0) from ${revocations})`,
     announcementSequence: sql<number>`(select coalesce(max(${announcements.sequence}), 0) from ${announcements})`,
+    documentSequence: sql<number>`(select coalesce(max(${documents.sequence}), 0) from ${documents})`,
   }).from(caState).prepare();
   const { spiffeId, serialNumber, acknowledgedSequence, notAfterMs } = certificates;
   const holdersQuery = db.select({ spiffeId, serialNumber, acknowledgedSequence, notAfterMs }).from(certificates)
@@ -28,7 +29,7 @@ export function sqliteFeed(db: BetterSQLite3Database): FeedReads {
       return holdersQuery.all({ sequence, livesAfter: livesAfter(nowMs), limit });
     },
     async feedPosition() {
-      return positionQuery.get() ?? { feedEpoch: "", bundleSequence: 0, revocationSequence: 0, announcementSequence: 0 };
+      return positionQuery.get() ?? { feedEpoch: "", bundleSequence: 0, revocationSequence: 0, announcementSequence: 0, documentSequence: 0 };
     },
     async announcements({ after, nowMs, limit }) {
       return db.select().from(announcements).where(and(gt(announcements.sequence, after), gt(announcements.expiresAtMs, nowMs)))

@@ -4,14 +4,14 @@ import { drizzle } from "drizzle-orm/better-sqlite3";
 import { sqliteFeed } from "./sqlite-feed.ts";
 import type { SQLiteColumn } from "drizzle-orm/sqlite-core";
 import type { StoreReads } from "./reads.ts";
-import { toAuthority, toCaState, toCeremony, toCertificate, toCrl, toEntry, toIdempotent, toToken } from "./rows.ts";
+import { toAuthority, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./rows.ts";
 import * as schema from "./schema-sqlite.ts";
 import type { CertificateQuery } from "./store.ts";
 
 /** @param database  a read-only connection; each query is short, so it never keeps the write-ahead log from shrinking */
 export function sqliteReads(database: Database.Database): StoreReads {
   const db = drizzle(database);
-  const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, idempotencyKeys, revocations, tokens } = schema;
+  const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, revocations, tokens } = schema;
   const certificateColumns = { certificate: getTableColumns(certificates), revocation: getTableColumns(revocations) };
   const selectCertificates = () => db.select(certificateColumns).from(certificates)
     .leftJoin(revocations, eq(revocations.serialNumber, certificates.serialNumber));
@@ -94,6 +94,9 @@ export function sqliteReads(database: Database.Database): StoreReads {
     },
     async crls() {
       return db.select().from(crls).all().map(toCrl);
+    },
+    async documents({ after }) {
+      return db.select().from(documents).where(gt(documents.sequence, after)).orderBy(asc(documents.sequence), asc(documents.name)).all().map(toDocument);
     },
     async checkpoint() {
       return checkpointQuery.get();

@@ -1,9 +1,9 @@
-import { and, asc, desc, eq, getTableColumns, gt, isNull, lt, lte, ne, or, sql, type SQL } from "drizzle-orm";
+import { and, asc, desc, eq, getTableColumns, gt, isNull, lt, lte, max, ne, or, sql, type SQL } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 import { maxAcknowledgedGenerations } from "./acknowledgements.ts";
 import { maxLaterCertificates } from "./batch.ts";
-import { announcements, auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, idempotencyKeys, leases, logHead, revocations, tokens } from "./schema-sqlite.ts";
+import { announcements, auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, leases, logHead, revocations, tokens } from "./schema-sqlite.ts";
 
 /** An INSERT and the properties of a row in the order of its placeholders. */
 export interface Insertion<Row> {
@@ -44,6 +44,7 @@ export function sqliteSql() {
         .where(and(eq(idempotencyKeys.scope, given("scope")), eq(idempotencyKeys.key, given("key")))),
     ),
     crlNumber: text(db.select({ number: crls.number }).from(crls).where(and(eq(crls.authorityId, given("authorityId")), eq(crls.list, given("list"))))),
+    documentSequence: text(db.select({ sequence: max(documents.sequence) }).from(documents)),
     ceremonyOpen: text(db.select({ id: ceremonies.id }).from(ceremonies).where(and(eq(ceremonies.id, given("id")), isNull(ceremonies.closedAtMs)))),
     bundleSequence: text(db.select({ bundleSequence: caState.bundleSequence }).from(caState)),
     leaseToken: text(db.select({ token: leases.token }).from(leases).where(and(eq(leases.name, given("name")), ne(leases.holder, nobody)))),
@@ -105,6 +106,7 @@ export function sqliteSql() {
     insertCrl: insertion(crls, [crls.authorityId, crls.list]),
     insertCeremony: insertion(ceremonies),
     insertAnnouncement: insertion(announcements),
+    insertDocument: insertion(documents, [documents.kind, documents.name]),
     insertEntry: insertion(auditEntries),
     insertSubtree: insertion(auditSubtrees),
     insertCheckpoint: insertion(auditCheckpoints),

@@ -1,7 +1,7 @@
 import type Database from "better-sqlite3";
 import { maxLaterCertificates, type Facts, type Writes } from "./batch.ts";
 import type { HeadRow, SealedHead } from "./head.ts";
-import { type AuthorityFactRow, fromAuthority, fromCeremony, fromCertificate, fromCrl, fromToken, type LaterRow, toAuthorityFact, toBuffer, toLaterFact } from "./rows.ts";
+import { type AuthorityFactRow, fromAuthority, fromCeremony, fromCertificate, fromCrl, fromDocument, fromToken, type LaterRow, toAuthorityFact, toBuffer, toLaterFact } from "./rows.ts";
 import type { Insertion, SqliteSql } from "./sqlite-sql.ts";
 import type { Acknowledgement, CheckpointRow, LeaseAnswer, LeaseClaim } from "./store.ts";
 
@@ -27,6 +27,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
   const keyUsed = database.prepare<[Buffer]>(sql.keyUsed);
   const token = database.prepare<[string], { version: number; deleted_at_ms: number | null }>(sql.token);
   const keyExpiry = database.prepare<[string, string], number>(sql.keyExpiry).pluck();
+  const documentSequence = database.prepare<[], number | null>(sql.documentSequence).pluck();
   const ceremonyOpen = database.prepare<[string]>(sql.ceremonyOpen);
   const closeCeremony = database.prepare<[number, string]>(sql.closeCeremony);
   const insertCeremony = inserter(database, sql.insertCeremony);
@@ -56,6 +57,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
   const insertToken = inserter(database, sql.insertToken);
   const insertIdempotencyKey = inserter(database, sql.insertIdempotencyKey);
   const insertCrl = inserter(database, sql.insertCrl);
+  const insertDocument = inserter(database, sql.insertDocument);
   const insertAnnouncement = inserter(database, sql.insertAnnouncement);
   const insertEntry = inserter(database, sql.insertEntry);
   const insertSubtree = inserter(database, sql.insertSubtree);
@@ -79,6 +81,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
         return row && { version: row.version, deleted: row.deleted_at_ms !== null };
       },
       idempotencyKeyExpiry: (scope, key) => keyExpiry.get(scope, key),
+      documentSequence: () => documentSequence.get() ?? 0,
       ceremonyOpen: (id) => ceremonyOpen.get(id) !== undefined,
       authorities: () => authorities.all().map(toAuthorityFact),
       authority(id) {
@@ -107,6 +110,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
       for (const row of writes.crls) insertCrl(fromCrl(row));
       for (const row of writes.ceremonies) insertCeremony(fromCeremony(row));
       for (const row of writes.ceremonyClosings) closeCeremony.run(row.closedAtMs, row.id);
+      for (const row of writes.documents) insertDocument(fromDocument(row));
       for (const row of writes.announcements) insertAnnouncement(row);
       for (const row of writes.entries) insertEntry({ ...row, leafHash: toBuffer(row.leafHash) });
       for (const row of writes.subtrees) insertSubtree({ ...row, hash: toBuffer(row.hash) });

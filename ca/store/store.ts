@@ -69,6 +69,9 @@ export interface Store {
   ceremonies(query: { readonly limit: number }): Promise<readonly CeremonyRow[]>;
   ceremony(id: string): Promise<CeremonyRow | undefined>;
 
+  /** Ascending by sequence, those changed after `after`, removed ones among them. Bounded by what the use-cases let in. */
+  documents(query: { readonly after: number }): Promise<readonly DocumentRow[]>;
+
   /** Newest signed checkpoint (a C2SP signed note) and the size it is over. */
   checkpoint(): Promise<CheckpointRow | undefined>;
   /** Every kept checkpoint above a size, ascending. One is kept per commit. */
@@ -160,6 +163,11 @@ export type ActBody =
   | { readonly kind: "publish-crl"; readonly crl: CrlRow; readonly replaces: number | undefined }
   /** A request to a key that is offline. */
   | { readonly kind: "request-ceremony"; readonly ceremony: CeremonyRow }
+  /**
+   * Refused with documents_changed unless the newest change of any document is still `expects` (0 for none): what is changed was
+   * judged together with what is there. The sequence of all that it changes is the index of its first entry + 1.
+   */
+  | { readonly kind: "change-documents"; readonly expects: number; readonly changes: readonly Omit<DocumentRow, "sequence">[] }
   /** Nothing but its entries: a denial, a login. */
   | { readonly kind: "record" };
 
@@ -195,6 +203,7 @@ export type StoreErrorCode =
   | "crl_superseded"
   /** No such request to an offline key, or it was answered or taken back. */
   | "ceremony_unknown"
+  | "documents_changed"
   /** The queue of waiting acts is full. Nothing was written: safe to retry. */
   | "store_busy"
   /** The database cannot be reached or refuses writes. `outcomeKnown` tells whether the act may have landed. */
@@ -368,6 +377,17 @@ export interface TokenRow {
 /** What is decided by operators and may be taken back: who operates, who may call whom, who answers to a name. */
 export type DocumentKind = "operator" | "policy" | "service";
 
+export interface DocumentRow {
+  readonly kind: DocumentKind;
+  readonly name: string;
+  /** JSON; absent when it was removed. */
+  readonly body?: string;
+  /** Rises with each change, of all documents together. */
+  readonly sequence: number;
+  readonly changedAtMs: number;
+  readonly changedBy: string;
+}
+
 export interface RevocationRow {
   readonly sequence: number;
   readonly serialNumber: string;
@@ -429,6 +449,8 @@ export interface FeedPosition {
   /** 0 when there is none, as for announcements. */
   readonly revocationSequence: number;
   readonly announcementSequence: number;
+  /** Of the newest change of any document. */
+  readonly documentSequence: number;
 }
 
 /** Said once to all who are connected, e.g. to renew because an authority was tainted. */

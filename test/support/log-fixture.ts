@@ -1,6 +1,6 @@
 import { hash, randomBytes } from "node:crypto";
 import { encodeEntry, type Actor, type AuditEvent } from "../../ca/audit/event.ts";
-import type { Act, ActBody, AuthorityRow, NewCertificate, TokenRow } from "../../ca/store/store.ts";
+import type { Act, ActBody, AuthorityRow, DocumentKind, NewCertificate, TokenRow } from "../../ca/store/store.ts";
 
 /**
  * The first 300 entries and some of a CA's log, in groups that are committed together: everything the log tells of, more than
@@ -40,6 +40,10 @@ export function logFixture(logVerifierKey: string): readonly (readonly Act[])[] 
   groups.push([actOf({ kind: "change-authorities", add: [authority], changes: [toRetiring] }, authorityCreated(authority), stateChanged(replaces, "active", "retiring"))]);
   const toRetired = { authorityId: replaces, from: "retiring", to: "retired", atMs: startMs } as const;
   groups.push([actOf({ kind: "change-authorities", changes: [toRetired] }, stateChanged(replaces, "retiring", "retired"))]);
+  groups.push([changeDocuments(0, ["operator", "spiffe://east/ops/*", { role: "auditor" }])]);
+  const sequence = groups.flat().reduce((entries, act) => entries + act.entries.length, 0);
+  groups.push([changeDocuments(sequence, ["policy", "cart", { name: "cart" }], ["service", "cart", { name: "cart" }])]);
+  groups.push([changeDocuments(sequence + 1, ["service", "cart"])]);
   return groups;
 }
 
@@ -85,6 +89,16 @@ function newAuthority(type: AuthorityRow["type"]): AuthorityRow {
     lastNotAfterMs: 0, stateSinceMs: startMs, notBeforeMs: startMs, notAfterMs: startMs + 100 * dayMs, createdAtMs: startMs,
   };
 }
+
+/** @param expects  sequence of the newest change before */
+function changeDocuments(expects: number, ...[first, ...others]: [DocumentChange, ...DocumentChange[]]): Act {
+  const eventOf = ([kind, name, document]: DocumentChange): AuditEvent => document === undefined ? { type: `${kind}.removed`, name } : { type: `${kind}.changed`, name, document };
+  const changes = [first, ...others].map(([kind, name, document]) => (
+    { kind, name, changedAtMs: startMs, changedBy: "system", ...(document !== undefined && { body: JSON.stringify(document) }) }
+  ));
+  return actOf({ kind: "change-documents", expects, changes }, eventOf(first), ...others.map(eventOf));
+}
+type DocumentChange = readonly [kind: DocumentKind, name: string, document?: unknown];
 
 function authorityCreated(row: AuthorityRow): AuditEvent {
   return {

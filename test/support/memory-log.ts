@@ -2,7 +2,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { checkpointSigner } from "../../ca/audit/checkpoint.ts";
 import { appendLeaf, emptyRange, hashLeaf, rootOf, type CompactRange } from "../../ca/audit/merkle.ts";
 import type { LogReader } from "../../ca/audit/verify.ts";
-import type { Act, AuthorityRow, CaState, CertificateRow, CheckpointRow, EntryRow, RevocationRow, TokenRow } from "../../ca/store/store.ts";
+import type { Act, AuthorityRow, CaState, CertificateRow, CheckpointRow, DocumentRow, EntryRow, RevocationRow, TokenRow } from "../../ca/store/store.ts";
 
 /** The tables of a store that the log tells of, as arrays that a test may tamper with. */
 export interface MemoryRows {
@@ -15,6 +15,7 @@ export interface MemoryRows {
   revocations: RevocationRow[];
   tokens: TokenRow[];
   authorities: AuthorityRow[];
+  documents: DocumentRow[];
 }
 
 export interface MemoryLog {
@@ -31,7 +32,7 @@ export function memoryLog(origin = "countersign.dev/east/log"): MemoryLog {
   const privateKeyPkcs8 = generateKeyPairSync("ed25519").privateKey.export({ format: "der", type: "pkcs8" });
   const { verifierKey, sign } = checkpointSigner({ origin, privateKeyPkcs8 });
   const rows: MemoryRows = {
-    state: undefined, entries: [], checkpoints: [], subtrees: new Map(), certificates: [], revocations: [], tokens: [], authorities: [],
+    state: undefined, entries: [], checkpoints: [], subtrees: new Map(), certificates: [], revocations: [], tokens: [], authorities: [], documents: [],
   };
   let range: CompactRange = emptyRange;
   return {
@@ -73,6 +74,7 @@ export function memoryReader(rows: MemoryRows): LogReader {
       return newestFirst.slice(start, start + limit);
     },
     authorities: async () => rows.authorities,
+    documents: async ({ after }) => ascending(rows.documents, (row) => row.sequence, after + 1, Infinity),
   };
 }
 
@@ -103,6 +105,11 @@ function takeEffect(act: Act, rows: MemoryRows, logIndex: number): void {
       for (const { authorityId, to } of act.changes ?? []) edit(rows.authorities, ({ id }) => id === authorityId, (row) => ({ ...row, state: to }));
       rows.authorities.push(...act.add ?? []);
       for (const [index, revocation] of act.revocations?.entries() ?? []) rows.revocations.push({ ...revocation, sequence: logIndex + index + 1 });
+      return;
+    case "change-documents":
+      for (const change of act.changes) {
+        rows.documents = [...rows.documents.filter(({ kind, name }) => kind !== change.kind || name !== change.name), { ...change, sequence: logIndex + 1 }];
+      }
       return;
     case "publish-crl":
     case "request-ceremony":

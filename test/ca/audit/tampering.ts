@@ -24,8 +24,8 @@ export interface TamperableStore {
   close(): Promise<void>;
 }
 
-/** Keys: index, size, serial number, serial number, ID, ID, ID 1, index of the first level. */
-export type TamperableTable = "entries" | "checkpoints" | "certificates" | "revocations" | "tokens" | "authorities" | "state" | "subtrees";
+/** Keys: index, size, serial number, serial number, ID, ID, name, ID 1, index of the first level. */
+export type TamperableTable = "entries" | "checkpoints" | "certificates" | "revocations" | "tokens" | "authorities" | "documents" | "state" | "subtrees";
 
 /** The claims of `audit verify`, for any kind of store. */
 export function describeTampering(kind: string, open: () => Promise<TamperableStore>): void {
@@ -335,6 +335,24 @@ const tamperings: readonly Tampering[] = [
   ["a deleted token made good again", async (target, { indexOf }) => {
     await target.update("tokens", "token-join-2", { deletedAtMs: null });
     return { kind: "row_differs", firstIndex: indexOf("token.deleted", 0) };
+  }],
+  ["an operator that nobody logged", async (target) => {
+    await target.insert("documents", { kind: "operator", name: "spiffe://east/thief", body: '{"role":"admin"}', sequence: 999, changedAtMs: 1, changedBy: "system" });
+    return { kind: "row_without_entry", firstIndex: undefined };
+  }],
+  ["an operator with a higher role", async (target, { indexOf }) => {
+    await target.update("documents", "spiffe://east/ops/*", { body: '{"role":"admin"}' });
+    return { kind: "row_differs", firstIndex: indexOf("operator.changed") };
+  }],
+  ["a service that was removed put back", async (target, { indexOf }) => {
+    await target.remove("documents", "cart");
+    await target.insert("documents", { kind: "policy", name: "cart", body: '{"name":"cart"}', sequence: 1, changedAtMs: 1, changedBy: "system" });
+    await target.insert("documents", { kind: "service", name: "cart", body: '{"name":"cart"}', sequence: 2, changedAtMs: 1, changedBy: "system" });
+    return { kind: "row_differs", firstIndex: indexOf("service.removed") };
+  }],
+  ["a removed policy", async (target, { indexOf }) => {
+    await target.remove("documents", "cart");
+    return { kind: "entry_without_row", firstIndex: indexOf("policy.changed") };
   }],
   ["a removed token", async (target, { indexOf }) => {
     await target.remove("tokens", "token-admin");

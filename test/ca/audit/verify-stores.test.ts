@@ -27,7 +27,7 @@ let attacker: pg.Client;
 let copies = 0;
 
 /** The tables that a test may change, as the log was written. */
-const tableNames = ["ca_state", "audit_entries", "audit_checkpoints", "audit_subtrees", "certificates", "revocations", "tokens", "authorities"];
+const tableNames = ["ca_state", "audit_entries", "audit_checkpoints", "audit_subtrees", "certificates", "revocations", "tokens", "authorities", "documents"];
 
 async function writeLog(url: string): Promise<void> {
   const store = await openStore({ url, sealer: { origin, privateKeyPkcs8 } });
@@ -87,6 +87,7 @@ function tamperBySql(
     revocations: [schema.revocations, "serialNumber"],
     tokens: [schema.tokens, "id"],
     authorities: [schema.authorities, "id"],
+    documents: [schema.documents, "name"],
     state: [schema.caState, "id"],
     subtrees: [schema.auditSubtrees, "index"],
   };

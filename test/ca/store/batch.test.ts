@@ -199,7 +199,7 @@ const noFacts: Facts = {
   keyUsed: () => false,
   token: () => undefined,
   idempotencyKeyExpiry: () => undefined,
-  ceremonyOpen: () => false,
+  ceremonyOpen: () => false, documentSequence: () => 0,
   authorities: () => [signingIssuer],
   authority: (id) => (id === signingIssuer.id ? signingIssuer : undefined),
   bundleSequence: 1,

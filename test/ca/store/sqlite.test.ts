@@ -11,11 +11,13 @@ import { openStore } from "../../../ca/store/open.ts";
 import { openSqlite } from "../../../ca/store/sqlite.ts";
 import { verifyStore } from "../../support/store-oracle.ts";
 import { initialize, issue, newSealer, record } from "./acts.ts";
+import { describeStoreDocuments } from "./contract-documents.ts";
 import { describeStoreFeed } from "./contract-feed.ts";
 import { describeStore, type TestDatabase } from "./contract.ts";
 
 describeStore("sqlite", async () => newSqlite());
 describeStoreFeed("sqlite", async () => newSqlite());
+describeStoreDocuments("sqlite", async () => newSqlite());
 
 describe("the SQLite store", () => {
   const { sealer, verifierKey } = newSealer();
