@@ -1,8 +1,10 @@
 import { bundleAcknowledger } from "./attestation/acknowledge.ts";
 import { authorityKeeper, type AuthorityKeeper } from "./authority/keeper.ts";
 import { AuthorityError } from "./authority/errors.ts";
+import { foreignIssuers } from "./authority/foreign-issuers.ts";
 import { readRoot } from "./authority/import-root.ts";
 import { authoritySigners, type AuthoritySigners } from "./authority/signers.ts";
+import { issuerSigner } from "./authority/issuer-signer.ts";
 import { summarizeAuthority } from "./authority/summary.ts";
 import { denialRecorder } from "./audit/denials.ts";
 import type { CaConfig } from "./config.ts";
@@ -117,6 +119,13 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     verifierKey: state.logVerifierKey,
     authenticate: tokens.authenticate,
     issue: issuer.issue,
+    issueIssuer: foreignIssuers({
+      store, denials, now, trustDomain: config.trustDomain, lifetimeMaxMs: config.foreignIssuerLifetimeMaxMs, clockSkewMs: config.clockSkewMs, statusUrl: config.statusUrl,
+      nextSerial: serialNumbers(),
+      signer: () => issuerSigner(keeper.current().rows, sealing),
+      anchors: () => ({ certificates: bundle().x509Authorities, pem: keeper.current().published.pem }),
+      keyFingerprints: () => keeper.current().keyFingerprints,
+    }),
     revoke: certificateRevoker({ store, now, metrics, reattestGraceMs: config.reattestGraceMs }),
     createToken: tokens.create,
     deleteToken: tokens.remove,

@@ -19,7 +19,7 @@ export type SettingUnit = "text" | "list" | "duration" | "bytes" | "count";
 
 export type SettingKey =
   | "trustDomain" | "dataDir" | "store" | "listen" | "publicUrl" | "apiNames"
-  | "certificateLifetime" | "certificateLifetimeMax" | "issuerLifetime" | "issuerRenewBefore" | "rootLifetime" | "clockSkew"
+  | "certificateLifetime" | "certificateLifetimeMax" | "issuerLifetime" | "issuerRenewBefore" | "rootLifetime" | "foreignIssuerLifetimeMax" | "clockSkew"
   | "keyAlgorithm" | "rootCert" | "rootKey" | "rootKeyPassphrase" | "sealing" | "sealingKeyFile" | "sealingKey"
   | "kmsEndpoint" | "kmsRegion" | "pkcs11Pin"
   | "statusListen" | "statusUrl" | "crlShards" | "crlLifetime" | "rootCrlLifetime" | "ocspLifetime" | "noRevAvail"
@@ -47,6 +47,8 @@ export const configTable: readonly Setting[] = [
   setting("issuerRenewBefore", "duration", "25h", "An issuer is replaced when it has less than this left.",
     "Must exceed certificateLifetimeMax, or the last certificates of an issuer would outlive it."),
   setting("rootLifetime", "duration", "10y", "Lifetime of a root made at the first start."),
+  setting("foreignIssuerLifetimeMax", "duration", "30d", "Longest lifetime of an issuer signed for another CA; 48h when none is asked for.",
+    "Whoever has its key can name every workload of its trust domain for this long."),
   setting("clockSkew", "duration", "20s", "How far notBefore is set back, for verifiers whose clock is late."),
   setting("keyAlgorithm", "text", "ec-p256", "Keys of the root and the issuers this CA makes.", undefined, ["ec-p256", "ec-p384"]),
   setting("rootCert", "text", undefined, "First start: use this root certificate (PEM) instead of making one."),

@@ -27,6 +27,7 @@ export interface CaConfig {
   readonly issuerLifetimeMs: number;
   readonly issuerRenewBeforeMs: number;
   readonly rootLifetimeMs: number;
+  readonly foreignIssuerLifetimeMaxMs: number;
   readonly clockSkewMs: number;
   readonly keyAlgorithm: "ec-p256" | "ec-p384";
   readonly rootCertPath: string | undefined;
@@ -127,6 +128,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     issuerLifetimeMs: duration("issuerLifetime"),
     issuerRenewBeforeMs: duration("issuerRenewBefore"),
     rootLifetimeMs: duration("rootLifetime"),
+    foreignIssuerLifetimeMaxMs: duration("foreignIssuerLifetimeMax"),
     clockSkewMs: duration("clockSkew"),
     keyAlgorithm: text("keyAlgorithm") as CaConfig["keyAlgorithm"],
     rootCertPath: values.rootCert,

@@ -7,7 +7,7 @@ import type { Caller } from "./http/services.ts";
 import { authorizeNames, isDnsName, type NameRules } from "./issuance/names.ts";
 import { encodeBootstrap } from "./pki/bootstrap.ts";
 import { PkiError } from "./pki/errors.ts";
-import { parseSpiffeId, parseSpiffeIdPattern } from "./pki/spiffe-id.ts";
+import { parseSpiffeId, parseSpiffeIdPattern, parseTrustDomain } from "./pki/spiffe-id.ts";
 import { Refusal } from "./refusal.ts";
 import { StoreError, type Store, type TokenRow } from "./store/store.ts";
 
@@ -172,16 +172,14 @@ function callerOf({ id, name, role, scope }: TokenRow, trustDomain: string): Cal
   if (role === undefined) return undefined;
   const common = { actor: `token:${id}`, name: name ?? id, role };
   if (role === "admin") return { ...common, scope: [`spiffe://${trustDomain}/*`] };
-  const [ids, dnsScope] = splitScope(scope ?? []);
-  return { ...common, scope: ids, ...(dnsScope.length > 0 && { dnsScope }) };
+  const [ids, dnsScope, issuerScope] = splitScope(scope ?? []);
+  return { ...common, scope: ids, ...(dnsScope.length > 0 && { dnsScope }), ...(issuerScope.length > 0 && { issuerScope }) };
 }
 
-/** The SPIFFE ID patterns of a scope, and its DNS patterns without their prefix. */
-function splitScope(scope: readonly string[]): readonly [ids: readonly string[], dnsPatterns: readonly string[]] {
-  return [
-    scope.filter((text) => !text.startsWith(dnsPrefix)),
-    scope.filter((text) => text.startsWith(dnsPrefix)).map((text) => text.slice(dnsPrefix.length)),
-  ];
+/** The SPIFFE ID patterns of a scope; its DNS patterns and the trust domains of its issuers without their prefixes. */
+function splitScope(scope: readonly string[]): readonly [ids: readonly string[], dnsPatterns: readonly string[], issuers: readonly string[]] {
+  const behind = (prefix: string): string[] => scope.filter((text) => text.startsWith(prefix)).map((text) => text.slice(prefix.length));
+  return [scope.filter((text) => !text.startsWith(dnsPrefix) && !text.startsWith(issuerPrefix)), behind(dnsPrefix), behind(issuerPrefix)];
 }
 
 function readScope(trustDomain: string, scope: readonly string[]): readonly string[] {
@@ -191,13 +189,17 @@ function readScope(trustDomain: string, scope: readonly string[]): readonly stri
       `A scope has at most ${maxScopePatterns} patterns.`,
     );
   }
-  const [ids, dnsPatterns] = splitScope(scope);
+  const [ids, dnsPatterns, issuers] = splitScope(scope);
   for (const pattern of dnsPatterns) {
     if (isDnsName(pattern.startsWith("*.") ? pattern.slice(2) : pattern)) continue;
     throw new Refusal(
       "dns_name_refused",
       `The scope "${dnsPrefix}${pattern}" is refused: after ${dnsPrefix} comes a DNS name in lower case, or *. and what the names end in.`,
     );
+  }
+  for (const name of issuers) {
+    if (isTrustDomain(name) && name !== trustDomain) continue;
+    throw new Refusal("spiffe_id_refused", `The scope "${issuerPrefix}${name}" is refused: after ${issuerPrefix} comes another CA's trust domain.`);
   }
   for (const text of ids) {
     try {
@@ -216,6 +218,15 @@ function readScope(trustDomain: string, scope: readonly string[]): readonly stri
     }
   }
   return scope;
+}
+
+function isTrustDomain(text: string): boolean {
+  try {
+    return parseTrustDomain(text) === text;
+  } catch (error) {
+    if (error instanceof PkiError) return false;
+    throw error;
+  }
 }
 
 function lifetimeOf(expiresInSeconds: number | undefined): number | undefined {
@@ -244,6 +255,7 @@ function tokenNotFound(id: string): Refusal {
 
 const tokenName = /^[A-Za-z0-9._-][A-Za-z0-9._ -]{0,63}$/;
 const dnsPrefix = "dns:";
+const issuerPrefix = "issuer:";
 const maxScopePatterns = 64;
 const maxTokenLifetimeSeconds = 10 * 365 * 86_400;
 /** A token deleted on another replica works here for at most this long; one deleted here ends at once. */

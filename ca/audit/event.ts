@@ -32,6 +32,16 @@ export type AuditEvent =
       /** Serial number of the certificate it was renewed from. */
       readonly renewedFrom?: string;
     }
+  /** Behind a `certificate.issued`: that certificate is a subordinate issuer for another CA, and this is what it may do. */
+  | {
+      readonly type: "issuer.issued";
+      readonly serialNumber: string;
+      readonly trustDomain: string;
+      readonly profile: string;
+      readonly pathLength: number;
+      readonly permittedUris?: readonly string[];
+      readonly permittedDnsNames?: readonly string[];
+    }
   | { readonly type: "certificate.denied"; readonly code: string; readonly attestation?: string; readonly spiffeId?: string }
   | { readonly type: "certificate.revoked"; readonly serialNumber: string; readonly spiffeId: string; readonly reason: RevocationReason }
   | {

@@ -6,6 +6,7 @@ import { auditOperations } from "./audit.ts";
 import { certificateOperations } from "./certificates.ts";
 import { docsOperations } from "./docs.ts";
 import { healthOperations, type MetricsRegistry } from "./health.ts";
+import { issuerOperations } from "./issuers.ts";
 import { describeOperation } from "./openapi.ts";
 import { pipeline, refuse, splitRoute, type Operation, type PipelineOptions } from "./operation.ts";
 import { revocationOperations } from "./revocations.ts";
@@ -36,6 +37,7 @@ export function createApp(
     ...tokenOperations(services),
     ...trustOperations(services),
     ...watchOperations(services),
+    ...issuerOperations(services),
     ...auditOperations(services),
     ...healthOperations(services, registry),
     ...docsOperations(app, services),

@@ -18,6 +18,8 @@ export const access = {
   "GET /v1/tokens": ["admin", "operator in scope", "auditor"],
   "DELETE /v1/tokens/{id}": ["admin", "operator in scope"],
   "GET /v1/authorities": ["admin", "operator", "auditor"],
+  "POST /v1/issuers": ["admin", "operator in scope"],
+  "GET /v1/issuers": ["admin", "auditor"],
   "GET /v1/bundle": "public",
   "POST /v1/acknowledgements": "attested",
   // What it tells is public, each event by itself.

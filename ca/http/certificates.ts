@@ -5,9 +5,9 @@ import { encodePem } from "../pki/pem.ts";
 import { Refusal } from "../refusal.ts";
 import type { CertificateRow } from "../store/store.ts";
 import { json, wantsPem } from "./answer.ts";
-import { encodeCursor, parseCursor } from "./cursor.ts";
+import { encodeCursor } from "./cursor.ts";
 import { operation, type Operation } from "./operation.ts";
-import { cursor, defaultLimit, limit, serialParameter } from "./parameters.ts";
+import { cursor, defaultLimit, limit, parseIdempotencyKey, parsePosition, serialParameter } from "./parameters.ts";
 import {
   certificateDetail,
   certificatePage,
@@ -109,7 +109,7 @@ export function certificateOperations(services: CaServices): readonly Operation[
         const within = viewOf(caller);
         const { spiffeId, status, expiresBefore, limit: pageSize = defaultLimit } = query;
         const nowMs = now().getTime();
-        const before = query.cursor === undefined ? undefined : parseIndex(query.cursor);
+        const before = query.cursor === undefined ? undefined : parsePosition(query.cursor);
         const rows = await store.certificates({
           nowMs,
           limit: pageSize + 1,
@@ -203,23 +203,6 @@ export function summarizeCertificate(row: CertificateRow, nowMs: number): Certif
   };
 }
 
-function parseIdempotencyKey(value: string | null): string | undefined {
-  if (value === null) return undefined;
-  if (!idempotencyKey.test(value))
-    throw new Refusal(
-      "invalid_request",
-      "Idempotency-Key has 1 to 255 printable ASCII characters; a UUID is a good one.",
-    );
-  return value;
-}
-
-function parseIndex(text: string): number {
-  const position = Number(parseCursor(text));
-  if (!Number.isSafeInteger(position))
-    throw new Refusal("invalid_request", "cursor: it belongs to another listing; begin again without it.");
-  return position;
-}
-
 function notFound(serial: string): Refusal {
   return new Refusal(
     "not_found",
@@ -227,5 +210,4 @@ function notFound(serial: string): Refusal {
   );
 }
 
-const idempotencyKey = /^[\x20-\x7e]{1,255}$/;
 const varyAccept = { vary: "accept" };

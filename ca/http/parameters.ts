@@ -1,4 +1,6 @@
 import { z } from "@hono/zod-openapi";
+import { Refusal } from "../refusal.ts";
+import { parseCursor } from "./cursor.ts";
 
 /** A whole number in a query: decimal digits and nothing else, which `Number("0x10")` and `Number("")` are not. */
 export function integerParameter(options: {
@@ -39,3 +41,27 @@ export const serialParameter = z.object({
     .regex(/^[0-9A-Fa-f]{1,40}$/, "expected the serial number in hex, without colons")
     .openapi({ description: "Serial number, hex.", example: "6f1c9d02a7b34e58c1d0e9f8a7b6c5d4" }),
 });
+
+/**
+ * The log index a cursor stands for.
+ * @throws {Refusal} invalid_request
+ */
+export function parsePosition(text: string): number {
+  const position = Number(parseCursor(text));
+  if (!Number.isSafeInteger(position))
+    throw new Refusal("invalid_request", "cursor: it belongs to another listing; begin again without it.");
+  return position;
+}
+
+/** @throws {Refusal} invalid_request */
+export function parseIdempotencyKey(value: string | null): string | undefined {
+  if (value === null) return undefined;
+  if (!idempotencyKey.test(value))
+    throw new Refusal(
+      "invalid_request",
+      "Idempotency-Key has 1 to 255 printable ASCII characters; a UUID is a good one.",
+    );
+  return value;
+}
+
+const idempotencyKey = /^[\x20-\x7e]{1,255}$/;

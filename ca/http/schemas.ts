@@ -2,6 +2,7 @@ import { z } from "@hono/zod-openapi";
 import {
   authorityStates,
   authorityTypes,
+  issuerProfiles,
   problemStatus,
   revocationReasons,
   roles,
@@ -17,7 +18,10 @@ import {
   type CreateTokenRequest,
   type InclusionProof,
   type IssuedCertificate,
+  type IssuedIssuer,
+  type IssueIssuerRequest,
   type IssueRequest,
+  type IssuerPage,
   type Problem,
   type ProblemCode,
   type Readiness,
@@ -119,7 +123,7 @@ const summaryShape = {
   notBefore: instant,
   notAfter: instant,
   authorityId: z.string().openapi({ description: "Subject key identifier of the issuer, hex." }),
-  attestation: z.enum(["join-token", "svid", "operator", "system"]),
+  attestation: z.enum(["join-token", "svid", "operator", "system", "issuer"]),
   fingerprint: z.string().openapi({ description: "SHA-256 of the DER, hex." }),
   status: z.enum(["valid", "expired", "revoked"]),
   revokedAt: instant.optional(),
@@ -173,7 +177,7 @@ const scope = z
   .openapi({
     description:
       "SPIFFE IDs, or prefixes ending in `/*`. An operator gives DNS names only where its scope has them too: " +
-      "`dns:cart.shop.svc`, or `dns:*.shop.svc` for all below.",
+      "`dns:cart.shop.svc`, or `dns:*.shop.svc` for all below; and has issuers signed only for what it names as `issuer:west`.",
     example: ["spiffe://east/ns/shop/*", "dns:*.shop.svc"],
   });
 export const createTokenRequest = z
@@ -220,6 +224,56 @@ export const createdToken = z
   })
   .openapi("CreatedToken");
 export const tokenPage = z.object({ tokens: z.array(tokenSummary).readonly(), nextCursor }).openapi("TokenPage");
+
+export const issueIssuerRequest = z
+  .strictObject({
+    csr: z.string().min(1).max(maxCsrLength).openapi({ description: "PKCS#10, PEM or base64 DER. Only its key is used." }),
+    profile: z.enum(issuerProfiles).openapi({ description: "The software it is for." }),
+    trustDomain: z.string().min(1).max(255).openapi({ description: "What the other CA issues for; never this CA's own.", example: "west" }),
+    lifetimeSeconds: seconds.optional().openapi({ description: "Default 48 h; the ceiling is foreignIssuerLifetimeMax." }),
+    uriConstraint: z.boolean().optional().openapi({ description: "May it issue SPIFFE IDs of its trust domain only? Default: true for countersign." }),
+    dnsDomains: z.array(z.string().min(1).max(253)).max(16).readonly().optional().openapi({
+      description: "Domains it may issue DNS names below. Default for linkerd: identity.linkerd.<trust domain>; otherwise any.",
+      example: ["identity.linkerd.cluster.local"],
+    }),
+  })
+  .openapi("IssueIssuerRequest");
+export const issuedIssuer = z
+  .object({
+    serialNumber,
+    trustDomain: z.string(),
+    notBefore: instant,
+    notAfter: instant,
+    chain: z.string().openapi({ description: "PEM: the issuer, then what signed it unless that is a root." }),
+    anchors: z.string().openapi({ description: "PEM: the roots it chains to." }),
+    logIndex,
+  })
+  .openapi("IssuedIssuer");
+export const issuerPage = z
+  .object({
+    issuers: z
+      .array(
+        z
+          .object({
+            serialNumber,
+            trustDomain: z.string(),
+            subject: z.string(),
+            keyAlgorithm: z.string(),
+            notBefore: instant,
+            notAfter: instant,
+            authorityId: z.string().openapi({ description: "Subject key identifier of what signed it, hex." }),
+            fingerprint: z.string().openapi({ description: "SHA-256 of the DER, hex." }),
+            status: z.enum(["valid", "expired", "revoked"]),
+            revokedAt: instant.optional(),
+            revocationReason: z.enum(revocationReasons).optional(),
+            logIndex,
+          })
+          .openapi("Issuer"),
+      )
+      .readonly(),
+    nextCursor,
+  })
+  .openapi("IssuerPage");
 
 export const authorityList = z
   .object({
@@ -299,6 +353,9 @@ export const schemasKeepTheContract: {
   readonly tokenSummary: Is<typeof tokenSummary, TokenSummary>;
   readonly createdToken: Is<typeof createdToken, CreatedToken>;
   readonly tokenPage: Is<typeof tokenPage, TokenPage>;
+  readonly issueIssuerRequest: Is<typeof issueIssuerRequest, IssueIssuerRequest>;
+  readonly issuedIssuer: Is<typeof issuedIssuer, IssuedIssuer>;
+  readonly issuerPage: Is<typeof issuerPage, IssuerPage>;
   readonly authorityList: Is<typeof authorityList, AuthorityList>;
   readonly auditEntryPage: Is<typeof auditEntryPage, AuditEntryPage>;
   readonly inclusionProof: Is<typeof inclusionProof, InclusionProof>;
@@ -320,6 +377,9 @@ export const schemasKeepTheContract: {
   tokenSummary: true,
   createdToken: true,
   tokenPage: true,
+  issueIssuerRequest: true,
+  issuedIssuer: true,
+  issuerPage: true,
   authorityList: true,
   auditEntryPage: true,
   inclusionProof: true,

@@ -4,6 +4,8 @@ import type {
   CreatedToken,
   CreateTokenRequest,
   IssuedCertificate,
+  IssuedIssuer,
+  IssueIssuerRequest,
   IssueRequest,
   Readiness,
   Revocation,
@@ -23,6 +25,8 @@ export interface Caller {
   readonly scope: readonly string[];
   /** DNS names it may give, or `*.` and what they end in; absent for none. An admin may give any. */
   readonly dnsScope?: readonly string[];
+  /** Trust domains of other CAs it may have issuers signed for; an admin may for any. */
+  readonly issuerScope?: readonly string[];
 }
 
 /** What the HTTP layer needs of the CA; every method throws `Refusal` for what it declines. */
@@ -37,6 +41,7 @@ export interface CaServices {
     request: IssueRequest,
     context: { readonly caller?: Caller; readonly idempotencyKey?: string },
   ): Promise<IssuedCertificate>;
+  issueIssuer(request: IssueIssuerRequest, caller: Caller, idempotencyKey?: string): Promise<IssuedIssuer>;
   revoke(serialNumber: string, reason: RevocationReason, caller: Caller): Promise<Revocation>;
   createToken(request: CreateTokenRequest, caller: Caller): Promise<CreatedToken>;
   deleteToken(id: string, caller: Caller): Promise<void>;

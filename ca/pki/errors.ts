@@ -51,6 +51,7 @@ export type PkiErrorCode =
   | "svid_key_usage"
   | "svid_extended_key_usage"
   | "svid_trust_domain_unknown"
+  | "svid_issuer_trust_domain"
   | "svid_id_unexpected"
   // SPIFFE bundles
   | "bundle_malformed"

@@ -57,7 +57,8 @@ export function verifySvid({ chain, bundles, nowMs, purpose }: SvidRequest): Ver
     extendedKeyUsage: purpose === "client" ? extKeyUsageOid.clientAuth : extKeyUsageOid.serverAuth,
     budget: { ...budget, candidates: budget.candidates + maxChainCertificates * bundle.x509Authorities.length },
   });
-  for (const authority of path.certificates.slice(1)) checkSigningCertificate(authority);
+  const [, ...authorities] = path.certificates;
+  authorities.forEach((authority, index) => checkSigningCertificate(authority, index === 0 ? id.trustDomain : undefined));
   const { serialNumber, fingerprint } = leaf;
   return { id, leaf, path, validUntilMs: path.validUntilMs, serialNumber, fingerprint } as unknown as VerifiedSvid;
 }
@@ -94,15 +95,22 @@ function checkLeaf({ basicConstraints, keyUsage, extendedKeyUsage }: Certificate
   }
 }
 
-/** X509-SVID 3.2, 4.3. A signing certificate need not have an ID; if it has one, it is that of a trust domain. */
-function checkSigningCertificate(authority: Certificate): void {
+/**
+ * X509-SVID 3.2, 4.3. A signing certificate need not have an ID; if it has one, it is that of a trust domain: the one that signed the
+ * leaf has the leaf's. So an issuer that our root signed for another cluster vouches for nobody of ours.
+ */
+function checkSigningCertificate(authority: Certificate, trustDomain: string | undefined): void {
   if (authority.keyUsage?.critical !== true) {
     throw new PkiError("svid_key_usage", `the key usage of signing certificate ${authority.serialNumber} is not critical`);
   }
   const uris = authority.subjectAltName?.uris ?? [];
   if (!uris.some((uri) => /^spiffe:/i.test(uri))) return;
-  if (readSpiffeId(authority).path !== "") {
+  const id = readSpiffeId(authority);
+  if (id.path !== "") {
     throw new PkiError("svid_id_with_path", `the ID of signing certificate ${authority.serialNumber} names a workload`);
+  }
+  if (trustDomain !== undefined && id.trustDomain !== trustDomain) {
+    throw new PkiError("svid_issuer_trust_domain", `signing certificate ${authority.serialNumber} is for trust domain ${id.trustDomain}, and the leaf is of ${trustDomain}`);
   }
 }
 

@@ -7,3 +7,6 @@ export type FeedReads = Pick<Store, "holdersBehind" | "feedPosition" | "announce
 export function livesAfter(nowMs: number): number {
   return nowMs - 1000;
 }
+
+/** Certificates whose holders follow no feed: the CA itself, and other CAs. */
+export const withoutFeed = ["system", "issuer"] as const;

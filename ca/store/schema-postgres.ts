@@ -1,3 +1,4 @@
+import { sql } from "drizzle-orm";
 import { bigint, customType, index, integer, pgTable, primaryKey, text, uniqueIndex } from "drizzle-orm/pg-core";
 import type { AttestationMethod, AuthorityState, AuthorityType, RevocationReason, Role } from "../contract.ts";
 import type { AuthorityKey, DocumentKind } from "./store.ts";
@@ -92,6 +93,8 @@ export const certificates = pgTable("certificates", {
   index("certificates_spiffe_id").on(table.spiffeId.op("text_pattern_ops"), table.logIndex),
   // Certificates expire about in the order they are issued in, so this grows at its end: a fraction of what a random key costs.
   index("certificates_not_after").on(table.notAfterMs, table.acknowledgedSequence),
+  // Of the few issuers signed for other CAs: costs a workload's certificate nothing.
+  index("certificates_issuers").on(table.logIndex).where(sql`attestation = 'issuer'`),
 ]);
 
 export const revocations = pgTable("revocations", {

@@ -1,3 +1,4 @@
+import { sql } from "drizzle-orm";
 import { blob, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 import type { AttestationMethod, AuthorityState, AuthorityType, RevocationReason, Role } from "../contract.ts";
 import type { AuthorityKey, DocumentKind } from "./store.ts";
@@ -88,6 +89,8 @@ export const certificates = sqliteTable("certificates", {
   uniqueIndex("certificates_serial_number").on(table.serialNumber),
   uniqueIndex("certificates_key_fingerprint").on(table.keyFingerprint),
   index("certificates_spiffe_id").on(table.spiffeId),
+  // Of the few issuers signed for other CAs: costs a workload's certificate nothing.
+  index("certificates_issuers").on(table.logIndex).where(sql`attestation = 'issuer'`),
   // Certificates expire about in the order they are issued in, so this grows at its end: a fraction of what a random key costs.
   index("certificates_not_after").on(table.notAfterMs, table.acknowledgedSequence),
 ]);

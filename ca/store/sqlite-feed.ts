@@ -1,6 +1,6 @@
-import { and, asc, desc, gt, lt, ne, sql } from "drizzle-orm";
+import { and, asc, desc, gt, lt, notInArray, sql } from "drizzle-orm";
 import type { BetterSQLite3Database } from "drizzle-orm/better-sqlite3";
-import { livesAfter, type FeedReads } from "./feed-reads.ts";
+import { livesAfter, withoutFeed, type FeedReads } from "./feed-reads.ts";
 import { announcements, caState, certificates, documents, revocations } from "./schema-sqlite.ts";
 
 /** What the feed and its acknowledgements read, on SQLite. */
@@ -16,7 +16,7 @@ export function sqliteFeed(db: BetterSQLite3Database): FeedReads {
     .where(and(
       gt(notAfterMs, sql.placeholder("livesAfter")),
       lt(acknowledgedSequence, sql.placeholder("sequence")),
-      ne(certificates.attestation, "system"),
+      notInArray(certificates.attestation, [...withoutFeed]),
       sql`not exists (select 1 from ${revocations} r where r.serial_number = ${serialNumber})`,
       // By the index of the ID: one of its own for renewed_from would cost every issuance.
       sql`not exists (select 1 from ${certificates} n

@@ -27,13 +27,15 @@ export function sqliteReads(database: Database.Database): StoreReads {
   const crlQuery = db.select().from(crls).where(and(eq(crls.authorityId, sql.placeholder("authorityId")), eq(crls.list, sql.placeholder("list")))).prepare();
   const checkpointQuery = db.select().from(auditCheckpoints).orderBy(desc(auditCheckpoints.size)).limit(1).prepare();
 
-  function matching({ before, spiffeId, within, status, expiresBeforeMs, nowMs }: CertificateQuery): SQL | undefined {
+  function matching({ before, spiffeId, within, status, expiresBeforeMs, issuersOnly = false, nowMs }: CertificateQuery): SQL | undefined {
     const revoked = db.select({ serialNumber: revocations.serialNumber }).from(revocations);
     return and(
       before === undefined ? undefined : lt(certificates.logIndex, before),
       spiffeId === undefined ? undefined : under(certificates.spiffeId, spiffeId),
       within === undefined ? undefined : underAny(certificates.spiffeId, within),
       expiresBeforeMs === undefined ? undefined : lt(certificates.notAfterMs, expiresBeforeMs),
+      // A literal, so that the partial index on them is used.
+      issuersOnly ? sql`${certificates.attestation} = 'issuer'` : undefined,
       status === "revoked" ? inArray(certificates.serialNumber, revoked) : undefined,
       status === "valid" ? and(gte(certificates.notAfterMs, nowMs), notInArray(certificates.serialNumber, revoked)) : undefined,
       status === "expired" ? and(lt(certificates.notAfterMs, nowMs), notInArray(certificates.serialNumber, revoked)) : undefined,

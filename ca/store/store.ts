@@ -344,6 +344,8 @@ export interface CertificateQuery {
   readonly within?: readonly string[];
   readonly status?: "valid" | "expired" | "revoked";
   readonly expiresBeforeMs?: number;
+  /** Only issuers signed for other CAs. */
+  readonly issuersOnly?: boolean;
   /** The instant `status` is judged at. */
   readonly nowMs: number;
 }

@@ -19,6 +19,8 @@ const allowed: Readonly<Record<RouteName, readonly (Role | "nobody")[]>> = {
   "GET /v1/tokens": ["admin", "operator", "auditor"],
   "DELETE /v1/tokens/{id}": ["admin", "operator"],
   "GET /v1/authorities": ["admin", "operator", "auditor"],
+  "POST /v1/issuers": ["admin", "operator"],
+  "GET /v1/issuers": ["admin", "auditor"],
   "GET /v1/bundle": ["nobody", "admin", "operator", "auditor"],
   "GET /v1/watch": ["nobody", "admin", "operator", "auditor"],
   "POST /v1/acknowledgements": ["nobody", "admin", "operator", "auditor"],
@@ -122,6 +124,7 @@ test("an operator without a scope gets nothing from a route that is for operator
     "POST /v1/tokens": ["", { type: "join", spiffeId: "spiffe://east/ns/shop/sa/cart" }],
     "GET /v1/tokens": ["", undefined],
     "DELETE /v1/tokens/{id}": [id, undefined],
+    "POST /v1/issuers": ["", { csr: newCsr().csr, profile: "istio", trustDomain: "west" }],
   } as const satisfies Partial<Record<RouteName, readonly [string, unknown]>>;
   const scoped = Object.entries(access).filter(([, rule]) => (rule as readonly string[]).includes("operator in scope"));
   expect(scoped.map(([route]) => route).sort()).toEqual(Object.keys(requests).sort());

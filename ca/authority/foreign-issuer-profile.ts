@@ -1,0 +1,98 @@
+import type { IssueIssuerRequest, IssuerProfile } from "../contract.ts";
+import { isDnsName } from "../issuance/names.ts";
+import { PkiError } from "../pki/errors.ts";
+import type { ExtensionFields, NameSubtreeFields } from "../pki/extension-encoding.ts";
+import { parseIpRange } from "../pki/ip-address.ts";
+import type { KeyAlgorithm } from "../pki/key.ts";
+import { parseTrustDomain } from "../pki/spiffe-id.ts";
+import { Refusal } from "../refusal.ts";
+
+/** What the certificate of an issuer for another CA will say. */
+export interface ForeignIssuer {
+  readonly trustDomain: string;
+  readonly commonName: string;
+  readonly uris: readonly string[];
+  readonly dnsNames: readonly string[];
+  readonly nameConstraints: NonNullable<ExtensionFields["nameConstraints"]> | undefined;
+  /** Keys the other CA may have. */
+  readonly keyAlgorithms: readonly KeyAlgorithm[];
+}
+
+/** What decides how it looks, besides the key. */
+export type ForeignIssuerRequest = Pick<IssueIssuerRequest, "profile" | "trustDomain" | "uriConstraint" | "dnsDomains">;
+
+/**
+ * Settles what an issuer for another CA may do. It always names its trust domain as a SPIFFE ID: by that `verifySvid` refuses what it
+ * would sign in another one's name, with or without name constraints.
+ * @param ownTrustDomain  for which nobody else may issue
+ * @param signerKey       the key it will be signed with
+ * @throws {Refusal} spiffe_id_refused | dns_name_refused | issuer_refused
+ */
+export function foreignIssuer(request: ForeignIssuerRequest, ownTrustDomain: string, signerKey: KeyAlgorithm): ForeignIssuer {
+  const trustDomain = readTrustDomain(request.trustDomain);
+  if (trustDomain === ownTrustDomain) {
+    throw new Refusal("issuer_refused", `${trustDomain} is this CA's own trust domain, and nobody else issues for it; name the other cluster's.`);
+  }
+  const { uriConstraint: byDefault, keyAlgorithms, anchorKeys, identityDomain, reason } = profiles[request.profile];
+  if (anchorKeys !== undefined && !anchorKeys.includes(signerKey)) {
+    throw new Refusal("issuer_refused", `This CA signs with a key of ${signerKey}, and ${request.profile} takes only anchors of ${anchorKeys.join(", ")}; use a CA with such a root.`);
+  }
+  if (request.uriConstraint === true && reason !== undefined) throw new Refusal("issuer_refused", `${reason}; leave uriConstraint out.`);
+  const domain = identityDomain?.(trustDomain);
+  const dnsDomains = request.dnsDomains ?? (domain === undefined ? [] : [domain]);
+  if (!dnsDomains.every(isDnsName)) {
+    throw new Refusal("dns_name_refused", "dnsDomains holds DNS names in lower case, without a wildcard or a final dot; for linkerd the trust domain has to be one, too.");
+  }
+  const [named] = domain === undefined ? [] : dnsDomains;
+  const commonName = named ?? `${trustDomain} issuer`;
+  return {
+    trustDomain,
+    commonName: commonName.length <= maxCommonNameChars ? commonName : "issuer of another trust domain",
+    uris: [`spiffe://${trustDomain}`],
+    dnsNames: named === undefined ? [] : [named],
+    nameConstraints: constraintsOf(request.uriConstraint ?? byDefault ? [trustDomain] : [], dnsDomains),
+    keyAlgorithms,
+  };
+}
+
+function constraintsOf(uris: readonly string[], dnsNames: readonly string[]): ForeignIssuer["nameConstraints"] {
+  const permitted: NameSubtreeFields = { ...(uris.length > 0 && { uris }), ...(dnsNames.length > 0 && { dnsNames }) };
+  if (uris.length === 0 && dnsNames.length === 0) return undefined;
+  // RFC 5280 4.2.1.10: a constraint binds names of its own kind only, so who is held to DNS names is kept from addresses besides.
+  return { permitted, ...(dnsNames.length > 0 && { excluded: { ipRanges: anyAddress } }) };
+}
+
+function readTrustDomain(text: string): string {
+  try {
+    return parseTrustDomain(text);
+  } catch (cause) {
+    if (cause instanceof PkiError) throw new Refusal("spiffe_id_refused", `The trust domain is refused: ${cause.message}.`, { cause });
+    throw cause;
+  }
+}
+
+interface ProfileRules {
+  readonly uriConstraint: boolean;
+  readonly keyAlgorithms: readonly KeyAlgorithm[];
+  /** Keys of anchors the software takes; undefined: any of ours. */
+  readonly anchorKeys?: readonly KeyAlgorithm[];
+  /** The domain its identities are DNS names below. */
+  readonly identityDomain?: (trustDomain: string) => string;
+  /** Why it cannot have a URI constraint. */
+  readonly reason?: string;
+}
+
+const anyKey: readonly KeyAlgorithm[] = ["ec-p256", "ec-p384", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096"];
+const profiles: Readonly<Record<IssuerProfile, ProfileRules>> = {
+  countersign: { uriConstraint: true, keyAlgorithms: ["ec-p256", "ec-p384"] },
+  // linkerd2 pkg/issuercerts: the issuer is ECDSA P-256, anchors ECDSA P-256 or RSA.
+  linkerd: {
+    uriConstraint: false, keyAlgorithms: ["ec-p256"], anchorKeys: ["ec-p256", "rsa-2048", "rsa-4096"], identityDomain: (trustDomain) => `identity.linkerd.${trustDomain}`,
+    reason: "linkerd's proxy refuses a chain with a URI constraint (RUSTSEC-2026-0098)",
+  },
+  istio: { uriConstraint: false, keyAlgorithms: ["ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096"] },
+  "cert-manager": { uriConstraint: false, keyAlgorithms: anyKey },
+};
+const anyAddress = [parseIpRange("0.0.0.0/0"), parseIpRange("::/0")];
+/** RFC 5280 appendix A.1, ub-common-name. */
+const maxCommonNameChars = 64;

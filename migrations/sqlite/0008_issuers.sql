@@ -1,0 +1,1 @@
+CREATE INDEX `certificates_issuers` ON `certificates` (`log_index`) WHERE attestation = 'issuer';
