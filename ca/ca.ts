@@ -1,10 +1,10 @@
 import { bundleAcknowledger } from "./attestation/acknowledge.ts";
-import { authorityKeeper, type AuthorityKeeper } from "./authority/keeper.ts";
 import { AuthorityError } from "./authority/errors.ts";
 import { foreignIssuers } from "./authority/foreign-issuers.ts";
 import { readRoot } from "./authority/import-root.ts";
 import { authoritySigners, type AuthoritySigners } from "./authority/signers.ts";
 import { issuerSigner } from "./authority/issuer-signer.ts";
+import { authorityKeeper, type AuthorityKeeper } from "./authority/keeper.ts";
 import { summarizeAuthority } from "./authority/summary.ts";
 import { denialRecorder } from "./audit/denials.ts";
 import type { CaConfig } from "./config.ts";
@@ -25,6 +25,7 @@ import { rateLimits } from "./rate-limits.ts";
 import { certificateRevoker } from "./revocation/revoke.ts";
 import { openKms, type Kms } from "./signer/kms.ts";
 import type { AuthorityRow, Store } from "./store/store.ts";
+import { statusLists } from "./status-lists.ts";
 import { tokenService } from "./tokens.ts";
 
 export interface CaDeps {
@@ -109,9 +110,12 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     publicUrl: deps.publicUrl ?? (() => config.publicUrl),
     rootFingerprint: () => activeRootFingerprint(keeper.current().rows),
   });
+  const revoke = certificateRevoker({ store, now, metrics, reattestGraceMs: config.reattestGraceMs });
   const api = await apiCertificate({ issuer, keeper, config, log, now });
+  const lists = statusLists({ store, sealing, signers, keeper, config, metrics, log, now });
   keeper.start();
   api.start();
+  lists.crls.start();
 
   return {
     trustDomain: config.trustDomain, store, now, metrics, limits,
@@ -126,7 +130,11 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       anchors: () => ({ certificates: bundle().x509Authorities, pem: keeper.current().published.pem }),
       keyFingerprints: () => keeper.current().keyFingerprints,
     }),
-    revoke: certificateRevoker({ store, now, metrics, reattestGraceMs: config.reattestGraceMs }),
+    async revoke(...args) {
+      const revocation = await revoke(...args);
+      lists.crls.revoked();
+      return revocation;
+    },
     createToken: tokens.create,
     deleteToken: tokens.remove,
     feedEpoch,
@@ -136,6 +144,9 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       ...names, store, now, bundle, published: () => ({ feedEpoch, sequence: Number(keeper.current().published.sequence) }),
     }),
     recordDenial: ({ actor, ...denial }) => denials.record({ type: "request.denied", ...denial }, actor),
+    crl: lists.crls.current,
+    ocsp: lists.ocsp.answer,
+    authorityCertificate: (id) => keeper.current().rows.find((row) => row.id === id)?.certificate,
     authorities: async () => keeper.current().rows.map(summarizeAuthority),
     bundle: () => keeper.current().published,
     async readiness() {
@@ -153,10 +164,12 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     async tick() {
       await keeper.tick();
       await api.tick();
+      await lists.crls.tick();
     },
     async close() {
       feed.close();
       api.close();
+      await lists.crls.close();
       kms.close();
       await keeper.close();
       await denials.close();

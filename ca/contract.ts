@@ -29,6 +29,10 @@ export const mediaType = {
   problem: "application/problem+json",
   pem: "application/x-pem-file",
   eventStream: "text/event-stream",
+  crl: "application/pkix-crl",
+  certificate: "application/pkix-cert",
+  ocspRequest: "application/ocsp-request",
+  ocspResponse: "application/ocsp-response",
 } as const;
 
 /** Who is asking, and the proof of it. */

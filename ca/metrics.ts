@@ -11,6 +11,10 @@ export interface CaMetrics {
   /** Streams of the feed that are open now. */
   watching(count: number): void;
   watchEnded(why: string): void;
+  /** An OCSP request was answered: with a status, or with an error. */
+  ocspAnswered(outcome: string): void;
+  /** A CRL was signed, here, and is published. */
+  crlSigned(authority: string, list: string, crl: SignedCrlFacts): void;
   /** An issuance became durable. Those that shared a commit come back in the same turn of the event loop and count as one group. */
   committed(): void;
   /** A call to KMS, retries included. */
@@ -19,6 +23,14 @@ export interface CaMetrics {
   authorityKey(location: string, authorityId: string, ok: boolean): void;
   /** Replaces what is known of the authorities; read at scrape time. */
   authorities(list: readonly { readonly id: string; readonly type: string; readonly state: string; readonly notAfterMs: number }[]): void;
+}
+
+export interface SignedCrlFacts {
+  readonly number: number;
+  readonly thisUpdateMs: number;
+  readonly nextUpdateMs: number;
+  readonly entries: number;
+  readonly durationMs: number;
 }
 
 /** A registry of its own, so that two CAs in one process (tests, the demo) do not add up. */
@@ -30,6 +42,12 @@ export function caMetrics(): CaMetrics {
   const revoked = new Counter({ name: "countersign_certificates_revoked_total", help: "Certificates revoked.", registers });
   const watching = new Gauge({ name: "countersign_watchers", help: "Streams of the feed that are open.", registers });
   const watchEnded = new Counter({ name: "countersign_watches_ended_total", help: "Streams of the feed that ended, by why.", labelNames: ["why"], registers });
+  const ocsp = new Counter({ name: "countersign_ocsp_responses_total", help: "OCSP requests answered, by status or error.", labelNames: ["outcome"], registers });
+  const crlNumber = new Gauge({ name: "countersign_crl_number", help: "Number of the newest CRL of each list that this process signed.", labelNames: ["authority", "list"], registers });
+  const crlThisUpdate = new Gauge({ name: "countersign_crl_this_update_timestamp_seconds", help: "When it was made, Unix time.", labelNames: ["authority", "list"], registers });
+  const crlNextUpdate = new Gauge({ name: "countersign_crl_next_update_timestamp_seconds", help: "When it is over, Unix time.", labelNames: ["authority", "list"], registers });
+  const crlEntries = new Gauge({ name: "countersign_crl_entries", help: "Revoked certificates on it.", labelNames: ["authority", "list"], registers });
+  const crlDuration = new Histogram({ name: "countersign_crl_sign_duration_seconds", help: "From the decision to the published CRL.", buckets: durationBuckets, registers });
   const duration = new Histogram({
     name: "countersign_issue_duration_seconds", help: "From the parsed request to the durable certificate.", buckets: durationBuckets, registers,
   });
@@ -47,6 +65,7 @@ export function caMetrics(): CaMetrics {
   });
   // Looking a label up by object costs more than counting: each child is made once.
   const issuedBy = childOf((attestation: AttestationMethod) => issued.labels({ attestation }));
+  const ocspBy = childOf((outcome: string) => ocsp.labels({ outcome }));
   let inGroup = 0;
   const deniedBy = childOf((code: ProblemCode) => denied.labels({ code }));
   return {
@@ -59,6 +78,14 @@ export function caMetrics(): CaMetrics {
     revoked: () => revoked.inc(),
     watching: (count) => watching.set(count),
     watchEnded: (why) => watchEnded.inc({ why }),
+    ocspAnswered: (outcome) => ocspBy(outcome).inc(),
+    crlSigned(authority, list, { number, thisUpdateMs, nextUpdateMs, entries, durationMs }) {
+      crlNumber.set({ authority, list }, number);
+      crlThisUpdate.set({ authority, list }, thisUpdateMs / 1000);
+      crlNextUpdate.set({ authority, list }, nextUpdateMs / 1000);
+      crlEntries.set({ authority, list }, entries);
+      crlDuration.observe(durationMs / 1000);
+    },
     committed() {
       if (inGroup++ === 0) {
         setImmediate(() => {

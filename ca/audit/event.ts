@@ -69,6 +69,15 @@ export type AuditEvent =
       readonly nextUpdate: string;
       readonly entries: number;
     }
+  | {
+      readonly type: "ocsp-signer.issued";
+      readonly authorityId: string;
+      readonly serialNumber: string;
+      readonly fingerprint: string;
+      readonly keyFingerprint: string;
+      readonly notBefore: string;
+      readonly notAfter: string;
+    }
   | { readonly type: "token.deleted"; readonly tokenId: string }
   /** A SPIFFE ID pattern and the role of whoever has such an ID; a policy; a service: as it is from now on. */
   | { readonly type: `${DocumentKind}.changed`; readonly name: string; readonly document: unknown }

@@ -59,7 +59,7 @@ function readFlags(args: readonly string[]): { readonly help: boolean } & Readon
 }
 
 /** What a person needs to go on; the admin token itself stays in its file. */
-async function greeting({ ca, url, publicUrl, files }: ServedCa): Promise<string> {
+async function greeting({ ca, url, publicUrl, statusUrl, files }: ServedCa): Promise<string> {
   const { trustDomain, firstStart } = ca;
   const root = (await ca.authorities()).find(({ type, state }) => type === "root" && state === "active");
   const fingerprint = root?.fingerprint ?? "";
@@ -71,6 +71,7 @@ async function greeting({ ca, url, publicUrl, files }: ServedCa): Promise<string
     ["API", url],
     ...(publicUrl === url ? [] : [["for proxies", publicUrl] as const]),
     ["docs", `${url}/docs`],
+    ...(statusUrl === undefined ? [] : [["CRL, OCSP", statusUrl] as const]),
     ["root", files.root],
     ["SHA-256", `${fingerprint.slice(0, 32)}\n${margin}${fingerprint.slice(32)}`],
     ["audit key", files.verifierKey],

@@ -4,7 +4,7 @@ import { mediaType, requestIdHeader } from "../contract.ts";
 export interface Answer {
   readonly status: number;
   /** Null for an answer without a body; a stream for one without an end. */
-  readonly body: string | ReadableStream<Uint8Array> | null;
+  readonly body: string | Uint8Array | ReadableStream<Uint8Array> | null;
   /** Default application/json. */
   readonly contentType?: string;
   /** Lower-case names; what is set here wins over the defaults below. */
@@ -27,15 +27,16 @@ export function noContent(headers?: Readonly<Record<string, string>>): Answer {
  */
 export function conditional(request: Request, etag: string, answer: () => Answer): Answer {
   const headers = { etag, "cache-control": "no-cache", vary: "accept" };
-  const held = request.headers.get("if-none-match");
-  if (
-    held !== null &&
-    (held === "*" || held.split(",").some((candidate) => candidate.trim().replace(/^W\//, "") === etag))
-  ) {
-    return { status: 304, body: null, headers };
-  }
+  if (isHeld(request, etag)) return { status: 304, body: null, headers };
   const full = answer();
   return { ...full, headers: { ...full.headers, ...headers } };
+}
+
+/** Whether the caller says that it holds what has this tag (If-None-Match). */
+export function isHeld(request: Request, etag: string): boolean {
+  const held = request.headers.get("if-none-match");
+  if (held === null) return false;
+  return held === "*" || held.split(",").some((candidate) => candidate.trim().replace(/^W\//, "") === etag);
 }
 
 /** Whether the caller asks for PEM by name; no Accept header and one with stars mean JSON. */
@@ -56,7 +57,7 @@ export function toResponse({ status, body, contentType, headers }: Answer, reque
     [requestIdHeader]: requestId,
   };
   if (body !== null) all["content-type"] = contentType ?? mediaType.json;
-  return new Response(body, { status, headers: headers === undefined ? all : Object.assign(all, headers) });
+  return new Response(body as Exclude<Answer["body"], Uint8Array> | Uint8Array<ArrayBuffer>, { status, headers: headers === undefined ? all : Object.assign(all, headers) });
 }
 
 const pemTypes: ReadonlySet<string> = new Set([mediaType.pem, "application/pem-certificate-chain"]);

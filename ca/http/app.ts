@@ -9,6 +9,7 @@ import { healthOperations, type MetricsRegistry } from "./health.ts";
 import { issuerOperations } from "./issuers.ts";
 import { describeOperation } from "./openapi.ts";
 import { pipeline, refuse, splitRoute, type Operation, type PipelineOptions } from "./operation.ts";
+import { statusOperations } from "./status.ts";
 import { revocationOperations } from "./revocations.ts";
 import type { CaServices } from "./services.ts";
 import { tokenOperations } from "./tokens.ts";
@@ -39,20 +40,32 @@ export function createApp(
     ...watchOperations(services),
     ...issuerOperations(services),
     ...auditOperations(services),
+    ...statusOperations(services),
     ...healthOperations(services, registry),
     ...docsOperations(app, services),
   ];
-  for (const operation of operations) {
-    const { method, path } = splitRoute(operation.route);
-    app.openAPIRegistry.registerPath(describeOperation(operation));
-    app.on(method, path.replaceAll(/\{(\w+)\}/g, ":$1"), pipeline(operation, services, options));
-  }
+  for (const operation of operations) app.openAPIRegistry.registerPath(describeOperation(operation));
   app.openAPIRegistry.registerComponent("securitySchemes", "apiToken", {
     type: "http",
     scheme: "bearer",
     description: "An API token of `countersign token create --type api`.",
   });
+  route(app, operations, services, options);
+  return app;
+}
 
+/** CRLs, OCSP and the certificates of authorities alone: what may be served over plain HTTP. */
+export function createStatusApp(services: CaServices, { bodyLimitBytes = defaultBodyLimitBytes, registry: _, ...rest }: AppOptions): OpenAPIHono {
+  const app = new OpenAPIHono();
+  route(app, statusOperations(services), services, { ...rest, bodyLimitBytes, nextRequestId: requestIds() });
+  return app;
+}
+
+function route(app: OpenAPIHono, operations: readonly Operation[], services: CaServices, options: PipelineOptions): void {
+  for (const operation of operations) {
+    const { method, path } = splitRoute(operation.route);
+    app.on(method, pathPattern(path), pipeline(operation, services, options));
+  }
   app.notFound((context) => {
     const requestId = options.nextRequestId();
     const { method, path } = context.req;
@@ -67,7 +80,6 @@ export function createApp(
     const requestId = options.nextRequestId();
     return toResponse(refuse(error, requestId, "unknown", options), requestId);
   });
-  return app;
 
   function answerUnrouted(method: string, allowed: readonly string[], requestId: string): Answer {
     if (allowed.length === 0) {
@@ -88,6 +100,11 @@ export function createApp(
     );
     return { ...answer, headers: { ...answer.headers, allow } };
   }
+}
+
+/** A path of the contract as Hono has it; an OCSP request in base64 may hold slashes. */
+function pathPattern(path: string): string {
+  return path.replaceAll(/\{(\w+)\}/g, ":$1").replace("/ocsp/:request", "/ocsp/:request{.+}");
 }
 
 /** Unique over restarts and replicas, and cheap: a random prefix and a count. */

@@ -32,6 +32,11 @@ export const access = {
   "GET /readyz": "probe",
   // No exception for loopback: behind a reverse proxy on the same host everybody comes from there.
   "GET /metrics": ["admin", "auditor"],
+  // However often: what is cached costs little, and OCSP bounds its own signatures.
+  "GET /crl/{authority}/{list}": "probe",
+  "GET /authority/{certificate}": "probe",
+  "POST /ocsp": "probe",
+  "GET /ocsp/{request}": "probe",
   "GET /openapi.json": "public",
   "GET /docs": "public",
 } as const satisfies Readonly<Record<string, Access>>;

@@ -25,21 +25,32 @@ export async function readJson(request: Request, limitBytes: number): Promise<un
   }
 }
 
+/**
+ * Reads a body of bytes of at most `limitBytes`.
+ * @throws {Refusal} body_too_large, request_timeout
+ */
+export async function readBytes(request: Request, limitBytes: number): Promise<Uint8Array> {
+  try {
+    return await readCounted(request.body, limitBytes);
+  } catch (error) {
+    if (error instanceof Refusal) throw error;
+    throw lost(error);
+  }
+}
+
 async function readText(request: Request, limitBytes: number): Promise<string> {
   const length = request.headers.get("content-length");
   if (length !== null && Number(length) > limitBytes) throw tooLarge(limitBytes);
   try {
     if (length !== null && request.headers.get("transfer-encoding") === null) return await request.text();
-    return await readCounted(request.body, limitBytes);
+    return (await readCounted(request.body, limitBytes)).toString("utf8");
   } catch (error) {
     if (error instanceof Refusal) throw error;
-    throw new Refusal("request_timeout", "The body did not arrive in full before the connection was given up.", {
-      cause: error,
-    });
+    throw lost(error);
   }
 }
 
-async function readCounted(body: ReadableStream<Uint8Array> | null, limitBytes: number): Promise<string> {
+async function readCounted(body: ReadableStream<Uint8Array> | null, limitBytes: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of body ?? []) {
@@ -47,7 +58,11 @@ async function readCounted(body: ReadableStream<Uint8Array> | null, limitBytes: 
     if (size > limitBytes) throw tooLarge(limitBytes);
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString("utf8");
+  return Buffer.concat(chunks);
+}
+
+function lost(cause: unknown): Refusal {
+  return new Refusal("request_timeout", "The body did not arrive in full before the connection was given up.", { cause });
 }
 
 function tooLarge(limitBytes: number): Refusal {

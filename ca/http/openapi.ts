@@ -107,6 +107,7 @@ function textSchema(type: string) {
 const tagDescriptions = [
   { name: "certificates", description: "Issue, renew, look up, revoke." },
   { name: "revocations", description: "The deny-list feed that proxies follow." },
+  { name: "status", description: "CRLs and OCSP, for software that does not follow the deny-list." },
   { name: "tokens", description: "Join tokens for workloads, API tokens for callers." },
   { name: "trust", description: "Authorities and the bundle made of them." },
   { name: "audit", description: "What was done, and the proof of it." },

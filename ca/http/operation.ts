@@ -12,7 +12,7 @@ import type { Caller, CaServices } from "./services.ts";
 /** One route: what the OpenAPI document says of it, and the function that answers it. */
 export interface Operation<Params = unknown, Query = unknown, Body = unknown> {
   readonly route: RouteName;
-  readonly tag: "certificates" | "revocations" | "tokens" | "trust" | "audit" | "operations";
+  readonly tag: "certificates" | "revocations" | "tokens" | "trust" | "status" | "audit" | "operations";
   readonly summary: string;
   readonly description: string;
   readonly params?: z.ZodType<Params>;

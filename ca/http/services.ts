@@ -59,8 +59,22 @@ export interface CaServices {
     readonly actor: string;
   }): void;
   authorities(): Promise<readonly AuthoritySummary[]>;
+  /** The newest CRL of one list of an authority; undefined when there is no such list. */
+  crl(authorityId: string, list: string): Promise<ServedCrl | undefined>;
+  /** An OCSP response to whatever was sent; one without times is for this request only. */
+  ocsp(request: Uint8Array): Promise<{ readonly der: Uint8Array; readonly thisUpdateMs?: number; readonly nextUpdateMs?: number }>;
+  /** DER. */
+  authorityCertificate(id: string): Uint8Array | undefined;
   /** The own trust domain's bundle as a SPIFFE JWK Set and as PEM, with its sequence. */
   bundle(): { readonly jwks: string; readonly pem: string; readonly sequence: string };
   /** Whether it can issue right now, and if not, why: the answer of /readyz. */
   readiness(): Promise<Readiness>;
+}
+
+export interface ServedCrl {
+  readonly der: Uint8Array;
+  readonly thisUpdateMs: number;
+  readonly nextUpdateMs: number;
+  /** SHA-256 of the DER, lower-case hex. */
+  readonly fingerprint: string;
 }

@@ -322,13 +322,20 @@ export function encodeOid(dotted: string): Uint8Array {
  * @throws {RangeError} outside the years 0 to 9999
  */
 export function encodeTime(epochMs: number): Uint8Array {
+  const digits = timeDigits(epochMs);
+  const utc = digits >= "1950" && digits < "2050";
+  return utc ? encodeDer(tag.utcTime, Buffer.from(digits.slice(2), "latin1")) : encodeDer(tag.generalizedTime, Buffer.from(digits, "latin1"));
+}
+
+/** GeneralizedTime whatever the year, as OCSP has it; fractions of a second are cut off. @throws {RangeError} as encodeTime */
+export function encodeGeneralizedTime(epochMs: number): Uint8Array {
+  return encodeDer(tag.generalizedTime, Buffer.from(timeDigits(epochMs), "latin1"));
+}
+
+function timeDigits(epochMs: number): string {
   const iso = new Date(epochMs).toISOString();
   if (iso.length !== "2026-11-21T05:19:56.000Z".length) throw new RangeError("a year has four digits");
-  const rest = `${iso.slice(5, 7)}${iso.slice(8, 10)}${iso.slice(11, 13)}${iso.slice(14, 16)}${iso.slice(17, 19)}Z`;
-  const utc = iso >= "1950" && iso < "2050";
-  return utc
-    ? encodeDer(tag.utcTime, Buffer.from(iso.slice(2, 4) + rest, "latin1"))
-    : encodeDer(tag.generalizedTime, Buffer.from(iso.slice(0, 4) + rest, "latin1"));
+  return `${iso.slice(0, 4)}${iso.slice(5, 7)}${iso.slice(8, 10)}${iso.slice(11, 13)}${iso.slice(14, 16)}${iso.slice(17, 19)}Z`;
 }
 
 /** IA5String, or a GeneralName with an implicit tag. @throws {RangeError} for what is not ASCII: latin1 would bend it silently */

@@ -53,6 +53,17 @@ export type PkiErrorCode =
   | "svid_trust_domain_unknown"
   | "svid_issuer_trust_domain"
   | "svid_id_unexpected"
+  // CRLs
+  | "crl_malformed"
+  | "crl_unsupported"
+  | "crl_issuer_mismatch"
+  | "crl_signer_key_usage"
+  | "crl_signature_invalid"
+  | "crl_not_yet_valid"
+  | "crl_expired"
+  | "crl_scope_mismatch"
+  // OCSP
+  | "ocsp_request_malformed"
   // SPIFFE bundles
   | "bundle_malformed"
   | "bundle_limit_exceeded"

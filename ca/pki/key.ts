@@ -47,11 +47,16 @@ export function importPublicKey(spki: Uint8Array): { readonly publicKey: KeyObje
  * @source RFC 7093 section 2, method 1
  */
 export function subjectKeyIdentifier(spki: Uint8Array): Uint8Array {
+  return hash("sha256", keyBitsOf(spki), "buffer").subarray(0, keyIdentifierBytes);
+}
+
+/** The key itself in a SubjectPublicKeyInfo: what key identifiers are hashes of. @throws {PkiError} der_malformed */
+export function keyBitsOf(spki: Uint8Array): Uint8Array {
   const reader = readerOf(readDer(spki), tag.sequence);
   reader.next(tag.sequence);
   const keyBits = readOctetAlignedBitString(reader.next());
   reader.done();
-  return hash("sha256", keyBits, "buffer").subarray(0, keyIdentifierBytes);
+  return keyBits;
 }
 
 /** The signature algorithm we sign with when holding such a key. */
@@ -91,6 +96,14 @@ export function signData(algorithm: SignatureAlgorithm, privateKey: KeyObject, d
   const { digest, keyType } = signatureSchemes[algorithm];
   if (privateKey.asymmetricKeyType !== keyType) throw new RangeError(`${algorithm} takes a key of type ${keyType}`);
   return sign(digest, data, privateKey);
+}
+
+/** The same in a thread of libuv's, for data so long that hashing it would hold up everything else. */
+export function signDataThreaded(algorithm: SignatureAlgorithm, privateKey: KeyObject, data: Uint8Array): Promise<Uint8Array> {
+  const { digest } = signatureSchemes[algorithm];
+  return new Promise((resolve, reject) => {
+    sign(digest, data, privateKey, (error, signature) => error === null ? resolve(signature) : reject(error));
+  });
 }
 
 /** RSA, and the reason why anything else is refused. */

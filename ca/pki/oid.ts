@@ -43,7 +43,17 @@ export const extensionOid = {
   noRevocationAvailable: "2.5.29.56",
   authorityInfoAccess: "1.3.6.1.5.5.7.1.1",
   tlsFeature: "1.3.6.1.5.5.7.1.24",
+  ocspNonce: "1.3.6.1.5.5.7.48.1.2",
   ocspNoCheck: "1.3.6.1.5.5.7.48.1.5",
+} as const;
+
+/** The only kind of OCSP response there is. @source RFC 6960 section 4.2.1 */
+export const ocspBasicOid = "1.3.6.1.5.5.7.48.1.1";
+
+/** Hashes by which an OCSP request names an issuer. @source RFC 3279, RFC 5754 */
+export const digestOid = {
+  sha1: "1.3.14.3.2.26",
+  sha256: "2.16.840.1.101.3.4.2.1",
 } as const;
 
 /** What an authority information access points to. @source RFC 5280 section 4.2.2.1 */

@@ -1,6 +1,6 @@
 import { getRequestListener } from "@hono/node-server";
 import { createServer, type Server } from "node:https";
-import { STATUS_CODES } from "node:http";
+import { createServer as createPlainServer, STATUS_CODES, type Server as PlainServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import type { ProblemCode } from "../contract.ts";
@@ -37,39 +37,62 @@ export interface Listener {
 export async function openListener(
   host: string,
   port: number,
-  { requestTimeoutMs, maxConnections }: ListenerLimits,
+  limits: ListenerLimits,
 ): Promise<Listener> {
-  const server = createServer({
-    handshakeTimeout: handshakeTimeoutMs,
+  const server = createServer({ handshakeTimeout: handshakeTimeoutMs, ...httpLimits(limits) });
+  // A peer that breaks its handshake is its own problem and no event of ours.
+  server.on("tlsClientError", (_, socket) => void socket.destroy());
+  await openServer(server, host, port, limits, "--listen");
+  return {
+    ...listenerOf(server),
+    present: ({ key, chain }) => server.setSecureContext({ key, cert: chain, minVersion: "TLSv1.3" }),
+  };
+}
+
+/**
+ * Opens a listener for plain HTTP/1.1, with the same bounds: for what is signed by itself.
+ * @throws {RuntimeError} listen_failed
+ */
+export async function openPlainListener(host: string, port: number, limits: ListenerLimits): Promise<Omit<Listener, "present">> {
+  const server = createPlainServer(httpLimits(limits));
+  await openServer(server, host, port, limits, "--status-listen");
+  return listenerOf(server);
+}
+
+function httpLimits({ requestTimeoutMs }: ListenerLimits) {
+  return {
     maxHeaderSize: maxHeaderBytes,
     requestTimeout: requestTimeoutMs,
     connectionsCheckingInterval: checkIntervalMs,
     keepAliveTimeout: keepAliveTimeoutMs,
     // Without it the first answer on a connection waits 40 ms for an acknowledgement.
     noDelay: true,
-  });
+  };
+}
+
+async function openServer(server: Server | PlainServer, host: string, port: number, { maxConnections }: ListenerLimits, flag: string): Promise<void> {
   server.maxConnections = maxConnections;
   server.timeout = stalledTimeoutMs;
-  // A peer that breaks its handshake is its own problem and no event of ours.
-  server.on("tlsClientError", (_, socket) => void socket.destroy());
   server.on("clientError", answerClientError);
-  await listen(server, host, port);
+  await listen(server, host, port, flag);
+}
+
+function listenerOf(server: Server | PlainServer): Omit<Listener, "present"> {
   return {
     port: (server.address() as AddressInfo).port,
-    present: ({ key, chain }) => server.setSecureContext({ key, cert: chain, minVersion: "TLSv1.3" }),
     serve: (fetch) => void server.on("request", getRequestListener(fetch)),
     drain: (deadlineMs) => drain(server, deadlineMs),
   };
 }
 
-function listen(server: Server, host: string, port: number): Promise<void> {
+function listen(server: Server | PlainServer, host: string, port: number, flag: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const onError = (cause: NodeJS.ErrnoException): void => {
       const why = listenFailures[cause.code ?? ""] ?? String(cause.code);
       reject(
         new RuntimeError(
           "listen_failed",
-          `cannot listen on ${host}:${port}: ${why}; choose another address with --listen`,
+          `cannot listen on ${host}:${port}: ${why}; choose another address with ${flag}`,
           { cause },
         ),
       );
@@ -99,7 +122,7 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
   socket.end(`${head.join("\r\n")}\r\n\r\n${body}`, () => socket.destroy());
 }
 
-function drain(server: Server, deadlineMs: number): Promise<void> {
+function drain(server: Server | PlainServer, deadlineMs: number): Promise<void> {
   return new Promise((resolve) => {
     const deadline = setTimeout(() => server.closeAllConnections(), deadlineMs);
     // A connection that was busy when we began becomes idle and would be kept for its next request.

@@ -3,11 +3,12 @@ import { join } from "node:path";
 import { pino, type Logger } from "pino";
 import { startCa, type Ca } from "../ca.ts";
 import type { CaConfig } from "../config.ts";
-import { createApp } from "../http/app.ts";
+import { defaultPublicUrl } from "../config-values.ts";
+import { createApp, createStatusApp } from "../http/app.ts";
 import { closeFolder } from "../store/file-access.ts";
 import { openStore } from "../store/open.ts";
 import { RuntimeError } from "./errors.ts";
-import { openListener } from "./listener.ts";
+import { openListener, openPlainListener } from "./listener.ts";
 import { checkpointWitness, checkWitnesses, recordRollbacks } from "./witness.ts";
 import { writeAtomically } from "./write-file.ts";
 
@@ -17,6 +18,8 @@ export interface ServedCa {
   /** Where it listens, with the port the system chose if it was asked to. */
   readonly url: string;
   readonly publicUrl: string;
+  /** Where CRLs and OCSP are had over plain HTTP; undefined without such a listener. */
+  readonly statusUrl: string | undefined;
   readonly files: CaFiles;
   /** Lets requests under way finish within the deadline, then closes listener, CA and store; never rejects. */
   stop(): Promise<void>;
@@ -55,9 +58,13 @@ export async function serveCa(config: CaConfig, log: Logger = caLogger(config), 
     const listener = await openListener(config.listenHost, config.listenPort, config);
     let deadlineMs = 0;
     closers.push(() => listener.drain(deadlineMs));
+    const status = config.statusListen && (await openPlainListener(config.statusListen.host, config.statusListen.port, config));
+    if (status !== undefined) closers.push(() => status.drain(deadlineMs));
+    const listenUrl = status && withPort(defaultPublicUrl(config.statusListen!, "http"), status.port);
+    const statusUrl = config.statusListen?.port === 0 && config.statusUrl === defaultPublicUrl(config.statusListen, "http") ? listenUrl : config.statusUrl;
     const publicUrl = config.listenPort === 0 ? withPort(config.publicUrl, listener.port) : config.publicUrl;
     const ca = await startOn(files, (saveAdminToken) =>
-      startCa({ config, store, log, publicUrl: () => publicUrl, saveAdminToken, ...(now && { now }) }),
+      startCa({ config: { ...config, statusUrl }, store, log, publicUrl: () => publicUrl, saveAdminToken, ...(now && { now }) }),
     );
     // Requests under way need the CA: it closes after the listener, so it is put before it.
     closers.splice(1, 0, () => ca.close());
@@ -73,12 +80,15 @@ export async function serveCa(config: CaConfig, log: Logger = caLogger(config), 
     present();
     ca.onApiCredentials(present);
     const { registry, denied } = ca.metrics;
-    listener.serve(createApp(ca, { log, registry, denied, bodyLimitBytes: config.bodyLimitBytes }).fetch);
+    const options = { log, registry, denied, bodyLimitBytes: config.bodyLimitBytes };
+    listener.serve(createApp(ca, options).fetch);
+    status?.serve(createStatusApp(ca, options).fetch);
     const host = config.listenHost.includes(":") ? `[${config.listenHost}]` : config.listenHost;
     log.info({ listen: `${host}:${listener.port}`, trustDomain: ca.trustDomain, store: store.kind }, "serving");
     return {
       ca,
       publicUrl,
+      statusUrl: listenUrl,
       files,
       url: `https://${host}:${listener.port}`,
       async stop() {

@@ -1,5 +1,5 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
-import { describeSpki, signatureAlgorithmFor, signData } from "../pki/key.ts";
+import { describeSpki, signatureAlgorithmFor, signData, signDataThreaded } from "../pki/key.ts";
 import type { Signer } from "./signer.ts";
 
 /** A signer whose key is in this process; it answers synchronously. */
@@ -16,6 +16,13 @@ export function softwareSigner(privateKey: KeyObject): SoftwareSigner {
   const { keyAlgorithm } = describeSpki(spki);
   const signatureAlgorithm = signatureAlgorithmFor(keyAlgorithm);
   return { keyAlgorithm, spki, sign: (message) => signData(signatureAlgorithm, privateKey, message) };
+}
+
+/** The same for messages of megabytes, as CRLs may be: hashed in another thread. */
+export function threadedSigner(privateKey: KeyObject): Signer {
+  const { keyAlgorithm, spki } = softwareSigner(privateKey);
+  const signatureAlgorithm = signatureAlgorithmFor(keyAlgorithm);
+  return { keyAlgorithm, spki, sign: (message) => signDataThreaded(signatureAlgorithm, privateKey, message) };
 }
 
 /** Makes a key for a root, an issuer or the API certificate. */

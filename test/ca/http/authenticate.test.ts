@@ -31,6 +31,10 @@ const allowed: Readonly<Record<RouteName, readonly (Role | "nobody")[]>> = {
   "GET /readyz": ["nobody", "admin", "operator", "auditor"],
   "GET /metrics": ["admin", "auditor"],
   "GET /openapi.json": ["nobody", "admin", "operator", "auditor"],
+  "GET /crl/{authority}/{list}": ["nobody", "admin", "operator", "auditor"],
+  "GET /authority/{certificate}": ["nobody", "admin", "operator", "auditor"],
+  "POST /ocsp": ["nobody", "admin", "operator", "auditor"],
+  "GET /ocsp/{request}": ["nobody", "admin", "operator", "auditor"],
   "GET /docs": ["nobody", "admin", "operator", "auditor"],
 };
 

@@ -1,0 +1,156 @@
+import "reflect-metadata";
+import { createHash, verify } from "node:crypto";
+import * as asn1js from "asn1js";
+import * as pkijs from "pkijs";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parseCertificate, type Certificate } from "../../../ca/pki/certificate.ts";
+import { encodeBoolean, encodeDer, encodeExplicit, encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeUnsignedInteger, tag } from "../../../ca/pki/der.ts";
+import { keyBitsOf } from "../../../ca/pki/key.ts";
+import { digestOid, extensionOid, extKeyUsageOid } from "../../../ca/pki/oid.ts";
+import { auditEvents, chainOf, hourMs, newCsr, startTestCa, type TestCa } from "../../support/running-ca.ts";
+
+const cart = { type: "operator", spiffeId: "spiffe://east/ns/shop/sa/cart" } as const;
+let host: TestCa;
+beforeAll(async () => {
+  host = await startTestCa();
+});
+afterAll(() => host.close());
+
+async function issue(): Promise<{ readonly serialNumber: string; readonly issuer: Certificate }> {
+  const issued = await host.ca.issue({ csr: newCsr().csr, attestation: cart }, { caller: host.admin });
+  return { serialNumber: issued.serialNumber, issuer: parseCertificate(chainOf(issued)[1]!) };
+}
+
+const sha = (digest: "sha1" | "sha256" | "sha512", data: Uint8Array) => createHash(digest).update(data).digest();
+
+function certId(serialNumber: string, issuer: Pick<Certificate, "subject" | "spki">, digest: "sha1" | "sha256" = "sha1"): Uint8Array {
+  return encodeSequence(
+    encodeSequence(encodeOid(digestOid[digest]), encodeNull()), encodeOctetString(sha(digest, issuer.subject)), encodeOctetString(sha(digest, keyBitsOf(issuer.spki))),
+    encodeUnsignedInteger(Buffer.from(serialNumber, "hex")),
+  );
+}
+
+const nonceOf = (value: Uint8Array) => encodeSequence(encodeOid(extensionOid.ocspNonce), encodeOctetString(value));
+const request = (certIds: readonly Uint8Array[], extensions: readonly Uint8Array[] = []) => encodeSequence(encodeSequence(
+  encodeSequence(...certIds.map((each) => encodeSequence(each))),
+  ...(extensions.length === 0 ? [] : [encodeExplicit(2, encodeSequence(...extensions))]),
+));
+
+/** What another library reads. */
+function read(der: Uint8Array) {
+  const response = pkijs.OCSPResponse.fromBER(Uint8Array.from(der));
+  const status = response.responseStatus.valueBlock.valueDec;
+  if (response.responseBytes === undefined) return { status, basic: undefined as never };
+  return { status, basic: pkijs.BasicOCSPResponse.fromBER(response.responseBytes.response.valueBlock.valueHexView) };
+}
+
+const ask = async (certIds: readonly Uint8Array[], extensions: readonly Uint8Array[] = []) => read((await host.ca.ocsp(request(certIds, extensions))).der);
+const errorOf = async (der: Uint8Array) => read((await host.ca.ocsp(der)).der).status;
+const statusOf = (single: pkijs.SingleResponse): number => (single.certStatus as asn1js.AsnType).idBlock.tagNumber;
+const [good, revoked, unknown] = [0, 1, 2];
+const [malformedRequest, unauthorized] = [1, 6];
+
+describe("an OCSP response", () => {
+  test.each(["sha1", "sha256"] as const)("says good, then revoked at once with reason and time, of a certificate named by %s", async (digest) => {
+    const { serialNumber, issuer } = await issue();
+    const id = certId(serialNumber, issuer, digest);
+    expect(statusOf((await ask([id])).basic.tbsResponseData.responses[0]!)).toBe(good);
+    await host.ca.revoke(serialNumber, "keyCompromise", host.admin);
+    const [single] = (await ask([id])).basic.tbsResponseData.responses;
+    expect(statusOf(single!)).toBe(revoked);
+    const [time, reason] = (single!.certStatus as asn1js.Constructed).valueBlock.value as [asn1js.GeneralizedTime, asn1js.Constructed];
+    expect(time.toDate().getTime()).toBe(Math.floor(host.clock.nowMs / 1000) * 1000);
+    expect((reason.valueBlock.value[0] as asn1js.Enumerated).valueBlock.valueDec).toBe(1);
+  });
+
+  test("is signed by a certificate that the issuer gave for this alone, and that nobody has to check", async () => {
+    const { serialNumber, issuer } = await issue();
+    const { basic } = await ask([certId(serialNumber, issuer)]);
+    const signer = parseCertificate(new Uint8Array(basic.certs![0]!.toSchema().toBER()));
+    expect(verify("sha256", signer.tbs, issuer.publicKey, signer.signature)).toBe(true);
+    expect(signer.extendedKeyUsage?.purposes).toEqual([extKeyUsageOid.ocspSigning]);
+    expect(Buffer.from(signer.tbs).includes(encodeOid(extensionOid.ocspNoCheck))).toBe(true);
+    expect(signer.notAfterMs - host.clock.nowMs).toBeLessThanOrEqual(12 * hourMs);
+    expect(verify("sha256", basic.tbsResponseData.tbsView, signer.publicKey, basic.signature.valueBlock.valueHexView)).toBe(true);
+    const { responderID } = basic.tbsResponseData;
+    expect(Buffer.from((responderID as asn1js.OctetString).valueBlock.valueHexView)).toEqual(sha("sha1", keyBitsOf(signer.spki)));
+    expect(await auditEvents(host.store)).toContainEqual(expect.objectContaining({ type: "ocsp-signer.issued", serialNumber: signer.serialNumber, fingerprint: signer.fingerprint }));
+  });
+
+  test("never says good of what this CA did not issue", async () => {
+    const { issuer } = await issue();
+    expect(statusOf((await ask([certId("0123456789abcdef0123456789abcdef", issuer)])).basic.tbsResponseData.responses[0]!)).toBe(unknown);
+    expect(statusOf((await ask([certId("01", issuer)])).basic.tbsResponseData.responses[0]!)).toBe(unknown);
+  });
+
+  test("answers about several certificates, in their order", async () => {
+    const [one, two] = [await issue(), await issue()];
+    await host.ca.revoke(two.serialNumber, "unspecified", host.admin);
+    const ids = [certId(two.serialNumber, two.issuer), certId(one.serialNumber, one.issuer), certId("77", one.issuer)];
+    const { responses } = (await ask(ids)).basic.tbsResponseData;
+    expect(responses.map(statusOf)).toEqual([revoked, good, unknown]);
+    expect(responses.map((single) => Buffer.from(single.certID.toSchema().toBER()).toString("hex"))).toEqual(ids.map((id) => Buffer.from(id).toString("hex")));
+  });
+
+  test("sends back a nonce of 1 to 128 octets, and is then not kept", async () => {
+    const { serialNumber, issuer } = await issue();
+    const id = certId(serialNumber, issuer);
+    for (const length of [1, 32, 128]) {
+      const value = encodeOctetString(new Uint8Array(length).fill(7));
+      const answer = await host.ca.ocsp(request([id], [nonceOf(value)]));
+      expect(answer.nextUpdateMs).toBeUndefined();
+      const [extension] = read(answer.der).basic.tbsResponseData.responseExtensions!;
+      expect([extension!.extnID, Buffer.from(extension!.extnValue.valueBlock.valueHexView)]).toEqual([extensionOid.ocspNonce, Buffer.from(value)]);
+    }
+    expect(read((await host.ca.ocsp(request([id]))).der).basic.tbsResponseData.responseExtensions).toBeUndefined();
+  });
+
+  test("is signed once for many who ask, and anew at half of its time", async () => {
+    const { serialNumber, issuer } = await issue();
+    const der = request([certId(serialNumber, issuer)]);
+    const first = await host.ca.ocsp(der);
+    expect(await host.ca.ocsp(der)).toEqual(first);
+    expect(first.nextUpdateMs! - first.thisUpdateMs!).toBe(hourMs);
+    host.clock.nowMs += hourMs / 2 + 1000;
+    expect((await host.ca.ocsp(der)).thisUpdateMs).toBeGreaterThan(first.thisUpdateMs!);
+  });
+
+  test("comes from another signer before the first one ends", async () => {
+    const { serialNumber, issuer } = await issue();
+    const before = host.clock.nowMs;
+    const signerOf = async () => Buffer.from((await ask([certId(serialNumber, issuer)])).basic.certs![0]!.serialNumber.valueBlock.valueHexView).toString("hex");
+    const first = await signerOf();
+    host.clock.nowMs = before + 7 * hourMs;
+    expect(await signerOf()).not.toBe(first);
+  });
+});
+
+describe("the responder refuses, as an OCSP error,", () => {
+  test("a certificate of another issuer, also beside one of its own", async () => {
+    const { serialNumber, issuer } = await issue();
+    const root = parseCertificate((await host.store.authorities()).find(({ type }) => type === "root")!.certificate);
+    const foreign = certId(serialNumber, root);
+    expect(await errorOf(request([foreign]))).toBe(unauthorized);
+    expect(await errorOf(request([certId(serialNumber, issuer), foreign]))).toBe(unauthorized);
+    expect(await errorOf(request([certId(serialNumber, { subject: issuer.subject, spki: root.spki })]))).toBe(unauthorized);
+  });
+
+  const any = () => certId("01", { subject: encodeSequence(), spki: encodeSequence(encodeSequence(), encodeDer(tag.bitString, Uint8Array.of(0, 1))) });
+  test.each<[string, () => Uint8Array]>([
+    ["nothing", () => new Uint8Array()],
+    ["what is no DER", () => Buffer.from("hello")],
+    ["no certificate", () => request([])],
+    ["more than 16", () => request(Array.from({ length: 17 }, any))],
+    ["more than 4 KiB", () => request([any()], [encodeSequence(encodeOid("1.2.3"), encodeOctetString(new Uint8Array(4096)))])],
+    ["a nonce of no octets", () => request([any()], [nonceOf(encodeOctetString(new Uint8Array()))])],
+    ["a nonce of 129", () => request([any()], [nonceOf(encodeOctetString(new Uint8Array(129)))])],
+    ["a nonce that is no OCTET STRING", () => request([any()], [nonceOf(Uint8Array.of(1, 2, 3))])],
+    ["a critical extension it does not know", () => request([any()], [encodeSequence(encodeOid("1.2.3"), encodeBoolean(true), encodeOctetString(new Uint8Array(1)))])],
+    ["a hash it does not know", () => request([encodeSequence(encodeSequence(encodeOid("2.16.840.1.101.3.4.2.3")), encodeOctetString(new Uint8Array(64)), encodeOctetString(new Uint8Array(64)), encodeUnsignedInteger(Uint8Array.of(1)))])],
+    ["a negative serial number", () => request([encodeSequence(encodeSequence(encodeOid(digestOid.sha1)), encodeOctetString(new Uint8Array(20)), encodeOctetString(new Uint8Array(20)), encodeDer(tag.integer, Uint8Array.of(0x80)))])],
+    ["another version", () => encodeSequence(encodeSequence(encodeExplicit(0, encodeDer(tag.integer, Uint8Array.of(1))), encodeSequence(encodeSequence(any()))))],
+    ["bytes behind", () => Buffer.concat([request([any()]), Uint8Array.of(0)])],
+  ])("%s", async (_, der) => {
+    expect(await errorOf(der())).toBe(malformedRequest);
+  });
+});
