@@ -7,6 +7,7 @@ import { issuerSigner } from "./authority/issuer-signer.ts";
 import { authorityKeeper, type AuthorityKeeper } from "./authority/keeper.ts";
 import { summarizeAuthority } from "./authority/summary.ts";
 import { denialRecorder } from "./audit/denials.ts";
+import { elapsedClock, issuingClock, type ElapsedClock } from "./clock.ts";
 import type { CaConfig } from "./config.ts";
 import { openFeed, type Feed } from "./feed/feed.ts";
 import { nudgingStore } from "./feed/nudging.ts";
@@ -34,6 +35,8 @@ export interface CaDeps {
   readonly store: Store;
   readonly log: Log;
   readonly now?: () => Date;
+  /** Against which `now` is held, as the database's clock is; without it a given `now` is only not to be behind the store at the start. */
+  readonly elapsedMs?: ElapsedClock;
   /** Where proxies reach this CA; default `config.publicUrl`. For a port chosen by the system. */
   readonly publicUrl?: () => string;
   readonly metrics?: CaMetrics;
@@ -79,12 +82,20 @@ export async function startCa(deps: CaDeps): Promise<Ca> {
 
 async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Kms): Promise<Ca> {
   const { config, log, metrics, now = () => new Date() } = deps;
+  const [newest] = await deps.store.certificates({ limit: 1, nowMs: 0 });
+  const elapsedMs = deps.now === undefined ? elapsedClock : deps.elapsedMs;
+  const clock = issuingClock({
+    now, elapsedMs, newestMs: newest?.issuedAtMs, clockSkewMs: config.clockSkewMs,
+    databaseMs: () => elapsedMs && deps.store.databaseTimeMs(),
+  });
+  const doubt = clock.doubt();
+  if (doubt !== undefined) throw new AuthorityError("clock_uncertain", `the CA does not start while the time is in doubt: ${doubt}; set the clock right`);
   let feed: Feed | undefined;
   const store = nudgingStore(deps.store, () => feed?.nudge());
   const { sealing, state, first } = await openCa({ ...deps, kms, now });
   const signers = authoritySigners({ sealing, store, kms, pkcs11Pin: config.pkcs11Pin, log, now, onKey: metrics.authorityKey });
   if ((await store.authorities()).length === 0) await firstOutsideRoot({ config, store, state, sealing, signers, kms, nowMs: now().getTime() });
-  const keeper = await authorityKeeper({ store, sealing, signers, config, log, metrics, now });
+  const keeper = await authorityKeeper({ store, sealing, signers, config, log, metrics, now: clock.now });
   checkConfiguredRoot(config, keeper.current().rows.filter(({ type }) => type === "root").map(({ certificate }) => certificate));
   await lookAfterKeys(keeper, signers, config, log, now);
 
@@ -101,7 +112,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const names = { trustDomain: config.trustDomain, reservedDnsNames: new Set(config.apiDnsNames) };
   const bundle = () => keeper.current().published.bundle;
   const issuer = certificateIssuer({
-    ...names, store, keeper, denials, limits, metrics, now, bundle, feedEpoch,
+    ...names, store, keeper, denials, limits, metrics, now: clock.now, bundle, feedEpoch,
     reattestGraceMs: config.reattestGraceMs, profile: workloadProfile(config), nextSerial: serialNumbers(),
   });
   const tokens = tokenService({
@@ -155,6 +166,8 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       const active = keeper.current().issuer;
       if (active === undefined) reasons.push("there is no active issuer");
       else if (active.certificate.notAfterMs < neededUntilMs) reasons.push("the issuer ends before a certificate issued now would, and has not been replaced");
+      const timeDoubt = clock.doubt();
+      if (timeDoubt !== undefined) reasons.push(timeDoubt);
       await store.ping().catch(() => reasons.push("the database does not answer"));
       const warnings = signers.troubles().map(({ authorityId: id, location, message }) => `the ${location} key of authority ${id}: ${message}`);
       return { ready: reasons.length === 0, reasons, ...(warnings.length > 0 && { warnings }) };

@@ -399,6 +399,7 @@ export const problemStatus = {
   authority_held_back: 409,
   authority_state: 409,
   issuer_unavailable: 503,
+  clock_uncertain: 503,
   watchers_full: 503,
   store_busy: 503,
   store_unavailable: 503,

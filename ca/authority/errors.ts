@@ -16,7 +16,9 @@ export type AuthorityErrorCode =
   | "root_key_mismatch"
   | "root_changed"
   | "trust_domain_changed"
-  | "authority_missing";
+  | "authority_missing"
+  /** This machine's clock is not the one that the store was written by. */
+  | "clock_uncertain";
 
 /** An authority that cannot be made, taken or used. The message never holds key material. */
 export class AuthorityError extends Error {

@@ -100,6 +100,7 @@ export const problemTitle: Readonly<Record<ProblemCode, string>> = {
   authority_held_back: "The authority is still relied on, or not yet",
   authority_state: "The authority's state does not allow this",
   issuer_unavailable: "No issuer can sign now",
+  clock_uncertain: "The CA is not sure of the time",
   watchers_full: "The feed takes no more readers",
   store_busy: "The CA is busy",
   store_unavailable: "The CA's database cannot be reached",

@@ -85,11 +85,15 @@ function isLost(error: unknown): boolean {
 
 /**
  * Refuses a server that only reads, as after a failover in which this one lost (libpq: target_session_attrs=read-write).
+ * @returns the server's clock, in ms since the epoch
  * @throws {Error} what was found, for `unreachable`
  */
-export async function requireWritable(client: pg.ClientBase): Promise<void> {
-  const { rows } = await client.query<{ transaction_read_only: string }>("show transaction_read_only");
-  if (rows[0]?.transaction_read_only === "on") throw new Error("this server only reads: it is a standby, or was set to");
+export async function requireWritable(client: pg.ClientBase): Promise<number> {
+  const { rows: [row] } = await client.query<{ read_only: string; now_ms: string }>(
+    "select current_setting('transaction_read_only') as read_only, (extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms",
+  );
+  if (row?.read_only === "on") throw new Error("this server only reads: it is a standby, or was set to");
+  return Number(row?.now_ms);
 }
 
 /** An answer leaves after COMMIT, so COMMIT has to mean that it is on disk: every setting but `off` does. */

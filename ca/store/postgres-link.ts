@@ -11,6 +11,8 @@ export interface PostgresLink {
   require(): void;
   /** A connection broke: looks now. */
   suspect(): void;
+  /** The database's clock by now; undefined before the first look, and when the last one was long ago or slow. */
+  databaseTimeMs(): number | undefined;
   close(): Promise<void>;
 }
 
@@ -23,6 +25,7 @@ export function postgresLink(config: pg.ClientConfig, { readOnly }: { readonly r
   const sockets = new Set<Socket>();
   const options: pg.ClientConfig = { ...config, stream: openSocket };
   let watch: Watch | undefined;
+  let clock: { readonly databaseMs: number; readonly atMs: number } | undefined;
   let lost: StoreError | undefined;
   let looking: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
@@ -50,12 +53,15 @@ export function postgresLink(config: pg.ClientConfig, { readOnly }: { readonly r
   async function ask(): Promise<void> {
     if (watch?.socket.destroyed !== false) watch = await connect();
     const { client, socket } = watch;
-    await requireWritable(client).catch(async (cause) => {
+    const askedAtMs = performance.now();
+    const databaseMs = await requireWritable(client).catch(async (cause) => {
       // Ours was cut while we asked, and that says nothing of the others; one that stands and does not answer does.
       if (!socket.destroyed) throw cause;
       watch = await connect();
-      await requireWritable(watch.client);
+      return requireWritable(watch.client);
     });
+    const answeredAtMs = performance.now();
+    if (answeredAtMs - askedAtMs < maxRoundTripMs) clock = { databaseMs, atMs: (askedAtMs + answeredAtMs) / 2 };
   }
 
   async function connect(): Promise<Watch> {
@@ -76,13 +82,17 @@ export function postgresLink(config: pg.ClientConfig, { readOnly }: { readonly r
     timer = setTimeout(suspect, lost === undefined ? lookEveryMs : retryMs).unref();
   }
 
-  if (!readOnly) schedule();
+  suspect();
   return {
     options,
     require() {
       if (lost !== undefined) throw lost;
     },
     suspect,
+    databaseTimeMs() {
+      const sinceMs = performance.now() - (clock?.atMs ?? -Infinity);
+      return clock === undefined || sinceMs > clockGoodForMs ? undefined : clock.databaseMs + sinceMs;
+    },
     async close() {
       closed = true;
       clearTimeout(timer);
@@ -102,3 +112,6 @@ const lookEveryMs = 1_000;
 const retryMs = 250;
 /** A database that does not answer so simple a question for so long is as good as away: the longest that a request waits for one. */
 const answerTimeoutMs = 3_000;
+/** The database's answer is up to this old when we read it: little against the tolerance of the clocks. */
+const maxRoundTripMs = 1_000;
+const clockGoodForMs = 30_000;

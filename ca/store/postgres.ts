@@ -72,6 +72,7 @@ export async function openPostgres({ url, readOnly = false, migrationsFolder }: 
       await releaseLease(pool, lease);
     },
     acknowledge: acknowledgements.add,
+    databaseTimeMs: link.databaseTimeMs,
     async ping() {
       open();
       await pool.query("select 1").catch((cause) => {

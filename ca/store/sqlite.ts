@@ -55,6 +55,7 @@ export async function openSqlite({ path, readOnly = false, migrationsFolder, wri
     acquireLease: async (claim) => writer().acquireLease(claim),
     releaseLease: async (lease) => writer().releaseLease(lease),
     acknowledge: acknowledgements.add,
+    databaseTimeMs: () => undefined,
     async ping() {
       open();
       reader.prepare("select 1").get();

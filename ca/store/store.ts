@@ -90,6 +90,8 @@ export interface Store {
   /** Gives a lease up, so that the next need not wait for its end; nothing happens to one that is another's by now. */
   releaseLease(lease: Pick<LeaseClaim, "name" | "holder">): Promise<void>;
 
+  /** The database's clock, to some tenths of a second; undefined while it is not known, and on SQLite, whose clock is ours. */
+  databaseTimeMs(): number | undefined;
   /** Resolves when the store answers; rejects with store_unavailable otherwise. */
   ping(): Promise<void>;
   /** Waits for commits in flight, then lets go of the database. Later calls are refused with store_unavailable. */

@@ -1,0 +1,81 @@
+import { uptime } from "node:os";
+import { Refusal } from "./refusal.ts";
+
+/** The time to issue by, as long as there is no reason to doubt it. */
+export interface IssuingClock {
+  /** @throws {Refusal} clock_uncertain */
+  now(): Date;
+  /** What is wrong with the clock, or undefined. */
+  doubt(): string | undefined;
+}
+
+export interface ClockSources {
+  readonly now: () => Date;
+  /** The database's clock, where it has one of its own. */
+  readonly databaseMs: () => number | undefined;
+  /** Milliseconds of a clock that nobody sets; undefined where `now` is a test's. */
+  readonly elapsedMs: ElapsedClock | undefined;
+  /** When the newest certificate that was in the store at the start was issued. */
+  readonly newestMs: number | undefined;
+  /** Of a certificate's notBefore: who follows the right clock must find it valid. */
+  readonly clockSkewMs: number;
+}
+
+export interface ElapsedClock {
+  /** Costs nothing; stands still while the machine sleeps. */
+  readonly awakeMs: () => number;
+  /** Costs a system call or two. */
+  readonly sinceBootMs: () => number;
+}
+
+/**
+ * Doubts this machine's clock when it is not the database's, when it jumped, or when it is behind what was issued already: a
+ * certificate issued by a wrong clock is expired or not yet valid for everybody else, and we cannot tell which time is right. The
+ * database decides where it has a clock; else issuing goes on when the clock is back, or with a restart, by which an operator says
+ * that it is right.
+ */
+export function issuingClock({ now, databaseMs, elapsedMs, newestMs, clockSkewMs }: ClockSources): IssuingClock {
+  const toleranceMs = Math.max(clockSkewMs, minToleranceMs);
+  const startedMs = now().getTime();
+  const startedAwakeMs = elapsedMs?.awakeMs() ?? 0;
+  const startedSinceBootMs = elapsedMs?.sinceBootMs() ?? 0;
+
+  function doubtOf(nowMs: number): string | undefined {
+    const reference = databaseMs();
+    if (reference !== undefined) return far(nowMs - reference, "the database's clock");
+    if (newestMs !== undefined && nowMs < newestMs - toleranceMs) {
+      return `this machine's clock is ${seconds(newestMs - nowMs)} behind the newest certificate, issued at ${new Date(newestMs).toISOString()}`;
+    }
+    if (elapsedMs === undefined) return undefined;
+    const passedMs = nowMs - startedMs;
+    const since = "the time that has passed since the start";
+    const doubted = far(passedMs - (elapsedMs.awakeMs() - startedAwakeMs), since);
+    return doubted && far(passedMs - (elapsedMs.sinceBootMs() - startedSinceBootMs), since);
+  }
+
+  function far(aheadMs: number, of: string): string | undefined {
+    return Math.abs(aheadMs) <= toleranceMs ? undefined : `this machine's clock is ${seconds(aheadMs)} ${aheadMs > 0 ? "ahead of" : "behind"} ${of}`;
+  }
+
+  return {
+    now() {
+      const time = now();
+      const doubt = doubtOf(time.getTime());
+      if (doubt !== undefined) {
+        throw new Refusal("clock_uncertain", `Nothing is issued while the time is in doubt: ${doubt}. An operator must look; try again later.`);
+      }
+      return time;
+    },
+    doubt: () => doubtOf(now().getTime()),
+  };
+}
+
+/** This machine's. */
+export const elapsedClock: ElapsedClock = { awakeMs: () => performance.now(), sinceBootMs: () => uptime() * 1000 };
+
+function seconds(ms: number): string {
+  return `${Math.round(Math.abs(ms) / 1000)} s`;
+}
+
+/** Machines that follow NTP are within a second of each other. */
+const minToleranceMs = 10_000;

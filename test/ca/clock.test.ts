@@ -1,0 +1,94 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { parseCertificate } from "../../ca/pki/certificate.ts";
+import { issuingClock, type ClockSources } from "../../ca/clock.ts";
+import { chainOf, hourMs, newCsr, startTestCa, type TestCa } from "../support/running-ca.ts";
+
+const startMs = Date.UTC(2026, 0, 1);
+
+describe("the time to issue by", () => {
+  const cases: readonly (readonly [what: string, doubt: RegExp | undefined, at: Partial<Record<"nowMs" | "awakeMs" | "bootMs" | "databaseMs" | "newestMs", number>>])[] = [
+    ["nothing is wrong", undefined, {}],
+    ["a day has passed", undefined, { nowMs: 24 * hourMs, awakeMs: 24 * hourMs, bootMs: 24 * hourMs }],
+    ["the machine slept for an hour", undefined, { nowMs: 2 * hourMs, awakeMs: hourMs, bootMs: 2 * hourMs }],
+    ["the clock jumped an hour forward", /3600 s ahead of the time/, { nowMs: hourMs }],
+    ["the clock jumped an hour back", /3600 s behind/, { nowMs: -hourMs }],
+    ["it is set right by a few seconds", undefined, { nowMs: 9_000 }],
+    ["the database's clock is another", /3600 s behind the database's/, { databaseMs: hourMs }],
+    ["it jumped, and the database says that it is right now", undefined, { nowMs: hourMs, databaseMs: hourMs }],
+    ["something was issued an hour from now", /3600 s behind the newest/, { newestMs: hourMs }],
+    ["something was issued an hour from now, and the database says that now is right", undefined, { newestMs: hourMs, databaseMs: 0 }],
+    ["something was issued some seconds from now, by another replica", undefined, { newestMs: 9_000 }],
+  ];
+  test.each(cases)("when %s, doubt is %s", (_what, doubt, at) => {
+    const time = { nowMs: 0, awakeMs: 0, bootMs: 0 };
+    const sources: ClockSources = {
+      now: () => new Date(startMs + time.nowMs), clockSkewMs: 1_000,
+      newestMs: at.newestMs === undefined ? undefined : startMs + at.newestMs,
+      databaseMs: () => at.databaseMs === undefined ? undefined : startMs + at.databaseMs,
+      elapsedMs: { awakeMs: () => 5 + time.awakeMs, sinceBootMs: () => 1_000_000 + time.bootMs },
+    };
+    const clock = issuingClock(sources);
+    Object.assign(time, at);
+    if (doubt === undefined) {
+      expect(clock.doubt()).toBeUndefined();
+      expect(clock.now()).toEqual(sources.now());
+    } else {
+      expect(clock.doubt()).toMatch(doubt);
+      expect(() => clock.now()).toThrow(expect.objectContaining({ code: "clock_uncertain" }));
+    }
+  });
+});
+
+describe("a CA whose clock is set an hour forward and back", () => {
+  let test_: TestCa;
+  let elapsedMs: number;
+  const trueMs = () => startMs + elapsedMs;
+
+  beforeEach(async () => {
+    elapsedMs = 0;
+    const clock = { awakeMs: () => elapsedMs, sinceBootMs: () => elapsedMs };
+    test_ = await startTestCa({ nowMs: startMs, deps: { elapsedMs: clock } });
+  });
+  afterEach(() => test_.close());
+
+  async function issue(): Promise<string> {
+    const issued = await test_.ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: "spiffe://east/ns/shop/sa/cart" } }, { caller: test_.admin })
+      .catch(({ code }: { code: string }) => code);
+    if (typeof issued === "string") return issued;
+    for (const der of chainOf(issued)) {
+      const { notBeforeMs, notAfterMs } = parseCertificate(der);
+      expect(notBeforeMs).toBeLessThanOrEqual(trueMs());
+      expect(notAfterMs).toBeGreaterThan(trueMs());
+    }
+    return "issued";
+  }
+
+  test.each([["forward", hourMs], ["back", -hourMs]])("%s: what it issues is valid for everybody, nothing is issued meanwhile, and it goes on by itself", async (_way, jumpMs) => {
+    expect(await issue()).toBe("issued");
+    test_.clock.nowMs += jumpMs;
+    expect(await issue()).toBe("clock_uncertain");
+    await test_.ca.tick();
+    expect(await test_.ca.readiness()).toMatchObject({ ready: false, reasons: [expect.stringContaining("3600 s")] });
+    elapsedMs += 60_000;
+    test_.clock.nowMs += 60_000 - jumpMs;
+    expect(await issue()).toBe("issued");
+    expect(await test_.ca.readiness()).toMatchObject({ ready: true });
+  });
+
+  test("far enough forward for the issuer to be due, it makes none that is not yet valid", async () => {
+    test_.clock.nowMs += 30 * hourMs;
+    await test_.ca.tick();
+    expect(await issue()).toBe("clock_uncertain");
+    test_.clock.nowMs -= 30 * hourMs;
+    expect((await test_.ca.authorities()).filter(({ type }) => type === "issuer")).toHaveLength(1);
+    expect(await issue()).toBe("issued");
+  });
+
+  test("it does not start behind what is in its store", async () => {
+    test_.clock.nowMs += 2 * hourMs;
+    elapsedMs += 2 * hourMs;
+    expect(await issue()).toBe("issued");
+    await expect(startTestCa({ dataDir: test_.dataDir, nowMs: startMs })).rejects.toMatchObject({ code: "clock_uncertain" });
+    await (await startTestCa({ dataDir: test_.dataDir, nowMs: trueMs() })).close();
+  });
+});
