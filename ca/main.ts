@@ -1,4 +1,5 @@
 import { dispatch } from "./cli/dispatch.ts";
+import { terminalAsk } from "./cli/prompt.ts";
 
 // `countersign audit ... | head` closes our output early, which is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -11,4 +12,5 @@ process.exitCode = await dispatch(process.argv.slice(2), {
   stderr: (text) => void process.stderr.write(text),
   env: process.env,
   isTerminal: process.stderr.isTTY,
+  ask: terminalAsk(process.stdin, process.stderr),
 });

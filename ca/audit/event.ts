@@ -101,6 +101,19 @@ export type AuditEvent =
     }
   /** A key outside (KMS, a token) is about to sign bytes of this SHA-256; an authority or a CRL of them may follow. */
   | { readonly type: "signature.intended"; readonly authorityId: string; readonly key: "kms" | "pkcs11"; readonly messageHash: string }
+  /** Something was asked of a key that is offline; the ID is the SHA-256 of the request. */
+  | { readonly type: "ceremony.requested"; readonly ceremony: string; readonly kind: string }
+  /** What came back, with the transcript of the machine that holds the key, whole. */
+  | {
+      readonly type: "ceremony.answered";
+      readonly ceremony: string;
+      readonly kind: string;
+      /** SHA-256 of what was signed, hex. */
+      readonly result: string;
+      readonly transcriptHash: string;
+      readonly transcript: object;
+    }
+  | { readonly type: "ceremony.withdrawn"; readonly ceremony: string }
   /** Denials above the rate at which they are recorded one by one. */
   | { readonly type: "denials.suppressed"; readonly count: number };
 

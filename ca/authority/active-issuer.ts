@@ -44,7 +44,7 @@ export function authorityRow(
     id, type,
     state: "active",
     certificate: certificate.der,
-    key: { kind: "sealed", sealed: sealing.seal(sealedName(id), privateKey.export({ format: "der", type: "pkcs8" })) },
+    key: { kind: "sealed", sealed: sealAuthorityKey(id, privateKey, sealing) },
     ...(parentId !== undefined && { parentId }),
     lastNotAfterMs: 0,
     stateSinceMs: nowMs,
@@ -67,6 +67,11 @@ export function unsealAuthority(row: Pick<AuthorityRow, "id" | "key" | "certific
 /** Lower-case hex of the subject key identifier. */
 export function authorityIdOf({ subjectKeyIdentifier }: Certificate): string {
   return Buffer.from(subjectKeyIdentifier ?? []).toString("hex");
+}
+
+/** A private key as it is kept: it opens as the key of this authority only. */
+export function sealAuthorityKey(authorityId: string, privateKey: KeyObject, sealing: Sealing): Uint8Array {
+  return sealing.seal(sealedName(authorityId), privateKey.export({ format: "der", type: "pkcs8" }));
 }
 
 /** Binds a sealed key to its authority: it does not open as the key of another row. */

@@ -1,11 +1,12 @@
 import { createPublicKey, randomBytes, type KeyObject } from "node:crypto";
 import { authorityRevocationInfo } from "../issuance/revocation-info.ts";
+import type { AuthorityType } from "../contract.ts";
 import { lintCertificate } from "../lint/certificate.ts";
 import type { CertificateKind } from "../lint/certificate-context.ts";
 import type { Linted } from "../lint/rule.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
 import type { RevocationInfo } from "../pki/extension-encoding.ts";
-import { signatureAlgorithmFor, subjectKeyIdentifier } from "../pki/key.ts";
+import { describeSpki, signatureAlgorithmFor, subjectKeyIdentifier } from "../pki/key.ts";
 import { encodeCertificate, encodeName, encodeTbs } from "../pki/tbs.ts";
 import { generatePrivateKey, softwareSigner } from "../signer/software.ts";
 import type { Signer } from "../signer/signer.ts";
@@ -55,18 +56,37 @@ function rootTbs(request: AuthorityRequest, signer: Signer): Linted<"certificate
 export async function createIssuer(request: AuthorityRequest, root: { readonly certificate: Certificate; readonly signer: Signer }): Promise<NewAuthority> {
   checkRootLasts(root.certificate, request);
   const privateKey = generatePrivateKey(request.keyAlgorithm);
-  const rootKeyIdentifier = root.certificate.subjectKeyIdentifier;
   const tbs = tbsOf(request, createPublicKey(privateKey).export({ format: "der", type: "spki" }), {
     kind: "issuer",
     signer: root.signer,
     issuer: root.certificate,
     subject: nameOf(request.trustDomain, "issuer"),
     basicConstraints: { certificateAuthority: true, pathLength: 0 },
-    ...(rootKeyIdentifier && request.statusUrl !== undefined && {
-      revocationInfo: authorityRevocationInfo(Buffer.from(rootKeyIdentifier).toString("hex"), request.statusUrl),
-    }),
+    ...revocationInfoOf(request, root.certificate),
   });
   return { certificate: finish(tbs, root.signer, await root.signer.sign(tbs)), privateKey };
+}
+
+/**
+ * What a root that is offline is asked to sign: an intermediate, with room for one more authority below it.
+ * @throws {AuthorityError} root_expired | root_expires_too_soon
+ * @throws {LintRefusal} lint_failed
+ */
+export function intermediateTbs(request: AuthorityRequest, spki: Uint8Array, root: Certificate): Linted<"certificate"> {
+  checkRootLasts(root, request);
+  return tbsOf(request, spki, {
+    kind: "intermediate",
+    signer: root,
+    issuer: root,
+    subject: nameOf(request.trustDomain, "intermediate"),
+    basicConstraints: { certificateAuthority: true, pathLength: 1 },
+    ...revocationInfoOf(request, root),
+  });
+}
+
+/** Where the parent's CRL is, which lists what it revokes. */
+function revocationInfoOf({ statusUrl }: AuthorityRequest, { subjectKeyIdentifier: id }: Certificate): Pick<Signing, "revocationInfo"> {
+  return id === undefined || statusUrl === undefined ? {} : { revocationInfo: authorityRevocationInfo(Buffer.from(id).toString("hex"), statusUrl) };
 }
 
 /**
@@ -91,7 +111,7 @@ export function checkRootLasts(root: Certificate, { nowMs, lifetimeMs }: Pick<Au
 
 interface Signing {
   readonly kind: CertificateKind;
-  readonly signer: Signer;
+  readonly signer: Pick<Signer, "keyAlgorithm">;
   /** Undefined for a root, which signs itself. */
   readonly issuer: Certificate | undefined;
   readonly subject: Uint8Array;
@@ -125,7 +145,7 @@ function tbsOf({ trustDomain, keyAlgorithm, nowMs, clockSkewMs, lifetimeMs }: Au
     },
   });
   const names = { dnsNames: undefined, ipRanges: undefined };
-  const limits = { lifetimeMaxMs: lifetimeMs, clockSkewMs, keyAlgorithms: [kind === "root" ? signer.keyAlgorithm : keyAlgorithm], names };
+  const limits = { lifetimeMaxMs: lifetimeMs, clockSkewMs, keyAlgorithms: [kind === "issuer" ? keyAlgorithm : describeSpki(spki).keyAlgorithm], names };
   return lintCertificate(tbs, { kind, signatureAlgorithm, issuer, trustDomain, limits });
 }
 
@@ -134,7 +154,7 @@ function finish(tbs: Linted<"certificate">, signer: Signer, signature: Uint8Arra
 }
 
 /** A number in each name, since two authorities with the same name lead other people's path builders astray (RFC 4158 2.4). */
-function nameOf(trustDomain: string, type: "root" | "issuer"): Uint8Array {
+function nameOf(trustDomain: string, type: AuthorityType): Uint8Array {
   const commonName = `${trustDomain} ${type}`;
   return encodeName({
     organization: "Countersign",

@@ -1,3 +1,5 @@
+import type { Ask } from "./prompt.ts";
+
 /** What a command sees of the world besides its arguments; `main.ts` gives it the process's own. */
 export interface CliIo {
   readonly stdout: (text: string) => void;
@@ -5,4 +7,6 @@ export interface CliIo {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** True when stderr is a terminal, where a line may be written over: progress is shown there only. */
   readonly isTerminal?: boolean;
+  /** Undefined where nobody could answer. */
+  readonly ask?: Ask | undefined;
 }

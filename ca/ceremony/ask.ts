@@ -1,0 +1,102 @@
+import { randomBytes } from "node:crypto";
+import { sealAuthorityKey } from "../authority/active-issuer.ts";
+import { intermediateTbs } from "../authority/create.ts";
+import type { AuthoritySigners, OutsideKey } from "../authority/signers.ts";
+import { encodeEntry } from "../audit/event.ts";
+import type { CaConfig } from "../config.ts";
+import { parseCertificate } from "../pki/certificate.ts";
+import { subjectKeyIdentifier } from "../pki/key.ts";
+import { encodePem } from "../pki/pem.ts";
+import type { Sealing } from "../signer/sealing.ts";
+import { generatePrivateKey, softwareSigner } from "../signer/software.ts";
+import type { Signer } from "../signer/signer.ts";
+import type { AuthorityRow, CeremonyRow, Store } from "../store/store.ts";
+import { CeremonyError } from "./errors.ts";
+import { possessionStatement, requestFormat, writeRequest, type CeremonyKey, type CeremonyRequest, type WrittenRequest } from "./request.ts";
+
+export interface AskDeps {
+  readonly store: Store;
+  readonly sealing: Sealing;
+  readonly signers: AuthoritySigners;
+  readonly config: CaConfig;
+  readonly now: () => Date;
+}
+
+/** Where an intermediate's key is to be; one outside was made beforehand. */
+export type IntermediateKey = { readonly kind: "sealed" } | { readonly key: OutsideKey; readonly spki: Uint8Array };
+
+/** Asks for a new root, whose key is made where it signs. */
+export async function askForRoot(deps: AskDeps): Promise<WrittenRequest> {
+  const { config, now } = deps;
+  return open(deps, { ...common(config, now), kind: "root", lifetimeSeconds: Math.floor(config.rootLifetimeMs / 1000) });
+}
+
+/**
+ * Asks an offline root to certify an intermediate. Its key is made now and sealed, or is outside.
+ * @throws {CeremonyError} state_refused where no root's key is offline
+ * @throws {AuthorityError} root_expired | root_expires_too_soon
+ */
+export async function askForIntermediate(deps: AskDeps, place: IntermediateKey, lifetimeMs: number): Promise<WrittenRequest> {
+  const { config, store, sealing, signers, now } = deps;
+  const root = parseCertificate(offlineRoot(await store.authorities()).certificate);
+  const made = "key" in place ? undefined : generatePrivateKey(config.keyAlgorithm);
+  const signer: Signer = made === undefined ? outsideSignerOf(place, signers) : softwareSigner(made);
+  const tbs = intermediateTbs({ ...config, lifetimeMs, nowMs: now().getTime() }, signer.spki, root);
+  const proof = await signer.sign(possessionStatement(tbs));
+  const key: CeremonyKey = "key" in place ? place.key : { kind: "sealed" };
+  const id = Buffer.from(subjectKeyIdentifier(signer.spki)).toString("hex");
+  return open(
+    deps,
+    {
+      ...common(config, now), kind: "intermediate", signer: encodePem("CERTIFICATE", root.der),
+      tbs: base64(tbs), proof: base64(proof), key,
+    },
+    made && sealAuthorityKey(id, made, sealing),
+  );
+}
+
+/** Takes a request back: an answer to it is refused from then on. @throws {StoreError} ceremony_unknown */
+export async function withdrawRequest({ store, now }: Pick<AskDeps, "store" | "now">, id: string): Promise<void> {
+  const nowMs = now().getTime();
+  await store.commit({
+    kind: "record", answers: { ceremony: id, closedAtMs: nowMs },
+    entries: [encodeEntry({ type: "ceremony.withdrawn", ceremony: id }, "system", nowMs)],
+  });
+}
+
+/** The active root, whose key is offline. */
+export function offlineRoot(rows: readonly AuthorityRow[]): AuthorityRow {
+  const root = rows.find(({ type, state }) => type === "root" && state === "active");
+  if (root === undefined) {
+    throw new CeremonyError("state_refused", "this CA has no root yet; begin with: countersign ceremony request root");
+  }
+  if (root.key.kind === "offline") return root;
+  throw new CeremonyError("state_refused", `the key of this CA's root ${root.id} is not offline (${root.key.kind}): the CA signs with it by itself`);
+}
+
+/** The request is on record before anybody can carry it away: an answer to anything else is refused. */
+async function open({ store, now }: AskDeps, request: CeremonyRequest, sealedPrivateKey?: Uint8Array): Promise<WrittenRequest> {
+  const written = writeRequest(request);
+  const nowMs = now().getTime();
+  const ceremony: CeremonyRow = {
+    id: written.id, request: written.text, createdAtMs: nowMs, ...(sealedPrivateKey !== undefined && { sealedPrivateKey }),
+  };
+  await store.commit({
+    kind: "request-ceremony", ceremony,
+    entries: [encodeEntry({ type: "ceremony.requested", ceremony: written.id, kind: request.kind }, "system", nowMs)],
+  });
+  return written;
+}
+
+function outsideSignerOf(place: IntermediateKey, signers: AuthoritySigners): Signer {
+  if (!("key" in place)) throw new TypeError("a key that is made here is not outside");
+  return signers.outside(place.key, place.spki);
+}
+
+function common({ trustDomain }: CaConfig, now: () => Date) {
+  return { format: requestFormat, trustDomain, createdAt: now().toISOString(), nonce: randomBytes(16).toString("hex") } as const;
+}
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("base64");
+}

@@ -1,0 +1,153 @@
+import { encodeEntry } from "../audit/event.ts";
+import { authorityIdOf } from "../authority/active-issuer.ts";
+import { checkRoot, readRoot } from "../authority/import-root.ts";
+import { AuthorityError } from "../authority/errors.ts";
+import { authorityCreated } from "../authority/issue-authority.ts";
+import { lintFailures } from "../lint/certificate.ts";
+import { parseCertificate, type Certificate } from "../pki/certificate.ts";
+import { PkiError } from "../pki/errors.ts";
+import { signatureAlgorithmFor } from "../pki/key.ts";
+import { validatePath } from "../pki/path.ts";
+import { decodePem } from "../pki/pem.ts";
+import type { Act, AuthorityRow, CeremonyRow, Store } from "../store/store.ts";
+import { hashTranscript, readAnswer, type CeremonyAnswer } from "./answer.ts";
+import { CeremonyError } from "./errors.ts";
+import { readRequest, type CeremonyRequest } from "./request.ts";
+
+export interface TakeDeps {
+  readonly store: Store;
+  readonly trustDomain: string;
+  readonly now: () => Date;
+}
+
+/** What an answer brought. */
+export interface Taken {
+  readonly kind: CeremonyRequest["kind"];
+  readonly authority: Pick<AuthorityRow, "id" | "type" | "state" | "notAfterMs">;
+}
+
+/**
+ * Takes the answer of a ceremony: authority, transcript and the end of the request are one commit, so it is taken once.
+ * @throws {CeremonyError} answer_malformed | request_unknown | answer_refused | state_refused
+ * @throws {StoreError} ceremony_unknown where another took it in this moment
+ */
+export async function takeAnswer({ store, trustDomain, now }: TakeDeps, text: string): Promise<Taken> {
+  const answer = readAnswer(text);
+  const row = await store.ceremony(answer.transcript.request);
+  if (row === undefined) {
+    throw new CeremonyError(
+      "request_unknown", "no request of this CA is answered by this: it was made by another CA, or the request was altered before it was signed",
+    );
+  }
+  if (row.closedAtMs !== undefined) {
+    const closedAt = new Date(row.closedAtMs).toISOString();
+    throw new CeremonyError("request_unknown", `the request was answered or withdrawn at ${closedAt}; nothing was changed`);
+  }
+  const { request } = readRequest(row.request);
+  if (request.trustDomain !== trustDomain) throw refused(`it is for the trust domain ${request.trustDomain}`);
+  const nowMs = now().getTime();
+  const certificate = readResult(answer, request);
+  const rows = await store.authorities();
+  if (rows.some(({ id }) => id === authorityIdOf(certificate))) {
+    throw refused("this CA has an authority with that key already; each has a key of its own");
+  }
+  if (request.kind === "cross-certificate") throw refused("cross certificates are not taken yet");
+  const made = request.kind === "root" ? newRoot(request, certificate, rows, nowMs) : newIntermediate(request, certificate, row, rows, nowMs);
+  const act = await actOf(made, store, [
+    encodeEntry(
+      {
+        type: "ceremony.answered", ceremony: row.id, kind: request.kind, result: certificate.fingerprint,
+        transcriptHash: hashTranscript(answer.transcript), transcript: answer.transcript,
+      },
+      "system", nowMs,
+    ),
+    authorityCreated(made.type, certificate, made.parentId, nowMs),
+  ]);
+  // If we die before this lands, the answer can be taken again.
+  await store.commit({ ...act, answers: { ceremony: row.id, closedAtMs: nowMs } });
+  return { kind: request.kind, authority: made };
+}
+
+function readResult({ result, transcript }: CeremonyAnswer, { kind }: CeremonyRequest): Certificate {
+  try {
+    const [der, ...more] = decodePem(result, "CERTIFICATE");
+    if (der === undefined || more.length > 0) throw refused("it does not hold one certificate");
+    const certificate = parseCertificate(der);
+    if (transcript.kind !== kind || transcript.result !== certificate.fingerprint) throw refused("its transcript is of something else");
+    return certificate;
+  } catch (cause) {
+    if (cause instanceof PkiError) throw refused(cause.message, cause);
+    throw cause;
+  }
+}
+
+/** The first root begins at once; another one waits until all that live trust it. */
+function newRoot(
+  { trustDomain, lifetimeSeconds }: Extract<CeremonyRequest, { readonly kind: "root" }>, root: Certificate, rows: readonly AuthorityRow[],
+  nowMs: number,
+): AuthorityRow {
+  try {
+    checkRoot(root, nowMs);
+  } catch (cause) {
+    if (cause instanceof AuthorityError) throw refused(cause.message, cause);
+    throw cause;
+  }
+  const [failure] = lintFailures(root.tbs, {
+    kind: "root", signatureAlgorithm: signatureAlgorithmFor(root.keyAlgorithm), issuer: undefined, trustDomain,
+    limits: {
+      lifetimeMaxMs: lifetimeSeconds * 1000, clockSkewMs: maxSkewMs, keyAlgorithms: [root.keyAlgorithm],
+      names: { dnsNames: undefined, ipRanges: undefined },
+    },
+  });
+  if (failure !== undefined) throw refused(`the root breaks ${failure.id} (${failure.citation}): ${failure.detail}`);
+  const isFirst = !rows.some(({ type, state }) => type === "root" && state === "active");
+  return rowOf("root", root, isFirst ? "active" : "prepared", { kind: "offline" }, nowMs);
+}
+
+function newIntermediate(
+  request: Extract<CeremonyRequest, { readonly kind: "intermediate" }>, certificate: Certificate, { sealedPrivateKey }: CeremonyRow,
+  rows: readonly AuthorityRow[], nowMs: number,
+): AuthorityRow {
+  if (Buffer.compare(certificate.tbs, Buffer.from(request.tbs, "base64")) !== 0) {
+    throw refused("the certificate is not the one that was asked for");
+  }
+  const root = readRoot(request.signer);
+  const parent = rows.find(({ id, state }) => id === authorityIdOf(root) && state !== "retired" && state !== "revoked");
+  if (parent === undefined || Buffer.compare(parent.certificate, root.der) !== 0) {
+    throw refused("its root is not, or no longer, a root of this CA");
+  }
+  try {
+    validatePath({ leaf: certificate, intermediates: [], anchors: [root], nowMs });
+  } catch (cause) {
+    if (cause instanceof PkiError) throw refused(cause.message, cause);
+    throw cause;
+  }
+  if (request.key.kind === "sealed" && sealedPrivateKey === undefined) throw refused("its key is not in the store any more");
+  const key: AuthorityRow["key"] = request.key.kind === "sealed" ? { kind: "sealed", sealed: sealedPrivateKey! } : request.key;
+  const isFirst = !rows.some(({ type, state }) => type === "intermediate" && state === "active");
+  const state = isFirst && parent.state === "active" ? "active" : "prepared";
+  return { ...rowOf("intermediate", certificate, state, key, nowMs), parentId: parent.id };
+}
+
+function rowOf(
+  type: AuthorityRow["type"], certificate: Certificate, state: "active" | "prepared", key: AuthorityRow["key"], nowMs: number,
+): AuthorityRow {
+  return {
+    id: authorityIdOf(certificate), type, state, certificate: certificate.der, key,
+    lastNotAfterMs: 0, stateSinceMs: nowMs, notBeforeMs: certificate.notBeforeMs, notAfterMs: certificate.notAfterMs, createdAtMs: nowMs,
+  };
+}
+
+/** A root comes into the bundle as it comes into the store. */
+async function actOf(row: AuthorityRow, store: Store, entries: Act["entries"]): Promise<Act> {
+  if (row.type !== "root") return { kind: "change-authorities", add: [row], entries };
+  const from = (await store.state())?.bundleSequence ?? 0;
+  return { kind: "change-authorities", add: [{ ...row, publishedSequence: from + 1 }], bundleSequence: { from, to: from + 1 }, entries };
+}
+
+function refused(detail: string, cause?: unknown): CeremonyError {
+  return new CeremonyError("answer_refused", `the answer is refused and nothing was changed: ${detail}`, { cause });
+}
+
+/** The other machine's clock may differ; what matters is when the root ends. */
+const maxSkewMs = 86_400_000;

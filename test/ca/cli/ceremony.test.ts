@@ -1,0 +1,217 @@
+import { hash } from "node:crypto";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readConfig } from "../../../ca/config.ts";
+import { openStore } from "../../../ca/store/open.ts";
+import type { Store } from "../../../ca/store/store.ts";
+import { encodePem } from "../../../ca/pki/pem.ts";
+import { countersign, tooWide } from "../../support/command-line.ts";
+import { openssl, opensslAvailable } from "../../support/openssl.ts";
+import { auditEvents } from "../../support/running-ca.ts";
+import { verifyStore } from "../../support/store-oracle.ts";
+
+const passphrase = "six random words are enough here";
+
+/** A CA whose root's key is offline, and the folder of the machine that holds it. */
+function setUp() {
+  const folder = mkdtempSync(join(tmpdir(), "countersign-ceremony-"));
+  const inFolder = (name: string): string => join(folder, name);
+  const env = { COUNTERSIGN_ROOT_KEY: "offline", COUNTERSIGN_TRUST_DOMAIN: "east", COUNTERSIGN_DATA_DIR: inFolder("ca") };
+  writeFileSync(inFolder("passphrase"), `${passphrase}\n`, { mode: 0o600 });
+  const onCa = (...args: readonly string[]) => countersign(["ceremony", ...args], env);
+  return {
+    inFolder, onCa, env,
+    async request(kind: string, name: string, ...more: readonly string[]): Promise<string> {
+      const { stdout, stderr, exitCode } = await onCa("request", kind, "--out", inFolder(name), ...more);
+      expect(stderr).toBe("");
+      expect(exitCode).toBe(0);
+      return /^ {2}([0-9a-f-]{24})$/m.exec(stdout)?.[1] ?? "";
+    },
+    /** On the other machine: no environment, no database. */
+    sign: (request: string, answer: string, fingerprint: string, ...more: readonly string[]) => countersign([
+      "ceremony", "sign", inFolder(request), "--key", inFolder("root.key"), "--out", inFolder(answer), "--confirm", fingerprint,
+      "--passphrase-file", inFolder("passphrase"), "--operator", "alice", ...more,
+    ]),
+    async withStore<T>(look: (store: Store) => Promise<T>): Promise<T> {
+      const store = await openStore({ url: readConfig({ env }).storeUrl, readOnly: true });
+      return look(store).finally(() => store.close());
+    },
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+describe("the ceremonies of a CA whose root's key is offline", () => {
+  const at = setUp();
+  const { inFolder, onCa, request, sign, withStore } = at;
+  afterAll(at.remove);
+  const rowsOf = (type: string) => withStore(async (store) => (await store.authorities()).filter((row) => row.type === type));
+
+  test("the first one makes the root where it signs", async () => {
+    const fingerprint = await request("root", "root.request");
+    const signed = await sign("root.request", "root.answer", fingerprint, "--create-key", "ec-p384");
+    expect(signed).toMatchObject({ exitCode: 0, stderr: "" });
+    expect(signed.stdout).toContain("Make a root for the trust domain east");
+    expect(signed.stdout).not.toContain(fingerprint);
+    expect(statSync(inFolder("root.key")).mode & 0o777).toBe(0o600);
+    expect(readFileSync(inFolder("root.key"), "utf8")).not.toContain(passphrase);
+    expect(await onCa("import", inFolder("root.answer"))).toMatchObject({ exitCode: 0, stderr: "" });
+    expect(await rowsOf("root")).toMatchObject([{ state: "active", key: { kind: "offline" } }]);
+  });
+
+  test("a fingerprint that is not the request's stops it before any key is touched", async () => {
+    const fingerprint = await request("intermediate", "wrong.request");
+    const mistyped = fingerprint.replace(/.$/, (digit) => (digit === "0" ? "1" : "0"));
+    const refused = await sign("wrong.request", "wrong.answer", mistyped, "--passphrase-file", "/nowhere");
+    expect(refused).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("not the fingerprint of this request") });
+    expect(existsSync(inFolder("wrong.answer"))).toBe(false);
+  });
+
+  test("an intermediate is certified and taken, with its transcript", async () => {
+    const fingerprint = await request("intermediate", "intermediate.request", "--lifetime", "90d");
+    const signed = await sign("intermediate.request", "intermediate.answer", fingerprint.toUpperCase().replaceAll("-", " "));
+    expect(signed).toMatchObject({ exitCode: 0, stderr: "" });
+    expect(signed.stdout).toContain("Certify an intermediate of the trust domain east");
+    expect(readFileSync(inFolder("intermediate.answer.transcript.txt"), "utf8")).toMatch(/operator +alice/);
+    expect(await onCa("import", inFolder("intermediate.answer"))).toMatchObject({ exitCode: 0, stderr: "" });
+    const [root] = await rowsOf("root");
+    const [intermediate] = await rowsOf("intermediate");
+    expect(intermediate).toMatchObject({ state: "active", parentId: root?.id, key: { kind: "sealed" } });
+    const answered = await withStore(async (store) => (await auditEvents(store)).filter(({ type }) => type === "ceremony.answered"));
+    expect(answered).toMatchObject([{ kind: "root" }, { kind: "intermediate", transcript: { operator: "alice", key: "file", shown: expect.any(Array) } }]);
+    await withStore(async (store) => verifyStore(store, (await store.state())!.logVerifierKey));
+    expect((await countersign(["audit", "verify"], at.env)).exitCode).toBe(0);
+  });
+
+  test.skipIf(!opensslAvailable)("openssl accepts the chain, with an issuer's path length left", async () => {
+    const [root] = await rowsOf("root");
+    const [intermediate] = await rowsOf("intermediate");
+    const files = { "root.pem": encodePem("CERTIFICATE", root!.certificate), "intermediate.pem": encodePem("CERTIFICATE", intermediate!.certificate) };
+    expect(openssl(["verify", "-x509_strict", "-check_ss_sig", "-CAfile", "root.pem", "intermediate.pem"], files)).toMatchObject({ ok: true });
+    expect(openssl(["x509", "-in", "intermediate.pem", "-noout", "-ext", "basicConstraints"], files).stdout).toContain("pathlen:1");
+  });
+
+  test("an answer is taken once", async () => {
+    expect(await onCa("import", inFolder("intermediate.answer"))).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/answered or\s+withdrawn/) });
+    expect(await rowsOf("intermediate")).toHaveLength(1);
+  });
+
+  test("an altered request shows by its fingerprint, and its answer is the answer to nothing", async () => {
+    const fingerprint = await request("root", "altered.request");
+    const path = inFolder("altered.request");
+    writeFileSync(path, readFileSync(path, "utf8").replace(/"lifetimeSeconds": \d+/, '"lifetimeSeconds": 900000000'));
+    expect((await sign("altered.request", "altered.answer", fingerprint)).exitCode).toBe(1);
+    const its = hash("sha256", readFileSync(path, "utf8"), "hex").slice(0, 20);
+    expect((await sign("altered.request", "altered.answer", its)).exitCode).toBe(0);
+    expect(await onCa("import", inFolder("altered.answer"))).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("no request of this CA") });
+    expect(await rowsOf("root")).toHaveLength(1);
+  });
+
+  test("an answer that was altered on its way is refused", async () => {
+    const answer = readFileSync(inFolder("altered.answer"), "utf8");
+    const open = await withStore(async (store) => (await store.ceremonies({ limit: 9 })).find(({ closedAtMs, request: text }) => closedAtMs === undefined && text.includes('"root"'))!.id);
+    const pretending = answer.replace(/"request": "[0-9a-f]+"/, `"request": "${open}"`);
+    for (const [name, text] of Object.entries({
+      // A root for longer than was asked for, under the open request's name; the same with another fingerprint in the transcript.
+      longer: pretending, transcript: pretending.replace(/"result": "[0-9a-f]{64}"/, `"result": "${"0".repeat(64)}"`), cut: answer.slice(0, -20),
+    })) {
+      writeFileSync(inFolder(name), text);
+      expect(await onCa("import", inFolder(name))).toMatchObject({ exitCode: 1, stdout: "" });
+    }
+    expect(await rowsOf("root")).toHaveLength(1);
+  });
+
+  test("another key than the root's certifies nothing", async () => {
+    const fingerprint = await request("intermediate", "other.request");
+    const refused = await sign("other.request", "other.answer", fingerprint, "--key", inFolder("other.key"), "--create-key", "ec-p256");
+    expect(refused).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/not\s+that of\s+the\s+root/) });
+    expect(existsSync(inFolder("other.answer"))).toBe(false);
+  });
+
+  test("no file is replaced, neither an answer nor a key", async () => {
+    const fingerprint = await request("intermediate", "again.request");
+    expect(await sign("again.request", "root.answer", fingerprint)).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/exists\s+already/) });
+    expect(await sign("again.request", "again.answer", fingerprint, "--create-key", "ec-p256")).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/exists\s+already/) });
+    expect((await onCa("request", "root", "--out", inFolder("root.request"))).exitCode).toBe(1);
+  });
+
+  test("a wrong passphrase opens nothing and is not repeated", async () => {
+    writeFileSync(inFolder("passphrase2"), "not the right one at all", { mode: 0o600 });
+    const fingerprint = await request("intermediate", "locked.request");
+    const refused = await sign("locked.request", "locked.answer", fingerprint, "--passphrase-file", inFolder("passphrase2"));
+    expect(refused).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/passphrase does\s+not open/) });
+    expect(refused.stderr + refused.stdout).not.toContain("right one");
+  });
+
+  test("a request that was withdrawn is answered no more", async () => {
+    const fingerprint = await request("intermediate", "withdrawn.request");
+    expect((await sign("withdrawn.request", "withdrawn.answer", fingerprint)).exitCode).toBe(0);
+    expect((await onCa("list")).stdout).toMatch(new RegExp(`intermediate +open .* ${fingerprint}`));
+    expect(await onCa("show", fingerprint)).toEqual({ exitCode: 0, stdout: readFileSync(inFolder("withdrawn.request"), "utf8"), stderr: "" });
+    expect((await onCa("withdraw", fingerprint)).exitCode).toBe(0);
+    expect((await onCa("import", inFolder("withdrawn.answer"))).exitCode).toBe(1);
+    expect(await rowsOf("intermediate")).toHaveLength(1);
+  });
+
+  test("no secret is in the audit log or in what is carried", async () => {
+    const log = JSON.stringify(await withStore(auditEvents));
+    for (const text of [log, readFileSync(inFolder("root.answer"), "utf8"), readFileSync(inFolder("root.answer.transcript.txt"), "utf8")]) {
+      expect(text).not.toMatch(new RegExp(`${passphrase}|PRIVATE KEY`));
+    }
+  });
+});
+
+describe("a ceremony at a terminal", () => {
+  const at = setUp();
+  afterAll(at.remove);
+  let fingerprint: string;
+  beforeAll(async () => {
+    fingerprint = await at.request("root", "root.request");
+  });
+
+  async function signAsking(answers: readonly string[], name: string) {
+    const { dispatch } = await import("../../../ca/cli/dispatch.ts");
+    const asked: { readonly question: string; readonly secret: boolean }[] = [];
+    let [stdout, stderr] = ["", ""];
+    const exitCode = await dispatch(
+      ["ceremony", "sign", at.inFolder("root.request"), "--key", at.inFolder(`${name}.key`), "--create-key", "ec-p256", "--out", at.inFolder(`${name}.answer`)],
+      {
+        stdout: (text) => void (stdout += text), stderr: (text) => void (stderr += text), env: {},
+        ask: async (question, { secret = false } = {}) => answers[asked.push({ question, secret }) - 1] ?? "",
+      },
+    );
+    return { exitCode, stdout, stderr, asked };
+  }
+
+  test("asks for the fingerprint after it said what it does, and twice for a new passphrase, which it does not show", async () => {
+    const { exitCode, asked } = await signAsking([fingerprint, passphrase, passphrase], "asked");
+    expect(exitCode).toBe(0);
+    expect(asked.map(({ secret }) => secret)).toEqual([false, true, true]);
+  });
+
+  test("stops at a passphrase that is short or mistyped, with no key left behind", async () => {
+    expect(await signAsking([fingerprint, "short", "short"], "short")).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("12 characters") });
+    expect(await signAsking([fingerprint, passphrase, `${passphrase}!`], "typo")).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("differ") });
+    expect(["short.key", "typo.key"].map((name) => existsSync(at.inFolder(name)))).toEqual([false, false]);
+  });
+
+  test("says what is missing where there is none", async () => {
+    const refused = await countersign(["ceremony", "sign", at.inFolder("root.request"), "--key", at.inFolder("none.key"), "--out", at.inFolder("none.answer")]);
+    expect(refused).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("--confirm") });
+  });
+});
+
+test("a CA whose root's key is not offline begins no ceremony by accident", async () => {
+  const at = setUp();
+  try {
+    const refused = await countersign(["ceremony", "request", "root", "--out", at.inFolder("root.request")], { COUNTERSIGN_DATA_DIR: at.inFolder("ca") });
+    expect(refused).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("COUNTERSIGN_ROOT_KEY=offline") });
+  } finally {
+    at.remove();
+  }
+});
+
+test("its help fits a terminal", async () => {
+  expect(tooWide((await countersign(["ceremony", "--help"])).stdout)).toEqual([]);
+});
