@@ -46,7 +46,9 @@ export function crlContent({ index, authorities, statusUrl, now }: {
   function listed({ row, scope }: CrlTarget, recipe: CrlRecipe) {
     if (scope.kind === "shard") return index.select({ issuerId: row.id, ...scope }, recipe);
     const revoked = dueAuthorities(row.id, recipe.droppedBeforeMs);
-    return { entries: encodeRevokedAuthorities(revoked, recipe.thisUpdateMs), count: revoked.length };
+    // Issuers it signed for others are certificates as any other.
+    const foreign = index.select({ issuerId: row.id, ...whole }, recipe);
+    return { entries: [...encodeRevokedAuthorities(revoked, recipe.thisUpdateMs), ...foreign.entries], count: revoked.length + foreign.count };
   }
 
   /** A list that is one of several names its place, which is in the certificates on it; one of all needs no name. */
@@ -79,7 +81,9 @@ export function crlContent({ index, authorities, statusUrl, now }: {
     isComplete({ row, scope }, crl) {
       return scope.kind === "shard"
         ? !index.hasNewer({ issuerId: row.id, ...scope }, crl.sequence)
-        : listsAll(crl.der, dueAuthorities(row.id, crl.thisUpdateMs));
+        : listsAll(crl.der, dueAuthorities(row.id, crl.thisUpdateMs)) && !index.hasNewer({ issuerId: row.id, ...whole }, crl.sequence);
     },
   };
 }
+
+const whole = { shard: 0, shards: 1 } as const;

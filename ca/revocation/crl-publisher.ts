@@ -8,6 +8,7 @@ import { signatureAlgorithmFor } from "../pki/key.ts";
 import { Refusal } from "../refusal.ts";
 import type { Signer } from "../signer/signer.ts";
 import { StoreError, type AuthorityRow, type CrlRow, type Store } from "../store/store.ts";
+import { crlCeremony, type CrlCeremony } from "./crl-ceremony.ts";
 import { crlContent, type CrlRecipe, type CrlTarget } from "./crl-content.ts";
 import { lintCrl } from "./lint-crl.ts";
 import { revocationIndex } from "./revocation-index.ts";
@@ -32,6 +33,8 @@ export interface CrlPublisher {
   current(authorityId: string, list: string): Promise<PublishedCrl | undefined>;
   /** Signs anew what is due, of the lists that were ever asked for. The timer calls it; tests may. */
   tick(): Promise<void>;
+  /** For authorities whose key is offline. */
+  readonly ceremony: CrlCeremony;
   /** Something was revoked: looks at the lists soon. */
   revoked(): void;
   start(): void;
@@ -41,7 +44,7 @@ export interface CrlPublisher {
 export interface CrlPublisherDeps {
   readonly store: Pick<Store, "crl" | "crls" | "revocations" | "revocationSequence" | "commit">;
   readonly authorities: () => readonly AuthorityRow[];
-  /** Undefined where the key is elsewhere: then its CRLs come by `importCrl`. */
+  /** Undefined where the key is offline: then its CRLs come by the ceremony. */
   readonly signerOf: (row: AuthorityRow) => Signer | undefined;
   readonly config: { readonly crlLifetimeMs: number; readonly rootCrlLifetimeMs: number; readonly statusUrl: string | undefined };
   readonly metrics: Pick<CaMetrics, "crlSigned">;
@@ -57,6 +60,7 @@ export interface CrlPublisherDeps {
 export function crlPublisher({ store, authorities, signerOf, config, metrics, log, now }: CrlPublisherDeps): CrlPublisher {
   const index = revocationIndex({ store, now, isLive: (id) => authorities().some((row) => row.id === id && content.isLive(row)) });
   const content = crlContent({ index, authorities, statusUrl: config.statusUrl, now });
+  const ceremony = crlCeremony({ store, content, refresh: index.refresh, now });
   const held = new Map<string, HeldCrl>();
   const renewing = new Map<string, Promise<HeldCrl>>();
   let timer: NodeJS.Timeout | undefined;
@@ -182,6 +186,14 @@ export function crlPublisher({ store, authorities, signerOf, config, metrics, lo
   return {
     current,
     tick,
+    ceremony: {
+      request: ceremony.request,
+      async accept(authorityId, der, actor) {
+        const row = await ceremony.accept(authorityId, der, actor);
+        held.delete(`${authorityId}/${row.list}`);
+        return row;
+      },
+    },
     revoked() {
       if (closed) return;
       soon ??= setTimeout(() => {
