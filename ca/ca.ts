@@ -6,6 +6,7 @@ import { authoritySigners, type AuthoritySigners } from "./authority/signers.ts"
 import { issuerSigner } from "./authority/issuer-signer.ts";
 import { authorityKeeper, type AuthorityKeeper } from "./authority/keeper.ts";
 import { summarizeAuthority } from "./authority/summary.ts";
+import { requestVerifier } from "./attestation/signed-request.ts";
 import { denialRecorder } from "./audit/denials.ts";
 import { elapsedClock, issuingClock, type ElapsedClock } from "./clock.ts";
 import type { CaConfig } from "./config.ts";
@@ -22,6 +23,8 @@ import type { Log } from "./log.ts";
 import { caMetrics, type CaMetrics } from "./metrics.ts";
 import { openCa } from "./open-ca.ts";
 import { parseCertificate } from "./pki/certificate.ts";
+import { documentKeeper } from "./documents.ts";
+import { operatorService } from "./operators.ts";
 import { rateLimits } from "./rate-limits.ts";
 import { certificateRevoker } from "./revocation/revoke.ts";
 import { openKms, type Kms } from "./signer/kms.ts";
@@ -111,12 +114,15 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const limits = rateLimits(config, now);
   const names = { trustDomain: config.trustDomain, reservedDnsNames: new Set(config.apiDnsNames) };
   const bundle = () => keeper.current().published.bundle;
+  const documents = documentKeeper({ store, now });
+  const operators = operatorService({ documents, trustDomain: config.trustDomain });
+  const signedRequests = requestVerifier({ store, trustDomain: config.trustDomain, bundle, now });
   const issuer = certificateIssuer({
-    ...names, store, keeper, denials, limits, metrics, now: clock.now, bundle, feedEpoch,
+    ...names, store, hasRole: operators.hasRole, keeper, denials, limits, metrics, now: clock.now, bundle, feedEpoch,
     reattestGraceMs: config.reattestGraceMs, profile: workloadProfile(config), nextSerial: serialNumbers(),
   });
   const tokens = tokenService({
-    ...names, store, now,
+    ...names, store, now, hasRole: operators.hasRole,
     joinTokenLifetimeMs: config.joinTokenLifetimeMs,
     publicUrl: deps.publicUrl ?? (() => config.publicUrl),
     rootFingerprint: () => activeRootFingerprint(keeper.current().rows),
@@ -133,6 +139,9 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     firstStart: first && { ...first, rootFingerprint: activeRootFingerprint(keeper.current().rows) },
     verifierKey: state.logVerifierKey,
     authenticate: tokens.authenticate,
+    authenticateSigned: async (authorization, request) => operators.callerOf(await signedRequests.verify(authorization, request)),
+    spendSigned: signedRequests.spend,
+    operators,
     issue: issuer.issue,
     issueIssuer: foreignIssuers({
       store, denials, now, trustDomain: config.trustDomain, lifetimeMaxMs: config.foreignIssuerLifetimeMaxMs, clockSkewMs: config.clockSkewMs, statusUrl: config.statusUrl,

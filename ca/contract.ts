@@ -9,6 +9,7 @@ export const paths = {
   certificates: "/v1/certificates",
   revocations: "/v1/revocations",
   tokens: "/v1/tokens",
+  operators: "/v1/operators",
   authorities: "/v1/authorities",
   issuers: "/v1/issuers",
   bundle: "/v1/bundle",
@@ -269,6 +270,28 @@ export type CreateTokenRequest =
       readonly scope?: readonly string[];
       readonly expiresInSeconds?: number;
     };
+
+/** A caller's role; a workload has proved who it is, and is nobody's operator. */
+export type CallerRole = Role | "workload";
+
+/** `POST /v1/operators`: whoever has a certificate for the ID, or one below the prefix, calls the API with this role. */
+export interface CreateOperatorRequest {
+  /** A SPIFFE ID, or a prefix ending in `/*`. */
+  readonly spiffeId: string;
+  readonly role: Role;
+  /** As an API token's. */
+  readonly scope?: readonly string[];
+}
+
+export interface OperatorSummary extends CreateOperatorRequest {
+  readonly createdAt: string;
+  readonly createdBy: string;
+}
+
+/** `GET /v1/operators`, by ID. */
+export interface OperatorList {
+  readonly operators: readonly OperatorSummary[];
+}
 
 export interface TokenSummary {
   readonly id: string;

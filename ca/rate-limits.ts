@@ -1,4 +1,4 @@
-import type { Role } from "./contract.ts";
+import type { CallerRole } from "./contract.ts";
 import { rateBuckets, type RateBuckets } from "./rate-buckets.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -8,7 +8,7 @@ import { Refusal } from "./refusal.ts";
  */
 export interface RateLimits {
   /** A request with an API token or by an operator's SVID. An admin is not limited: it could lift any limit. */
-  caller(caller: { readonly actor: string; readonly name: string; readonly role: Role }): Refusal | undefined;
+  caller(caller: { readonly actor: string; readonly name: string; readonly role: CallerRole }): Refusal | undefined;
   /** A request for a certificate by a join token or a SPIFFE ID that has proved itself. */
   workload(actor: string): Refusal | undefined;
   /** A request that proves no identity: these share one bucket, which nobody with an identity ever takes from. */
@@ -33,7 +33,10 @@ export function rateLimits({ callerRate, workloadRate, anonymousRate }: RateLimi
   }
 
   return {
-    caller: ({ actor, name, role }) => role === "admin" ? undefined : take(callers, actor, callerRate, `The caller "${name}"`),
+    caller({ actor, name, role }) {
+      if (role === "admin") return undefined;
+      return role === "workload" ? take(workloads, actor, workloadRate, actor) : take(callers, actor, callerRate, `The caller "${name}"`);
+    },
     workload: (actor) => take(workloads, actor, workloadRate, actor.startsWith("spiffe://") ? actor : "This join token"),
     anonymous: () => take(strangers, "", anonymousRate, "All who prove no identity together"),
   };

@@ -1,17 +1,17 @@
 import { isSecretOf, createTokenSecret, parseToken } from "./attestation/token-secret.ts";
-import { checkScope } from "./attestation/operator.ts";
+import { checkPrivilege, checkScope, type OperatorDeps } from "./attestation/operator.ts";
 import { parseRequestedId } from "./attestation/requested-id.ts";
 import { encodeEntry } from "./audit/event.ts";
 import type { CreatedToken, CreateTokenRequest, TokenSummary } from "./contract.ts";
 import type { Caller } from "./http/services.ts";
-import { authorizeNames, isDnsName, type NameRules } from "./issuance/names.ts";
+import { authorizeNames, type NameRules } from "./issuance/names.ts";
 import { encodeBootstrap } from "./pki/bootstrap.ts";
-import { PkiError } from "./pki/errors.ts";
-import { parseSpiffeId, parseSpiffeIdPattern, parseTrustDomain } from "./pki/spiffe-id.ts";
+import { parseSpiffeId } from "./pki/spiffe-id.ts";
 import { Refusal } from "./refusal.ts";
+import { checkRoleScope, splitScope } from "./role-scope.ts";
 import { StoreError, type Store, type TokenRow } from "./store/store.ts";
 
-export interface TokenDeps extends NameRules {
+export interface TokenDeps extends NameRules, OperatorDeps {
   readonly store: Store;
   readonly now: () => Date;
   readonly joinTokenLifetimeMs: number;
@@ -75,6 +75,10 @@ export function tokenService(deps: TokenDeps): Tokens {
 
   async function create(request: CreateTokenRequest, caller: Caller): Promise<CreatedToken> {
     const { row, token } = newToken(deps, request, caller);
+    if (row.type === "join") {
+      const id = parseSpiffeId(row.spiffeId ?? "");
+      checkPrivilege(await deps.hasRole(id), caller, id);
+    }
     const { id: tokenId, type: tokenType, spiffeId, dnsNames, name, role, scope, expiresAtMs } = row;
     const secretHash = Buffer.from(row.secretHash).toString("hex");
     const entry = encodeEntry(
@@ -150,12 +154,6 @@ function newToken(deps: TokenDeps, request: CreateTokenRequest, caller: Caller):
   }
   requireAdmin(caller, "create an API token");
   const { name, role, scope = [] } = request;
-  if (role !== "operator" && scope.length > 0) {
-    throw new Refusal(
-      "invalid_request",
-      `A scope is for operators; the role ${role} is for the whole trust domain, so a scope would promise what does not hold.`,
-    );
-  }
   if (!tokenName.test(name)) {
     throw new Refusal(
       "invalid_request",
@@ -164,7 +162,7 @@ function newToken(deps: TokenDeps, request: CreateTokenRequest, caller: Caller):
   }
   return {
     token,
-    row: { ...common, type: "api", name, role, scope: readScope(deps.trustDomain, scope), ...(lifetimeMs !== undefined && { expiresAtMs: nowMs + lifetimeMs }) },
+    row: { ...common, type: "api", name, role, scope: checkRoleScope(deps.trustDomain, role, scope), ...(lifetimeMs !== undefined && { expiresAtMs: nowMs + lifetimeMs }) },
   };
 }
 
@@ -174,59 +172,6 @@ function callerOf({ id, name, role, scope }: TokenRow, trustDomain: string): Cal
   if (role === "admin") return { ...common, scope: [`spiffe://${trustDomain}/*`] };
   const [ids, dnsScope, issuerScope] = splitScope(scope ?? []);
   return { ...common, scope: ids, ...(dnsScope.length > 0 && { dnsScope }), ...(issuerScope.length > 0 && { issuerScope }) };
-}
-
-/** The SPIFFE ID patterns of a scope; its DNS patterns and the trust domains of its issuers without their prefixes. */
-function splitScope(scope: readonly string[]): readonly [ids: readonly string[], dnsPatterns: readonly string[], issuers: readonly string[]] {
-  const behind = (prefix: string): string[] => scope.filter((text) => text.startsWith(prefix)).map((text) => text.slice(prefix.length));
-  return [scope.filter((text) => !text.startsWith(dnsPrefix) && !text.startsWith(issuerPrefix)), behind(dnsPrefix), behind(issuerPrefix)];
-}
-
-function readScope(trustDomain: string, scope: readonly string[]): readonly string[] {
-  if (scope.length > maxScopePatterns) {
-    throw new Refusal(
-      "invalid_request",
-      `A scope has at most ${maxScopePatterns} patterns.`,
-    );
-  }
-  const [ids, dnsPatterns, issuers] = splitScope(scope);
-  for (const pattern of dnsPatterns) {
-    if (isDnsName(pattern.startsWith("*.") ? pattern.slice(2) : pattern)) continue;
-    throw new Refusal(
-      "dns_name_refused",
-      `The scope "${dnsPrefix}${pattern}" is refused: after ${dnsPrefix} comes a DNS name in lower case, or *. and what the names end in.`,
-    );
-  }
-  for (const name of issuers) {
-    if (isTrustDomain(name) && name !== trustDomain) continue;
-    throw new Refusal("spiffe_id_refused", `The scope "${issuerPrefix}${name}" is refused: after ${issuerPrefix} comes another CA's trust domain.`);
-  }
-  for (const text of ids) {
-    try {
-      if (parseSpiffeIdPattern(text).trustDomain !== trustDomain) {
-        throw new Refusal("spiffe_id_refused", `The scope "${text}" is not of this CA's trust domain, ${trustDomain}.`);
-      }
-    } catch (cause) {
-      if (cause instanceof PkiError) {
-        throw new Refusal(
-          "spiffe_id_refused",
-          `The scope is refused: ${cause.message}.`,
-          { cause },
-        );
-      }
-      throw cause;
-    }
-  }
-  return scope;
-}
-
-function isTrustDomain(text: string): boolean {
-  try {
-    return parseTrustDomain(text) === text;
-  } catch (error) {
-    if (error instanceof PkiError) return false;
-    throw error;
-  }
 }
 
 function lifetimeOf(expiresInSeconds: number | undefined): number | undefined {
@@ -254,9 +199,6 @@ function tokenNotFound(id: string): Refusal {
 }
 
 const tokenName = /^[A-Za-z0-9._-][A-Za-z0-9._ -]{0,63}$/;
-const dnsPrefix = "dns:";
-const issuerPrefix = "issuer:";
-const maxScopePatterns = 64;
 const maxTokenLifetimeSeconds = 10 * 365 * 86_400;
 /** A token deleted on another replica works here for at most this long; one deleted here ends at once. */
 const rememberMs = 5000;

@@ -33,7 +33,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/ceremony/", may: ["ca/ceremony/", "ca/authority/", "ca/issuance/", "ca/lint/", "ca/audit/", "ca/signer/", ...useCase] },
   { of: "ca/feed/", may: ["ca/feed/", ...useCase] },
   { of: "ca/revocation/", may: ["ca/revocation/", "ca/lint/", "ca/audit/", ...useCase, "node:timers/promises"] },
-  { of: "ca/http/services.ts", may: ["ca/contract.ts", "ca/rate-limits.ts", "ca/store/store.ts"] },
+  { of: "ca/http/services.ts", may: ["ca/contract.ts", "ca/operators.ts", "ca/pki/", "ca/rate-limits.ts", "ca/store/store.ts"] },
   { of: "ca/http/", may: ["ca/http/", "ca/audit/", "ca/feed/", "ca/tokens.ts", ...useCase, "hono", "@hono/zod-openapi", "@hono/node-server", "zod", "node:"] },
   { of: "ca/", may: ["ca/", "package.json", "hono", "@hono/node-server", "pino", "node:"] },
   { of: "proxy/", may: ["proxy/", "ca/pki/", "ca/contract.ts", "node:"] },

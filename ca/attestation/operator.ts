@@ -1,26 +1,31 @@
 import type { Actor } from "../audit/event.ts";
-import type { Role } from "../contract.ts";
+import type { CallerRole } from "../contract.ts";
 import { matchesSpiffeIdPattern, parseSpiffeIdPattern, type SpiffeId } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
-import type { Claim } from "./identity.ts";
+import type { AttestedIdentity, Claim } from "./identity.ts";
 import { parseRequestedId } from "./requested-id.ts";
 
 /** What of an API caller bears on issuing. */
 export interface Operator {
   readonly actor: Actor;
   readonly name: string;
-  readonly role: Role;
+  readonly role: CallerRole;
   /** SPIFFE ID patterns. */
   readonly scope: readonly string[];
   /** DNS names it may give, or `*.` and what they end in; an admin may give any. */
   readonly dnsScope?: readonly string[];
 }
 
+export interface OperatorDeps {
+  /** Whether a role is bound to this ID. */
+  readonly hasRole: (id: SpiffeId) => boolean | Promise<boolean>;
+}
+
 /**
  * An API caller with the role admin or operator vouches for an identity within its scope.
  * @throws {Refusal} unauthenticated | spiffe_id_refused; from `attest`: forbidden
  */
-export function claimByOperator(caller: Operator | undefined, asked: { readonly spiffeId: string; readonly dnsNames?: readonly string[] }): Claim {
+export function claimByOperator({ hasRole }: OperatorDeps, caller: Operator | undefined, asked: { readonly spiffeId: string; readonly dnsNames?: readonly string[] }): Claim {
   if (caller === undefined) {
     throw new Refusal(
       "unauthenticated",
@@ -37,7 +42,11 @@ export function claimByOperator(caller: Operator | undefined, asked: { readonly 
     asked: `operator ${spiffeId.uri} ${dnsNames.join(" ")}`,
     attest() {
       checkScope(caller, spiffeId, dnsNames);
-      return { spiffeId, dnsNames, method: "operator", actor };
+      const identity: AttestedIdentity = { spiffeId, dnsNames, method: "operator", actor };
+      const privileged = hasRole(spiffeId);
+      if (privileged instanceof Promise) return privileged.then((role) => checkPrivilege(role, caller, spiffeId) ?? identity);
+      checkPrivilege(privileged, caller, spiffeId);
+      return identity;
     },
   };
 }
@@ -71,6 +80,19 @@ export function checkScope({ name, role, scope, dnsScope = [] }: Operator, id: S
         `for a token with dns:${foreign} in its scope.`,
     );
   }
+}
+
+/**
+ * Whether this API caller may vouch for an ID that has a role of its own: it would else make itself what the ID is.
+ * @param hasRole  whether one is bound to the ID
+ * @throws {Refusal} forbidden
+ */
+export function checkPrivilege(hasRole: boolean, { name, role }: Operator, id: SpiffeId): undefined {
+  if (!hasRole || role === "admin") return;
+  throw new Refusal(
+    "forbidden",
+    `The caller "${name}" may not vouch for ${id.uri}: a role is bound to this ID ("countersign operator list"), so only an admin may.`,
+  );
 }
 
 /** `*.` stands for one label or more, and only it. */

@@ -1,7 +1,7 @@
 import { hash, randomBytes } from "node:crypto";
 import { encodeEntry, type Actor } from "../audit/event.ts";
 import type { DenialRecorder } from "../audit/denials.ts";
-import type { IssuedIssuer, IssueIssuerRequest, Role } from "../contract.ts";
+import type { IssuedIssuer, IssueIssuerRequest, CallerRole } from "../contract.ts";
 import { decodeCsrText } from "../issuance/csr-text.ts";
 import { idempotencyLifetimeMs, recall, type IdempotentRequest } from "../issuance/idempotency.ts";
 import { lintFailed } from "../issuance/lint-failed.ts";
@@ -50,7 +50,7 @@ export interface ForeignIssuerDeps {
 export interface IssuerCaller {
   readonly actor: Actor;
   readonly name: string;
-  readonly role: Role;
+  readonly role: CallerRole;
   /** Trust domains an operator may have issuers signed for. */
   readonly issuerScope?: readonly string[];
 }

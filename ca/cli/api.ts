@@ -1,3 +1,4 @@
+import { createPrivateKey, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { request, type RequestOptions } from "node:https";
 import { join } from "node:path";
@@ -6,6 +7,8 @@ import { mediaType, type Problem } from "../contract.ts";
 import { apiSegments } from "../issuance/names.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { PkiError } from "../pki/errors.ts";
+import { decodePem } from "../pki/pem.ts";
+import { encodeRequestAuthorization, type SignedRequest } from "../pki/request-authorization.ts";
 import { readSpiffeId } from "../pki/svid.ts";
 import { UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
@@ -19,6 +22,8 @@ export class ApiError extends Error {
 export const apiOptions = {
   url: { type: "string" },
   "token-file": { type: "string" },
+  "svid-cert": { type: "string" },
+  "svid-key": { type: "string" },
   "ca-cert": { type: "string" },
   "data-dir": { type: "string" },
   output: { type: "string", short: "o" },
@@ -32,6 +37,8 @@ Which CA, and as whom:
   --url URL          default https://127.0.0.1:8443 (COUNTERSIGN_URL)
   --token-file FILE  API token; default DATA-DIR/admin-token
                      (COUNTERSIGN_TOKEN_FILE, or itself in COUNTERSIGN_TOKEN)
+  --svid-cert FILE   sign with an SVID instead: its chain, and
+  --svid-key FILE    its key (COUNTERSIGN_SVID_CERT, COUNTERSIGN_SVID_KEY)
   --ca-cert FILE     root to trust; default DATA-DIR/root.pem
                      (COUNTERSIGN_CA_CERT)
   --data-dir DIR     default ./.countersign (COUNTERSIGN_DATA_DIR)
@@ -74,17 +81,38 @@ export function api(flags: ApiFlags, { env }: CliIo): Api {
     return token;
   }
 
+  function authorize(method: string, target: string, payload: string): string {
+    const certPath = flags["svid-cert"] ?? env["COUNTERSIGN_SVID_CERT"];
+    const keyPath = flags["svid-key"] ?? env["COUNTERSIGN_SVID_KEY"];
+    if (certPath === undefined && keyPath === undefined) return `Bearer ${readToken()}`;
+    if (certPath === undefined || keyPath === undefined) throw new UsageError("--svid-cert and --svid-key go together.");
+    return signRequest(read(certPath, "SVID", "--svid-cert"), read(keyPath, "SVID's key", "--svid-key"), { method, target, body: payload });
+  }
+
   return {
     async call<T>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<T> {
       const payload = body === undefined ? undefined : JSON.stringify(body);
       const length =
         payload === undefined ? {} : { "content-length": Buffer.byteLength(payload), "content-type": mediaType.json };
-      const headers = { authorization: `Bearer ${readToken()}`, ...length };
+      const { pathname, search } = new URL(path, url);
+      const headers = { authorization: authorize(method, pathname + search, payload ?? ""), ...length };
       const text = await exchange(new URL(path, url), { method, ca, headers }, payload);
       return (text === "" ? undefined : JSON.parse(text)) as T;
     },
     fetchPublic: (path, accept) => exchange(new URL(path, url), { method: "GET", ca, headers: { accept } }),
   };
+}
+
+/** Who has a role by its SVID signs each request with its key. */
+function signRequest(chainPem: string, keyPem: string, request: SignedRequest): string {
+  try {
+    const chain = decodePem(chainPem, "CERTIFICATE");
+    const { trustDomain } = readSpiffeId(parseCertificate(chain[0] ?? new Uint8Array()));
+    const nonce = randomBytes(24).toString("base64url");
+    return encodeRequestAuthorization({ ...request, chain, privateKey: createPrivateKey(keyPem), audience: trustDomain, nonce, nowMs: Date.now() });
+  } catch (cause) {
+    throw new ApiError("cannot sign with --svid-cert and --svid-key: they must hold the chain of an X509-SVID and its unencrypted key, in PEM", { cause });
+  }
 }
 
 async function exchange(url: URL, options: RequestOptions, payload?: string): Promise<string> {

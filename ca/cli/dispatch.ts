@@ -18,6 +18,7 @@ const commands: Readonly<Record<string, { readonly about: string; readonly load:
     },
   },
   token: { about: "make, list and delete join and API tokens", load: async () => (await import("./token.ts")).token },
+  operator: { about: "give roles to SPIFFE IDs", load: async () => (await import("./operator.ts")).operator },
   certificate: {
     about: "issue by hand, list, show and revoke",
     load: async () => (await import("./certificate.ts")).certificate,

@@ -8,6 +8,7 @@ import { docsOperations } from "./docs.ts";
 import { healthOperations, type MetricsRegistry } from "./health.ts";
 import { issuerOperations } from "./issuers.ts";
 import { describeOperation } from "./openapi.ts";
+import { operatorOperations } from "./operators.ts";
 import { pipeline, refuse, splitRoute, type Operation, type PipelineOptions } from "./operation.ts";
 import { statusOperations } from "./status.ts";
 import { revocationOperations } from "./revocations.ts";
@@ -36,6 +37,7 @@ export function createApp(
     ...certificateOperations(services),
     ...revocationOperations(services),
     ...tokenOperations(services),
+    ...operatorOperations(services),
     ...trustOperations(services),
     ...watchOperations(services),
     ...issuerOperations(services),
@@ -49,6 +51,14 @@ export function createApp(
     type: "http",
     scheme: "bearer",
     description: "An API token of `countersign token create --type api`.",
+  });
+  app.openAPIRegistry.registerComponent("securitySchemes", "signedBySvid", {
+    type: "http",
+    scheme: "SVID",
+    description:
+      'The request signed by the key of an X509-SVID of this CA: `SVID proof="<JWS>", nonce="<22 or more characters of base64url>"`. The JWS ' +
+      "has the type `countersign-request+jws`, the chain in `x5c`, and as claims `aud` (the trust domain), `iat`, and `request`: the SHA-256, " +
+      "base64url, of method, target, nonce and body, each but the last followed by a line feed. Good for a minute, and for one act once.",
   });
   route(app, operations, services, options);
   return app;

@@ -1,4 +1,5 @@
-import type { Role } from "../contract.ts";
+import type { CallerRole } from "../contract.ts";
+import { parseRequestAuthorization, type SignedRequest } from "../pki/request-authorization.ts";
 import { Refusal } from "../refusal.ts";
 import type { Caller, CaServices } from "./services.ts";
 
@@ -17,6 +18,9 @@ export const access = {
   "POST /v1/tokens": ["admin", "operator in scope"],
   "GET /v1/tokens": ["admin", "operator in scope", "auditor"],
   "DELETE /v1/tokens/{id}": ["admin", "operator in scope"],
+  "POST /v1/operators": ["admin"],
+  "GET /v1/operators": ["admin", "auditor"],
+  "DELETE /v1/operators": ["admin"],
   "GET /v1/authorities": ["admin", "operator", "auditor"],
   "POST /v1/issuers": ["admin", "operator in scope"],
   "GET /v1/issuers": ["admin", "auditor"],
@@ -41,48 +45,74 @@ export const access = {
   "GET /docs": "public",
 } as const satisfies Readonly<Record<string, Access>>;
 
-export type Access = "public" | "probe" | "attested" | readonly (Role | "operator in scope")[];
+export type AccessRole = CallerRole | "operator in scope";
+export type Access = "public" | "probe" | "attested" | readonly AccessRole[];
 export type RouteName = keyof typeof access;
 
 export interface Authenticated {
   readonly caller?: Caller;
-  readonly refusal?: Refusal;
+  readonly refusal?: Refusal | undefined;
 }
 
 /**
  * The caller, and why the route's rule is not met if it is not. Nobody on public routes, and on attested ones without
- * a token.
- * @param header  the Authorization header, or null
- * @returns       `refusal` is unauthenticated or forbidden; data, so that the denial can be recorded with its caller
+ * a header.
+ * @param header   the Authorization header, or null
+ * @param request  reads the request for a header that signs it
+ * @returns        `refusal` is data, so that the denial can be recorded with its caller: unauthenticated, forbidden, or for a signed
+ *                 request proof_refused, certificate_expired, certificate_revoked, rate_limited
  */
 export async function authenticate(
-  services: Pick<CaServices, "authenticate">,
+  services: Pick<CaServices, "authenticate" | "authenticateSigned" | "spendSigned">,
   rule: Access,
   header: string | null,
+  request: () => Promise<SignedRequest>,
 ): Promise<Authenticated> {
   if (rule === "public" || rule === "probe" || (rule === "attested" && header === null)) return nobody;
-  if (header === null) return { refusal: unauthenticated("This needs an API token, sent as") };
+  if (header === null) return { refusal: unauthenticated("This needs a caller, known by") };
   const token = bearer.exec(header)?.[1];
-  if (token === undefined) return { refusal: unauthenticated("The Authorization header is not of the form") };
+  if (token === undefined) return authenticateSigned(services, rule, header, request);
   const caller = await services.authenticate(token);
-  if (caller === undefined)
-    return { refusal: unauthenticated("The API token is unknown, deleted or expired; one that is valid is sent as") };
-  if (rule !== "attested" && !rule.includes(caller.role) && !(caller.role === "operator" && rule.includes("operator in scope"))) {
-    return {
-      caller,
-      refusal: new Refusal(
-        "forbidden",
-        `The caller "${caller.name}" has the role ${caller.role}; this needs ${rule.join(" or ")}.`,
-      ),
-    };
+  if (caller === undefined) return { refusal: unauthenticated("The API token is unknown, deleted or expired; a caller is known by") };
+  return { caller, refusal: roleRefusal(rule, caller) };
+}
+
+async function authenticateSigned(
+  services: Pick<CaServices, "authenticateSigned" | "spendSigned">,
+  rule: Access,
+  header: string,
+  request: () => Promise<SignedRequest>,
+): Promise<Authenticated> {
+  const authorization = parseRequestAuthorization(header);
+  if (authorization === undefined) return { refusal: unauthenticated("The Authorization header is not of the form") };
+  let caller: Caller | undefined;
+  try {
+    const signed = await request();
+    caller = await services.authenticateSigned(authorization, signed);
+    const refusal = roleRefusal(rule, caller);
+    // Whoever overhears a signed reading learns the answer anyway; an act must not be done twice.
+    if (refusal === undefined && signed.method !== "GET" && signed.method !== "HEAD") services.spendSigned(authorization);
+    return { caller, refusal };
+  } catch (error) {
+    if (error instanceof Refusal) return { ...(caller && { caller }), refusal: error };
+    throw error;
   }
-  return { caller };
+}
+
+function roleRefusal(rule: Access, { name, role }: Caller): Refusal | undefined {
+  if (rule === "attested") {
+    if (role !== "workload") return undefined;
+    return new Refusal("forbidden", "A workload attests in the request's body and signs no header for it.");
+  }
+  if (typeof rule === "string" || rule.includes(role) || (role === "operator" && rule.includes("operator in scope"))) return undefined;
+  return new Refusal("forbidden", `The caller "${name}" has the role ${role}; this needs ${rule.join(" or ")}.`);
 }
 
 function unauthenticated(reason: string): Refusal {
   return new Refusal(
     "unauthenticated",
-    `${reason} "Authorization: Bearer <token>"; an admin makes one with "countersign token create --type api".`,
+    `${reason} "Authorization: Bearer <token>", from "countersign token create --type api", or by a signature of its SVID's key ` +
+      '(countersign --svid-cert, --svid-key).',
   );
 }
 

@@ -3,9 +3,10 @@ import { Refusal } from "../refusal.ts";
 /**
  * Reads a JSON body of at most `limitBytes`. The length is believed where the listener enforces it (Content-Length) and
  * counted where there is none.
+ * @param readBefore  the body as `readText` read it, which can be done once
  * @throws {Refusal} media_type_unsupported, body_too_large, invalid_request, request_timeout
  */
-export async function readJson(request: Request, limitBytes: number): Promise<unknown> {
+export async function readJson(request: Request, limitBytes: number, readBefore?: string): Promise<unknown> {
   const contentType = request.headers.get("content-type");
   if (contentType === null || !jsonType.test(contentType)) {
     throw new Refusal(
@@ -13,7 +14,7 @@ export async function readJson(request: Request, limitBytes: number): Promise<un
       'The body must be JSON and say so: add the header "content-type: application/json".',
     );
   }
-  const text = await readText(request, limitBytes);
+  const text = readBefore ?? (await readText(request, limitBytes));
   try {
     return JSON.parse(text);
   } catch {
@@ -38,7 +39,8 @@ export async function readBytes(request: Request, limitBytes: number): Promise<U
   }
 }
 
-async function readText(request: Request, limitBytes: number): Promise<string> {
+/** The body as text; "" for none. @throws {Refusal} body_too_large, request_timeout */
+export async function readText(request: Request, limitBytes: number): Promise<string> {
   const length = request.headers.get("content-length");
   if (length !== null && Number(length) > limitBytes) throw tooLarge(limitBytes);
   try {

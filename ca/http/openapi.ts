@@ -37,7 +37,7 @@ export function describeOperation(operation: Operation): RouteConfig {
     tags: [tag],
     summary,
     description: typeof rule === "string" ? description : `${description}\n\nFor the roles ${rule.join(", ")}.`,
-    security: rule === "public" || rule === "probe" ? [] : rule === "attested" ? [{}, { apiToken: [] }] : [{ apiToken: [] }],
+    security: rule === "public" || rule === "probe" ? [] : rule === "attested" ? [{}, { apiToken: [] }, { signedBySvid: [] }] : [{ apiToken: [] }, { signedBySvid: [] }],
     request: {
       // The registry asks for the object schemas that these are; Operation only promises what pipeline needs.
       ...(params && { params: params as z.ZodObject }),
@@ -70,7 +70,7 @@ export function documentedCodes({ route, params, query, body, refusals = [] }: O
   if (params !== undefined || query !== undefined || body !== undefined) codes.add("invalid_request");
   if (body !== undefined)
     for (const code of ["body_too_large", "media_type_unsupported", "request_timeout"] as const) codes.add(code);
-  if (typeof access[route] !== "string") for (const code of ["unauthenticated", "forbidden"] as const) codes.add(code);
+  if (typeof access[route] !== "string") for (const code of ["unauthenticated", "forbidden", "proof_refused", "certificate_expired", "certificate_revoked"] as const) codes.add(code);
   if (access[route] !== "probe") codes.add("rate_limited");
   if (route.includes(" /v1/")) for (const code of ["store_busy", "store_unavailable"] as const) codes.add(code);
   return [...codes.add("internal")];
@@ -109,6 +109,7 @@ const tagDescriptions = [
   { name: "revocations", description: "The deny-list feed that proxies follow." },
   { name: "status", description: "CRLs and OCSP, for software that does not follow the deny-list." },
   { name: "tokens", description: "Join tokens for workloads, API tokens for callers." },
+  { name: "operators", description: "Roles of those who call with their SVID." },
   { name: "trust", description: "Authorities and the bundle made of them." },
   { name: "audit", description: "What was done, and the proof of it." },
   { name: "operations", description: "For orchestrators, Prometheus and people." },

@@ -6,13 +6,13 @@ import { answerProblem, isInternal } from "./problem.ts";
 import { toResponse, type Answer } from "./answer.ts";
 import type { RateLimits } from "../rate-limits.ts";
 import { access, authenticate, type Access, type Authenticated, type RouteName } from "./authenticate.ts";
-import { readJson } from "./body.ts";
+import { readJson, readText } from "./body.ts";
 import type { Caller, CaServices } from "./services.ts";
 
 /** One route: what the OpenAPI document says of it, and the function that answers it. */
 export interface Operation<Params = unknown, Query = unknown, Body = unknown> {
   readonly route: RouteName;
-  readonly tag: "certificates" | "revocations" | "tokens" | "trust" | "status" | "audit" | "operations";
+  readonly tag: "certificates" | "revocations" | "tokens" | "operators" | "trust" | "status" | "audit" | "operations";
   readonly summary: string;
   readonly description: string;
   readonly params?: z.ZodType<Params>;
@@ -77,8 +77,13 @@ export function pipeline(definition: Operation, services: CaServices, options: P
     let answer: Answer;
     let caller: Caller | undefined;
     let recordsItself = false;
+    let bodyText: string | undefined;
     try {
-      const authenticated = await authenticate(services, rule, request.headers.get("authorization"));
+      const authenticated = await authenticate(services, rule, request.headers.get("authorization"), async () => {
+        const { pathname, search } = new URL(request.url);
+        bodyText = await readText(request, options.bodyLimitBytes);
+        return { method: request.method, target: pathname + search, body: bodyText };
+      });
       caller = authenticated.caller;
       const denial = excessOf(services.limits, rule, authenticated) ?? authenticated.refusal;
       if (denial !== undefined) throw denial;
@@ -89,7 +94,7 @@ export function pipeline(definition: Operation, services: CaServices, options: P
         caller,
         params: params === undefined ? undefined : parse(params, context.req.param()),
         query: query === undefined ? undefined : parse(query, context.req.query()),
-        body: body === undefined ? undefined : parse(body.schema, await readJson(request, options.bodyLimitBytes)),
+        body: body === undefined ? undefined : parse(body.schema, await readJson(request, options.bodyLimitBytes, bodyText)),
       });
     } catch (error) {
       if (!recordsItself && isDenial(error, caller)) services.recordDenial({ code: error.code, method, path, actor: caller?.actor ?? "anonymous" });
@@ -112,7 +117,7 @@ function excessOf(limits: RateLimits, rule: Access, { caller, refusal }: Authent
 /** Strangers in excess are counted by the metric alone: they must not crowd out what is recorded of other strangers. */
 function isDenial(error: unknown, caller: Caller | undefined): error is Refusal {
   if (!(error instanceof Refusal)) return false;
-  return error.code === "forbidden" || error.code === "unauthenticated" || (error.code === "rate_limited" && caller !== undefined);
+  return denialCodes.has(error.code) || (error.code === "rate_limited" && caller !== undefined);
 }
 
 /** The answer to an error, logged when it is our own fault and counted when it is not. */
@@ -143,3 +148,4 @@ function parse<T>(schema: z.ZodType<T>, value: unknown): T {
 /** Enough to correct a request by; the rest usually follows from the first. */
 const maxIssues = 3;
 const maxDetailLength = 400;
+const denialCodes: ReadonlySet<ProblemCode> = new Set(["unauthenticated", "forbidden", "proof_refused", "certificate_expired", "certificate_revoked"]);

@@ -15,6 +15,7 @@ import {
   type CertificateSummary,
   type ConsistencyProof,
   type CreatedToken,
+  type CreateOperatorRequest,
   type CreateTokenRequest,
   type InclusionProof,
   type IssuedCertificate,
@@ -22,6 +23,8 @@ import {
   type IssueIssuerRequest,
   type IssueRequest,
   type IssuerPage,
+  type OperatorList,
+  type OperatorSummary,
   type Problem,
   type ProblemCode,
   type Readiness,
@@ -201,6 +204,17 @@ export const createTokenRequest = z
     { error: "expected a type: join or api" },
   )
   .openapi("CreateTokenRequest");
+export const createOperatorRequest = z
+  .strictObject({
+    spiffeId: spiffeId.openapi({ description: "A SPIFFE ID, or a prefix ending in `/*`; of several bindings the most specific counts." }),
+    role,
+    scope: scope.optional(),
+  })
+  .openapi("CreateOperatorRequest");
+export const operatorSummary = z
+  .object({ spiffeId, role, scope: scope.optional(), createdAt: instant, createdBy: z.string() })
+  .openapi("Operator");
+export const operatorList = z.object({ operators: z.array(operatorSummary).readonly() }).openapi("OperatorList");
 const tokenShape = {
   id: z.string(),
   type: z.enum(["join", "api"]),
@@ -350,6 +364,9 @@ export const schemasKeepTheContract: {
   readonly revocation: Is<typeof revocation, Revocation>;
   readonly revocationPage: Is<typeof revocationPage, RevocationPage>;
   readonly createTokenRequest: Is<typeof createTokenRequest, CreateTokenRequest>;
+  readonly createOperatorRequest: Is<typeof createOperatorRequest, CreateOperatorRequest>;
+  readonly operatorSummary: Is<typeof operatorSummary, OperatorSummary>;
+  readonly operatorList: Is<typeof operatorList, OperatorList>;
   readonly tokenSummary: Is<typeof tokenSummary, TokenSummary>;
   readonly createdToken: Is<typeof createdToken, CreatedToken>;
   readonly tokenPage: Is<typeof tokenPage, TokenPage>;
@@ -374,6 +391,9 @@ export const schemasKeepTheContract: {
   revocation: true,
   revocationPage: true,
   createTokenRequest: true,
+  createOperatorRequest: true,
+  operatorSummary: true,
+  operatorList: true,
   tokenSummary: true,
   createdToken: true,
   tokenPage: true,

@@ -1,6 +1,7 @@
 import type {
   AcknowledgeRequest,
   AuthoritySummary,
+  CallerRole,
   CreatedToken,
   CreateTokenRequest,
   IssuedCertificate,
@@ -10,17 +11,20 @@ import type {
   Readiness,
   Revocation,
   RevocationReason,
-  Role,
 } from "../contract.ts";
 import type { RateLimits } from "../rate-limits.ts";
+import type { Operators } from "../operators.ts";
+import type { RequestAuthorization, SignedRequest } from "../pki/request-authorization.ts";
 import type { Store } from "../store/store.ts";
 
 /** An authenticated API caller. */
 export interface Caller {
+  /** Who signed the request with its SVID; absent for an API token. */
+  readonly spiffeId?: string;
   /** Who it is in the audit log and to the rate limits: `token:<id>`, or a SPIFFE ID. */
   readonly actor: string;
   readonly name: string;
-  readonly role: Role;
+  readonly role: CallerRole;
   /** SPIFFE ID patterns it may issue for; empty for none, `spiffe://<trust domain>/*` for all. */
   readonly scope: readonly string[];
   /** DNS names it may give, or `*.` and what they end in; absent for none. An admin may give any. */
@@ -37,6 +41,13 @@ export interface CaServices {
   readonly limits: RateLimits;
   /** Undefined for an unknown, deleted or expired token; the secret is compared in constant time. */
   authenticate(bearerToken: string): Promise<Caller | undefined>;
+  /**
+   * The caller whose SVID signed the request.
+   * @throws {Refusal} proof_refused | certificate_expired | certificate_revoked
+   */
+  authenticateSigned(authorization: RequestAuthorization, request: SignedRequest): Promise<Caller>;
+  /** Takes a signed request that may act for the one time it is good. @throws {Refusal} proof_refused | rate_limited */
+  spendSigned(authorization: RequestAuthorization): void;
   issue(
     request: IssueRequest,
     context: { readonly caller?: Caller; readonly idempotencyKey?: string },
@@ -45,6 +56,7 @@ export interface CaServices {
   revoke(serialNumber: string, reason: RevocationReason, caller: Caller): Promise<Revocation>;
   createToken(request: CreateTokenRequest, caller: Caller): Promise<CreatedToken>;
   deleteToken(id: string, caller: Caller): Promise<void>;
+  readonly operators: Operators;
   /** Names the feed; new after a restore. */
   readonly feedEpoch: string;
   /** Server-sent events behind `lastEventId`, and from then on all that come. */

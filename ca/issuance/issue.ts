@@ -1,8 +1,7 @@
 import { hash } from "node:crypto";
-import { authenticateClaim } from "../attestation/claim.ts";
+import { authenticateClaim, type ClaimDeps } from "../attestation/claim.ts";
 import { acknowledgedSequence } from "../attestation/acknowledge.ts";
 import type { AttestedIdentity } from "../attestation/identity.ts";
-import type { JoinTokenDeps } from "../attestation/join-token.ts";
 import type { Operator } from "../attestation/operator.ts";
 import { encodeEntry } from "../audit/event.ts";
 import type { DenialRecorder } from "../audit/denials.ts";
@@ -27,7 +26,7 @@ import { signCertificate } from "./sign.ts";
 import type { CertificateFields } from "./template.ts";
 import { endOfTurn } from "./turn.ts";
 
-export interface IssuerDeps extends JoinTokenDeps, NameRules {
+export interface IssuerDeps extends ClaimDeps, NameRules {
   readonly store: Store;
   readonly keeper: AuthorityKeeper;
   readonly profile: Profile;

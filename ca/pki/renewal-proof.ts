@@ -2,7 +2,7 @@ import { createHash, sign, verify, type KeyObject } from "node:crypto";
 import { PkiError } from "./errors.ts";
 
 /** What a proof is good for, and so for nothing else. */
-export type ProofPurpose = "renewal" | "acknowledgement";
+export type ProofPurpose = "renewal" | "acknowledgement" | "request";
 
 /**
  * Possession of a certificate's key, bound to one CSR (or, for an acknowledgement, to what is acknowledged): a compact JWS whose
@@ -89,7 +89,7 @@ export function verifyRenewalProof(proof: RenewalProof, publicKey: KeyObject, cs
     throw invalid("the certificate's key did not sign it");
   }
   if (proof.audience !== audience) throw invalid("it was made for another trust domain");
-  if (proof.boundHash !== hashOf(csr)) throw invalid(proof.purpose === "renewal" ? "it was made for another CSR" : "it acknowledges something else");
+  if (proof.boundHash !== hashOf(csr)) throw invalid(otherBound[proof.purpose]);
 }
 
 function algorithmOf(key: KeyObject): JwsAlgorithm {
@@ -142,8 +142,11 @@ function invalid(detail: string): PkiError {
 }
 
 /** Keeps the JWS from being taken for a JWT-SVID or any other token, and for a proof of another purpose (RFC 8725 3.11). */
-const typeOf = { renewal: "countersign-renewal+jws", acknowledgement: "countersign-acknowledgement+jws" } as const;
-const boundAs = { renewal: "csr", acknowledgement: "acknowledged" } as const;
+const typeOf = { renewal: "countersign-renewal+jws", acknowledgement: "countersign-acknowledgement+jws", request: "countersign-request+jws" } as const;
+const otherBound = {
+  renewal: "it was made for another CSR", acknowledgement: "it acknowledges something else", request: "it was made for another request, or this one was changed",
+} as const;
+const boundAs = { renewal: "csr", acknowledgement: "acknowledged", request: "request" } as const;
 /** A chain of four RSA-4096 certificates in base64 stays below. */
 const maxProofLength = 64 * 1024;
 const maxChainLength = 8;

@@ -115,6 +115,32 @@ describe("token", () => {
   });
 });
 
+describe("operator", () => {
+  test("a role is bound to an ID, used by its SVID instead of a token, listed and taken back", async () => {
+    const alice = "spiffe://east/ops/alice";
+    const [cert, key] = [join(folder, "alice.pem"), join(folder, "alice.key")];
+    expect((await run("certificate", "issue", "--id", alice, "--cert", cert, "--key", key)).exitCode).toBe(0);
+    const asAlice = (...args: readonly string[]) => countersign([...args, "--svid-cert", cert, "--svid-key", key], { ...env, COUNTERSIGN_TOKEN: "none" });
+    expect((await asAlice("token", "create", "--id", cart)).stderr).toContain("(forbidden)");
+    const added = await run("operator", "add", alice, "--role", "operator", "--scope", "spiffe://east/ns/shop/*");
+    expect([added.exitCode, added.stdout]).toEqual([0, `${alice}\n`]);
+    expect((await asAlice("token", "create", "--id", cart)).exitCode).toBe(0);
+    expect((await asAlice("token", "create", "--id", "spiffe://east/ns/bank/a")).stderr).toContain("(forbidden)");
+    expect((await run("operator", "list")).stdout).toMatch(/operator +spiffe:\/\/east\/ops\/alice\n.*for spiffe:\/\/east\/ns\/shop/);
+    expect((await run("operator", "remove", alice)).exitCode).toBe(0);
+    expect((await asAlice("token", "create", "--id", cart)).stderr).toContain("(forbidden)");
+    expect((await run("operator", "remove", alice)).stderr).toContain("(not_found)");
+  });
+
+  test("half of an SVID, or something else in its place, is refused before anything is sent", async () => {
+    const file = join(folder, "not-a-key");
+    writeFileSync(file, "secret-not-a-key");
+    expect(await run("token", "list", "--svid-cert", file)).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("go together") as string });
+    const { exitCode, stderr } = await run("token", "list", "--svid-cert", file, "--svid-key", file);
+    expect([exitCode, stderr.includes("secret-not")]).toEqual([1, false]);
+  });
+});
+
 describe("certificate", () => {
   test("issue leaves a chain and a key nobody else can read; show takes openssl's form of the serial; revoke ends it", async () => {
     const [cert, key] = [join(folder, "cart.pem"), join(folder, "cart.key")];

@@ -18,6 +18,9 @@ const allowed: Readonly<Record<RouteName, readonly (Role | "nobody")[]>> = {
   "POST /v1/tokens": ["admin", "operator"],
   "GET /v1/tokens": ["admin", "operator", "auditor"],
   "DELETE /v1/tokens/{id}": ["admin", "operator"],
+  "POST /v1/operators": ["admin"],
+  "GET /v1/operators": ["admin", "auditor"],
+  "DELETE /v1/operators": ["admin"],
   "GET /v1/authorities": ["admin", "operator", "auditor"],
   "POST /v1/issuers": ["admin", "operator"],
   "GET /v1/issuers": ["admin", "auditor"],
@@ -78,9 +81,10 @@ describe("an Authorization header that is no good", () => {
 
   test("what cannot be a token is not looked up", async () => {
     let asked = 0;
-    const services = { authenticate: () => Promise.resolve(void (asked += 1)) };
-    for (const header of [`Bearer ${"a".repeat(600)}`, "Bearer a b", "Basic YTpi", ""]) {
-      expect((await authenticate(services, ["admin"], header)).refusal?.code).toBe("unauthenticated");
+    const look = () => Promise.resolve(void (asked += 1));
+    const services = { authenticate: look, authenticateSigned: () => look().then(() => Promise.reject(new Error("looked"))), spendSigned: () => undefined };
+    for (const header of [`Bearer ${"a".repeat(600)}`, "Bearer a b", "Basic YTpi", "", "SVID", "SVID proof=\"x\", nonce=\"short\"", `SVID proof="${"a".repeat(17_000)}", nonce="${"n".repeat(22)}"`]) {
+      expect((await authenticate(services, ["admin"], header, () => Promise.reject(new Error("read")))).refusal?.code).toBe("unauthenticated");
     }
     expect(asked).toBe(0);
   });

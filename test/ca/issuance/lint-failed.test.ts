@@ -23,7 +23,7 @@ test("what breaks a rule is neither signed nor stored, and the audit log has the
     keeper: { current: () => ({ keyFingerprints: new Set() }), issuerUntil: () => ({ ...active, signer }) } as unknown as IssuerDeps["keeper"],
     bundle: () => { throw new Error("not asked for"); },
     metrics: {} as IssuerDeps["metrics"],
-    feedEpoch: "0",
+    feedEpoch: "0", hasRole: () => false,
     limits: { anonymous: () => undefined, workload: () => undefined } as unknown as IssuerDeps["limits"],
     nextSerial: () => Uint8Array.of(0, ...new Uint8Array(15).fill(1)),
     denials: { record: (event, actor) => void recorded.push([event, actor]), close: () => Promise.resolve() },
