@@ -25,6 +25,13 @@ const commands: Readonly<Record<string, { readonly about: string; readonly load:
   },
   authority: { about: "list roots and issuers", load: async () => (await import("./authority.ts")).authority },
   ceremony: { about: "have a root whose key is offline sign", load: async () => (await import("./ceremony.ts")).ceremony },
+  issuer: {
+    about: "issuers for other CAs, such as linkerd's",
+    load: async () => {
+      const { issuer } = await import("./issuer.ts");
+      return (args, io) => issuer(args, io, signalled);
+    },
+  },
   bundle: { about: "print the trust bundle", load: async () => (await import("./bundle.ts")).bundle },
   store: { about: "move the CA to another database", load: async () => (await import("./store.ts")).store },
   backup: { about: "everything in one sealed file", load: async () => (await import("./backup.ts")).backup },

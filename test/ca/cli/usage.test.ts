@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { countersign, tooWide } from "../../support/command-line.ts";
 
-const commands = ["serve", "token", "operator", "certificate", "authority", "bundle", "store", "backup", "restore", "audit"];
+const commands = ["serve", "token", "operator", "certificate", "authority", "issuer", "bundle", "store", "backup", "restore", "audit"];
 
 describe("help", () => {
   test("lists every command, on standard output when asked for and with exit code 2 when not", async () => {
@@ -63,6 +63,11 @@ describe("a wrong command line ends with 2 and says what was probably meant", ()
     ["certificate show 0a 0b", "one argument too many"],
     ["certificate revoke 0a --reason hold", "keyCompromise"],
     ["authority show", "there is list"],
+    ["issuer issue", "--trust-domain is missing"],
+    ["issuer issue --trust-domain x --for vault", "countersign, linkerd"],
+    ["issuer issue --trust-domain x --secret tls", "linkerd or kubernetes.io/tls"],
+    ["issuer watch --trust-domain x --renew-before 48h", "shorter than"],
+    ["issuer watch --trust-domain x --kube-url http://a --kube-token-file t --kube-ca-file c", "https"],
     ["bundle show -o yaml", "json or pem"],
     ["audit verifi", "verify"],
     ["serve --listn x", "did you mean --listen?"],
