@@ -144,9 +144,9 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     operators,
     issue: issuer.issue,
     issueIssuer: foreignIssuers({
-      store, denials, now, trustDomain: config.trustDomain, lifetimeMaxMs: config.foreignIssuerLifetimeMaxMs, clockSkewMs: config.clockSkewMs, statusUrl: config.statusUrl,
+      store, denials, now: clock.now, trustDomain: config.trustDomain, lifetimeMaxMs: config.foreignIssuerLifetimeMaxMs, clockSkewMs: config.clockSkewMs, statusUrl: config.statusUrl,
       nextSerial: serialNumbers(),
-      signer: () => issuerSigner(keeper.current().rows, sealing),
+      signer: () => issuerSigner(keeper.current().rows, signers),
       anchors: () => ({ certificates: bundle().x509Authorities, pem: keeper.current().published.pem }),
       keyFingerprints: () => keeper.current().keyFingerprints,
     }),

@@ -17,6 +17,7 @@ import { validatePath } from "../pki/path.ts";
 import { encodePem } from "../pki/pem.ts";
 import { encodeName, encodeTbs } from "../pki/tbs.ts";
 import { Refusal } from "../refusal.ts";
+import { SignerError } from "../signer/errors.ts";
 import type { Signer } from "../signer/signer.ts";
 import { StoreError, type CertificateRow, type Store } from "../store/store.ts";
 import { foreignIssuer, type ForeignIssuer } from "./foreign-issuer-profile.ts";
@@ -98,7 +99,7 @@ export function foreignIssuers(deps: ForeignIssuerDeps) {
     const serialNumber = deps.nextSerial();
     const validity = validityOf(request.lifetimeSeconds, by.certificate, nowMs);
     const tbs = lint({ serialNumber, ...validity }, csr, wanted, by, actor);
-    const certificate = await signCertificate(by.signer, tbs, signatureAlgorithmFor(by.signer.keyAlgorithm));
+    const certificate = await signed(by, tbs);
     // Tried out before anybody relies on it: the root may have constraints of its own.
     try {
       const intermediates = by.intermediates === "" ? [] : [by.certificate];
@@ -111,6 +112,15 @@ export function foreignIssuers(deps: ForeignIssuerDeps) {
       serialNumber: Buffer.from(serialNumber).toString("hex"), spiffeId: `spiffe://${wanted.trustDomain}`, dnsNames: wanted.dnsNames, ...validity,
       authorityId: by.id, attestation: "issuer", certificate, keyFingerprint, issuedAtMs: nowMs,
     };
+  }
+
+  async function signed({ signer }: IssuerSigner, tbs: Linted<"certificate">): Promise<Uint8Array> {
+    try {
+      return await signCertificate(signer, tbs, signatureAlgorithmFor(signer.keyAlgorithm));
+    } catch (cause) {
+      if (!(cause instanceof SignerError)) throw cause;
+      throw new Refusal("issuer_unavailable", "The key that signs issuers does not answer; the CA's readiness and log say why. Try again shortly.", { cause });
+    }
   }
 
   function validityOf(lifetimeSeconds: number | undefined, signer: Certificate, nowMs: number): { readonly notBeforeMs: number; readonly notAfterMs: number } {
