@@ -30,7 +30,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/attestation/", may: ["ca/attestation/", "ca/audit/", ...useCase] },
   { of: "ca/issuance/", may: ["ca/issuance/", "ca/lint/", "ca/attestation/", "ca/audit/", "ca/authority/", ...useCase] },
   { of: "ca/authority/", may: ["ca/authority/", "ca/issuance/", "ca/lint/", "ca/audit/", "ca/signer/", ...useCase] },
-  { of: "ca/ceremony/", may: ["ca/ceremony/", "ca/authority/", "ca/issuance/", "ca/lint/", "ca/audit/", "ca/signer/", ...useCase] },
+  { of: "ca/ceremony/", may: ["ca/ceremony/", "ca/revocation/", "ca/authority/", "ca/issuance/", "ca/lint/", "ca/audit/", "ca/signer/", ...useCase] },
   { of: "ca/feed/", may: ["ca/feed/", ...useCase] },
   { of: "ca/revocation/", may: ["ca/revocation/", "ca/lint/", "ca/audit/", ...useCase, "node:timers/promises"] },
   { of: "ca/http/services.ts", may: ["ca/contract.ts", "ca/operators.ts", "ca/pki/", "ca/rate-limits.ts", "ca/store/store.ts"] },

@@ -7,6 +7,9 @@ import type { CaConfig } from "../config.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { subjectKeyIdentifier } from "../pki/key.ts";
 import { encodePem } from "../pki/pem.ts";
+import { crlCeremony, type CrlCeremony } from "../revocation/crl-ceremony.ts";
+import { crlContent } from "../revocation/crl-content.ts";
+import { revocationIndex } from "../revocation/revocation-index.ts";
 import type { Sealing } from "../signer/sealing.ts";
 import { generatePrivateKey, softwareSigner } from "../signer/software.ts";
 import type { Signer } from "../signer/signer.ts";
@@ -53,6 +56,27 @@ export async function askForIntermediate(deps: AskDeps, place: IntermediateKey, 
     },
     made && sealAuthorityKey(id, made, sealing),
   );
+}
+
+/**
+ * Asks an offline root for its CRL, with all that is revoked by now.
+ * @throws {CeremonyError} state_refused where no root's key is offline
+ */
+export async function askForCrl(deps: AskDeps, lifetimeMs: number): Promise<WrittenRequest> {
+  const { config, store, now } = deps;
+  const rows = await store.authorities();
+  const root = offlineRoot(rows);
+  const { tbs } = await offlineCrls({ ...deps, rows }).request(root.id, now().getTime() + lifetimeMs);
+  return open(deps, {
+    ...common(config, now), kind: "root-crl", signer: encodePem("CERTIFICATE", root.certificate), tbs: base64(tbs),
+  });
+}
+
+/** CRLs of authorities as they are now, for a key that is elsewhere. */
+export function offlineCrls({ store, config, now, rows }: Pick<AskDeps, "store" | "config" | "now"> & { readonly rows: readonly AuthorityRow[] }): CrlCeremony {
+  const index = revocationIndex({ store, now, isLive: () => false });
+  const content = crlContent({ index, authorities: () => rows, statusUrl: config.statusUrl, now });
+  return crlCeremony({ store, content, refresh: index.refresh, now });
 }
 
 /** Takes a request back: an answer to it is refused from then on. @throws {StoreError} ceremony_unknown */

@@ -7,11 +7,14 @@ import { signCertificate } from "../issuance/sign.ts";
 import { lintCertificate } from "../lint/certificate.ts";
 import type { Linted } from "../lint/rule.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
+import { parseCrl, parseTbsCrl, revokedCertificatesOf, verifyCrl } from "../pki/crl.ts";
 import { PkiError } from "../pki/errors.ts";
 import { signatureAlgorithmFor, verifySignature, type KeyAlgorithm } from "../pki/key.ts";
 import { validatePath } from "../pki/path.ts";
 import { encodeCertificate } from "../pki/tbs.ts";
 import { Refusal } from "../refusal.ts";
+import { signCrl } from "../revocation/crl-publisher.ts";
+import { lintCrl } from "../revocation/lint-crl.ts";
 import type { Signer } from "../signer/signer.ts";
 import { CeremonyError } from "./errors.ts";
 import { possessionStatement, type CeremonyRequest } from "./request.ts";
@@ -27,16 +30,23 @@ export interface InspectedRequest {
    * @throws {CeremonyError} key_mismatch
    * @throws {SignerError}
    */
-  sign(signer: Signer): Promise<Certificate>;
+  sign(signer: Signer): Promise<Signed>;
+}
+
+/** What a ceremony brought forth. */
+export interface Signed {
+  readonly label: "CERTIFICATE" | "X509 CRL";
+  readonly der: Uint8Array;
 }
 
 /**
  * Judges a request before anybody is asked to confirm it: lint, path length, trust domain, lifetime, proof of possession.
  * @throws {CeremonyError} request_refused
  */
-export function inspectRequest(request: CeremonyRequest, nowMs: number): InspectedRequest {
+export async function inspectRequest(request: CeremonyRequest, nowMs: number): Promise<InspectedRequest> {
   try {
-    return request.kind === "root" ? inspectRoot(request, nowMs) : inspectTbs(request, nowMs);
+    if (request.kind === "root") return inspectRoot(request, nowMs);
+    return await (request.kind === "root-crl" ? inspectCrl(request, nowMs) : inspectTbs(request, nowMs));
   } catch (cause) {
     if (cause instanceof PkiError || cause instanceof AuthorityError || cause instanceof Refusal) throw refused(cause.message, cause);
     throw cause;
@@ -58,11 +68,47 @@ function inspectRoot({ trustDomain, lifetimeSeconds, createdAt }: RootRequest, n
       `  From     ${day(nowMs)} by this machine's clock, until ${day(nowMs + lifetimeMs)}.`,
       `  Asked    ${createdAt}`,
     ],
-    sign: (signer) => signRoot({ trustDomain, keyAlgorithm: "ec-p256", lifetimeMs, clockSkewMs, nowMs }, signer),
+    async sign(signer) {
+      const { der } = await signRoot({ trustDomain, keyAlgorithm: "ec-p256", lifetimeMs, clockSkewMs, nowMs }, signer);
+      return { label: "CERTIFICATE", der };
+    },
   };
 }
 
-type TbsRequest = Exclude<CeremonyRequest, { readonly kind: "root" }>;
+type CrlRequest = Extract<CeremonyRequest, { readonly kind: "root-crl" }>;
+
+async function inspectCrl({ signer: pem, tbs: encoded, trustDomain, createdAt }: CrlRequest, nowMs: number): Promise<InspectedRequest> {
+  const root = readRoot(pem);
+  checkRoot(root, nowMs);
+  requireTrustDomain(root, trustDomain, "the root");
+  const tbs = Buffer.from(encoded, "base64");
+  const { number, thisUpdateMs, nextUpdateMs, ...rest } = parseTbsCrl(tbs);
+  if (nextUpdateMs <= nowMs || nextUpdateMs - thisUpdateMs > maxCrlLifetimeMs) throw refused("a CRL is good for a time from now on, a year at most");
+  const revoked = [...revokedCertificatesOf(rest)].map(({ serialNumber }) => serialNumber);
+  const scope = { only: "authorities" } as const;
+  const linted = await lintCrl(tbs, { issuer: root, number: Number(number), thisUpdateMs, nextUpdateMs, scope, count: revoked.length });
+  return {
+    signer: root,
+    shown: [
+      `Sign the root's CRL for the trust domain ${trustDomain}, number ${number}.`,
+      `  Revokes  ${revoked.length === 0 ? "no authority" : `${revoked.length} authorities that the root certified:`}`,
+      ...revoked.slice(0, maxShown).map((serialNumber) => `           ${serialNumber}`),
+      ...(revoked.length > maxShown ? [`           and ${revoked.length - maxShown} more`] : []),
+      `  From     ${day(thisUpdateMs)} until ${day(nextUpdateMs)}.`,
+      `  Signs    ${printable(describeName(root.subject))}`,
+      `           SHA-256 ${root.fingerprint}`,
+      `  Asked    ${createdAt}`,
+    ],
+    async sign(signer) {
+      requireKeyOf(root, signer);
+      const { der } = await signCrl(signer, linted);
+      verifyCrl(parseCrl(der), { issuer: root, nowMs, of: "authorities" });
+      return { label: "X509 CRL", der };
+    },
+  };
+}
+
+type TbsRequest = Exclude<CeremonyRequest, { readonly kind: "root" | "root-crl" }>;
 
 function inspectTbs(request: TbsRequest, nowMs: number): InspectedRequest {
   const root = readRoot(request.signer);
@@ -129,15 +175,19 @@ function showCross(
   ];
 }
 
-async function signTbs(signer: Signer, root: Certificate, tbs: Linted<"certificate">, nowMs: number): Promise<Certificate> {
+async function signTbs(signer: Signer, root: Certificate, tbs: Linted<"certificate">, nowMs: number): Promise<Signed> {
+  requireKeyOf(root, signer);
+  const certificate = parseCertificate(await signCertificate(signer, tbs, signatureAlgorithmFor(signer.keyAlgorithm)));
+  validatePath({ leaf: certificate, intermediates: [], anchors: [root], nowMs });
+  return { label: "CERTIFICATE", der: certificate.der };
+}
+
+function requireKeyOf(root: Certificate, signer: Signer): void {
   if (Buffer.compare(signer.spki, root.spki) !== 0) {
     throw new CeremonyError(
       "key_mismatch", `the key given is not that of the root which is to sign (SHA-256 ${root.fingerprint}); give the key of that root`,
     );
   }
-  const certificate = parseCertificate(await signCertificate(signer, tbs, signatureAlgorithmFor(signer.keyAlgorithm)));
-  validatePath({ leaf: certificate, intermediates: [], anchors: [root], nowMs });
-  return certificate;
 }
 
 function requireTrustDomain({ subjectAltName }: Certificate, trustDomain: string, what: string): void {
@@ -162,6 +212,9 @@ const clockSkewMs = 20_000;
 const dayMs = 86_400_000;
 const minLifetimeMs = dayMs;
 const maxRootLifetimeMs = 30 * 366 * dayMs;
+const maxCrlLifetimeMs = 366 * dayMs;
+/** More on a screen nobody reads. */
+const maxShown = 20;
 const maxIntermediateLifetimeMs = 5 * 366 * dayMs;
 const keyAlgorithms: readonly KeyAlgorithm[] = ["ec-p256", "ec-p384", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096"];
 const noSignature = new Uint8Array(64);

@@ -25,6 +25,8 @@ export type CeremonyRequest = Common & (
       readonly root: string;
       readonly tbs: string;
     }
+  /** The root's CRL, which lists the authorities that it certified and that were revoked. `tbs` is a TBSCertList. */
+  | { readonly kind: "root-crl"; readonly signer: string; readonly tbs: string }
 );
 
 export type CeremonyKey =
@@ -136,6 +138,7 @@ const membersOf: Readonly<Record<CeremonyKind, readonly Member[]>> = {
   root: [["lifetimeSeconds", "number"]],
   intermediate: [["signer", "string"], ["tbs", "string"], ["proof", "string"], ["key", "object"]],
   "cross-certificate": [["signer", "string"], ["root", "string"], ["tbs", "string"]],
+  "root-crl": [["signer", "string"], ["tbs", "string"]],
 };
 const fingerprintDigits = 20;
 /** A root CRL of 10 000 entries in base64 has 500 KiB. */

@@ -26,7 +26,7 @@ export interface SigningCeremony {
  */
 export async function holdCeremony({ text, nowMs, operator, host, confirm, openKey }: SigningCeremony): Promise<CeremonyAnswer> {
   const written = readRequest(text);
-  const inspected = inspectRequest(written.request, nowMs);
+  const inspected = await inspectRequest(written.request, nowMs);
   // Not shown here: whoever altered the request could show another one. The person brings it from the CA.
   if (!isFingerprint(await confirm(inspected.shown), written)) {
     throw new CeremonyError(
@@ -36,13 +36,13 @@ export async function holdCeremony({ text, nowMs, operator, host, confirm, openK
     );
   }
   const { signer, location } = await openKey();
-  const certificate = await inspected.sign(signer);
+  const { label, der } = await inspected.sign(signer);
   return {
     format: answerFormat,
-    result: encodePem("CERTIFICATE", certificate.der),
+    result: encodePem(label, der),
     transcript: {
       request: written.id, kind: written.request.kind, shown: inspected.shown, key: location, keyFingerprint: hash("sha256", signer.spki, "hex"),
-      operator, host, signedAt: new Date(nowMs).toISOString(), result: certificate.fingerprint,
+      operator, host, signedAt: new Date(nowMs).toISOString(), result: hash("sha256", der, "hex"),
     },
   };
 }

@@ -1,29 +1,36 @@
+import { hash } from "node:crypto";
 import { encodeEntry } from "../audit/event.ts";
 import { authorityIdOf } from "../authority/active-issuer.ts";
 import { checkRoot, readRoot } from "../authority/import-root.ts";
 import { AuthorityError } from "../authority/errors.ts";
 import { authorityCreated } from "../authority/issue-authority.ts";
+import type { CaConfig } from "../config.ts";
 import { lintFailures } from "../lint/certificate.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
+import { parseCrl } from "../pki/crl.ts";
 import { PkiError } from "../pki/errors.ts";
 import { signatureAlgorithmFor } from "../pki/key.ts";
 import { validatePath } from "../pki/path.ts";
 import { decodePem } from "../pki/pem.ts";
 import type { Act, AuthorityRow, CeremonyRow, Store } from "../store/store.ts";
 import { hashTranscript, readAnswer, type CeremonyAnswer } from "./answer.ts";
+import { offlineCrls } from "./ask.ts";
 import { CeremonyError } from "./errors.ts";
 import { readRequest, type CeremonyRequest } from "./request.ts";
 
 export interface TakeDeps {
   readonly store: Store;
-  readonly trustDomain: string;
+  readonly config: CaConfig;
   readonly now: () => Date;
 }
 
 /** What an answer brought. */
 export interface Taken {
   readonly kind: CeremonyRequest["kind"];
-  readonly authority: Pick<AuthorityRow, "id" | "type" | "state" | "notAfterMs">;
+  /** The new one, or the one whose CRL it is. */
+  readonly authority: Pick<AuthorityRow, "id" | "type" | "state">;
+  /** The end of what was signed. */
+  readonly untilMs: number;
 }
 
 /**
@@ -31,7 +38,7 @@ export interface Taken {
  * @throws {CeremonyError} answer_malformed | request_unknown | answer_refused | state_refused
  * @throws {StoreError} ceremony_unknown where another took it in this moment
  */
-export async function takeAnswer({ store, trustDomain, now }: TakeDeps, text: string): Promise<Taken> {
+export async function takeAnswer({ store, config, now }: TakeDeps, text: string): Promise<Taken> {
   const answer = readAnswer(text);
   const row = await store.ceremony(answer.transcript.request);
   if (row === undefined) {
@@ -44,36 +51,53 @@ export async function takeAnswer({ store, trustDomain, now }: TakeDeps, text: st
     throw new CeremonyError("request_unknown", `the request was answered or withdrawn at ${closedAt}; nothing was changed`);
   }
   const { request } = readRequest(row.request);
-  if (request.trustDomain !== trustDomain) throw refused(`it is for the trust domain ${request.trustDomain}`);
+  if (request.trustDomain !== config.trustDomain) throw refused(`it is for the trust domain ${request.trustDomain}`);
   const nowMs = now().getTime();
-  const certificate = readResult(answer, request);
+  if (answer.transcript.kind !== request.kind) throw refused("its transcript is of something else");
   const rows = await store.authorities();
+  const end = {
+    answers: { ceremony: row.id, closedAtMs: nowMs },
+    entry: encodeEntry(
+      {
+        type: "ceremony.answered", ceremony: row.id, kind: request.kind, result: answer.transcript.result,
+        transcriptHash: hashTranscript(answer.transcript), transcript: answer.transcript,
+      },
+      "system", nowMs,
+    ),
+  };
+  if (request.kind === "root-crl") return takeCrl({ store, config, now }, request, answer, rows, end);
+  const certificate = readResult(answer);
   if (rows.some(({ id }) => id === authorityIdOf(certificate))) {
     throw refused("this CA has an authority with that key already; each has a key of its own");
   }
   if (request.kind === "cross-certificate") throw refused("cross certificates are not taken yet");
   const made = request.kind === "root" ? newRoot(request, certificate, rows, nowMs) : newIntermediate(request, certificate, row, rows, nowMs);
-  const act = await actOf(made, store, [
-    encodeEntry(
-      {
-        type: "ceremony.answered", ceremony: row.id, kind: request.kind, result: certificate.fingerprint,
-        transcriptHash: hashTranscript(answer.transcript), transcript: answer.transcript,
-      },
-      "system", nowMs,
-    ),
-    authorityCreated(made.type, certificate, made.parentId, nowMs),
-  ]);
+  const act = await actOf(made, store, [end.entry, authorityCreated(made.type, certificate, made.parentId, nowMs)]);
   // If we die before this lands, the answer can be taken again.
-  await store.commit({ ...act, answers: { ceremony: row.id, closedAtMs: nowMs } });
-  return { kind: request.kind, authority: made };
+  await store.commit({ ...act, answers: end.answers });
+  return { kind: request.kind, authority: made, untilMs: made.notAfterMs };
 }
 
-function readResult({ result, transcript }: CeremonyAnswer, { kind }: CeremonyRequest): Certificate {
+async function takeCrl(
+  deps: TakeDeps, request: Extract<CeremonyRequest, { readonly kind: "root-crl" }>, { result, transcript }: CeremonyAnswer,
+  rows: readonly AuthorityRow[], end: { readonly entry: string; readonly answers: Act["answers"] },
+): Promise<Taken> {
+  const [der] = decodePem(result, "X509 CRL");
+  if (der === undefined || hash("sha256", der, "hex") !== transcript.result) throw refused("its transcript is of another CRL");
+  if (Buffer.compare(parseCrl(der).tbs, Buffer.from(request.tbs, "base64")) !== 0) throw refused("the CRL is not the one that was asked for");
+  const id = authorityIdOf(readRoot(request.signer));
+  const crl = await offlineCrls({ ...deps, rows }).accept(id, der, "system", end);
+  const authority = rows.find((row) => row.id === id);
+  if (authority === undefined) throw refused("its root is not a root of this CA");
+  return { kind: request.kind, authority, untilMs: crl.nextUpdateMs };
+}
+
+function readResult({ result, transcript }: CeremonyAnswer): Certificate {
   try {
     const [der, ...more] = decodePem(result, "CERTIFICATE");
     if (der === undefined || more.length > 0) throw refused("it does not hold one certificate");
     const certificate = parseCertificate(der);
-    if (transcript.kind !== kind || transcript.result !== certificate.fingerprint) throw refused("its transcript is of something else");
+    if (transcript.result !== certificate.fingerprint) throw refused("its transcript is of something else");
     return certificate;
   } catch (cause) {
     if (cause instanceof PkiError) throw refused(cause.message, cause);

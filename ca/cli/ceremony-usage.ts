@@ -7,6 +7,8 @@ On the CA's machine (it may serve meanwhile):
   countersign ceremony request intermediate --out FILE [--lifetime 365d]
       [--key software|kms:KEY-ID|pkcs11:...]
       what the CA runs on; its key is made here, or was made in KMS or a token
+  countersign ceremony request root-crl --out FILE [--lifetime 90d]
+      the root's CRL, with the authorities below it that were revoked
   countersign ceremony import ANSWER
       checks everything, takes authority and transcript into the audit log
   countersign ceremony list | show FINGERPRINT | withdraw FINGERPRINT

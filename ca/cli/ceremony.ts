@@ -1,7 +1,7 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { authoritySigners } from "../authority/signers.ts";
-import { askForIntermediate, askForRoot, withdrawRequest, type AskDeps, type IntermediateKey } from "../ceremony/ask.ts";
+import { askForCrl, askForIntermediate, askForRoot, withdrawRequest, type AskDeps, type IntermediateKey } from "../ceremony/ask.ts";
 import { CeremonyError } from "../ceremony/errors.ts";
 import { fingerprintOf, isFingerprint, readRequest, type WrittenRequest } from "../ceremony/request.ts";
 import { takeAnswer } from "../ceremony/take.ts";
@@ -46,13 +46,16 @@ export async function ceremony(args: readonly string[], io: CliIo): Promise<numb
 const actions = {
   async request(options: Options, [what, ...more]: readonly string[], io: CliIo): Promise<void> {
     noMore(more);
-    const kind = chooseAction("ceremony request", what ?? "", ["root", "intermediate"]);
+    const kind = chooseAction("ceremony request", what ?? "", ["root", "intermediate", "root-crl"]);
     const path = required(options.out, "--out", `${kind}.request`);
     refuseExisting(path);
     await withCa(options, io, { mayBegin: kind === "root" }, async (deps, kms) => {
-      const lifetimeMs = seconds(options.lifetime ?? "365d", "--lifetime") * 1000;
-      const written = kind === "root"
-        ? await askForRoot(deps) : await askForIntermediate(deps, await findKey(options.key ?? "software", deps, kms), lifetimeMs);
+      const lifetimeMs = seconds(options.lifetime ?? defaultLifetimes[kind], "--lifetime") * 1000;
+      const written = await {
+        root: async () => askForRoot(deps),
+        intermediate: async () => askForIntermediate(deps, await findKey(options.key ?? "software", deps, kms), lifetimeMs),
+        "root-crl": async () => askForCrl(deps, lifetimeMs),
+      }[kind]();
       save(path, written.text, `the request is open all the same; write it again with: countersign ceremony show ${fingerprintOf(written)}`);
       explainRequest(path, written, io);
     });
@@ -62,10 +65,10 @@ const actions = {
     noMore(more);
     const answer = readWholeFile(required(path, "the answer's file", "root.answer"));
     await withCa(options, io, {}, async ({ store, config, now }) => {
-      const { authority } = await takeAnswer({ store, trustDomain: config.trustDomain, now }, answer);
-      const until = minute(new Date(authority.notAfterMs).toISOString());
-      const text = `The ${authority.type} ${authority.id} is ${authority.state}, until ${until}. ${nextAfter[authority.type]}`;
-      output(options.output, io).print(authority, `${wrap(text)}\n`);
+      const { kind, authority: { id, type, state }, untilMs } = await takeAnswer({ store, config, now }, answer);
+      const until = minute(new Date(untilMs).toISOString());
+      const what = kind === "root-crl" ? `The CRL of root ${id} is published, until ${until}.` : `The ${type} ${id} is ${state}, until ${until}. ${nextAfter[type]}`;
+      output(options.output, io).print({ kind, id, type, state, until: new Date(untilMs).toISOString() }, `${wrap(what)}\n`);
     });
   },
 
@@ -175,6 +178,8 @@ const nextAfter: Readonly<Record<string, string>> = {
   root: 'Next, unless it has one: "countersign ceremony request intermediate"; a CA runs on its intermediate, the root stays offline.',
   intermediate: 'A CA that serves takes it over within 15 seconds; one that does not, with "countersign serve".',
 };
+/** A root's lifetime is a setting. */
+const defaultLifetimes = { root: "1d", intermediate: "365d", "root-crl": "90d" };
 const exampleFingerprint = "1f2e-3d4c-5b6a-7988-9abc";
 const maxListed = 100;
 const caOptions = {

@@ -5,7 +5,7 @@ import { parseCertificate } from "../pki/certificate.ts";
 import { parseCrl, parseTbsCrl, revokedCertificatesOf, verifyCrl } from "../pki/crl.ts";
 import { PkiError } from "../pki/errors.ts";
 import { Refusal } from "../refusal.ts";
-import type { CrlRow, Store } from "../store/store.ts";
+import type { Act, CrlRow, Store } from "../store/store.ts";
 import type { CrlContent, CrlRecipe, CrlTarget } from "./crl-content.ts";
 import { lintCrl } from "./lint-crl.ts";
 
@@ -24,9 +24,10 @@ export interface CrlCeremony {
   request(authorityId: string, nextUpdateMs: number): Promise<CrlToSign>;
   /**
    * Publishes a CRL that was signed elsewhere, if it is this authority's, newer than the last, and has all that is revoked now.
-   * @throws {Refusal} not_found | invalid_request, {StoreError} crl_superseded
+   * @param also  goes into the same commit: the end of the request that it answers
+   * @throws {Refusal} not_found | invalid_request, {StoreError} crl_superseded | ceremony_unknown
    */
-  accept(authorityId: string, der: Uint8Array, actor: string): Promise<CrlRow>;
+  accept(authorityId: string, der: Uint8Array, actor: string, also?: { readonly entry: string; readonly answers: Act["answers"] }): Promise<CrlRow>;
 }
 
 export function crlCeremony({ store, content, refresh, now }: {
@@ -58,7 +59,7 @@ export function crlCeremony({ store, content, refresh, now }: {
       return { tbs: await lintCrl(tbs, meant), number: meant.number, thisUpdateMs, nextUpdateMs: meant.nextUpdateMs, entries: meant.count };
     },
 
-    async accept(authorityId, der, actor) {
+    async accept(authorityId, der, actor, also) {
       const target = targetOf(authorityId);
       const crl = readCrl(der);
       const nowMs = now().getTime();
@@ -79,7 +80,11 @@ export function crlCeremony({ store, content, refresh, now }: {
       const times = { thisUpdate: new Date(row.thisUpdateMs).toISOString(), nextUpdate: new Date(row.nextUpdateMs).toISOString() };
       const { list, number, fingerprint } = row;
       const event = { type: "crl.signed", authorityId, list, number, fingerprint, ...times, entries: crl.entries.size } as const;
-      await store.commit({ kind: "publish-crl", crl: row, replaces: previous?.number, entries: [encodeEntry(event, actor, nowMs)] });
+      await store.commit({
+        kind: "publish-crl", crl: row, replaces: previous?.number,
+        entries: [encodeEntry(event, actor, nowMs), ...(also === undefined ? [] : [also.entry])],
+        ...(also?.answers && { answers: also.answers }),
+      });
       return row;
     },
   };

@@ -97,6 +97,21 @@ describe("the ceremonies of a CA whose root's key is offline", () => {
     expect(await rowsOf("intermediate")).toHaveLength(1);
   });
 
+  test("the root's CRL is signed in a ceremony too, and published once", async () => {
+    const fingerprint = await request("root-crl", "crl.request");
+    const signed = await sign("crl.request", "crl.answer", fingerprint);
+    expect(signed).toMatchObject({ exitCode: 0, stderr: "", stdout: expect.stringContaining("Revokes  no authority") });
+    expect(await onCa("import", inFolder("crl.answer"))).toMatchObject({ exitCode: 0, stderr: "" });
+    expect((await onCa("import", inFolder("crl.answer"))).exitCode).toBe(1);
+    const [root] = await rowsOf("root");
+    const { crl } = (await withStore((store) => store.crl(root!.id, "authorities.crl")))!;
+    if (opensslAvailable) {
+      const files = { "root.pem": encodePem("CERTIFICATE", root!.certificate), "crl.pem": encodePem("X509 CRL", crl!) };
+      expect(openssl(["crl", "-in", "crl.pem", "-CAfile", "root.pem", "-noout"], files).stderr).toContain("verify OK");
+    }
+    expect((await countersign(["audit", "verify"], at.env)).exitCode).toBe(0);
+  });
+
   test("an altered request shows by its fingerprint, and its answer is the answer to nothing", async () => {
     const fingerprint = await request("root", "altered.request");
     const path = inFolder("altered.request");
