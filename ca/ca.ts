@@ -60,6 +60,8 @@ export interface Ca extends CaServices {
   onApiCredentials(listener: (credentials: ApiCredentials) => void): void;
   /** Ends every stream of the feed, so that no reader keeps the listener from closing. */
   endWatches(): void;
+  /** Called when the bundle changed, or the chains that lead to it. */
+  onBundle(listener: () => void): void;
   /** Does now what the timers would do in time: rotation, and renewal of the API's certificate. */
   tick(): Promise<void>;
   /** Stops the timers and waits for what is under way. */
@@ -113,10 +115,10 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const denials = denialRecorder({ store, log, now });
   const limits = rateLimits(config, now);
   const names = { trustDomain: config.trustDomain, reservedDnsNames: new Set(config.apiDnsNames) };
-  const bundle = () => keeper.current().published.bundle;
+  const bundle = () => keeper.current().everyRoot;
   const documents = documentKeeper({ store, now });
   const operators = operatorService({ documents, trustDomain: config.trustDomain });
-  const signedRequests = requestVerifier({ store, trustDomain: config.trustDomain, bundle, now });
+  const signedRequests = requestVerifier({ store, trustDomain: config.trustDomain, bundle: () => keeper.current().published.bundle, now });
   const issuer = certificateIssuer({
     ...names, store, hasRole: operators.hasRole, keeper, denials, limits, metrics, now: clock.now, bundle, feedEpoch,
     reattestGraceMs: config.reattestGraceMs, profile: workloadProfile(config), nextSerial: serialNumbers(),
@@ -168,6 +170,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     ocsp: lists.ocsp.answer,
     authorityCertificate: (id) => keeper.current().rows.find((row) => row.id === id)?.certificate,
     authorities: async () => keeper.current().rows.map(summarizeAuthority),
+    chainBehind: (authorityId) => keeper.current().chains.get(authorityId) ?? "",
     bundle: () => keeper.current().published,
     async readiness() {
       const reasons: string[] = [];
@@ -183,6 +186,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     },
     apiCredentials: api.current,
     onApiCredentials: api.onChange,
+    onBundle: keeper.onChange,
     async tick() {
       await keeper.tick();
       await api.tick();

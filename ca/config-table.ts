@@ -15,11 +15,12 @@ export interface Setting {
 }
 
 /** How a value is written: `24h`, `64KiB`, `8443`, text, or comma-separated text (in JSON also an array). */
-export type SettingUnit = "text" | "list" | "duration" | "bytes" | "count";
+export type SettingUnit = "text" | "list" | "duration" | "bytes" | "count" | "percent";
 
 export type SettingKey =
   | "trustDomain" | "dataDir" | "store" | "listen" | "publicUrl" | "apiNames"
-  | "certificateLifetime" | "certificateLifetimeMax" | "issuerLifetime" | "issuerRenewBefore" | "rootLifetime" | "foreignIssuerLifetimeMax" | "clockSkew"
+  | "certificateLifetime" | "certificateLifetimeMax" | "issuerLifetime" | "issuerRenewBefore" | "rootLifetime" | "rootPrepareAt" | "rootActivateAt" | "rootRetireAfter" | "renewWindow"
+  | "foreignIssuerLifetimeMax" | "clockSkew"
   | "keyAlgorithm" | "rootCert" | "rootKey" | "rootKeyPassphrase" | "sealing" | "sealingKeyFile" | "sealingKey"
   | "kmsEndpoint" | "kmsRegion" | "pkcs11Pin"
   | "statusListen" | "statusUrl" | "crlShards" | "crlLifetime" | "rootCrlLifetime" | "ocspLifetime" | "noRevAvail"
@@ -49,6 +50,13 @@ export const configTable: readonly Setting[] = [
   setting("rootLifetime", "duration", "10y", "Lifetime of a root made at the first start."),
   setting("foreignIssuerLifetimeMax", "duration", "30d", "Longest lifetime of an issuer signed for another CA; 48h when none is asked for.",
     "Whoever has its key can name every workload of its trust domain for this long."),
+  setting("rootPrepareAt", "percent", "80%", "Part of a root's usable life after which its successor is made and published."),
+  setting("rootActivateAt", "percent", "90%", "Part after which the successor takes over, as soon as every holder has acknowledged it.",
+    "The time between the two is what software has that gets the bundle by other ways."),
+  setting("rootRetireAfter", "percent", "1%", "How long a replaced root stays in the bundle at least, as part of its life; until then its successor is cross-signed by it.",
+    "Software that knows only the old root works for so long."),
+  setting("renewWindow", "duration", "5m", "Over how long holders spread their renewals when an authority is tainted.",
+    "Longer, and a stolen key is good for longer; shorter, and all come at once."),
   setting("clockSkew", "duration", "20s", "How far notBefore is set back, for verifiers whose clock is late."),
   setting("keyAlgorithm", "text", "ec-p256", "Keys of the root and the issuers this CA makes.", undefined, ["ec-p256", "ec-p384"]),
   setting("rootCert", "text", undefined, "First start: use this root certificate (PEM) instead of making one."),

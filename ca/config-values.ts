@@ -30,6 +30,12 @@ export function parseListen(text: string): Listen | undefined {
   return host === undefined || Number(port) > 65_535 ? undefined : { host, port: Number(port) };
 }
 
+/** Reads `80%` as 0.8. */
+export function parsePercent(text: string): number | undefined {
+  const [, percent] = /^(\d{1,3}(?:\.\d{1,2})?)%$/.exec(text) ?? [];
+  return percent === undefined || Number(percent) > 100 ? undefined : Number(percent) / 100;
+}
+
 /** Reads an https URL of a host and perhaps a port, without a path. */
 export function parsePublicUrl(text: string): string | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined;

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { nearestName } from "./config-spelling.ts";
 import { configTable, type Setting, type SettingKey } from "./config-table.ts";
 import {
-  apiNamesOf, defaultPublicUrl, parseBytes, parseCount, parseDuration, parseListen, parseNames, parsePublicUrl,
+  apiNamesOf, defaultPublicUrl, parseBytes, parseCount, parseDuration, parseListen, parseNames, parsePublicUrl, parsePercent,
   parseRootKey, parseSealing, parseStatusUrl,
   type Listen, type RootKey,
 } from "./config-values.ts";
@@ -28,6 +28,12 @@ export interface CaConfig {
   readonly issuerRenewBeforeMs: number;
   readonly rootLifetimeMs: number;
   readonly foreignIssuerLifetimeMaxMs: number;
+  /** Parts of a root's usable life, 0 to 1. */
+  readonly rootPreparePart: number;
+  readonly rootActivatePart: number;
+  /** Part of a root's life. */
+  readonly rootRetirePart: number;
+  readonly renewWindowMs: number;
   readonly clockSkewMs: number;
   readonly keyAlgorithm: "ec-p256" | "ec-p384";
   readonly rootCertPath: string | undefined;
@@ -105,6 +111,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     return value;
   };
   const duration = (key: SettingKey): number => read(key, parseDuration, "write a whole number with its unit (ms, s, m, h, d, y), e.g. 24h");
+  const percent = (key: SettingKey): number => read(key, parsePercent, "write a number of percent, e.g. 80%");
 
   const dataDir = text("dataDir");
   const listen = read("listen", parseListen, "write host:port, e.g. 127.0.0.1:8443 or [::1]:8443");
@@ -129,6 +136,10 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     issuerRenewBeforeMs: duration("issuerRenewBefore"),
     rootLifetimeMs: duration("rootLifetime"),
     foreignIssuerLifetimeMaxMs: duration("foreignIssuerLifetimeMax"),
+    rootPreparePart: percent("rootPrepareAt"),
+    rootActivatePart: percent("rootActivateAt"),
+    rootRetirePart: percent("rootRetireAfter"),
+    renewWindowMs: duration("renewWindow"),
     clockSkewMs: duration("clockSkew"),
     keyAlgorithm: text("keyAlgorithm") as CaConfig["keyAlgorithm"],
     rootCertPath: values.rootCert,
@@ -268,6 +279,9 @@ function checkTogether(config: CaConfig): void {
     throw contradiction(
       "rootLifetime is not longer than issuerLifetime: no issuer would fit; raise rootLifetime",
     );
+  }
+  if (config.rootActivatePart < config.rootPreparePart) {
+    throw contradiction("rootActivateAt comes before rootPrepareAt: a root is prepared first; raise the one or lower the other");
   }
   if (clockSkewMs >= certificateLifetimeMs) throw contradiction("clockSkew is not shorter than certificateLifetime; lower it");
   for (const [key, lifetimeMs] of [["crlLifetime", config.crlLifetimeMs], ["rootCrlLifetime", config.rootCrlLifetimeMs], ["ocspLifetime", config.ocspLifetimeMs]] as const) {

@@ -1,8 +1,9 @@
 import { authorityIdOf, authorityRow } from "./authority/active-issuer.ts";
+import { authorityDraft } from "./authority/change.ts";
 import { signRoot } from "./authority/create.ts";
 import { AuthorityError } from "./authority/errors.ts";
 import { checkRoot, readRoot } from "./authority/import-root.ts";
-import { authorityCreated, issueIssuer } from "./authority/issue-authority.ts";
+import { issueIssuer } from "./authority/issue-authority.ts";
 import type { AuthoritySigners, OutsideKey } from "./authority/signers.ts";
 import type { CaConfig } from "./config.ts";
 import { readRootFile } from "./first-start.ts";
@@ -41,19 +42,12 @@ export async function firstOutsideRoot(deps: FirstRootDeps): Promise<void> {
     : importOutsideRoot(config.rootCertPath, signer, nowMs);
   const request = { ...config, lifetimeMs: config.issuerLifetimeMs, nowMs, profile: workloadProfile(config) };
   const { issuer, privateKey } = await issueIssuer(request, { certificate: root, signer });
-  const rootId = authorityIdOf(root);
-  const from = state.bundleSequence;
+  const draft = authorityDraft({ actor: "system", nowMs, bundleSequence: state.bundleSequence });
+  draft.create(outsideRow("root", root, key.key, nowMs));
+  draft.create(authorityRow("issuer", issuer.certificate, privateKey, sealing, nowMs, authorityIdOf(root)));
   try {
     // If we die before this lands, the intents are in the log and nothing was used; the next start signs once more.
-    await store.commit({
-      kind: "change-authorities",
-      add: [
-        { ...outsideRow("root", root, key.key, nowMs), publishedSequence: from + 1 },
-        authorityRow("issuer", issuer.certificate, privateKey, sealing, nowMs, rootId),
-      ],
-      bundleSequence: { from, to: from + 1 },
-      entries: [authorityCreated("root", root, undefined, nowMs), authorityCreated("issuer", issuer.certificate, rootId, nowMs)],
-    });
+    await store.commit(draft.act());
   } catch (error) {
     // Of several replicas at their first start one is first; the others take its root.
     if (!(error instanceof StoreError && error.code === "authority_superseded")) throw error;

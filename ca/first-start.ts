@@ -3,10 +3,11 @@ import { readFileSync } from "node:fs";
 import { encodeEntry } from "./audit/event.ts";
 import { checkpointSigner } from "./audit/checkpoint.ts";
 import { authorityIdOf, authorityRow } from "./authority/active-issuer.ts";
+import { authorityCreated } from "./authority/change.ts";
 import { createRoot, type NewAuthority } from "./authority/create.ts";
 import { AuthorityError } from "./authority/errors.ts";
 import { importRoot } from "./authority/import-root.ts";
-import { authorityCreated, issueIssuer } from "./authority/issue-authority.ts";
+import { issueIssuer } from "./authority/issue-authority.ts";
 import type { CaConfig } from "./config.ts";
 import { workloadProfile } from "./issuance/profile.ts";
 import { readSecretFile } from "./signer/key-file.ts";
@@ -49,7 +50,7 @@ export async function firstStart(
   const admin = firstAdminToken(nowMs);
   await saveAdminToken?.(admin.token);
   const state: CaState = {
-    trustDomain, bundleSequence: authorities.rows.length === 0 ? 0 : 1, logVerifierKey: log.verifierKey, sealedLogKey: log.sealedLogKey,
+    trustDomain, bundleSequence: authorities.rows.length === 0 ? 0 : firstBundleSequence, logVerifierKey: log.verifierKey, sealedLogKey: log.sealedLogKey,
     createdAtMs: nowMs, feedEpoch: newFeedEpoch(), ...(wrappedSealingKey !== undefined && { wrappedSealingKey }),
   };
   try {
@@ -92,15 +93,14 @@ async function firstAuthorities(
     ? importRootFiles(config, rootKey.path, nowMs) : createRoot({ ...request, lifetimeMs: config.rootLifetimeMs });
   const signedBy = { certificate: root.certificate, signer: softwareSigner(root.privateKey) };
   const { issuer, privateKey } = await issueIssuer({ ...request, lifetimeMs: config.issuerLifetimeMs, profile: workloadProfile(config) }, signedBy);
-  const rootId = authorityIdOf(root.certificate);
-  return {
-    rows: [
-      authorityRow("root", root.certificate, root.privateKey, sealing, nowMs),
-      authorityRow("issuer", issuer.certificate, privateKey, sealing, nowMs, rootId),
-    ],
-    entries: [authorityCreated("root", root.certificate, undefined, nowMs), authorityCreated("issuer", issuer.certificate, rootId, nowMs)],
-  };
+  const rows = [
+    { ...authorityRow("root", root.certificate, root.privateKey, sealing, nowMs), publishedSequence: firstBundleSequence },
+    authorityRow("issuer", issuer.certificate, privateKey, sealing, nowMs, authorityIdOf(root.certificate)),
+  ];
+  return { rows, entries: rows.map((row) => encodeEntry(authorityCreated(row), "system", nowMs)) };
 }
+
+const firstBundleSequence = 1;
 
 /** Name of the log in its checkpoints, and of its key. */
 export function logOrigin(trustDomain: string): string {

@@ -22,6 +22,10 @@ export interface CaMetrics {
   /** An authority's key outside was asked, and answered or did not. */
   authorityKey(location: string, authorityId: string, ok: boolean): void;
   /** Replaces what is known of the authorities; read at scrape time. */
+  /** A step in the life of the authorities was taken, or could not be. */
+  authorityStep(step: string, result: "taken" | "failed"): void;
+  /** How many holders keep a prepared root from its activation; undefined when none waits. */
+  holdersBehind(count: number | undefined): void;
   authorities(list: readonly { readonly id: string; readonly type: string; readonly state: string; readonly notAfterMs: number }[]): void;
 }
 
@@ -63,6 +67,10 @@ export function caMetrics(): CaMetrics {
     name: "countersign_authority_key_available", help: "1 if the authority's key outside the store answered when last asked, 0 if it failed.",
     labelNames: ["authority", "location"], registers,
   });
+  const steps = new Counter({ name: "countersign_authority_steps_total", help: "Steps in the life of roots and issuers.", labelNames: ["step", "result"], registers });
+  const behind = new Gauge({
+    name: "countersign_authority_holders_behind", help: "Holders that have not acknowledged the bundle a prepared root waits for, up to 1000.", registers,
+  });
   // Looking a label up by object costs more than counting: each child is made once.
   const issuedBy = childOf((attestation: AttestationMethod) => issued.labels({ attestation }));
   const ocspBy = childOf((outcome: string) => ocsp.labels({ outcome }));
@@ -96,6 +104,8 @@ export function caMetrics(): CaMetrics {
     },
     kmsCall: (operation, ok, durationMs) => kms.observe({ operation, outcome: ok ? "ok" : "failed" }, durationMs / 1000),
     authorityKey: (location, authority, ok) => keys.set({ authority, location }, ok ? 1 : 0),
+    authorityStep: (step, result) => steps.inc({ step, result }),
+    holdersBehind: (count) => behind.set(count ?? 0),
     authorities(list) {
       expiry.reset();
       for (const { id, type, state, notAfterMs } of list) expiry.set({ authority: id, type, state }, notAfterMs / 1000);

@@ -20,7 +20,7 @@ export function certificateDifference(event: EventOf<"certificate.issued">, row:
   });
 }
 
-export function revocationDifference(event: EventOf<"certificate.revoked">, row: RevocationRow): string | undefined {
+export function revocationDifference(event: EventOf<"certificate.revoked" | "authority.revoked">, row: RevocationRow): string | undefined {
   return firstDifference({ "serial number": [event.serialNumber, row.serialNumber], reason: [event.reason, row.reason] });
 }
 
@@ -38,7 +38,13 @@ export function tokenDifference(event: EventOf<"token.created">, row: TokenRow):
 }
 
 export function authorityDifference(event: EventOf<"authority.created">, row: AuthorityRow): string | undefined {
-  return firstDifference({ type: [event.authorityType, row.type], certificate: [event.fingerprint, hash("sha256", row.certificate)] });
+  return firstDifference({
+    type: [event.authorityType, row.type],
+    certificate: [event.fingerprint, hash("sha256", row.certificate)],
+    "authority above it": [event.signedBy, row.parentId ?? event.signedBy],
+    "cross certificate": [event.crossFingerprint, row.crossCertificate && hash("sha256", row.crossCertificate)],
+    "sequence of its publication": [event.bundleSequence ?? row.publishedSequence, row.publishedSequence],
+  });
 }
 
 function firstDifference(members: Readonly<Record<string, readonly [unknown, unknown]>>): string | undefined {

@@ -1,4 +1,4 @@
-import type { AuthorityType, RevocationReason, Role } from "../contract.ts";
+import type { AuthorityState, AuthorityType, RevocationReason, Role } from "../contract.ts";
 import type { DocumentKind } from "../store/store.ts";
 
 /**
@@ -16,8 +16,22 @@ export type AuditEvent =
       readonly notBefore: string;
       readonly notAfter: string;
       readonly signedBy?: string;
+      /** Absent: active. */
+      readonly state?: AuthorityState;
+      /** SHA-256 of the certificate that the root before it made of its key. */
+      readonly crossFingerprint?: string;
+      /** Of the bundle that first has it. */
+      readonly bundleSequence?: number;
     }
-  | { readonly type: "authority.state-changed"; readonly authorityId: string; readonly from: string; readonly to: string }
+  | ({ readonly type: "authority.state-changed"; readonly authorityId: string; readonly from: AuthorityState; readonly to: AuthorityState } & AuthorityAct)
+  /** One for each certificate of the authority, its cross certificate included. */
+  | ({
+      readonly type: "authority.revoked";
+      readonly authorityId: string;
+      readonly serialNumber: string;
+      readonly from: AuthorityState;
+      readonly reason: RevocationReason;
+    } & AuthorityAct)
   | {
       readonly type: "certificate.issued";
       readonly serialNumber: string;
@@ -116,6 +130,16 @@ export type AuditEvent =
   | { readonly type: "ceremony.withdrawn"; readonly ceremony: string }
   /** Denials above the rate at which they are recorded one by one. */
   | { readonly type: "denials.suppressed"; readonly count: number };
+
+/** What else there is to say of a step in an authority's life. */
+interface AuthorityAct {
+  /** Of the bundle that is the first without it, or with it. */
+  readonly bundleSequence?: number;
+  /** An operator did it though somebody still depended on it, or did not trust it yet. */
+  readonly forced?: true;
+  /** How many holders that were, as far as they were counted. */
+  readonly holdersAffected?: number;
+}
 
 /** Who did it: `system`, `token:<id>`, `join-token:<id>`, `spiffe://...`, `anonymous`. */
 export type Actor = string;

@@ -20,7 +20,7 @@ export function certificateVerifier(source: LogReader) {
       const end = start + entries.length;
       const countOf = (type: RecordedEvent["type"]) => entries.filter(({ event }) => event?.type === type).length;
       const issuedRows = await certificatesBetween(source, start, end, countOf("certificate.issued") + 1);
-      const revokedRows = await revocationsBetween(source, start, end, countOf("certificate.revoked") + 1);
+      const revokedRows = await revocationsBetween(source, start, end, countOf("certificate.revoked") + countOf("authority.revoked") + 1);
       const issued = new Map(issuedRows.map((row) => [row.logIndex, row]));
       const revoked = new Map(revokedRows.map((row) => [row.sequence - 1, row]));
       // Keys the log could not have given.
@@ -91,7 +91,7 @@ async function compareCertificate(
 function compareRevocation(
   index: number, event: RecordedEvent | undefined, row: RevocationRow | undefined, size?: number,
 ): Misfit | undefined {
-  if (event?.type !== "certificate.revoked") {
+  if (event?.type !== "certificate.revoked" && event?.type !== "authority.revoked") {
     if (row === undefined) return undefined;
     return misfit("row_without_entry", index, `The revocations table has certificate ${row.serialNumber} with sequence ` +
       `${row.sequence}, but ${nothingAt(index, size)}: it was never ` +
@@ -99,7 +99,7 @@ function compareRevocation(
   }
   if (row === undefined) {
     return misfit("entry_without_row", index, `Entry ${index} revoked certificate ${event.serialNumber} of ` +
-      `${event.spiffeId}, but the revocations table does not have it under that index: its row was removed or altered. ` +
+      `${event.type === "certificate.revoked" ? event.spiffeId : `authority ${event.authorityId}`}, but the revocations table does not have it under that index: its row was removed or altered. ` +
       "The certificate passes for good again.");
   }
   const difference = revocationDifference(event, row);

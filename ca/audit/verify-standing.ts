@@ -17,7 +17,7 @@ interface Standing {
   readonly deletedTokens: Map<string, number>;
   readonly redeemedTokens: Set<string>;
   readonly authorities: Map<string, Created<"authority.created">>;
-  /** What each authority became last; until then it is active. */
+  /** What each authority became last; until then it is what it was created as. */
   readonly authorityStates: Map<string, { readonly index: number; readonly state: string }>;
 }
 
@@ -58,6 +58,7 @@ function take({ index, event }: ReadEntry, into: Standing): void {
   if (event?.type === "token.deleted") into.deletedTokens.set(event.tokenId, index);
   if (event?.type === "authority.created") into.authorities.set(event.authorityId, { index, event });
   if (event?.type === "authority.state-changed") into.authorityStates.set(event.authorityId, { index, state: event.to });
+  if (event?.type === "authority.revoked") into.authorityStates.set(event.authorityId, { index, state: "revoked" });
   if (event?.type === "certificate.issued" && event.actor.startsWith(joinTokenActor)) {
     into.redeemedTokens.add(event.actor.slice(joinTokenActor.length));
   }
@@ -82,7 +83,7 @@ function compareAuthorities(rows: readonly AuthorityRow[], logged: Standing, lat
       return misfit("row_differs", created.index, `The authorities table disagrees with entry ${created.index}, which ` +
         `created ${row.type} ${row.id}, about the ${difference}: the row was altered. The log is right.`);
     }
-    const { index, state } = logged.authorityStates.get(row.id) ?? { index: created.index, state: "active" };
+    const { index, state } = logged.authorityStates.get(row.id) ?? { index: created.index, state: created.event.state ?? "active" };
     if (row.state !== state && !late.authorityStates.has(row.id)) {
       return misfit("row_differs", index, `The authorities table has ${row.type} ${row.id} as ${row.state}, but since ` +
         `entry ${index} it is ${state}: the row was altered. The log is right.`);

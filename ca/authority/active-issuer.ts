@@ -5,7 +5,6 @@ import type { Profile } from "../issuance/profile.ts";
 import { compileCertificateTemplate } from "../issuance/template.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
 import { signatureAlgorithmFor, type SignatureAlgorithm } from "../pki/key.ts";
-import { encodePem } from "../pki/pem.ts";
 import type { Sealing } from "../signer/sealing.ts";
 import type { Signer } from "../signer/signer.ts";
 import { softwareSigner } from "../signer/software.ts";
@@ -15,8 +14,6 @@ import type { AuthorityRow } from "../store/store.ts";
 export interface ActiveIssuer {
   readonly id: string;
   readonly certificate: Certificate;
-  /** PEM, the second half of every chain it gives out. */
-  readonly pem: string;
   readonly signer: Signer;
   readonly signatureAlgorithm: SignatureAlgorithm;
   readonly encodeAndLint: EncodeAndLint;
@@ -28,7 +25,6 @@ export function activateIssuer(certificate: Certificate, privateKey: KeyObject, 
   return {
     id: authorityIdOf(certificate),
     certificate,
-    pem: encodePem("CERTIFICATE", certificate.der),
     signer,
     signatureAlgorithm: signatureAlgorithmFor(signer.keyAlgorithm),
     encodeAndLint: templateLint(compileCertificateTemplate(certificate, signer, profile), trustDomain),

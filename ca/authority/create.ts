@@ -163,7 +163,7 @@ function nameOf(trustDomain: string, type: AuthorityType): Uint8Array {
   });
 }
 
-function serialOfAuthority(): Uint8Array {
+export function serialOfAuthority(): Uint8Array {
   const serial = randomBytes(serialBytes);
   // As for workloads: never a leading zero octet.
   serial[0] = (serial[0] ?? 0) | 0x40;

@@ -1,6 +1,4 @@
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
-import { encodeEntry, type AuditEvent } from "../audit/event.ts";
-import type { AuthorityType } from "../contract.ts";
 import { signCertificate } from "../issuance/sign.ts";
 import type { Profile } from "../issuance/profile.ts";
 import { serialNumbers } from "../issuance/serial.ts";
@@ -10,7 +8,7 @@ import { subjectKeyIdentifier } from "../pki/key.ts";
 import { validatePath } from "../pki/path.ts";
 import { verifySvid } from "../pki/svid.ts";
 import type { Signer } from "../signer/signer.ts";
-import { activateIssuer, authorityIdOf, type ActiveIssuer } from "./active-issuer.ts";
+import { activateIssuer, type ActiveIssuer } from "./active-issuer.ts";
 import { publishBundle } from "./bundle.ts";
 import { createIssuer, type AuthorityRequest } from "./create.ts";
 import { AuthorityError } from "./errors.ts";
@@ -19,36 +17,27 @@ export interface IssuerRequest extends AuthorityRequest {
   readonly profile: Profile;
 }
 
+/** Who signs an issuer. */
+export interface IssuerParent {
+  readonly certificate: Certificate;
+  readonly signer: Signer;
+  /** The root above an intermediate; absent where the parent is the root. */
+  readonly anchor?: Certificate;
+}
+
 /**
- * Makes an issuer below the root and tries it out before anybody relies on it: its path is validated, and a certificate it
+ * Makes an issuer below the parent and tries it out before anybody relies on it: its path is validated, and a certificate it
  * signs for a key that is thrown away must verify as a workload of this trust domain.
  * @throws {AuthorityError} root_expired | root_expires_too_soon | root_names_refused (the root does not allow our names)
  */
-export async function issueIssuer(
-  request: IssuerRequest, root: { readonly certificate: Certificate; readonly signer: Signer },
-): Promise<{ readonly issuer: ActiveIssuer; readonly privateKey: KeyObject }> {
-  const { certificate, privateKey } = await createIssuer(request, root);
+export async function issueIssuer(request: IssuerRequest, parent: IssuerParent): Promise<{ readonly issuer: ActiveIssuer; readonly privateKey: KeyObject }> {
+  const { certificate, privateKey } = await createIssuer(request, parent);
   const issuer = activateIssuer(certificate, privateKey, request.profile, request.trustDomain);
-  await tryIssuer(issuer, root.certificate, request);
+  await tryIssuer(issuer, parent, request);
   return { issuer, privateKey };
 }
 
-/** Audit entry of a new root or issuer. */
-export function authorityCreated(type: AuthorityType, certificate: Certificate, signedBy: string | undefined, nowMs: number): string {
-  const event: AuditEvent = {
-    type: "authority.created",
-    authorityId: authorityIdOf(certificate),
-    authorityType: type,
-    fingerprint: certificate.fingerprint,
-    serialNumber: certificate.serialNumber,
-    notBefore: new Date(certificate.notBeforeMs).toISOString(),
-    notAfter: new Date(certificate.notAfterMs).toISOString(),
-    ...(signedBy === undefined ? {} : { signedBy }),
-  };
-  return encodeEntry(event, "system", nowMs);
-}
-
-async function tryIssuer(issuer: ActiveIssuer, root: Certificate, { trustDomain, nowMs, profile }: IssuerRequest): Promise<void> {
+async function tryIssuer(issuer: ActiveIssuer, { certificate: parent, anchor }: IssuerParent, { trustDomain, nowMs, profile }: IssuerRequest): Promise<void> {
   const spki = generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey.export({ format: "der", type: "spki" });
   const secondMs = Math.floor(nowMs / 1000) * 1000;
   const tbs = issuer.encodeAndLint({
@@ -62,10 +51,13 @@ async function tryIssuer(issuer: ActiveIssuer, root: Certificate, { trustDomain,
   });
   const trial = await signCertificate(issuer.signer, tbs, issuer.signatureAlgorithm);
   try {
-    validatePath({ leaf: issuer.certificate, intermediates: [], anchors: [root], nowMs });
+    const intermediates = anchor === undefined ? [] : [parent];
+    const root = anchor ?? parent;
+    validatePath({ leaf: issuer.certificate, intermediates, anchors: [root], nowMs });
     const { bundle } = publishBundle(trustDomain, [root], 0);
+    const chain = [trial, issuer.certificate.der, ...intermediates.map(({ der }) => der)];
     for (const purpose of ["client", "server"] as const) {
-      verifySvid({ chain: [trial, issuer.certificate.der], bundles: new Map([[trustDomain, bundle]]), nowMs, purpose });
+      verifySvid({ chain, bundles: new Map([[trustDomain, bundle]]), nowMs, purpose });
     }
   } catch (cause) {
     if (!(cause instanceof PkiError)) throw cause;

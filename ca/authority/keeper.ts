@@ -1,31 +1,17 @@
-import { hash } from "node:crypto";
-import { encodeEntry } from "../audit/event.ts";
 import type { CaConfig } from "../config.ts";
 import { workloadProfile } from "../issuance/profile.ts";
 import type { Log } from "../log.ts";
 import type { CaMetrics } from "../metrics.ts";
-import { parseCertificate } from "../pki/certificate.ts";
-import { encodePem } from "../pki/pem.ts";
 import { Refusal } from "../refusal.ts";
 import type { Sealing } from "../signer/sealing.ts";
-import { StoreError, type AuthorityRow, type Store } from "../store/store.ts";
-import { activateIssuer, authorityRow, unsealAuthority, type ActiveIssuer } from "./active-issuer.ts";
-import { publishBundle, type PublishedBundle } from "./bundle.ts";
-import { AuthorityError } from "./errors.ts";
-import { authorityCreated, issueIssuer } from "./issue-authority.ts";
+import { StoreError, type Act, type Fence, type Store } from "../store/store.ts";
+import type { ActiveIssuer } from "./active-issuer.ts";
+import { readAuthorities, type Authorities } from "./authorities.ts";
+import { authorityCraft } from "./craft.ts";
+import { leaseKeeper } from "./lease.ts";
+import { awaitingHolders, planRotation, type Holders, type RotationPolicy, type RotationStep } from "./plan-rotation.ts";
 import type { AuthoritySigners } from "./signers.ts";
-import { planRotation } from "./plan-rotation.ts";
-
-/** What this replica knows of the authorities at one moment; swapped as a whole. */
-export interface Authorities {
-  readonly rows: readonly AuthorityRow[];
-  readonly issuer: ActiveIssuer | undefined;
-  readonly published: PublishedBundle;
-  /** PEM of every authority's certificate, by ID. */
-  readonly pems: ReadonlyMap<string, string>;
-  /** SHA-256 of every authority's SPKI, hex: no workload may have one of these keys. */
-  readonly keyFingerprints: ReadonlySet<string>;
-}
+import { actOfStep } from "./take-step.ts";
 
 export interface AuthorityKeeper {
   /** The newest known state. */
@@ -35,12 +21,12 @@ export interface AuthorityKeeper {
    * @throws {Refusal} issuer_unavailable
    */
   issuerUntil(notAfterMs: number): ActiveIssuer | Promise<ActiveIssuer>;
+  /** Takes what the store holds now: for whoever learned that another replica changed something. @throws {StoreError} */
+  refresh(): Promise<void>;
   /** Looks at the store and does what is due now. The timer calls it; tests may. */
   tick(): Promise<void>;
-  /** Takes what the store holds now: for whoever learned that another replica changed something. */
-  refresh(): Promise<void>;
-  /** Called after the issuer changed, here or on another replica. */
-  onIssuerChange(listener: () => void): void;
+  /** Called after anything about the authorities or the bundle changed, here or on another replica. */
+  onChange(listener: () => void): void;
   /** Starts looking at the named interval. */
   start(): void;
   close(): Promise<void>;
@@ -57,59 +43,55 @@ export interface KeeperDeps {
 }
 
 /**
- * Keeps the active issuer in memory and replaces it in time. Any number of replicas may do so at once: the commit decides
- * (`replaces` is a compare-and-swap), whoever loses takes the winner's issuer.
+ * Keeps the authorities in memory and takes the steps that are due, on one replica at a time: the lease spares the others the
+ * work, and each step is a compare-and-swap, so that whoever comes late loses and takes what the winner made.
  * @throws {SignerError | AuthorityError} when what is stored cannot be opened
  */
 export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper> {
-  const { store, sealing, signers, config, log, metrics, now } = deps;
-  const profile = workloadProfile(config);
+  const { store, config, log, metrics, now } = deps;
+  const readOptions = { ...deps, ...config, profile: workloadProfile(config) };
+  const craft = authorityCraft(deps);
+  const lease = leaseKeeper({ store, name: "authority", log });
   const listeners: (() => void)[] = [];
   let known = await load(undefined);
+  let looking: Promise<void> | undefined;
+  let nextLook: Promise<void> | undefined;
   let running: Promise<void> | undefined;
   let failedAtMs = -Infinity;
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
+  /** Whoever waits for acknowledgements looks more often, but not so often that looking is all it does. */
+  let lookMs: number | undefined;
+  let countLogged = 0;
 
   async function load(previous: Authorities | undefined): Promise<Authorities> {
-    const [rows, state] = await Promise.all([store.authorities(), store.state()]);
-    const active = rows.find(({ type, state: rowState }) => type === "issuer" && rowState === "active");
-    let issuer = previous?.issuer;
-    if (active === undefined) issuer = undefined;
-    else if (active.id !== issuer?.id) {
-      const { certificate, privateKey } = unsealAuthority(active, sealing);
-      issuer = activateIssuer(certificate, privateKey, profile, config.trustDomain);
-    }
+    // The sequence first: a change in between makes the bundle newer than its sequence says, never older.
+    const state = await store.state();
+    const rows = await store.authorities();
     metrics.authorities(rows);
-    const sequence = state?.bundleSequence ?? 0;
-    if (previous !== undefined && sameRows(previous.rows, rows) && previous.published.sequence === String(sequence)) {
-      return { ...previous, rows, issuer };
-    }
-    const certificates = new Map(rows.map(({ id, certificate }) => [id, parseCertificate(certificate)]));
-    const roots = rows.flatMap(({ id, type, state: rowState }) => (type === "root" && rowState !== "retired" ? certificates.get(id) ?? [] : []));
-    return {
-      rows, issuer,
-      published: publishBundle(config.trustDomain, roots, sequence),
-      pems: new Map([...certificates].map(([id, { der }]) => [id, encodePem("CERTIFICATE", der)])),
-      keyFingerprints: new Set([...certificates.values()].map(({ spki }) => hash("sha256", spki, "hex"))),
-    };
+    return readAuthorities(rows, state?.bundleSequence ?? 0, previous, readOptions);
   }
 
-  async function refresh(): Promise<void> {
-    const before = known.issuer?.id;
+  /** Who asks while one look is under way gets the next, which begins after the question. */
+  function refresh(): Promise<void> {
+    if (looking === undefined) return (looking = look().finally(() => (looking = undefined)));
+    return (nextLook ??= looking.catch(() => undefined).then(() => {
+      nextLook = undefined;
+      return refresh();
+    }));
+  }
+
+  async function look(): Promise<void> {
+    const before = known;
     known = await load(known);
-    if (known.issuer?.id !== before) for (const listener of listeners) listener();
+    if (known.published !== before.published || known.issuer !== before.issuer) for (const listener of listeners) listener();
   }
 
-  /** One at a time; whoever asks meanwhile waits for the same run. */
-  function rotateAsPlanned(issuerRenewBeforeMs: number): Promise<void> {
+  /** One at a time; whoever asks meanwhile waits for the same run. @throws what kept an issuer from being replaced */
+  function takeSteps(policy: RotationPolicy, fence: Fence | undefined): Promise<void> {
     running ??= (async () => {
       try {
-        await refresh();
-        const plan = planRotation(known.rows, { nowMs: now().getTime(), issuerRenewBeforeMs });
-        if (plan.issuer !== undefined) await replaceIssuer(plan.issuer.replaces);
-        for (const id of plan.retire) await retire(id);
-        if (plan.issuer !== undefined || plan.retire.length > 0) await refresh();
+        await takeDueSteps(policy, fence);
       } finally {
         running = undefined;
       }
@@ -117,55 +99,67 @@ export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper
     return running;
   }
 
-  async function replaceIssuer(replaces: string | undefined): Promise<void> {
+  async function takeDueSteps(policy: RotationPolicy, fence: Fence | undefined): Promise<void> {
+    const failed = new Map<RotationStep["kind"], unknown>();
+    for (let taken = 0; taken < maxStepsPerRun; taken++) {
+      await refresh();
+      const holders = await lookAtHolders(policy);
+      const step = planRotation(known.rows, holders, policy, now().getTime(), new Set(failed.keys()));
+      if (step === undefined) break;
+      try {
+        await takeStep(step, fence);
+      } catch (error) {
+        if (error instanceof StoreError && error.code === "lease_lost") break;
+        failed.set(step.kind, error);
+        metrics.authorityStep(step.kind, "failed");
+        // What is in memory goes on signing; a step that fails keeps no other waiting.
+        if (step.kind !== "replace-issuer") log.error({ err: error, step }, "a step in the life of the authorities failed; it is tried again");
+      }
+    }
+    await refresh();
+    if (failed.has("replace-issuer")) throw failed.get("replace-issuer");
+  }
+
+  async function takeStep(step: RotationStep, fence: Fence | undefined): Promise<void> {
+    const act: Act = await actOfStep(step, known, craft, { actor: "system", nowMs: now().getTime() });
+    try {
+      // If we die before this lands, nothing was signed with what was made for it and it is forgotten. After it, a restart finds it.
+      await store.commit({ ...act, ...(fence && { fence }) });
+      metrics.authorityStep(step.kind, "taken");
+      log.info({ step }, "a step in the life of the authorities");
+    } catch (error) {
+      if (!(error instanceof StoreError && (error.code === "authority_superseded" || error.code === "authority_in_use"))) throw error;
+      log.info({ step }, "another replica was faster; taking what it made");
+    }
+  }
+
+  /** Asked for only where somebody waits for the answer: it looks at every live certificate. */
+  async function lookAtHolders(policy: RotationPolicy): Promise<Holders | undefined> {
     const nowMs = now().getTime();
-    const root = activeRoot();
-    const request = { ...config, lifetimeMs: config.issuerLifetimeMs, nowMs, profile };
-    const { issuer, privateKey } = await issueIssuer(request, { certificate: parseCertificate(root.certificate), signer: signers.signerFor(root) });
-    const entries: [string, ...string[]] = [authorityCreated("issuer", issuer.certificate, root.id, nowMs)];
-    if (replaces !== undefined) {
-      entries.push(encodeEntry({ type: "authority.state-changed", authorityId: replaces, from: "active", to: "retiring" }, "system", nowMs));
+    const root = awaitingHolders(known.rows, policy, nowMs);
+    if (root?.publishedSequence === undefined) {
+      lookMs = undefined;
+      metrics.holdersBehind(undefined);
+      return undefined;
     }
-    try {
-      // If we die before this lands, the new issuer never signed anything and is forgotten. After it, a restart finds it.
-      await store.commit({
-        kind: "change-authorities", add: [authorityRow("issuer", issuer.certificate, privateKey, sealing, nowMs, root.id)], entries,
-        ...(replaces !== undefined && { changes: [{ authorityId: replaces, from: "active", to: "retiring", atMs: nowMs }] }),
-      });
-      log.info({ issuer: issuer.id, replaces, notAfter: new Date(issuer.certificate.notAfterMs).toISOString() }, "the issuer was replaced");
-    } catch (error) {
-      if (!(error instanceof StoreError && error.code === "authority_superseded")) throw error;
-      log.info({ replaces }, "another replica replaced the issuer first; taking its issuer");
+    const startedAtMs = performance.now();
+    const behind = await store.holdersBehind({ sequence: root.publishedSequence, nowMs, limit: maxHoldersBehind });
+    lookMs = Math.min(Math.max(minLookMs, (performance.now() - startedAtMs) * lookCostFactor), pollIntervalMs);
+    metrics.holdersBehind(behind.length);
+    const [first] = behind;
+    if (first !== undefined && behind.length !== countLogged) {
+      log.info({ root: root.id, holders: behind.length, first: first.spiffeId, until: new Date(first.notAfterMs).toISOString() }, "the prepared root waits for its holders");
     }
-  }
-
-  async function retire(authorityId: string): Promise<void> {
-    const entry = encodeEntry({ type: "authority.state-changed", authorityId, from: "retiring", to: "retired" }, "system", now().getTime());
-    try {
-      await store.commit({
-        kind: "change-authorities", changes: [{ authorityId, from: "retiring", to: "retired", atMs: now().getTime() }], entries: [entry],
-      });
-    } catch (error) {
-      if (!(error instanceof StoreError && error.code === "authority_superseded")) throw error;
-    }
-  }
-
-  function activeRoot(): AuthorityRow {
-    const root = known.rows.find(({ type, state }) => type === "root" && state === "active");
-    if (root === undefined) {
-      throw new AuthorityError(
-        "authority_missing",
-        "the store holds no active root; restore it from a backup",
-      );
-    }
-    return root;
+    countLogged = behind.length;
+    return { sequence: root.publishedSequence, behind };
   }
 
   async function rotateFor(notAfterMs: number): Promise<ActiveIssuer> {
     // A rotation that cannot succeed must not be tried, key and all, by each request that comes in.
     if (now().getTime() - failedAtMs < retryAfterFailureMs) throw unavailable();
     try {
-      await rotateAsPlanned(Math.max(config.issuerRenewBeforeMs, notAfterMs - now().getTime()));
+      // Without the lease: it may be held by a replica that has died, and the commit decides.
+      await takeSteps({ ...config, issuerRenewBeforeMs: Math.max(config.issuerRenewBeforeMs, notAfterMs - now().getTime()) }, undefined);
     } catch (cause) {
       failedAtMs = now().getTime();
       log.error({ err: cause }, "the issuer is about to end and could not be replaced");
@@ -178,7 +172,9 @@ export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper
 
   async function tick(): Promise<void> {
     try {
-      await rotateAsPlanned(config.issuerRenewBeforeMs);
+      const fence = await lease.hold();
+      if (fence === undefined) await refresh();
+      else await takeSteps(config, fence);
     } catch (err) {
       // Certificates go on being issued by what is in memory; readiness tells when that ends.
       log.error({ err }, "looking after the authorities failed; the last known ones stay in use");
@@ -187,7 +183,7 @@ export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper
 
   function schedule(): void {
     if (closed) return;
-    timer = setTimeout(() => void tick().finally(schedule), pollIntervalMs * (1 - pollJitter * Math.random())).unref();
+    timer = setTimeout(() => void tick().finally(schedule), (lookMs ?? pollIntervalMs) * (1 - pollJitter * Math.random())).unref();
   }
 
   return {
@@ -196,20 +192,20 @@ export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper
       const { issuer } = known;
       return issuer !== undefined && issuer.certificate.notAfterMs >= notAfterMs ? issuer : rotateFor(notAfterMs);
     },
-    tick,
     refresh,
-    onIssuerChange: (listener) => void listeners.push(listener),
-    start: schedule,
+    tick,
+    onChange: (listener) => void listeners.push(listener),
+    start() {
+      lease.start();
+      schedule();
+    },
     async close() {
       closed = true;
       clearTimeout(timer);
       await running?.catch(() => undefined);
+      await lease.close();
     },
   };
-}
-
-function sameRows(one: readonly AuthorityRow[], other: readonly AuthorityRow[]): boolean {
-  return one.length === other.length && one.every(({ id, state }, index) => id === other[index]?.id && state === other[index]?.state);
 }
 
 function unavailable(cause?: unknown): Refusal {
@@ -219,8 +215,15 @@ function unavailable(cause?: unknown): Refusal {
   );
 }
 
-/** How late a replica may notice what another one did; both issuers are valid meanwhile. */
+/** How late a replica may notice what another one did; what both know is valid meanwhile. */
 const pollIntervalMs = 15_000;
-/** Up to half earlier, so that replicas started together do not all try to rotate in the same instant. */
+/** Up to half earlier, so that replicas started together do not all look in the same instant. */
 const pollJitter = 0.5;
 const retryAfterFailureMs = 2000;
+/** A root's activation, its issuer, and a few that were due while nobody looked. */
+const maxStepsPerRun = 8;
+const minLookMs = 2000;
+/** Looking for holders takes at most a fiftieth of the time. */
+const lookCostFactor = 50;
+/** More are as good a reason to wait. */
+const maxHoldersBehind = 1000;

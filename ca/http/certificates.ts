@@ -143,8 +143,7 @@ export function certificateOperations(services: CaServices): readonly Operation[
         const row = await store.certificate(params.serial.toLowerCase());
         if (row === undefined) throw notFound(params.serial);
         checkView(caller, row.spiffeId, `The certificate ${row.serialNumber}`);
-        const issuer = (await services.authorities()).find(({ id }) => id === row.authorityId);
-        const chain = encodePem("CERTIFICATE", row.certificate) + (issuer?.certificate ?? "");
+        const chain = encodePem("CERTIFICATE", row.certificate) + services.chainBehind(row.authorityId);
         if (wantsPem(request)) return { status: 200, body: chain, contentType: mediaType.pem, headers: varyAccept };
         return json({ ...summarizeCertificate(row, now().getTime()), chain }, 200, varyAccept);
       },

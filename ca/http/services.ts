@@ -77,6 +77,8 @@ export interface CaServices {
   ocsp(request: Uint8Array): Promise<{ readonly der: Uint8Array; readonly thisUpdateMs?: number; readonly nextUpdateMs?: number }>;
   /** DER. */
   authorityCertificate(id: string): Uint8Array | undefined;
+  /** PEM of what is presented behind a certificate of this authority; empty for one that is not there. */
+  chainBehind(authorityId: string): string;
   /** The own trust domain's bundle as a SPIFFE JWK Set and as PEM, with its sequence. */
   bundle(): { readonly jwks: string; readonly pem: string; readonly sequence: string };
   /** Whether it can issue right now, and if not, why: the answer of /readyz. */

@@ -85,7 +85,7 @@ export async function apiCertificate({ issuer, keeper, config, log, now }: ApiCe
     timer = setTimeout(() => void tick().finally(schedule), delayMs).unref();
   }
 
-  keeper.onIssuerChange(() => void tick());
+  keeper.onChange(() => void tick());
   return {
     current: () => held.credentials,
     onChange: (listener) => void listeners.push(listener),

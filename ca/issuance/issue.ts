@@ -97,12 +97,23 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
 
       // 5. Does the requester hold the key, and is the key fit?
       const { spki } = parseCsr(csrDer);
-      return await certify(identity, spki, request, idempotent);
+      return await certifyByNewest(identity, spki, request, idempotent);
     } catch (error) {
       // Of two attempts at once one wins; the other one finds its token spent or its key taken, by itself.
       const won = idempotent && lostToItself(error) ? await recall(store, idempotent, now().getTime()) : undefined;
       if (won === undefined) throw error;
       return answerFromRow(won);
+    }
+  }
+
+  /** An issuer that was stopped (tainted, say) while it signed: its signature has not left, and its successor signs instead. */
+  async function certifyByNewest(...request: Parameters<typeof certify>): Promise<IssuedCertificate> {
+    try {
+      return await certify(...request);
+    } catch (error) {
+      if (!(error instanceof StoreError && error.code === "authority_superseded")) throw error;
+      await keeper.refresh();
+      return certify(...request);
     }
   }
 
@@ -157,7 +168,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     metrics.committed();
 
     // 9. Answer.
-    return answer({ serialNumber, spiffeId: spiffeId.uri, notBefore, notAfter, chain: encodePem("CERTIFICATE", certificate) + issuer.pem, logIndex });
+    return answer({ serialNumber, spiffeId: spiffeId.uri, notBefore, notAfter, chain: encodePem("CERTIFICATE", certificate) + chainBehind(issuer.id), logIndex });
   }
 
   /** What breaks a rule is our fault and no denial, and is in the log all the same. */
@@ -176,11 +187,14 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
   }
 
   function answerFromRow(row: CertificateRow): IssuedCertificate {
-    const issuerPem = keeper.current().pems.get(row.authorityId) ?? "";
     return answer({
-      serialNumber: row.serialNumber, spiffeId: row.spiffeId, logIndex: row.logIndex, chain: encodePem("CERTIFICATE", row.certificate) + issuerPem,
+      serialNumber: row.serialNumber, spiffeId: row.spiffeId, logIndex: row.logIndex, chain: encodePem("CERTIFICATE", row.certificate) + chainBehind(row.authorityId),
       notBefore: new Date(row.notBeforeMs).toISOString(), notAfter: new Date(row.notAfterMs).toISOString(),
     });
+  }
+
+  function chainBehind(authorityId: string): string {
+    return keeper.current().chains.get(authorityId) ?? "";
   }
 
   function recordDenial({ code }: Refusal, { attestation }: IssueRequest, { actor, spiffeId }: Attempt): void {
@@ -191,7 +205,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     issue,
     async issueTo(identity, spki) {
       const startedAtMs = performance.now();
-      const issued = await certify(identity, spki, {}, undefined);
+      const issued = await certifyByNewest(identity, spki, {}, undefined);
       metrics.issued(identity.method, performance.now() - startedAtMs);
       return issued;
     },

@@ -79,6 +79,10 @@ export async function serveCa(config: CaConfig, log: Logger = caLogger(config), 
     };
     present();
     ca.onApiCredentials(present);
+    ca.onBundle(() => {
+      present();
+      publishRoots(files, ca, log);
+    });
     const { registry, denied } = ca.metrics;
     const options = { log, registry, denied, bodyLimitBytes: config.bodyLimitBytes };
     listener.serve(createApp(ca, options).fetch);
@@ -149,6 +153,15 @@ async function startOn(files: CaFiles, start: (saveAdminToken: (token: string) =
   writeAtomically(files.root, ca.bundle().pem, 0o644);
   writeAtomically(files.verifierKey, `${ca.verifierKey}\n`, 0o644);
   return ca;
+}
+
+/** What is read anew by whoever starts from now on; the CA goes on where the disk refuses. */
+function publishRoots(files: CaFiles, ca: Ca, log: Logger): void {
+  try {
+    writeAtomically(files.root, ca.bundle().pem, 0o644);
+  } catch (err) {
+    log.error({ err, path: files.root }, "the roots were not written; the file keeps those of before");
+  }
 }
 
 function withPort(url: string, port: number): string {

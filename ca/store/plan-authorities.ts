@@ -1,3 +1,4 @@
+import { familyOf, isPublished, isValidAt } from "../authority-tree.ts";
 import type { AuthorityState, AuthorityType } from "../contract.ts";
 import type { Refused } from "./batch.ts";
 import type { Act, AuthorityChange, AuthorityRow } from "./store.ts";
@@ -48,40 +49,14 @@ export function refuseSigner({ id, state }: AuthorityFact): Refused | undefined 
   return state === "active" || state === "retiring" ? undefined : superseded(`Authority ${id} is ${state} and signs nothing`);
 }
 
-/** Whether an authority is an anchor of the bundle: also a tainted root, so that its holders can talk while they renew. */
-export function isPublished({ type, state }: Pick<AuthorityRow, "type" | "state">): boolean {
-  return type === "root" && state !== "retired" && state !== "revoked";
-}
-
-/** Itself and all below it; an issuer that does not say whose it is counts as below any root. */
-export function familyOf<Fact extends Pick<AuthorityRow, "id" | "type" | "parentId">>({ id, type }: Pick<Fact, "id" | "type">, facts: readonly Fact[]): readonly Fact[] {
-  const family = new Set([id]);
-  // Root, intermediate, issuer: each look finds one more generation.
-  for (let generation = 0; generation < maxGenerations; generation++) {
-    for (const fact of facts) {
-      if (fact.parentId === undefined ? type === "root" && fact.type !== "root" : family.has(fact.parentId)) family.add(fact.id);
-    }
-  }
-  return facts.filter((fact) => family.has(fact.id));
-}
-
 /** The authority in the family that still has something to vouch for: valid certificates, or the power to sign more after this act. */
 function userOf(fact: AuthorityFact, facts: readonly AuthorityFact[], changes: readonly AuthorityChange[], nowMs: number): string | undefined {
   const changing = new Set(changes.map(({ authorityId }) => authorityId));
-  return familyOf(fact, facts.filter(({ state }) => !isOver(state))).find(({ id, lastNotAfterMs }) => !changing.has(id) || isValidAt(lastNotAfterMs, nowMs))?.id;
-}
-
-/** RFC 5280 4.1.2.5: notAfter is inclusive, and its clock has whole seconds. */
-export function isValidAt(notAfterMs: number, nowMs: number): boolean {
-  return notAfterMs + 1000 > nowMs;
+  return familyOf(fact, facts).find(({ id, lastNotAfterMs }) => !changing.has(id) || isValidAt(lastNotAfterMs, nowMs))?.id;
 }
 
 function publishedIds(facts: readonly AuthorityFact[]): string {
   return facts.filter(isPublished).map(({ id }) => id).sort().join();
-}
-
-function isOver(state: AuthorityState): boolean {
-  return state === "retired" || state === "revoked";
 }
 
 function superseded(fact: string): Refused {
@@ -97,4 +72,3 @@ const followers: Readonly<Record<AuthorityState, readonly AuthorityState[]>> = {
   retired: [],
   revoked: [],
 };
-const maxGenerations = 3;

@@ -56,7 +56,8 @@ export function sqliteSql() {
 
     setAuthorityState: text(
       db.update(authorities).set({
-        state: given("state"), stateSinceMs: given("atMs"), activateAtMs: sql`coalesce(${given("activateAtMs")}, ${authorities.activateAtMs})`,
+        // Rendered in the order of the table's columns.
+        state: given("state"), activateAtMs: sql`coalesce(${given("activateAtMs")}, ${authorities.activateAtMs})`, stateSinceMs: given("atMs"),
       }).where(eq(authorities.id, given("id"))),
     ),
     setLastNotAfter: text(db.update(authorities).set({ lastNotAfterMs: given("lastNotAfterMs") }).where(eq(authorities.id, given("id")))),

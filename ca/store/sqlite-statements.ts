@@ -37,7 +37,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
   const authorities = database.prepare<[], AuthorityFactRow>(sql.authorities);
   const authority = database.prepare<[string], AuthorityFactRow>(sql.authority);
 
-  const setAuthorityState = database.prepare<[string, number, number | null, string]>(sql.setAuthorityState);
+  const setAuthorityState = database.prepare<[string, number | null, number, string]>(sql.setAuthorityState);
   const setLastNotAfter = database.prepare<[number, string]>(sql.setLastNotAfter);
   const setBundleSequence = database.prepare<[number]>(sql.setBundleSequence);
   const redeem = database.prepare<[number, number, string]>(sql.redeem);
@@ -97,7 +97,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
     write(writes, { head: { size, hashes }, checkpoint }) {
       for (const row of writes.states) insertState({ id: 1, wrappedSealingKey: "", ...row, sealedLogKey: toBuffer(row.sealedLogKey) });
       for (const row of writes.authorities) insertAuthority(fromAuthority(row));
-      for (const row of writes.authorityStates) setAuthorityState.run(row.state, row.atMs, row.activateAtMs ?? null, row.id);
+      for (const row of writes.authorityStates) setAuthorityState.run(row.state, row.activateAtMs ?? null, row.atMs, row.id);
       for (const row of writes.lastNotAfters) setLastNotAfter.run(row.lastNotAfterMs, row.id);
       if (writes.bundleSequence !== undefined) setBundleSequence.run(writes.bundleSequence);
       for (const row of writes.certificates) insertCertificate(fromCertificate(row));

@@ -5,6 +5,7 @@ import { decodeEntry, type AuditEvent } from "../../../ca/audit/event.ts";
 import { appendLeaf, emptyRange, hashLeaf, rootOf } from "../../../ca/audit/merkle.ts";
 import type { Misfit } from "../../../ca/audit/misfit.ts";
 import { verifyLog, type LogReader } from "../../../ca/audit/verify.ts";
+import { fromAuthority } from "../../../ca/store/rows.ts";
 import type { CertificateRow, CheckpointRow, EntryRow } from "../../../ca/store/store.ts";
 import { newToken } from "../../support/log-fixture.ts";
 
@@ -360,7 +361,7 @@ const tamperings: readonly Tampering[] = [
   }],
   ["an authority that nobody logged", async (target) => {
     const template = (await target.store.authorities())[0]!;
-    await target.insert("authorities", { ...template, id: "ff".repeat(20) });
+    await target.insert("authorities", fromAuthority({ ...template, id: "ff".repeat(20) }));
     return { kind: "row_without_entry" };
   }],
   ["an authority with another certificate", async (target, { indexOf }) => {

@@ -41,7 +41,7 @@ describe.skipIf(!opensslAvailable)("roots made by other tools", () => {
     } as const;
     const { issuer } = await issueIssuer(request, withSigner(root));
     const verified = openssl(["verify", "-x509_strict", "-CAfile", "root.pem", "issuer.pem"], {
-      "root.pem": encodePem("CERTIFICATE", root.certificate.der), "issuer.pem": issuer.pem,
+      "root.pem": encodePem("CERTIFICATE", root.certificate.der), "issuer.pem": encodePem("CERTIFICATE", issuer.certificate.der),
     });
     expect(verified.stdout).toContain("issuer.pem: OK");
   });

@@ -7,6 +7,7 @@ import { createDatabase } from "../../support/postgres.ts";
 import { verifyStore } from "../../support/store-oracle.ts";
 import { createToken, issue, newCertificate, newSealer, newToken, record } from "./acts.ts";
 import { breakableLink, type BreakableLink } from "./breakable-link.ts";
+import { describeStoreAuthorities } from "./contract-authorities.ts";
 import { describeStoreDocuments } from "./contract-documents.ts";
 import { describeStoreFeed } from "./contract-feed.ts";
 import { describeStore, type TestDatabase } from "./contract.ts";
@@ -14,6 +15,7 @@ import { describeStore, type TestDatabase } from "./contract.ts";
 describeStore("postgres", newPostgres);
 describeStoreFeed("postgres", newPostgres);
 describeStoreDocuments("postgres", newPostgres);
+describeStoreAuthorities("postgres", newPostgres);
 
 describe("the Postgres store", () => {
   const { sealer, verifierKey } = newSealer();

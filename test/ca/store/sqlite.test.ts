@@ -11,6 +11,7 @@ import { openStore } from "../../../ca/store/open.ts";
 import { openSqlite } from "../../../ca/store/sqlite.ts";
 import { verifyStore } from "../../support/store-oracle.ts";
 import { initialize, issue, newSealer, record } from "./acts.ts";
+import { describeStoreAuthorities } from "./contract-authorities.ts";
 import { describeStoreDocuments } from "./contract-documents.ts";
 import { describeStoreFeed } from "./contract-feed.ts";
 import { describeStore, type TestDatabase } from "./contract.ts";
@@ -18,6 +19,7 @@ import { describeStore, type TestDatabase } from "./contract.ts";
 describeStore("sqlite", async () => newSqlite());
 describeStoreFeed("sqlite", async () => newSqlite());
 describeStoreDocuments("sqlite", async () => newSqlite());
+describeStoreAuthorities("sqlite", async () => newSqlite());
 
 describe("the SQLite store", () => {
   const { sealer, verifierKey } = newSealer();

@@ -1,0 +1,66 @@
+import { hash } from "node:crypto";
+import { isPublished } from "../authority-tree.ts";
+import type { Profile } from "../issuance/profile.ts";
+import type { Bundle } from "../pki/bundle.ts";
+import { parseCertificate } from "../pki/certificate.ts";
+import { encodePem } from "../pki/pem.ts";
+import type { Sealing } from "../signer/sealing.ts";
+import type { AuthorityRow } from "../store/store.ts";
+import { activateIssuer, unsealAuthority, type ActiveIssuer } from "./active-issuer.ts";
+import { publishBundle, type PublishedBundle } from "./bundle.ts";
+import { chainsOf } from "./chains.ts";
+import { activeOf } from "./plan-rotation.ts";
+
+/** What this replica knows of the authorities at one moment; swapped as a whole. */
+export interface Authorities {
+  readonly rows: readonly AuthorityRow[];
+  readonly issuer: ActiveIssuer | undefined;
+  readonly published: PublishedBundle;
+  /**
+   * With every root there ever was: what renewal proofs are verified by. The certificate in a proof is one we have on record, byte
+   * for byte, so an anchor that was given up locks nobody out and lets nobody in.
+   */
+  readonly everyRoot: Bundle;
+  /** PEM, by ID: what is presented behind a certificate of the authority. */
+  readonly chains: ReadonlyMap<string, string>;
+  /** SHA-256 of every authority's SPKI, hex: no workload may have one of these keys. */
+  readonly keyFingerprints: ReadonlySet<string>;
+}
+
+export interface ReadOptions {
+  readonly trustDomain: string;
+  readonly profile: Profile;
+  readonly sealing: Sealing;
+}
+
+/**
+ * Makes of the rows what is needed for issuing; what did not change is taken over.
+ * @throws {SignerError} when the active issuer cannot be opened
+ */
+export function readAuthorities(
+  rows: readonly AuthorityRow[], bundleSequence: number, previous: Authorities | undefined, { trustDomain, profile, sealing }: ReadOptions,
+): Authorities {
+  const active = activeOf(rows, "issuer");
+  let issuer = active === undefined ? undefined : previous?.issuer;
+  if (active !== undefined && active.id !== issuer?.id) {
+    const { certificate, privateKey } = unsealAuthority(active, sealing);
+    issuer = activateIssuer(certificate, privateKey, profile, trustDomain);
+  }
+  if (previous !== undefined && sameRows(previous.rows, rows) && previous.published.sequence === String(bundleSequence)) {
+    return { ...previous, rows, issuer };
+  }
+  const certificates = new Map(rows.map(({ id, certificate }) => [id, parseCertificate(certificate)]));
+  const rootsOf = (chosen: readonly AuthorityRow[]) => chosen.flatMap(({ id, type }) => (type === "root" ? certificates.get(id) ?? [] : []));
+  const chains = [...chainsOf(rows, certificates)].map(([id, chain]) => [id, chain.map(({ der }) => encodePem("CERTIFICATE", der)).join("")] as const);
+  return {
+    rows, issuer,
+    published: publishBundle(trustDomain, rootsOf(rows.filter(isPublished)), bundleSequence),
+    everyRoot: { trustDomain, x509Authorities: rootsOf(rows), jwtAuthorities: [] },
+    chains: new Map(chains),
+    keyFingerprints: new Set([...certificates.values()].map(({ spki }) => hash("sha256", spki, "hex"))),
+  };
+}
+
+function sameRows(one: readonly AuthorityRow[], other: readonly AuthorityRow[]): boolean {
+  return one.length === other.length && one.every(({ id, state }, index) => id === other[index]?.id && state === other[index]?.state);
+}

@@ -1,0 +1,49 @@
+import type { CaConfig } from "../config.ts";
+import { workloadProfile } from "../issuance/profile.ts";
+import { parseCertificate } from "../pki/certificate.ts";
+import type { Sealing } from "../signer/sealing.ts";
+import type { AuthorityRow } from "../store/store.ts";
+import { authorityRow } from "./active-issuer.ts";
+import { createRoot } from "./create.ts";
+import { crossSign } from "./cross-sign.ts";
+import { issueIssuer } from "./issue-authority.ts";
+import type { AuthoritySigners } from "./signers.ts";
+
+/** Makes authorities as the configuration wants them; nothing is stored. */
+export interface AuthorityCraft {
+  /**
+   * An active issuer below the parent, tried out.
+   * @param rows  where the parent's own chain is found
+   * @throws {AuthorityError} root_expired | root_expires_too_soon | root_names_refused | key_out_of_reach
+   */
+  issuer(parent: AuthorityRow, rows: readonly AuthorityRow[], nowMs: number): Promise<AuthorityRow>;
+  /** A prepared root, cross-signed by the one before where that can sign and has room below it. */
+  root(after: AuthorityRow | undefined, nowMs: number, activateAtMs?: number): Promise<AuthorityRow>;
+}
+
+export function authorityCraft({ config, sealing, signers }: { readonly config: CaConfig; readonly sealing: Sealing; readonly signers: AuthoritySigners }): AuthorityCraft {
+  const profile = workloadProfile(config);
+  return {
+    async issuer(parent, rows, nowMs) {
+      const request = { ...config, lifetimeMs: config.issuerLifetimeMs, nowMs, profile };
+      const above = rows.find(({ id }) => id === parent.parentId);
+      const { issuer, privateKey } = await issueIssuer(request, {
+        certificate: parseCertificate(parent.certificate),
+        signer: signers.signerFor(parent),
+        ...(above !== undefined && { anchor: parseCertificate(above.certificate) }),
+      });
+      return authorityRow("issuer", issuer.certificate, privateKey, sealing, nowMs, parent.id);
+    },
+    async root(after, nowMs, activateAtMs) {
+      const { certificate, privateKey } = createRoot({ ...config, lifetimeMs: config.rootLifetimeMs, nowMs });
+      const cross = after === undefined || after.key.kind === "offline" ? undefined
+        : await crossSign(certificate, { certificate: parseCertificate(after.certificate), signer: signers.signerFor(after) }, { ...config, nowMs });
+      return {
+        ...authorityRow("root", certificate, privateKey, sealing, nowMs),
+        state: "prepared",
+        ...(cross !== undefined && { crossCertificate: cross.der }),
+        ...(activateAtMs !== undefined && { activateAtMs }),
+      };
+    },
+  };
+}
