@@ -1,9 +1,9 @@
 import { hash } from "node:crypto";
 import { encodeEntry } from "../audit/event.ts";
 import { authorityIdOf } from "../authority/active-issuer.ts";
+import { authorityDraft } from "../authority/change.ts";
 import { checkRoot, readRoot } from "../authority/import-root.ts";
 import { AuthorityError } from "../authority/errors.ts";
-import { authorityCreated } from "../authority/issue-authority.ts";
 import type { CaConfig } from "../config.ts";
 import { lintFailures } from "../lint/certificate.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
@@ -72,9 +72,11 @@ export async function takeAnswer({ store, config, now }: TakeDeps, text: string)
   }
   if (request.kind === "cross-certificate") throw refused("cross certificates are not taken yet");
   const made = request.kind === "root" ? newRoot(request, certificate, rows, nowMs) : newIntermediate(request, certificate, row, rows, nowMs);
-  const act = await actOf(made, store, [end.entry, authorityCreated(made.type, certificate, made.parentId, nowMs)]);
+  const draft = authorityDraft({ actor: "system", nowMs, bundleSequence: (await store.state())?.bundleSequence ?? 0 });
+  draft.create(made);
+  const act = draft.act();
   // If we die before this lands, the answer can be taken again.
-  await store.commit({ ...act, answers: end.answers });
+  await store.commit({ ...act, entries: [end.entry, ...act.entries], answers: end.answers });
   return { kind: request.kind, authority: made, untilMs: made.notAfterMs };
 }
 
@@ -160,13 +162,6 @@ function rowOf(
     id: authorityIdOf(certificate), type, state, certificate: certificate.der, key,
     lastNotAfterMs: 0, stateSinceMs: nowMs, notBeforeMs: certificate.notBeforeMs, notAfterMs: certificate.notAfterMs, createdAtMs: nowMs,
   };
-}
-
-/** A root comes into the bundle as it comes into the store. */
-async function actOf(row: AuthorityRow, store: Store, entries: Act["entries"]): Promise<Act> {
-  if (row.type !== "root") return { kind: "change-authorities", add: [row], entries };
-  const from = (await store.state())?.bundleSequence ?? 0;
-  return { kind: "change-authorities", add: [{ ...row, publishedSequence: from + 1 }], bundleSequence: { from, to: from + 1 }, entries };
 }
 
 function refused(detail: string, cause?: unknown): CeremonyError {
