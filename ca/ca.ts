@@ -9,6 +9,7 @@ import { summarizeAuthority } from "./authority/summary.ts";
 import { requestVerifier } from "./attestation/signed-request.ts";
 import { denialRecorder } from "./audit/denials.ts";
 import { elapsedClock, issuingClock, type ElapsedClock } from "./clock.ts";
+import { ceremonyWatch } from "./ceremony/due.ts";
 import type { CaConfig } from "./config.ts";
 import { openFeed, type Feed } from "./feed/feed.ts";
 import { nudgingStore } from "./feed/nudging.ts";
@@ -102,6 +103,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   if ((await store.authorities()).length === 0) await firstOutsideRoot({ config, store, state, sealing, signers, kms, nowMs: now().getTime() });
   const keeper = await authorityKeeper({ store, sealing, signers, config, log, metrics, now: clock.now });
   checkConfiguredRoot(config, keeper.current().rows.filter(({ type }) => type === "root").map(({ certificate }) => certificate));
+  requireParent(keeper.current().rows);
   await lookAfterKeys(keeper, signers, config, log, now);
 
   const { feedEpoch } = state;
@@ -135,6 +137,8 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   keeper.start();
   api.start();
   lists.crls.start();
+  const ceremonies = ceremonyWatch({ store, rows: () => keeper.current().rows, log, now });
+  ceremonies.start();
 
   return {
     trustDomain: config.trustDomain, store, now, metrics, limits,
@@ -181,7 +185,8 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       const timeDoubt = clock.doubt();
       if (timeDoubt !== undefined) reasons.push(timeDoubt);
       await store.ping().catch(() => reasons.push("the database does not answer"));
-      const warnings = signers.troubles().map(({ authorityId: id, location, message }) => `the ${location} key of authority ${id}: ${message}`);
+      const troubles = signers.troubles().map(({ authorityId: id, location, message }) => `the ${location} key of authority ${id}: ${message}`);
+      const warnings = [...troubles, ...(await ceremonies.due().catch(() => []))];
       return { ready: reasons.length === 0, reasons, ...(warnings.length > 0 && { warnings }) };
     },
     apiCredentials: api.current,
@@ -196,6 +201,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       feed.close();
       api.close();
       await lists.crls.close();
+      ceremonies.close();
       kms.close();
       await keeper.close();
       await denials.close();
@@ -216,6 +222,17 @@ async function lookAfterKeys(keeper: AuthorityKeeper, signers: AuthoritySigners,
   const servesUntilMs = issuer?.certificate.notAfterMs ?? 0;
   const ticked = keeper.tick();
   if (outside.length === 0 || servesUntilMs < now().getTime() + config.certificateLifetimeMaxMs) await ticked;
+}
+
+/** A root that is offline signs no issuer: without an intermediate there is nothing to start with. */
+function requireParent(rows: readonly AuthorityRow[]): void {
+  const lives = ({ state }: AuthorityRow): boolean => state === "active" || state === "prepared";
+  const canSign = rows.some((row) => lives(row) && (row.type === "intermediate" || (row.type === "root" && row.key.kind !== "offline")));
+  if (canSign || rows.some((row) => row.type === "issuer" && lives(row))) return;
+  throw new AuthorityError(
+    "authority_missing",
+    "the root's key is offline and there is no intermediate to sign issuers with; hold a ceremony: countersign ceremony request intermediate",
+  );
 }
 
 /** What a new proxy pins: the root below which the API's certificate is, too. */

@@ -73,7 +73,9 @@ export async function askForCrl(deps: AskDeps, lifetimeMs: number): Promise<Writ
 }
 
 /** CRLs of authorities as they are now, for a key that is elsewhere. */
-export function offlineCrls({ store, config, now, rows }: Pick<AskDeps, "store" | "config" | "now"> & { readonly rows: readonly AuthorityRow[] }): CrlCeremony {
+export function offlineCrls(
+  { store, config, now, rows }: Pick<AskDeps, "store" | "config" | "now"> & { readonly rows: readonly AuthorityRow[] },
+): CrlCeremony {
   const index = revocationIndex({ store, now, isLive: () => false });
   const content = crlContent({ index, authorities: () => rows, statusUrl: config.statusUrl, now });
   return crlCeremony({ store, content, refresh: index.refresh, now });
@@ -95,7 +97,9 @@ export function offlineRoot(rows: readonly AuthorityRow[]): AuthorityRow {
     throw new CeremonyError("state_refused", "this CA has no root yet; begin with: countersign ceremony request root");
   }
   if (root.key.kind === "offline") return root;
-  throw new CeremonyError("state_refused", `the key of this CA's root ${root.id} is not offline (${root.key.kind}): the CA signs with it by itself`);
+  throw new CeremonyError(
+    "state_refused", `the key of this CA's root ${root.id} is not offline (${root.key.kind}): the CA signs with it by itself`,
+  );
 }
 
 /** The request is on record before anybody can carry it away: an answer to anything else is refused. */

@@ -83,7 +83,9 @@ async function inspectCrl({ signer: pem, tbs: encoded, trustDomain, createdAt }:
   requireTrustDomain(root, trustDomain, "the root");
   const tbs = Buffer.from(encoded, "base64");
   const { number, thisUpdateMs, nextUpdateMs, ...rest } = parseTbsCrl(tbs);
-  if (nextUpdateMs <= nowMs || nextUpdateMs - thisUpdateMs > maxCrlLifetimeMs) throw refused("a CRL is good for a time from now on, a year at most");
+  if (nextUpdateMs <= nowMs || nextUpdateMs - thisUpdateMs > maxCrlLifetimeMs) {
+    throw refused("a CRL is good for a time from now on, a year at most");
+  }
   const revoked = [...revokedCertificatesOf(rest)].map(({ serialNumber }) => serialNumber);
   const scope = { only: "authorities" } as const;
   const linted = await lintCrl(tbs, { issuer: root, number: Number(number), thisUpdateMs, nextUpdateMs, scope, count: revoked.length });

@@ -1,0 +1,93 @@
+import type { Log } from "../log.ts";
+import type { AuthorityRow, CrlRow, Store } from "../store/store.ts";
+
+/**
+ * Which ceremonies have to be held, in time for people to meet: a quarter of an intermediate's or a CRL's life before its end, a
+ * fifth of a root's. Pure.
+ * @param crl  the newest one of the active root
+ * @returns a sentence for each; empty where no key is offline
+ */
+export function dueCeremonies(
+  rows: readonly AuthorityRow[], crl: Pick<CrlRow, "thisUpdateMs" | "nextUpdateMs"> | undefined, nowMs: number,
+): readonly string[] {
+  const root = offlineRootOf(rows);
+  if (root === undefined) return [];
+  const due: string[] = [];
+  const below = rows.filter(({ type, parentId }) => type === "intermediate" && parentId === root.id);
+  const active = below.find(({ state }) => state === "active");
+  if (!below.some(({ state }) => state === "prepared") && (active === undefined || isDue(active, intermediatePart, nowMs))) {
+    const why = active === undefined
+      ? "the root's key is offline and there is no intermediate" : `the intermediate ${active.id} ends ${at(active.notAfterMs)}`;
+    due.push(`${why}: hold a ceremony (countersign ceremony request intermediate)`);
+  }
+  if (!rows.some(({ type, state }) => type === "root" && state === "prepared") && isDue(root, rootPart, nowMs)) {
+    due.push(`the root ${root.id}, whose key is offline, ends ${at(root.notAfterMs)}: make another one (countersign ceremony request root)`);
+  }
+  if (crl !== undefined && isDue({ notBeforeMs: crl.thisUpdateMs, notAfterMs: crl.nextUpdateMs }, crlPart, nowMs)) {
+    const when = at(crl.nextUpdateMs);
+    due.push(`the CRL of the root ${root.id}, whose key is offline, ends ${when}: have it signed anew (countersign ceremony request root-crl)`);
+  }
+  return due;
+}
+
+export interface CeremonyWatch {
+  /** What is due now. @throws {StoreError} */
+  due(): Promise<readonly string[]>;
+  /** Looks now and every hour, and logs what is due once a day. */
+  start(): void;
+  close(): void;
+}
+
+export function ceremonyWatch({ store, rows, log, now }: {
+  readonly store: Pick<Store, "crl">;
+  readonly rows: () => readonly AuthorityRow[];
+  readonly log: Log;
+  readonly now: () => Date;
+}): CeremonyWatch {
+  let timer: NodeJS.Timeout | undefined;
+  const loggedAtMs = new Map<string, number>();
+
+  async function due(): Promise<readonly string[]> {
+    const root = offlineRootOf(rows());
+    return root === undefined ? [] : dueCeremonies(rows(), await store.crl(root.id, authoritiesList), now().getTime());
+  }
+
+  async function look(): Promise<void> {
+    const nowMs = now().getTime();
+    for (const sentence of await due()) {
+      if (nowMs - (loggedAtMs.get(sentence) ?? -Infinity) < logIntervalMs) continue;
+      loggedAtMs.set(sentence, nowMs);
+      log.warn({}, sentence);
+    }
+  }
+
+  return {
+    due,
+    start() {
+      // A database that is away is told of elsewhere.
+      const lookQuietly = (): void => void look().catch(() => undefined);
+      lookQuietly();
+      timer = setInterval(lookQuietly, lookIntervalMs).unref();
+    },
+    close: () => clearInterval(timer),
+  };
+}
+
+function offlineRootOf(rows: readonly AuthorityRow[]): AuthorityRow | undefined {
+  return rows.find(({ type, state, key }) => type === "root" && state === "active" && key.kind === "offline");
+}
+
+function isDue({ notBeforeMs, notAfterMs }: Pick<AuthorityRow, "notBeforeMs" | "notAfterMs">, part: number, nowMs: number): boolean {
+  return notAfterMs - nowMs < part * (notAfterMs - notBeforeMs);
+}
+
+function at(ms: number): string {
+  return `at ${new Date(ms).toISOString()}`;
+}
+
+const intermediatePart = 1 / 4;
+const crlPart = 1 / 4;
+const rootPart = 1 / 5;
+const lookIntervalMs = 3_600_000;
+const logIntervalMs = 24 * 3_600_000;
+const authoritiesList = "authorities.crl";
