@@ -10,6 +10,10 @@ export const paths = {
   revocations: "/v1/revocations",
   tokens: "/v1/tokens",
   operators: "/v1/operators",
+  policies: "/v1/policies",
+  services: "/v1/services",
+  policyTest: "/v1/policies/test",
+  policy: "/v1/policy",
   authorities: "/v1/authorities",
   issuers: "/v1/issuers",
   bundle: "/v1/bundle",
@@ -270,6 +274,133 @@ export type CreateTokenRequest =
       readonly scope?: readonly string[];
       readonly expiresInSeconds?: number;
     };
+
+export const policyActions = ["allow", "deny", "audit"] as const;
+export type PolicyAction = (typeof policyActions)[number];
+
+/** Requests that a rule is about: those that fit each member that is there. */
+export interface PolicyRule {
+  /** For explanations; default its number in the policy, from 1. */
+  readonly name?: string;
+  /** deny goes before allow; audit decides nothing and has the request logged. */
+  readonly action: PolicyAction;
+  /**
+   * Patterns of the clients' SPIFFE IDs: a star stands for one whole segment, as the last one for one or more. To deny or audit also
+   * `*`: everybody, with an identity or without.
+   */
+  readonly from: readonly string[];
+  /** Of the server's app. */
+  readonly ports?: readonly number[];
+  /** HTTP methods, upper case. */
+  readonly methods?: readonly string[];
+  /** Path patterns, decoded, without query: a star stands for one whole segment, as the last one for one or more; `/*` is every path. */
+  readonly paths?: readonly string[];
+  /** gRPC methods, `package.Service/Method` or `package.Service/*`; not together with methods or paths. */
+  readonly grpc?: readonly string[];
+}
+
+/** Who may call the workloads it selects. If anything selects a workload, what no rule allows is denied. */
+export interface Policy {
+  readonly name: string;
+  readonly description?: string;
+  /** Patterns of the servers' SPIFFE IDs. */
+  readonly workloads: readonly string[];
+  readonly rules: readonly PolicyRule[];
+}
+
+/** Which identity must answer to a name. */
+export interface Service {
+  /** Host name as apps use it, lower case. */
+  readonly name: string;
+  /** Absent: on any port. */
+  readonly port?: number;
+  readonly spiffeId: string;
+  /** Where it is, when DNS does not say. */
+  readonly addresses?: readonly ServiceAddress[];
+}
+
+export interface ServiceAddress {
+  /** IP address or DNS name. */
+  readonly host: string;
+  /** Of the server's proxy. */
+  readonly port: number;
+  /** Share of the connections, 1 to 1000; default 1. */
+  readonly weight?: number;
+}
+
+/** `GET /v1/policy`: all that concerns one workload's proxy. It is taken whole or not at all. */
+export interface PolicySet {
+  /** Rises with each change of any policy or service. */
+  readonly sequence: number;
+  /** SPIFFE ID it was made for. */
+  readonly workload: string;
+  /** Those that select the workload. */
+  readonly policies: readonly Policy[];
+  readonly services: readonly Service[];
+}
+
+/** `POST /v1/policies`: all of it or none; what is not named stays. */
+export interface ApplyRequest {
+  readonly policies?: readonly Policy[];
+  readonly services?: readonly Service[];
+}
+
+export interface ApplyResult {
+  readonly sequence: number;
+  /** `policy cart`, `service world`, as they changed; empty when all was so already. */
+  readonly changed: readonly string[];
+}
+
+export interface Changed {
+  readonly sequence: number;
+  readonly changedAt: string;
+  readonly changedBy: string;
+}
+
+/** `GET /v1/policies` and `GET /v1/services`, by name. */
+export interface PolicyList {
+  readonly sequence: number;
+  readonly policies: readonly (Policy & { readonly changed: Changed })[];
+}
+export interface ServiceList {
+  readonly sequence: number;
+  readonly services: readonly (Service & { readonly changed: Changed })[];
+}
+
+/** `POST /v1/policies/test`: would this be let in, and by which rule? Without method and path it is a connection that is not HTTP. */
+export interface PolicyTest {
+  /** SPIFFE ID of the client. */
+  readonly from: string;
+  /** SPIFFE ID of the server. */
+  readonly to: string;
+  readonly port: number;
+  readonly method?: string;
+  readonly path?: string;
+}
+
+export interface PolicyTestResult extends PolicyDecision {
+  readonly sequence: number;
+  /** Policies that select the server. */
+  readonly policies: readonly string[];
+}
+
+export interface PolicyDecision {
+  readonly action: "allow" | "deny";
+  /** `policy/rule` that decided; absent when none did. */
+  readonly rule?: string;
+  readonly reason: PolicyReason;
+  /** Rules with the action audit that the request fits. */
+  readonly audit: readonly string[];
+}
+
+/**
+ * rule_allowed, rule_denied: by `rule`. path_ambiguous: denied by `rule`, which is about paths, because servers read this path
+ * differently. not_http: denied by `rule`, which is about HTTP requests, because the connection is none that could be looked into.
+ * no_rule_allows: something selects the workload. mesh_default: nothing does, and the client is of its trust domain; foreign: is not.
+ * unauthenticated: the client has no identity.
+ */
+export type PolicyReason =
+  | "rule_allowed" | "rule_denied" | "path_ambiguous" | "not_http" | "no_rule_allows" | "mesh_default" | "foreign" | "unauthenticated";
 
 /** A caller's role; a workload has proved who it is, and is nobody's operator. */
 export type CallerRole = Role | "workload";
