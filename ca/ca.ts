@@ -27,6 +27,7 @@ import { parseCertificate } from "./pki/certificate.ts";
 import { documentKeeper } from "./documents.ts";
 import { operatorService } from "./operators.ts";
 import { rateLimits } from "./rate-limits.ts";
+import { pruner } from "./pruning.ts";
 import { certificateRevoker } from "./revocation/revoke.ts";
 import { openKms, type Kms } from "./signer/kms.ts";
 import type { AuthorityRow, Store } from "./store/store.ts";
@@ -134,6 +135,8 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const revoke = certificateRevoker({ store, now, metrics, reattestGraceMs: config.reattestGraceMs });
   const api = await apiCertificate({ issuer, keeper, config, log, now });
   const lists = statusLists({ store, sealing, signers, keeper, config, metrics, log, now });
+  const pruning = pruner({ store, log, now: clock.now, retentionMs: Math.max(config.certificateRetentionMs, config.reattestGraceMs) });
+  pruning.start();
   keeper.start();
   api.start();
   lists.crls.start();
@@ -202,6 +205,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       api.close();
       await lists.crls.close();
       ceremonies.close();
+      await pruning.close();
       kms.close();
       await keeper.close();
       await denials.close();

@@ -25,7 +25,7 @@ export type SettingKey =
   | "kmsEndpoint" | "kmsRegion" | "pkcs11Pin"
   | "statusListen" | "statusUrl" | "crlShards" | "crlLifetime" | "rootCrlLifetime" | "ocspLifetime" | "noRevAvail"
   | "witnessFile" | "checkpoint" | "acceptRollback"
-  | "joinTokenLifetime" | "reattestGrace" | "bodyLimit" | "requestTimeout" | "maxConnections" | "maxWatchers" | "callerRate" | "workloadRate" | "anonymousRate" | "logLevel";
+  | "joinTokenLifetime" | "certificateRetention" | "reattestGrace" | "bodyLimit" | "requestTimeout" | "maxConnections" | "maxWatchers" | "callerRate" | "workloadRate" | "anonymousRate" | "logLevel";
 
 /** Every setting there is: `readConfig`, `--help` and the README's table are made from it. */
 export const configTable: readonly Setting[] = [
@@ -94,6 +94,8 @@ export const configTable: readonly Setting[] = [
   setting("acceptRollback", "count", undefined, "Start although entries of the log up to this one were witnessed and are gone; it is recorded.",
     "What was issued and revoked since is forgotten: a revoked certificate passes again. Not to be left set."),
   setting("joinTokenLifetime", "duration", "1h", "How long a join token may wait for its redemption when nobody says."),
+  setting("certificateRetention", "duration", "30d", "How long a certificate's row is kept after its end, and never less than reattestGrace; the audit log keeps its record for good.",
+    "A key pair may be certified again once it is forgotten."),
   setting("reattestGrace", "duration", "30d", "How long after its certificate expired a proxy may come back with its redeemed join token.",
     "A key stolen from a dead workload is good for this long, unless it is revoked or its token deleted."),
   setting("bodyLimit", "bytes", "64KiB", "Largest request body."),

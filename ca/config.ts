@@ -62,6 +62,7 @@ export interface CaConfig {
   /** Size of a witnessed log whose loss is accepted. */
   readonly acceptRollback: number | undefined;
   readonly joinTokenLifetimeMs: number;
+  readonly certificateRetentionMs: number;
   readonly reattestGraceMs: number;
   readonly bodyLimitBytes: number;
   readonly requestTimeoutMs: number;
@@ -162,6 +163,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     checkpointPath: values.checkpoint,
     acceptRollback: values.acceptRollback === undefined ? undefined : read("acceptRollback", parseCount, "write the size that the CA named when it refused to start"),
     joinTokenLifetimeMs: duration("joinTokenLifetime"),
+    certificateRetentionMs: duration("certificateRetention"),
     reattestGraceMs: duration("reattestGrace"),
     bodyLimitBytes: read("bodyLimit", parseBytes, "write a whole number with its unit (B, KiB, MiB), e.g. 64KiB"),
     requestTimeoutMs: duration("requestTimeout"),

@@ -105,6 +105,8 @@ export type AuditEvent =
       readonly rules: readonly { readonly id: string; readonly citation: string; readonly detail: string }[];
       readonly spiffeId?: string;
     }
+  /** Certificates whose entries come before `below` and that ended before `expiredBefore` are no longer in their table. */
+  | { readonly type: "certificates.pruned"; readonly below: number; readonly expiredBefore: string }
   /** The CA went on with a log that lacks what was witnessed, because an operator said so. */
   | {
       readonly type: "log.rollback-accepted";

@@ -2,6 +2,7 @@ import type { CertificateRow, RevocationRow } from "../store/store.ts";
 import { certificateDifference, revocationDifference } from "./compare-rows.ts";
 import type { RecordedEvent } from "./event.ts";
 import { misfit, type Misfit } from "./misfit.ts";
+import { prunedRows, type PrunedRows } from "./pruned-rows.ts";
 import { pageSize, readEntries, type ReadEntry } from "./verify-tables.ts";
 import type { LogReader } from "./verify.ts";
 
@@ -10,6 +11,7 @@ import type { LogReader } from "./verify.ts";
  * a certificate under the index of its entry, a revocation under that plus one.
  */
 export function certificateVerifier(source: LogReader) {
+  const pruned = prunedRows(source);
   let certificates = 0;
   let revocations = 0;
   return {
@@ -28,7 +30,7 @@ export function certificateVerifier(source: LogReader) {
       if (stray !== undefined) return misfit("row_without_entry", undefined, "A certificate or revocation is kept under " +
         `log index ${stray}, which no entry can have.`);
       for (const { index, event } of entries) {
-        const wrong = await compareCertificate(index, event, issued.get(index), source)
+        const wrong = await compareCertificate(index, event, issued.get(index), source, pruned)
           ?? compareRevocation(index, event, revoked.get(index));
         if (wrong) return wrong;
       }
@@ -45,7 +47,7 @@ export function certificateVerifier(source: LogReader) {
         for (const row of page.filter(({ logIndex }) => logIndex >= size)) {
           const [entry] = await readEntries(source, row.logIndex, 1);
           const event = entry?.index === row.logIndex ? entry.event : undefined;
-          first = await compareCertificate(row.logIndex, event, row, source, size) ?? first;
+          first = await compareCertificate(row.logIndex, event, row, source, pruned, size) ?? first;
         }
         before = page.at(-1)?.logIndex;
         if (before === undefined || before < size) break;
@@ -64,7 +66,7 @@ export function certificateVerifier(source: LogReader) {
 
 /** @param size  given when the row lies behind the verified log: it may then be a witness of what was cut off */
 async function compareCertificate(
-  index: number, event: RecordedEvent | undefined, row: CertificateRow | undefined, source: LogReader, size?: number,
+  index: number, event: RecordedEvent | undefined, row: CertificateRow | undefined, source: LogReader, pruned: PrunedRows, size?: number,
 ): Promise<Misfit | undefined> {
   if (event?.type !== "certificate.issued") {
     if (row === undefined) return undefined;
@@ -73,6 +75,7 @@ async function compareCertificate(
       `logged${size === undefined ? "" : ", or the log was cut off before it"}.`);
   }
   if (row === undefined) {
+    if (await pruned.covers(index, event.notAfter)) return undefined;
     const elsewhere = await source.certificate(event.serialNumber);
     if (elsewhere) {
       return misfit("row_differs", index, `Entry ${index} issued ${nameCertificate(event)}, but its row in the ` +

@@ -63,7 +63,7 @@ export function unpackActs({ fields, others, bytes }: ActsMessage): readonly Act
 
 /** Nothing that is issued under a lease is frequent. */
 function isFlat(act: Act): act is IssueAct {
-  return act.kind === "issue" && act.fence === undefined && act.answers === undefined;
+  return act.kind === "issue" && act.fence === undefined && act.answers === undefined && act.announce === undefined;
 }
 
 function packIssue({ certificate, redeem, idempotency, entries }: IssueAct, fields: Field[]): void {

@@ -73,6 +73,7 @@ export interface Writes {
   readonly idempotencyKeys: readonly (IdempotentRow & { readonly scope: string; readonly key: string })[];
   /** Idempotency keys that expired by then may be forgotten; undefined when no act tells the time. */
   readonly forgetUntilMs: number | undefined;
+  readonly prunings: readonly { readonly from: number; readonly to: number; readonly expiredBeforeMs: number }[];
   readonly crls: readonly CrlRow[];
   readonly announcements: readonly AnnouncementRow[];
   readonly ceremonies: readonly CeremonyRow[];
@@ -134,7 +135,7 @@ function newDraft(facts: Facts): Draft {
   return {
     facts,
     writes: {
-      states: [], authorities: [], authorityStates: [], certificates: [], revocations: [], tokens: [], redemptions: [], deletions: [], lastNotAfters: [], bundleSequence: undefined,
+      states: [], prunings: [], authorities: [], authorityStates: [], certificates: [], revocations: [], tokens: [], redemptions: [], deletions: [], lastNotAfters: [], bundleSequence: undefined,
       idempotencyKeys: [], forgetUntilMs: undefined, crls: [], announcements: [], ceremonies: [], ceremonyClosings: [], documents: [], entries: [], subtrees: [],
     },
     furtherEntries: [],
@@ -178,6 +179,7 @@ function takeEffect(act: Act, draft: Draft, logIndex: number, signer: Checkpoint
       draft.writes.ceremonies.push(act.ceremony);
       return undefined;
     case "change-documents": return changeDocuments(act, draft, logIndex);
+    case "prune": return prune(act, draft);
     case "record": return undefined;
   }
 }
@@ -311,6 +313,11 @@ function noteLastNotAfter(signer: AuthorityFact, lastNotAfterMs: number, draft: 
   if (signer.lastNotAfterMs >= lastNotAfterMs) return;
   draft.authorities.set(id, { ...signer, lastNotAfterMs });
   draft.writes.lastNotAfters = [...draft.writes.lastNotAfters.filter((one) => one.id !== id), { id, lastNotAfterMs }];
+}
+
+function prune({ from, to, expiredBeforeMs, nowMs }: ActOf<"prune">, draft: Draft): undefined {
+  draft.writes.prunings.push({ from, to, expiredBeforeMs });
+  draft.writes.forgetUntilMs = Math.max(draft.writes.forgetUntilMs ?? 0, nowMs);
 }
 
 function publishCrl({ crl, replaces }: ActOf<"publish-crl">, draft: Draft): Refused | undefined {

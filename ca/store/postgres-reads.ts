@@ -58,6 +58,10 @@ export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
       const rows = await selectCertificates().where(matching(query)).orderBy(desc(certificates.logIndex)).limit(query.limit);
       return rows.map(({ certificate, revocation }) => toCertificate(certificate, revocation));
     },
+    async certificateEnds({ start, limit }) {
+      const { logIndex, issuedAtMs, notAfterMs } = certificates;
+      return db.select({ logIndex, issuedAtMs, notAfterMs }).from(certificates).where(gte(logIndex, start)).orderBy(asc(logIndex)).limit(limit);
+    },
     async idempotent(scope, key) {
       const [row] = await idempotentQuery.execute({ scope, key });
       return row && toIdempotent(row);

@@ -22,6 +22,7 @@ export function writeQueries(writes: Writes, { head, checkpoint }: SealedHead): 
       redemptions.map(({ id }) => id), redemptions.map(({ version }) => version), redemptions.map(({ redeemedAtMs }) => redeemedAtMs),
     )]),
     ...writes.deletions.map(({ id, deletedAtMs }) => deleteToken(deletedAtMs, id)),
+    ...writes.prunings.flatMap(({ from, to, expiredBeforeMs }) => [pruneCertificates(from, to, expiredBeforeMs), pruneCheckpoints(from, to)]),
     ...(writes.forgetUntilMs === undefined ? [] : [forgetKeys(writes.forgetUntilMs)]),
     ...insertIdempotencyKeys(lastOfEach(writes.idempotencyKeys, ({ scope, key }) => JSON.stringify([scope, key]))),
     ...insertCrls(lastOfEach(writes.crls, ({ authorityId, list }) => JSON.stringify([authorityId, list])).map(fromCrl)),
@@ -95,5 +96,12 @@ const forgetKeys = statement("forget-idempotency-keys", sql`
     (select scope, key from ${schema.idempotencyKeys} where ${schema.idempotencyKeys.expiresAtMs} <= ${value("untilMs")} limit 1024)`);
 const closeCeremony = statement("close-ceremony", sql`
   update ${schema.ceremonies} set ${bare(schema.ceremonies.closedAtMs)} = ${value("closedAtMs")} where ${schema.ceremonies.id} = ${value("id")}`);
+const pruneCertificates = statement("prune-certificates", sql`
+  delete from ${schema.certificates} where ${schema.certificates.logIndex} >= ${value("from")} and ${schema.certificates.logIndex} < ${value("to")}
+    and ${schema.certificates.notAfterMs} < ${value("expiredBeforeMs")}`);
+const pruneCheckpoints = statement("prune-checkpoints", sql`
+  delete from ${schema.auditCheckpoints} where ${schema.auditCheckpoints.size} >= ${value("from")} and ${schema.auditCheckpoints.size} < ${value("to")}
+    and exists (select from ${schema.auditCheckpoints} later
+      where later.size > ${schema.auditCheckpoints.size} and later.size < (${schema.auditCheckpoints.size} / 256 + 1) * 256)`);
 const setHead = statement("set-head", sql`
   update ${schema.logHead} set ${bare(schema.logHead.size)} = ${value("size")}, ${bare(schema.logHead.hashes)} = ${value("hashes")}`);

@@ -59,6 +59,10 @@ export function sqliteReads(database: Database.Database): StoreReads {
       const rows = selectCertificates().where(matching(query)).orderBy(desc(certificates.logIndex)).limit(query.limit).all();
       return rows.map(({ certificate, revocation }) => toCertificate(certificate, revocation));
     },
+    async certificateEnds({ start, limit }) {
+      const { logIndex, issuedAtMs, notAfterMs } = certificates;
+      return db.select({ logIndex, issuedAtMs, notAfterMs }).from(certificates).where(gte(logIndex, start)).orderBy(asc(logIndex)).limit(limit).all();
+    },
     async idempotent(scope, key) {
       const row = idempotentQuery.get({ scope, key });
       return row && toIdempotent(row);

@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, getTableColumns, gt, isNull, lt, lte, max, ne, or, sql, type SQL } from "drizzle-orm";
+import { and, asc, desc, eq, getTableColumns, gt, gte, isNull, lt, lte, max, ne, or, sql, type SQL } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 import { maxAcknowledgedGenerations } from "./acknowledgements.ts";
@@ -75,6 +75,13 @@ export function sqliteSql() {
         ) select serial_number from family)`,
     ))),
     closeCeremony: text(db.update(ceremonies).set({ closedAtMs: given("closedAtMs") }).where(eq(ceremonies.id, given("id")))),
+    pruneCertificates: text(db.delete(certificates).where(
+      and(gte(certificates.logIndex, given("from")), lt(certificates.logIndex, given("to")), lt(certificates.notAfterMs, given("expiredBeforeMs"))),
+    )),
+    pruneCheckpoints: text(db.delete(auditCheckpoints).where(and(
+      gte(auditCheckpoints.size, given("from")), lt(auditCheckpoints.size, given("to")),
+      sql`exists (select 1 from ${auditCheckpoints} later where later.size > ${auditCheckpoints.size} and later.size < (${auditCheckpoints.size} / 256 + 1) * 256)`,
+    ))),
     setHead: text(db.update(logHead).set({ size: given("size"), hashes: given("hashes") })),
     acquireLease: text(
       db.insert(leases).values({ name: given("name"), holder: given("holder"), token: sql`1`, expiresAtMs: given("expiresAtMs") })

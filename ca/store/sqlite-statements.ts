@@ -47,6 +47,8 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
   const leaseHolder = database.prepare<[string], string>(sql.leaseHolder).pluck();
   const releaseLease = database.prepare<[string, string]>(sql.releaseLease);
   const acknowledge = database.prepare<[number, number, string]>(sql.acknowledge);
+  const pruneCertificates = database.prepare<[number, number, number]>(sql.pruneCertificates);
+  const pruneCheckpoints = database.prepare<[number, number]>(sql.pruneCheckpoints);
   const setHead = database.prepare<[number, Buffer]>(sql.setHead);
   const forgetKeys = database.prepare<[number]>(sql.forgetKeys);
 
@@ -105,6 +107,10 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
       for (const row of writes.tokens) insertToken(fromToken(row));
       for (const row of writes.redemptions) redeem.run(row.version, row.redeemedAtMs, row.id);
       for (const row of writes.deletions) deleteToken.run(row.deletedAtMs, row.id);
+      for (const { from, to, expiredBeforeMs } of writes.prunings) {
+        pruneCertificates.run(from, to, expiredBeforeMs);
+        pruneCheckpoints.run(from, to);
+      }
       if (writes.forgetUntilMs !== undefined) forgetKeys.run(writes.forgetUntilMs);
       for (const row of writes.idempotencyKeys) insertIdempotencyKey(row);
       for (const row of writes.crls) insertCrl(fromCrl(row));

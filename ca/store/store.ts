@@ -31,6 +31,8 @@ export interface Store {
   certificate(serialNumber: string): Promise<CertificateRow | undefined>;
   /** Newest first; at most `limit` rows with a log index below `before`. */
   certificates(query: CertificateQuery): Promise<readonly CertificateRow[]>;
+  /** Ascending by log index, from `start` on: what decides whether they may be forgotten. */
+  certificateEnds(query: { readonly start: number; readonly limit: number }): Promise<readonly CertificateEnd[]>;
   /** The certificate that an earlier request with this key got, if it is remembered. */
   idempotent(scope: string, key: string): Promise<IdempotentRow | undefined>;
 
@@ -170,6 +172,11 @@ export type ActBody =
    * judged together with what is there. The sequence of all that it changes is the index of its first entry + 1.
    */
   | { readonly kind: "change-documents"; readonly expects: number; readonly changes: readonly Omit<DocumentRow, "sequence">[] }
+  /**
+   * Forgets the certificates at [from, to) of the log that ended before then, the checkpoints there but the last of each 256
+   * entries, and idempotency keys that are over. Their entries stay.
+   */
+  | { readonly kind: "prune"; readonly from: number; readonly to: number; readonly expiredBeforeMs: number; readonly nowMs: number }
   /** Nothing but its entries: a denial, a login. */
   | { readonly kind: "record" };
 
@@ -335,6 +342,8 @@ export interface CertificateRow extends NewCertificate {
   readonly revokedAtMs?: number;
   readonly revocationReason?: RevocationReason;
 }
+
+export type CertificateEnd = Pick<CertificateRow, "logIndex" | "issuedAtMs" | "notAfterMs">;
 
 export interface CertificateQuery {
   readonly limit: number;
