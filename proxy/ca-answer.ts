@@ -1,4 +1,4 @@
-import { problemStatus, type Problem, type RenewNotice, type Revocation, type RevocationBatch, type RevocationPage } from "../ca/contract.ts";
+import { problemStatus, type HeldBundle, type Problem, type RenewNotice, type Revocation, type RevocationBatch, type RevocationPage } from "../ca/contract.ts";
 import type { CaResponse } from "./ca-connection.ts";
 import { CaError } from "./ca-error.ts";
 
@@ -8,25 +8,59 @@ export interface IssuedAnswer {
   readonly chain: string;
   /** Trust domain -> SPIFFE bundle as JSON text, with sequence numbers of 64 bits intact. */
   readonly bundles: Readonly<Record<string, string>>;
+  /** Sequence of the bundle that the CA has published, and of which feed; undefined from a CA that does not say. */
+  readonly published: HeldBundle | undefined;
   /** How far the CA's clock is ahead of ours by the Date header, in ms; undefined without one. */
   readonly clockAheadMs: number | undefined;
 }
 
 /** @throws {CaError} ca_answer_invalid | ca_refused | ca_unavailable */
 export function readIssued(response: CaResponse, nowMs: number): IssuedAnswer {
-  const { chain, bundles } = readJson(refuseOtherThan(200, response, nowMs), rawSequence);
+  const { chain, bundles, feedEpoch, bundleSequence } = readJson(refuseOtherThan(200, response, nowMs), rawSequence);
   if (typeof chain !== "string" || !isObject(bundles)) throw invalid("it has no chain or no bundles");
   const texts = Object.entries(bundles).map(([trustDomain, bundle]) => [trustDomain, JSON.stringify(bundle)] as const);
-  return { chain, bundles: Object.fromEntries(texts), clockAheadMs: clockAhead(response, nowMs) };
+  const published = isEpoch(feedEpoch) && typeof bundleSequence === "string" && /^\d{1,20}$/.test(bundleSequence) ? { feedEpoch, bundleSequence } : undefined;
+  return { chain, bundles: Object.fromEntries(texts), published, clockAheadMs: clockAhead(response, nowMs) };
 }
 
+/** A page of the feed; a CA of an earlier version says neither which feed nor to renew. */
+export type PolledRevocations = Omit<RevocationPage, "feedEpoch"> & { readonly feedEpoch: string | undefined };
+
 /** @throws {CaError} ca_answer_invalid | ca_refused | ca_unavailable */
-export function readRevocationPage(response: CaResponse, nowMs: number): RevocationPage {
+export function readRevocationPage(response: CaResponse, nowMs: number): PolledRevocations {
   const page = readJson(refuseOtherThan(200, response, nowMs));
-  // Absent from a CA of an earlier version.
-  const { feedEpoch = "", renew = [] } = page;
-  if (typeof feedEpoch !== "string" || feedEpoch.length > maxEpochLength || !Array.isArray(renew)) throw invalid("it is not a page of revocations");
+  const { feedEpoch, renew = [] } = page;
+  if ((feedEpoch !== undefined && !isEpoch(feedEpoch)) || !Array.isArray(renew)) throw invalid("it is not a page of revocations");
   return { ...readRevocationBatch(page), feedEpoch, renew: renew.map(readRenewNotice) };
+}
+
+/** Nothing is said. @throws {CaError} ca_refused | ca_unavailable | ca_answer_invalid */
+export function readNothing(response: CaResponse, nowMs: number): void {
+  refuseOtherThan(204, response, nowMs);
+}
+
+/** @throws {CaError} ca_refused | ca_unavailable | ca_answer_invalid for anything but a stream of events */
+export function requireStream(response: CaResponse, nowMs: number): void {
+  const type = refuseOtherThan(200, response, nowMs).headers["content-type"] ?? "";
+  if (!/^text\/event-stream\b/i.test(type)) throw invalid("it is not a stream of events");
+}
+
+/** An event's data as JSON. @throws {CaError} ca_answer_invalid */
+export function readValue(text: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw invalid("an event is not JSON", cause);
+  }
+  if (!isObject(value)) throw invalid("an event is not a JSON object");
+  return value;
+}
+
+/** @throws {CaError} ca_answer_invalid */
+export function readEpoch({ feedEpoch }: Readonly<Record<string, unknown>>): string {
+  if (!isEpoch(feedEpoch)) throw invalid("its feed has no epoch");
+  return feedEpoch;
 }
 
 /** @throws {CaError} ca_answer_invalid */
@@ -118,6 +152,10 @@ function isRevocation(value: unknown): value is Revocation {
   const { sequence, serialNumber, notAfter } = value;
   return isSequence(sequence) && typeof serialNumber === "string" && /^[0-9a-f]{2,40}$/.test(serialNumber) &&
     typeof notAfter === "string" && !Number.isNaN(Date.parse(notAfter));
+}
+
+function isEpoch(value: unknown): value is string {
+  return typeof value === "string" && value.length <= maxEpochLength;
 }
 
 function isSequence(value: unknown): value is number {

@@ -1,21 +1,41 @@
-import { idempotencyKeyHeader, paths, type IssueRequest, type RevocationPage } from "../ca/contract.ts";
+import {
+  feedEpochHeader, idempotencyKeyHeader, mediaType, paths, type AcknowledgeRequest, type IssueRequest,
+} from "../ca/contract.ts";
 import { parseBundle, type Bundle } from "../ca/pki/bundle.ts";
 import { PkiError } from "../ca/pki/errors.ts";
 import { spiffeId } from "../ca/pki/spiffe-id.ts";
 import { verifySvid } from "../ca/pki/svid.ts";
-import { readBundleText, readIssued, readRevocationPage, type IssuedAnswer } from "./ca-answer.ts";
+import { readBundleText, readIssued, readNothing, readRevocationPage, requireStream, type IssuedAnswer, type PolledRevocations } from "./ca-answer.ts";
 import { caConnection, type CaConnection } from "./ca-connection.ts";
 import { CaError } from "./ca-error.ts";
+import { eventParser, type StreamEvent } from "./event-stream.ts";
 import { PeerError } from "./peer.ts";
 
 /** The CA as the proxy sees it. Every method throws CaError; whoever answers has been shown to be our CA before. */
 export interface CaClient {
   /** With the same `idempotencyKey` and request, a lost answer is given again. */
   issue(request: IssueRequest, idempotencyKey: string): Promise<IssuedAnswer>;
-  revocations(after: number): Promise<RevocationPage>;
+  revocations(after: number): Promise<PolledRevocations>;
   /** Undefined when it is still the one with this entity tag. */
-  bundle(etag: string | undefined): Promise<{ readonly text: string; readonly etag: string | undefined } | undefined>;
+  bundle(etag: string | undefined): Promise<PolledBundle | undefined>;
+  /** Tells which bundle is in force. */
+  acknowledge(request: AcknowledgeRequest): Promise<void>;
+  /** Follows the feed behind `lastEventId`; resolves when the CA has ended the stream. What a listener throws ends it too. */
+  watch(lastEventId: string | undefined, listener: WatchListener): Promise<void>;
   close(): void;
+}
+
+export interface PolledBundle {
+  readonly text: string;
+  readonly etag: string | undefined;
+  /** Undefined from a CA that has no feed. */
+  readonly feedEpoch: string | undefined;
+}
+
+export interface WatchListener {
+  readonly onEvent: (event: StreamEvent) => void;
+  /** After each thing that came, if only a comment. */
+  readonly onAlive: () => void;
 }
 
 /** Which CA, and by what it is known. */
@@ -76,7 +96,34 @@ export function caClient({ caUrl, trustDomain, ownBundle, revoked, rootFingerpri
         method: "GET", path: paths.bundle, maxBytes: maxBundleBytes, ...(etag !== undefined && { headers: { "if-none-match": etag } }),
       });
       const text = readBundleText(response, now());
-      return text === undefined ? undefined : { text, etag: response.headers.etag };
+      const feedEpoch = response.headers[feedEpochHeader];
+      return text === undefined ? undefined : { text, etag: response.headers.etag, feedEpoch: typeof feedEpoch === "string" ? feedEpoch : undefined };
+    },
+    async acknowledge(request) {
+      const response = await (await trusted()).request({
+        method: "POST", path: paths.acknowledgements, body: JSON.stringify(request), maxBytes: maxRefusalBytes,
+      });
+      readNothing(response, now());
+    },
+    async watch(lastEventId, { onEvent, onAlive }) {
+      const { status, headers, chunks } = await (await trusted()).open({
+        path: paths.watch, silenceMs: watchSilenceMs,
+        headers: { accept: `${mediaType.eventStream}, ${mediaType.problem}`, ...(lastEventId !== undefined && { "last-event-id": lastEventId }) },
+      });
+      if (status !== 200) {
+        let text = "";
+        for await (const chunk of chunks) {
+          text += Buffer.from(chunk).toString("latin1");
+          if (text.length > maxRefusalBytes) break;
+        }
+        return requireStream({ status, headers, text }, now());
+      }
+      requireStream({ status, headers, text: "" }, now());
+      const parse = eventParser();
+      for await (const chunk of chunks) {
+        for (const event of parse(chunk)) onEvent(event);
+        onAlive();
+      }
     },
     close: () => connection.close(),
   };
@@ -120,3 +167,6 @@ async function fetchPinned({ trustDomain, rootFingerprint, nowMs, ...common }: P
 const maxIssuedBytes = 2 * 1024 * 1024;
 const maxBundleBytes = 1024 * 1024;
 const maxPageBytes = 1024 * 1024;
+const maxRefusalBytes = 64 * 1024;
+/** Three of the CA's signs of life. */
+const watchSilenceMs = 45_000;

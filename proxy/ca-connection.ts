@@ -25,10 +25,24 @@ export interface CaResponse {
   readonly text: string;
 }
 
+/** An answer without an end. */
+export interface CaStream {
+  readonly status: number;
+  readonly headers: IncomingMessage["headers"];
+  /** As they come; ends with a CaError when the connection breaks or falls silent. Leaving the loop closes the connection. */
+  readonly chunks: AsyncIterable<Uint8Array>;
+}
+
 /** Asks one server, over connections that `verifyServer` has agreed to. */
 export interface CaConnection {
   /** @throws {CaError} ca_unreachable | ca_timeout | ca_untrusted | ca_answer_invalid */
   request(request: CaRequest): Promise<CaResponse>;
+  /**
+   * Opens a stream; what it comes from is judged again as it goes on.
+   * @param request.silenceMs  how long nothing may come
+   * @throws {CaError} as `request`, also from `chunks`
+   */
+  open(request: { readonly path: string; readonly headers: Readonly<Record<string, string>>; readonly silenceMs: number }): Promise<CaStream>;
   /** Closes idle connections and ends requests in flight. */
   close(): void;
 }
@@ -135,7 +149,52 @@ export function caConnection({ url, verifyServer, timeoutMs = defaultTimeoutMs }
     return { sent, response };
   }
 
+  async function* chunksOf(answer: IncomingMessage, sent: ClientRequest, silenceMs: number): AsyncGenerator<Uint8Array> {
+    const silence = setTimeout(() => answer.destroy(timedOut(url, "saying anything on its stream", silenceMs)), silenceMs);
+    let judgedAtMs = performance.now();
+    try {
+      for await (const chunk of answer as AsyncIterable<Buffer>) {
+        silence.refresh();
+        if (performance.now() - judgedAtMs >= rejudgeMs) {
+          judgedAtMs = performance.now();
+          judge(chains.get(answer.socket) ?? []);
+        }
+        yield chunk;
+      }
+    } catch (error) {
+      throw error instanceof CaError ? error : unreachable(url, error);
+    } finally {
+      clearTimeout(silence);
+      sent.destroy();
+    }
+  }
+
+  function judge(chain: readonly Uint8Array[]): void {
+    try {
+      verifyServer(chain);
+    } catch (cause) {
+      throw untrusted(url, cause);
+    }
+  }
+
   return {
+    async open({ path, headers, silenceMs }) {
+      dropStaleConnections();
+      const sent = httpsRequest({
+        agent, host, port: Number(port || defaultPort), method: "GET", path, headers: { host: new URL(url).host, ...headers },
+      });
+      const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+        const deadline = setTimeout(() => sent.destroy(timedOut(url, `GET ${pathOnly(path)}`, timeoutMs)), timeoutMs);
+        sent.on("close", () => clearTimeout(deadline));
+        sent.on("error", (cause) => reject(cause instanceof CaError ? cause : unreachable(url, cause)));
+        sent.on("response", (response) => {
+          clearTimeout(deadline);
+          resolve(response);
+        });
+        sent.end();
+      });
+      return { status: answer.statusCode ?? 0, headers: answer.headers, chunks: chunksOf(answer, sent, silenceMs) };
+    },
     async request(request) {
       const { sent, response } = send(request);
       try {
@@ -206,5 +265,7 @@ const untrustedHints: Readonly<Record<string, string>> = {
 };
 const defaultTimeoutMs = 10_000;
 const defaultPort = 443;
-/** A renewal, a poll of each kind, and one to spare. */
-const maxSockets = 4;
+/** The stream, a renewal, a poll of each kind, and one to spare. */
+const maxSockets = 5;
+/** How old the judgement of who tells a stream may be, where something comes. */
+const rejudgeMs = 10_000;

@@ -62,7 +62,7 @@ export interface Connections {
 export interface ConnectionsDeps {
   readonly direction: Direction;
   readonly source: IdentitySource;
-  readonly verifier: Pick<PeerVerifier, "recheck">;
+  readonly verifier: Pick<PeerVerifier, "recheck" | "recheckRevoked">;
   readonly metrics: Metrics;
   readonly log: Log;
   /** Milliseconds since the epoch. */
@@ -71,14 +71,18 @@ export interface ConnectionsDeps {
 }
 
 /**
- * Keeps what is open and ends what may no longer be: each connection is judged again on every change of trust (a revoked peer
- * is cut in the same turn of the event loop) and every second against expiry and age.
+ * Keeps what is open and ends what may no longer be: a revoked peer is cut in the turn of the event loop in which that becomes
+ * known; by new bundles every peer is judged again, some in each turn, since that takes 150 us each; expiry and age are looked at
+ * every second.
  */
 export function trackConnections({ direction, source, verifier, metrics, log, now, maxAgeMs }: ConnectionsDeps): Connections {
   const live = new Set<Live>();
   const waiting = new Set<() => void>();
   const count = connectionMetrics(metrics, direction);
   const labels = peerLabels(direction);
+  let judgedBy = source.trust()?.bundles;
+  let unjudged: readonly Live[] = [];
+  let turn: NodeJS.Immediate | undefined;
 
   function remove(connection: Live): void {
     if (!live.delete(connection)) return;
@@ -101,15 +105,32 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
     connection.given.retire?.();
   }
 
-  function recheck(): void {
-    for (const connection of [...live]) {
+  function judge(connections: readonly Live[], check: (peer: Peer) => void): void {
+    for (const connection of connections) {
+      if (!live.has(connection)) continue;
       try {
-        verifier.recheck(connection.given.peer);
+        check(connection.given.peer);
       } catch (error) {
         if (!(error instanceof PeerError)) throw error;
         cut(connection, error.code);
       }
     }
+  }
+
+  function onTrust(): void {
+    judge([...live], verifier.recheckRevoked);
+    const bundles = source.trust()?.bundles;
+    if (bundles === judgedBy) return;
+    judgedBy = bundles;
+    // What a run under way has not come to is in here too.
+    unjudged = [...live];
+    turn ??= setImmediate(judgeSome);
+  }
+
+  function judgeSome(): void {
+    judge(unjudged.slice(0, judgedPerTurn), verifier.recheck);
+    unjudged = unjudged.slice(judgedPerTurn);
+    turn = unjudged.length > 0 ? setImmediate(judgeSome) : undefined;
   }
 
   function age(): void {
@@ -122,7 +143,7 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
     }
   }
 
-  const unsubscribe = source.onChange((what) => { if (what === "trust") recheck(); });
+  const unsubscribe = source.onChange((what) => { if (what === "trust") onTrust(); });
   const timer = setInterval(age, ageCheckMs);
   timer.unref();
 
@@ -172,6 +193,7 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
     },
     stop() {
       clearInterval(timer);
+      clearImmediate(turn);
       unsubscribe();
     },
   };
@@ -249,6 +271,8 @@ function aggregate(direction: Direction, live: ReadonlySet<Live>): readonly Edge
   return [...edges.values()];
 }
 
+/** Some 7 ms, if every chain has to be verified: what waits meanwhile is late by as much. */
+const judgedPerTurn = 50;
 /** How exactly expiry and age are kept. A look at 10 000 connections costs about a millisecond. */
 const ageCheckMs = 1000;
 /** How long before its end a connection that can is asked to finish what it has begun. */

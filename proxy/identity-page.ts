@@ -34,12 +34,22 @@ export interface IdentityPage {
     readonly ageSeconds: number | undefined;
     readonly lastError: string | undefined;
   } | undefined;
+  /** How the CA is followed. */
+  readonly feed: {
+    readonly followedBy: "stream" | "polling";
+    /** Since when by the stream. */
+    readonly since: string | undefined;
+    readonly epoch: string | undefined;
+    /** Sequence of the bundle that the CA knows to be in force here. */
+    readonly acknowledgedSequence: string | undefined;
+    readonly lastError: string | undefined;
+  } | undefined;
   readonly keystoreError: string | undefined;
 }
 
 /** Puts the page together from what the identity half says of itself and what the data path sees. */
 export function identityPage(source: IdentitySource, status: IdentityStatus): IdentityPage {
-  const { last, rotation, bundle, revocation } = status;
+  const { last, rotation, bundle, revocation, feed } = status;
   const { lastError } = rotation;
   return {
     spiffeId: last?.id.uri,
@@ -61,6 +71,10 @@ export function identityPage(source: IdentitySource, status: IdentityStatus): Id
     revocations: revocation && {
       held: revocation.held, sequence: revocation.sequence, lastPoll: isoTime(revocation.lastSuccessMs),
       ageSeconds: revocation.ageSeconds, lastError: revocation.lastError,
+    },
+    feed: feed && {
+      followedBy: feed.watch.liveSinceMs === undefined ? "polling" : "stream", since: isoTime(feed.watch.liveSinceMs), epoch: feed.feedEpoch,
+      acknowledgedSequence: feed.acknowledgedSequence, lastError: feed.watch.lastError,
     },
     keystoreError: status.keystoreError,
   };

@@ -44,6 +44,8 @@ export interface PeerVerifier {
   verify(socket: TLSSocket, purpose: PeerPurpose, expected?: SpiffeId): Peer;
   /** Judges an established peer again, by the trust and the clock of now. @throws {PeerError} */
   recheck(peer: Peer): void;
+  /** Judges only whether an established peer is revoked by now: cheap, whatever else changed. @throws {PeerError} */
+  recheckRevoked(peer: Peer): void;
 }
 
 export interface PeerVerifierDeps {
@@ -106,6 +108,7 @@ export function peerVerifier({ source, now }: PeerVerifierDeps): PeerVerifier {
       const trust = currentTrust();
       refuseRevoked(establish(peer.chain, peer.purpose, trust).svid, trust);
     },
+    recheckRevoked: ({ svid }) => refuseRevoked(svid, currentTrust()),
   };
 }
 

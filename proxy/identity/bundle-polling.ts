@@ -9,6 +9,10 @@ export interface BundlePollingDeps {
   readonly client: Pick<CaClient, "bundle">;
   /** Takes a new bundle of the own trust domain. @throws when it is refused */
   readonly onBundle: (text: string) => void;
+  /** Names the feed that the next bundle is of. */
+  readonly onEpoch?: (feedEpoch: string) => void;
+  /** True while bundles come by themselves: then the CA is not asked. */
+  readonly isStreamed?: () => boolean;
   /** The publisher's wish, in seconds. */
   readonly refreshHintSeconds: () => number | undefined;
   /** Also done at each look: what does not come from the CA. */
@@ -28,6 +32,10 @@ export interface BundlePollingStatus {
 /** A running poll. */
 export interface BundlePolling {
   status(): BundlePollingStatus;
+  /** A bundle that came by the stream: one that is refused is asked for again. */
+  take(text: string): void;
+  /** Looks now: the stream broke, or what is held is no longer known to be of this CA's history. */
+  lookNow(): void;
   stop(): void;
 }
 
@@ -38,25 +46,40 @@ export function startBundlePolling(deps: BundlePollingDeps): BundlePolling {
   let etag: string | undefined;
   let status: BundlePollingStatus = { lastSuccessMs: undefined, lastError: undefined };
   let cancel = (): void => undefined;
+  let asking = false;
   let stopped = false;
 
   async function poll(): Promise<void> {
     deps.refreshFiles();
+    if (deps.isStreamed?.() !== true || status.lastError !== undefined) await ask();
+    if (!stopped) wait();
+  }
+
+  async function ask(): Promise<void> {
+    asking = true;
     try {
       const answer = await client.bundle(etag);
       if (stopped) return;
+      if (answer?.feedEpoch !== undefined) deps.onEpoch?.(answer.feedEpoch);
       if (answer !== undefined) deps.onBundle(answer.text);
       etag = answer?.etag ?? etag;
-      refreshes.inc({ result: answer === undefined ? "unchanged" : "ok" });
-      status = { lastSuccessMs: clock.now(), lastError: undefined };
+      succeed(answer === undefined ? "unchanged" : "ok");
     } catch (error) {
-      if (stopped) return;
-      const lastError = (error as Error).message;
-      refreshes.inc({ result: "error" });
-      log.warn({ error: lastError }, "trust bundle not refreshed; the last good one stays in force");
-      status = { ...status, lastError };
+      if (!stopped) fail(error as Error);
+    } finally {
+      asking = false;
     }
-    wait();
+  }
+
+  function succeed(result: "unchanged" | "ok"): void {
+    refreshes.inc({ result });
+    status = { lastSuccessMs: clock.now(), lastError: undefined };
+  }
+
+  function fail({ message }: Error): void {
+    refreshes.inc({ result: "error" });
+    log.warn({ error: message }, "trust bundle not refreshed; the last good one stays in force");
+    status = { ...status, lastError: message };
   }
 
   function wait(): void {
@@ -67,6 +90,20 @@ export function startBundlePolling(deps: BundlePollingDeps): BundlePolling {
   wait();
   return {
     status: () => status,
+    take(text) {
+      try {
+        deps.onBundle(text);
+        succeed("ok");
+      } catch (error) {
+        fail(error as Error);
+      }
+    },
+    lookNow() {
+      etag = undefined;
+      if (asking || stopped) return;
+      cancel();
+      void poll();
+    },
     stop() {
       stopped = true;
       cancel();

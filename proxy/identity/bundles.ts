@@ -19,8 +19,11 @@ export interface MergedBundles {
 /**
  * Takes what the CA offers into what is held. An offer that cannot be read, is older than what is held (a replica may
  * lag behind), or takes away our own last anchor changes nothing. Trust domains that are no longer offered are dropped, the own one never.
+ * @param options.restored  the own CA came back from a backup: its sequence begins anew, so an older one is taken
  */
-export function mergeBundles(ownTrustDomain: string, held: HeldBundles, offered: Readonly<Record<string, string>>): MergedBundles {
+export function mergeBundles(
+  ownTrustDomain: string, held: HeldBundles, offered: Readonly<Record<string, string>>, { restored = false } = {},
+): MergedBundles {
   const merged = new Map<string, HeldBundle>();
   const ownBefore = held.get(ownTrustDomain);
   if (ownBefore !== undefined) merged.set(ownTrustDomain, ownBefore);
@@ -30,7 +33,7 @@ export function mergeBundles(ownTrustDomain: string, held: HeldBundles, offered:
     const own = trustDomain === ownTrustDomain;
     try {
       merged.set(
-        trustDomain, before?.text === text ? before : newer(before, { text, bundle: parseBundle(trustDomain, text) }, own),
+        trustDomain, before?.text === text ? before : newer(before, { text, bundle: parseBundle(trustDomain, text) }, own, own && restored),
       );
     } catch (error) {
       if (before !== undefined) merged.set(trustDomain, before);
@@ -41,9 +44,9 @@ export function mergeBundles(ownTrustDomain: string, held: HeldBundles, offered:
 }
 
 /** As `mergeBundles`, for an offer of the own bundle alone: all others stay. */
-export function mergeOwnBundle(ownTrustDomain: string, held: HeldBundles, text: string): MergedBundles {
+export function mergeOwnBundle(ownTrustDomain: string, held: HeldBundles, text: string, options: { readonly restored?: boolean } = {}): MergedBundles {
   const others = [...held].filter(([trustDomain]) => trustDomain !== ownTrustDomain).map(([trustDomain, one]) => [trustDomain, one.text]);
-  return mergeBundles(ownTrustDomain, held, { ...Object.fromEntries(others), [ownTrustDomain]: text });
+  return mergeBundles(ownTrustDomain, held, { ...Object.fromEntries(others), [ownTrustDomain]: text }, options);
 }
 
 /** True if both hold the same texts. */
@@ -56,11 +59,12 @@ export function bundleTexts(held: HeldBundles): Readonly<Record<string, string>>
   return Object.fromEntries([...held].map(([trustDomain, { text }]) => [trustDomain, text]));
 }
 
-function newer(before: HeldBundle | undefined, offer: HeldBundle, own: boolean): HeldBundle {
+function newer(before: HeldBundle | undefined, offer: HeldBundle, own: boolean, restored: boolean): HeldBundle {
   // Empty is how a trust domain says that nothing of it verifies; from our own CA it could only be a mistake that locks us out.
   if (own && offer.bundle.x509Authorities.length === 0) {
     throw new Error("it has no X.509 authority; the last good one is kept");
   }
+  if (restored) return offer;
   const { sequence } = offer.bundle;
   const heldSequence = before?.bundle.sequence;
   if (sequence === undefined && heldSequence !== undefined) {

@@ -24,6 +24,14 @@ export function exposeGauges(metrics: Metrics, source: IdentitySource, status: (
     "Sequence of the own trust bundle.",
     () => (own()?.sequence === undefined ? undefined : Number(own()?.sequence)),
   );
+  metrics.gaugeOf(
+    "feed_streamed", "1 while bundle and revocations come by the CA's stream, 0 while they are polled.",
+    () => (status().feed === undefined ? undefined : Number(status().feed?.watch.liveSinceMs !== undefined)),
+  );
+  metrics.gaugeOf(
+    "bundle_acknowledged_sequence", "Sequence of the own trust bundle that the CA knows to be in force here.",
+    () => (status().feed?.acknowledgedSequence === undefined ? undefined : Number(status().feed?.acknowledgedSequence)),
+  );
   metrics.gaugeOf("revocations_held", "Revoked serial numbers in force.", () => source.trust()?.revoked.size);
   metrics.gaugeOf(
     "revocation_poll_lag_seconds", "Time since the CA last told what is revoked, restarts included.", () => status().revocation?.ageSeconds,

@@ -36,6 +36,10 @@ export interface StoredRevocations {
   readonly completeAtMs: number;
   /** Whose CA's sequence it is; see StoredIdentity. */
   readonly bootstrapHash: string | undefined;
+  /** Of the feed that `sequence` belongs to; absent in a file of an earlier version, as is `lastEventId`. */
+  readonly feedEpoch?: string | undefined;
+  /** Where the stream is resumed; the bundle that came before it is stored too. */
+  readonly lastEventId?: string | undefined;
 }
 
 /** Every method throws KeystoreError. */
@@ -185,9 +189,9 @@ function isStoredRequest({ privateKeyPem, csr, idempotencyKey, bootstrapHash }: 
   return [privateKeyPem, csr, idempotencyKey, bootstrapHash].every((text) => typeof text === "string");
 }
 
-function isStoredRevocations({ entries, sequence, completeAtMs, bootstrapHash }: Record<string, unknown>): boolean {
+function isStoredRevocations({ entries, sequence, completeAtMs, bootstrapHash, feedEpoch, lastEventId }: Record<string, unknown>): boolean {
   return Array.isArray(entries) && entries.every(isStoredRevocation) && [sequence, completeAtMs].every(isCount) &&
-    (bootstrapHash === undefined || typeof bootstrapHash === "string");
+    [bootstrapHash, feedEpoch, lastEventId].every((text) => text === undefined || typeof text === "string");
 }
 
 function isStoredRevocation(entry: unknown): boolean {

@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey, generateKeyPair, randomUUID, type KeyObject } from "node:crypto";
 import { promisify } from "node:util";
-import type { Attestation, IssueRequest } from "../../ca/contract.ts";
+import type { Attestation, HeldBundle, IssueRequest } from "../../ca/contract.ts";
 import { encodeCsr } from "../../ca/pki/csr.ts";
 import type { KeyAlgorithm } from "../../ca/pki/key.ts";
 import { encodeRenewalProof } from "../../ca/pki/renewal-proof.ts";
@@ -26,6 +26,8 @@ export interface RequestInput {
   readonly token: string | undefined;
   /** The last identity, expired or not; undefined before the first. */
   readonly last: Identity | undefined;
+  /** The bundle in force; left out for a CA that has not said which feed it is of. */
+  readonly holds?: HeldBundle | undefined;
   readonly nowMs: number;
 }
 
@@ -35,7 +37,7 @@ export interface RequestInput {
  * @returns undefined when nothing is left to attest with: the certificate has expired and there is no token
  */
 export async function prepareRequest(input: RequestInput): Promise<PreparedRequest | undefined> {
-  const { keyAlgorithm, lifetimeSeconds, token, last, nowMs, trustDomain } = input;
+  const { keyAlgorithm, lifetimeSeconds, token, last, nowMs, trustDomain, holds } = input;
   const renewing = last !== undefined && !isExpired(last, nowMs);
   if (!renewing && token === undefined) return undefined;
   const privateKey = await generateKey(keyAlgorithm);
@@ -44,7 +46,7 @@ export async function prepareRequest(input: RequestInput): Promise<PreparedReque
   const [attestation, name] = attestationOf(renewing, token ?? "", proof);
   return {
     privateKey, publicKey: createPublicKey(privateKey), attestation: name, preparedAtMs: nowMs, idempotencyKey: randomUUID(),
-    request: { csr: Buffer.from(csr).toString("base64"), attestation, ...(lifetimeSeconds !== undefined && { lifetimeSeconds }) },
+    request: { csr: Buffer.from(csr).toString("base64"), attestation, ...(lifetimeSeconds !== undefined && { lifetimeSeconds }), ...holds },
   };
 }
 

@@ -1,3 +1,4 @@
+import type { RenewNotice, RevocationBatch } from "../../ca/contract.ts";
 import type { CaClient } from "../ca-client.ts";
 import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
@@ -21,6 +22,11 @@ export interface RevocationDeps {
   readonly restored?: DenyList | undefined;
   /** Gets the first whole set and every one that differs from the one before; undefined when none is whole any more. */
   readonly onRevoked: (serialNumbers: ReadonlySet<string> | undefined) => void;
+  /** Names the feed, before anything of a page is taken. */
+  readonly onEpoch?: (feedEpoch: string) => void;
+  readonly onRenew?: (notice: RenewNotice) => void;
+  /** True while revocations come by themselves: then the CA is not asked. */
+  readonly isStreamed?: () => boolean;
   /** Keeps the list for a restart: after each change, and now and then for its age. */
   readonly onComplete?: (list: DenyList) => void;
   readonly intervalMs: number;
@@ -46,6 +52,14 @@ export interface RevocationStatus {
 /** A running poll. */
 export interface RevocationPolling {
   status(): RevocationStatus;
+  /** What came by the stream. @throws when it does not fit: it has to be told again then */
+  take(batch: RevocationBatch): void;
+  /** The stream lives, so nothing else is revoked. */
+  heard(): void;
+  /** The feed is another one: it is read from its start, and nothing is forgotten. */
+  beginAnew(): void;
+  /** Asks now: the stream broke. */
+  lookNow(): void;
   stop(): void;
 }
 
@@ -67,48 +81,72 @@ export function startRevocationPolling(deps: RevocationDeps): RevocationPolling 
   let failures = 0;
   let nextPruneMs = 0;
   let cancel = (): void => undefined;
+  let asking = false;
   let stopped = false;
 
   async function poll(): Promise<void> {
     prune();
+    if (deps.isStreamed?.() !== true) await ask();
+    if (stopped) return;
+    tell();
+    cancel = clock.after(jittered(Math.max(intervalMs, failures === 0 ? 0 : slowDownMs(failures)), random), () => void poll());
+  }
+
+  async function ask(): Promise<void> {
+    asking = true;
     try {
       await readToEnd();
       if (stopped) return;
-      if (lastError !== undefined) log.info({ held: entries.size, failures }, "revocations are up to date again");
-      completeAtMs = clock.now();
-      full = false;
-      lastError = undefined;
-      failures = 0;
       polls.inc({ result: "ok" });
+      succeed();
     } catch (error) {
-      if (stopped) return;
-      fail(error as Error);
+      if (!stopped) fail(error as Error);
+    } finally {
+      asking = false;
     }
-    tell();
-    cancel = clock.after(jittered(Math.max(intervalMs, failures === 0 ? 0 : slowDownMs(failures)), random), () => void poll());
+  }
+
+  function succeed(): void {
+    if (lastError !== undefined) log.info({ held: entries.size, failures }, "revocations are up to date again");
+    completeAtMs = clock.now();
+    full = false;
+    lastError = undefined;
+    failures = 0;
   }
 
   /** Takes page by page, so that what was read stays when a later one cannot be had. */
   async function readToEnd(): Promise<void> {
     for (let pages = 0; pages < maxPagesPerPoll; pages++) {
-      const page = await client.revocations(sequence);
+      const after = sequence;
+      const page = await client.revocations(after);
       if (stopped) return;
+      if (page.feedEpoch !== undefined) deps.onEpoch?.(page.feedEpoch);
+      for (const notice of page.renew) deps.onRenew?.(notice);
+      // The stream was faster, or the feed is another one by now: what this page says about where it ends is old.
+      if (sequence !== after) {
+        add(page.revocations);
+        continue;
+      }
       if (page.sequence < sequence) {
         // The feed went back: a database was restored from a backup. It is read again from its start, and nothing is forgotten.
         sequence = 0;
         continue;
       }
-      const nowMs = clock.now();
-      const fresh = page.revocations
-        .map(({ serialNumber, notAfter }) => [serialNumber, Date.parse(notAfter)] as const)
-        .filter(([serialNumber, notAfterMs]) => !entries.has(serialNumber) && !isOver(notAfterMs, nowMs));
-      if (entries.size + fresh.length > maxEntries) throw new DenyListFull(maxEntries);
-      for (const [serialNumber, notAfterMs] of fresh) entries.set(serialNumber, notAfterMs);
-      changed ||= fresh.length > 0;
+      add(page.revocations);
       sequence = page.sequence;
       if (!page.more) return;
     }
     throw new Error(`the CA's revocations did not end within ${maxPagesPerPoll} pages`);
+  }
+
+  function add(revocations: RevocationBatch["revocations"]): void {
+    const nowMs = clock.now();
+    const fresh = revocations
+      .map(({ serialNumber, notAfter }) => [serialNumber, Date.parse(notAfter)] as const)
+      .filter(([serialNumber, notAfterMs]) => !entries.has(serialNumber) && !isOver(notAfterMs, nowMs));
+    if (entries.size + fresh.length > maxEntries) throw new DenyListFull(maxEntries);
+    for (const [serialNumber, notAfterMs] of fresh) entries.set(serialNumber, notAfterMs);
+    changed ||= fresh.length > 0;
   }
 
   function fail(error: Error): void {
@@ -162,6 +200,29 @@ export function startRevocationPolling(deps: RevocationDeps): RevocationPolling 
       held: entries.size, sequence, lastError, lastSuccessMs: completeAtMs,
       ageSeconds: completeAtMs === undefined ? undefined : Math.max(clock.now() - completeAtMs, 0) / 1000,
     }),
+    take(batch) {
+      try {
+        add(batch.revocations);
+      } catch (error) {
+        fail(error as Error);
+        tell();
+        throw error;
+      }
+      sequence = batch.sequence;
+      if (!batch.more) succeed();
+      tell();
+    },
+    heard() {
+      completeAtMs = clock.now();
+    },
+    beginAnew() {
+      sequence = 0;
+    },
+    lookNow() {
+      if (asking || stopped) return;
+      cancel();
+      void poll();
+    },
     stop() {
       stopped = true;
       cancel();

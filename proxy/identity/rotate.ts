@@ -1,3 +1,4 @@
+import type { HeldBundle, IssueRequest } from "../../ca/contract.ts";
 import type { CaClient } from "../ca-client.ts";
 import { CaError, type CaErrorCode } from "../ca-error.ts";
 import { atTime, type Clock } from "../clock.ts";
@@ -20,8 +21,13 @@ export interface RotationDeps extends Pick<RequestInput, "keyAlgorithm" | "lifet
   /** A new first request, before it is sent: what is recorded of it now can be asked again after a crash. */
   readonly onFirstRequest?: (prepared: PreparedRequest) => void;
   readonly heldBundles: () => HeldBundles;
-  /** Puts identity and bundles into use; called before the next request is planned. */
-  readonly onIssued: (accepted: Accepted) => void;
+  /** The own bundle in force, as the CA knows it. */
+  readonly holds?: () => HeldBundle | undefined;
+  /**
+   * Puts identity and bundles into use; called before the next request is planned.
+   * @param acknowledged  the bundle that the CA has taken down as held, with the request
+   */
+  readonly onIssued: (accepted: Accepted, acknowledged: HeldBundle | undefined) => void;
   /** The identity has just expired. */
   readonly onExpired: () => void;
   readonly clock: Clock;
@@ -46,8 +52,11 @@ export type RotationErrorCode = CaErrorCode | "no_attestation" | "internal";
 /** A running rotation. */
 export interface Rotation {
   status(): RotationStatus;
-  /** Asks for another certificate now, e.g. because peers will soon not accept this one. */
-  renewNow(): void;
+  /**
+   * Asks for another certificate soon, e.g. because peers will not accept this one any more.
+   * @param withinMs  at an instant of our own choosing within this time, and not later than planned; default 2 s
+   */
+  renewNow(withinMs?: number): void;
   stop(): void;
 }
 
@@ -72,34 +81,35 @@ export function startRotation(deps: RotationDeps): Rotation {
     attempting = true;
     cancelAttempt();
     status = { ...status, nextAttemptMs: undefined };
-    const outcome = await request().then((accepted) => ({ accepted }), (error: unknown) => ({ error }));
+    const outcome = await request().then((answered) => ({ answered }), (error: unknown) => ({ error }));
     attempting = false;
     if (stopped) return;
-    if ("accepted" in outcome) succeed(outcome.accepted);
+    if ("answered" in outcome) succeed(outcome.answered);
     else fail(outcome.error);
   }
 
-  async function request(): Promise<Accepted> {
+  async function request(): Promise<Answered> {
     if (prepared === undefined || !isResendable(prepared, last, clock.now())) {
-      prepared = await prepareRequest({ ...deps, last, nowMs: clock.now() });
+      prepared = await prepareRequest({ ...deps, last, holds: last && deps.holds?.(), nowMs: clock.now() });
       if (prepared === undefined) throw new NothingToAttestWith();
       if (prepared.attestation === "join-token") deps.onFirstRequest?.(prepared);
     }
     const { privateKey, publicKey, request: body, idempotencyKey } = prepared;
     const answer = await deps.client.issue(body, idempotencyKey);
-    return acceptIssued({
+    const accepted = acceptIssued({
       answer, privateKey, publicKey, trustDomain, held: deps.heldBundles(), rootFingerprint: deps.rootFingerprint, last, nowMs: clock.now(),
     });
+    return { accepted, acknowledged: takenDown(body, answer.published) };
   }
 
-  function succeed(accepted: Accepted): void {
+  function succeed({ accepted, acknowledged }: Answered): void {
     const { identity } = accepted;
     const attestation = prepared?.attestation;
     prepared = undefined;
     last = identity;
     refreshes.inc({ result: "ok" });
     status = { nextAttemptMs: undefined, lastRefreshMs: clock.now(), failures: 0, lastError: undefined };
-    deps.onIssued(accepted);
+    deps.onIssued(accepted, acknowledged);
     watchExpiry(identity);
     const nextMs = Math.max(renewalTime(identity, random), clock.now() + minRenewalDelayMs);
     schedule(nextMs);
@@ -148,8 +158,8 @@ export function startRotation(deps: RotationDeps): Rotation {
     });
   }
 
-  function retrySoon(): void {
-    const delayMs = Math.round(maxSoonMs * random());
+  function retrySoon(withinMs = maxSoonMs): void {
+    const delayMs = Math.round(withinMs * random());
     schedule(clock.now() + delayMs, delayMs);
   }
 
@@ -163,8 +173,9 @@ export function startRotation(deps: RotationDeps): Rotation {
 
   return {
     status: () => status,
-    renewNow() {
-      if (!attempting && !stopped) retrySoon();
+    renewNow(withinMs = maxSoonMs) {
+      if (attempting || stopped) return;
+      if ((status.nextAttemptMs ?? Infinity) - clock.now() > withinMs) retrySoon(withinMs);
     },
     stop() {
       stopped = true;
@@ -172,6 +183,17 @@ export function startRotation(deps: RotationDeps): Rotation {
       cancelExpiry();
     },
   };
+}
+
+interface Answered {
+  readonly accepted: Accepted;
+  readonly acknowledged: HeldBundle | undefined;
+}
+
+/** What the request said to hold, if the CA has published it: it takes nothing else down. */
+function takenDown({ feedEpoch, bundleSequence }: IssueRequest, published: HeldBundle | undefined): HeldBundle | undefined {
+  if (feedEpoch === undefined || bundleSequence === undefined || feedEpoch !== published?.feedEpoch) return undefined;
+  return BigInt(bundleSequence) <= BigInt(published.bundleSequence) ? { feedEpoch, bundleSequence } : undefined;
 }
 
 /** Expired without a token: only a person can help. */

@@ -1,3 +1,4 @@
+import type { HeldBundle } from "../../ca/contract.ts";
 import type { Bundle } from "../../ca/pki/bundle.ts";
 import { verifySvid } from "../../ca/pki/svid.ts";
 import { caClient } from "../ca-client.ts";
@@ -8,14 +9,13 @@ import type { Metrics } from "../metrics.ts";
 import { refused } from "../settings.ts";
 import type { Accepted } from "./accept.ts";
 import type { Random } from "./backoff.ts";
-import { startBundlePolling, type BundlePolling, type BundlePollingStatus } from "./bundle-polling.ts";
 import { mergeOwnBundle, sameBundles, type HeldBundles, type MergedBundles } from "./bundles.ts";
+import { followFeed, type FollowedList, type Following, type FollowStatus } from "./follow.ts";
 import { foreignBundles } from "./foreign-bundles.ts";
 import { exposeGauges } from "./gauges.ts";
 import { openKeystore, type Keystore } from "./keystore.ts";
 import { restoreRequest, type PreparedRequest } from "./request.ts";
 import { hashBootstrap, resume, toStored } from "./resume.ts";
-import { startRevocationPolling, type DenyList, type RevocationPolling, type RevocationStatus } from "./revocations.ts";
 import { startRotation, type RotationStatus } from "./rotate.ts";
 import { isExpired, type Identity, type IdentityHolder } from "./source.ts";
 
@@ -37,8 +37,10 @@ export interface IdentityStatus {
   readonly last: Identity | undefined;
   readonly rotation: RotationStatus;
   /** Undefined before the first bundle, as is `revocation`. */
-  readonly bundle: BundlePollingStatus | undefined;
-  readonly revocation: RevocationStatus | undefined;
+  readonly bundle: FollowStatus["bundle"] | undefined;
+  readonly revocation: FollowStatus["revocation"] | undefined;
+  /** How the CA is followed. */
+  readonly feed: Omit<FollowStatus, "bundle" | "revocation"> | undefined;
   /** Why the state directory does not hold the present identity. */
   readonly keystoreError: string | undefined;
 }
@@ -77,8 +79,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
   let keystoreError: string | undefined;
   let published: ReadonlyMap<string, Bundle> | undefined;
   let revoked: ReadonlySet<string> = new Set();
-  let revocation: RevocationPolling | undefined;
-  let bundlePolling: BundlePolling | undefined;
+  let following: Following | undefined;
 
   const client = caClient({
     caUrl: origin.caUrl, trustDomain, rootFingerprint: bootstrap?.rootFingerprint, now: clock.now,
@@ -130,9 +131,11 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     );
   }
 
-  function saveRevocations({ entries, sequence, completeAtMs }: DenyList): void {
+  function saveRevocations({ entries, lastEventId, ...list }: FollowedList): void {
+    // A stream that is resumed leaves the bundle out that it told before: so only where that one is stored.
+    const resumable = keystoreError === undefined ? lastEventId : undefined;
     keep(
-      (store) => store.saveRevocations({ entries: [...entries], sequence, completeAtMs, bootstrapHash: origin.bootstrapHash }),
+      (store) => store.saveRevocations({ entries: [...entries], ...list, lastEventId: resumable, bootstrapHash: origin.bootstrapHash }),
       "list of revocations not stored; after a restart every peer would be refused until the CA has told",
     );
   }
@@ -149,13 +152,12 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
   }
 
   /** From the first bundle on: before, the CA could only be asked by somebody with a token. */
-  function followCa(denyList?: DenyList): void {
-    const common = { client, clock, random, log, metrics };
-    revocation ??= startRevocationPolling({
-      ...common, restored: denyList, intervalMs: config.revocationPollMs, onRevoked, onComplete: saveRevocations,
-    });
-    bundlePolling ??= startBundlePolling({
-      ...common, onBundle: onOwnBundle, refreshHintSeconds: () => held.get(trustDomain)?.bundle.refreshHintSeconds,
+  function followCa(restored?: FollowedList): void {
+    following ??= followFeed({
+      client, trustDomain, restored, clock, random, log, metrics, revocationPollMs: config.revocationPollMs,
+      onRevoked, onComplete: saveRevocations, onBundle: onOwnBundle, refreshHintSeconds: () => held.get(trustDomain)?.bundle.refreshHintSeconds,
+      onRenew: (withinMs) => rotation.renewNow(withinMs),
+      held: () => ({ sequence: held.get(trustDomain)?.bundle.sequence, identity: last }),
       refreshFiles() {
         files.refresh();
         publish();
@@ -163,16 +165,17 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     });
   }
 
-  function onIssued({ identity, bundles }: Accepted): void {
+  function onIssued({ identity, bundles }: Accepted, acknowledged: HeldBundle | undefined): void {
     last = identity;
     take(bundles);
     save();
     followCa();
+    following?.onIssued(acknowledged);
     serve();
   }
 
-  function onOwnBundle(text: string): void {
-    const merged = mergeOwnBundle(trustDomain, held, text);
+  function onOwnBundle(text: string, options: { readonly restored: boolean }): void {
+    const merged = mergeOwnBundle(trustDomain, held, text, options);
     const changed = !sameBundles(held, merged.held);
     take(merged);
     if (changed) save();
@@ -202,28 +205,27 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     onFirstRequest: saveRequest,
     client, trustDomain, clock, random, log, metrics, onIssued,
     keyAlgorithm: config.keyAlgorithm, lifetimeSeconds: config.certificateLifetimeSeconds, token: bootstrap?.token,
-    rootFingerprint: bootstrap?.rootFingerprint, restored: last, heldBundles: () => held,
+    rootFingerprint: bootstrap?.rootFingerprint, restored: last, heldBundles: () => held, holds: () => following?.holds(),
     onExpired: () => holder.setIdentity(undefined),
   });
-  const status = (): IdentityStatus => ({
-    trustDomain, caUrl: origin.caUrl, last, keystoreError,
-    rotation: rotation.status(), bundle: bundlePolling?.status(), revocation: revocation?.status(),
-  });
+  const status = (): IdentityStatus => {
+    const { bundle, revocation, ...feed } = following?.status() ?? {};
+    return { trustDomain, caUrl: origin.caUrl, last, keystoreError, rotation: rotation.status(), bundle, revocation, feed: "watch" in feed ? feed : undefined };
+  };
   exposeGauges(metrics, holder, status);
   return {
     status,
     unready: () => unreadyReason(holder, status()),
     stop() {
       rotation.stop();
-      bundlePolling?.stop();
-      revocation?.stop();
+      following?.stop();
       client.close();
     },
   };
 }
 
 /** A list that cannot be read is none: then the CA has to tell first. */
-function restoreRevocations(keystore: Keystore, { bootstrapHash }: Origin, log: Log): DenyList | undefined {
+function restoreRevocations(keystore: Keystore, { bootstrapHash }: Origin, log: Log): FollowedList | undefined {
   try {
     const stored = keystore.loadRevocations();
     return stored?.bootstrapHash === bootstrapHash ? stored && { ...stored, entries: new Map(stored.entries) } : undefined;

@@ -18,10 +18,19 @@ beforeEach(() => {
   metrics = createMetrics();
   refused = new Set();
   events = [];
+  holder.setRevoked(new Set());
   const quiet = (): void => undefined;
   connections = trackConnections({
     direction: "inbound", source: holder, metrics, now: Date.now, maxAgeMs: hour, log: { debug: quiet, info: quiet, warn: quiet, error: quiet },
-    verifier: { recheck: ({ svid }) => { if (refused.has(svid.id.uri)) throw new PeerError("certificate_revoked", "revoked"); } },
+    verifier: {
+      recheck({ svid }) {
+        events.push(`${svid.serialNumber} judged`);
+        if (refused.has(svid.id.uri)) throw new PeerError("path_expired", "no anchor");
+      },
+      recheckRevoked({ svid }) {
+        if (holder.trust()?.revoked.has(svid.serialNumber) === true) throw new PeerError("certificate_revoked", "revoked");
+      },
+    },
   });
 });
 
@@ -43,14 +52,31 @@ function connection(name: string, options: { validForMs?: number; localValidForM
 const changeTrust = (): void => holder.setBundles("east", east.bundles());
 
 describe("a connection ends with its reason", () => {
-  test("at once when trust changes and the peer is no longer good, and nobody else with it", () => {
+  test("at once when the peer is revoked, and nobody else with it; no chain is verified for that", () => {
+    changeTrust();
     connections.add(connection("cart"));
     connections.add(connection("web"));
-    refused.add("spiffe://east/cart");
-    changeTrust();
+    holder.setRevoked(new Set(["cart"]));
+    expect(events).toEqual(["cart cut"]);
+    vi.advanceTimersByTime(1000);
     expect(events).toEqual(["cart cut"]);
     expect(connections.count()).toBe(1);
     expect(metricValue(metrics, "connections_cut_total", 'reason="certificate_revoked"')).toBe(1);
+  });
+
+  test("when the bundle that came last does not vouch for the peer, some judged in each turn, however often it changes", () => {
+    for (let index = 0; index < 120; index++) connections.add(connection(`peer-${index}`));
+    refused.add("spiffe://east/peer-119");
+    changeTrust();
+    expect(events).toEqual([]);
+    vi.advanceTimersToNextTimer();
+    expect(events).toHaveLength(50);
+    changeTrust();
+    while (connections.count() === 120) vi.advanceTimersToNextTimer();
+    expect(events.filter((event) => event === "peer-0 judged")).toHaveLength(2);
+    expect(events.slice(-2)).toEqual(["peer-119 judged", "peer-119 cut"]);
+    expect(events).toHaveLength(50 + 120 + 1);
+    expect(metricValue(metrics, "connections_cut_total", 'reason="path_expired"')).toBe(1);
   });
 
   test("when the peer's certificate expires", () => {

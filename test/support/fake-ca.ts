@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { IssueRequest, ProblemCode, Revocation } from "../../ca/contract.ts";
 import { problemStatus } from "../../ca/contract.ts";
@@ -162,6 +162,7 @@ export async function fakeCa(options: {
   const { serverId = `spiffe://${options.trustDomain ?? "east"}/countersign/ca`, serverAuthority = core.root.issuer() } = options;
   let leaf = serverAuthority.leaf({ spiffeId: serverId, ...options.serverFaults });
   const connections: FakeCa["connections"] = [];
+  const sockets = new Set<Socket>();
   let server: Server | undefined;
   let port = 0;
 
@@ -179,11 +180,16 @@ export async function fakeCa(options: {
       if (closing === undefined) return;
       const closed = once(closing, "close");
       closing.close();
-      closing.closeAllConnections();
+      // Also those that are still in their handshake, which the server does not count as its own.
+      for (const socket of sockets) socket.destroy();
       await closed;
     },
     async start() {
       server = createServer({ cert: leaf.chainPem, key: leaf.privateKeyPem, requestCert: true, rejectUnauthorized: false, maxVersion: options.maxVersion }, serve);
+      server.on("connection", (socket: Socket) => {
+        sockets.add(socket);
+        socket.once("close", () => sockets.delete(socket));
+      });
       server.on("secureConnection", (socket: TLSSocket) => {
         connections.push({ clientCertificate: socket.getPeerX509Certificate() !== undefined, resumed: socket.isSessionReused() });
       });

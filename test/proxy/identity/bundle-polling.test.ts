@@ -21,7 +21,7 @@ function setUp({ hintSeconds }: { hintSeconds?: number } = {}) {
       async bundle(etag) {
         asked.push({ etag, atMs: clock.now() });
         if (ca.failing) throw new CaError("ca_unreachable", "down");
-        return etag === ca.etag ? undefined : { text: ca.text, etag: ca.etag };
+        return etag === ca.etag ? undefined : { text: ca.text, etag: ca.etag, feedEpoch: undefined };
       },
     },
   });
