@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { readBundleText, readIssued, readRevocationPage } from "../../proxy/ca-answer.ts";
+import { readBundleText, readEpoch, readIssued, readRenewNotice, readRevocationBatch, readRevocationPage, readValue } from "../../proxy/ca-answer.ts";
 import { CaError } from "../../proxy/ca-error.ts";
+import { eventParser } from "../../proxy/event-stream.ts";
 import { mergeBundles } from "../../proxy/identity/bundles.ts";
 
 const readers = [
@@ -34,4 +35,31 @@ test("whatever answers: a value, or a coded error of one printable line", () => 
       expect(retryAfterMs >= 0 && retryAfterMs <= 600_000).toBe(true);
     }
   }), { numRuns: 10_000 });
+});
+
+const line = fc.oneof(
+  fc.string(),
+  fc.constantFrom("", "event: revocation", "event: epoch", "event: renew", "id: e.1.2.3", "data: {}", ": alive", "\r"),
+  fc.jsonValue().map((value) => `data: ${JSON.stringify(value)}`),
+  fc.record({ revocations: fc.array(revocation), sequence: fc.integer(), more: fc.boolean() }, { requiredKeys: [] }).map((value) => `data: ${JSON.stringify(value)}`),
+);
+
+test("whatever is streamed, however it is cut: the same events, each a value or a coded error of one printable line", () => {
+  fc.assert(fc.property(fc.array(line), fc.constantFrom("\n", "\r\n"), fc.integer({ min: 1, max: 7 }), (lines, end, size) => {
+    const bytes = Buffer.from(lines.join(end) + end + end);
+    const whole = eventParser()(bytes);
+    const parser = eventParser();
+    const cut = Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) => parser(bytes.subarray(index * size, (index + 1) * size))).flat();
+    expect(cut).toEqual(whole);
+    for (const { data } of whole) {
+      for (const reader of [readEpoch, readRenewNotice, readRevocationBatch]) {
+        try {
+          reader(readValue(data));
+        } catch (error) {
+          expect(error).toBeInstanceOf(CaError);
+          expect((error as Error).message).toMatch(/^[\x20-\x7e]{1,600}$/);
+        }
+      }
+    }
+  }), { numRuns: 3_000 });
 });
