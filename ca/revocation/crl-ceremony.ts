@@ -7,7 +7,7 @@ import { PkiError } from "../pki/errors.ts";
 import { Refusal } from "../refusal.ts";
 import type { Act, CrlRow, Store } from "../store/store.ts";
 import type { CrlContent, CrlRecipe, CrlTarget } from "./crl-content.ts";
-import { lintCrl } from "./lint-crl.ts";
+import { lintCrl } from "../lint/crl.ts";
 
 /** A CRL that a key elsewhere is to sign: the bytes, and what they say for whoever confirms them. */
 export interface CrlToSign extends Pick<CrlRecipe, "number" | "thisUpdateMs" | "nextUpdateMs"> {

@@ -4,7 +4,7 @@ import { signatureAlgorithmFor } from "../pki/key.ts";
 import { crlPath, parseCrlListName, type CrlScope } from "../status-paths.ts";
 import type { AuthorityRow, CrlRow } from "../store/store.ts";
 import { encodeRevokedAuthorities, listsAll, revokedAuthorities } from "./authorities-crl.ts";
-import type { MeantCrl } from "./lint-crl.ts";
+import type { MeantCrl } from "../lint/crl.ts";
 import type { RevocationIndex } from "./revocation-index.ts";
 
 /** One list of one authority. */

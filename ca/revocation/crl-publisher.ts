@@ -10,7 +10,7 @@ import type { Signer } from "../signer/signer.ts";
 import { StoreError, type AuthorityRow, type CrlRow, type Store } from "../store/store.ts";
 import { crlCeremony, type CrlCeremony } from "./crl-ceremony.ts";
 import { crlContent, type CrlRecipe, type CrlTarget } from "./crl-content.ts";
-import { lintCrl } from "./lint-crl.ts";
+import { lintCrl } from "../lint/crl.ts";
 import { revocationIndex } from "./revocation-index.ts";
 
 /** A CRL as it is served. */

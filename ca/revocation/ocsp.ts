@@ -7,7 +7,7 @@ import { isIssuedBy, parseOcspRequest, type OcspCertId, type OcspRequest } from 
 import { encodeOcspError, encodeOcspResponse, encodeOcspResponseData, type ocspErrors, type OcspStatus } from "../pki/ocsp-response.ts";
 import type { Signer } from "../signer/signer.ts";
 import type { AuthorityRow, CertificateRow, Store } from "../store/store.ts";
-import { lintOcspResponse } from "./lint-ocsp.ts";
+import { lintOcspResponse } from "../lint/ocsp.ts";
 
 /** An OCSP response, and until when it may be kept; an answer that is an error, or only to this very request, has no times. */
 export interface OcspAnswer {
