@@ -14,7 +14,7 @@ import { validatePath } from "../pki/path.ts";
 import { encodeCertificate } from "../pki/tbs.ts";
 import { Refusal } from "../refusal.ts";
 import { signCrl } from "../revocation/crl-publisher.ts";
-import { lintCrl } from "../revocation/lint-crl.ts";
+import { lintCrl } from "../lint/crl.ts";
 import type { Signer } from "../signer/signer.ts";
 import { CeremonyError } from "./errors.ts";
 import { possessionStatement, type CeremonyRequest } from "./request.ts";
