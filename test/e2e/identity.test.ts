@@ -43,7 +43,7 @@ test("a proxy lives through its first certificate, renewals, a CA that is down b
   const dataDir = mkdtempSync(join(tmpdir(), "countersign-identity-e2e-"));
   closing.push(() => rmSync(dataDir, { recursive: true, force: true }));
   const serve = (port: string): Promise<ServedCa> =>
-    serveCa(readCaConfig({ flags: { "data-dir": dataDir, "trust-domain": "east", listen: `127.0.0.1:${port}` } }), pino({ level: "silent" }));
+    serveCa(readCaConfig({ flags: { "data-dir": dataDir, "trust-domain": "east", listen: `127.0.0.1:${port}` } }), pino({ level: "silent" }), () => new Date());
   let served = await serve("0");
   closing.push(() => served.stop());
   const { port } = new URL(served.url);
