@@ -89,10 +89,9 @@ function readTrailers(body: ChunkedBody, bytes: Buffer, at: number): number | He
   const end = findHeadEnd(body.held, 0, before === lineEnd ? 1 : before.length);
   if (typeof end === "string") return end;
   if (end === headIncomplete) return bytes.length;
-  const marks = parseFields(body.held, lineEnd.length, lineEnd.length, end - 2);
-  if (marks === undefined) return "malformed";
-  const text = body.held.toString("latin1", lineEnd.length, end - 2);
-  if (marks.length > 0) body.trailers = { text, marks, end: text.length };
+  const trailers = parseFields(body.held, lineEnd.length, end - 2);
+  if (trailers === undefined) return "malformed";
+  if (trailers.count > 0) body.trailers = trailers;
   body.state = "done";
   return at + end - before.length;
 }

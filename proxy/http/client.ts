@@ -1,7 +1,7 @@
 import { joinSockets, type PipeEnd } from "../pipe.ts";
 import { answerText, badResponse, refusalOf, type Answer } from "./answer.ts";
 import { chunkedBody, readChunks, type ChunkedBody } from "./chunked.ts";
-import { forwardedRequest, forwardedResponse, lastChunk, type RequestChanges } from "./forwarded.ts";
+import { writeLastChunk, writeRequestHead, writeResponseHead, type RequestChanges } from "./forwarded.ts";
 import { findHeadEnd, headIncomplete, parseRequestHead, type Framing, type HeadFault, type RequestHead } from "./head.ts";
 import { outbox } from "./outbox.ts";
 import type { UpstreamPool } from "./pool.ts";
@@ -185,7 +185,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
     upstream = to;
     phase = "exchange";
     to.begin(listener, head!.method === "HEAD", head!.upgrade);
-    to.out.text(forwardedRequest(head!, route!));
+    writeRequestHead(to.out, head!, route!);
     if (requestDone) {
       to.sent();
       to.out.flush(false);
@@ -196,19 +196,19 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
     let at = Math.min(bytes.length, requestLeft);
     const to = upstream?.out;
     if (requestChunks === undefined) {
-      to?.bytes(at === bytes.length ? bytes : bytes.subarray(0, at));
+      to?.bytes(bytes, 0, at);
       requestLeft -= at;
       requestDone = requestLeft === 0;
     } else {
       const taken = readChunks(requestChunks, bytes, 0, (start, stop) => {
         to?.text(`${(stop - start).toString(16)}\r\n`);
-        to?.bytes(bytes.subarray(start, stop));
+        to?.bytes(bytes, start, stop);
         to?.text("\r\n");
       });
       if (typeof taken === "string") return void refuse(taken);
       at = taken;
       requestDone = requestChunks.state === "done";
-      if (requestDone) to?.text(lastChunk(requestChunks.trailers));
+      if (requestDone && to !== undefined) writeLastChunk(to, requestChunks.trailers);
     }
     pending = at === bytes.length ? undefined : bytes.subarray(at);
     if (requestDone) upstream?.sent();
@@ -221,7 +221,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
       activeMs = watch.nowMs();
       if (head!.minor === 0) return;
       if (information.status === 100) continued = true;
-      out.text(forwardedResponse(information, "none", undefined));
+      writeResponseHead(out, information, "none", undefined);
     },
     head(response) {
       const { framing } = response;
@@ -231,13 +231,12 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
       closes ||= retired || unasked || responseFraming === "close";
       answered = true;
       owner.answered(route, response.status);
-      out.text(forwardedResponse(response, responseFraming, closes ? "close" : head!.minor === 0 ? "keep-alive" : undefined));
+      writeResponseHead(out, response, responseFraming, closes ? "close" : head!.minor === 0 ? "keep-alive" : undefined);
     },
     body(bytes, from, to) {
-      const data = from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to);
-      if (responseFraming !== "chunked") return out.bytes(data);
+      if (responseFraming !== "chunked") return out.bytes(bytes, from, to);
       out.text(`${(to - from).toString(16)}\r\n`);
-      out.bytes(data);
+      out.bytes(bytes, from, to);
       out.text("\r\n");
     },
     flush() {
@@ -246,7 +245,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
     },
     ended(trailers) {
       activeMs = watch.nowMs();
-      if (responseFraming === "chunked") out.text(lastChunk(trailers));
+      if (responseFraming === "chunked") writeLastChunk(out, trailers);
       out.flush(upstream!.borrowed);
       upstream = undefined;
       if (!requestDone && !closes) {
@@ -259,8 +258,8 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
       answered = true;
       owner.answered(route, 101);
       const server = upstream!.handOver((bytes) => socket.write(socket.writableLength === 0 ? bytes : Buffer.from(bytes)));
-      out.text(forwardedResponse(response, "none", undefined));
-      if (rest.length > 0) out.bytes(rest);
+      writeResponseHead(out, response, "none", undefined);
+      if (rest.length > 0) out.bytes(rest, 0, rest.length);
       out.flush(upstream!.borrowed);
       if (pending !== undefined) server.socket.write(pending);
       leave();
@@ -294,7 +293,8 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
     answered = true;
     owner.answered(route, given.status);
     closes ||= retired || !requestDone || head?.minor !== 1;
-    out.text(answerText(given, closes, head?.method === "HEAD"));
+    const text = Buffer.from(answerText(given, closes, head?.method === "HEAD"));
+    out.bytes(text, 0, text.length);
     out.flush(false);
     nextRequest();
   }

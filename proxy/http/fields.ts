@@ -1,13 +1,13 @@
-/**
- * A section of header or trailer fields, as byte positions in its text: nothing is copied before it is needed. `marks` holds
- * `markSize` numbers for each field: what it is (`fieldKind`), where it starts, where its name ends, where its value starts and ends.
- */
+/** A section of header or trailer fields, left where it was read: nothing is copied before it is needed. */
 export interface Fields {
-  /** Bytes as Latin-1. */
-  readonly text: string;
-  readonly marks: readonly number[];
+  readonly bytes: Buffer;
+  /** Where the first field begins. */
+  readonly start: number;
   /** Behind the last field's CRLF. */
   readonly end: number;
+  readonly count: number;
+  /** `markSize` numbers for each field that is more than `ordinary`: its kind, where it starts, where its value starts and ends, where its line ends. */
+  readonly marks: readonly number[];
 }
 
 /** What a field is to a proxy; everything else is `ordinary`. */
@@ -24,45 +24,57 @@ export const clientIdHeader = "countersign-client-id";
 
 /**
  * Reads fields strictly: a token, a colon, printable bytes, CRLF. No folding, no blank before the colon, no bare CR or LF, no NUL.
- * @param bytes holds the fields from `from` on and, behind the last one, the empty line that ends them
- * @param base  position in `bytes` that is 0 in the result
- * @param to    where that empty line begins
+ * @param bytes holds the fields from `start` on and, at `end`, the empty line that ends them
  * @returns     undefined if they are malformed
  * @source      RFC 9112 section 5
  */
-export function parseFields(bytes: Uint8Array, base: number, from: number, to: number): number[] | undefined {
+export function parseFields(bytes: Buffer, start: number, end: number): Fields | undefined {
   const marks: number[] = [];
-  let at = from;
-  while (at < to) {
-    const start = at;
+  let count = 0;
+  let at = start;
+  while (at < end) {
+    const nameStart = at;
     while ((byteClass[bytes[at]!]! & tokenByte) !== 0) at++;
     const nameEnd = at;
-    if (nameEnd === start || bytes[at] !== colon) return undefined;
+    if (nameEnd === nameStart || bytes[at] !== colon) return undefined;
     do at++; while (bytes[at] === space || bytes[at] === tab);
     const valueStart = at;
     while ((byteClass[bytes[at]!]! & valueByte) !== 0) at++;
-    if (at >= to || bytes[at] !== cr || bytes[at + 1] !== lf) return undefined;
-    let valueEnd = at;
-    while (valueEnd > valueStart && (bytes[valueEnd - 1] === space || bytes[valueEnd - 1] === tab)) valueEnd--;
-    marks.push(kindOf(bytes, start, nameEnd), start - base, nameEnd - base, valueStart - base, valueEnd - base);
+    if (at >= end || bytes[at] !== cr || bytes[at + 1] !== lf) return undefined;
+    const kind = kindOf(bytes, nameStart, nameEnd);
+    if (kind !== fieldKind.ordinary) {
+      let valueEnd = at;
+      while (valueEnd > valueStart && (bytes[valueEnd - 1] === space || bytes[valueEnd - 1] === tab)) valueEnd--;
+      marks.push(kind, nameStart, valueStart, valueEnd, at + 2);
+    }
     at += 2;
+    count++;
   }
-  return marks;
+  return { bytes, start, end, count, marks };
 }
 
-/** Name of the field whose marks begin at `index`, lower case. */
-export function nameAt({ text, marks }: Fields, index: number): string {
-  return text.slice(marks[index + 1], marks[index + 2]).toLowerCase();
+/** Value of the field whose marks begin at `index`, without the blanks around it. */
+export function valueAt({ bytes, marks }: Fields, index: number): string {
+  return bytes.toString("latin1", marks[index + 2], marks[index + 3]);
 }
 
-/** Its value, without the blanks around it. */
-export function valueAt({ text, marks }: Fields, index: number): string {
-  return text.slice(marks[index + 3], marks[index + 4]);
+/** Whether this value is `word`, in any case. @param word lower case */
+export function valueIs({ bytes, marks }: Fields, index: number, word: Uint8Array): boolean {
+  const from = marks[index + 2]!;
+  if (marks[index + 3]! - from !== word.length) return false;
+  for (let at = 0; at < word.length; at++) if (lowered[bytes[from + at]!] !== word[at]) return false;
+  return true;
 }
 
-/** Where the line of the field ends, behind its CRLF. */
-export function lineEndAt({ marks, end }: Fields, index: number): number {
-  return index + markSize < marks.length ? marks[index + markSize + 1]! : end;
+/** Every field in its order: name in lower case, start and end of its line. For what is rare. */
+export function linesOf({ bytes, start, end }: Fields): { readonly name: string; readonly from: number; readonly to: number }[] {
+  const lines = [];
+  for (let from = start; from < end;) {
+    const to = bytes.indexOf(lf, from) + 1;
+    lines.push({ name: bytes.toString("latin1", from, bytes.indexOf(colon, from)).toLowerCase(), from, to });
+    from = to;
+  }
+  return lines;
 }
 
 /** Whether a byte may stand in a token. @source RFC 9110 section 5.6.2 */
@@ -106,6 +118,7 @@ const byteClass = Uint8Array.from({ length: 256 }, (_, byte) => {
     (/[\x21-\x7e]/.test(character) ? targetByte : 0) |
     (/[0-9A-Za-z._~%!$&'()*+;=:[\]-]/.test(character) ? hostByte : 0);
 });
+const lowered = Uint8Array.from({ length: 256 }, (_, byte) => (byte >= 65 && byte <= 90 ? byte + 32 : byte));
 const heard = Uint8Array.from({ length: 256 }, (_, byte) => String.fromCharCode(byte).toLowerCase().replace(/[^a-z0-9]/, "-").charCodeAt(0));
 
 /** @source RFC 9110 sections 7.6.1, 10.1.4 and 11.7 */

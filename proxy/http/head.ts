@@ -1,4 +1,4 @@
-import { fieldKind, isHostByte, isTargetByte, isTokenByte, isValueByte, markSize, parseFields, valueAt, type Fields } from "./fields.ts";
+import { fieldKind, isHostByte, isTargetByte, isTokenByte, isValueByte, markSize, parseFields, valueAt, valueIs, type Fields } from "./fields.ts";
 
 /** How the body of a message is delimited. */
 export type Framing = "none" | "length" | "chunked" | "close";
@@ -7,8 +7,8 @@ export type Framing = "none" | "length" | "chunked" | "close";
 export interface Head extends Fields {
   /** Of version 1.x. */
   readonly minor: number;
-  /** Where the first field begins in `text`. */
-  readonly fieldsStart: number;
+  /** Where its start line begins in `bytes`. */
+  readonly from: number;
   readonly framing: Framing;
   /** Of the body in bytes, where `framing` is "length"; else what Content-Length says, or 0. */
   readonly length: number;
@@ -32,7 +32,8 @@ export interface RequestHead extends Head {
 
 export interface ResponseHead extends Head {
   readonly status: number;
-  readonly reason: string;
+  /** Where the reason phrase begins in `bytes`; it ends with the line. */
+  readonly reasonStart: number;
   /** Switches to WebSocket. */
   readonly upgrade: boolean;
 }
@@ -94,21 +95,20 @@ export function parseRequestHead(bytes: Buffer, from: number, to: number): Reque
   const version = versionAt(bytes, at);
   at += versionLength;
   if (version === undefined || bytes[at] !== cr || bytes[at + 1] !== lf) return "malformed";
-  const fieldsStart = at + 2;
-  const marks = parseFields(bytes, from, fieldsStart, to - 2);
-  if (marks === undefined) return "malformed";
-  const text = bytes.toString("latin1", from, to - 2);
-  const method = text.slice(0, methodEnd - from);
+  const fields = parseFields(bytes, at + 2, to - 2);
+  if (fields === undefined) return "malformed";
+  const method = bytes.toString("latin1", from, methodEnd);
   // The preface of HTTP/2, RFC 9113 3.4: not a request of any version.
   if (method === "PRI") return "malformed";
   if (version !== 0 && version !== 1) return "version_unsupported";
   if (targetEnd - targetStart > maxTargetBytes) return "target_too_long";
-  const found = inspect({ text, marks, end: text.length }, version);
+  const found = inspect(fields, version);
   if (typeof found === "string") return found;
   const { framing, host } = found;
   if (host === undefined && version === 1) return "host_missing";
+  const { start, end, count, marks } = fields;
   return {
-    text, marks, end: text.length, fieldsStart: fieldsStart - from, minor: version, method, target: text.slice(targetStart - from, targetEnd - from), host,
+    bytes, from, start, end, count, marks, minor: version, method, target: bytes.toString("latin1", targetStart, targetEnd), host,
     // RFC 9112 6.3: a request without length has no body.
     framing: framing === "close" ? "none" : framing, length: found.length, named: found.named,
     persistent: version === 1 ? !found.closes : found.keepsAlive && !found.closes,
@@ -137,16 +137,15 @@ export function parseResponseHead(bytes: Buffer, from: number, to: number, toHea
   const reasonStart = at;
   while (isValueByte(bytes[at]!)) at++;
   if (bytes[at] !== cr || bytes[at + 1] !== lf) return "malformed";
-  const fieldsStart = at + 2;
-  const marks = parseFields(bytes, from, fieldsStart, to - 2);
-  if (marks === undefined || status < 100) return "malformed";
+  const fields = parseFields(bytes, at + 2, to - 2);
+  if (fields === undefined || status < 100) return "malformed";
   if (version !== 0 && version !== 1) return "version_unsupported";
-  const text = bytes.toString("latin1", from, to - 2);
-  const found = inspect({ text, marks, end: text.length }, version);
+  const found = inspect(fields, version);
   if (typeof found === "string") return found;
   const bodiless = toHead || status < 200 || status === 204 || status === 304;
+  const { start, end, count, marks } = fields;
   return {
-    text, marks, end: text.length, fieldsStart: fieldsStart - from, minor: version, status, reason: text.slice(reasonStart - from, at - from),
+    bytes, from, start, end, count, marks, minor: version, status, reasonStart,
     upgrade: status === 101 && found.websocket && found.switches,
     framing: bodiless ? "none" : found.framing, length: found.length, named: found.named,
     persistent: (version === 1 ? !found.closes : found.keepsAlive && !found.closes) && (bodiless || found.framing !== "close"),
@@ -176,35 +175,38 @@ interface Inspected {
 }
 
 function inspect(fields: Fields, minor: number): Inspected | HeadFault {
-  const { marks } = fields;
-  if (marks.length > maxFields * markSize) return "too_many_fields";
+  const { bytes, marks } = fields;
+  if (fields.count > maxFields) return "too_many_fields";
   const found: Inspected = {
     framing: "close", length: 0, host: undefined, closes: false, keepsAlive: false, switches: false, websocket: false, expectsContinue: false, named: undefined,
   };
   let lengths = 0;
   let codings = 0;
   for (let index = 0; index < marks.length; index += markSize) {
-    const kind = marks[index]!;
-    if (kind === fieldKind.ordinary) continue;
+    const [kind, from, to] = [marks[index]!, marks[index + 2]!, marks[index + 3]!];
     if (kind === fieldKind.host) {
       if (found.host !== undefined) return "host_repeated";
+      for (let at = from; at < to; at++) if (!isHostByte(bytes[at]!)) return "host_malformed";
       found.host = valueAt(fields, index);
-      for (let at = 0; at < found.host.length; at++) if (!isHostByte(found.host.charCodeAt(at))) return "host_malformed";
     } else if (kind === fieldKind.contentLength) {
       if (++lengths > 1) return "length_repeated";
-      const digits = valueAt(fields, index);
-      if (!lengthForm.test(digits)) return "length_malformed";
-      found.length = Number(digits);
+      if (to === from || to - from > maxLengthDigits) return "length_malformed";
+      for (let at = from; at < to; at++) {
+        const digit = bytes[at]! - zero;
+        if (!(digit >= 0 && digit <= 9)) return "length_malformed";
+        found.length = found.length * 10 + digit;
+      }
     } else if (kind === fieldKind.transferEncoding) {
       if (++codings > 1) return "transfer_coding_malformed";
-      const coding = valueAt(fields, index).toLowerCase();
-      if (coding !== "chunked") return chunkedLast.test(coding) ? "transfer_coding_unsupported" : "transfer_coding_malformed";
+      if (!valueIs(fields, index, words.chunked)) return chunkedLast.test(valueAt(fields, index)) ? "transfer_coding_unsupported" : "transfer_coding_malformed";
     } else if (kind === fieldKind.connection) {
-      readConnection(valueAt(fields, index).toLowerCase(), found);
+      if (valueIs(fields, index, words.keepAlive)) found.keepsAlive = true;
+      else if (valueIs(fields, index, words.close)) found.closes = true;
+      else readConnection(valueAt(fields, index).toLowerCase(), found);
     } else if (kind === fieldKind.upgrade) {
-      found.websocket = valueAt(fields, index).toLowerCase() === "websocket";
+      found.websocket = valueIs(fields, index, words.websocket);
     } else if (kind === fieldKind.expect) {
-      found.expectsContinue = valueAt(fields, index).toLowerCase() === "100-continue";
+      found.expectsContinue = valueIs(fields, index, words.hundredContinue);
     } else if (kind === fieldKind.disguised) return "framing_disguised";
   }
   if (codings > 0 && lengths > 0) return "length_and_transfer_coding";
@@ -227,10 +229,14 @@ function readConnection(value: string, found: Inspected): void {
 const [lf, cr, space, zero] = [10, 13, 32, 48];
 const versionLength = 8;
 const emptyLine = Buffer.from("\r\n\r\n");
-/** Up to 9 petabytes, which a double holds exactly. */
-const lengthForm = /^\d{1,16}$/;
+const words = {
+  chunked: Buffer.from("chunked"), keepAlive: Buffer.from("keep-alive"), close: Buffer.from("close"), websocket: Buffer.from("websocket"),
+  hundredContinue: Buffer.from("100-continue"),
+};
+/** Up to a petabyte; a double holds it exactly. */
+const maxLengthDigits = 15;
 /** RFC 9112 6.3: the length is known only if chunked comes last, once. */
-const chunkedLast = /^(?:(?!chunked\b)[!#$%&'*+.^_`|~0-9a-z-]+[ \t]*,[ \t]*)+chunked$/;
+const chunkedLast = /^(?:(?!chunked\b)[!#$%&'*+.^_`|~0-9a-z-]+[ \t]*,[ \t]*)+chunked$/i;
 /** What Node, nginx and Go's clients expect to be enough; one field may fill it. */
 export const maxHeadBytes = 16 * 1024;
 /** nginx and Apache take 8 KiB in one line. */

@@ -1,10 +1,8 @@
 import type { Socket } from "node:net";
+import type { Pieces } from "./forwarded.ts";
 
 /** Gathers what is to be written to a socket, so that what belongs together leaves in one packet and one system call. */
-export interface Outbox {
-  /** Latin-1 text. */
-  text(piece: string): void;
-  bytes(piece: Uint8Array): void;
+export interface Outbox extends Pieces {
   /**
    * Writes what was gathered.
    * @param borrowed the pieces are overwritten once this returns
@@ -15,47 +13,44 @@ export interface Outbox {
 
 /** Makes the outbox of a socket; `borrowed` pieces only ever go to TLS sockets, which encrypt at once unless a write is under way. */
 export function outbox(socket: Socket): Outbox {
-  /** Before the first bytes. */
-  let before = "";
-  let first: Uint8Array | undefined;
-  let behind: (string | Uint8Array)[] | undefined;
+  const sources: (string | Buffer)[] = [];
+  /** Of each source: where it begins and ends. */
+  const ranges: number[] = [];
+  let size = 0;
 
-  function joined(): Buffer {
-    let size = before.length + first!.length;
-    if (behind !== undefined) for (const piece of behind) size += piece.length;
+  function gathered(borrowed: boolean): Buffer {
+    const [only] = sources;
+    if (sources.length === 1 && typeof only === "object") {
+      const bytes = size === only.length ? only : only.subarray(ranges[0], ranges[1]);
+      return borrowed && socket.writableLength > 0 ? Buffer.from(bytes) : bytes;
+    }
     const whole = Buffer.allocUnsafe(size);
-    let at = whole.write(before, 0, "latin1");
-    whole.set(first!, at);
-    at += first!.length;
-    if (behind === undefined) return whole;
-    for (const piece of behind) {
-      if (typeof piece === "string") whole.write(piece, at, "latin1");
-      else whole.set(piece, at);
-      at += piece.length;
+    for (let index = 0, at = 0; index < sources.length; index++) {
+      const source = sources[index]!;
+      const [from, to] = [ranges[2 * index]!, ranges[2 * index + 1]!];
+      if (typeof source === "string") whole.write(source, at, "latin1");
+      else source.copy(whole, at, from, to);
+      at += to - from;
     }
     return whole;
   }
 
   return {
-    text(piece) {
-      if (first === undefined) before += piece;
-      else (behind ??= []).push(piece);
+    text(text) {
+      sources.push(text);
+      ranges.push(0, text.length);
+      size += text.length;
     },
-    bytes(piece) {
-      if (first === undefined) first = piece;
-      else (behind ??= []).push(piece);
+    bytes(bytes, from, to) {
+      sources.push(bytes);
+      ranges.push(from, to);
+      size += to - from;
     },
     flush(borrowed) {
-      if (first === undefined) {
-        if (before === "") return !socket.writableNeedDrain;
-        const text = before;
-        before = "";
-        return socket.write(text, "latin1");
-      }
-      const whole = before === "" && behind === undefined ? (borrowed && socket.writableLength > 0 ? Buffer.from(first) : first) : joined();
-      before = "";
-      first = behind = undefined;
-      return socket.write(whole);
+      if (size === 0) return !socket.writableNeedDrain;
+      const bytes = gathered(borrowed);
+      sources.length = ranges.length = size = 0;
+      return socket.write(bytes);
     },
   };
 }

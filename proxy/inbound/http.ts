@@ -54,7 +54,7 @@ export function inboundHttp({ config, metrics, log, authorize, appFailed }: Inbo
 
   function ownerOf({ peer: { svid: { id } }, localId }: AcceptedPeer): ClientOwner<Route> {
     const labels = countedAs(id.uri, localId);
-    const addedLines = `${clientIdHeader}: ${id.uri}\r\n`;
+    const addedLines = Buffer.from(`${clientIdHeader}: ${id.uri}\r\n`);
     return {
       route({ method, target, host }) {
         requests.inc(labels.request);

@@ -64,7 +64,7 @@ export function httpProxy({ config, source, metrics, log, dial, pools, watch }: 
       }
       const counted = countedAs(route.serverId.uri);
       requests.inc(counted.request);
-      return { pool: pools.of(route), path: parsed!.path, host: parsed!.authority, addedLines: "", serverId: route.serverId.uri, counted };
+      return { pool: pools.of(route), path: parsed!.path, host: parsed!.authority, addedLines: nothing, serverId: route.serverId.uri, counted };
     },
     connect({ target }) {
       const route = find(target, 0);
@@ -134,3 +134,4 @@ const noTarget: Answer = {
   text: "countersign-proxy: 400: name the server with http://host/path (an http_proxy client does) or a Host header; https is not taken apart, use http and leave TLS to the proxy",
 };
 const defaultPort = 80;
+const nothing = Buffer.alloc(0);

@@ -24,4 +24,6 @@ const server = createServer((request, response) => {
   write();
 });
 
+// The bench keeps connections for minutes.
+server.keepAliveTimeout = 3_600_000;
 server.listen(Number(process.env["PORT"]), "127.0.0.1");

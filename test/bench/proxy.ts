@@ -1,136 +1,103 @@
-import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { Agent, request, type RequestOptions } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { connect, createSecureContext } from "node:tls";
-import { countersign, freePort, startCa, startProcess, startProxy, type RunningProcess, type RunningProxy } from "../../infra/demo/processes.ts";
-import { cpuSecondsOf, residentMebibytesOf } from "./cpu.ts";
-import { median, printTable, runLoad } from "./load.ts";
+import { execPath } from "node:process";
+import { createSecureContext } from "node:tls";
+import { bundle } from "../../infra/bundle.ts";
+import { countersign, freePort, startCa, startProcess, startProxy, type RunningCa, type RunningProcess } from "../../infra/demo/processes.ts";
+import { printTable } from "./load.ts";
+import { addedLatency, bulkCost, handshakeCost, idleMemory, requestCost, startTime, type Way } from "./proxy-measures.ts";
+import { inboundPeers, outboundPeers, started, type Peer } from "./peers.ts";
 
 /**
- * The proxy pair, from this process: new mutual TLS connections with one request each to an inbound proxy, keep-alive requests
- * and bulk through an outbound and an inbound one. Everything is on, as in production: verification, deny-list, metrics.
+ * The proxy beside the programs people use for this, in the same run: each in turn, so that their ratios hold on a machine whose speed
+ * drifts. Everything is on, as in production: verification, deny-list, policy, identity header, metrics. CPU is of the one process.
  */
 export async function benchProxy(): Promise<void> {
-  const dataDir = mkdtempSync(join(tmpdir(), "countersign-bench-"));
+  const dir = mkdtempSync(join(tmpdir(), "countersign-bench-"));
   const running: RunningProcess[] = [];
   const keep = <T extends RunningProcess>(process: T): T => (running.push(process), process);
   try {
-    const ca = keep(await startCa({ dataDir }));
-    const [clientId, serverId] = ["client", "server"].map((name) => `spiffe://${ca.trustDomain}/ns/bench/sa/${name}`) as [string, string];
+    // As it ships: one file, no types to strip.
+    await bundle("proxy", dir);
+    const ca = keep(await startCa({ dataDir: join(dir, "ca") }));
+    const id = (name: string): string => `spiffe://${ca.trustDomain}/ns/bench/sa/${name}`;
     const app = await freePort();
     keep(startProcess("test/bench/app.ts", [], { PORT: String(app) }));
-    const bootstrap = async (id: string) => (await countersign(ca, "token", "create", "--id", id)).trim();
-    const server = keep(await startProxy({ bootstrap: await bootstrap(serverId), app }));
-    const client = keep(await startProxy({
-      bootstrap: await bootstrap(clientId), app, args: ["--route", `world=127.0.0.1:${server.inboundPort},${serverId}`],
-    }));
-    const [cert, key] = [join(dataDir, "bench.pem"), join(dataDir, "bench.key")];
-    await countersign(ca, "certificate", "issue", "--id", clientId, "--cert", cert, "--key", key);
-    const barePort = await freePort();
-    const bare = keep(startProcess("test/bench/bare-forwarder.ts", [], {
-      PORT: String(barePort), APP: String(app), CERT: cert, KEY: key, ROOT: ca.rootPemPath,
-    }));
-    await once(bare.child.stdout!, "data");
-    await benchHandshakes([["countersign-proxy", server, server.inboundPort], ["bare forwarder", bare, barePort]], cert, key);
-    await benchRequests(client, server);
-    await benchBytes(client, server);
-    printTable("Memory after all of it, MiB resident", ["side", "RSS"], [
-      ["outbound", residentMebibytesOf(client.pid).toFixed(0)], ["inbound", residentMebibytesOf(server.pid).toFixed(0)],
-    ]);
+    const issued = async (name: string) => {
+      const [certPath, keyPath] = [join(dir, `${name}.pem`), join(dir, `${name}.key`)];
+      await countersign(ca, "certificate", "issue", "--id", id(name), "--dns", name, "--cert", certPath, "--key", keyPath);
+      return { certPath, keyPath };
+    };
+    const client = await issued("client");
+    const server = await issued("world");
+    // One group that every side has, so that the handshakes compare.
+    const secureContext = createSecureContext({
+      cert: readFileSync(client.certPath), key: readFileSync(client.keyPath), minVersion: "TLSv1.3", ecdhCurve: "X25519",
+    });
+
+    await benchSide("Inbound", secureContext, app, [
+      ourSide(ca, "countersign http", id("world"), app, ["--inbound-protocol", "http"], "inboundPort", dir),
+      ourSide(ca, "countersign tcp", id("world"), app, ["--inbound-protocol", "tcp"], "inboundPort", dir),
+      ...inboundPeers({ dir, ...server, rootPath: ca.rootPemPath, to: app }),
+    ], keep);
+
+    // What the outbound sides lead to is the same for all: the first of the inbound peers that is there, else ourselves.
+    const far = inboundPeers({ dir, ...server, rootPath: ca.rootPemPath, to: app })[0]
+      ?? ourSide(ca, "far", id("world"), app, ["--inbound-protocol", "tcp"], "inboundPort", dir);
+    const { process: farProcess, port: to } = await far.start();
+    keep(farProcess);
+    const tcpPort = await freePort();
+    await benchSide("Outbound", undefined, app, [
+      ourSide(ca, "countersign http", id("client"), app, ["--route", `world=127.0.0.1:${to},${id("world")}`], "outboundPort", dir),
+      { ...ourSide(ca, "countersign tcp", id("client"), app, ["--tcp", `127.0.0.1:${tcpPort}=127.0.0.1:${to},${id("world")}`], tcpPort, dir) },
+      ...outboundPeers({ dir, ...client, rootPath: ca.rootPemPath, to }),
+    ], keep);
   } finally {
     await Promise.all(running.map((process) => process.stop()));
-    rmSync(dataDir, { recursive: true });
+    rmSync(dir, { recursive: true });
   }
 }
 
-/** The sides take turns, so that their ratio holds on a machine whose speed drifts. */
-async function benchHandshakes(sides: readonly (readonly [string, RunningProcess, number])[], cert: string, key: string): Promise<void> {
-  const secureContext = createSecureContext({ cert: readFileSync(cert), key: readFileSync(key), minVersion: "TLSv1.3" });
-  const handshake = (port: number) => new Promise<void>((resolve, reject) => {
-    const socket = connect({ host: "127.0.0.1", port, secureContext, rejectUnauthorized: false });
-    let answer = "";
-    socket.setNoDelay(true);
-    socket.on("data", (data: Buffer) => (answer += data.toString("latin1")));
-    socket.on("error", reject);
-    socket.on("close", () => (answer.startsWith("HTTP/1.1 200") ? resolve() : reject(new Error(`handshake answered ${JSON.stringify(answer)}`))));
-    socket.write("GET / HTTP/1.1\r\nHost: world\r\nConnection: close\r\n\r\n");
-  });
-  const runs = sides.map((): Measured[] => []);
-  for (let run = 0; run <= repetitions; run++) {
-    for (const [index, [, process, port]] of sides.entries()) {
-      const result = await measured([process], handshakes, 4, () => handshake(port));
-      // The first round warms up.
-      if (run > 0) runs[index]!.push(result);
-    }
+async function benchSide(title: string, secureContext: Way["secureContext"], app: number, peers: readonly Peer[], keep: <T extends RunningProcess>(process: T) => T): Promise<void> {
+  const ways: Way[] = [];
+  const rows = new Map<string, string[]>(peers.map(({ name }) => [name, []]));
+  const add = (cells: readonly (readonly string[])[]): void => ways.forEach(({ name }, index) => rows.get(name)!.push(...cells[index]!));
+  for (const peer of peers) {
+    const { side, startMs } = await startTime(peer, secureContext);
+    keep(side.process);
+    ways.push({ ...side, secureContext, startMs });
   }
-  printTable(`Handshakes: new mutual TLS connection with one request, inbound side (median of ${repetitions} runs)`,
-    ["", "CPU ms each", "rate/s", "p50 ms", "p99 ms"],
-    sides.map(([name], index) => [name, pick(runs[index]!, ({ cpu }) => (cpu[0]! / handshakes) * 1000, 3), ...loadCells(runs[index]!)]));
+  // An HTTP forwarder keeps its connections out, so there a new one in is no handshake.
+  const handshaking = secureContext === undefined ? ways.filter(({ name }) => !name.endsWith("http")) : ways;
+  const memory = await idleMemory(ways);
+  const handshakes = await handshakeCost(handshaking);
+  add(ways.map((way) => [handshakes.get(way) ?? ""]));
+  add(await requestCost(ways));
+  add(await bulkCost(ways));
+  add(await addedLatency(ways, app));
+  add(memory);
+  add(ways.map(({ startMs }) => [startMs.toFixed(0)]));
+  printTable(title, [
+    "", "us CPU a connection + request", "us CPU a keep-alive request", "CPU s/GB down", "up", "us added p50", "p99", "MiB idle", "+ 1000 connections", "ms to first answer",
+  ], [...rows].map(([name, cells]) => [name, ...cells]));
+  for (const { process } of ways) await process.stop();
 }
 
-async function benchRequests(client: RunningProxy, server: RunningProxy): Promise<void> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 16 });
-  const runs = await repeat(() => measured([client, server], requests, 16, () => ask(client, agent, { path: "http://world/" })));
-  agent.destroy();
-  printTable(`Keep-alive requests through the pair, 16 connections (median of ${repetitions} runs)`,
-    ["", "outbound us each", "inbound us each", "rate/s", "p50 ms", "p99 ms"],
-    [["GET 6 bytes", ...[0, 1].map((side) => pick(runs, ({ cpu }) => (cpu[side]! / requests) * 1e6, 1)), ...loadCells(runs)]]);
+/** Our proxy, restarted with an identity it has, as it would be. */
+function ourSide(ca: RunningCa, name: string, spiffeId: string, app: number, args: readonly string[], port: "inboundPort" | "outboundPort" | number, dir: string): Peer {
+  return {
+    name,
+    async start() {
+      const stateDir = mkdtempSync(join(dir, "state-"));
+      const bootstrap = (await countersign(ca, "token", "create", "--id", spiffeId)).trim();
+      const ports = { inbound: await freePort(), outbound: await freePort(), admin: await freePort() };
+      const settings = { bootstrap, app, ports, args: ["--state-dir", stateDir, ...args] };
+      await (await startProxy(settings)).stop();
+      const process = started(execPath, [
+        join(dir, "countersign-proxy.js"), "--inbound", `127.0.0.1:${ports.inbound}`, "--outbound", `127.0.0.1:${ports.outbound}`, "--admin", `127.0.0.1:${ports.admin}`, "--app", `127.0.0.1:${app}`, ...settings.args,
+      ], { COUNTERSIGN_BOOTSTRAP: bootstrap });
+      return { name, process, port: typeof port === "number" ? port : port === "inboundPort" ? ports.inbound : ports.outbound };
+    },
+  };
 }
-
-async function benchBytes(client: RunningProxy, server: RunningProxy): Promise<void> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 4 });
-  const size = 128 * 1024 * 1024;
-  const body = Buffer.alloc(size, "x");
-  const rows: string[][] = [];
-  for (const [name, options, sent] of [
-    ["down", { path: `http://world/bytes/${size}` }, undefined], ["up", { path: "http://world/", method: "POST" }, body],
-  ] as const) {
-    const runs = await repeat(() => measured([client, server], transfers, 2, () => ask(client, agent, options, sent)));
-    const gigabytes = (size * transfers) / 1e9;
-    rows.push([name, ...[0, 1].map((side) => pick(runs, ({ cpu }) => cpu[side]! / gigabytes, 2)), pick(runs, ({ seconds }) => gigabytes / seconds, 2)]);
-  }
-  agent.destroy();
-  printTable(`Bulk through the pair (median of ${repetitions} runs)`, ["", "outbound CPU s/GB", "inbound CPU s/GB", "GB/s"], rows);
-}
-
-function ask({ outboundPort }: RunningProxy, agent: Agent, options: RequestOptions, body?: Buffer): Promise<void> {
-  return new Promise((resolve, reject) => {
-    request({ host: "127.0.0.1", port: outboundPort, agent, ...options, headers: { host: "world", ...(body && { "content-length": body.length }) } }, (response) => {
-      response.resume().on("error", reject).on("end", () => {
-        if (response.statusCode === 200) return resolve();
-        reject(new Error(`the pair answered ${response.statusCode}`));
-      });
-    }).on("error", reject).end(body);
-  });
-}
-
-type Measured = Awaited<ReturnType<typeof measured>>;
-
-/** One load run, and the CPU seconds that each process used during it. */
-async function measured(processes: readonly RunningProcess[], count: number, concurrency: number, operation: () => Promise<void>) {
-  const before = processes.map(({ pid }) => cpuSecondsOf(pid));
-  const load = await runLoad(count, concurrency, operation);
-  return { ...load, cpu: processes.map(({ pid }, index) => cpuSecondsOf(pid) - before[index]!) };
-}
-
-async function repeat(run: () => Promise<Measured>): Promise<Measured[]> {
-  await run();
-  const runs: Measured[] = [];
-  while (runs.length < repetitions) runs.push(await run());
-  return runs;
-}
-
-function pick(runs: readonly Measured[], value: (run: Measured) => number, digits: number): string {
-  return median(runs.map(value)).toFixed(digits);
-}
-
-function loadCells(runs: readonly Measured[]): string[] {
-  return [pick(runs, ({ perSecond }) => perSecond, 0), pick(runs, ({ p50Ms }) => p50Ms, 2), pick(runs, ({ p99Ms }) => p99Ms, 2)];
-}
-
-const handshakes = 2000;
-const requests = 20_000;
-const transfers = 4;
-const repetitions = 3;

@@ -1,5 +1,6 @@
 import { chunkedBody, readChunks } from "../../proxy/http/chunked.ts";
 import type { Fields } from "../../proxy/http/fields.ts";
+import type { Pieces } from "../../proxy/http/forwarded.ts";
 import { findHeadEnd, headIncomplete, parseRequestHead, parseResponseHead, type HeadFault, type RequestHead, type ResponseHead } from "../../proxy/http/head.ts";
 
 /** A message as the parsers understand it. */
@@ -20,6 +21,22 @@ export const readRequest = (pieces: readonly Buffer[]): Understood<RequestHead> 
 export const readResponse = (pieces: readonly Buffer[], toHead = false): Understood<ResponseHead> => (
   readMessage(pieces, (bytes, from, to) => parseResponseHead(bytes, from, to, toHead))
 );
+
+/** All there is to say about a message, to be compared: heads say where in their own bytes they are. */
+export function summary(understood: Understood<RequestHead | ResponseHead>): unknown {
+  if (typeof understood === "string") return understood;
+  const { head: { bytes, from, start, end, marks, count, ...head }, body, trailers, rest } = understood;
+  return { ...head, reasonStart: undefined, text: bytes.toString("latin1", from, end), count, body, trailers: trailers && textOf(trailers), rest };
+}
+
+export const textOf = ({ bytes, start, end }: Fields): string => bytes.toString("latin1", start, end);
+
+/** What a writer of messages writes, as text. */
+export function written(write: (out: Pieces) => void): string {
+  let all = "";
+  write({ text: (text) => void (all += text), bytes: (bytes, from, to) => void (all += bytes.toString("latin1", from, to)) });
+  return all;
+}
 
 /** `bytes` cut at these positions. */
 export function cut(bytes: Buffer, ...at: readonly number[]): Buffer[] {

@@ -37,7 +37,7 @@ async function front(onApp: (socket: Socket) => void, { limits, owner, idleMs = 
     },
   });
   const server = await tcpApp((socket) => void serveClient({ socket, reset: () => void socket.resetAndDestroy() }, undefined, {
-    route: ({ target }) => ({ pool, path: target, host: undefined, addedLines: "" }),
+    route: ({ target }) => ({ pool, path: target, host: undefined, addedLines: Buffer.alloc(0) }),
     connect: () => ({ status: 405, text: "no" }),
     failed: () => ({ status: 502, text: "failed" }),
     answered: () => undefined,

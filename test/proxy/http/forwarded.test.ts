@@ -1,7 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { forwardedRequest, forwardedResponse, lastChunk } from "../../../proxy/http/forwarded.ts";
-import { readRequest, readResponse, type ReadMessage } from "../../support/http-messages.ts";
-import type { RequestHead, ResponseHead } from "../../../proxy/http/head.ts";
+import type { Fields } from "../../../proxy/http/fields.ts";
+import { writeLastChunk, writeRequestHead, writeResponseHead, type RequestChanges } from "../../../proxy/http/forwarded.ts";
+import type { Framing, RequestHead, ResponseHead } from "../../../proxy/http/head.ts";
+import { readRequest, readResponse, written, type ReadMessage } from "../../support/http-messages.ts";
+
+const forwardedRequest = (head: RequestHead, changes: RequestChanges): string => written((out) => writeRequestHead(out, head, changes));
+const forwardedResponse = (head: ResponseHead, framing: Framing, connection: "close" | undefined): string => written((out) => writeResponseHead(out, head, framing, connection));
+const lastChunk = (trailers: Fields | undefined): string => written((out) => writeLastChunk(out, trailers));
 
 const request = (text: string): ReadMessage<RequestHead> => {
   const read = readRequest([Buffer.from(text, "latin1")]);
@@ -13,7 +18,7 @@ const response = (text: string): ResponseHead => {
   if (typeof read === "string") throw new Error(read);
   return read.head;
 };
-const unchanged = { path: "/", host: undefined, addedLines: "" };
+const unchanged = { path: "/", host: undefined, addedLines: Buffer.alloc(0) };
 /** Lines behind `Host: a` in what goes on of a GET with these. */
 const kept = (...lines: string[]): string[] => (
   forwardedRequest(request(["GET / HTTP/1.1", "Host: a", ...lines, "", ""].join("\r\n")).head, unchanged).split("\r\n").slice(2, -2)
@@ -69,7 +74,7 @@ describe("a message is delimited anew", () => {
   });
   test("the host that is set replaces the one that was sent", () => {
     const { head } = request("GET http://b/x HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n");
-    expect(forwardedRequest(head, { path: "/x", host: "b", addedLines: "Y: 2\r\n" })).toBe("GET /x HTTP/1.1\r\nX: 1\r\nhost: b\r\nY: 2\r\n\r\n");
+    expect(forwardedRequest(head, { path: "/x", host: "b", addedLines: Buffer.from("Y: 2\r\n") })).toBe("GET /x HTTP/1.1\r\nX: 1\r\nhost: b\r\nY: 2\r\n\r\n");
   });
   test("HTTP/1.0 goes on as 1.1", () => {
     expect(forwardedResponse(response("HTTP/1.0 200 Fine\r\nA: 1"), "chunked", undefined)).toBe("HTTP/1.1 200 Fine\r\nA: 1\r\ntransfer-encoding: chunked\r\n\r\n");

@@ -3,10 +3,10 @@ import { createServer, METHODS, type IncomingMessage } from "node:http";
 import { duplexPair } from "node:stream";
 import { afterAll, expect, test } from "vitest";
 import { clientIdHeader } from "../../../proxy/http/fields.ts";
-import { forwardedRequest, lastChunk } from "../../../proxy/http/forwarded.ts";
+import { writeLastChunk, writeRequestHead } from "../../../proxy/http/forwarded.ts";
 import type { RequestHead } from "../../../proxy/http/head.ts";
 import { parseRequestTarget } from "../../../proxy/http/target.ts";
-import { cut, readRequest, readResponse, type ReadMessage } from "../../support/http-messages.ts";
+import { cut, readRequest, readResponse, summary, written, type ReadMessage } from "../../support/http-messages.ts";
 import { acceptedRequests, followedResponses, refusedBodies, refusedHeads, refusedResponses } from "../../vectors/http-smuggling.ts";
 
 const latin1 = (text: string): Buffer => Buffer.from(text, "latin1");
@@ -68,9 +68,12 @@ async function readByNode(bytes: string): Promise<readonly Seen[]> {
 /** The message as it goes to the app. */
 function forwarded({ head, body, trailers }: ReadMessage<RequestHead>): string {
   const { path = head.target, authority: host } = parseRequestTarget(head.target) ?? {};
-  const text = forwardedRequest(head, { path, host, addedLines: `${clientIdHeader}: ${identity}\r\n` });
-  if (head.framing !== "chunked") return text + body;
-  return `${text}${body === "" ? "" : `${body.length.toString(16)}\r\n${body}\r\n`}${lastChunk(trailers)}`;
+  return written((out) => {
+    writeRequestHead(out, head, { path, host, addedLines: Buffer.from(`${clientIdHeader}: ${identity}\r\n`) });
+    if (head.framing !== "chunked") return out.text(body);
+    if (body !== "") out.text(`${body.length.toString(16)}\r\n${body}\r\n`);
+    writeLastChunk(out, trailers);
+  });
 }
 
 test("what goes out is for node:http the one message we understood, with our identity header and no other", async () => {
@@ -120,12 +123,12 @@ test("where a request or a response is cut makes no difference", () => {
   const cuts = fc.array(fc.nat(1000), { maxLength: 5 });
   fc.assert(fc.property(mutated, cuts, (bytes, at) => {
     const whole = latin1(bytes);
-    expect(readRequest(cut(whole, ...places(at, whole)))).toEqual(readRequest([whole]));
+    expect(summary(readRequest(cut(whole, ...places(at, whole))))).toEqual(summary(readRequest([whole])));
   }), { numRuns: 3000 });
   const responses = fc.constantFrom(...[...refusedResponses, ...followedResponses].map(({ bytes }) => bytes));
   fc.assert(fc.property(responses, cuts, fc.boolean(), (bytes, at, toHead) => {
     const whole = latin1(bytes);
-    expect(readResponse(cut(whole, ...places(at, whole)), toHead)).toEqual(readResponse([whole], toHead));
+    expect(summary(readResponse(cut(whole, ...places(at, whole)), toHead))).toEqual(summary(readResponse([whole], toHead)));
   }), { numRuns: 500 });
 });
 
