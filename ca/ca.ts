@@ -5,7 +5,9 @@ import { readRoot } from "./authority/import-root.ts";
 import { authoritySigners, type AuthoritySigners } from "./authority/signers.ts";
 import { issuerSigner } from "./authority/issuer-signer.ts";
 import { authorityKeeper, type AuthorityKeeper } from "./authority/keeper.ts";
-import { summarizeAuthority } from "./authority/summary.ts";
+import { authorityCraft } from "./authority/craft.ts";
+import { authorityOperator } from "./authority/operate.ts";
+import { summarizeAuthorities } from "./authority/summary.ts";
 import { requestVerifier } from "./attestation/signed-request.ts";
 import { denialRecorder } from "./audit/denials.ts";
 import { elapsedClock, issuingClock, type ElapsedClock } from "./clock.ts";
@@ -176,7 +178,8 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     crl: lists.crls.current,
     ocsp: lists.ocsp.answer,
     authorityCertificate: (id) => keeper.current().rows.find((row) => row.id === id)?.certificate,
-    authorities: async () => keeper.current().rows.map(summarizeAuthority),
+    authorities: () => summarizeAuthorities(keeper.current().rows, store, now().getTime()),
+    operateAuthority: authorityOperator({ store, keeper, craft: authorityCraft({ config, sealing, signers }), config, metrics, log, now }),
     chainBehind: (authorityId) => keeper.current().chains.get(authorityId) ?? "",
     bundle: () => keeper.current().published,
     async readiness() {

@@ -475,6 +475,58 @@ export interface AuthoritySummary {
   readonly notBefore: string;
   readonly notAfter: string;
   readonly certificate: string;
+  /** Where its private key is. */
+  readonly key: "sealed" | "kms" | "pkcs11" | "offline";
+  /** Whose key signed it; absent for a root. */
+  readonly parentId?: string;
+  /** Root: sequence of the bundle that first had it. */
+  readonly publishedSequence?: string;
+  /** Prepared: takes over from then on, as soon as every holder has it; absent: when the settings say. */
+  readonly activateAt?: string;
+  /** When the last certificate that it signed for a workload ends. */
+  readonly lastCertificateNotAfter?: string;
+  /** Prepared root: who does not trust it yet. */
+  readonly waitsFor?: { readonly count: number; readonly holders: readonly AuthorityHolder[] };
+}
+
+/** Somebody that a step of an authority depends on, by its newest certificate. */
+export interface AuthorityHolder {
+  readonly spiffeId: string;
+  readonly serialNumber: string;
+  /** Of the bundle it has; "0" for none. */
+  readonly acknowledgedSequence: string;
+  readonly notAfter: string;
+}
+
+/** An operator's step. `prepare` makes a root, `rotate` an issuer at once or a root that takes over as soon as every holder has it. */
+export type AuthorityCommand =
+  | { readonly action: "prepare" }
+  | { readonly action: "rotate"; readonly type: "root" | "issuer" }
+  | { readonly action: "activate" | "taint" | "revoke" | "retire"; readonly id: string; readonly force?: boolean | undefined };
+
+/** `POST /v1/authorities`: make a root and publish it. */
+export interface PrepareAuthorityRequest {
+  readonly type: "root";
+}
+
+/** `POST /v1/authorities/rotate`: an issuer is replaced at once, a root as soon as every holder trusts the next one. */
+export interface RotateAuthorityRequest {
+  readonly type: "root" | "issuer";
+}
+
+/** `POST /v1/authorities/{id}/activate`, `taint`, `revoke` and `retire`. */
+export interface AuthorityStepRequest {
+  /** Also where holders are cut off by it; recorded as forced. */
+  readonly force?: boolean;
+}
+
+export interface AuthorityAnswer {
+  /** As they are now. */
+  readonly authorities: readonly AuthoritySummary[];
+  /** How many holders a forced step cut off, up to 1000. */
+  readonly holdersAffected: number;
+  /** The first ten of them. */
+  readonly holders: readonly AuthorityHolder[];
 }
 
 export interface AuthorityList {

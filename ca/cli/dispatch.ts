@@ -23,7 +23,7 @@ const commands: Readonly<Record<string, { readonly about: string; readonly load:
     about: "issue by hand, list, show and revoke",
     load: async () => (await import("./certificate.ts")).certificate,
   },
-  authority: { about: "list roots and issuers", load: async () => (await import("./authority.ts")).authority },
+  authority: { about: "list, replace and revoke roots and issuers", load: async () => (await import("./authority.ts")).authority },
   ceremony: { about: "have a root whose key is offline sign", load: async () => (await import("./ceremony.ts")).ceremony },
   issuer: {
     about: "issuers for other CAs, such as linkerd's",

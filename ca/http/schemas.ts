@@ -9,7 +9,9 @@ import {
   type AcknowledgeRequest,
   type Attestation,
   type AuditEntryPage,
+  type AuthorityAnswer,
   type AuthorityList,
+  type AuthorityStepRequest,
   type CertificateDetail,
   type CertificatePage,
   type CertificateSummary,
@@ -25,12 +27,14 @@ import {
   type IssuerPage,
   type OperatorList,
   type OperatorSummary,
+  type PrepareAuthorityRequest,
   type Problem,
   type ProblemCode,
   type Readiness,
   type Revocation,
   type RevocationPage,
   type RevokeRequest,
+  type RotateAuthorityRequest,
   type TokenPage,
   type TokenSummary,
 } from "../contract.ts";
@@ -289,27 +293,42 @@ export const issuerPage = z
   })
   .openapi("IssuerPage");
 
-export const authorityList = z
+const authorityHolder = z
+  .object({ spiffeId, serialNumber, acknowledgedSequence: z.string(), notAfter: instant })
+  .openapi("AuthorityHolder", { description: "Whoever depends on an authority, by its newest certificate." });
+const holders = z.array(authorityHolder).readonly();
+const authority = z
   .object({
-    authorities: z
-      .array(
-        z
-          .object({
-            id: z.string(),
-            type: z.enum(authorityTypes),
-            state: z.enum(authorityStates),
-            subject: z.string(),
-            keyAlgorithm: z.string(),
-            fingerprint: z.string(),
-            notBefore: instant,
-            notAfter: instant,
-            certificate: z.string().openapi({ description: "PEM." }),
-          })
-          .openapi("Authority"),
-      )
-      .readonly(),
+    id: z.string(),
+    type: z.enum(authorityTypes),
+    state: z.enum(authorityStates),
+    subject: z.string(),
+    keyAlgorithm: z.string(),
+    fingerprint: z.string(),
+    notBefore: instant,
+    notAfter: instant,
+    certificate: z.string().openapi({ description: "PEM." }),
+    key: z.enum(["sealed", "kms", "pkcs11", "offline"]).openapi({ description: "Where its private key is." }),
+    parentId: z.string().optional().openapi({ description: "Whose key signed it." }),
+    publishedSequence: z.string().optional().openapi({ description: "Root: of the bundle that first had it." }),
+    activateAt: instant.optional(),
+    lastCertificateNotAfter: instant.optional(),
+    waitsFor: z.object({ count: z.number().int(), holders }).optional().openapi({ description: "Prepared root: who does not trust it yet, the first ten." }),
   })
-  .openapi("AuthorityList");
+  .openapi("Authority");
+export const authorityList = z.object({ authorities: z.array(authority).readonly() }).openapi("AuthorityList");
+export const prepareAuthorityRequest = z.strictObject({ type: z.literal("root") }).openapi("PrepareAuthorityRequest");
+export const rotateAuthorityRequest = z.strictObject({ type: z.enum(["root", "issuer"]) }).openapi("RotateAuthorityRequest");
+export const authorityStepRequest = z
+  .strictObject({ force: z.boolean().optional().openapi({ description: "Also where holders are cut off by it; recorded as forced." }) })
+  .openapi("AuthorityStepRequest");
+export const authorityAnswer = z
+  .object({
+    authorities: z.array(authority).readonly().openapi({ description: "Those that changed, as they are now." }),
+    holdersAffected: z.number().int().openapi({ description: "How many a forced step cut off, up to 1000." }),
+    holders: holders.openapi({ description: "The first ten of them." }),
+  })
+  .openapi("AuthorityAnswer");
 
 export const auditEntryPage = z
   .object({
@@ -374,6 +393,10 @@ export const schemasKeepTheContract: {
   readonly issuedIssuer: Is<typeof issuedIssuer, IssuedIssuer>;
   readonly issuerPage: Is<typeof issuerPage, IssuerPage>;
   readonly authorityList: Is<typeof authorityList, AuthorityList>;
+  readonly prepareAuthorityRequest: Is<typeof prepareAuthorityRequest, PrepareAuthorityRequest>;
+  readonly rotateAuthorityRequest: Is<typeof rotateAuthorityRequest, RotateAuthorityRequest>;
+  readonly authorityStepRequest: Is<typeof authorityStepRequest, AuthorityStepRequest>;
+  readonly authorityAnswer: Is<typeof authorityAnswer, AuthorityAnswer>;
   readonly auditEntryPage: Is<typeof auditEntryPage, AuditEntryPage>;
   readonly inclusionProof: Is<typeof inclusionProof, InclusionProof>;
   readonly consistencyProof: Is<typeof consistencyProof, ConsistencyProof>;
@@ -401,6 +424,10 @@ export const schemasKeepTheContract: {
   issuedIssuer: true,
   issuerPage: true,
   authorityList: true,
+  prepareAuthorityRequest: true,
+  rotateAuthorityRequest: true,
+  authorityStepRequest: true,
+  authorityAnswer: true,
   auditEntryPage: true,
   inclusionProof: true,
   consistencyProof: true,

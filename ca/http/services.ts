@@ -1,5 +1,7 @@
 import type {
   AcknowledgeRequest,
+  AuthorityAnswer,
+  AuthorityCommand,
   AuthoritySummary,
   CallerRole,
   CreatedToken,
@@ -77,6 +79,8 @@ export interface CaServices {
   ocsp(request: Uint8Array): Promise<{ readonly der: Uint8Array; readonly thisUpdateMs?: number; readonly nextUpdateMs?: number }>;
   /** DER. */
   authorityCertificate(id: string): Uint8Array | undefined;
+  /** An operator's step in the life of the authorities. */
+  operateAuthority(command: AuthorityCommand, caller: Caller): Promise<AuthorityAnswer>;
   /** PEM of what is presented behind a certificate of this authority; empty for one that is not there. */
   chainBehind(authorityId: string): string;
   /** The own trust domain's bundle as a SPIFFE JWK Set and as PEM, with its sequence. */

@@ -1,8 +1,10 @@
+import { z } from "@hono/zod-openapi";
 import { feedEpochHeader, mediaType } from "../contract.ts";
+import { Refusal } from "../refusal.ts";
 import { conditional, json, noContent, wantsPem, type Answer } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
-import { acknowledgeRequest, authorityList } from "./schemas.ts";
-import type { CaServices } from "./services.ts";
+import { acknowledgeRequest, authorityAnswer, authorityList, authorityStepRequest, prepareAuthorityRequest, rotateAuthorityRequest } from "./schemas.ts";
+import type { Caller, CaServices } from "./services.ts";
 
 /** Whom to trust: roots and issuers, and the bundle made of the roots. */
 export function trustOperations(services: CaServices): readonly Operation[] {
@@ -15,6 +17,39 @@ export function trustOperations(services: CaServices): readonly Operation[] {
       success: { status: 200, description: "All of them.", content: { [mediaType.json]: authorityList } },
       handle: async () => json({ authorities: await services.authorities() }),
     }),
+    operation({
+      route: "POST /v1/authorities",
+      tag: "trust",
+      summary: "Prepare a root",
+      description: "Makes the successor of the active root and publishes it in the bundle. Nothing is signed with it before it is activated.",
+      body: { schema: prepareAuthorityRequest, example: { type: "root" } },
+      success: { status: 201, description: "Prepared.", content: { [mediaType.json]: authorityAnswer } },
+      refusals: ["authority_state"],
+      handle: async ({ caller }) => json(await services.operateAuthority({ action: "prepare" }, known(caller)), 201),
+    }),
+    operation({
+      route: "POST /v1/authorities/rotate",
+      tag: "trust",
+      summary: "Replace the issuer, or the root",
+      description:
+        "An issuer is replaced at once. A root is prepared, if none is, and takes over without further ado as soon as every holder of a live certificate " +
+        "has acknowledged the bundle that has it; `GET /v1/authorities` tells who is missing.",
+      body: { schema: rotateAuthorityRequest, example: { type: "root" } },
+      success: { status: 200, description: "Begun.", content: { [mediaType.json]: authorityAnswer } },
+      refusals: ["authority_state", "issuer_unavailable"],
+      handle: async ({ caller, body }) => json(await services.operateAuthority({ action: "rotate", type: body.type }, known(caller))),
+    }),
+    ...steps.map(({ action, summary, description }) => operation({
+      route: `POST /v1/authorities/{id}/${action}`,
+      tag: "trust",
+      summary,
+      description: `${description} Refused with authority_held_back and their names while it would cut off holders; with \`force\` it is done all the same, and recorded as forced.`,
+      params: authorityParameter,
+      body: { schema: authorityStepRequest, example: {} },
+      success: { status: 200, description: "Done.", content: { [mediaType.json]: authorityAnswer } },
+      refusals: ["not_found", "authority_state", "authority_held_back", "issuer_unavailable"],
+      handle: async ({ caller, params, body }) => json(await services.operateAuthority({ action, id: params.id, force: body.force }, known(caller))),
+    })),
     operation({
       route: "GET /v1/bundle",
       tag: "trust",
@@ -58,3 +93,26 @@ export function trustOperations(services: CaServices): readonly Operation[] {
     }),
   ];
 }
+
+/** The routes' rules have no public case, so there is a caller. */
+function known(caller: Caller | undefined): Caller {
+  if (caller === undefined) throw new Refusal("unauthenticated", "Authorities are changed by callers with an API token.");
+  return caller;
+}
+
+const authorityParameter = z.object({
+  id: z
+    .string()
+    .regex(/^[0-9a-f]{2,128}$/, "expected the authority's ID, lower-case hex, as GET /v1/authorities shows it")
+    .openapi({ description: "The authority's ID: its subject key identifier, hex." }),
+});
+
+const steps = [
+  { action: "activate", summary: "Activate a prepared authority", description: "It signs from now on, and the one it replaces retires." },
+  {
+    action: "taint", summary: "Taint an authority",
+    description: "Its key may be known to others: another one signs from now on, and whoever has a certificate from it renews within the window.",
+  },
+  { action: "revoke", summary: "Revoke an authority", description: "What it and those below it signed is refused from now on. It cannot be undone." },
+  { action: "retire", summary: "Retire an authority", description: "It leaves the bundle, once nothing below it is valid any more." },
+] as const;

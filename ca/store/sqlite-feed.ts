@@ -1,4 +1,4 @@
-import { and, asc, desc, gt, lt, notInArray, sql } from "drizzle-orm";
+import { and, asc, desc, gt, inArray, lt, notInArray, type SQL, sql } from "drizzle-orm";
 import type { BetterSQLite3Database } from "drizzle-orm/better-sqlite3";
 import { livesAfter, withoutFeed, type FeedReads } from "./feed-reads.ts";
 import { announcements, caState, certificates, documents, revocations } from "./schema-sqlite.ts";
@@ -12,7 +12,7 @@ export function sqliteFeed(db: BetterSQLite3Database): FeedReads {
     documentSequence: sql<number>`(select coalesce(max(${documents.sequence}), 0) from ${documents})`,
   }).from(caState).prepare();
   const { spiffeId, serialNumber, acknowledgedSequence, notAfterMs } = certificates;
-  const holdersQuery = db.select({ spiffeId, serialNumber, acknowledgedSequence, notAfterMs }).from(certificates)
+  const holders = (more?: SQL) => db.select({ spiffeId, serialNumber, acknowledgedSequence, notAfterMs }).from(certificates)
     .where(and(
       gt(notAfterMs, sql.placeholder("livesAfter")),
       lt(acknowledgedSequence, sql.placeholder("sequence")),
@@ -21,12 +21,15 @@ export function sqliteFeed(db: BetterSQLite3Database): FeedReads {
       // By the index of the ID: one of its own for renewed_from would cost every issuance.
       sql`not exists (select 1 from ${certificates} n
         where n.spiffe_id = ${spiffeId} and n.log_index > ${certificates.logIndex} and n.renewed_from = ${serialNumber})`,
+      more,
     ))
-    .orderBy(desc(notAfterMs), desc(acknowledgedSequence)).limit(sql.placeholder("limit")).prepare();
+    .orderBy(desc(notAfterMs), desc(acknowledgedSequence)).limit(sql.placeholder("limit"));
+  const holdersQuery = holders().prepare();
 
   return {
-    async holdersBehind({ sequence, nowMs, limit }) {
-      return holdersQuery.all({ sequence, livesAfter: livesAfter(nowMs), limit });
+    async holdersBehind({ sequence, authorityIds, nowMs, limit }) {
+      const query = authorityIds === undefined ? holdersQuery : holders(inArray(certificates.authorityId, [...authorityIds])).prepare();
+      return query.all({ sequence, livesAfter: livesAfter(nowMs), limit });
     },
     async feedPosition() {
       return positionQuery.get() ?? { feedEpoch: "", bundleSequence: 0, revocationSequence: 0, announcementSequence: 0, documentSequence: 0 };

@@ -443,6 +443,8 @@ export interface Acknowledgement {
 
 export interface HoldersQuery {
   readonly sequence: number;
+  /** Only those whose newest certificate is by one of these. */
+  readonly authorityIds?: readonly string[];
   readonly nowMs: number;
   readonly limit: number;
 }
