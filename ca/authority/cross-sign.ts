@@ -1,6 +1,7 @@
 import { authorityRevocationInfo } from "../issuance/revocation-info.ts";
 import { signCertificate } from "../issuance/sign.ts";
 import { lintCertificate } from "../lint/certificate.ts";
+import type { Linted } from "../lint/rule.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
 import { signatureAlgorithmFor } from "../pki/key.ts";
 import { validatePath } from "../pki/path.ts";
@@ -18,14 +19,29 @@ import { serialOfAuthority, type AuthorityRequest } from "./create.ts";
  * @throws  {PkiError} path_* when the old root does not vouch for what it signed
  */
 export async function crossSign(
-  root: Certificate, by: { readonly certificate: Certificate; readonly signer: Signer },
-  { trustDomain, nowMs, clockSkewMs, statusUrl }: Pick<AuthorityRequest, "trustDomain" | "nowMs" | "clockSkewMs" | "statusUrl">,
+  root: Certificate, by: { readonly certificate: Certificate; readonly signer: Signer }, request: CrossRequest,
 ): Promise<Certificate | undefined> {
-  const { certificate: old, signer } = by;
+  const tbs = crossTbs(root, by.certificate, request);
+  if (tbs === undefined) return undefined;
+  const cross = parseCertificate(await signCertificate(by.signer, tbs, signatureAlgorithmFor(by.signer.keyAlgorithm)));
+  validatePath({ leaf: cross, intermediates: [], anchors: [by.certificate], nowMs: request.nowMs });
+  return cross;
+}
+
+export type CrossRequest = Pick<AuthorityRequest, "trustDomain" | "nowMs" | "clockSkewMs" | "statusUrl">;
+
+/**
+ * What the old root signs of the new one, for a key that is elsewhere.
+ * @returns undefined where the old root's path length leaves no room for root and issuer below it
+ * @throws  {LintRefusal} lint_failed
+ */
+export function crossTbs(
+  root: Certificate, old: Certificate, { trustDomain, nowMs, clockSkewMs, statusUrl }: CrossRequest,
+): Linted<"certificate"> | undefined {
   const { subjectKeyIdentifier, basicConstraints, subjectAltName } = root;
   const room = old.basicConstraints?.pathLength ?? Infinity;
   if (room < minPathLength || subjectKeyIdentifier === undefined || old.subjectKeyIdentifier === undefined) return undefined;
-  const signatureAlgorithm = signatureAlgorithmFor(signer.keyAlgorithm);
+  const signatureAlgorithm = signatureAlgorithmFor(old.keyAlgorithm);
   const notBeforeMs = Math.max(Math.floor(nowMs / 1000) * 1000 - clockSkewMs, old.notBeforeMs, root.notBeforeMs);
   const notAfterMs = Math.min(old.notAfterMs, root.notAfterMs);
   const tbs = encodeTbs({
@@ -43,10 +59,7 @@ export async function crossSign(
     },
   });
   const limits = { lifetimeMaxMs: notAfterMs + 1000 - notBeforeMs, clockSkewMs, keyAlgorithms: [root.keyAlgorithm], names: { dnsNames: undefined, ipRanges: undefined } };
-  const linted = lintCertificate(tbs, { kind: "cross", signatureAlgorithm, issuer: old, trustDomain, limits });
-  const cross = parseCertificate(await signCertificate(signer, linted, signatureAlgorithm));
-  validatePath({ leaf: cross, intermediates: [], anchors: [old], nowMs });
-  return cross;
+  return lintCertificate(tbs, { kind: "cross", signatureAlgorithm, issuer: old, trustDomain, limits });
 }
 
 /** The new root and an issuer below it. */

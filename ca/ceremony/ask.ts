@@ -1,20 +1,20 @@
 import { randomBytes } from "node:crypto";
 import { sealAuthorityKey } from "../authority/active-issuer.ts";
 import { intermediateTbs } from "../authority/create.ts";
+import { crossTbs } from "../authority/cross-sign.ts";
 import type { AuthoritySigners, OutsideKey } from "../authority/signers.ts";
 import { encodeEntry } from "../audit/event.ts";
 import type { CaConfig } from "../config.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { subjectKeyIdentifier } from "../pki/key.ts";
 import { encodePem } from "../pki/pem.ts";
-import { crlCeremony, type CrlCeremony } from "../revocation/crl-ceremony.ts";
-import { crlContent } from "../revocation/crl-content.ts";
-import { revocationIndex } from "../revocation/revocation-index.ts";
 import type { Sealing } from "../signer/sealing.ts";
 import { generatePrivateKey, softwareSigner } from "../signer/software.ts";
 import type { Signer } from "../signer/signer.ts";
 import type { AuthorityRow, CeremonyRow, Store } from "../store/store.ts";
 import { CeremonyError } from "./errors.ts";
+import { offlineCrls } from "./offline-crls.ts";
+import { rootOfAnswer } from "./take.ts";
 import { possessionStatement, requestFormat, writeRequest, type CeremonyKey, type CeremonyRequest, type WrittenRequest } from "./request.ts";
 
 export interface AskDeps {
@@ -59,6 +59,22 @@ export async function askForIntermediate(deps: AskDeps, place: IntermediateKey, 
 }
 
 /**
+ * Asks the offline root to vouch for a new one, which is in an answer that was not taken yet: both come in together.
+ * @throws {CeremonyError} state_refused, and what rootOfAnswer throws
+ */
+export async function askForCross(deps: AskDeps, rootAnswer: string): Promise<WrittenRequest> {
+  const { config, store, now } = deps;
+  const old = parseCertificate(offlineRoot(await store.authorities()).certificate);
+  const root = await rootOfAnswer(deps, rootAnswer);
+  const tbs = crossTbs(root, old, { ...config, nowMs: now().getTime() });
+  if (tbs === undefined) throw new CeremonyError("state_refused", "the old root's path length leaves no room for another root below it");
+  return open(deps, {
+    ...common(config, now), kind: "cross-certificate", signer: encodePem("CERTIFICATE", old.der), root: encodePem("CERTIFICATE", root.der),
+    tbs: base64(tbs),
+  });
+}
+
+/**
  * Asks an offline root for its CRL, with all that is revoked by now.
  * @throws {CeremonyError} state_refused where no root's key is offline
  */
@@ -72,20 +88,11 @@ export async function askForCrl(deps: AskDeps, lifetimeMs: number): Promise<Writ
   });
 }
 
-/** CRLs of authorities as they are now, for a key that is elsewhere. */
-export function offlineCrls(
-  { store, config, now, rows }: Pick<AskDeps, "store" | "config" | "now"> & { readonly rows: readonly AuthorityRow[] },
-): CrlCeremony {
-  const index = revocationIndex({ store, now, isLive: () => false });
-  const content = crlContent({ index, authorities: () => rows, statusUrl: config.statusUrl, now });
-  return crlCeremony({ store, content, refresh: index.refresh, now });
-}
-
 /** Takes a request back: an answer to it is refused from then on. @throws {StoreError} ceremony_unknown */
 export async function withdrawRequest({ store, now }: Pick<AskDeps, "store" | "now">, id: string): Promise<void> {
   const nowMs = now().getTime();
   await store.commit({
-    kind: "record", answers: { ceremony: id, closedAtMs: nowMs },
+    kind: "record", answers: { ceremonies: [id], closedAtMs: nowMs },
     entries: [encodeEntry({ type: "ceremony.withdrawn", ceremony: id }, "system", nowMs)],
   });
 }

@@ -14,8 +14,8 @@ import { validatePath } from "../pki/path.ts";
 import { decodePem } from "../pki/pem.ts";
 import type { Act, AuthorityRow, CeremonyRow, Store } from "../store/store.ts";
 import { hashTranscript, readAnswer, type CeremonyAnswer } from "./answer.ts";
-import { offlineCrls } from "./ask.ts";
 import { CeremonyError } from "./errors.ts";
+import { offlineCrls } from "./offline-crls.ts";
 import { readRequest, type CeremonyRequest } from "./request.ts";
 
 export interface TakeDeps {
@@ -35,10 +35,60 @@ export interface Taken {
 
 /**
  * Takes the answer of a ceremony: authority, transcript and the end of the request are one commit, so it is taken once.
+ * @param crossText  with a root: the answer by which the root before it vouches for it
  * @throws {CeremonyError} answer_malformed | request_unknown | answer_refused | state_refused
  * @throws {StoreError} ceremony_unknown where another took it in this moment
  */
-export async function takeAnswer({ store, config, now }: TakeDeps, text: string): Promise<Taken> {
+export async function takeAnswer(deps: TakeDeps, text: string, crossText?: string): Promise<Taken> {
+  const { store, now } = deps;
+  const nowMs = now().getTime();
+  const { answer, request, row } = await findRequest(deps, text);
+  const rows = await store.authorities();
+  const ends = [endOf(answer, row.id, nowMs)];
+  if (request.kind === "root-crl") return takeCrl(deps, request, answer, rows, { entry: ends[0]!, answers: { ceremonies: [row.id], closedAtMs: nowMs } });
+  if (request.kind === "cross-certificate") {
+    throw refused("a cross certificate is taken together with its root: countersign ceremony import ROOT-ANSWER --cross CROSS-ANSWER");
+  }
+  const certificate = readResult(answer);
+  if (rows.some(({ id }) => id === authorityIdOf(certificate))) {
+    throw refused("this CA has an authority with that key already; each has a key of its own");
+  }
+  let made = request.kind === "root" ? newRoot(request, certificate, rows, nowMs) : newIntermediate(request, certificate, row, rows, nowMs);
+  const ceremonies = [row.id];
+  if (crossText !== undefined) {
+    const cross = await findRequest(deps, crossText);
+    made = { ...made, crossCertificate: readCross(cross, certificate, rows, nowMs).der };
+    ceremonies.push(cross.row.id);
+    ends.push(endOf(cross.answer, cross.row.id, nowMs));
+  }
+  const draft = authorityDraft({ actor: "system", nowMs, bundleSequence: (await store.state())?.bundleSequence ?? 0 });
+  draft.create(made);
+  const act = draft.act();
+  // If we die before this lands, the answer can be taken again.
+  await store.commit({ ...act, entries: [...act.entries, ...ends], answers: { ceremonies, closedAtMs: nowMs } });
+  return { kind: request.kind, authority: made, untilMs: made.notAfterMs };
+}
+
+/**
+ * Reads the root in an answer that was not taken yet, as it would be taken.
+ * @throws {CeremonyError} answer_malformed | request_unknown | answer_refused
+ */
+export async function rootOfAnswer(deps: TakeDeps, text: string): Promise<Certificate> {
+  const { answer, request } = await findRequest(deps, text);
+  if (request.kind !== "root") throw refused("it is not the answer to a request for a root");
+  const root = readResult(answer);
+  newRoot(request, root, await deps.store.authorities(), deps.now().getTime());
+  return root;
+}
+
+interface Found {
+  readonly answer: CeremonyAnswer;
+  readonly request: CeremonyRequest;
+  readonly row: CeremonyRow;
+}
+
+/** The open request that an answer is to. */
+async function findRequest({ store, config }: TakeDeps, text: string): Promise<Found> {
   const answer = readAnswer(text);
   const row = await store.ceremony(answer.transcript.request);
   if (row === undefined) {
@@ -52,32 +102,37 @@ export async function takeAnswer({ store, config, now }: TakeDeps, text: string)
   }
   const { request } = readRequest(row.request);
   if (request.trustDomain !== config.trustDomain) throw refused(`it is for the trust domain ${request.trustDomain}`);
-  const nowMs = now().getTime();
   if (answer.transcript.kind !== request.kind) throw refused("its transcript is of something else");
-  const rows = await store.authorities();
-  const end = {
-    answers: { ceremony: row.id, closedAtMs: nowMs },
-    entry: encodeEntry(
-      {
-        type: "ceremony.answered", ceremony: row.id, kind: request.kind, result: answer.transcript.result,
-        transcriptHash: hashTranscript(answer.transcript), transcript: answer.transcript,
-      },
-      "system", nowMs,
-    ),
-  };
-  if (request.kind === "root-crl") return takeCrl({ store, config, now }, request, answer, rows, end);
-  const certificate = readResult(answer);
-  if (rows.some(({ id }) => id === authorityIdOf(certificate))) {
-    throw refused("this CA has an authority with that key already; each has a key of its own");
+  return { answer, request, row };
+}
+
+function endOf({ transcript }: CeremonyAnswer, ceremony: string, nowMs: number): string {
+  const { kind, result } = transcript;
+  return encodeEntry({ type: "ceremony.answered", ceremony, kind, result, transcriptHash: hashTranscript(transcript), transcript }, "system", nowMs);
+}
+
+/** The old root's word for the new one. */
+function readCross({ answer, request }: Found, root: Certificate, rows: readonly AuthorityRow[], nowMs: number): Certificate {
+  if (request.kind !== "cross-certificate" || readRoot(request.root).fingerprint !== root.fingerprint) {
+    throw refused("the cross certificate is not one of this root");
   }
-  if (request.kind === "cross-certificate") throw refused("cross certificates are not taken yet");
-  const made = request.kind === "root" ? newRoot(request, certificate, rows, nowMs) : newIntermediate(request, certificate, row, rows, nowMs);
-  const draft = authorityDraft({ actor: "system", nowMs, bundleSequence: (await store.state())?.bundleSequence ?? 0 });
-  draft.create(made);
-  const act = draft.act();
-  // If we die before this lands, the answer can be taken again.
-  await store.commit({ ...act, entries: [end.entry, ...act.entries], answers: end.answers });
-  return { kind: request.kind, authority: made, untilMs: made.notAfterMs };
+  const cross = readResult(answer);
+  if (Buffer.compare(cross.tbs, Buffer.from(request.tbs, "base64")) !== 0) throw refused("the cross certificate is not the one that was asked for");
+  requireSignedBy(readRoot(request.signer), cross, rows, nowMs);
+  return cross;
+}
+
+/** @returns the row of the root that signed it */
+function requireSignedBy(root: Certificate, certificate: Certificate, rows: readonly AuthorityRow[], nowMs: number): AuthorityRow {
+  const row = rows.find(({ id, state }) => id === authorityIdOf(root) && state !== "retired" && state !== "revoked");
+  if (row === undefined || Buffer.compare(row.certificate, root.der) !== 0) throw refused("its root is not, or no longer, a root of this CA");
+  try {
+    validatePath({ leaf: certificate, intermediates: [], anchors: [root], nowMs });
+  } catch (cause) {
+    if (cause instanceof PkiError) throw refused(cause.message, cause);
+    throw cause;
+  }
+  return row;
 }
 
 async function takeCrl(
@@ -137,17 +192,7 @@ function newIntermediate(
   if (Buffer.compare(certificate.tbs, Buffer.from(request.tbs, "base64")) !== 0) {
     throw refused("the certificate is not the one that was asked for");
   }
-  const root = readRoot(request.signer);
-  const parent = rows.find(({ id, state }) => id === authorityIdOf(root) && state !== "retired" && state !== "revoked");
-  if (parent === undefined || Buffer.compare(parent.certificate, root.der) !== 0) {
-    throw refused("its root is not, or no longer, a root of this CA");
-  }
-  try {
-    validatePath({ leaf: certificate, intermediates: [], anchors: [root], nowMs });
-  } catch (cause) {
-    if (cause instanceof PkiError) throw refused(cause.message, cause);
-    throw cause;
-  }
+  const parent = requireSignedBy(readRoot(request.signer), certificate, rows, nowMs);
   if (request.key.kind === "sealed" && sealedPrivateKey === undefined) throw refused("its key is not in the store any more");
   const key: AuthorityRow["key"] = request.key.kind === "sealed" ? { kind: "sealed", sealed: sealedPrivateKey! } : request.key;
   const isFirst = !rows.some(({ type, state }) => type === "intermediate" && state === "active");

@@ -9,7 +9,9 @@ On the CA's machine (it may serve meanwhile):
       what the CA runs on; its key is made here, or was made in KMS or a token
   countersign ceremony request root-crl --out FILE [--lifetime 90d]
       the root's CRL, with the authorities below it that were revoked
-  countersign ceremony import ANSWER
+  countersign ceremony request cross-certificate --root ANSWER --out FILE
+      the old root vouches for a new one, which is not imported yet
+  countersign ceremony import ANSWER [--cross ANSWER]
       checks everything, takes authority and transcript into the audit log
   countersign ceremony list | show FINGERPRINT | withdraw FINGERPRINT
 

@@ -1,7 +1,7 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { authoritySigners } from "../authority/signers.ts";
-import { askForCrl, askForIntermediate, askForRoot, withdrawRequest, type AskDeps, type IntermediateKey } from "../ceremony/ask.ts";
+import { askForCrl, askForCross, askForIntermediate, askForRoot, withdrawRequest, type AskDeps, type IntermediateKey } from "../ceremony/ask.ts";
 import { CeremonyError } from "../ceremony/errors.ts";
 import { fingerprintOf, isFingerprint, readRequest, type WrittenRequest } from "../ceremony/request.ts";
 import { takeAnswer } from "../ceremony/take.ts";
@@ -46,7 +46,7 @@ export async function ceremony(args: readonly string[], io: CliIo): Promise<numb
 const actions = {
   async request(options: Options, [what, ...more]: readonly string[], io: CliIo): Promise<void> {
     noMore(more);
-    const kind = chooseAction("ceremony request", what ?? "", ["root", "intermediate", "root-crl"]);
+    const kind = chooseAction("ceremony request", what ?? "", ["root", "intermediate", "root-crl", "cross-certificate"]);
     const path = required(options.out, "--out", `${kind}.request`);
     refuseExisting(path);
     await withCa(options, io, { mayBegin: kind === "root" }, async (deps, kms) => {
@@ -55,6 +55,7 @@ const actions = {
         root: async () => askForRoot(deps),
         intermediate: async () => askForIntermediate(deps, await findKey(options.key ?? "software", deps, kms), lifetimeMs),
         "root-crl": async () => askForCrl(deps, lifetimeMs),
+        "cross-certificate": async () => askForCross(deps, readWholeFile(required(options.root, "--root", "root.answer"))),
       }[kind]();
       save(path, written.text, `the request is open all the same; write it again with: countersign ceremony show ${fingerprintOf(written)}`);
       explainRequest(path, written, io);
@@ -64,8 +65,9 @@ const actions = {
   async import(options: Options, [path, ...more]: readonly string[], io: CliIo): Promise<void> {
     noMore(more);
     const answer = readWholeFile(required(path, "the answer's file", "root.answer"));
+    const cross = options.cross === undefined ? undefined : readWholeFile(options.cross);
     await withCa(options, io, {}, async ({ store, config, now }) => {
-      const { kind, authority: { id, type, state }, untilMs } = await takeAnswer({ store, config, now }, answer);
+      const { kind, authority: { id, type, state }, untilMs } = await takeAnswer({ store, config, now }, answer, cross);
       const until = minute(new Date(untilMs).toISOString());
       const what = kind === "root-crl" ? `The CRL of root ${id} is published, until ${until}.` : `The ${type} ${id} is ${state}, until ${until}. ${nextAfter[type]}`;
       output(options.output, io).print({ kind, id, type, state, until: new Date(untilMs).toISOString() }, `${wrap(what)}\n`);
@@ -178,12 +180,12 @@ const nextAfter: Readonly<Record<string, string>> = {
   root: 'Next, unless it has one: "countersign ceremony request intermediate"; a CA runs on its intermediate, the root stays offline.',
   intermediate: 'A CA that serves takes it over within 15 seconds; one that does not, with "countersign serve".',
 };
-/** A root's lifetime is a setting. */
-const defaultLifetimes = { root: "1d", intermediate: "365d", "root-crl": "90d" };
+/** A root's lifetime is a setting, a cross certificate ends with the first of the two. */
+const defaultLifetimes = { root: "1d", intermediate: "365d", "root-crl": "90d", "cross-certificate": "1d" };
 const exampleFingerprint = "1f2e-3d4c-5b6a-7988-9abc";
 const maxListed = 100;
 const caOptions = {
   store: { type: "string" }, "data-dir": { type: "string" }, config: { type: "string" }, out: { type: "string" }, key: { type: "string" },
-  lifetime: { type: "string" }, output: { type: "string", short: "o" },
+  lifetime: { type: "string" }, root: { type: "string" }, cross: { type: "string" }, output: { type: "string", short: "o" },
 } as const;
 type Options = ReturnType<typeof readArguments<typeof caOptions>>["values"];

@@ -100,7 +100,7 @@ export function planGroup(acts: readonly Act[], facts: Facts, head: CompactRange
     const logIndex = range.size;
     const refused = checkFence(act, facts) ?? checkCeremony(act, draft) ?? takeEffect(act, draft, logIndex, signer);
     if (refused !== undefined) return refused;
-    if (act.answers !== undefined) draft.writes.ceremonyClosings.push({ id: act.answers.ceremony, closedAtMs: act.answers.closedAtMs });
+    for (const id of act.answers?.ceremonies ?? []) draft.writes.ceremonyClosings.push({ id, closedAtMs: act.answers!.closedAtMs });
     if (act.announce !== undefined) draft.writes.announcements.push({ ...act.announce, sequence: logIndex + 1 });
     for (const body of [...act.entries, ...draft.furtherEntries.splice(0)]) {
       const leafHash = hashLeaf(body);
@@ -158,11 +158,11 @@ function checkFence({ fence }: Act, facts: Facts): Refused | undefined {
 }
 
 function checkCeremony({ answers }: Act, { facts, writes }: Draft): Refused | undefined {
-  if (answers === undefined) return undefined;
-  const { ceremony } = answers;
-  const open = facts.ceremonyOpen(ceremony) || writes.ceremonies.some(({ id }) => id === ceremony);
-  if (open && !writes.ceremonyClosings.some(({ id }) => id === ceremony)) return undefined;
-  return refused("ceremony_unknown", `The request ${ceremony} is not open: it was answered or taken back before, or is another CA's.`);
+  const isOpen = (ceremony: string): boolean =>
+    (facts.ceremonyOpen(ceremony) || writes.ceremonies.some(({ id }) => id === ceremony)) && !writes.ceremonyClosings.some(({ id }) => id === ceremony);
+  const closed = answers?.ceremonies.find((ceremony) => !isOpen(ceremony));
+  if (closed === undefined) return undefined;
+  return refused("ceremony_unknown", `The request ${closed} is not open: it was answered or taken back before, or is another CA's.`);
 }
 
 /** Checks everything an act expects, then writes it to the draft: nothing is written by an act that is refused. */

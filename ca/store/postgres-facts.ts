@@ -108,7 +108,7 @@ function wantedFacts(acts: readonly Act[]) {
     }
     if (act.kind === "publish-crl") wanted.lists.push(act.crl);
     if (act.kind === "delete-token") wanted.tokenIds.push(act.tokenId);
-    if (act.answers !== undefined) wanted.ceremonies.push(act.answers.ceremony);
+    if (act.answers !== undefined) wanted.ceremonies.push(...act.answers.ceremonies);
     if (act.fence !== undefined) wanted.leases.push(act.fence.lease);
     wanted.documents ||= act.kind === "change-documents";
     wanted.state ||= act.kind === "initialize" || act.kind === "change-authorities";

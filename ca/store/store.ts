@@ -105,8 +105,8 @@ export type Act = ActBody & {
   readonly entries: readonly [string, ...string[]];
   /** Refused with lease_lost unless the lease still has this token: what keeps a process that was paused from acting late. */
   readonly fence?: Fence;
-  /** Refused with ceremony_unknown unless this request is open; closes it, so that a request is answered once. */
-  readonly answers?: { readonly ceremony: string; readonly closedAtMs: number };
+  /** Refused with ceremony_unknown unless these requests are open; closes them, so that a request is answered once. */
+  readonly answers?: { readonly ceremonies: readonly string[]; readonly closedAtMs: number };
   /** Told to everybody who is connected to the feed, and to who comes before it expires. Its sequence is the index of the act's first entry + 1. */
   readonly announce?: Omit<AnnouncementRow, "sequence">;
 };

@@ -235,11 +235,11 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
         await store.commit({ ...record("asked"), kind: "request-ceremony", ceremony });
         expect(await store.ceremony("c0")).toEqual(ceremony);
         const other = await open();
-        const answers = { ceremony: "c0", closedAtMs: startMs + 1 };
+        const answers = { ceremonies: ["c0"], closedAtMs: startMs + 1 };
         const results = await outcomes(Array.from({ length: 20 }, (_, index) => [index % 2 ? store : other, { ...createToken(newToken()), answers }]));
         expect(count(results)).toEqual({ landed: 1, ceremony_unknown: 19 });
         expect(await store.tokens({ limit: 99 })).toHaveLength(1);
-        expect(await outcome(store, { ...record("never asked"), answers: { ...answers, ceremony: "c1" } })).toBe("ceremony_unknown");
+        expect(await outcome(store, { ...record("never asked"), answers: { ...answers, ceremonies: ["c0", "c1"] } })).toBe("ceremony_unknown");
         expect(await store.ceremonies({ limit: 9 })).toEqual([{ ...ceremony, closedAtMs: startMs + 1 }]);
       });
 

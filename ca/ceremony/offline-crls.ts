@@ -1,0 +1,17 @@
+import type { CaConfig } from "../config.ts";
+import { crlCeremony, type CrlCeremony } from "../revocation/crl-ceremony.ts";
+import { crlContent } from "../revocation/crl-content.ts";
+import { revocationIndex } from "../revocation/revocation-index.ts";
+import type { AuthorityRow, Store } from "../store/store.ts";
+
+/** CRLs of authorities as they are now, for a key that is elsewhere. */
+export function offlineCrls({ store, config, now, rows }: {
+  readonly store: Store;
+  readonly config: CaConfig;
+  readonly now: () => Date;
+  readonly rows: readonly AuthorityRow[];
+}): CrlCeremony {
+  const index = revocationIndex({ store, now, isLive: () => false });
+  const content = crlContent({ index, authorities: () => rows, statusUrl: config.statusUrl, now });
+  return crlCeremony({ store, content, refresh: index.refresh, now });
+}
