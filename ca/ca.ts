@@ -28,6 +28,7 @@ import { openCa } from "./open-ca.ts";
 import { parseCertificate } from "./pki/certificate.ts";
 import { documentKeeper } from "./documents.ts";
 import { operatorService } from "./operators.ts";
+import { policyService } from "./policy/policies.ts";
 import { rateLimits } from "./rate-limits.ts";
 import { pruner } from "./pruning.ts";
 import { certificateRevoker } from "./revocation/revoke.ts";
@@ -153,6 +154,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     authenticateSigned: async (authorization, request) => operators.callerOf(await signedRequests.verify(authorization, request)),
     spendSigned: signedRequests.spend,
     operators,
+    policies: policyService({ documents }),
     issue: issuer.issue,
     issueIssuer: foreignIssuers({
       store, denials, now: clock.now, trustDomain: config.trustDomain, lifetimeMaxMs: config.foreignIssuerLifetimeMaxMs, clockSkewMs: config.clockSkewMs, statusUrl: config.statusUrl,

@@ -238,8 +238,14 @@ export type WatchEvent =
   /** The own trust domain's bundle, a SPIFFE JWK Set. */
   | { readonly event: "bundle"; readonly data: unknown }
   | { readonly event: "revocation"; readonly data: RevocationBatch }
-  | { readonly event: "renew"; readonly data: RenewNotice };
+  | { readonly event: "renew"; readonly data: RenewNotice }
+  | { readonly event: "policy"; readonly data: PolicyNotice };
 export type WatchEventName = WatchEvent["event"];
+
+/** Some policy or service changed: the watch event `policy`. Whom it concerns learns it by `GET /v1/policy?sequence=`. */
+export interface PolicyNotice {
+  readonly sequence: number;
+}
 
 /**
  * Whoever holds a certificate with this authority in its chain gets a new one within the window, at an instant of its own choosing:
@@ -373,7 +379,8 @@ export interface PolicyTest {
   readonly from: string;
   /** SPIFFE ID of the server. */
   readonly to: string;
-  readonly port: number;
+  /** Of the server's app; needed where a rule is about ports. */
+  readonly port?: number;
   readonly method?: string;
   readonly path?: string;
 }

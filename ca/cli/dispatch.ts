@@ -19,6 +19,8 @@ const commands: Readonly<Record<string, { readonly about: string; readonly load:
   },
   token: { about: "make, list and delete join and API tokens", load: async () => (await import("./token.ts")).token },
   operator: { about: "give roles to SPIFFE IDs", load: async () => (await import("./operator.ts")).operator },
+  policy: { about: "say who may call whom, and test it", load: async () => (await import("./policy.ts")).policy },
+  service: { about: "say which identity answers to a name", load: async () => (await import("./policy.ts")).service },
   certificate: {
     about: "issue by hand, list, show and revoke",
     load: async () => (await import("./certificate.ts")).certificate,

@@ -1,4 +1,4 @@
-import type { Revocation, RevocationBatch } from "../contract.ts";
+import type { PolicyNotice, Revocation, RevocationBatch } from "../contract.ts";
 import type { RevocationRow, Store } from "../store/store.ts";
 import type { SourceName } from "./cursor.ts";
 
@@ -39,6 +39,11 @@ export function feedSources({ store, bundle, now }: SourceDeps): Readonly<Record
       const sequence = more ? page.at(-1)!.sequence : Math.max(page.at(-1)?.sequence ?? 0, newest);
       const data = { revocations: page.map(describeRevocation), sequence, more } satisfies RevocationBatch;
       return { data: [JSON.stringify(data)], sequence, more };
+    },
+    // Who may call whom is for the workload it concerns: here is told that something changed, and each asks for its own.
+    async policy(after, newest) {
+      if (after >= newest) return { data: [], sequence: after, more: false };
+      return { data: [JSON.stringify({ sequence: newest } satisfies PolicyNotice)], sequence: newest, more: false };
     },
     async renew(after, newest) {
       if (after >= newest) return { data: [], sequence: after, more: false };

@@ -9,6 +9,7 @@ import { healthOperations, type MetricsRegistry } from "./health.ts";
 import { issuerOperations } from "./issuers.ts";
 import { describeOperation } from "./openapi.ts";
 import { operatorOperations } from "./operators.ts";
+import { policyOperations } from "./policies.ts";
 import { pipeline, refuse, splitRoute, type Operation, type PipelineOptions } from "./operation.ts";
 import { statusOperations } from "./status.ts";
 import { revocationOperations } from "./revocations.ts";
@@ -38,6 +39,7 @@ export function createApp(
     ...revocationOperations(services),
     ...tokenOperations(services),
     ...operatorOperations(services),
+    ...policyOperations(services),
     ...trustOperations(services),
     ...watchOperations(services),
     ...issuerOperations(services),

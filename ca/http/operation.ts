@@ -12,7 +12,7 @@ import type { Caller, CaServices } from "./services.ts";
 /** One route: what the OpenAPI document says of it, and the function that answers it. */
 export interface Operation<Params = unknown, Query = unknown, Body = unknown> {
   readonly route: RouteName;
-  readonly tag: "certificates" | "revocations" | "tokens" | "operators" | "trust" | "status" | "audit" | "operations";
+  readonly tag: "certificates" | "revocations" | "tokens" | "operators" | "policies" | "trust" | "status" | "audit" | "operations";
   readonly summary: string;
   readonly description: string;
   readonly params?: z.ZodType<Params>;
@@ -27,6 +27,8 @@ export interface Operation<Params = unknown, Query = unknown, Body = unknown> {
   };
   /** Codes beside those that every route of its kind has (`documentedCodes`). */
   readonly refusals?: readonly ProblemCode[];
+  /** Instead of the setting, where more is needed. */
+  readonly bodyLimitBytes?: number;
   /** A method, so that an operation of any shape is an Operation; what comes in has passed the schemas above. */
   handle(input: Input<Params, Query, Body>): Answer | Promise<Answer>;
 }
@@ -69,6 +71,7 @@ export function pipeline(definition: Operation, services: CaServices, options: P
   const { route, params, query, body } = definition;
   const rule = access[route];
   const { method, path } = splitRoute(route);
+  const { bodyLimitBytes = options.bodyLimitBytes } = definition;
 
   return async (context: Context): Promise<Response> => {
     const startedMs = options.log.isLevelEnabled("debug") ? performance.now() : 0;
@@ -81,7 +84,7 @@ export function pipeline(definition: Operation, services: CaServices, options: P
     try {
       const authenticated = await authenticate(services, rule, request.headers.get("authorization"), async () => {
         const { pathname, search } = new URL(request.url);
-        bodyText = await readText(request, options.bodyLimitBytes);
+        bodyText = await readText(request, bodyLimitBytes);
         return { method: request.method, target: pathname + search, body: bodyText };
       });
       caller = authenticated.caller;
@@ -94,7 +97,7 @@ export function pipeline(definition: Operation, services: CaServices, options: P
         caller,
         params: params === undefined ? undefined : parse(params, context.req.param()),
         query: query === undefined ? undefined : parse(query, context.req.query()),
-        body: body === undefined ? undefined : parse(body.schema, await readJson(request, options.bodyLimitBytes, bodyText)),
+        body: body === undefined ? undefined : parse(body.schema, await readJson(request, bodyLimitBytes, bodyText)),
       });
     } catch (error) {
       if (!recordsItself && isDenial(error, caller)) services.recordDenial({ code: error.code, method, path, actor: caller?.actor ?? "anonymous" });

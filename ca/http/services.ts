@@ -16,6 +16,7 @@ import type {
 } from "../contract.ts";
 import type { RateLimits } from "../rate-limits.ts";
 import type { Operators } from "../operators.ts";
+import type { Policies } from "../policy/policies.ts";
 import type { RequestAuthorization, SignedRequest } from "../pki/request-authorization.ts";
 import type { Store } from "../store/store.ts";
 
@@ -59,6 +60,7 @@ export interface CaServices {
   createToken(request: CreateTokenRequest, caller: Caller): Promise<CreatedToken>;
   deleteToken(id: string, caller: Caller): Promise<void>;
   readonly operators: Operators;
+  readonly policies: Policies;
   /** Names the feed; new after a restore. */
   readonly feedEpoch: string;
   /** Server-sent events behind `lastEventId`, and from then on all that come. */

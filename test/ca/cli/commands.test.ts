@@ -141,6 +141,35 @@ describe("operator", () => {
   });
 });
 
+describe("policy and service", () => {
+  test("a file is applied, shown, tested and taken back", async () => {
+    const [file, web] = [join(folder, "policies.json"), "spiffe://east/ns/shop/sa/web"];
+    const cartPolicy = { name: "cart", workloads: [cart], rules: [{ name: "reads", action: "allow", from: [web], methods: ["GET"], paths: ["/items/*"] }] };
+    writeFileSync(file, JSON.stringify([cartPolicy, { name: "cart.shop", spiffeId: cart }]));
+    const applied = await run("policy", "apply", "-f", file);
+    expect([applied.exitCode, applied.stdout]).toEqual([0, "policy cart\nservice cart.shop\n"]);
+    expect(await run("policy", "apply", "-f", file)).toMatchObject({ exitCode: 0, stdout: "", stderr: expect.stringContaining("Nothing to change") as string });
+    expect((await run("policy", "list")).stdout).toMatch(/cart +1 +\d{4}-.* +spiffe:/);
+    expect(JSON.parse((await run("policy", "show", "cart")).stdout)).toEqual(cartPolicy);
+    expect((await run("service", "list")).stdout).toMatch(/cart\.shop +by DNS +spiffe:/);
+    const testing = (...more: readonly string[]) => run("policy", "test", "--from", web, "--to", cart, ...more);
+    expect(await testing("--path", "/items/1")).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^allow by cart\/reads\n/) as string });
+    expect(await testing("--method", "DELETE", "--path", "/items/1")).toMatchObject({ exitCode: 1, stdout: expect.stringMatching(/^deny\n.*no rule allows/) as string });
+    expect((await run("policy", "remove", "cart")).exitCode).toBe(0);
+    expect((await run("service", "remove", "cart.shop")).exitCode).toBe(0);
+    expect((await testing()).stdout).toContain("No policy selects the server");
+    expect((await run("policy", "show", "cart")).exitCode).toBe(1);
+  });
+
+  test("a file that is none of that is refused before anything is sent", async () => {
+    const file = join(folder, "wrong.json");
+    for (const text of ["{", "1", '{"kind":"Policy"}']) {
+      writeFileSync(file, text);
+      expect(await run("policy", "apply", "-f", file)).toMatchObject({ exitCode: 1, stdout: "" });
+    }
+  });
+});
+
 describe("certificate", () => {
   test("issue leaves a chain and a key nobody else can read; show takes openssl's form of the serial; revoke ends it", async () => {
     const [cert, key] = [join(folder, "cart.pem"), join(folder, "cart.key")];

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { countersign, tooWide } from "../../support/command-line.ts";
 
-const commands = ["serve", "token", "operator", "certificate", "authority", "issuer", "bundle", "store", "backup", "restore", "audit"];
+const commands = ["serve", "token", "operator", "policy", "service", "certificate", "authority", "issuer", "bundle", "store", "backup", "restore", "audit"];
 
 describe("help", () => {
   test("lists every command, on standard output when asked for and with exit code 2 when not", async () => {
@@ -57,6 +57,11 @@ describe("a wrong command line ends with 2 and says what was probably meant", ()
     ["operator add spiffe://east/a", "--role is missing"],
     ["operator add spiffe://east/a --role root", "admin, operator, auditor"],
     ["operator add spiffe://east/a more --role admin", "one argument too many"],
+    ["policy apply", "--file is missing"],
+    ["policy test --from spiffe://east/a", "--to is missing"],
+    ["policy test --from a --to b --port x", "1 to 65535"],
+    ["policy show", "the name is missing"],
+    ["service show", "apply, list, remove"],
     ["certificate issue --id x", "--cert is missing"],
     ["certificate show", "is missing"],
     ["certificate show xyz", "not a serial number"],

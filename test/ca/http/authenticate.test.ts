@@ -21,6 +21,13 @@ const allowed: Readonly<Record<RouteName, readonly (Role | "nobody")[]>> = {
   "POST /v1/operators": ["admin"],
   "GET /v1/operators": ["admin", "auditor"],
   "DELETE /v1/operators": ["admin"],
+  "POST /v1/policies": ["admin", "operator"],
+  "GET /v1/policies": ["admin", "operator", "auditor"],
+  "DELETE /v1/policies/{name}": ["admin", "operator"],
+  "POST /v1/policies/test": ["admin", "operator", "auditor"],
+  "GET /v1/services": ["admin", "operator", "auditor"],
+  "DELETE /v1/services/{name}": ["admin"],
+  "GET /v1/policy": ["admin", "operator", "auditor"],
   "GET /v1/authorities": ["admin", "operator", "auditor"],
   "POST /v1/issuers": ["admin", "operator"],
   "GET /v1/issuers": ["admin", "auditor"],
@@ -131,6 +138,8 @@ test("an operator without a scope gets nothing from a route that is for operator
   const headers = { authorization: `Bearer ${token}` };
   const { serialNumber } = await issue(own, "spiffe://east/ns/shop/sa/cart");
   const { id } = await own.ca.createToken({ type: "join", spiffeId: "spiffe://east/ns/shop/sa/cart" }, own.admin);
+  const cartPolicy = { name: "cart", workloads: ["spiffe://east/ns/shop/sa/cart"], rules: [{ action: "allow", from: ["spiffe://east/*"] }] } as const;
+  await own.ca.policies.apply({ policies: [{ ...cartPolicy, description: "before" }] }, own.admin);
   const requests = {
     "GET /v1/certificates": ["", undefined],
     "GET /v1/certificates/{serial}": [serialNumber, undefined],
@@ -138,6 +147,8 @@ test("an operator without a scope gets nothing from a route that is for operator
     "POST /v1/tokens": ["", { type: "join", spiffeId: "spiffe://east/ns/shop/sa/cart" }],
     "GET /v1/tokens": ["", undefined],
     "DELETE /v1/tokens/{id}": [id, undefined],
+    "POST /v1/policies": ["", { policies: [cartPolicy] }],
+    "DELETE /v1/policies/{name}": ["cart", undefined],
     "POST /v1/issuers": ["", { csr: newCsr().csr, profile: "istio", trustDomain: "west" }],
   } as const satisfies Partial<Record<RouteName, readonly [string, unknown]>>;
   const scoped = Object.entries(access).filter(([, rule]) => (rule as readonly string[]).includes("operator in scope"));

@@ -1,0 +1,180 @@
+import type {
+  ApplyRequest, ApplyResult, Changed, Policy, PolicyList, PolicySet, PolicyTest, PolicyTestResult, Service, ServiceList,
+} from "../contract.ts";
+import type { DocumentChange, Documents, DocumentSet, PresentDocument } from "../documents.ts";
+import { PkiError } from "../pki/errors.ts";
+import { parseSpiffeId, type SpiffeId } from "../pki/spiffe-id.ts";
+import { Refusal } from "../refusal.ts";
+import { compileInbound, decideInbound, selects } from "./decide.ts";
+import { covers, parseIdPattern } from "./id-pattern.ts";
+import { parsePolicy, parseService, PolicyError } from "./parse.ts";
+
+/** Who changes policies. */
+export interface PolicyCaller {
+  readonly actor: string;
+  readonly name: string;
+  readonly role: string;
+  /** SPIFFE ID patterns that an operator answers for. */
+  readonly scope: readonly string[];
+}
+
+export interface Policies {
+  /**
+   * Adds or replaces what is named, all or nothing; durable and in the audit log when it resolves.
+   * @throws {Refusal} policy_refused | forbidden | changed_meanwhile
+   */
+  apply(request: ApplyRequest, caller: PolicyCaller): Promise<ApplyResult>;
+  /** @throws {Refusal} not_found | forbidden | changed_meanwhile */
+  remove(kind: "policy" | "service", name: string, caller: PolicyCaller): Promise<void>;
+  policies(): Promise<PolicyList>;
+  services(): Promise<ServiceList>;
+  /** @throws {Refusal} spiffe_id_refused | invalid_request */
+  test(request: PolicyTest): Promise<PolicyTestResult>;
+  /**
+   * What concerns one workload: its sequence, and the set when it is wanted.
+   * @param atLeast  a sequence its proxy has heard of
+   */
+  setFor(workload: SpiffeId, atLeast: number): Promise<{ readonly sequence: number; readonly read: () => PolicySet }>;
+}
+
+/** Policies and services: who may call whom, and who answers to a name. */
+export function policyService({ documents }: { readonly documents: Documents }): Policies {
+  async function apply(request: ApplyRequest, caller: PolicyCaller): Promise<ApplyResult> {
+    const wanted = refusing(() => [
+      ...(request.policies ?? []).map((policy): WantedDocument => ({ kind: "policy", name: parsePolicy(policy).name, document: policy })),
+      ...(request.services ?? []).map((service): WantedDocument => ({ kind: "service", name: serviceName(parseService(service)), document: service })),
+    ]);
+    if (new Set(wanted.map(titleOf)).size !== wanted.length) throw new Refusal("policy_refused", "Two policies or two services of the request have the same name.");
+    let changes: readonly DocumentChange[] = [];
+    const { sequence } = await documents.change((set) => {
+      changes = wanted.filter(({ kind, name, document }) => set.byKind[kind].get(name)?.body !== JSON.stringify(document));
+      for (const change of changes) checkMayChange(caller, change, set);
+      checkSize(set, changes);
+      return changes;
+    }, caller.actor);
+    return { sequence, changed: changes.map(titleOf) };
+  }
+
+  return {
+    apply,
+    async remove(kind, name, caller) {
+      await documents.change((set) => {
+        if (!set.byKind[kind].has(name)) throw new Refusal("not_found", `There is no ${kind} ${name}; list them with GET /v1/${kind === "policy" ? "policies" : "services"}.`);
+        const change = { kind, name } as const;
+        checkMayChange(caller, change, set);
+        return [change];
+      }, caller.actor);
+    },
+    async policies() {
+      const { byKind, sequence } = await documents.refresh();
+      return { sequence, policies: sorted(byKind.policy).map((row) => ({ ...(JSON.parse(row.body) as Policy), changed: changedOf(row) })) };
+    },
+    async services() {
+      const { byKind, sequence } = await documents.refresh();
+      return { sequence, services: sorted(byKind.service).map((row) => ({ ...(JSON.parse(row.body) as Service), changed: changedOf(row) })) };
+    },
+    async test({ from, to, port, method, path }) {
+      const [client, server] = [workloadOf(from, "from"), workloadOf(to, "to")];
+      const { policies, sequence } = setOf(await documents.refresh(), server);
+      const http = method === undefined && path === undefined ? undefined : { method: method ?? "GET", target: path ?? "/" };
+      if (port === undefined && policies.some(({ rules }) => rules.some(({ ports }) => ports !== undefined))) {
+        throw new Refusal("invalid_request", `port: rules about ${to} are about ports, so name the one that its app listens on.`);
+      }
+      const decision = decideInbound(compileInbound(server, policies), { client, port: port ?? 0, ...(http && { http }) });
+      return { ...decision, sequence, policies: policies.map(({ name }) => name) };
+    },
+    async setFor(workload, atLeast) {
+      const known = await documents.current();
+      const set = known.sequence < atLeast ? await documents.refresh() : known;
+      return { sequence: set.sequence, read: () => setOf(set, workload) };
+    },
+  };
+}
+
+type WantedDocument = DocumentChange & { readonly document: Policy | Service };
+
+function setOf({ byKind, sequence }: DocumentSet, workload: SpiffeId): PolicySet {
+  let policies = parsed.get(byKind.policy);
+  if (policies === undefined) parsed.set(byKind.policy, policies = sorted(byKind.policy).map(({ body }) => parsePolicy(JSON.parse(body))));
+  return {
+    sequence, workload: workload.uri, policies: policies.filter((policy) => selects(policy, workload)),
+    services: sorted(byKind.service).map(({ body }) => JSON.parse(body) as Service),
+  };
+}
+
+/** A change sends every proxy here: each policy is read once for all of them. */
+const parsed = new WeakMap<DocumentSet["byKind"]["policy"], readonly Policy[]>();
+
+/**
+ * An operator makes rules for the workloads it answers for, and for these alone; where policies reach beyond, and for the names of
+ * services, which are everybody's, it takes an admin.
+ */
+function checkMayChange({ name: caller, role, scope }: PolicyCaller, change: DocumentChange, set: DocumentSet): void {
+  if (role === "admin") return;
+  const before = set.byKind[change.kind].get(change.name);
+  const workloads = change.kind !== "policy" ? undefined
+    : [before && (JSON.parse(before.body) as Policy), change.document as Policy | undefined].flatMap((policy) => policy?.workloads ?? []);
+  const mine = scope.flatMap((pattern) => parseIdPattern(pattern) ?? []);
+  const inScope = workloads?.every((text) => {
+    const pattern = parseIdPattern(text);
+    return pattern !== undefined && mine.some((outer) => covers(outer, pattern));
+  });
+  if (role === "operator" && inScope === true) return;
+  throw new Refusal(
+    "forbidden",
+    change.kind === "policy"
+      ? `The caller "${caller}" may not change the policy ${change.name}: it is about workloads outside its scope; ask an admin.`
+      : `The caller "${caller}" may not change the service ${change.name}: names are everybody's, so an admin says who answers to them.`,
+  );
+}
+
+/** Each proxy takes all of its part at once. */
+function checkSize(set: DocumentSet, changes: readonly DocumentChange[]): void {
+  const bodies = new Map([...set.byKind.policy, ...set.byKind.service].map(([, row]) => [titleOf(row), row.body]));
+  for (const change of changes) bodies.set(titleOf(change), JSON.stringify(change.document));
+  const length = [...bodies.values()].reduce((sum, body) => sum + body.length, 0);
+  if (bodies.size <= maxDocuments && length <= maxTotalLength) return;
+  throw new Refusal(
+    "policy_refused",
+    `With these there would be ${bodies.size} policies and services of ${length} characters; there may be ${maxDocuments} of ${maxTotalLength}. Remove some, or use patterns.`,
+  );
+}
+
+function sorted(rows: ReadonlyMap<string, PresentDocument>): readonly PresentDocument[] {
+  return [...rows.values()].sort((one, other) => (one.name < other.name ? -1 : 1));
+}
+
+function changedOf({ sequence, changedAtMs, changedBy }: PresentDocument): Changed {
+  return { sequence, changedAt: new Date(changedAtMs).toISOString(), changedBy };
+}
+
+/** A name on one port is a service of its own. */
+function serviceName({ name, port }: Service): string {
+  return port === undefined ? name : `${name}:${port}`;
+}
+
+function titleOf({ kind, name }: Pick<DocumentChange, "kind" | "name">): string {
+  return `${kind} ${name}`;
+}
+
+function workloadOf(text: string, member: string): SpiffeId {
+  try {
+    return parseSpiffeId(text);
+  } catch (cause) {
+    if (cause instanceof PkiError) throw new Refusal("spiffe_id_refused", `${member}: ${cause.message}.`, { cause });
+    throw cause;
+  }
+}
+
+function refusing<Result>(act: () => Result): Result {
+  try {
+    return act();
+  } catch (cause) {
+    if (cause instanceof PolicyError) throw new Refusal("policy_refused", `Refused, and nothing was changed: ${cause.message}.`, { cause });
+    throw cause;
+  }
+}
+
+const maxDocuments = 1000;
+/** What a proxy takes in at once, with room to spare (its answers end at 4 MiB). */
+const maxTotalLength = 1024 * 1024;
