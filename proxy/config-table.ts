@@ -19,7 +19,7 @@ export type SettingUnit = "text" | "list" | "duration" | "count";
 
 /** Name of a setting. */
 export type SettingKey =
-  | "bootstrap" | "bootstrapFile" | "inbound" | "app" | "inboundProtocol" | "outbound" | "route" | "tcp" | "admin" | "allow"
+  | "bootstrap" | "bootstrapFile" | "inbound" | "app" | "inboundProtocol" | "outbound" | "transparent" | "transparentDefault" | "route" | "tcp" | "admin" | "allow"
   | "foreignBundle" | "stateDir" | "keyAlgorithm" | "certificateLifetime" | "revocationPoll" | "handshakeTimeout"
   | "connectTimeout" | "idleTimeout" | "connectionMaxAge" | "maxConnections" | "drainTimeout" | "logLevel";
 
@@ -40,6 +40,10 @@ export const configTable: readonly Setting[] = [
       "for an app with a looser parser, or that speaks TLS or HTTP/2 itself, declare `http` or `tcp`.", ["detect", "http", "tcp"]),
   setting("outbound", "text", "127.0.0.1:4140", "HTTP forward proxy for the app (`http_proxy=`); `off` for none.",
     "Whoever reaches it speaks with this proxy's identity: keep it on loopback."),
+  setting("transparent", "text", "off", "Where connections arrive that `countersign-proxy intercept` redirects, e.g. `localhost:4141`; `off` for none. Linux.",
+    "Inbound, every port of this host that is intercepted is reached through the proxy."),
+  setting("transparentDefault", "text", "refuse", "What becomes of a redirected connection to an address that no route names.",
+    "With `passthrough` it goes on in plain text, to whoever answers there.", ["refuse", "passthrough"]),
   setting("route", "list", "", "`HOST[:PORT]=ADDRESS:PORT,SPIFFE-ID`: where requests for a host go, and which identity must answer.",
     "The identity named here is the only one that is trusted to answer."),
   setting("tcp", "list", "", "`LISTEN=ADDRESS:PORT,SPIFFE-ID`: a local TCP port that leads to one service.",

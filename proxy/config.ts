@@ -17,6 +17,9 @@ export interface ProxyConfig {
   readonly inboundProtocol: InboundProtocol;
   /** HTTP forward proxy; undefined: none. */
   readonly outbound: SocketAddress | undefined;
+  /** Where redirected connections of the app arrive; undefined: none are taken. */
+  readonly transparent: SocketAddress | undefined;
+  readonly transparentDefault: TransparentDefault;
   readonly routes: readonly Route[];
   readonly tcpListeners: readonly TcpListener[];
   readonly admin: SocketAddress | undefined;
@@ -41,6 +44,9 @@ export interface ProxyConfig {
 
 /** `detect` looks at the first bytes; `tcp` looks at none, for servers that speak first. */
 export type InboundProtocol = "detect" | "http" | "tcp";
+
+/** What becomes of a redirected connection for which no route names who must answer. */
+export type TransparentDefault = "refuse" | "passthrough";
 
 /** Where the app's requests for a host go, and who must answer there. */
 export interface Route {
@@ -72,6 +78,8 @@ export function readConfig(sources: SettingSources): ProxyConfig {
     app: address("app", text("app") ?? ""),
     inboundProtocol: text("inboundProtocol") as InboundProtocol,
     outbound: listenAddress("outbound", text("outbound")),
+    transparent: listenAddress("transparent", text("transparent")),
+    transparentDefault: text("transparentDefault") as TransparentDefault,
     routes: (list("route") ?? []).map(parseRoute),
     tcpListeners: (list("tcp") ?? []).map(parseTcpListener),
     admin: adminAddress(text("admin")),

@@ -1,14 +1,19 @@
 import { readConfig } from "./config.ts";
 import { renderConfigHelp } from "./config-table.ts";
 import { KeystoreError } from "./identity/keystore.ts";
+import { runIntercept, type CommandOutput } from "./intercept/command.ts";
+import { runVerifyWire } from "./intercept/verify-wire.ts";
 import { jsonLog } from "./log.ts";
 import { ListenError, runProxy } from "./run.ts";
 import { ConfigError } from "./settings.ts";
 
 /** The `countersign-proxy` command. Exit codes: 0 drained after SIGTERM or SIGINT, 1 could not run, 2 wrong settings. */
 async function main(args: readonly string[]): Promise<void> {
+  const [command, ...rest] = args;
+  if (command === "intercept") return void (process.exitCode = runIntercept(rest, terminal));
+  if (command === "verify-wire") return void (process.exitCode = await runVerifyWire(rest, terminal));
   if (args.includes("--help") || args.includes("-h")) {
-    process.stdout.write(`countersign-proxy: mutual TLS for an app that speaks plain HTTP or TCP\n\n${renderConfigHelp()}`);
+    process.stdout.write(`${about}${renderConfigHelp()}`);
     return;
   }
   const config = readConfig({ args, env: process.env });
@@ -29,6 +34,16 @@ async function main(args: readonly string[]): Promise<void> {
   process.on("SIGTERM", onSignal);
   process.on("SIGINT", onSignal);
 }
+
+const terminal: CommandOutput = { out: (text) => void process.stdout.write(text), err: (text) => void process.stderr.write(text) };
+const about = `countersign-proxy: mutual TLS for an app that speaks plain HTTP or TCP
+
+  countersign-proxy [options]                 run the proxy
+  countersign-proxy intercept install | ...   send this host's connections through it (--help says more)
+  countersign-proxy verify-wire ...           look whether what passes on the wire is TLS
+
+Options, each also by environment or in the JSON file that --config names:
+`;
 
 main(process.argv.slice(2)).catch((error: unknown) => {
   if (error instanceof ConfigError) {

@@ -54,7 +54,7 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
     const inbound = await listening("inbound", [config.inbound], () => startInbound(deps));
     paths.push(inbound);
     const outbound = await listening(
-      "outbound", [config.outbound, ...config.tcpListeners.map(({ listen }) => listen)], () => startOutbound(deps),
+      "outbound", [config.outbound, config.transparent, ...config.tcpListeners.map(({ listen }) => listen)], () => startOutbound(deps),
     );
     paths.push(outbound);
     const { admin: listen } = config;

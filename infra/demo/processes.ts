@@ -154,8 +154,8 @@ function httpsStatus(url: string): Promise<number> {
 }
 
 const projectRoot = fileURLToPath(new URL("../..", import.meta.url));
-/** The sources, or what `npm run build` made of them: what ships, and in a third of the time. */
-const programs = process.env["COUNTERSIGN_PROGRAMS"] === "bundles"
+/** The sources, or what `npm run build` made of them: what ships, and in a third of the time. Paths in the project. */
+export const programs = process.env["COUNTERSIGN_PROGRAMS"] === "bundles"
   ? { ca: "dist/countersign.js", proxy: "dist/countersign-proxy.js" }
   : { ca: "ca/main.ts", proxy: "proxy/main.ts" };
 const readyTimeoutMs = 30_000;

@@ -1,8 +1,10 @@
 import { createServer as createTcpServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
+import type { SocketAddress } from "../address.ts";
 import type { Connections, OpenConnection } from "../connections.ts";
 import type { Identity } from "../identity/source.ts";
 import type { DataPathDeps } from "../data-path.ts";
+import { originalDestinations } from "../intercept/original-destination.ts";
 import { PeerError, type Peer, type PeerVerifier } from "../peer.ts";
 import type { PipeEnd } from "../pipe.ts";
 import { authorizeInbound } from "../policy.ts";
@@ -15,6 +17,8 @@ export interface AcceptedPeer extends PipeEnd {
   readonly peer: Peer;
   /** Our own ID in this connection. */
   readonly localId: string;
+  /** Where the app is reached: the configured one, or where the connection was going before it was redirected to us. */
+  readonly app: SocketAddress;
   readonly connection: OpenConnection;
   /** Set by the protocol that takes over, where it can end a connection between two requests. */
   retire: (() => void) | undefined;
@@ -34,6 +38,7 @@ export interface AcceptDeps extends Pick<DataPathDeps, "config" | "source" | "lo
 export function acceptPeers({ config, source, log, verifier, connections, refuse, onPeer }: AcceptDeps): Server {
   /** By both ends of the connection: the socket that TLS hands back is another than the one that was accepted. */
   const handshakes = new Map<string, Handshake>();
+  const originalDestination = config.transparent === undefined ? undefined : originalDestinations();
   const tls = createTlsServer({ ...anonymousTlsOptions, requestCert: true, rejectUnauthorized: false });
   const useIdentity = (): void => {
     const identity = source.identity();
@@ -53,7 +58,7 @@ export function acceptPeers({ config, source, log, verifier, connections, refuse
     }
     makeRoom(raw.remoteAddress);
     const handshake: Handshake = {
-      raw, identity, from: raw.remoteAddress, deadline: setTimeout(() => expire(handshake), config.handshakeTimeoutMs), fault: undefined,
+      raw, identity, app: originalDestination?.(raw) ?? config.app, from: raw.remoteAddress, deadline: setTimeout(() => expire(handshake), config.handshakeTimeoutMs), fault: undefined,
     };
     handshakes.set(ends, handshake);
     raw.once("close", () => {
@@ -102,12 +107,12 @@ export function acceptPeers({ config, source, log, verifier, connections, refuse
     // Its TCP connection is gone already.
     if (handshake === undefined || !finish(ends, handshake)) return void socket.destroy();
     socket.on("error", () => undefined);
-    const { raw, identity } = handshake;
+    const { raw, identity, app } = handshake;
     const reset = (): void => void raw.resetAndDestroy();
     const peer = verifyClient(socket, address, identity);
     if (peer === undefined) return void socket.destroy();
     const accepted: AcceptedPeer = {
-      socket, peer, reset, localId: identity.id.uri, retire: undefined,
+      socket, peer, reset, app, localId: identity.id.uri, retire: undefined,
       connection: connections.add({
         peer, localId: identity.id.uri, localValidUntilMs: identity.notAfterMs + 1000, traffic: () => socket, cut: reset,
         retire: () => accepted.retire?.(),
@@ -145,6 +150,7 @@ interface Handshake {
   readonly raw: Socket;
   /** Whose certificate we present in it; a renewal meanwhile changes only the next one. */
   readonly identity: Identity;
+  readonly app: SocketAddress;
   /** Address without port. */
   readonly from: string | undefined;
   readonly deadline: NodeJS.Timeout;

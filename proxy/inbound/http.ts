@@ -1,9 +1,9 @@
-import { formatSocketAddress } from "../address.ts";
+import { formatSocketAddress, type SocketAddress } from "../address.ts";
 import type { DataPathDeps } from "../data-path.ts";
 import type { Answer } from "../http/answer.ts";
 import { serveClient, type ClientOwner, type Route } from "../http/client.ts";
 import { clientIdHeader } from "../http/fields.ts";
-import { upstreamPool } from "../http/pool.ts";
+import { upstreamPool, type UpstreamPool } from "../http/pool.ts";
 import { parseRequestTarget } from "../http/target.ts";
 import { upstreamConnection, type OpenUpstream, type UpstreamKeeper } from "../http/upstream.ts";
 import { idleWatch, watchIntervalMs } from "../http/watch.ts";
@@ -20,23 +20,33 @@ export interface InboundHttp {
 
 export interface InboundHttpDeps extends Pick<DataPathDeps, "config" | "metrics" | "log"> {
   readonly authorize: AuthorizeRequest;
-  readonly appFailed: (error: Error) => void;
+  readonly appFailed: (app: SocketAddress, error: Error) => void;
 }
 
 /** Makes the HTTP half of the inbound side: every request reaches the app with the identity of the peer in one header. */
 export function inboundHttp({ config, metrics, log, authorize, appFailed }: InboundHttpDeps): InboundHttp {
   const watch = idleWatch(watchIntervalMs(config.idleTimeoutMs));
-  const app = formatSocketAddress(config.app);
-  const pool = upstreamPool({ open: openApp, maxIdle: maxIdleAppConnections, idleMs: appIdleTimeoutMs, watch });
+  /** By the app's address: more than one where connections are redirected to us. */
+  const pools = new Map<string, UpstreamPool>();
   const requests = metrics.counter("request_total", "HTTP requests", ["direction", "client_id", "server_id"]);
   const responses = metrics.counter("response_total", "HTTP responses, ours included", ["direction", "client_id", "server_id", "status_class"]);
   /** Labels by client and server: metrics know an object again. */
   const known = new Map<string, Counted>();
 
-  function openApp(keeper: UpstreamKeeper): OpenUpstream {
+  function poolFor({ app, socket }: AcceptedPeer): UpstreamPool {
+    const name = formatSocketAddress(app);
+    const before = pools.get(name);
+    if (before !== undefined) return before;
+    const pool = upstreamPool({ open: (keeper) => openApp(app, keeper), maxIdle: maxIdleAppConnections, idleMs: appIdleTimeoutMs, watch });
+    if (pools.size < maxApps) pools.set(name, pool);
+    else socket.once("close", () => pool.close());
+    return pool;
+  }
+
+  function openApp(app: SocketAddress, keeper: UpstreamKeeper): OpenUpstream {
     const upstream: OpenUpstream = upstreamConnection({
       // What went wrong is told by the upstream itself.
-      ...connectApp(config, () => undefined, (bytes) => upstream.receive(bytes)), pushed: true,
+      ...connectApp(app, config, () => undefined, (bytes) => upstream.receive(bytes)), pushed: true,
     }, keeper);
     return upstream;
   }
@@ -52,7 +62,10 @@ export function inboundHttp({ config, metrics, log, authorize, appFailed }: Inbo
     return counted;
   }
 
-  function ownerOf({ peer: { svid: { id } }, localId }: AcceptedPeer): ClientOwner<Route> {
+  function ownerOf(accepted: AcceptedPeer): ClientOwner<Route> {
+    const { peer: { svid: { id } }, localId } = accepted;
+    const app = formatSocketAddress(accepted.app);
+    const pool = poolFor(accepted);
     const labels = countedAs(id.uri, localId);
     const addedLines = Buffer.from(`${clientIdHeader}: ${id.uri}\r\n`);
     return {
@@ -68,7 +81,7 @@ export function inboundHttp({ config, metrics, log, authorize, appFailed }: Inbo
       },
       connect: () => noConnect,
       failed(_route, error) {
-        appFailed(error as Error);
+        appFailed(accepted.app, error as Error);
         return appUnreachable(app, error as NodeJS.ErrnoException);
       },
       answered: (_route, status) => responses.inc(labels.responses[Math.floor(status / 100)]),
@@ -81,7 +94,7 @@ export function inboundHttp({ config, metrics, log, authorize, appFailed }: Inbo
       accepted.retire = serveClient(accepted, head, ownerOf(accepted), config, watch).retire;
     },
     close() {
-      pool.close();
+      for (const pool of pools.values()) pool.close();
       watch.stop();
     },
   };
@@ -108,5 +121,7 @@ const noConnect: Answer = { status: 405, text: "countersign-proxy: 405: CONNECT 
 const maxIdleAppConnections = 256;
 /** Below the 5 s after which a Node app closes an idle connection, as Linkerd's pool is. */
 const appIdleTimeoutMs = 3000;
+/** More ports of one host than these have connections of the app for each connection of a peer. */
+const maxApps = 64;
 /** As many as metrics tell apart. */
 const maxKnown = 1000;

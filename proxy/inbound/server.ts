@@ -1,4 +1,4 @@
-import { formatSocketAddress } from "../address.ts";
+import { formatSocketAddress, type SocketAddress } from "../address.ts";
 import { trackConnections, type Connections } from "../connections.ts";
 import type { DataPath, DataPathDeps } from "../data-path.ts";
 import { listen } from "../listen.ts";
@@ -27,8 +27,10 @@ export async function startInbound(
   const verifier = peerVerifier({ source, now });
   const connections = trackConnections({ direction: "inbound", source, verifier, metrics, log, now, maxAgeMs: config.connectionMaxAgeMs });
   const refuse = refusalReporter({ direction: "inbound", metrics, log, now });
-  const app = formatSocketAddress(config.app);
-  const appFailed = (error: Error): void => refuse({ reason: "app_unreachable", peer: app, message: `the app at ${app} cannot be reached: ${error.message}` });
+  function appFailed(address: SocketAddress, error: Error): void {
+    const app = formatSocketAddress(address);
+    refuse({ reason: "app_unreachable", peer: app, message: `the app at ${app} cannot be reached: ${error.message}` });
+  }
   const http = inboundHttp({ config, metrics, log, authorize, appFailed });
 
   function serveHttp(accepted: AcceptedPeer, head: Buffer | undefined): void {
@@ -37,19 +39,20 @@ export async function startInbound(
   }
 
   function onPeer(accepted: AcceptedPeer): void {
+    const failed = (error: Error): void => appFailed(accepted.app, error);
     if (config.inboundProtocol === "http") return serveHttp(accepted, undefined);
     if (config.inboundProtocol === "tcp") {
       accepted.connection.speaks("tcp");
-      return joinApp(accepted, undefined, config, appFailed);
+      return joinApp(accepted, undefined, config, failed);
     }
     sniffProtocol(accepted, config, {
       http: (head) => serveHttp(accepted, head),
       tcp(head, openApp) {
         accepted.connection.speaks("tcp");
-        if (openApp === undefined) joinApp(accepted, head, config, appFailed);
+        if (openApp === undefined) joinApp(accepted, head, config, failed);
         else joinOpenApp(accepted, openApp, head, config);
       },
-      appFailed,
+      appFailed: failed,
       refused: (reason, message) => refuse({ reason, peer: accepted.peer.svid.id.uri, message }),
     });
   }

@@ -17,7 +17,7 @@ export interface SniffOutcome {
  * could wait for the deadline and then send HTTP would get its own identity header through. What the deadline does is open the
  * connection to the app, so that a server which speaks first can. A client that has begun a line has as long to finish it.
  */
-export function sniffProtocol({ socket, reset }: AcceptedPeer, settings: AppSettings, outcome: SniffOutcome): void {
+export function sniffProtocol({ socket, reset, app }: AcceptedPeer, settings: AppSettings, outcome: SniffOutcome): void {
   let head: Buffer = Buffer.alloc(0);
   let openApp: PipeEnd | undefined;
   let deadline = setTimeout(letAppSpeak, detectionTimeoutMs);
@@ -43,7 +43,7 @@ export function sniffProtocol({ socket, reset }: AcceptedPeer, settings: AppSett
 
   function letAppSpeak(): void {
     socket.setTimeout(settings.idleTimeoutMs).on("timeout", reset);
-    openApp = connectApp(settings, (error) => {
+    openApp = connectApp(app, settings, (error) => {
       outcome.appFailed(error);
       reset();
     });

@@ -1,9 +1,10 @@
 import { connect } from "node:net";
+import type { SocketAddress } from "../address.ts";
 import type { ProxyConfig } from "../config.ts";
 import { joinSockets, type PipeEnd } from "../pipe.ts";
 import type { AcceptedPeer } from "./accept.ts";
 
-export type AppSettings = Pick<ProxyConfig, "app" | "connectTimeoutMs" | "idleTimeoutMs">;
+export type AppSettings = Pick<ProxyConfig, "connectTimeoutMs" | "idleTimeoutMs">;
 
 /**
  * Carries a verified connection to the app as it is: opaque bytes, half-close and failure of each side.
@@ -11,7 +12,7 @@ export type AppSettings = Pick<ProxyConfig, "app" | "connectTimeoutMs" | "idleTi
  */
 export function joinApp(accepted: AcceptedPeer, head: Uint8Array | undefined, settings: AppSettings, failed: (error: Error) => void): void {
   const { socket } = accepted;
-  const app = connectApp(settings, failed, (bytes) => {
+  const app = connectApp(accepted.app, settings, failed, (bytes) => {
     // TLS encrypts at once unless a write is under way; only then the shared buffer would be overwritten before its turn.
     return socket.write(socket.writableLength === 0 ? bytes : Buffer.from(bytes));
   });
@@ -30,7 +31,9 @@ export function joinOpenApp(accepted: AcceptedPeer, app: PipeEnd, head: Uint8Arr
  * @param failed told why when it could not be opened
  * @param push   takes the app's bytes, which are overwritten when it returns; false pauses. Default: the socket's `data` events
  */
-export function connectApp({ app, connectTimeoutMs }: AppSettings, failed: (error: Error) => void, push?: (bytes: Buffer) => boolean): PipeEnd {
+export function connectApp(
+  app: SocketAddress, { connectTimeoutMs }: Pick<AppSettings, "connectTimeoutMs">, failed: (error: Error) => void, push?: (bytes: Buffer) => boolean,
+): PipeEnd {
   const socket = connect({
     host: app.host, port: app.port, allowHalfOpen: true, noDelay: true,
     ...(push !== undefined && { onread: { buffer: readBuffer(), callback: (size: number, buffer: Uint8Array) => push((buffer as Buffer).subarray(0, size)) } }),

@@ -1,14 +1,19 @@
 import type { Server } from "node:net";
+import { networkInterfaces } from "node:os";
+import type { SocketAddress } from "../address.ts";
 import { trackConnections, type Connections } from "../connections.ts";
 import type { DataPath, DataPathDeps } from "../data-path.ts";
 import { idleWatch, watchIntervalMs } from "../http/watch.ts";
 import { listen } from "../listen.ts";
 import { peerVerifier } from "../peer.ts";
 import { refusalReporter } from "../refusals.ts";
+import { originalDestinations } from "../intercept/original-destination.ts";
 import { dialer } from "./dial.ts";
 import { httpProxy } from "./http-proxy.ts";
 import { destinationPools } from "./pool.ts";
+import { routeTable } from "./routes.ts";
 import { tcpForwarder } from "./tcp.ts";
+import { transparentPath, type TransparentPath } from "./transparent.ts";
 
 /** The outbound half, with a view of its live connections. */
 export interface OutboundDataPath extends DataPath {
@@ -29,6 +34,7 @@ export async function startOutbound({ config, source, metrics, log }: DataPathDe
   const pools = destinationPools(dial, source, watch);
   const http = httpProxy({ config, source, metrics, log, dial, pools, watch });
   const servers: Server[] = [];
+  let transparent: TransparentPath | undefined;
   const addresses: string[] = [];
 
   function closeListeners(): void {
@@ -39,6 +45,7 @@ export async function startOutbound({ config, source, metrics, log }: DataPathDe
   function close(): void {
     closeListeners();
     http.cutAll();
+    transparent?.cutAll();
     connections.cutAll();
     connections.stop();
     pools.close();
@@ -49,6 +56,14 @@ export async function startOutbound({ config, source, metrics, log }: DataPathDe
     if (config.outbound !== undefined) {
       servers.push(http.server);
       addresses.push(await listen(http.server, config.outbound));
+    }
+    if (config.transparent !== undefined) {
+      transparent = transparentPath({ config, metrics, dial, routes: routeTable(config.routes), originalDestination: originalDestinations(), refuse });
+      for (const address of loopbacksOf(config.transparent)) {
+        const server = transparent.listener();
+        servers.push(server);
+        addresses.push(await listen(server, address));
+      }
     }
     for (const listener of config.tcpListeners) {
       const server = tcpForwarder(listener, dial, config.idleTimeoutMs);
@@ -76,4 +91,11 @@ export async function startOutbound({ config, source, metrics, log }: DataPathDe
     },
     close,
   };
+}
+
+/** The kernel redirects IPv4 to one loopback address and IPv6 to the other: `localhost` is both, where there are both. */
+function loopbacksOf({ host, port }: SocketAddress): readonly SocketAddress[] {
+  if (host !== "localhost") return [{ host, port }];
+  const hasIpv6 = Object.values(networkInterfaces()).some((addresses) => addresses?.some(({ address }) => address === "::1"));
+  return ["127.0.0.1", ...(hasIpv6 ? ["::1"] : [])].map((loopback) => ({ host: loopback, port }));
 }

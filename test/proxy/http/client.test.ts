@@ -32,7 +32,7 @@ async function front(onApp: (socket: Socket) => void, { limits, owner, idleMs = 
   const pool: UpstreamPool = upstreamPool({
     maxIdle: 8, idleMs, watch,
     open: (keeper) => {
-      const upstream: OpenUpstream = upstreamConnection({ ...connectApp(settings, () => undefined, (bytes) => upstream.receive(Buffer.from(bytes))), pushed: true }, keeper);
+      const upstream: OpenUpstream = upstreamConnection({ ...connectApp(settings.app, settings, () => undefined, (bytes) => upstream.receive(Buffer.from(bytes))), pushed: true }, keeper);
       return upstream;
     },
   });

@@ -34,7 +34,7 @@ beforeAll(async () => {
   const pool = upstreamPool({
     maxIdle: 8, idleMs: 5000, watch,
     open: (keeper) => {
-      const upstream: OpenUpstream = upstreamConnection({ ...connectApp(settings, () => undefined, (bytes) => upstream.receive(Buffer.from(bytes))), pushed: true }, keeper);
+      const upstream: OpenUpstream = upstreamConnection({ ...connectApp(settings.app, settings, () => undefined, (bytes) => upstream.receive(Buffer.from(bytes))), pushed: true }, keeper);
       return upstream;
     },
   });

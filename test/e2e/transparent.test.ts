@@ -1,0 +1,108 @@
+import type { ChildProcess } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { programs } from "../../infra/demo/processes.ts";
+import { canMakeNetworks, makeNetwork, printed, stopped, type TestHost, type TestNetwork } from "../support/network.ts";
+
+const possible = canMakeNetworks();
+if (!possible) console.warn("SKIPPED: transparent mode on hosts of its own needs root, `ip netns` and nft (packages iproute2, nftables)");
+
+describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
+  const folder = mkdtempSync(join(tmpdir(), "countersign-transparent-"));
+  const running: ChildProcess[] = [];
+  let network: TestNetwork;
+  let [ca, east, west]: TestHost[] = [];
+
+  beforeAll(async () => {
+    network = makeNetwork("ca", "east", "west");
+    [ca, east, west] = [network.hosts["ca"]!, network.hosts["east"]!, network.hosts["west"]!];
+    const start = async (host: TestHost, args: readonly string[], until: string, env: Record<string, string> = {}): Promise<void> => {
+      const child = host.start(process.execPath, args, env);
+      running.push(child);
+      await printed(child, until);
+    };
+    await start(ca, [program("ca"), "serve", "--data-dir", join(folder, "ca"), "--listen", `${ca.address}:8443`], "serving");
+    // The app answers with who called; the second one speaks first, the third is for its own host only.
+    await start(west, ["-e", app], "listening");
+    for (const host of [west, east]) {
+      const bootstrap = ca.run(process.execPath, [program("ca"), "token", "create", "--id", idOf(host)], {
+        COUNTERSIGN_DATA_DIR: join(folder, "ca"), COUNTERSIGN_URL: `https://${ca.address}:8443`,
+      }).trim();
+      const routes = host === east ? [8080, 9000, 9999].flatMap((port) => ["--route", `${west!.address}:${port}=${west!.address}:${port},${idOf(west!)}`]) : [];
+      await start(host, [
+        program("proxy"), "--inbound", "0.0.0.0:4143", "--app", "127.0.0.1:1", "--outbound", "off", "--admin", "off", "--transparent", "localhost:4141", ...routes,
+      ], "revocations in force", { COUNTERSIGN_BOOTSTRAP: bootstrap });
+      host.run(process.execPath, [program("proxy"), "intercept", "install", "--proxy-user", "0"]);
+    }
+  }, 60_000);
+
+  afterAll(async () => {
+    await Promise.all(running.map(stopped));
+    network.remove();
+    rmSync(folder, { recursive: true });
+  });
+
+  /** As a user that is not the proxy's, with an empty environment. */
+  const asApp = (host: TestHost, command: string, ...args: readonly string[]): string =>
+    host.run("setpriv", ["--reuid", "65534", "--regid", "65534", "--clear-groups", command, ...args]);
+
+  test("talk as if there were none, and between the hosts there is TLS and not one byte of what they say", async () => {
+    const file = join(folder, "wire.pcap");
+    const capture = network.wire.start("dumpcap", ["-i", "east", "-P", "-q", "-w", file]);
+    await printed(capture, "File: ");
+    const check = network.wire.start(process.execPath, [program("proxy"), "verify-wire", "--interface", "east", "--seconds", "4", "--port", "8080,9000,4143"]);
+    let report = "";
+    check.stdout!.setEncoding("utf8").on("data", (text: string) => (report += text));
+    await printed(check, "Looking at");
+
+    const answer = asApp(east!, "curl", "-sS", "-d", `question=${marker}`, `http://${west!.address}:8080/`);
+    expect(answer).toBe(`hello ${idOf(east!)}, you said question=${marker}`);
+    const greeted = asApp(east!, "bash", "-c", `exec 3<>/dev/tcp/${west!.address}/9000; head -n 1 <&3; echo "${marker}" >&3; head -n 1 <&3`);
+    expect(greeted).toBe(`greeting ${marker}\nechoed ${marker}\n`);
+
+    const code = await new Promise((resolve) => check.once("close", resolve));
+    await stopped(capture);
+    const captured = readFileSync(file);
+    expect(captured.includes(marker)).toBe(false);
+    // An application data record of TLS 1.3 by its header.
+    expect(captured.includes(Buffer.of(0x17, 0x03, 0x03))).toBe(true);
+    expect(report).toMatch(/8080 .* tls\n/);
+    expect(report).toMatch(/9000 .* tls\n/);
+    expect(code, report).toBe(0);
+  }, 30_000);
+
+  test("reach nothing for which no route names who must answer", () => {
+    expect(() => asApp(east!, "curl", "-sS", "-k", "--max-time", "5", `https://${ca!.address}:8443/healthz`)).toThrow(/reset|Recv failure|SSL_ERROR|connect to server/);
+  });
+
+  test("reach nothing that listens for its own host only", () => {
+    expect(() => asApp(east!, "curl", "-sSf", "--max-time", "5", `http://${west!.address}:9999/`)).toThrow(/502/);
+  });
+
+  test("speak plainly again when the interception is removed, which verify-wire sees", async () => {
+    for (const host of [east!, west!]) host.run(process.execPath, [program("proxy"), "intercept", "remove"]);
+    const check = network.wire.start(process.execPath, [program("proxy"), "verify-wire", "--interface", "east", "--seconds", "2"]);
+    let report = "";
+    check.stdout!.setEncoding("utf8").on("data", (text: string) => (report += text));
+    await printed(check, "Looking at");
+    expect(asApp(east!, "curl", "-sS", "-d", marker, `http://${west!.address}:8080/`)).toContain("hello undefined");
+    expect(await new Promise((resolve) => check.once("close", resolve)), report).toBe(1);
+    expect(report).toContain("plaintext");
+  }, 30_000);
+});
+
+const program = (name: "ca" | "proxy"): string => fileURLToPath(new URL(`../../${programs[name]}`, import.meta.url));
+const idOf = (host: TestHost): string => `spiffe://countersign.local/host/${host.namespace}`;
+const marker = "PLAINTEXT-MARKER-1f0c";
+const app = `
+  const { createServer } = require("node:http"), net = require("node:net");
+  createServer((request, response) => {
+    let text = "";
+    request.on("data", (data) => (text += data)).on("end", () => response.end("hello " + request.headers["countersign-client-id"] + ", you said " + text));
+  }).listen(8080, "0.0.0.0");
+  net.createServer((socket) => { socket.write("greeting ${marker}\\n"); socket.on("data", (data) => socket.write("echoed " + data)); }).listen(9000, "0.0.0.0");
+  createServer((request, response) => response.end("private")).listen(9999, "127.0.0.1", () => console.log("listening"));
+`;

@@ -1,0 +1,108 @@
+import { execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+
+/** Hosts of their own on one wire: network namespaces joined by a bridge that stands in a namespace of its own. */
+export interface TestNetwork {
+  /** The namespace of the wire: a capture there on the interface named as a host sees all that this host sends and receives. */
+  readonly wire: TestHost;
+  /** By the host's short name. */
+  readonly hosts: Readonly<Record<string, TestHost>>;
+  remove(): void;
+}
+
+export interface TestHost {
+  readonly namespace: string;
+  readonly address: string;
+  /** Runs a command on the host to its end. @throws {Error} when it fails */
+  run(command: string, args: readonly string[], env?: Readonly<Record<string, string>>): string;
+  /** Starts a command on the host with nothing but PATH in its environment, and what is given. */
+  start(command: string, args: readonly string[], env?: Readonly<Record<string, string>>): ChildProcess;
+}
+
+/** Whether this machine lets us make network namespaces. */
+export function canMakeNetworks(): boolean {
+  const name = `cs-try-${randomBytes(3).toString("hex")}`;
+  if (spawnSync("ip", ["netns", "add", name], { stdio: "ignore" }).status !== 0) return false;
+  const usable = spawnSync("ip", ["netns", "exec", name, "nft", "list", "tables"], { stdio: "ignore" }).status === 0;
+  spawnSync("ip", ["netns", "del", name]);
+  return usable;
+}
+
+/** Makes a host for each name, at 10.77.0.1, .2 and so on. */
+export function makeNetwork(...names: readonly string[]): TestNetwork {
+  const tag = randomBytes(2).toString("hex");
+  const wire = `cs${tag}-wire`;
+  const namespaces = [wire];
+  const hostIn = (namespace: string, address: string): TestHost => {
+    const inside = ["netns", "exec", namespace];
+    return {
+      namespace, address,
+      run: (command, args, env = {}) => execFileSync("ip", [...inside, command, ...args], { encoding: "utf8", env: { ...bareEnvironment(), ...env }, timeout: commandTimeoutMs, stdio: ["ignore", "pipe", "pipe"] }),
+      start: (command, args, env = {}) => spawn("ip", [...inside, command, ...args], { env: { ...bareEnvironment(), ...env }, stdio: ["ignore", "pipe", "pipe"] }),
+    };
+  };
+  const ip = (...args: readonly string[]): void => void execFileSync("ip", args, { stdio: ["ignore", "ignore", "pipe"] });
+  const remove = (): void => {
+    for (const namespace of namespaces) spawnSync("ip", ["netns", "del", namespace]);
+  };
+  try {
+    ip("netns", "add", wire);
+    ip("-n", wire, "link", "add", "wire", "type", "bridge");
+    ip("-n", wire, "link", "set", "wire", "up");
+    const hosts = names.map((name, index): [string, TestHost] => {
+      const namespace = `cs${tag}-${name}`;
+      const address = `10.77.0.${index + 1}`;
+      namespaces.push(namespace);
+      ip("netns", "add", namespace);
+      ip("-n", namespace, "link", "set", "lo", "up");
+      ip("-n", wire, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", namespace);
+      ip("-n", wire, "link", "set", name, "master", "wire", "up");
+      ip("-n", namespace, "address", "add", `${address}/24`, "dev", "eth0");
+      ip("-n", namespace, "link", "set", "eth0", "up");
+      return [name, hostIn(namespace, address)];
+    });
+    return { wire: hostIn(wire, ""), hosts: Object.fromEntries(hosts), remove };
+  } catch (error) {
+    remove();
+    throw error;
+  }
+}
+
+/** Waits until what a process prints has the text. */
+export async function printed({ stdout, stderr, exitCode }: ChildProcess, text: string): Promise<void> {
+  let output = "";
+  if (exitCode !== null) throw new Error(`the process ended with ${exitCode} before it printed "${text}"`);
+  for await (const chunk of mergeOf(stdout!, stderr!)) {
+    output += String(chunk);
+    if (output.includes(text)) return;
+  }
+  throw new Error(`the process ended before it printed "${text}":\n${output}`);
+}
+
+async function* mergeOf(...streams: readonly NodeJS.ReadableStream[]): AsyncGenerator<unknown> {
+  const queue: unknown[] = [];
+  let open = streams.length;
+  let wake: (() => void) | undefined;
+  for (const stream of streams) {
+    stream.on("data", (chunk) => { queue.push(chunk); wake?.(); });
+    stream.on("end", () => { open -= 1; wake?.(); });
+  }
+  while (open > 0 || queue.length > 0) {
+    if (queue.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+    while (queue.length > 0) yield queue.shift();
+  }
+}
+
+/** Ends a process that `start` began, and waits for its end. */
+export async function stopped(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill("SIGTERM");
+  await once(child, "exit");
+}
+
+function bareEnvironment(): Record<string, string> {
+  return { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" };
+}
+
+const commandTimeoutMs = 20_000;
