@@ -8,7 +8,7 @@ import { programs } from "../../infra/demo/processes.ts";
 import { canMakeNetworks, makeNetwork, printed, stopped, type TestHost, type TestNetwork } from "../support/network.ts";
 
 const possible = canMakeNetworks();
-if (!possible) console.warn("SKIPPED: transparent mode on hosts of its own needs root, `ip netns` and nft (packages iproute2, nftables)");
+if (!possible) console.warn("SKIPPED: transparent mode on hosts of its own needs root, `ip netns` and nft (packages iproute2, nftables, tcpdump)");
 
 describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
   const folder = mkdtempSync(join(tmpdir(), "countersign-transparent-"));
@@ -51,8 +51,8 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
 
   test("talk as if there were none, and between the hosts there is TLS and not one byte of what they say", async () => {
     const file = join(folder, "wire.pcap");
-    const capture = network.wire.start("dumpcap", ["-i", "east", "-P", "-q", "-w", file]);
-    await printed(capture, "File: ");
+    const capture = network.wire.start("tcpdump", ["-i", "east", "-U", "-Z", "root", "-w", file]);
+    await printed(capture, "listening on");
     const check = network.wire.start(process.execPath, [program("proxy"), "verify-wire", "--interface", "east", "--seconds", "4", "--port", "8080,9000,4143"]);
     let report = "";
     check.stdout!.setEncoding("utf8").on("data", (text: string) => (report += text));
