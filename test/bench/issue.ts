@@ -63,7 +63,7 @@ export async function benchIssue(storeUrl?: string): Promise<void> {
 }
 
 /** A CA under load. */
-interface Target {
+export interface Target {
   readonly name: string;
   readonly pid: number;
   readonly url: string;
@@ -71,9 +71,10 @@ interface Target {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: (csr: Uint8Array) => object;
 }
-type Run = LoadResult & { readonly cpuSecondsPer1000: number };
+export type Run = LoadResult & { readonly cpuSecondsPer1000: number };
 
-async function issueAll({ pid, url, root, headers, body }: Target, count: number, connections: number): Promise<Run> {
+/** Has certificates issued, all requests made beforehand. */
+export async function issueAll({ pid, url, root, headers, body }: Target, count: number, connections: number): Promise<Run> {
   const bodies = Array.from({ length: count }, () => {
     const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
     return Buffer.from(JSON.stringify(body(encodeCsr({ privateKey }))));

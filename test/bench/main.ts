@@ -1,12 +1,14 @@
-// `npm run bench`: what a unit of work costs in CPU, measured on real processes over loopback. `-- issue`, `-- proxy` or `-- revoke` for one part.
+// `npm run bench`: what a unit of work costs in CPU, measured on real processes over loopback. `-- issue`, `-- crl`, `-- proxy` or `-- revoke` for one part.
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
+import { benchCrl } from "./crl.ts";
 import { benchIssue } from "./issue.ts";
 import { benchProxy } from "./proxy.ts";
 import { benchRevoke } from "./revoke.ts";
 
 const parts: Readonly<Record<string, () => Promise<void>>> = {
   issue: () => benchIssue(process.env["COUNTERSIGN_BENCH_STORE"]),
+  crl: benchCrl,
   proxy: benchProxy,
   revoke: benchRevoke,
 };

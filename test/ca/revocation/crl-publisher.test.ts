@@ -219,6 +219,20 @@ describe("the CRL of a root", () => {
   });
 });
 
+test("an issuer signed for others is on the root's CRL once it is revoked", async () => {
+  const root = (await host.store.authorities()).find(({ type }) => type === "root")!;
+  expect((await read(root.id, "authorities.crl")).entries.size).toBe(0);
+  const foreign = await host.ca.issueIssuer({ csr: newCsr().csr, profile: "countersign", trustDomain: "west" }, host.admin);
+  await host.ca.revoke(foreign.serialNumber, "cACompromise", host.admin);
+  pass();
+  const crl = await read(root.id, "authorities.crl");
+  expect([...crl.entries.values()]).toMatchObject([{ serialNumber: foreign.serialNumber, reason: "cACompromise" }]);
+  // And on nobody else's, also after a restart.
+  expect((await read((await issuerOf()).id, "full.crl")).entries.size).toBe(0);
+  pass();
+  expect((await read(root.id, "authorities.crl")).number).toBe(crl.number);
+});
+
 describe("two replicas", () => {
   let other: TestCa;
   beforeEach(async () => {

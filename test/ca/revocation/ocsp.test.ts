@@ -48,7 +48,7 @@ const ask = async (certIds: readonly Uint8Array[], extensions: readonly Uint8Arr
 const errorOf = async (der: Uint8Array) => read((await host.ca.ocsp(der)).der).status;
 const statusOf = (single: pkijs.SingleResponse): number => (single.certStatus as asn1js.AsnType).idBlock.tagNumber;
 const [good, revoked, unknown] = [0, 1, 2];
-const [malformedRequest, unauthorized] = [1, 6];
+const [malformedRequest, tryLater, unauthorized] = [1, 3, 6];
 
 describe("an OCSP response", () => {
   test.each(["sha1", "sha256"] as const)("says good, then revoked at once with reason and time, of a certificate named by %s", async (digest) => {
@@ -81,6 +81,16 @@ describe("an OCSP response", () => {
     const { issuer } = await issue();
     expect(statusOf((await ask([certId("0123456789abcdef0123456789abcdef", issuer)])).basic.tbsResponseData.responses[0]!)).toBe(unknown);
     expect(statusOf((await ask([certId("01", issuer)])).basic.tbsResponseData.responses[0]!)).toBe(unknown);
+  });
+
+  test("never says good of what another issuer of ours issued", async () => {
+    const old = await issue();
+    host.clock.nowMs += 24 * hourMs;
+    await host.ca.tick();
+    const { issuer } = await issue();
+    expect(issuer.fingerprint).not.toBe(old.issuer.fingerprint);
+    expect(statusOf((await ask([certId(old.serialNumber, issuer)])).basic.tbsResponseData.responses[0]!)).toBe(unknown);
+    expect(statusOf((await ask([certId(old.serialNumber, old.issuer)])).basic.tbsResponseData.responses[0]!)).toBe(good);
   });
 
   test("answers about several certificates, in their order", async () => {
@@ -133,6 +143,16 @@ describe("the responder refuses, as an OCSP error,", () => {
     expect(await errorOf(request([foreign]))).toBe(unauthorized);
     expect(await errorOf(request([certId(serialNumber, issuer), foreign]))).toBe(unauthorized);
     expect(await errorOf(request([certId(serialNumber, { subject: issuer.subject, spki: root.spki })]))).toBe(unauthorized);
+  });
+
+  test("what would take more than 1000 signatures in a second", async () => {
+    const { serialNumber, issuer } = await issue();
+    host.clock.nowMs += 2000;
+    const der = request([certId(serialNumber, issuer)], [nonceOf(encodeOctetString(new Uint8Array(8)))]);
+    const answers = await Promise.all(Array.from({ length: 1001 }, () => host.ca.ocsp(der)));
+    expect(answers.filter(({ der: { length } }) => length === 5).map((answer) => read(answer.der).status)).toEqual([tryLater]);
+    host.clock.nowMs += 1000;
+    expect(await errorOf(der)).toBe(0);
   });
 
   const any = () => certId("01", { subject: encodeSequence(), spki: encodeSequence(encodeSequence(), encodeDer(tag.bitString, Uint8Array.of(0, 1))) });
