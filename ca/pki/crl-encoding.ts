@@ -64,8 +64,15 @@ export function encodeRevokedCertificate(serialNumber: string, revokedAtMs: numb
   const second = Math.floor(revokedAtMs / 1000);
   if (second !== lastTime.second) lastTime = { second, encoded: encodeTime(revokedAtMs) };
   const serial = encodeUnsignedInteger(Buffer.from(serialNumber, "hex"));
-  const extensions = reasonExtensions.get(reason);
-  return extensions === undefined ? encodeSequence(serial, lastTime.encoded) : encodeSequence(serial, lastTime.encoded, extensions);
+  const extensions = reasonExtensions.get(reason) ?? noExtensions;
+  const entry = Buffer.allocUnsafe(2 + serial.length + lastTime.encoded.length + extensions.length);
+  // Shorter than 128 octets whatever is in it.
+  entry[0] = tag.sequence;
+  entry[1] = entry.length - 2;
+  entry.set(serial, 2);
+  entry.set(lastTime.encoded, 2 + serial.length);
+  entry.set(extensions, 2 + serial.length + lastTime.encoded.length);
+  return entry;
 }
 
 /** Puts the signature beside what was signed. @source RFC 5280 section 5.1.1 */
@@ -83,6 +90,7 @@ function encodeIssuingDistributionPoint({ only, url }: IssuingDistributionPoint)
 }
 
 let lastTime: { readonly second: number; readonly encoded: Uint8Array } = { second: Number.NaN, encoded: new Uint8Array() };
+const noExtensions = new Uint8Array();
 const version2 = encodeSmallInteger(1);
 /** What follows the date, by reason: encoded once. */
 const reasonExtensions: ReadonlyMap<CrlReason, Uint8Array> = new Map(
