@@ -20,7 +20,7 @@ import { readRootFile, type FirstStart } from "./first-start.ts";
 import type { CaServices } from "./http/services.ts";
 import { apiCertificate, type ApiCredentials } from "./issuance/api-certificate.ts";
 import { certificateIssuer } from "./issuance/issue.ts";
-import { workloadProfile } from "./issuance/profile.ts";
+import { profileChoice } from "./issuance/profiles.ts";
 import { serialNumbers } from "./issuance/serial.ts";
 import type { Log } from "./log.ts";
 import { caMetrics, type CaMetrics } from "./metrics.ts";
@@ -127,7 +127,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const signedRequests = requestVerifier({ store, trustDomain: config.trustDomain, bundle: () => keeper.current().published.bundle, now });
   const issuer = certificateIssuer({
     ...names, store, hasRole: operators.hasRole, keeper, denials, limits, metrics, now: clock.now, bundle, feedEpoch,
-    reattestGraceMs: config.reattestGraceMs, profile: workloadProfile(config), nextSerial: serialNumbers(),
+    reattestGraceMs: config.reattestGraceMs, profileOf: profileChoice(config), nextSerial: serialNumbers(),
   });
   const tokens = tokenService({
     ...names, store, now, hasRole: operators.hasRole,

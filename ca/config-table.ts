@@ -15,12 +15,12 @@ export interface Setting {
 }
 
 /** How a value is written: `24h`, `64KiB`, `8443`, text, or comma-separated text (in JSON also an array). */
-export type SettingUnit = "text" | "list" | "duration" | "bytes" | "count" | "percent";
+export type SettingUnit = "text" | "json" | "list" | "duration" | "bytes" | "count" | "percent";
 
 export type SettingKey =
   | "trustDomain" | "dataDir" | "store" | "listen" | "publicUrl" | "apiNames"
   | "certificateLifetime" | "certificateLifetimeMax" | "issuerLifetime" | "issuerRenewBefore" | "rootLifetime" | "rootPrepareAt" | "rootActivateAt" | "rootRetireAfter" | "renewWindow"
-  | "foreignIssuerLifetimeMax" | "clockSkew"
+  | "foreignIssuerLifetimeMax" | "clockSkew" | "profiles"
   | "keyAlgorithm" | "rootCert" | "rootKey" | "rootKeyPassphrase" | "sealing" | "sealingKeyFile" | "sealingKey"
   | "kmsEndpoint" | "kmsRegion" | "pkcs11Pin"
   | "statusListen" | "statusUrl" | "crlShards" | "crlLifetime" | "rootCrlLifetime" | "ocspLifetime" | "noRevAvail"
@@ -58,6 +58,7 @@ export const configTable: readonly Setting[] = [
   setting("renewWindow", "duration", "5m", "Over how long holders spread their renewals when an authority is tainted.",
     "Longer, and a stolen key is good for longer; shorter, and all come at once."),
   setting("clockSkew", "duration", "20s", "How far notBefore is set back, for verifiers whose clock is late."),
+  setting("profiles", "json", undefined, "Named profiles for some IDs: lifetimes, keys, DNS names and IP ranges; in the file an object (see ca/README.md)."),
   setting("keyAlgorithm", "text", "ec-p256", "Keys of the root and the issuers this CA makes.", undefined, ["ec-p256", "ec-p384"]),
   setting("rootCert", "text", undefined, "First start: use this root certificate (PEM) instead of making one."),
   setting("rootKey", "text", "software",

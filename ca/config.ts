@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { nearestName } from "./config-spelling.ts";
+import { parseProfiles, type ProfileConfig } from "./config-profiles.ts";
 import { configTable, type Setting, type SettingKey } from "./config-table.ts";
 import {
   apiNamesOf, defaultPublicUrl, parseBytes, parseCount, parseDuration, parseListen, parseNames, parsePublicUrl, parsePercent,
@@ -35,6 +36,7 @@ export interface CaConfig {
   readonly rootRetirePart: number;
   readonly renewWindowMs: number;
   readonly clockSkewMs: number;
+  readonly profiles: readonly ProfileConfig[];
   readonly keyAlgorithm: "ec-p256" | "ec-p384";
   readonly rootCertPath: string | undefined;
   readonly rootKey: RootKey;
@@ -142,6 +144,10 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     rootRetirePart: percent("rootRetireAfter"),
     renewWindowMs: duration("renewWindow"),
     clockSkewMs: duration("clockSkew"),
+    profiles: readProfiles(values.profiles, text("trustDomain"), {
+      lifetimeMs: duration("certificateLifetime"), lifetimeMaxMs: duration("certificateLifetimeMax"), issuerRenewBeforeMs: duration("issuerRenewBefore"),
+      clockSkewMs: duration("clockSkew"),
+    }),
     keyAlgorithm: text("keyAlgorithm") as CaConfig["keyAlgorithm"],
     rootCertPath: values.rootCert,
     rootKey: read("rootKey", parseRootKey, "write software, offline, kms:KEY-ID, pkcs11:... or the path of a file"),
@@ -204,6 +210,7 @@ function fileValue({ key, flag, unit, env }: Setting, file: object): string | un
     );
   }
   if (unit === "list" && Array.isArray(value) && value.every((item) => typeof item === "string")) return value.join(",");
+  if (unit === "json" && typeof value === "object") return JSON.stringify(value);
   if (unit === "count" && typeof value === "number") return String(value);
   if (typeof value !== "string") throw new ConfigError("value_refused", `${key} in the configuration file must be a string`);
   return value;
@@ -246,6 +253,27 @@ function readConfigFile(path: string): Record<string, unknown> {
     );
   }
   return value as Record<string, unknown>;
+}
+
+interface ProfileBounds {
+  readonly lifetimeMs: number;
+  readonly lifetimeMaxMs: number;
+  readonly issuerRenewBeforeMs: number;
+  readonly clockSkewMs: number;
+}
+
+/** All that is wrong with the profiles is told at once. */
+function readProfiles(json: string | undefined, trustDomain: string, bounds: ProfileBounds): readonly ProfileConfig[] {
+  if (json === undefined) return [];
+  const faults: string[] = [];
+  const profiles = parseProfiles(json, trustDomain, faults);
+  for (const { name, lifetimeMs = bounds.lifetimeMs, lifetimeMaxMs = Math.max(lifetimeMs, bounds.lifetimeMaxMs) } of profiles) {
+    if (lifetimeMs < minCertificateLifetimeMs) faults.push(`${name}.lifetime is below 1m: proxies could not renew in time`);
+    if (lifetimeMs > lifetimeMaxMs) faults.push(`${name}.lifetime is longer than its lifetimeMax`);
+    if (lifetimeMaxMs + bounds.clockSkewMs >= bounds.issuerRenewBeforeMs) faults.push(`${name}.lifetimeMax is not shorter than issuerRenewBefore, so certificates would outlive their issuer`);
+  }
+  if (faults.length > 0) throw new ConfigError("value_refused", `profiles is refused: ${faults.join("; ")}`);
+  return profiles;
 }
 
 function checkTrustDomain(text: string): string {

@@ -46,8 +46,8 @@ export type Attestation =
   | { readonly type: "join-token"; readonly token: string; readonly proof?: string }
   /** A JWS over the CSR by the key of a certificate that is still valid (`ca/pki/renewal-proof.ts`). */
   | { readonly type: "svid"; readonly proof: string }
-  /** Sent with `Authorization: Bearer`, an API token that may issue this ID. */
-  | { readonly type: "operator"; readonly spiffeId: string; readonly dnsNames?: readonly string[] };
+  /** Sent with `Authorization: Bearer`, an API token that may issue this ID. IP addresses are an admin's to give, and the profile's. */
+  | { readonly type: "operator"; readonly spiffeId: string; readonly dnsNames?: readonly string[]; readonly ipAddresses?: readonly string[] };
 
 /**
  * How a certificate's holder proved its identity; `system` is the CA's own API certificate, which nobody can ask for, and `issuer` one
@@ -599,6 +599,7 @@ export const problemStatus = {
   changed_meanwhile: 409,
   spiffe_id_refused: 400,
   dns_name_refused: 400,
+  ip_address_refused: 400,
   lifetime_refused: 400,
   issuer_refused: 409,
   key_reused: 409,

@@ -1,5 +1,7 @@
 import type { Actor } from "../audit/event.ts";
 import type { CallerRole } from "../contract.ts";
+import { PkiError } from "../pki/errors.ts";
+import { parseIpAddress } from "../pki/ip-address.ts";
 import { matchesSpiffeIdPattern, parseSpiffeIdPattern, type SpiffeId } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
 import type { AttestedIdentity, Claim } from "./identity.ts";
@@ -25,7 +27,7 @@ export interface OperatorDeps {
  * An API caller with the role admin or operator vouches for an identity within its scope.
  * @throws {Refusal} unauthenticated | spiffe_id_refused; from `attest`: forbidden
  */
-export function claimByOperator({ hasRole }: OperatorDeps, caller: Operator | undefined, asked: { readonly spiffeId: string; readonly dnsNames?: readonly string[] }): Claim {
+export function claimByOperator({ hasRole }: OperatorDeps, caller: Operator | undefined, asked: AskedNames): Claim {
   if (caller === undefined) {
     throw new Refusal(
       "unauthenticated",
@@ -33,22 +35,43 @@ export function claimByOperator({ hasRole }: OperatorDeps, caller: Operator | un
     );
   }
   const { actor } = caller;
-  const dnsNames = asked.dnsNames ?? [];
+  const { dnsNames = [], ipAddresses = [] } = asked;
   const spiffeId = parseRequestedId(asked.spiffeId);
   return {
     scope: actor,
     actor,
     spiffeId,
-    asked: `operator ${spiffeId.uri} ${dnsNames.join(" ")}`,
+    asked: `operator ${spiffeId.uri} ${[...dnsNames, ...ipAddresses].join(" ")}`,
     attest() {
       checkScope(caller, spiffeId, dnsNames);
-      const identity: AttestedIdentity = { spiffeId, dnsNames, method: "operator", actor };
+      const identity: AttestedIdentity = { spiffeId, dnsNames, ipAddresses: readIpAddresses(caller, ipAddresses), method: "operator", actor };
       const privileged = hasRole(spiffeId);
       if (privileged instanceof Promise) return privileged.then((role) => checkPrivilege(role, caller, spiffeId) ?? identity);
       checkPrivilege(privileged, caller, spiffeId);
       return identity;
     },
   };
+}
+
+interface AskedNames {
+  readonly spiffeId: string;
+  readonly dnsNames?: readonly string[];
+  readonly ipAddresses?: readonly string[];
+}
+
+/** No scope speaks of addresses, so only an admin gives them; which ones at all, the profile says. */
+function readIpAddresses({ name, role }: Operator, ipAddresses: readonly string[]): readonly Uint8Array[] {
+  if (ipAddresses.length > 0 && role !== "admin") {
+    throw new Refusal("forbidden", `The caller "${name}" has the role ${role} and may not give IP addresses; do without them, or ask an admin.`);
+  }
+  return ipAddresses.map((text) => {
+    try {
+      return parseIpAddress(text);
+    } catch (cause) {
+      if (cause instanceof PkiError) throw new Refusal("ip_address_refused", `An IP address is refused: ${cause.message}.`, { cause });
+      throw cause;
+    }
+  });
 }
 
 /**

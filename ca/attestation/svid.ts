@@ -16,6 +16,7 @@ export async function claimBySvid(deps: PossessionDeps, proof: string, csrDer: U
     attest: () => ({
       spiffeId: svid.id,
       dnsNames: row.dnsNames,
+      ipAddresses: svid.leaf.subjectAltName?.ipAddresses ?? [],
       method: "svid",
       actor,
       renewedFrom: svid.serialNumber,

@@ -45,6 +45,8 @@ export type AuditEvent =
       readonly attestation: string;
       /** Serial number of the certificate it was renewed from. */
       readonly renewedFrom?: string;
+      /** Of a named one. */
+      readonly profile?: string;
     }
   /** Behind a `certificate.issued`: that certificate is a subordinate issuer for another CA, and this is what it may do. */
   | {

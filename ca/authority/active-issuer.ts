@@ -2,7 +2,7 @@ import { createPrivateKey, type KeyObject } from "node:crypto";
 import type { AuthorityType } from "../contract.ts";
 import { templateLint, type EncodeAndLint } from "../issuance/lint.ts";
 import type { Profile } from "../issuance/profile.ts";
-import { compileCertificateTemplate } from "../issuance/template.ts";
+import { compileCertificateTemplate, type CertificateFields } from "../issuance/template.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
 import { signatureAlgorithmFor, type SignatureAlgorithm } from "../pki/key.ts";
 import type { Sealing } from "../signer/sealing.ts";
@@ -16,18 +16,26 @@ export interface ActiveIssuer {
   readonly certificate: Certificate;
   readonly signer: Signer;
   readonly signatureAlgorithm: SignatureAlgorithm;
-  readonly encodeAndLint: EncodeAndLint;
+  /** @param under  the certificate's profile; default: that of everybody else */
+  readonly encodeAndLint: (fields: CertificateFields, under?: Profile) => ReturnType<EncodeAndLint>;
 }
 
 /** Makes an issuer ready to sign certificates of the profile. */
 export function activateIssuer(certificate: Certificate, privateKey: KeyObject, profile: Profile, trustDomain: string): ActiveIssuer {
   const signer = softwareSigner(privateKey);
+  // Each template is compiled once, when its profile is first needed.
+  const lints = new Map<Profile, EncodeAndLint>();
+  const lintOf = (under: Profile): EncodeAndLint => {
+    const known = lints.get(under) ?? templateLint(compileCertificateTemplate(certificate, signer, under), trustDomain);
+    lints.set(under, known);
+    return known;
+  };
   return {
     id: authorityIdOf(certificate),
     certificate,
     signer,
     signatureAlgorithm: signatureAlgorithmFor(signer.keyAlgorithm),
-    encodeAndLint: templateLint(compileCertificateTemplate(certificate, signer, profile), trustDomain),
+    encodeAndLint: (fields, under = profile) => lintOf(under)(fields),
   };
 }
 

@@ -64,6 +64,7 @@ export function certificateOperations(services: CaServices): readonly Operation[
         "forbidden",
         "spiffe_id_refused",
         "dns_name_refused",
+        "ip_address_refused",
         "lifetime_refused",
         "key_reused",
         "idempotency_key_reused",

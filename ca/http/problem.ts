@@ -87,6 +87,7 @@ export const problemTitle: Readonly<Record<ProblemCode, string>> = {
   changed_meanwhile: "Somebody changed it meanwhile",
   spiffe_id_refused: "The SPIFFE ID is refused",
   dns_name_refused: "The DNS name is refused",
+  ip_address_refused: "The IP address is refused",
   issuer_refused: "No such issuer can be signed here",
   lifetime_refused: "The lifetime is refused",
   key_reused: "The key has been certified before",

@@ -55,6 +55,10 @@ const dnsNames = z
   .max(64)
   .readonly()
   .openapi({ example: ["cart.shop.svc"] });
+const ipAddresses = z.array(z.string().min(2).max(45)).max(16).readonly().openapi({
+  description: "An admin's to give, within the ranges of the ID's profile.",
+  example: ["10.1.2.3"],
+});
 const instant = z.string().openapi({ format: "date-time", example: "2026-11-21T05:00:00.000Z" });
 const seconds = z.number().int().min(1).max(2_000_000_000);
 const serialNumber = z
@@ -73,7 +77,7 @@ const attestation = z
         proof: z.string().min(1).max(maxProofLength).optional(),
       }),
       z.strictObject({ type: z.literal("svid"), proof: z.string().min(1).max(maxProofLength) }),
-      z.strictObject({ type: z.literal("operator"), spiffeId, dnsNames: dnsNames.optional() }),
+      z.strictObject({ type: z.literal("operator"), spiffeId, dnsNames: dnsNames.optional(), ipAddresses: ipAddresses.optional() }),
     ],
     { error: "expected a type: join-token, svid or operator" },
   )

@@ -13,7 +13,7 @@ import { LintRefusal, type Linted } from "../lint/rule.ts";
 import type { RateLimits } from "../rate-limits.ts";
 import { parseCsr } from "../pki/csr.ts";
 import { PkiError } from "../pki/errors.ts";
-import { subjectKeyIdentifier } from "../pki/key.ts";
+import { describeSpki, subjectKeyIdentifier } from "../pki/key.ts";
 import { encodePem } from "../pki/pem.ts";
 import { Refusal } from "../refusal.ts";
 import { StoreError, type CertificateRow, type NewCertificate, type Store } from "../store/store.ts";
@@ -22,6 +22,7 @@ import { idempotencyLifetimeMs, idempotentRequest, recall, type IdempotentReques
 import { lintFailed } from "./lint-failed.ts";
 import { authorizeNames, type NameRules } from "./names.ts";
 import { validityFor, validityUnder, type Profile } from "./profile.ts";
+import { checkProfile, type ProfileChoice } from "./profiles.ts";
 import { signCertificate } from "./sign.ts";
 import type { CertificateFields } from "./template.ts";
 import { endOfTurn } from "./turn.ts";
@@ -29,7 +30,7 @@ import { endOfTurn } from "./turn.ts";
 export interface IssuerDeps extends ClaimDeps, NameRules {
   readonly store: Store;
   readonly keeper: AuthorityKeeper;
-  readonly profile: Profile;
+  readonly profileOf: ProfileChoice;
   /** Of the feed that callers may hold bundles of. */
   readonly feedEpoch: string;
   readonly nextSerial: () => Uint8Array;
@@ -52,7 +53,7 @@ export interface CertificateIssuer {
 
 /** The one path that certificates leave by (DESIGN 5). */
 export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
-  const { store, keeper, profile, nextSerial, denials, metrics, limits, now } = deps;
+  const { store, keeper, profileOf, nextSerial, denials, metrics, limits, now } = deps;
 
   async function issue(request: IssueRequest, context: IssueContext): Promise<IssuedCertificate> {
     const startedAtMs = performance.now();
@@ -128,6 +129,8 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
 
     // 6. Build and lint: what the lint lets through is what is signed. The issuer outlives the certificate or is replaced first.
     const nowMs = now().getTime();
+    const profile = profileOf(identity);
+    checkProfile(profile, describeSpki(spki).keyAlgorithm, identity);
     const wanted = validityFor(profile, nowMs, asked.lifetimeSeconds);
     const issuer = await keeper.issuerUntil(wanted.notAfterMs);
     const validity = validityUnder(issuer.certificate, wanted, nowMs);
@@ -135,8 +138,8 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     const { spiffeId, dnsNames, ipAddresses, method, actor, redeem, tokenId, renewedFrom } = identity;
     const tbs = encodeAndLint(issuer, identity, {
       serialNumber: serial, ...validity, spki, subjectKeyIdentifier: subjectKeyIdentifier(spki), uri: spiffeId.uri, dnsNames,
-      ...(ipAddresses && { ipAddresses }),
-    });
+      ...(ipAddresses && ipAddresses.length > 0 && { ipAddresses }),
+    }, profile);
 
     // 7. Sign. If we die from here to the commit, the signature was in our memory only and is gone with it.
     const certificate = await signCertificate(issuer.signer, tbs, issuer.signatureAlgorithm);
@@ -155,7 +158,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
       {
         type: "certificate.issued", serialNumber, spiffeId: spiffeId.uri, ...(dnsNames.length > 0 && { dnsNames }),
         fingerprint: hash("sha256", certificate, "hex"), keyFingerprint: keyFingerprintHex, notBefore, notAfter, authorityId: issuer.id, attestation: method,
-        ...(renewedFrom !== undefined && { renewedFrom }),
+        ...(renewedFrom !== undefined && { renewedFrom }), ...(profile.name !== undefined && { profile: profile.name }),
       },
       actor, nowMs,
     );
@@ -172,9 +175,9 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
   }
 
   /** What breaks a rule is our fault and no denial, and is in the log all the same. */
-  function encodeAndLint(issuer: ActiveIssuer, { spiffeId, actor }: AttestedIdentity, fields: CertificateFields): Linted<"certificate"> {
+  function encodeAndLint(issuer: ActiveIssuer, { spiffeId, actor }: AttestedIdentity, fields: CertificateFields, profile: Profile): Linted<"certificate"> {
     try {
-      return issuer.encodeAndLint(fields);
+      return issuer.encodeAndLint(fields, profile);
     } catch (error) {
       if (error instanceof LintRefusal) denials.record(lintFailed(error, spiffeId.uri), actor);
       throw error;

@@ -7,6 +7,8 @@ import type { RevocationProfile } from "./revocation-info.ts";
 
 /** What all certificates of a kind have in common. */
 export interface Profile {
+  /** Undefined for the profile of everybody else. */
+  readonly name?: string;
   readonly kind: Extract<CertificateKind, "workload" | "api" | "ocsp-signer">;
   readonly keyUsage: readonly KeyUsageBit[];
   readonly extKeyUsage: readonly ExtKeyUsagePurpose[];
@@ -42,8 +44,14 @@ export function workloadProfile(settings: ProfileSettings): Profile {
     clockSkewMs,
     ...(revocation && { revocation }),
     keyAlgorithms: allKeyAlgorithms,
-    names: { dnsNames: undefined, ipRanges: undefined },
+    // An IP address in a certificate is for whoever the operator has made a profile for.
+    names: { dnsNames: undefined, ipRanges: [] },
   };
+}
+
+/** The profile of the API's own certificate, whose names are settings. */
+export function apiProfile(settings: ProfileSettings): Profile {
+  return { ...workloadProfile(settings), kind: "api", names: { dnsNames: undefined, ipRanges: undefined } };
 }
 
 function revocationProfile({ statusUrl, crlShards = 1, noRevAvail = false }: ProfileSettings): RevocationProfile | undefined {

@@ -18,7 +18,7 @@ test("what breaks a rule is neither signed nor stored, and the audit log has the
   const signer = { ...active.signer, sign: (data: Uint8Array) => ((signatures += 1), active.signer.sign(data)) };
   const recorded: [AuditEvent, string][] = [];
   const issuer = certificateIssuer({
-    trustDomain: "east", reservedDnsNames: new Set<string>(), reattestGraceMs: 0, now: () => new Date(nowMs), profile,
+    trustDomain: "east", reservedDnsNames: new Set<string>(), reattestGraceMs: 0, now: () => new Date(nowMs), profileOf: () => profile,
     store: { commit: () => Promise.reject(new Error("nothing may be committed")) } as unknown as IssuerDeps["store"],
     keeper: { current: () => ({ keyFingerprints: new Set() }), issuerUntil: () => ({ ...active, signer }) } as unknown as IssuerDeps["keeper"],
     bundle: () => { throw new Error("not asked for"); },

@@ -2,7 +2,7 @@ import { createPublicKey } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
 import { createIssuer, createRoot } from "../../../ca/authority/create.ts";
 import { templateLint } from "../../../ca/issuance/lint.ts";
-import { workloadProfile } from "../../../ca/issuance/profile.ts";
+import { apiProfile, workloadProfile } from "../../../ca/issuance/profile.ts";
 import { serialNumbers } from "../../../ca/issuance/serial.ts";
 import { compileCertificateTemplate, type CertificateFields, type CertificateTemplate } from "../../../ca/issuance/template.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
@@ -33,7 +33,7 @@ beforeAll(async () => {
 
 describe("a profile says of revocation", () => {
   const settings = { certificateLifetimeMs: dayMs, certificateLifetimeMaxMs: dayMs, clockSkewMs: 20_000 };
-  const under = (more: object) => compileCertificateTemplate(template.issuer, signer, workloadProfile({ ...settings, ...more }));
+  const under = (more: object) => compileCertificateTemplate(template.issuer, signer, apiProfile({ ...settings, ...more }));
   const read = (made: CertificateTemplate, change: Partial<CertificateFields> = {}) =>
     parseCertificate(encodeCertificate(templateLint(made, "east")({ ...fields, ...change }), made.signatureAlgorithm, new Uint8Array(64)));
   const issuerId = () => Buffer.from(template.issuer.subjectKeyIdentifier!).toString("hex");
@@ -73,7 +73,10 @@ describe("the lint lets through", () => {
   });
 
   test("the API's certificate with IP addresses", () => {
-    expect(() => templateLint(template, "east")({ ...fields, ipAddresses: [parseIpAddress("127.0.0.1"), parseIpAddress("::1")] })).not.toThrow();
+    const addressed = { ...fields, ipAddresses: [parseIpAddress("127.0.0.1"), parseIpAddress("::1")] };
+    const api = compileCertificateTemplate(template.issuer, signer, { ...profile, kind: "api", names: { dnsNames: undefined, ipRanges: undefined } });
+    expect(() => templateLint(api, "east")(addressed)).not.toThrow();
+    expect(() => templateLint(template, "east")(addressed)).toThrow(expect.objectContaining({ code: "lint_failed" }));
   });
 });
 

@@ -1,0 +1,125 @@
+import { isIP } from "node:net";
+import { parseDuration } from "./config-values.ts";
+import { nearestName } from "./config-spelling.ts";
+import { PkiError } from "./pki/errors.ts";
+import { parseIpRange } from "./pki/ip-address.ts";
+import type { KeyAlgorithm } from "./pki/key.ts";
+import { parseSpiffeIdPattern, type SpiffeIdPattern } from "./pki/spiffe-id.ts";
+
+/** A named profile as the operator wrote it, checked. What it leaves out is as in the profile of everybody else. */
+export interface ProfileConfig {
+  readonly name: string;
+  /** The IDs it claims. */
+  readonly spiffeIds: readonly SpiffeIdPattern[];
+  /** How their first certificate was attested; renewals keep the profile. */
+  readonly attestations: readonly ProfileAttestation[];
+  readonly lifetimeMs: number | undefined;
+  readonly lifetimeMaxMs: number | undefined;
+  readonly keyAlgorithms: readonly KeyAlgorithm[] | undefined;
+  /** DNS names, or `*.` and what they end in; undefined: any that attestation and scope give. */
+  readonly dnsNames: readonly string[] | undefined;
+  /** Address and mask, 8 or 32 octets; of none, none. */
+  readonly ipRanges: readonly Uint8Array[];
+  readonly noRevAvail: boolean | undefined;
+}
+
+export const profileAttestations = ["operator", "join-token"] as const;
+export type ProfileAttestation = (typeof profileAttestations)[number];
+
+/**
+ * Reads named profiles: a JSON object, by name.
+ * @param faults  gets a sentence for each thing that is wrong, so that all of them are told at once
+ */
+export function parseProfiles(json: string, trustDomain: string, faults: string[]): readonly ProfileConfig[] {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch {
+    faults.push("it is not JSON");
+    return [];
+  }
+  if (!isObject(value)) {
+    faults.push('it is no object of profiles by name, e.g. {"database": {"spiffeIds": ["spiffe://east/ns/db/*"], "lifetime": "12h"}}');
+    return [];
+  }
+  const profiles = Object.entries(value).map(([name, body]) => parseProfile(name, body, trustDomain, faults));
+  const claims = new Map<string, string>();
+  for (const { name, spiffeIds, attestations } of profiles) {
+    for (const claim of spiffeIds.flatMap(({ text }) => attestations.map((attestation) => `${text} by ${attestation}`))) {
+      const other = claims.get(claim);
+      if (other !== undefined) faults.push(`${other} and ${name} both claim ${claim}`);
+      claims.set(claim, name);
+    }
+  }
+  return profiles;
+}
+
+function parseProfile(name: string, body: unknown, trustDomain: string, faults: string[]): ProfileConfig {
+  const say = (member: string, fault: string): undefined => void faults.push(`${name}.${member} ${fault}`);
+  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(name)) faults.push(`"${name}" is no name of a profile: lower-case letters, digits and dashes`);
+  const given = isObject(body) ? body : {};
+  if (!isObject(body)) faults.push(`${name} is no object`);
+  for (const member of Object.keys(given)) {
+    if (members.includes(member)) continue;
+    const near = nearestName(member, members);
+    say(member, near === undefined ? `is not known; there are ${members.join(", ")}` : `is not known; did you mean ${near}?`);
+  }
+
+  const list = (member: string): readonly string[] | undefined => {
+    const found = given[member];
+    if (found === undefined) return undefined;
+    if (Array.isArray(found) && found.length <= maxItems && found.every((item) => typeof item === "string")) return found;
+    return say(member, `is no list of at most ${maxItems} strings`);
+  };
+  const each = <T>(member: string, items: readonly string[], parse: (item: string) => T | undefined, hint: string): T[] =>
+    items.flatMap((item) => parse(item) ?? say(member, `has "${item}": ${hint}`) ?? []);
+  const duration = (member: string): number | undefined => {
+    const found = given[member];
+    if (found === undefined) return undefined;
+    const ms = typeof found === "string" ? parseDuration(found) : undefined;
+    return ms ?? say(member, "is no whole number with its unit, e.g. 12h");
+  };
+
+  const spiffeIds = each("spiffeIds", list("spiffeIds") ?? [], (text) => parsePattern(text, trustDomain), `write an ID of ${trustDomain}, or a prefix ending in /*`);
+  if (given["spiffeIds"] === undefined || (Array.isArray(given["spiffeIds"]) && given["spiffeIds"].length === 0)) say("spiffeIds", "is missing: no certificate would have this profile");
+  const attestations = each("attestations", list("attestations") ?? profileAttestations, (text) => profileAttestations.find((one) => one === text), `choose of ${profileAttestations.join(", ")}`);
+  const keys = list("keyAlgorithms");
+  const keyAlgorithms = keys && each("keyAlgorithms", keys, (text) => keyNames.find((one) => one === text), `choose of ${keyNames.join(", ")}`);
+  if (keyAlgorithms?.length === 0) say("keyAlgorithms", "is empty: no key would do");
+  const names = list("dnsNames");
+  const dnsNames = names && each("dnsNames", names, (text) => (dnsPattern.test(text) && isIP(text) === 0 ? text : undefined), "write a DNS name in lower case, or *. and what the names end in");
+  const ipRanges = each("ipRanges", list("ipRanges") ?? [], parseRange, "write a range such as 10.0.0.0/8 or fd00::/8");
+  const noRevAvail = given["noRevAvail"];
+  if (noRevAvail !== undefined && typeof noRevAvail !== "boolean") say("noRevAvail", "is neither true nor false");
+  return {
+    name, spiffeIds, attestations, keyAlgorithms, dnsNames, ipRanges, lifetimeMs: duration("lifetime"), lifetimeMaxMs: duration("lifetimeMax"),
+    noRevAvail: typeof noRevAvail === "boolean" ? noRevAvail : undefined,
+  };
+}
+
+function parsePattern(text: string, trustDomain: string): SpiffeIdPattern | undefined {
+  const pattern = unlessRefused(() => parseSpiffeIdPattern(text));
+  return pattern?.trustDomain === trustDomain ? pattern : undefined;
+}
+
+function parseRange(text: string): Uint8Array | undefined {
+  return unlessRefused(() => parseIpRange(text));
+}
+
+function unlessRefused<T>(parse: () => T): T | undefined {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof PkiError) return undefined;
+    throw error;
+  }
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+const members = ["spiffeIds", "attestations", "lifetime", "lifetimeMax", "keyAlgorithms", "dnsNames", "ipRanges", "noRevAvail"];
+const keyNames: readonly KeyAlgorithm[] = ["ec-p256", "ec-p384", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096"];
+const dnsPattern = /^(?:\*\.)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
+const maxItems = 64;
