@@ -181,7 +181,7 @@ describe("the ceremonies of a CA whose root's key is offline", () => {
     const path = inFolder("altered.request");
     writeFileSync(path, readFileSync(path, "utf8").replace(/"lifetimeSeconds": \d+/, '"lifetimeSeconds": 900000000'));
     expect((await sign("altered.request", "altered.answer", fingerprint)).exitCode).toBe(1);
-    const its = hash("sha256", readFileSync(path, "utf8"), "hex").slice(0, 20);
+    const its = fileHash(path).slice(0, 20);
     await quickSign("altered.request", "altered.answer", its, newKey());
     expect(await onCa("import", inFolder("altered.answer"))).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("no request of this CA") });
     expect(await rowsOf("root")).toHaveLength(2);
@@ -199,6 +199,16 @@ describe("the ceremonies of a CA whose root's key is offline", () => {
       expect(await onCa("import", inFolder(name))).toMatchObject({ exitCode: 1, stdout: "" });
     }
     expect(await rowsOf("root")).toHaveLength(2);
+  });
+
+  test("another certificate than was asked for is refused, though the root signed it", async () => {
+    const [asked, other] = [await request("intermediate", "asked.request"), await request("intermediate", "unasked.request")];
+    await quickSign("unasked.request", "unasked.answer", other);
+    const id = fileHash(inFolder("asked.request"));
+    expect(id.slice(0, 4)).toBe(asked.slice(0, 4));
+    const answer = readFileSync(inFolder("unasked.answer"), "utf8").replace(/"request": "[0-9a-f]+"/, `"request": "${id}"`);
+    writeFileSync(inFolder("swapped.answer"), answer);
+    expect(await onCa("import", inFolder("swapped.answer"))).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/not the one\s+that was\s+asked/) });
   });
 
   test("another key than the root's certifies nothing", async () => {
@@ -239,6 +249,10 @@ describe("the ceremonies of a CA whose root's key is offline", () => {
     }
   });
 });
+
+function fileHash(path: string): string {
+  return hash("sha256", readFileSync(path, "utf8"), "hex");
+}
 
 describe("a ceremony at a terminal", () => {
   const at = setUp();
