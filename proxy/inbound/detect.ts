@@ -25,6 +25,14 @@ export function detectProtocol(bytes: Uint8Array, ended = false): Detection {
   return couldBeRequest.some((pattern) => pattern.test(line)) ? "http" : "tcp";
 }
 
+/**
+ * Whether these bytes, the last of `length`, can end an "undecided": only a line end, a control byte or the limit does. Spares a
+ * client that sends byte by byte a look at the whole line for each.
+ */
+export function mayDecide(bytes: Uint8Array, length: number): boolean {
+  return length >= maxDetectBytes || bytes.some((byte) => byte < 0x20 || byte === 0x7f);
+}
+
 /** What Python's `str.split` takes for white space in Latin-1, which is all that RFC 9112 allows a lenient parser and more. */
 const blank = String.raw`\t-\r\x1c-\x20\x85\xa0`;
 const notBlank = new RegExp(`[^${blank}]`);

@@ -1,6 +1,6 @@
 import type { PipeEnd } from "../pipe.ts";
 import type { AcceptedPeer } from "./accept.ts";
-import { detectProtocol, type Detection } from "./detect.ts";
+import { detectProtocol, mayDecide, type Detection } from "./detect.ts";
 import { connectApp, type AppSettings } from "./tcp.ts";
 
 export interface SniffOutcome {
@@ -20,6 +20,8 @@ export interface SniffOutcome {
 export function sniffProtocol({ socket, reset, app }: AcceptedPeer, settings: AppSettings, outcome: SniffOutcome): void {
   let head: Buffer = Buffer.alloc(0);
   let openApp: PipeEnd | undefined;
+  /** What the app has said before the client did. */
+  let said: Buffer = Buffer.alloc(0);
   let deadline = setTimeout(letAppSpeak, detectionTimeoutMs);
 
   function onData(chunk: Buffer): void {
@@ -28,13 +30,22 @@ export function sniffProtocol({ socket, reset, app }: AcceptedPeer, settings: Ap
       deadline = setTimeout(() => decide("undecided"), detectionTimeoutMs);
     }
     head = head.length === 0 ? chunk : Buffer.concat([head, chunk]);
+    if (!mayDecide(chunk, head.length)) return;
     const detected = detectProtocol(head);
     if (detected !== "undecided") decide(detected);
   }
 
   /** Half-closed in the middle of a line: no request will come of it, unless the app ends lines where we do not. */
   const onEnd = (): void => decide(detectProtocol(head, true) === "tcp" ? "tcp" : "undecided");
-  const onAppReadable = (): void => decide("tcp");
+  /** A server of HTTP does not speak first: it gave up on a client that had nothing to ask yet, and this client did not wait for that. */
+  function onAppReadable(): void {
+    const bytes: Buffer | null = openApp!.socket.read();
+    if (bytes === null) return;
+    said = Buffer.concat([said, bytes]);
+    const begins = said.toString("latin1", 0, httpAnswer.length);
+    if (begins === httpAnswer) decide("http");
+    else if (!httpAnswer.startsWith(begins)) decide("tcp");
+  }
 
   function onClose(): void {
     clearTimeout(deadline);
@@ -47,7 +58,7 @@ export function sniffProtocol({ socket, reset, app }: AcceptedPeer, settings: Ap
       outcome.appFailed(error);
       reset();
     });
-    openApp.socket.once("readable", onAppReadable);
+    openApp.socket.on("readable", onAppReadable);
     openApp.socket.on("close", reset);
   }
 
@@ -55,7 +66,10 @@ export function sniffProtocol({ socket, reset, app }: AcceptedPeer, settings: Ap
     clearTimeout(deadline);
     socket.setTimeout(0).off("data", onData).off("end", onEnd).off("close", onClose).off("timeout", reset);
     openApp?.socket.off("readable", onAppReadable).off("close", reset);
-    if (detected === "tcp") return outcome.tcp(head, openApp);
+    if (detected === "tcp") {
+      if (said.length > 0) openApp?.socket.unshift(said);
+      return outcome.tcp(head, openApp);
+    }
     openApp?.reset();
     if (detected !== "http") return refuse(detected);
     outcome.http(head);
@@ -74,5 +88,6 @@ const refusals: Readonly<Partial<Record<Detection, string>>> = {
   http2: "connection refused: the client speaks HTTP/2, in which a forged identity header cannot be removed yet; set inboundProtocol tcp if the app takes no identity from headers",
   proxy_preamble: "connection refused: the client sent a PROXY protocol preamble, behind which it could forge what it likes; set inboundProtocol tcp if the app is to read it",
 };
+const httpAnswer = "HTTP/";
 /** As Linkerd's. */
 const detectionTimeoutMs = 10_000;

@@ -159,11 +159,11 @@ async function alternate<W, T>(ways: readonly W[], run: (way: W) => Promise<T>):
 /** As small clients send it. */
 const request = "GET / HTTP/1.1\r\nHost: world\r\nUser-Agent: bench/1\r\nAccept: */*\r\nAccept-Encoding: gzip\r\nX-Request-Id: 2f1c9a6e\r\n\r\n";
 const answerEnd = "world\n";
-const handshakes = 1500;
-const requests = 20_000;
+const handshakes = 1000;
+const requests = 10_000;
 const transferBytes = 64 * 1024 * 1024;
-const transfers = 4;
+const transfers = 2;
 const ratePerSecond = 1000;
-const rateSeconds = 3;
+const rateSeconds = 2;
 const repetitions = 3;
 const startTimeoutMs = 30_000;

@@ -5,6 +5,7 @@ import { identityHolder, type Identity, type IdentityHolder } from "../../proxy/
 import { startInbound, type InboundDataPath } from "../../proxy/inbound/server.ts";
 import type { Log } from "../../proxy/log.ts";
 import { createMetrics, type Metrics } from "../../proxy/metrics.ts";
+import type { AuthorizeRequest } from "../../proxy/policy.ts";
 import { startOutbound, type OutboundDataPath } from "../../proxy/outbound/start.ts";
 import { testAuthority, type TestAuthority, type TestLeaf } from "./test-ca.ts";
 
@@ -46,12 +47,12 @@ export function holderOf(identity: Identity | undefined, authorities: readonly T
   return holder;
 }
 
-export type HalfOptions = Partial<ProxyConfig> & { readonly holder?: IdentityHolder; readonly metrics?: Metrics };
+export type HalfOptions = Partial<ProxyConfig> & { readonly holder?: IdentityHolder; readonly metrics?: Metrics; readonly authorize?: AuthorizeRequest };
 
 /** Starts the inbound half of `spiffe://east/world` on a free loopback port. */
-export async function inboundHalf({ holder = holderOf(eastIdentity("world")), metrics = createMetrics(), ...config }: HalfOptions): Promise<TestHalf<InboundDataPath>> {
+export async function inboundHalf({ holder = holderOf(eastIdentity("world")), metrics = createMetrics(), authorize, ...config }: HalfOptions): Promise<TestHalf<InboundDataPath>> {
   const { log, logged } = memoryLog();
-  const path = await startInbound({ config: { ...baseConfig, inbound: loopback, ...config }, source: holder, metrics, log } satisfies DataPathDeps);
+  const path = await startInbound({ config: { ...baseConfig, inbound: loopback, ...config }, source: holder, metrics, log } satisfies DataPathDeps, authorize);
   return { path, port: portOf(path.addresses[0]), holder, metrics, logged };
 }
 

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { connect, type AddressInfo } from "node:net";
 import { describe, expect, test } from "vitest";
-import { detectProtocol } from "../../../proxy/inbound/detect.ts";
+import { detectProtocol, mayDecide } from "../../../proxy/inbound/detect.ts";
 
 const detect = (text: string) => detectProtocol(Buffer.from(text, "latin1"));
 
@@ -73,6 +73,22 @@ test("whatever Node's own server answers with anything but 400 is detected as HT
   }
   expect(answered).toBeGreaterThan(40);
   server.close();
+});
+
+test("bytes that cannot decide never would have", () => {
+  const wrong: string[] = [];
+  for (const line of nearlyHttp()) {
+    const bytes = Buffer.from(line, "latin1");
+    let before = detectProtocol(bytes.subarray(0, 0));
+    for (let length = 1; length <= bytes.length; length++) {
+      const now = detectProtocol(bytes.subarray(0, length));
+      if (now !== before && before === "undecided" && !mayDecide(bytes.subarray(length - 1, length), length)) wrong.push(line);
+      before = now;
+    }
+  }
+  expect(wrong).toEqual([]);
+  expect(mayDecide(Buffer.from("a"), 16 * 1024)).toBe(true);
+  expect(mayDecide(Buffer.from("a"), 1)).toBe(false);
 });
 
 /** Request lines with one or two parts that are not as they should be. */

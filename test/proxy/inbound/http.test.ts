@@ -73,6 +73,37 @@ describe("the app learns who called, from us alone", () => {
   });
 });
 
+describe("each request is asked about before anything of it reaches the app", () => {
+  test("a denied one is a 403 that names the rule, and the connection goes on", async () => {
+    const asked: unknown[] = [];
+    const { half, client } = await start(await mirror(), {
+      authorize({ client: { uri }, ...request }) {
+        asked.push({ uri, ...request });
+        return request.path.startsWith("/secret") ? { rule: "no-secrets" } : undefined;
+      },
+    });
+    client.write("GET http://World/secret?x HTTP/1.1\r\nHost: other\r\n\r\n");
+    expect(await readUntil(client, "\n\r\n")).toMatch(/^HTTP\/1\.1 403 Forbidden\r\n/);
+    const seen = mirrored(await exchange(client, get()));
+    expect(seen.url).toBe("/path?q");
+    expect(asked).toEqual([
+      { uri: "spiffe://east/hello", method: "GET", path: "/secret?x", authority: "world" },
+      { uri: "spiffe://east/hello", method: "GET", path: "/path?q", authority: "world" },
+    ]);
+    expect(metricValue(half.metrics, "response_total", 'status_class="4xx"')).toBe(1);
+  });
+
+  test("a denied one with a body closes the connection, and none of it reaches the app", async () => {
+    let connections = 0;
+    const app = await mirror();
+    app.server.on("connection", () => connections++);
+    const { client } = await start(app, { authorize: () => ({ rule: "none" }) });
+    const answer = await exchange(client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
+    expect(answer).toMatch(/^HTTP\/1\.1 403 [^]*rule none does not let spiffe:\/\/east\/hello do this/);
+    expect(connections).toBe(0);
+  });
+});
+
 describe("requests and responses are carried whole", () => {
   test("method, target and headers as sent, in order", async () => {
     const { client } = await start(await mirror());

@@ -106,6 +106,27 @@ test("a client that waits for the deadline and then sends HTTP has its forged he
   await readUntil(client, "204");
 });
 
+for (const pieces of [["HTTP/1.1 408 Request Timeout\r\n\r\n"], ["HT", "TP/1.1 408 Request Timeout\r\n\r\n"]]) {
+  test(`an app that says 408 to a connection without a request, in ${pieces.length}, is not passed on, and the client's request is served`, async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const client = await start();
+    await vi.waitFor(() => expect(half.path.connections.count()).toBe(1));
+    vi.advanceTimersByTime(10_000);
+    vi.useRealTimers();
+    await expect.poll(() => connected.length).toBe(1);
+    for (const piece of pieces) {
+      connected[0]!.write(piece);
+      await new Promise(setImmediate);
+    }
+    await expect.poll(() => connected[0]!.destroyed).toBe(true);
+    client.write("GET / HTTP/1.1\r\nHost: world\r\nCountersign-Client-Id: spiffe://east/admin\r\n\r\n");
+    await expect.poll(() => connected.length).toBe(2);
+    expect(await readUntil(connected[1]!, "\r\n\r\n")).toContain("countersign-client-id: spiffe://east/hello");
+    connected[1]!.write("HTTP/1.1 204 No Content\r\n\r\n");
+    expect(await readUntil(client, "\r\n\r\n")).toMatch(/^HTTP\/1\.1 204 /);
+  });
+}
+
 test("a client that stops in the middle of a line is refused after the deadline, which starts with its first byte", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   const client = await start();
