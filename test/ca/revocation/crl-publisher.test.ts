@@ -60,6 +60,7 @@ describe("the CRL of an issuer", () => {
     for (let shard = 0; shard < 4; shard++) {
       const crl = await read(id, `4-${shard}.crl`);
       const mine = all.filter(({ serialNumber }) => Number(BigInt(`0x${serialNumber}`) % 4n) === shard);
+      expect(crl.scope.urls).toEqual([`http://status.east/crl/${id}/4-${shard}.crl`]);
       expect([...crl.entries.keys()]).toEqual(expect.arrayContaining(mine.map(({ serialNumber }) => serialNumber)));
       expect([...crl.entries.keys()].filter((serialNumber) => Number(BigInt(`0x${serialNumber}`) % 4n) !== shard)).toEqual([]);
       for (const { leaf, issuer } of mine) {
