@@ -2,8 +2,10 @@ import { hash } from "node:crypto";
 import { encodeEntry } from "../audit/event.ts";
 import { authorityIdOf } from "../authority/active-issuer.ts";
 import { authorityDraft } from "../authority/change.ts";
+import { crossSign } from "../authority/cross-sign.ts";
 import { checkRoot, readRoot } from "../authority/import-root.ts";
 import { AuthorityError } from "../authority/errors.ts";
+import type { AuthoritySigners, OutsideKey } from "../authority/signers.ts";
 import type { CaConfig } from "../config.ts";
 import { lintFailures } from "../lint/certificate.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
@@ -22,6 +24,15 @@ export interface TakeDeps {
   readonly store: Store;
   readonly config: CaConfig;
   readonly now: () => Date;
+  /** For a root before it whose key is not offline: that vouches for the new one by itself. */
+  readonly signers: AuthoritySigners;
+}
+
+export interface TakeOptions {
+  /** With a root: the answer by which the root before it, which is offline, vouches for it. */
+  readonly cross?: string | undefined;
+  /** Where the CA finds a new root's key; without it, the key is offline. */
+  readonly rootKey?: { readonly key: OutsideKey; readonly spki: Uint8Array } | undefined;
 }
 
 /** What an answer brought. */
@@ -35,11 +46,10 @@ export interface Taken {
 
 /**
  * Takes the answer of a ceremony: authority, transcript and the end of the request are one commit, so it is taken once.
- * @param crossText  with a root: the answer by which the root before it vouches for it
  * @throws {CeremonyError} answer_malformed | request_unknown | answer_refused | state_refused
  * @throws {StoreError} ceremony_unknown where another took it in this moment
  */
-export async function takeAnswer(deps: TakeDeps, text: string, crossText?: string): Promise<Taken> {
+export async function takeAnswer(deps: TakeDeps, text: string, { cross: crossText, rootKey }: TakeOptions = {}): Promise<Taken> {
   const { store, now } = deps;
   const nowMs = now().getTime();
   const { answer, request, row } = await findRequest(deps, text);
@@ -60,7 +70,10 @@ export async function takeAnswer(deps: TakeDeps, text: string, crossText?: strin
     made = { ...made, crossCertificate: readCross(cross, certificate, rows, nowMs).der };
     ceremonies.push(cross.row.id);
     ends.push(endOf(cross.answer, cross.row.id, nowMs));
+  } else if (request.kind === "root") {
+    made = { ...made, ...(await crossByActive(deps, certificate, rows, nowMs)) };
   }
+  if (rootKey !== undefined) made = { ...made, key: keyOf(rootKey, request, certificate) };
   const draft = authorityDraft({ actor: "system", nowMs, bundleSequence: (await store.state())?.bundleSequence ?? 0 });
   draft.create(made);
   const act = draft.act();
@@ -73,13 +86,15 @@ export async function takeAnswer(deps: TakeDeps, text: string, crossText?: strin
  * Reads the root in an answer that was not taken yet, as it would be taken.
  * @throws {CeremonyError} answer_malformed | request_unknown | answer_refused
  */
-export async function rootOfAnswer(deps: TakeDeps, text: string): Promise<Certificate> {
+export async function rootOfAnswer(deps: FindDeps, text: string): Promise<Certificate> {
   const { answer, request } = await findRequest(deps, text);
   if (request.kind !== "root") throw refused("it is not the answer to a request for a root");
   const root = readResult(answer);
   newRoot(request, root, await deps.store.authorities(), deps.now().getTime());
   return root;
 }
+
+type FindDeps = Omit<TakeDeps, "signers">;
 
 interface Found {
   readonly answer: CeremonyAnswer;
@@ -88,7 +103,7 @@ interface Found {
 }
 
 /** The open request that an answer is to. */
-async function findRequest({ store, config }: TakeDeps, text: string): Promise<Found> {
+async function findRequest({ store, config }: FindDeps, text: string): Promise<Found> {
   const answer = readAnswer(text);
   const row = await store.ceremony(answer.transcript.request);
   if (row === undefined) {
@@ -122,6 +137,23 @@ function readCross({ answer, request }: Found, root: Certificate, rows: readonly
   return cross;
 }
 
+/** An active root whose key can be asked vouches for the new one at once. */
+async function crossByActive(
+  { config, signers }: TakeDeps, root: Certificate, rows: readonly AuthorityRow[], nowMs: number,
+): Promise<Pick<AuthorityRow, "crossCertificate">> {
+  const active = rows.find(({ type, state }) => type === "root" && state === "active");
+  if (active === undefined || active.key.kind === "offline") return {};
+  const old = { certificate: parseCertificate(active.certificate), signer: signers.signerFor(active) };
+  const cross = await crossSign(root, old, { ...config, nowMs });
+  return cross === undefined ? {} : { crossCertificate: cross.der };
+}
+
+function keyOf({ key, spki }: NonNullable<TakeOptions["rootKey"]>, { kind }: CeremonyRequest, root: Certificate): OutsideKey {
+  if (kind !== "root") throw refused("only a root's key is named when it is imported; that of an intermediate was named in its request");
+  if (Buffer.compare(spki, root.spki) !== 0) throw refused("the key that was named is not the key of the root");
+  return key;
+}
+
 /** @returns the row of the root that signed it */
 function requireSignedBy(root: Certificate, certificate: Certificate, rows: readonly AuthorityRow[], nowMs: number): AuthorityRow {
   const row = rows.find(({ id, state }) => id === authorityIdOf(root) && state !== "retired" && state !== "revoked");
@@ -136,7 +168,7 @@ function requireSignedBy(root: Certificate, certificate: Certificate, rows: read
 }
 
 async function takeCrl(
-  deps: TakeDeps, request: Extract<CeremonyRequest, { readonly kind: "root-crl" }>, { result, transcript }: CeremonyAnswer,
+  deps: FindDeps, request: Extract<CeremonyRequest, { readonly kind: "root-crl" }>, { result, transcript }: CeremonyAnswer,
   rows: readonly AuthorityRow[], end: { readonly entry: string; readonly answers: Act["answers"] },
 ): Promise<Taken> {
   const [der] = decodePem(result, "X509 CRL");

@@ -11,8 +11,9 @@ On the CA's machine (it may serve meanwhile):
       the root's CRL, with the authorities below it that were revoked
   countersign ceremony request cross-certificate --root ANSWER --out FILE
       the old root vouches for a new one, which is not imported yet
-  countersign ceremony import ANSWER [--cross ANSWER]
-      checks everything, takes authority and transcript into the audit log
+  countersign ceremony import ANSWER [--cross ANSWER] [--key KEY]
+      checks everything, takes authority and transcript into the audit log;
+      --key kms:KEY-ID or pkcs11:... of a root that the CA is to sign with
   countersign ceremony list | show FINGERPRINT | withdraw FINGERPRINT
 
 On the machine with the root's key, without network or database:

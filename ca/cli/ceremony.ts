@@ -66,8 +66,10 @@ const actions = {
     noMore(more);
     const answer = readWholeFile(required(path, "the answer's file", "root.answer"));
     const cross = options.cross === undefined ? undefined : readWholeFile(options.cross);
-    await withCa(options, io, {}, async ({ store, config, now }) => {
-      const { kind, authority: { id, type, state }, untilMs } = await takeAnswer({ store, config, now }, answer, cross);
+    await withCa(options, io, {}, async (deps, kms) => {
+      const place = options.key === undefined ? undefined : await findKey(options.key, deps, kms);
+      if (place !== undefined && !("key" in place)) throw new UsageError("--key of a root that is imported is kms:KEY-ID or pkcs11:...");
+      const { kind, authority: { id, type, state }, untilMs } = await takeAnswer(deps, answer, { cross, rootKey: place });
       const until = minute(new Date(untilMs).toISOString());
       const what = kind === "root-crl" ? `The CRL of root ${id} is published, until ${until}.` : `The ${type} ${id} is ${state}, until ${until}. ${nextAfter[type]}`;
       output(options.output, io).print({ kind, id, type, state, until: new Date(untilMs).toISOString() }, `${wrap(what)}\n`);

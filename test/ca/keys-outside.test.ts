@@ -5,7 +5,9 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { openKms, type Kms } from "../../ca/signer/kms.ts";
 import { StoreError } from "../../ca/store/store.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
+import { validatePath } from "../../ca/pki/path.ts";
 import { decodePem } from "../../ca/pki/pem.ts";
+import { countersign } from "../support/command-line.ts";
 import { startKmsServer, type KmsServer } from "../support/kms-server.ts";
 import { auditEvents, chainOf, hourMs, newCsr, startTestCa, type TestCa, type TestCaOptions } from "../support/running-ca.ts";
 import { createSoftHsm, softHsmAvailable } from "../support/softhsm.ts";
@@ -120,6 +122,30 @@ describe("a root whose key is in KMS", () => {
     await issue(host);
     await expect(start({ settings: { rootCert, ...kmsRoot() } })).rejects.toMatchObject({ code: "root_key_mismatch" });
   });
+});
+
+test("a root in KMS is followed by one in KMS, which the old one vouches for", async () => {
+  const dataDir = folder();
+  const host = await start({ settings: kmsRoot(), dataDir });
+  const inFolder = (name: string): string => join(dataDir, name);
+  const env = { ...server.env, COUNTERSIGN_KMS_ENDPOINT: server.endpoint, COUNTERSIGN_TRUST_DOMAIN: "east", COUNTERSIGN_DATA_DIR: dataDir };
+  const run = async (...args: readonly string[]): Promise<string> => {
+    const { exitCode, stdout, stderr } = await countersign(["ceremony", ...args], env);
+    if (exitCode !== 0) throw new Error(stderr);
+    return stdout;
+  };
+  const key = `kms:${server.createKey("ECC_NIST_P384").keyId}`;
+  const fingerprint = /^ {2}([0-9a-f-]{24})$/m.exec(await run("request", "root", "--out", inFolder("root.request")))?.[1] ?? "";
+  await run("sign", inFolder("root.request"), "--key", key, "--out", inFolder("root.answer"), "--confirm", fingerprint);
+  await expect(run("import", inFolder("root.answer"), "--key", kmsRoot().rootKey)).rejects.toThrow(/not the key\s+of the root/);
+  expect(await run("import", inFolder("root.answer"), "--key", key)).toContain("is prepared");
+  const next = (await host.store.authorities()).find(({ state }) => state === "prepared")!;
+  expect(next.key).toMatchObject({ kind: "kms" });
+  const [old, cross] = [(await rootOf(host)).certificate, next.crossCertificate!].map(parseCertificate);
+  validatePath({ leaf: cross!, intermediates: [], anchors: [old!], nowMs: Date.now() });
+  await host.ca.tick();
+  expect(decodePem(host.ca.bundle().pem, "CERTIFICATE")).toHaveLength(2);
+  await verifyStore(host.store, host.ca.verifierKey);
 });
 
 describe("KMS that is down or slow", () => {
