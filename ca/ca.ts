@@ -174,7 +174,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     watch: feed.watch,
     endWatches: feed.close,
     acknowledge: bundleAcknowledger({
-      ...names, store, now, bundle, published: () => ({ feedEpoch, sequence: Number(keeper.current().published.sequence) }),
+      ...names, limits, store, now, bundle, published: () => ({ feedEpoch, sequence: Number(keeper.current().published.sequence) }),
     }),
     recordDenial: ({ actor, ...denial }) => denials.record({ type: "request.denied", ...denial }, actor),
     crl: lists.crls.current,

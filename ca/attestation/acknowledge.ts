@@ -1,5 +1,6 @@
 import { verifyPossession, type PossessionDeps } from "./possession.ts";
 import { acknowledgedText, type AcknowledgeRequest, type HeldBundle } from "../contract.ts";
+import type { RateLimits } from "../rate-limits.ts";
 import { Refusal } from "../refusal.ts";
 import type { Store } from "../store/store.ts";
 
@@ -12,11 +13,12 @@ export interface Published {
 export interface AcknowledgerDeps extends PossessionDeps {
   readonly store: Pick<Store, "certificate" | "acknowledge">;
   readonly published: () => Published;
+  readonly limits: Pick<RateLimits, "workload">;
 }
 
 /**
  * Takes down which bundle the holder of a certificate holds; durable when it resolves.
- * @throws {Refusal} bundle_unknown | proof_refused | certificate_expired | certificate_revoked
+ * @throws {Refusal} rate_limited | bundle_unknown | proof_refused | certificate_expired | certificate_revoked
  */
 export function bundleAcknowledger(deps: AcknowledgerDeps) {
   return async function acknowledge(request: AcknowledgeRequest): Promise<void> {
@@ -30,6 +32,8 @@ export function bundleAcknowledger(deps: AcknowledgerDeps) {
     }
     const bound = Buffer.from(acknowledgedText(request));
     const { row } = await verifyPossession(deps, request.proof, bound, { graceMs: 0, purpose: "acknowledgement" });
+    const excess = deps.limits.workload(row.spiffeId);
+    if (excess !== undefined) throw excess;
     if (sequence > (row.acknowledgedSequence ?? 0)) await deps.store.acknowledge({ serialNumber: row.serialNumber, sequence });
   };
 }

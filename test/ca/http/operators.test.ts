@@ -87,12 +87,21 @@ describe("a request signed by an SVID", () => {
   });
 
   test("acts once: whoever overheard it gets nothing, also after a minute", async () => {
+    expect((await signed(svid, "POST", "/v1/tokens", joinToken)).status).toBe(201);
+    app.clock.nowMs += 100_000;
     const nonce = freshNonce();
     const once = { nonce, nowMs: app.clock.nowMs + 59_000 };
     expect((await signed(svid, "POST", "/v1/tokens", joinToken, once)).status).toBe(201);
     expect((await signed(svid, "POST", "/v1/tokens", joinToken, once)).problem.code).toBe("proof_refused");
     app.clock.nowMs += 118_000;
     expect((await signed(svid, "POST", "/v1/tokens", joinToken, once)).problem.code).toBe("proof_refused");
+  });
+
+  test("is no way for a workload to issue: it attests in the body", async () => {
+    const workload = await svidOf("spiffe://east/ns/shop/sa/plain");
+    const { token } = await app.ca.createToken({ type: "join", spiffeId: "spiffe://east/ns/shop/sa/other" }, app.admin);
+    const answer = await signed(workload, "POST", "/v1/certificates", { csr: newCsr().csr, attestation: { type: "join-token", token } });
+    expect([answer.status, answer.problem.code]).toEqual([403, "forbidden"]);
   });
 
   test("is refused when its nonce is another than the one that was signed", async () => {

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { auditEvents, newCsr, proofFor } from "../../support/running-ca.ts";
+import { acknowledgedText } from "../../../ca/contract.ts";
+import { encodeRenewalProof } from "../../../ca/pki/renewal-proof.ts";
+import { auditEvents, chainOf, newCsr, proofFor } from "../../support/running-ca.ts";
 import { startTestApp, type Answered, type TestApp } from "../../support/running-app.ts";
 
 /** Ten come at once, then one a second. */
@@ -94,6 +96,10 @@ describe("a workload that asks too often", () => {
     };
     let turn = 0;
     expect(await ask(11, () => renew(turn++))).toEqual([...Array<number>(10).fill(201), "rate_limited"]);
+    const { issued, privateKey } = holders[0]!;
+    const held = { feedEpoch: app.ca.feedEpoch, bundleSequence: app.ca.bundle().sequence };
+    const proof = encodeRenewalProof({ chain: chainOf(issued), privateKey, csr: Buffer.from(acknowledgedText(held)), audience: "east", nowMs: app.clock.nowMs, purpose: "acknowledgement" });
+    expect((await app.call("POST", "/v1/acknowledgements", { json: { ...held, proof } })).problem.code).toBe("rate_limited");
     const { token } = await app.ca.createToken({ type: "join", spiffeId }, app.admin);
     expect((await app.call("POST", "/v1/certificates", { json: { csr: newCsr().csr, attestation: { type: "join-token", token } } })).status).toBe(201);
   });
