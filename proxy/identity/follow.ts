@@ -68,6 +68,7 @@ export function followFeed(deps: FollowDeps): Following {
   let feedEpoch = restored?.feedEpoch;
   let bundleIsRestored = false;
   let renewed = "";
+  const notices = new Map<string, RenewNotice>();
   let watch: Watch | undefined;
 
   const revocation = startRevocationPolling({
@@ -118,8 +119,17 @@ export function followFeed(deps: FollowDeps): Following {
     acknowledging.check();
   }
 
+  /** Also for certificates to come: one that was under way when the authority was tainted may be by it still. */
+  function onRenew(notice: RenewNotice): void {
+    notices.delete(notice.authorityId);
+    notices.set(notice.authorityId, notice);
+    const [oldest] = notices.size > maxNotices ? notices.keys() : [];
+    if (oldest !== undefined) notices.delete(oldest);
+    renewIfMeant(notice);
+  }
+
   /** Polled answers say it again and again: once for each certificate is enough. */
-  function onRenew({ authorityId, windowSeconds }: RenewNotice): void {
+  function renewIfMeant({ authorityId, windowSeconds }: RenewNotice): void {
     const { identity } = deps.held();
     if (identity === undefined || identity.serialNumber === renewed || !descendsFrom(identity, authorityId)) return;
     renewed = identity.serialNumber;
@@ -143,6 +153,7 @@ export function followFeed(deps: FollowDeps): Following {
       const { identity } = deps.held();
       if (acknowledged !== undefined && identity !== undefined) acknowledging.heard(identity.serialNumber, acknowledged);
       acknowledging.check();
+      for (const notice of notices.values()) renewIfMeant(notice);
     },
     stop() {
       watch?.stop();
@@ -161,6 +172,8 @@ function descendsFrom({ chain }: Identity, authorityId: string): boolean {
   });
 }
 
+/** Authorities tainted in one proxy's life. */
+const maxNotices = 64;
 const noStream: WatchStatus = { liveSinceMs: undefined, lastEventId: undefined, lastError: undefined };
 /** A day: longer than a certificate lives by default, so it is renewed before. */
 const maxRenewWindowMs = 86_400_000;

@@ -24,7 +24,7 @@ export interface RotationDeps extends Pick<RequestInput, "keyAlgorithm" | "lifet
   /** The own bundle in force, as the CA knows it. */
   readonly holds?: () => HeldBundle | undefined;
   /**
-   * Puts identity and bundles into use; called before the next request is planned.
+   * Puts identity and bundles into use; called before the next request is made.
    * @param acknowledged  the bundle that the CA has taken down as held, with the request
    */
   readonly onIssued: (accepted: Accepted, acknowledged: HeldBundle | undefined) => void;
@@ -109,10 +109,11 @@ export function startRotation(deps: RotationDeps): Rotation {
     last = identity;
     refreshes.inc({ result: "ok" });
     status = { nextAttemptMs: undefined, lastRefreshMs: clock.now(), failures: 0, lastError: undefined };
-    deps.onIssued(accepted, acknowledged);
     watchExpiry(identity);
     const nextMs = Math.max(renewalTime(identity, random), clock.now() + minRenewalDelayMs);
     schedule(nextMs);
+    // May want the next one sooner.
+    deps.onIssued(accepted, acknowledged);
     log.info({
       spiffeId: identity.id.uri, serialNumber: identity.serialNumber, attestation,
       notAfter: isoTime(identity.notAfterMs), nextRenewal: isoTime(nextMs),

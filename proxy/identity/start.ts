@@ -1,5 +1,6 @@
 import type { HeldBundle } from "../../ca/contract.ts";
 import type { Bundle } from "../../ca/pki/bundle.ts";
+import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { verifySvid } from "../../ca/pki/svid.ts";
 import { caClient } from "../ca-client.ts";
 import type { Clock } from "../clock.ts";
@@ -149,6 +150,11 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     revoked = serialNumbers ?? revoked;
     holder.setRevoked(serialNumbers);
     serve();
+    // Our own certificate is another matter: whoever revoked it will not give us the next one.
+    const authority = last?.chain.slice(1).map(parseCertificate).find(({ serialNumber }) => revoked.has(serialNumber));
+    if (authority === undefined) return;
+    log.warn({ authority: authority.serialNumber, serialNumber: last?.serialNumber }, "the authority that our certificate is from is revoked; asking for another one now");
+    rotation.renewNow();
   }
 
   /** From the first bundle on: before, the CA could only be asked by somebody with a token. */

@@ -18,17 +18,24 @@ test("a CA's log verifies after everything the CA does", async () => {
     await ca.deleteToken(api.id, admin);
     await expect(ca.issue({ csr: newCsr().csr, attestation: { type: "join-token", token: join.token } }, {})).rejects.toMatchObject({ code: "token_already_redeemed" });
     ca.recordDenial({ code: "unauthenticated", method: "GET", path: "/v1/tokens", actor: "anonymous" });
+    clock.nowMs += 1000;
+    await ca.operateAuthority({ action: "prepare" }, admin);
+    const roots = (await store.authorities()).filter(({ type }) => type === "root");
+    await ca.operateAuthority({ action: "activate", id: roots.at(-1)!.id, force: true }, admin);
+    await ca.operateAuthority({ action: "taint", id: roots[0]!.id }, admin);
     clock.nowMs += 2 * dayMs;
+    // Its own certificate; the issuer below it goes along.
+    await ca.operateAuthority({ action: "revoke", id: roots[0]!.id }, admin);
     await ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId } }, { caller: admin });
     await ca.close();
 
     const types = new Set((await store.entries({ start: 0, limit: 1000 })).map(({ body }) => decodeEntry(body)?.type));
     expect([...types].sort()).toEqual([
-      "authority.created", "authority.state-changed", "ca.initialized", "certificate.denied", "certificate.issued", "certificate.revoked",
+      "authority.created", "authority.revoked", "authority.state-changed", "ca.initialized", "certificate.denied", "certificate.issued", "certificate.revoked",
       "request.denied", "token.created", "token.deleted",
     ]);
     const verdict = await verifyLog({ store, verifierKey: ca.verifierKey });
-    expect(verdict).toMatchObject({ ok: true, revocations: 1 });
+    expect(verdict).toMatchObject({ ok: true, revocations: 3 });
   } finally {
     await close();
   }

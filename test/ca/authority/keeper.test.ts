@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
-import { decodePem } from "../../../ca/pki/pem.ts";
+import { decodePem, encodePem } from "../../../ca/pki/pem.ts";
 import { verifySvid } from "../../../ca/pki/svid.ts";
 import type { AuthorityRow, Store } from "../../../ca/store/store.ts";
 import { StoreError } from "../../../ca/store/store.ts";
+import { openssl, opensslAvailable } from "../../support/openssl.ts";
 import { auditEvents, chainOf, dayMs, hourMs, newCsr, startTestCa, type TestCa } from "../../support/running-ca.ts";
 
 let host: TestCa;
@@ -130,6 +131,18 @@ describe("the root", () => {
       for (const rows of (await roots(short)).map((row) => [row])) {
         expect(verifySvid({ chain: underNew, bundles: bundleOf(rows), nowMs: short.clock.nowMs, purpose: "client" }).id.uri).toBe(cart.spiffeId);
       }
+      if (opensslAvailable) {
+        const [leaf, ...rest] = underNew.map((der) => encodePem("CERTIFICATE", der));
+        for (const { certificate } of await roots(short)) {
+          const { stdout } = openssl(
+            ["verify", "-x509_strict", "-attime", String(Math.floor(short.clock.nowMs / 1000)), "-CAfile", "anchor.pem", "-untrusted", "rest.pem", "leaf.pem"],
+            { "anchor.pem": encodePem("CERTIFICATE", certificate), "rest.pem": rest.join(""), "leaf.pem": leaf! },
+          );
+          expect(stdout).toContain("leaf.pem: OK");
+        }
+      }
+      // What the overlap costs each handshake.
+      expect(underNew[2]!.length).toBeLessThan(600);
       short.clock.nowMs += 2.1 * dayMs;
       await short.ca.tick();
       expect(await rootStates()).toEqual(["retired", "active"]);

@@ -8,6 +8,7 @@ import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { eastIdentity } from "../../support/data-path.ts";
 import { manualClock } from "../../support/manual-clock.ts";
 import { recordedLog } from "../../support/recorded-log.ts";
+import { testAuthority } from "../../support/test-ca.ts";
 
 const startMs = Date.UTC(2026, 0, 1);
 const identity = eastIdentity("cart");
@@ -138,6 +139,19 @@ describe("following the CA", () => {
     await clock.advance(70_000);
     expect(seen.acknowledged.at(-1)).toEqual(["restored", "1"]);
     expect(seen.kept.at(-1)).toMatchObject({ feedEpoch: "restored" });
+  });
+
+  test("a certificate that was under way when its authority was tainted is renewed as well", async () => {
+    const harness = setUp();
+    await streaming(harness);
+    const { held, seen, say, following } = harness;
+    const { serialNumber, chain } = testAuthority({ trustDomain: "east" }).leaf();
+    held.identity = { ...identity, serialNumber, chain };
+    say("renew", { authorityId: issuerId, windowSeconds: 60 }, "3");
+    expect(seen.renewed).toEqual([]);
+    held.identity = identity;
+    following.onIssued(undefined);
+    expect(seen.renewed).toEqual([60_000]);
   });
 
   test("who was told that its authority is tainted renews within the window, once; nobody else does", async () => {

@@ -39,6 +39,8 @@ const down = (): never => {
 
 async function startProxy(options: {
   clock?: ManualClock; core?: FakeCaCore; random?: () => number; restored?: Identity; token?: string | undefined; network?: Proxy["network"];
+  /** Which certificates are wanted replaced as soon as they come: the second is 2. */
+  unwanted?: Set<number>;
 } = {}): Promise<Proxy> {
   const clock = options.clock ?? manualClock(testNowMs);
   const core = options.core ?? fakeCaCore({ now: clock.now });
@@ -63,6 +65,7 @@ async function startProxy(options: {
       held = bundles.held;
       holder.setBundles("east", new Map([...held].map(([name, { bundle }]) => [name, bundle])));
       holder.setIdentity(identity);
+      if (options.unwanted?.delete(proxy.core.issued.length) === true) proxy.rotation.renewNow(minuteMs);
     },
     onExpired() {
       proxy.expirations += 1;
@@ -340,6 +343,13 @@ describe("restart and stop", () => {
     expect(proxy.attempts).toEqual([]);
     await proxy.pass(16 * hourMs);
     expect(proxy.core.issued.at(-1)).toMatchObject({ attestation: "svid" });
+  });
+
+  test("a certificate that is not wanted any more when it comes is replaced within the time that is given", async () => {
+    const proxy = await startProxy({ unwanted: new Set([2]) });
+    await proxy.pass(16 * hourMs);
+    const [, second, third] = proxy.attempts;
+    expect(third!.atMs - second!.atMs).toBeLessThanOrEqual(minuteMs);
   });
 
   test("nothing is taken into use after stop", async () => {

@@ -5,6 +5,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import type { Revocation } from "../../../ca/contract.ts";
 import { encodeBootstrap } from "../../../ca/pki/bootstrap.ts";
 import { encodeBundle } from "../../../ca/pki/bundle.ts";
+import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { systemClock, type Clock } from "../../../proxy/clock.ts";
 import { readConfig } from "../../../proxy/config.ts";
 import { identityPage } from "../../../proxy/identity-page.ts";
@@ -120,6 +121,16 @@ describe("the identity half over a real connection", () => {
     ca.core.revocations.push(revocation(serialNumber));
     await changed(holder, () => holder.trust()!.revoked.size > 0);
     expect(keeper.unready()).toContain("revoked");
+  });
+
+  test("asks for another certificate at once when the authority that its own is from is revoked", async () => {
+    const ca = await startCa();
+    const { holder } = start(ca, ["--revocation-poll", "1s"]);
+    await changed(holder, () => holder.identity() !== undefined);
+    const { serialNumber, chain } = holder.identity()!;
+    ca.core.issuer = ca.core.root.issuer();
+    ca.core.revocations.push(revocation(parseCertificate(chain[1]!).serialNumber));
+    await changed(holder, () => holder.identity()?.serialNumber !== serialNumber);
   });
 
   test("an expired identity is gone and its reason named; when the CA is back it is the same workload again", async () => {
