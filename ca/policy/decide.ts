@@ -1,6 +1,6 @@
 import type { Policy, PolicyDecision, PolicyReason, PolicyRule } from "../contract.ts";
 import type { SpiffeId } from "../pki/spiffe-id.ts";
-import { matchesFoldedPath, matchesPath, normalizePath, parsePathPattern, type PathPattern } from "./http-path.ts";
+import { foldPath, matchesFoldedPath, matchesPath, normalizePath, parsePathPattern, type PathPattern } from "./http-path.ts";
 import { matchesId, parseIdPattern, type IdPattern } from "./id-pattern.ts";
 import { parsePolicy, PolicyError } from "./parse.ts";
 
@@ -107,8 +107,9 @@ function connectionPolicy(rules: readonly CompiledRule[], otherwise: PolicyDecis
 
   function http(method: string, target: string): PolicyDecision {
     const path = rules.some(({ paths }) => paths !== undefined) ? normalizePath(target) : undefined;
-    const audit = audits.filter((rule) => mayFit(rule, method, path)).map(({ name }) => name);
-    const denied = denies.find((rule) => mayFit(rule, method, path));
+    const folded = path && foldPath(path);
+    const audit = audits.filter((rule) => mayFit(rule, method, folded)).map(({ name }) => name);
+    const denied = denies.find((rule) => mayFit(rule, method, folded));
     if (denied !== undefined) return by(denied, "deny", denied.paths !== undefined && path === undefined ? "path_ambiguous" : "rule_denied", audit);
     const allowed = allows.find((rule) => fits(rule, method, path));
     return allowed === undefined ? { ...otherwise, audit } : by(allowed, "allow", "rule_allowed", audit);
@@ -129,11 +130,11 @@ function fits({ methods, paths }: CompiledRule, method: string, path: readonly s
 }
 
 /** As a deny does when it cannot rule out that a server would take the request for one that it is about. */
-function mayFit({ methods, paths }: CompiledRule, method: string, path: readonly string[] | undefined): boolean {
+function mayFit({ methods, paths }: CompiledRule, method: string, folded: readonly string[] | undefined): boolean {
   const upper = method.toUpperCase();
   // HEAD runs the code of GET (RFC 9110 9.3.2).
   if (methods !== undefined && !methods.has(upper) && !(upper === "HEAD" && methods.has("GET"))) return false;
-  return paths === undefined || path === undefined || paths.some((pattern) => matchesFoldedPath(pattern, path));
+  return paths === undefined || folded === undefined || paths.some((pattern) => matchesFoldedPath(pattern, folded));
 }
 
 function by({ name }: CompiledRule, action: "allow" | "deny", reason: PolicyReason, audit: readonly string[]): PolicyDecision {

@@ -52,9 +52,17 @@ export function matchesPath(pattern: PathPattern, path: readonly string[]): bool
   return fits(pattern.segments, pattern.below, path);
 }
 
-/** For rules that deny: many servers take `/Admin` for `/admin`, and who is kept out of one must not get in by the other. */
-export function matchesFoldedPath(pattern: PathPattern, path: readonly string[]): boolean {
-  return fits(pattern.folded, pattern.below, path.map(fold));
+/**
+ * For rules that deny: many servers take `/Admin` for `/admin`, and who is kept out of one must not get in by the other.
+ * @param folded  what `foldPath` made
+ */
+export function matchesFoldedPath(pattern: PathPattern, folded: readonly string[]): boolean {
+  return fits(pattern.folded, pattern.below, folded);
+}
+
+/** The path in lower case. */
+export function foldPath(path: readonly string[]): readonly string[] {
+  return path.map(fold);
 }
 
 function fits(segments: readonly string[], below: boolean, path: readonly string[]): boolean {

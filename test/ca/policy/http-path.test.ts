@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { matchesFoldedPath, matchesPath, normalizePath, parsePathPattern } from "../../../ca/policy/http-path.ts";
+import { foldPath, matchesFoldedPath, matchesPath, normalizePath, parsePathPattern } from "../../../ca/policy/http-path.ts";
 
 describe("a path that every server reads the same way", () => {
   test.for([
@@ -68,7 +68,7 @@ describe("a path pattern", () => {
 
   test("that denies takes letter case as servers do that do not tell it apart", () => {
     const pattern = parsePathPattern("/Admin/*")!;
-    for (const target of ["/admin/x", "/ADMIN/x", "/%41dmin/x"]) expect(matchesFoldedPath(pattern, normalizePath(target)!)).toBe(true);
+    for (const target of ["/admin/x", "/ADMIN/x", "/%41dmin/x"]) expect(matchesFoldedPath(pattern, foldPath(normalizePath(target)!))).toBe(true);
     expect(matchesFoldedPath(pattern, ["administrator", "x"])).toBe(false);
   });
 
