@@ -17,6 +17,8 @@ export interface CaMetrics {
   crlSigned(authority: string, list: string, crl: SignedCrlFacts): void;
   /** An issuance became durable. Those that shared a commit come back in the same turn of the event loop and count as one group. */
   committed(): void;
+  /** A commit held the log's writer lock for so long: all replicas write one after another. */
+  storeLocked(lockedMs: number): void;
   /** A call to KMS, retries included. */
   kmsCall(operation: string, ok: boolean, durationMs: number): void;
   /** An authority's key outside was asked, and answered or did not. */
@@ -56,6 +58,9 @@ export function caMetrics(): CaMetrics {
     name: "countersign_issue_duration_seconds", help: "From the parsed request to the durable certificate.", buckets: durationBuckets, registers,
   });
   const group = new Histogram({ name: "countersign_commit_acts", help: "Issuances that shared one commit.", buckets: groupBuckets, registers });
+  const locked = new Histogram({
+    name: "countersign_store_lock_seconds", help: "How long a commit held the log's writer lock, which all replicas share.", buckets: lockBuckets, registers,
+  });
   const expiry = new Gauge({
     name: "countersign_authority_expiry_timestamp_seconds", help: "notAfter of roots and issuers, Unix time.", labelNames: ["authority", "type", "state"], registers,
   });
@@ -94,6 +99,7 @@ export function caMetrics(): CaMetrics {
       crlEntries.set({ authority, list }, entries);
       crlDuration.observe(durationMs / 1000);
     },
+    storeLocked: (lockedMs) => locked.observe(lockedMs / 1000),
     committed() {
       if (inGroup++ === 0) {
         setImmediate(() => {
@@ -122,5 +128,6 @@ function childOf<Key, Child>(make: (key: Key) => Child): (key: Key) => Child {
   };
 }
 
+const lockBuckets = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5];
 const durationBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 const groupBuckets = [1, 2, 4, 8, 16, 32, 64, 128, 256];

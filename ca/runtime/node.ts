@@ -5,6 +5,7 @@ import { startCa, type Ca } from "../ca.ts";
 import type { CaConfig } from "../config.ts";
 import { defaultPublicUrl } from "../config-values.ts";
 import { createApp, createStatusApp } from "../http/app.ts";
+import { caMetrics } from "../metrics.ts";
 import { closeFolder } from "../store/file-access.ts";
 import { openStore } from "../store/open.ts";
 import { RuntimeError } from "./errors.ts";
@@ -51,7 +52,8 @@ export async function serveCa(config: CaConfig, log: Logger = caLogger(config), 
     for (const close of closers.reverse()) await close().catch((err: unknown) => log.error({ err }, "closing failed"));
   };
   try {
-    const store = await openStore({ url: config.storeUrl });
+    const metrics = caMetrics();
+    const store = await openStore({ url: config.storeUrl, onLocked: metrics.storeLocked });
     closers.push(() => store.close());
     const accepted = await checkWitnesses(store, config);
     // Before the CA: a port in use must not cost a first start.
@@ -64,7 +66,7 @@ export async function serveCa(config: CaConfig, log: Logger = caLogger(config), 
     const statusUrl = config.statusListen?.port === 0 && config.statusUrl === defaultPublicUrl(config.statusListen, "http") ? listenUrl : config.statusUrl;
     const publicUrl = config.listenPort === 0 ? withPort(config.publicUrl, listener.port) : config.publicUrl;
     const ca = await startOn(files, (saveAdminToken) =>
-      startCa({ config: { ...config, statusUrl }, store, log, publicUrl: () => publicUrl, saveAdminToken, ...(now && { now }) }),
+      startCa({ config: { ...config, statusUrl }, store, log, metrics, publicUrl: () => publicUrl, saveAdminToken, ...(now && { now }) }),
     );
     // Requests under way need the CA: it closes after the listener, so it is put before it.
     closers.splice(1, 0, () => ca.close());

@@ -8,6 +8,8 @@ export interface OpenStoreOptions {
   readonly sealer?: LogSealer;
   /** Holds the migrations of this kind of database; default: those of the repository. */
   readonly migrationsFolder?: string;
+  /** Told how long each commit held the log's writer lock: no other replica can write meanwhile. */
+  readonly onLocked?: ((lockedMs: number) => void) | undefined;
   /** For looking only: nothing is created, migrated or locked, and `commit` is refused. */
   readonly readOnly?: boolean;
 }

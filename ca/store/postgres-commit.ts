@@ -21,7 +21,7 @@ export interface PostgresCommit {
 }
 
 /** Connects when there is something to commit, and again after the connection was lost. */
-export function postgresCommit(link: PostgresLink): PostgresCommit {
+export function postgresCommit(link: PostgresLink, onLocked: (lockedMs: number) => void = () => {}): PostgresCommit {
   let connection: Connection | undefined;
   let last: SealedHead | undefined;
 
@@ -41,6 +41,7 @@ export function postgresCommit(link: PostgresLink): PostgresCommit {
     const { client } = await connect();
     const facts = factQueries(acts);
     const [, headAnswer, checkpointAnswer, ...factAnswers] = await exchange(client, [begin, lockHead(), newestCheckpoint(), ...facts.queries]);
+    const lockedAtMs = performance.now();
     const newest = toRow<CheckpointRow>(checkpointAnswer);
     const head = readHead(toRow(headAnswer) ?? emptyHead, newest, last);
     const plan = planGroup(acts, facts.read(factAnswers), head, signer);
@@ -54,6 +55,7 @@ export function postgresCommit(link: PostgresLink): PostgresCommit {
     // Postgres answers the COMMIT of a failed transaction with ROLLBACK.
     if (answers !== undefined && answers.at(-1)?.command !== "COMMIT") throw new Error("Postgres rolled the transaction back and did not say why");
     last = plan.sealed;
+    onLocked(performance.now() - lockedAtMs);
     return plan.outcomes;
   }
 

@@ -25,6 +25,7 @@ export interface PostgresOptions {
   readonly url: string;
   /** For looking only: nothing is migrated or locked, and `commit` is refused. */
   readonly readOnly?: boolean;
+  readonly onLocked?: ((lockedMs: number) => void) | undefined;
   /** Default: `migrations/postgres` of the repository. */
   readonly migrationsFolder?: string;
 }
@@ -33,13 +34,13 @@ export interface PostgresOptions {
  * The store that any number of replicas share: one connection writes, in groups, a pool of others reads.
  * @throws {StoreError} store_unavailable | log_inconsistent
  */
-export async function openPostgres({ url, readOnly = false, migrationsFolder }: PostgresOptions): Promise<Store> {
+export async function openPostgres({ url, readOnly = false, migrationsFolder, onLocked }: PostgresOptions): Promise<Store> {
   if (!readOnly) await migratePostgres(url, migrationsFolder ?? migrationsOf("postgres"));
   const link = postgresLink(connectionOptions(url), { readOnly });
   const pool = new pg.Pool({ ...link.options, max: maxReaders, allowExitOnIdle: true, ...(!readOnly && { onConnect: requireWritable }) });
   // Without a listener the end of an idle connection would end the process.
   pool.on("error", () => link.suspect());
-  const writer = postgresCommit(link);
+  const writer = postgresCommit(link, onLocked);
   let signer: CheckpointSigner | undefined;
   const group = groupCommit(async (acts) => signer === undefined ? failGroup(acts, readOnly ? forReadingOnly : locked) : writer.commitGroup(acts, signer));
 

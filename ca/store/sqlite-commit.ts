@@ -14,6 +14,8 @@ export interface SqliteCommit {
   unlock(sealer: LogSealer): void;
   /** Never throws: what fails as a whole is the outcome of each act. */
   commitGroup(acts: readonly Act[]): readonly Outcome[];
+  /** How long commits have held the writer lock since this was last asked. */
+  takeLockedMs(): number;
   touchToken(id: string, usedAtMs: number): void;
   /** @throws {StoreError} store_unavailable */
   acquireLease(claim: LeaseClaim): LeaseAnswer;
@@ -46,6 +48,7 @@ export function sqliteCommit(path: string, sql: SqliteSql): SqliteCommit {
   let signer: CheckpointSigner | undefined;
   let last: SealedHead | undefined;
   let actsInLog = 0;
+  let lockedMs = 0;
 
   function loadHead(): LoadedHead {
     const newest = statements.newestCheckpoint();
@@ -54,6 +57,7 @@ export function sqliteCommit(path: string, sql: SqliteSql): SqliteCommit {
 
   function commitOnce(acts: readonly Act[], by: CheckpointSigner): readonly Outcome[] {
     begin.run();
+    const lockedAtMs = performance.now();
     const { range, newest } = loadHead();
     const { outcomes, writes, sealed } = planGroup(acts, statements.facts, range, by);
     if (sealed === undefined) {
@@ -64,6 +68,7 @@ export function sqliteCommit(path: string, sql: SqliteSql): SqliteCommit {
     statements.write(writes, sealed);
     // If we die before this line nothing of the group is there; after it, all of it is.
     commit.run();
+    lockedMs += performance.now() - lockedAtMs;
     last = sealed;
     actsInLog += acts.length;
     return outcomes;
@@ -89,6 +94,11 @@ export function sqliteCommit(path: string, sql: SqliteSql): SqliteCommit {
       signer = signerFor(sealer, range, newest);
     },
     commitGroup,
+    takeLockedMs() {
+      const taken = lockedMs;
+      lockedMs = 0;
+      return taken;
+    },
     touchToken: (id, usedAtMs) => statements.touchToken(id, usedAtMs),
     acquireLease: (claim) => coded(() => statements.acquireLease(claim, Date.now())),
     releaseLease: (lease) => coded(() => statements.releaseLease(lease)),

@@ -23,7 +23,7 @@ export interface SqliteThread {
  * flight is rejected with an outcome that is not known, what comes later is served.
  * @param entry  what the thread runs; tests give one that breaks
  */
-export function sqliteThread(path: string, entry: URL = writerEntry()): SqliteThread {
+export function sqliteThread(path: string, entry: URL = writerEntry(), onLocked: (lockedMs: number) => void = () => {}): SqliteThread {
   let thread: Thread | undefined;
   let unlockedWith: LogSealer | undefined;
 
@@ -44,6 +44,7 @@ export function sqliteThread(path: string, entry: URL = writerEntry()): SqliteTh
       const message = packActs(acts);
       const reply = await current().ask({ kind: "commit", acts: message }, [message.bytes.buffer]);
       if (!("outcomes" in reply)) throw outOfStep();
+      onLocked(reply.lockedMs);
       return reply.outcomes.map((outcome) => typeof outcome === "number" ? { logIndex: outcome } : outcome);
     },
     async touchToken(tokenId, usedAtMs) {

@@ -19,7 +19,7 @@ export type WriterRequest =
 
 export type WriterReply =
   /** A number for an act that landed: the index of its first entry. */
-  | { readonly outcomes: readonly (number | Exclude<Outcome, { logIndex: number }>)[] }
+  | { readonly outcomes: readonly (number | Exclude<Outcome, { logIndex: number }>)[]; readonly lockedMs: number }
   | { readonly lease: LeaseAnswer }
   | { readonly error: { readonly code: StoreErrorCode; readonly message: string } | undefined };
 
@@ -41,7 +41,8 @@ function serve(port: NonNullable<typeof parentPort>, { path, sql }: WriterData):
 
   function answer(request: WriterRequest): WriterReply {
     if (request.kind === "commit") {
-      return { outcomes: writer.commitGroup(unpackActs(request.acts)).map((outcome) => "logIndex" in outcome ? outcome.logIndex : outcome) };
+      const outcomes = writer.commitGroup(unpackActs(request.acts)).map((outcome) => "logIndex" in outcome ? outcome.logIndex : outcome);
+      return { outcomes, lockedMs: writer.takeLockedMs() };
     }
     try {
       if (request.kind === "acquire-lease") return { lease: writer.acquireLease(request.claim) };

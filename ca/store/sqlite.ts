@@ -20,6 +20,7 @@ export interface SqliteOptions {
   readonly readOnly?: boolean;
   /** Default: `migrations/sqlite` of the repository. */
   readonly migrationsFolder?: string;
+  readonly onLocked?: ((lockedMs: number) => void) | undefined;
   /** What the writer's thread runs; tests give one that breaks. */
   readonly writerEntry?: URL;
 }
@@ -28,11 +29,11 @@ export interface SqliteOptions {
  * The store in one file: written by a thread, in groups; read here, on a second connection that sees what is committed.
  * @throws {StoreError} store_unavailable | log_inconsistent
  */
-export async function openSqlite({ path, readOnly = false, migrationsFolder, writerEntry }: SqliteOptions): Promise<Store> {
+export async function openSqlite({ path, readOnly = false, migrationsFolder, writerEntry, onLocked }: SqliteOptions): Promise<Store> {
   if (!readOnly) prepareSqliteFile(path, migrationsFolder ?? migrationsOf("sqlite"));
   const reader = openReader(path);
   if (!readOnly) checkHead(reader);
-  const thread = readOnly ? undefined : sqliteThread(path, writerEntry);
+  const thread = readOnly ? undefined : sqliteThread(path, writerEntry, onLocked);
   const group = groupCommit((acts) => writer().commitGroup(acts));
   const acknowledgements = acknowledgementQueue((rows) => writer().acknowledge(rows));
   const touch = tokenUse((id, usedAtMs) => writer().touchToken(id, usedAtMs));

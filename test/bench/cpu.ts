@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 
 /**
  * CPU seconds (user and system, all threads) that a process has used so far.
@@ -10,6 +10,23 @@ export function cpuSecondsOf(pid: number): number {
   // The command name is in parentheses and may hold spaces: count fields from behind it.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+}
+
+/** The same of a process and its children, those that have ended included. */
+export function cpuSecondsOfTree(pid: number): number {
+  let seconds = 0;
+  for (const each of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      const stat = readFileSync(`/proc/${each}/stat`, "utf8");
+      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ").map(Number);
+      const [own, ofEnded] = [fields[11]! + fields[12]!, fields[13]! + fields[14]!];
+      if (Number(each) === pid) seconds += (own + ofEnded) / ticksPerSecond;
+      else if (fields[1] === pid) seconds += own / ticksPerSecond;
+    } catch {
+      // It has ended since.
+    }
+  }
+  return seconds;
 }
 
 /** Resident memory in MiB. */

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { encodeCsr } from "../../ca/pki/csr.ts";
 import { encodePem } from "../../ca/pki/pem.ts";
 import { paths } from "../../ca/contract.ts";
-import { adminTokenOf, freePort, startCa } from "../../infra/demo/processes.ts";
+import { adminTokenOf, freePort, startCa, type RunningCa } from "../../infra/demo/processes.ts";
 import { cpuSecondsOf } from "./cpu.ts";
 import { startCfssl } from "./cfssl.ts";
 import { median, printTable, runLoad, type LoadResult } from "./load.ts";
@@ -22,14 +22,7 @@ export async function benchIssue(storeUrl?: string): Promise<void> {
   const ca = await startCa({ dataDir, env: storeUrl === undefined ? {} : { COUNTERSIGN_STORE: storeUrl } });
   const cfssl = await startCfssl(folder, await freePort());
   try {
-    const targets: Target[] = [{
-      name: `countersign, ${storeUrl === undefined ? "SQLite" : "Postgres"}`,
-      pid: ca.pid,
-      url: `${ca.url}${paths.certificates}`,
-      root: readFileSync(ca.rootPemPath),
-      headers: { authorization: `Bearer ${adminTokenOf(ca)}` },
-      body: (csr) => ({ csr: Buffer.from(csr).toString("base64"), attestation: { type: "operator", spiffeId: `spiffe://${ca.trustDomain}/ns/bench/sa/app` } }),
-    }];
+    const targets: Target[] = [targetOf(ca, `countersign, ${storeUrl === undefined ? "SQLite" : "Postgres"}`)];
     if (cfssl !== undefined) {
       targets.push({ ...cfssl, name: "cfssl, no database", headers: {}, body: (csr) => ({ hosts: ["app.bench"], certificate_request: encodePem("CERTIFICATE REQUEST", csr) }) });
     }
@@ -60,6 +53,18 @@ export async function benchIssue(storeUrl?: string): Promise<void> {
     await ca.stop();
     rmSync(folder, { recursive: true });
   }
+}
+
+/** @param token  an admin's; that of the CA's own data folder if it has one */
+export function targetOf(ca: RunningCa, name: string, token = adminTokenOf(ca)): Target {
+  return {
+    name,
+    pid: ca.pid,
+    url: `${ca.url}${paths.certificates}`,
+    root: readFileSync(ca.rootPemPath),
+    headers: { authorization: `Bearer ${token}` },
+    body: (csr) => ({ csr: Buffer.from(csr).toString("base64"), attestation: { type: "operator", spiffeId: `spiffe://${ca.trustDomain}/ns/bench/sa/app` } }),
+  };
 }
 
 /** A CA under load. */

@@ -1,9 +1,12 @@
-// `npm run bench`: what a unit of work costs in CPU, measured on real processes over loopback. `-- issue`, `-- crl`, `-- proxy` or `-- revoke` for one part.
+// `npm run bench`: what a unit of work costs in CPU, measured on real processes over loopback. `-- issue`, `-- crl`, `-- proxy` or `-- revoke`
+// for one part; `-- replicas` and `-- million` take minutes and are run by name only.
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
 import { benchCrl } from "./crl.ts";
 import { benchIssue } from "./issue.ts";
+import { benchMillion } from "./million.ts";
 import { benchProxy } from "./proxy.ts";
+import { benchReplicas } from "./replicas.ts";
 import { benchRevoke } from "./revoke.ts";
 
 const parts: Readonly<Record<string, () => Promise<void>>> = {
@@ -11,7 +14,11 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
   crl: benchCrl,
   proxy: benchProxy,
   revoke: benchRevoke,
+  million: benchMillion,
+  replicas: benchReplicas,
 };
+/** The others take minutes. */
+const usual = ["issue", "crl", "proxy", "revoke"];
 const { positionals } = parseArgs({ allowPositionals: true });
 const unknown = positionals.filter((name) => !(name in parts));
 if (unknown.length > 0) {
@@ -20,4 +27,4 @@ if (unknown.length > 0) {
 }
 
 console.log(`Node ${process.version}, ${cpus().length} cores, ${cpus()[0]?.model ?? "unknown CPU"}`);
-for (const [name, run] of Object.entries(parts)) if (positionals.length === 0 || positionals.includes(name)) await run();
+for (const [name, run] of Object.entries(parts)) if (positionals.length === 0 ? usual.includes(name) : positionals.includes(name)) await run();

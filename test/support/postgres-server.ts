@@ -15,6 +15,8 @@ export interface PostgresServer {
    * @param how  `fast` lets it end in order, `immediate` is a crash from which it recovers
    */
   restart(how: "fast" | "immediate"): Promise<void>;
+  /** Of the process that all others of the server are children of. */
+  pid(): number;
   stop(): Promise<void>;
 }
 
@@ -70,6 +72,7 @@ export async function startPostgres(): Promise<PostgresServer> {
       await admin.end();
       return urlOf(name);
     },
+    pid: () => running.pid!,
     async restart(how) {
       await end(how === "fast" ? "SIGINT" : "SIGQUIT");
       running = await start();
