@@ -10,13 +10,14 @@ export interface GroupCommit {
 
 /**
  * Lets acts share commits: those that arrive while one is in flight go into the next, in order of arrival.
- * @param commitGroup  decides and writes one group; its rejection is that of each act in it. Called for one group at a time.
+ * @param commitGroup  decides and writes one group; its rejection is that of each act in it. Called for one group at a time. Until
+ *   it has decided it may `gather` what arrived since: that joins the group, behind what is in it
  */
 export function groupCommit(
-  commitGroup: (acts: readonly Act[]) => Promise<readonly Outcome[]>,
+  commitGroup: (acts: readonly Act[], gather: () => readonly Act[]) => Promise<readonly Outcome[]>,
   { maxGroupActs, maxWaitingActs } = groupCommitLimits,
 ): GroupCommit {
-  let waiting: Waiting[] = [];
+  const waiting: Waiting[] = [];
   let running: Promise<void> | undefined;
   let closed = false;
 
@@ -24,10 +25,13 @@ export function groupCommit(
     while (waiting.length > 0) {
       // Requests that are already readable join this group: one turn of the event loop reads all of them.
       await new Promise((resolve) => setImmediate(resolve));
-      const group = waiting.slice(0, maxGroupActs);
-      waiting = waiting.slice(maxGroupActs);
+      const group: Waiting[] = [];
+      const gather = () => {
+        group.push(...waiting.splice(0, maxGroupActs - group.length));
+        return group.map(({ act }) => act);
+      };
       try {
-        const outcomes = await commitGroup(group.map(({ act }) => act));
+        const outcomes = await commitGroup(gather(), gather);
         group.forEach((act, index) => settle(act, outcomes[index]));
       } catch (error) {
         for (const { reject } of group) reject(error);

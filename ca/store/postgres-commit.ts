@@ -16,7 +16,7 @@ import { StoreError, type Act, type CheckpointRow } from "./store.ts";
 /** The one connection of this process that writes the log; one call at a time. */
 export interface PostgresCommit {
   /** Never rejects: what fails as a whole is the outcome of each act. */
-  commitGroup(acts: readonly Act[], signer: CheckpointSigner): Promise<readonly Outcome[]>;
+  commitGroup(acts: readonly Act[], signer: CheckpointSigner, gather: () => readonly Act[]): Promise<readonly Outcome[]>;
   close(): Promise<void>;
 }
 
@@ -24,6 +24,8 @@ export interface PostgresCommit {
 export function postgresCommit(link: PostgresLink, onLocked: (lockedMs: number) => void = () => {}): PostgresCommit {
   let connection: Connection | undefined;
   let last: SealedHead | undefined;
+  /** Another replica wrote since we last did: we will wait for the lock, and more acts will have come by then. */
+  let othersWrite = false;
 
   async function connect(): Promise<Connection> {
     if (connection?.alive() === true) return connection;
@@ -36,15 +38,22 @@ export function postgresCommit(link: PostgresLink, onLocked: (lockedMs: number) 
     connection = undefined;
   }
 
-  /** One try at one transaction: two round trips, the facts and the writes. */
-  async function commitOnce(acts: readonly Act[], signer: CheckpointSigner): Promise<readonly Outcome[]> {
+  /**
+   * One try at one transaction: two round trips, the facts and the writes. Where other replicas write too, first one for the lock
+   * alone: the group is closed once we have it, so that three replicas make groups as large as one.
+   */
+  async function commitOnce(group: Group, signer: CheckpointSigner): Promise<readonly Outcome[]> {
     const { client } = await connect();
-    const facts = factQueries(acts);
-    const [, headAnswer, checkpointAnswer, ...factAnswers] = await exchange(client, [begin, lockHead(), newestCheckpoint(), ...facts.queries]);
+    const early = othersWrite ? undefined : factQueries(group.acts);
+    const [, headAnswer, checkpointAnswer, ...earlyAnswers] = await exchange(client, [begin, lockHead(), newestCheckpoint(), ...early?.queries ?? []]);
     const lockedAtMs = performance.now();
+    if (early === undefined) group.acts = group.gather();
+    const facts = early ?? factQueries(group.acts);
+    const factAnswers = early === undefined ? await exchange(client, facts.queries) : earlyAnswers;
     const newest = toRow<CheckpointRow>(checkpointAnswer);
     const head = readHead(toRow(headAnswer) ?? emptyHead, newest, last);
-    const plan = planGroup(acts, facts.read(factAnswers), head, signer);
+    othersWrite = last !== undefined && head !== last.range;
+    const plan = planGroup(group.acts, facts.read(factAnswers), head, signer);
     if (plan.sealed === undefined) {
       await exchange(client, [rollback]);
       return plan.outcomes;
@@ -79,23 +88,24 @@ export function postgresCommit(link: PostgresLink, onLocked: (lockedMs: number) 
     throw error;
   }
 
-  async function commitGroup(acts: readonly Act[], signer: CheckpointSigner): Promise<readonly Outcome[]> {
+  async function commitGroup(first: readonly Act[], signer: CheckpointSigner, gather: () => readonly Act[]): Promise<readonly Outcome[]> {
+    const group: Group = { acts: first, gather };
     for (let attempt = 1; ; attempt++) {
       try {
-        return await commitOnce(acts, signer);
+        return await commitOnce(group, signer);
       } catch (error) {
         await recover(error);
         if (attempt < maxAttempts && isTransient(error)) continue;
         // A row that the facts allowed and the database did not: one act is to blame, and only it shall fail.
-        if (acts.length > 1 && isActsFault(error)) return oneByOne(acts, signer);
-        return failGroup(acts, describeFailure(error));
+        if (group.acts.length > 1 && isActsFault(error)) return oneByOne(group.acts, signer);
+        return failGroup(group.acts, describeFailure(error));
       }
     }
   }
 
   async function oneByOne(acts: readonly Act[], signer: CheckpointSigner): Promise<readonly Outcome[]> {
     const outcomes: Outcome[] = [];
-    for (const act of acts) outcomes.push(...await commitGroup([act], signer));
+    for (const act of acts) outcomes.push(...await commitGroup([act], signer, () => [act]));
     return outcomes;
   }
 
@@ -109,6 +119,12 @@ export function postgresCommit(link: PostgresLink, onLocked: (lockedMs: number) 
   }
 
   return { commitGroup, close: disconnect };
+}
+
+interface Group {
+  acts: readonly Act[];
+  /** The same acts, and behind them what has come since. */
+  readonly gather: () => readonly Act[];
 }
 
 /** Worth another try at once: the others won, or the server that answered is not the one that writes (any more). */

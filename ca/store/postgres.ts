@@ -42,7 +42,7 @@ export async function openPostgres({ url, readOnly = false, migrationsFolder, on
   pool.on("error", () => link.suspect());
   const writer = postgresCommit(link, onLocked);
   let signer: CheckpointSigner | undefined;
-  const group = groupCommit(async (acts) => signer === undefined ? failGroup(acts, readOnly ? forReadingOnly : locked) : writer.commitGroup(acts, signer));
+  const group = groupCommit(async (acts, gather) => signer === undefined ? failGroup(acts, readOnly ? forReadingOnly : locked) : writer.commitGroup(acts, signer, gather));
 
   const acknowledgements = acknowledgementQueue((rows) => {
     if (readOnly) throw new StoreError(forReadingOnly.code, forReadingOnly.message);

@@ -34,6 +34,24 @@ describe("group commit", () => {
     expect(seen).toEqual(acts);
   });
 
+  test("what comes while a group waits for its turn joins it, behind what is in it and up to the limit", async () => {
+    const seen: number[] = [];
+    const group = groupCommit(async (acts, gather) => {
+      const before = acts.length;
+      for (let turns = 0; turns < 3; turns++) await new Promise((resolve) => setImmediate(resolve));
+      const all = gather();
+      expect(all.slice(0, before)).toEqual(acts);
+      seen.push(all.length);
+      return all.map((_, index) => ({ logIndex: index }));
+    }, { maxGroupActs: 4, maxWaitingActs: 100 });
+    const first = group.commit(record("first"));
+    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setImmediate(resolve));
+    const later = Array.from({ length: 5 }, (_, index) => group.commit(record(`${index}`)));
+    expect((await Promise.all([first, ...later])).map(({ logIndex }) => logIndex)).toEqual([0, 1, 2, 3, 0, 1]);
+    expect(seen).toEqual([4, 2]);
+  });
+
   test("an act that finds the queue full is refused at once with store_busy, and there is room again later", async () => {
     const { group, finish } = recordedGroups({ maxGroupActs: 2, maxWaitingActs: 3 });
     const waiting = [1, 2, 3].map(() => group.commit(record("waits")));

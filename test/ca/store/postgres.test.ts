@@ -154,6 +154,23 @@ describe("the Postgres store", () => {
     await expectLogged("second");
   });
 
+  test("where other replicas write too, what comes while one waits for the lock shares its commit", async () => {
+    const other = await openStore({ url: database.url, sealer });
+    await other.commit(record("other"));
+    await store.commit(record("learns of it"));
+    await other.close();
+    await database.execute("begin");
+    await database.execute("select * from log_head for update");
+    const commits = [store.commit(record("a"))];
+    const waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'countersign' and datname = current_database()";
+    while ((await database.client.query(waiting)).rowCount === 0);
+    commits.push(store.commit(record("b")), store.commit(record("c")));
+    await database.execute("rollback");
+    await Promise.all(commits);
+    expect((await store.checkpoints({ after: 0, limit: 9 })).map(({ size }) => size)).toEqual([1, 2, 3, 6]);
+    await expectLogged("other", "learns of it", "a", "b", "c");
+  });
+
   test("what an act expects is checked after the writer lock is had: a token spent while it waited is spent", async () => {
     const token = newToken();
     await store.commit(createToken(token));
