@@ -83,6 +83,8 @@ describe("is refused", () => {
     ["a default above the maximum", { flags: { "certificate-lifetime": "30h" } }, "contradiction", /certificateLifetimeMax/],
     ["certificates that could outlive their issuer", { flags: { "issuer-renew-before": "24h" } }, "contradiction", /never shortens/],
     ["an issuer that is always due", { flags: { "issuer-lifetime": "25h" } }, "contradiction", /replaced at once/],
+    ["a root that takes over before it is made", { flags: { "root-activate-at": "70%" } }, "contradiction", /rootPrepareAt/],
+    ["a part above the whole", { flags: { "root-prepare-at": "101%" } }, "value_refused", /percent/],
     ["a root shorter than an issuer", { flags: { "root-lifetime": "48h" } }, "contradiction", /rootLifetime/],
     ["a skew as long as a certificate", { flags: { "clock-skew": "1h", "certificate-lifetime": "1h", "issuer-renew-before": "26h" } }, "contradiction", /clockSkew/],
     ["a root certificate without its key", { flags: { "root-cert": "x" } }, "contradiction", /belong together/],

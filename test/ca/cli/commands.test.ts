@@ -328,3 +328,25 @@ describe("a CA that cannot be called is explained", () => {
     plain.close();
   });
 });
+
+// Last: it replaces what the tests above rely on.
+test("authority: the steps of a root's life by the beginning of its ID, refused with names where somebody would be cut off", async () => {
+  const rows = async () => JSON.parse((await run("authority", "list", "-o", "json")).stdout) as AuthorityList["authorities"];
+  const idIn = async (type: string, state: string) => (await rows()).find((row) => row.type === type && row.state === state)!.id.slice(0, 12);
+  const before = await idIn("root", "active");
+  expect(await run("authority", "prepare")).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/root +prepared/) });
+  expect((await run("authority", "list")).stderr).toMatch(/waits for \d+ holders[^]*\/ns\/shop/);
+  const prepared = await idIn("root", "prepared");
+  expect(await run("authority", "activate", prepared)).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("authority_held_back") });
+  const forced = await run("authority", "activate", prepared, "--force");
+  expect(forced).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/root +retiring/), stderr: expect.stringMatching(/Forced: \d+ holders/) });
+  expect(tooWide(forced.stdout)).toEqual([]);
+  expect(await run("authority", "taint", await idIn("issuer", "active"))).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/issuer +tainted/) });
+  expect(await run("authority", "revoke", await idIn("issuer", "tainted"))).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/issuer +revoked/) });
+  expect(await run("authority", "rotate")).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/issuer +active/) });
+  expect(await run("authority", "retire", before)).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("authority_held_back") });
+  expect((await run("authority", "taint", "ffffffffffffffffffff")).exitCode).toBe(2);
+  expect((await run("authority", "rotate", "--force")).exitCode).toBe(2);
+  // What the CA itself presents has followed, and so has root.pem: all of this went over it.
+  expect((await rows()).filter(({ type, state }) => type === "root" && state === "active")).toHaveLength(1);
+});
