@@ -21,14 +21,20 @@ export interface ForeignIssuer {
 /** What decides how it looks, besides the key. */
 export type ForeignIssuerRequest = Pick<IssueIssuerRequest, "profile" | "trustDomain" | "uriConstraint" | "dnsDomains">;
 
+/** What whoever asks may let an issuer name, beside its trust domain. */
+export interface NamingRights {
+  /** DNS names, or `*.` and what they end in; undefined: whatever it likes, with or without constraints. */
+  readonly dnsScope: readonly string[] | undefined;
+}
+
 /**
  * Settles what an issuer for another CA may do. It always names its trust domain as a SPIFFE ID: by that `verifySvid` refuses what it
  * would sign in another one's name, with or without name constraints.
  * @param ownTrustDomain  for which nobody else may issue
  * @param signerKey       the key it will be signed with
- * @throws {Refusal} spiffe_id_refused | dns_name_refused | issuer_refused
+ * @throws {Refusal} spiffe_id_refused | dns_name_refused | issuer_refused | forbidden
  */
-export function foreignIssuer(request: ForeignIssuerRequest, ownTrustDomain: string, signerKey: KeyAlgorithm): ForeignIssuer {
+export function foreignIssuer(request: ForeignIssuerRequest, ownTrustDomain: string, signerKey: KeyAlgorithm, { dnsScope }: NamingRights): ForeignIssuer {
   const trustDomain = readTrustDomain(request.trustDomain);
   if (trustDomain === ownTrustDomain) {
     throw new Refusal("issuer_refused", `${trustDomain} is this CA's own trust domain, and nobody else issues for it; name the other cluster's.`);
@@ -43,6 +49,7 @@ export function foreignIssuer(request: ForeignIssuerRequest, ownTrustDomain: str
   if (!dnsDomains.every(isDnsName)) {
     throw new Refusal("dns_name_refused", "dnsDomains holds DNS names in lower case, without a wildcard or a final dot; for linkerd the trust domain has to be one, too.");
   }
+  if (dnsScope !== undefined) checkRights(request, byDefault, dnsDomains.filter((each) => each !== domain), dnsScope);
   const [named] = domain === undefined ? [] : dnsDomains;
   const commonName = named ?? `${trustDomain} issuer`;
   return {
@@ -50,16 +57,32 @@ export function foreignIssuer(request: ForeignIssuerRequest, ownTrustDomain: str
     commonName: commonName.length <= maxCommonNameChars ? commonName : "issuer of another trust domain",
     uris: [`spiffe://${trustDomain}`],
     dnsNames: named === undefined ? [] : [named],
-    nameConstraints: constraintsOf(request.uriConstraint ?? byDefault ? [trustDomain] : [], dnsDomains),
+    nameConstraints: constraintsOf(request.uriConstraint ?? byDefault ? [trustDomain] : [], dnsDomains, dnsScope === undefined),
     keyAlgorithms,
   };
 }
 
-function constraintsOf(uris: readonly string[], dnsNames: readonly string[]): ForeignIssuer["nameConstraints"] {
+/** Whoever trusts our root by DNS names, as databases do, would else be deceived by way of another cluster's issuer. */
+function checkRights({ profile, uriConstraint }: ForeignIssuerRequest, uriByDefault: boolean, dnsDomains: readonly string[], dnsScope: readonly string[]): void {
+  if (uriConstraint === false && uriByDefault) {
+    throw new Refusal("forbidden", `Only an admin has an issuer for ${profile} signed without its URI constraint; leave uriConstraint out.`);
+  }
+  const has = (name: string): boolean => dnsScope.some((pattern) => (pattern.startsWith("*.") ? name.endsWith(pattern.slice(1)) : name === pattern));
+  const foreign = dnsDomains.find((domain) => !has(domain) || !has(`*.${domain}`));
+  if (foreign === undefined) return;
+  throw new Refusal(
+    "forbidden", `The scope of whoever asks does not have the DNS domain ${foreign} and all below it; ask an admin for one with dns:${foreign} and dns:*.${foreign}.`,
+  );
+}
+
+/** @param free  whether an issuer that is held to no DNS domain may give any DNS name and address; otherwise it gives none */
+function constraintsOf(uris: readonly string[], dnsNames: readonly string[], free: boolean): ForeignIssuer["nameConstraints"] {
   const permitted: NameSubtreeFields = { ...(uris.length > 0 && { uris }), ...(dnsNames.length > 0 && { dnsNames }) };
-  if (uris.length === 0 && dnsNames.length === 0) return undefined;
   // RFC 5280 4.2.1.10: a constraint binds names of its own kind only, so who is held to DNS names is kept from addresses besides.
-  return { permitted, ...(dnsNames.length > 0 && { excluded: { ipRanges: anyAddress } }) };
+  const none: NameSubtreeFields | undefined = free ? undefined : { dnsNames: [anyDnsName], ipRanges: anyAddress };
+  const excluded = dnsNames.length > 0 ? { ipRanges: anyAddress } : none;
+  const permits = uris.length > 0 || dnsNames.length > 0;
+  return permits || excluded !== undefined ? { ...(permits && { permitted }), ...(excluded && { excluded }) } : undefined;
 }
 
 function readTrustDomain(text: string): string {
@@ -93,6 +116,8 @@ const profiles: Readonly<Record<IssuerProfile, ProfileRules>> = {
   istio: { uriConstraint: false, keyAlgorithms: ["ec-p256", "ec-p384", "rsa-2048", "rsa-3072", "rsa-4096"] },
   "cert-manager": { uriConstraint: false, keyAlgorithms: anyKey },
 };
+/** RFC 5280 4.2.1.10: every name is made of this one by adding labels in front. */
+const anyDnsName = "";
 const anyAddress = [parseIpRange("0.0.0.0/0"), parseIpRange("::/0")];
 /** RFC 5280 appendix A.1, ub-common-name. */
 const maxCommonNameChars = 64;

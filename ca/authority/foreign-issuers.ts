@@ -54,6 +54,8 @@ export interface IssuerCaller {
   readonly role: CallerRole;
   /** Trust domains an operator may have issuers signed for. */
   readonly issuerScope?: readonly string[];
+  /** DNS names an operator may give, or `*.` and what they end in. */
+  readonly dnsScope?: readonly string[];
 }
 
 /**
@@ -72,7 +74,7 @@ export function foreignIssuers(deps: ForeignIssuerDeps) {
     const by = await deps.signer();
     if (earlier !== undefined) return answer(earlier, by);
     const csr = readCsr(request.csr);
-    const wanted = foreignIssuer(request, trustDomain, by.certificate.keyAlgorithm);
+    const wanted = foreignIssuer(request, trustDomain, by.certificate.keyAlgorithm, { dnsScope: caller.role === "admin" ? undefined : caller.dnsScope ?? [] });
     if (!wanted.keyAlgorithms.includes(csr.keyAlgorithm)) {
       throw new Refusal("csr_refused", `The CSR has a key of ${csr.keyAlgorithm}; an issuer for ${request.profile} has one of ${wanted.keyAlgorithms.join(", ")}.`);
     }

@@ -23,7 +23,7 @@ export function issuerOperations(services: CaServices): readonly Operation[] {
       description:
         "For the Countersign of another cluster, Linkerd's identity service, Istio or cert-manager: a CA certificate with path length 0, " +
         "held to the other trust domain. The CSR proves that the key is there; only the key is taken from it. An operator needs the scope " +
-        "`issuer:<trust domain>`. Revoke it with `POST /v1/certificates/{serial}/revoke`. With an Idempotency-Key, a retry after a lost " +
+        "`issuer:<trust domain>`, and `dns:` for what else the issuer may name. Revoke it with `POST /v1/certificates/{serial}/revoke`. With an Idempotency-Key, a retry after a lost " +
         "answer gets the same certificate.",
       headers: z.object({
         [idempotencyKeyHeader]: z.string().optional().openapi({ description: "1 to 255 printable ASCII characters, kept 24 h for each caller." }),

@@ -255,7 +255,9 @@ export const issueIssuerRequest = z
     lifetimeSeconds: seconds.optional().openapi({ description: "Default 48 h; the ceiling is foreignIssuerLifetimeMax." }),
     uriConstraint: z.boolean().optional().openapi({ description: "May it issue SPIFFE IDs of its trust domain only? Default: true for countersign." }),
     dnsDomains: z.array(z.string().min(1).max(253)).max(16).readonly().optional().openapi({
-      description: "Domains it may issue DNS names below. Default for linkerd: identity.linkerd.<trust domain>; otherwise any.",
+      description:
+        "Domains it may issue DNS names below. Default for linkerd: identity.linkerd.<trust domain>; otherwise any for an admin, none for an operator, whose " +
+        "scope must have each other domain and all below it (`dns:`).",
       example: ["identity.linkerd.cluster.local"],
     }),
   })

@@ -151,6 +151,45 @@ describe("an issuer for another CA", () => {
   });
 });
 
+describe("an operator that may have issuers signed for a trust domain", () => {
+  const ask = async (request: Partial<IssueIssuerRequest>, dnsScope?: readonly string[]): Promise<Signed> => {
+    const privateKey = newKey();
+    const caller = callerWith({ issuerScope: ["cluster.local"], ...(dnsScope && { dnsScope }) });
+    return { ...await host.ca.issueIssuer({ csr: newCsr(privateKey).csr, profile: "cert-manager", trustDomain: "cluster.local", ...request }, caller), privateKey };
+  };
+
+  test.each(["countersign", "istio", "cert-manager"] as const)("gets none for %s that gives DNS names or addresses, unless its scope has them", async (profile) => {
+    const signed = await ask({ profile });
+    expect(verdict(signed, leafBy(signed, { uris: ["spiffe://cluster.local/a"] }))).toBe("ok");
+    for (const names of [{ dnsNames: ["db.example"] }, { ipAddresses: [parseIpAddress("10.0.0.1")] }]) {
+      const leaf = leafBy(signed, { uris: ["spiffe://cluster.local/a"], ...names });
+      expect(verdict(signed, leaf)).toBe("path_name_constraint_violated");
+      if (opensslAvailable) expect(opensslVerdict(signed, leaf)).toBe(false);
+    }
+  });
+
+  test("names only domains that its scope has with all below them", async () => {
+    const signed = await ask({ dnsDomains: ["shop.example"] }, ["*.example"]);
+    expect(verdict(signed, leafBy(signed, { dnsNames: ["db.shop.example"] }))).toBe("ok");
+    expect(verdict(signed, leafBy(signed, { dnsNames: ["db.example"] }))).toBe("path_name_constraint_violated");
+    await expect(ask({ dnsDomains: ["shop.example"] }, ["shop.example", "*.shop.example"])).resolves.toBeDefined();
+    for (const dnsScope of [undefined, ["shop.example"], ["*.shop.example"], ["*.other.example"]]) {
+      await expect(ask({ dnsDomains: ["shop.example"] }, dnsScope)).rejects.toMatchObject({ code: "forbidden" });
+    }
+  });
+
+  test("needs no more for linkerd's identities", async () => {
+    for (const request of [linkerd, { ...linkerd, dnsDomains: ["identity.linkerd.cluster.local"] }]) {
+      const signed = await ask(request);
+      expect(verdict(signed, leafBy(signed, { dnsNames: [linkerdName] }))).toBe("ok");
+    }
+  });
+
+  test("does not lift the URI constraint that its software takes", async () => {
+    await expect(ask({ profile: "countersign", uriConstraint: false })).rejects.toMatchObject({ code: "forbidden" });
+  });
+});
+
 describe("an issuer is not signed", () => {
   const refusals: readonly (readonly [claim: string, code: string, request: Partial<IssueIssuerRequest>, key?: KeyObject])[] = [
     ["for our own trust domain", "issuer_refused", { trustDomain: "east" }],
