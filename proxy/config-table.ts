@@ -20,7 +20,7 @@ export type SettingUnit = "text" | "list" | "duration" | "count";
 /** Name of a setting. */
 export type SettingKey =
   | "bootstrap" | "bootstrapFile" | "inbound" | "app" | "inboundProtocol" | "outbound" | "transparent" | "transparentDefault" | "route" | "tcp" | "admin" | "allow"
-  | "foreignBundle" | "stateDir" | "keyAlgorithm" | "certificateLifetime" | "revocationPoll" | "handshakeTimeout"
+  | "foreignBundle" | "stateDir" | "writeDir" | "onRenewal" | "onRenewalTimeout" | "keyAlgorithm" | "certificateLifetime" | "revocationPoll" | "handshakeTimeout"
   | "connectTimeout" | "idleTimeout" | "connectionMaxAge" | "maxConnections" | "drainTimeout" | "logLevel";
 
 /** Every setting of the proxy: `readConfig`, `--help` and the README's table are made from it. */
@@ -55,6 +55,12 @@ export const configTable: readonly Setting[] = [
     "Whoever writes the file decides who is that trust domain."),
   setting("stateDir", "text", undefined, "Folder (0700) that keeps key, certificate, bundle and revocations, so that a restart needs no new token.",
     "Holds the private key; without it everything is in memory only."),
+  setting("writeDir", "text", undefined, "Folder that gets `cert.pem`, `key.pem` (0600), `bundle.pem` and `federated/<trust domain>.pem`, all at once at each change.",
+    "Holds the private key; a server that only reads these files does not learn what is revoked."),
+  setting("onRenewal", "list", undefined, "Program, then its arguments, run after each change of these files: `--on-renewal 'nginx -s reload'`. No shell looks at it; " +
+    "arguments with spaces go into the file, as an array.",
+    "Runs as the proxy's user."),
+  setting("onRenewalTimeout", "duration", "30s", "A command that takes longer is killed, with what it started."),
   setting("keyAlgorithm", "text", "ec-p256", "Kind of key made for each certificate.", undefined, ["ec-p256", "ec-p384", "ed25519", "rsa-2048"]),
   setting("certificateLifetime", "duration", undefined, "Lifetime to ask the CA for. Default: what its profile says.",
     "The shorter, the less time a CA outage leaves."),

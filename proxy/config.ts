@@ -6,6 +6,8 @@ import { parseSpiffeId, parseSpiffeIdPattern, parseTrustDomain, type SpiffeId, t
 import { isLoopback, parseSocketAddress, type SocketAddress } from "./address.ts";
 import { gatherSettings, refused, type SettingSources } from "./settings.ts";
 import type { LogLevel } from "./log.ts";
+import type { RenewalCommand } from "./workload/renewal-command.ts";
+import type { FilesConfig } from "./workload/write-files.ts";
 
 /** What the operator decided, checked and frozen. Every default is in `config-table.ts`. Holds a secret: never log it whole. */
 export interface ProxyConfig {
@@ -29,6 +31,8 @@ export interface ProxyConfig {
   readonly foreignBundles: ReadonlyMap<string, string>;
   /** Undefined: memory only. */
   readonly stateDir: string | undefined;
+  /** Identity and trust as files; undefined: none. */
+  readonly files: FilesConfig | undefined;
   readonly keyAlgorithm: KeyAlgorithm;
   /** Undefined: the CA's default. */
   readonly certificateLifetimeSeconds: number | undefined;
@@ -86,6 +90,7 @@ export function readConfig(sources: SettingSources): ProxyConfig {
     allow: list("allow")?.map(parseAllowed),
     foreignBundles: foreignBundles(list("foreignBundle") ?? []),
     stateDir: text("stateDir"),
+    files: readFiles(text("writeDir"), list("onRenewal"), duration("onRenewalTimeout") ?? 0, sources.env ?? {}),
     keyAlgorithm: text("keyAlgorithm") as KeyAlgorithm,
     certificateLifetimeSeconds: lifetimeMs === undefined ? undefined : Math.floor(lifetimeMs / 1000),
     revocationPollMs: duration("revocationPoll") ?? 0,
@@ -201,6 +206,27 @@ function foreignBundles(entries: readonly string[]): ReadonlyMap<string, string>
     files.set(trustDomain, file);
   }
   return files;
+}
+
+function readFiles(
+  dir: string | undefined, command: readonly string[] | undefined, timeoutMs: number, env: Readonly<Record<string, string | undefined>>,
+): FilesConfig | undefined {
+  const [program, ...args] = command ?? [];
+  if (dir === undefined && program !== undefined) {
+    throw refused("onRenewal", undefined, "it runs after files were written, and there is no writeDir for them; set both or none");
+  }
+  if (dir === "") throw refused("writeDir", dir, "name a folder");
+  if (program === "") throw refused("onRenewal", undefined, "its first word is empty; name a program");
+  if (dir === undefined) return undefined;
+  const onRenewal: RenewalCommand | undefined = program === undefined
+    ? undefined
+    : { argv: [program, ...args], timeoutMs, environment: withoutSettings(env) };
+  return { dir, onRenewal };
+}
+
+/** Among our settings is a token, which a command has no use for. */
+function withoutSettings(env: Readonly<Record<string, string | undefined>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(env).flatMap(([name, value]) => (name.startsWith("COUNTERSIGN_") || value === undefined ? [] : [[name, value]])));
 }
 
 function explain<T>(key: string, text: string, parse: () => T): T {

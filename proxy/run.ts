@@ -10,6 +10,7 @@ import { startInbound } from "./inbound/server.ts";
 import type { Log } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import { startOutbound } from "./outbound/start.ts";
+import { writeIdentityFiles } from "./workload/write-files.ts";
 
 /** A proxy in this process. */
 export interface RunningProxy {
@@ -42,10 +43,12 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
   const paths: DataPath[] = [];
   let admin: Admin | undefined;
   let keeper: IdentityKeeper | undefined;
+  let stopFiles: (() => void) | undefined;
   let draining = false;
 
   function close(): void {
     for (const path of paths) path.close();
+    stopFiles?.();
     keeper?.stop();
     admin?.close();
   }
@@ -68,6 +71,7 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
         },
       }));
     }
+    if (config.files !== undefined) stopFiles = writeIdentityFiles({ files: config.files, source: holder, clock, log, metrics });
     // Last, so that a port in use does not cost a join token.
     keeper = startIdentity({ config, holder, clock, random, log, metrics });
     log.info({

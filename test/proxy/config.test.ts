@@ -41,6 +41,19 @@ describe("defaults", () => {
   });
 });
 
+describe("the command after a renewal", () => {
+  test("is an argv, and sees our environment without our settings, of which one is a token", () => {
+    const { files } = readConfig({ args: ["--write-dir", "/tls", "--on-renewal", "nginx -s reload"], env: { ...env, PATH: "/bin" } });
+    expect(files).toEqual({ dir: "/tls", onRenewal: { argv: ["nginx", "-s", "reload"], timeoutMs: 30_000, environment: { PATH: "/bin" } } });
+    const file = { writeDir: "/tls", onRenewal: ["sh", "-c", "reload || restart"] };
+    expect(readConfig({ env, file }).files?.onRenewal?.argv).toEqual(["sh", "-c", "reload || restart"]);
+  });
+
+  test("without files is refused", () => {
+    expect(refusal({ args: ["--on-renewal", "nginx -s reload"], env })).toMatchObject({ code: "value_refused" });
+  });
+});
+
 describe("where a value comes from", () => {
   test("a flag goes before the environment, the environment before the file", () => {
     const file = { app: "127.0.0.1:1", admin: "127.0.0.1:1", inbound: "127.0.0.1:1" };
