@@ -56,6 +56,16 @@ export interface Api {
    * @throws {ApiError}
    */
   fetchPublic(path: string, accept: string): Promise<string>;
+  /**
+   * What a public path answers, whatever its status.
+   * @throws {ApiError} when there is no answer
+   */
+  probe(path: string): Promise<Answered>;
+}
+
+interface Answered {
+  readonly status: number;
+  readonly text: string;
 }
 
 /**
@@ -100,6 +110,7 @@ export function api(flags: ApiFlags, { env }: CliIo): Api {
       return (text === "" ? undefined : JSON.parse(text)) as T;
     },
     fetchPublic: (path, accept) => exchange(new URL(path, url), { method: "GET", ca, headers: { accept } }),
+    probe: (path) => answered(new URL(path, url), { method: "GET", ca }),
   };
 }
 
@@ -116,21 +127,25 @@ function signRequest(chainPem: string, keyPem: string, request: SignedRequest): 
 }
 
 async function exchange(url: URL, options: RequestOptions, payload?: string): Promise<string> {
-  const { status, text } = await send(url, { ...options, agent: false, timeout: timeoutMs, checkServerIdentity: checkApiIdentity }, payload).catch(
-    (cause: NodeJS.ErrnoException) => {
-      const hint = hints[cause.code ?? ""] ?? `${cause.message}; is --url right?`;
-      throw new ApiError(`no CA at ${url.origin}: ${hint}`, { cause });
-    },
-  );
+  const { status, text } = await answered(url, options, payload);
   if (status >= 200 && status < 300) return text;
   throw new ApiError(explain(status, text));
+}
+
+async function answered(url: URL, options: RequestOptions, payload?: string): Promise<Answered> {
+  try {
+    return await send(url, { ...options, agent: false, timeout: timeoutMs, checkServerIdentity: checkApiIdentity }, payload);
+  } catch (cause) {
+    const hint = hints[(cause as NodeJS.ErrnoException).code ?? ""] ?? `${(cause as Error).message}; is --url right?`;
+    throw new ApiError(`no CA at ${url.origin}: ${hint}`, { cause });
+  }
 }
 
 function send(
   url: URL,
   options: RequestOptions,
   payload: string | undefined,
-): Promise<{ readonly status: number; readonly text: string }> {
+): Promise<Answered> {
   return new Promise((resolve, reject) => {
     const outgoing = request(url, options, (response) => {
       let text = "";

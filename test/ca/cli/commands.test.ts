@@ -330,12 +330,22 @@ describe("a CA that cannot be called is explained", () => {
 });
 
 // Last: it replaces what the tests above rely on.
+test("check says what is well, what is not, and ends as scripts need it", async () => {
+  const well = await run("check");
+  expect(well).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/√ the CA can be reached[^]*√ root/) });
+  expect(tooWide(well.stdout)).toEqual([]);
+  expect(JSON.parse((await run("check", "-o", "json")).stdout)).toContainEqual(expect.objectContaining({ category: "api", status: "ok" }));
+  expect(await run("check", "--url", "https://127.0.0.1:1", "-o", "short")).toMatchObject({ exitCode: 1, stdout: expect.stringContaining("× the CA can be reached") });
+  expect(await run("check", "-o", "xml")).toMatchObject({ exitCode: 2 });
+});
+
 test("authority: the steps of a root's life by the beginning of its ID, refused with names where somebody would be cut off", async () => {
   const rows = async () => JSON.parse((await run("authority", "list", "-o", "json")).stdout) as AuthorityList["authorities"];
   const idIn = async (type: string, state: string) => (await rows()).find((row) => row.type === type && row.state === state)!.id.slice(0, 12);
   const before = await idIn("root", "active");
   expect(await run("authority", "prepare")).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/root +prepared/) });
   expect((await run("authority", "list")).stderr).toMatch(/waits for \d+ holders[^]*\/ns\/shop/);
+  expect(await run("check", "--strict", "-o", "short")).toMatchObject({ exitCode: 2, stdout: expect.stringMatching(/‼ every holder trusts[^]*\/ns\/shop/) });
   const prepared = await idIn("root", "prepared");
   expect(await run("authority", "activate", prepared)).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("authority_held_back") });
   const forced = await run("authority", "activate", prepared, "--force");
