@@ -81,7 +81,7 @@ export function readRequest(text: string): WrittenRequest {
 }
 
 /**
- * What a person compares and types: 80 bits of the request's hash, which nobody finds another request for.
+ * What a person compares and types: 80 bits of the request's hash, or of a new root's, which nobody finds another one for.
  * @returns e.g. `1f2e-3d4c-5b6a-7988-9abc`
  */
 export function fingerprintOf({ id }: Pick<WrittenRequest, "id">): string {

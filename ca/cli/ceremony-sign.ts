@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs";
 import { hostname, userInfo } from "node:os";
 import { describeTranscript, writeAnswer } from "../ceremony/answer.ts";
 import { CeremonyError } from "../ceremony/errors.ts";
+import { fingerprintOf } from "../ceremony/request.ts";
 import { holdCeremony } from "../ceremony/sign.ts";
 import { readConfig, type CaConfig } from "../config.ts";
 import { parseRootKey } from "../config-values.ts";
@@ -45,6 +46,8 @@ export async function ceremonySign(args: readonly string[], io: CliIo): Promise<
     write(outPath, writeAnswer(answer));
     write(transcriptPath, describeTranscript(answer.transcript));
     io.stdout(`Signed. Bring ${outPath} back to the CA; print and file ${transcriptPath}.\n`);
+    const { kind, result } = answer.transcript;
+    if (kind === "root") io.stdout(`Bring the root's fingerprint on paper or by voice, not in the same bag:\n\n  ${fingerprintOf({ id: result })}\n`);
   });
 }
 

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { authoritySigners } from "../authority/signers.ts";
 import { askForCrl, askForCross, askForIntermediate, askForRoot, withdrawRequest, type AskDeps, type IntermediateKey } from "../ceremony/ask.ts";
 import { CeremonyError } from "../ceremony/errors.ts";
+import { readAnswer } from "../ceremony/answer.ts";
 import { fingerprintOf, isFingerprint, readRequest, type WrittenRequest } from "../ceremony/request.ts";
 import { takeAnswer } from "../ceremony/take.ts";
 import { readConfig } from "../config.ts";
@@ -69,6 +70,7 @@ const actions = {
     await withCa(options, io, {}, async (deps, kms) => {
       const place = options.key === undefined ? undefined : await findKey(options.key, deps, kms);
       if (place !== undefined && !("key" in place)) throw new UsageError("--key of a root that is imported is kms:KEY-ID or pkcs11:...");
+      if (place === undefined) await confirmRoot(answer, options.confirm, io);
       const { kind, authority: { id, type, state }, untilMs } = await takeAnswer(deps, answer, { cross, rootKey: place });
       const until = minute(new Date(untilMs).toISOString());
       const what = kind === "root-crl" ? `The CRL of root ${id} is published, until ${until}.` : `The ${type} ${id} is ${state}, until ${until}. ${nextAfter[type]}`;
@@ -137,6 +139,25 @@ function saveAdminToken(path: string, token: string): void {
   createSecretFile(path, `${token}\n`);
 }
 
+/**
+ * Of all answers a root alone is signed by a key of which nothing is known here: whoever carries the answer, and has read the
+ * request, could bring a root of their own, and every proxy would trust it.
+ */
+async function confirmRoot(text: string, given: string | undefined, io: CliIo): Promise<void> {
+  const { transcript: { kind, result } } = readAnswer(text);
+  if (kind !== "root") return;
+  const typed = given ?? await io.ask?.("Every proxy will trust this root. If it is the one you made, type the fingerprint that \"ceremony sign\" printed: ");
+  if (typed === undefined) {
+    throw new CeremonyError("fingerprint_wrong", 'there is no terminal to confirm at; give the fingerprint that "ceremony sign" printed as --confirm FINGERPRINT');
+  }
+  if (isFingerprint(typed, { id: result })) return;
+  throw new CeremonyError(
+    "fingerprint_wrong",
+    'that is not the fingerprint of this root, and nothing was changed; compare it with what "ceremony sign" printed: if you typed that, this is not the ' +
+      "root that was made there",
+  );
+}
+
 async function findKey(text: string, { config }: AskDeps, kms: Kms): Promise<IntermediateKey> {
   const key = parseRootKey(text);
   switch (key?.kind) {
@@ -188,6 +209,6 @@ const exampleFingerprint = "1f2e-3d4c-5b6a-7988-9abc";
 const maxListed = 100;
 const caOptions = {
   store: { type: "string" }, "data-dir": { type: "string" }, config: { type: "string" }, out: { type: "string" }, key: { type: "string" },
-  lifetime: { type: "string" }, root: { type: "string" }, cross: { type: "string" }, output: { type: "string", short: "o" },
+  lifetime: { type: "string" }, root: { type: "string" }, cross: { type: "string" }, confirm: { type: "string" }, output: { type: "string", short: "o" },
 } as const;
 type Options = ReturnType<typeof readArguments<typeof caOptions>>["values"];

@@ -57,9 +57,10 @@ describe.skipIf(!opensslAvailable)("a CA whose root is offline and whose interme
   async function ceremony(kind: string, ...options: readonly string[]): Promise<void> {
     const printed = await onCa("request", kind, "--out", inDir(`${kind}.request`), ...options);
     const fingerprint = /^ {2}([0-9a-f-]{24})$/m.exec(printed)?.[1] ?? "";
-    const { status, stderr } = sign(`${kind}.request`, `${kind}.answer`, fingerprint, ...(kind === "root" ? ["--create-key", "ec-p384"] : []));
+    const { status, stderr, stdout } = sign(`${kind}.request`, `${kind}.answer`, fingerprint, ...(kind === "root" ? ["--create-key", "ec-p384"] : []));
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-    await onCa("import", inDir(`${kind}.answer`));
+    const [, rootFingerprint] = /^ {2}([0-9a-f-]{24})$/m.exec(stdout) ?? [];
+    await onCa("import", inDir(`${kind}.answer`), ...(rootFingerprint === undefined ? [] : ["--confirm", rootFingerprint]));
   }
 
   test("serves once two ceremonies are held, and openssl follows its chains to the root", async () => {

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { writeAnswer } from "../../../ca/ceremony/answer.ts";
+import { writeAnswer, type CeremonyAnswer } from "../../../ca/ceremony/answer.ts";
 import { holdCeremony } from "../../../ca/ceremony/sign.ts";
 import { readConfig } from "../../../ca/config.ts";
 import { openPrivateKey } from "../../../ca/signer/sealed-key.ts";
@@ -67,6 +67,7 @@ describe("the ceremonies of a CA whose root's key is offline", () => {
   const at = setUp();
   const { inFolder, onCa, request, sign, quickSign, withStore } = at;
   afterAll(at.remove);
+  const fingerprintOfRoot = (answer: string) => (JSON.parse(readFileSync(inFolder(answer), "utf8")) as CeremonyAnswer).transcript.result.slice(0, 20);
   const rowsOf = (type: string) => withStore(async (store) => (await store.authorities()).filter((row) => row.type === type));
 
   test("the first one makes the root where it signs", async () => {
@@ -77,7 +78,8 @@ describe("the ceremonies of a CA whose root's key is offline", () => {
     expect(signed.stdout).not.toContain(fingerprint);
     expect(statSync(inFolder("root.key")).mode & 0o777).toBe(0o600);
     expect(readFileSync(inFolder("root.key"), "utf8")).not.toContain(passphrase);
-    expect(await onCa("import", inFolder("root.answer"))).toMatchObject({ exitCode: 0, stderr: "" });
+    const [, printed = ""] = /^ {2}([0-9a-f-]{24})$/m.exec(signed.stdout) ?? [];
+    expect(await onCa("import", inFolder("root.answer"), "--confirm", printed)).toMatchObject({ exitCode: 0, stderr: "" });
     expect(await rowsOf("root")).toMatchObject([{ state: "active", key: { kind: "offline" } }]);
   });
 
@@ -144,14 +146,27 @@ describe("the ceremonies of a CA whose root's key is offline", () => {
     }
   });
 
+  test("a root that whoever carried the answer made is not taken for the one that was made", async () => {
+    const fingerprint = await request("root", "stolen.request");
+    await quickSign("stolen.request", "made.answer", fingerprint, newKey());
+    await quickSign("stolen.request", "stolen.answer", fingerprint, newKey());
+    const before = await rowsOf("root");
+    const refused = await onCa("import", inFolder("stolen.answer"), "--confirm", fingerprintOfRoot("made.answer"));
+    expect(refused).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/not the\s+fingerprint\s+of\s+this\s+root/) });
+    expect(await onCa("import", inFolder("stolen.answer"))).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/no\s+terminal\s+to\s+confirm/) });
+    expect(await rowsOf("root")).toEqual(before);
+    expect((await onCa("withdraw", fingerprint)).exitCode).toBe(0);
+  });
+
   test("the root before vouches for the next one, and both are taken in one", async () => {
     const rootFingerprint = await request("root", "root2.request");
     await quickSign("root2.request", "root2.answer", rootFingerprint, newKey());
     const fingerprint = await request("cross-certificate", "cross.request", "--root", inFolder("root2.answer"));
     expect((await quickSign("cross.request", "cross.answer", fingerprint)).join()).toContain("Let the old root vouch for the new one");
     expect(await onCa("import", inFolder("cross.answer"))).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/together\s+with its root/) });
-    expect(await onCa("import", inFolder("root2.answer"), "--cross", inFolder("intermediate.answer"))).toMatchObject({ exitCode: 1 });
-    expect(await onCa("import", inFolder("root2.answer"), "--cross", inFolder("cross.answer"))).toMatchObject({ exitCode: 0, stderr: "" });
+    const confirm = ["--confirm", fingerprintOfRoot("root2.answer")];
+    expect(await onCa("import", inFolder("root2.answer"), ...confirm, "--cross", inFolder("intermediate.answer"))).toMatchObject({ exitCode: 1 });
+    expect(await onCa("import", inFolder("root2.answer"), ...confirm, "--cross", inFolder("cross.answer"))).toMatchObject({ exitCode: 0, stderr: "" });
     const [old, next] = await rowsOf("root");
     expect(next).toMatchObject({ state: "prepared", key: { kind: "offline" } });
     if (opensslAvailable) {
@@ -183,7 +198,7 @@ describe("the ceremonies of a CA whose root's key is offline", () => {
     expect((await sign("altered.request", "altered.answer", fingerprint)).exitCode).toBe(1);
     const its = fileHash(path).slice(0, 20);
     await quickSign("altered.request", "altered.answer", its, newKey());
-    expect(await onCa("import", inFolder("altered.answer"))).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("no request of this CA") });
+    expect(await onCa("import", inFolder("altered.answer"), "--confirm", fingerprintOfRoot("altered.answer"))).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("no request of this CA") });
     expect(await rowsOf("root")).toHaveLength(2);
   });
 
@@ -196,7 +211,8 @@ describe("the ceremonies of a CA whose root's key is offline", () => {
       longer: pretending, transcript: pretending.replace(/"result": "[0-9a-f]{64}"/, `"result": "${"0".repeat(64)}"`), cut: answer.slice(0, -20),
     })) {
       writeFileSync(inFolder(name), text);
-      expect(await onCa("import", inFolder(name))).toMatchObject({ exitCode: 1, stdout: "" });
+      const [, its = ""] = /"result": "([0-9a-f]{64})"/.exec(text) ?? [];
+      expect(await onCa("import", inFolder(name), "--confirm", its.slice(0, 20))).toMatchObject({ exitCode: 1, stdout: "" });
     }
     expect(await rowsOf("root")).toHaveLength(2);
   });
