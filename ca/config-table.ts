@@ -106,7 +106,7 @@ export const configTable: readonly Setting[] = [
   setting("workloadRate", "count", "100", "Certificates a second asked for by one SPIFFE ID or join token; ten seconds' worth may come at once.",
     "All replicas of a workload share its ID: too low, and they wait for each other after an outage."),
   setting("anonymousRate", "count", "2000", "Requests a second of all who prove no identity, together; ten seconds' worth may come at once.",
-    "Proxies poll the bundle and revocations without proving who they are: count them in."),
+    "As many again for those who follow the feed, as proxies do without proving who they are; the bundle is not counted."),
   setting("maxWatchers", "count", "3000", "Proxies that follow the feed by a stream at once; more are told to poll.",
     "Each holds one of maxConnections: leave enough for renewals."),
   setting("logLevel", "text", "info", "Least severe log line that is written.", undefined, ["fatal", "error", "warn", "info", "debug", "trace", "silent"]),

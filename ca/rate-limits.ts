@@ -13,6 +13,8 @@ export interface RateLimits {
   workload(actor: string): Refusal | undefined;
   /** A request that proves no identity: these share one bucket, which nobody with an identity ever takes from. */
   anonymous(): Refusal | undefined;
+  /** A question for what is revoked, or for the stream: a bucket of its own, as large, that nothing else takes from. */
+  feed(): Refusal | undefined;
 }
 
 export interface RateLimitSettings {
@@ -26,6 +28,7 @@ export function rateLimits({ callerRate, workloadRate, anonymousRate }: RateLimi
   const callers = bucketsOf(callerRate);
   const workloads = bucketsOf(workloadRate);
   const strangers = bucketsOf(anonymousRate);
+  const followers = bucketsOf(anonymousRate);
 
   function take(buckets: RateBuckets, identity: string, rate: number, who: string): Refusal | undefined {
     const waitMs = buckets.take(identity, now().getTime());
@@ -39,6 +42,7 @@ export function rateLimits({ callerRate, workloadRate, anonymousRate }: RateLimi
     },
     workload: (actor) => take(workloads, actor, workloadRate, actor.startsWith("spiffe://") ? actor : "This join token"),
     anonymous: () => take(strangers, "", anonymousRate, "All who prove no identity together"),
+    feed: () => take(followers, "", anonymousRate, "All who follow the feed together"),
   };
 }
 

@@ -13,7 +13,7 @@ export interface Published {
 export interface AcknowledgerDeps extends PossessionDeps {
   readonly store: Pick<Store, "certificate" | "acknowledge">;
   readonly published: () => Published;
-  readonly limits: Pick<RateLimits, "workload">;
+  readonly limits: Pick<RateLimits, "workload" | "anonymous">;
 }
 
 /**
@@ -31,7 +31,9 @@ export function bundleAcknowledger(deps: AcknowledgerDeps) {
       );
     }
     const bound = Buffer.from(acknowledgedText(request));
-    const { row } = await verifyPossession(deps, request.proof, bound, { graceMs: 0, purpose: "acknowledgement" });
+    const { row } = await verifyPossession(deps, request.proof, bound, { graceMs: 0, purpose: "acknowledgement" }).catch((error: unknown) => {
+      throw (error instanceof Refusal ? deps.limits.anonymous() : undefined) ?? error;
+    });
     const excess = deps.limits.workload(row.spiffeId);
     if (excess !== undefined) throw excess;
     if (sequence > (row.acknowledgedSequence ?? 0)) await deps.store.acknowledge({ serialNumber: row.serialNumber, sequence });

@@ -4,8 +4,8 @@ import { Refusal } from "../refusal.ts";
 import type { Caller, CaServices } from "./services.ts";
 
 /**
- * Who may call what: the only place that says so. `public` is for anyone, `probe` as well and however often: an orchestrator that
- * is told to wait restarts us. `attested` is for anyone who can prove an identity in the body, and an API token is looked at when
+ * Who may call what: the only place that says so. `public` is for anyone, `feed` as well but counted apart: what strangers do elsewhere
+ * must not keep proxies from learning what is revoked. `probe` is for anyone and however often: an orchestrator that is told to wait restarts us. `attested` is for anyone who can prove an identity in the body, and an API token is looked at when
  * there is one. Otherwise one of the roles is needed; an `operator in scope` sees and does only what its scope covers, which the
  * use-case holds it to.
  */
@@ -14,7 +14,7 @@ export const access = {
   "GET /v1/certificates": ["admin", "operator in scope", "auditor"],
   "GET /v1/certificates/{serial}": ["admin", "operator in scope", "auditor"],
   "POST /v1/certificates/{serial}/revoke": ["admin", "operator in scope"],
-  "GET /v1/revocations": "public",
+  "GET /v1/revocations": "feed",
   "POST /v1/tokens": ["admin", "operator in scope"],
   "GET /v1/tokens": ["admin", "operator in scope", "auditor"],
   "DELETE /v1/tokens/{id}": ["admin", "operator in scope"],
@@ -38,10 +38,11 @@ export const access = {
   "POST /v1/authorities/{id}/retire": ["admin"],
   "POST /v1/issuers": ["admin", "operator in scope"],
   "GET /v1/issuers": ["admin", "auditor"],
-  "GET /v1/bundle": "public",
+  // However often: it is answered from memory, for less than a refusal costs.
+  "GET /v1/bundle": "probe",
   "POST /v1/acknowledgements": "attested",
   // What it tells is public, each event by itself.
-  "GET /v1/watch": "public",
+  "GET /v1/watch": "feed",
   "GET /v1/audit/entries": ["admin", "auditor"],
   // Hashes only: what a witness needs who keeps our checkpoints and holds no token.
   "GET /v1/audit/checkpoint": "public",
@@ -60,7 +61,7 @@ export const access = {
 } as const satisfies Readonly<Record<string, Access>>;
 
 export type AccessRole = CallerRole | "operator in scope";
-export type Access = "public" | "probe" | "attested" | readonly AccessRole[];
+export type Access = "public" | "feed" | "probe" | "attested" | readonly AccessRole[];
 export type RouteName = keyof typeof access;
 
 export interface Authenticated {
@@ -82,7 +83,7 @@ export async function authenticate(
   header: string | null,
   request: () => Promise<SignedRequest>,
 ): Promise<Authenticated> {
-  if (rule === "public" || rule === "probe" || (rule === "attested" && header === null)) return nobody;
+  if (rule === "public" || rule === "feed" || rule === "probe" || (rule === "attested" && header === null)) return nobody;
   if (header === null) return { refusal: unauthenticated("This needs a caller, known by") };
   const token = bearer.exec(header)?.[1];
   if (token === undefined) return authenticateSigned(services, rule, header, request);

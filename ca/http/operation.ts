@@ -114,6 +114,7 @@ export function pipeline(definition: Operation, services: CaServices, options: P
 /** Whether this comes too often from whoever it comes from. Without a token an attested route finds out later who asks. */
 function excessOf(limits: RateLimits, rule: Access, { caller, refusal }: Authenticated): Refusal | undefined {
   if (caller !== undefined) return limits.caller(caller);
+  if (rule === "feed") return limits.feed();
   return rule === "public" || refusal !== undefined ? limits.anonymous() : undefined;
 }
 

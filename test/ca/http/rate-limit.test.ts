@@ -52,14 +52,18 @@ describe("a caller that asks too often", () => {
 });
 
 describe("those who prove no identity", () => {
-  const public_ = () => app.call("GET", "/v1/bundle");
+  const public_ = () => app.call("GET", "/v1/audit/checkpoint");
   const wrongToken = () => app.call("GET", "/v1/certificates", { headers: { authorization: "Bearer nonsense" } });
+  const wrongProof = () => {
+    const held = { feedEpoch: app.ca.feedEpoch, bundleSequence: app.ca.bundle().sequence };
+    return app.call("POST", "/v1/acknowledgements", { json: { ...held, proof: "no.such.proof" } });
+  };
   const wrongJoin = () => app.call("POST", "/v1/certificates", { json: { csr: newCsr().csr, attestation: { type: "join-token", token: "csjoin_nonsense" } } });
 
-  test.each([["public documents", public_], ["wrong API tokens", wrongToken], ["wrong join tokens", wrongJoin]] as const)("share one bucket: %s", async (_, request) => {
+  test.each([["public documents", public_], ["wrong API tokens", wrongToken], ["wrong join tokens", wrongJoin], ["wrong acknowledgements", wrongProof]] as const)("share one bucket: %s", async (_, request) => {
     expect((await ask(10, request)).some(limited)).toBe(false);
     expect((await ask(1, request)).some(limited)).toBe(true);
-    for (const other of [public_, wrongToken, wrongJoin]) expect((await ask(1, other)).some(limited)).toBe(true);
+    for (const other of [public_, wrongToken, wrongJoin, wrongProof]) expect((await ask(1, other)).some(limited)).toBe(true);
   });
 
   test("starve nobody who has one: not API tokens, not join tokens, not renewals", async () => {
@@ -73,6 +77,15 @@ describe("those who prove no identity", () => {
     const next = newCsr();
     const proof = proofFor(joined.json as { chain: string }, first.privateKey, next.der, app.clock.nowMs);
     expect((await app.call("POST", "/v1/certificates", { json: { csr: next.csr, attestation: { type: "svid", proof } } })).status).toBe(201);
+  });
+
+  test("starve no proxy that polls: what is revoked has a bucket of its own, and the bundle none", async () => {
+    const polls = ["/v1/bundle", "/v1/revocations"].map((path) => () => app.call("GET", path));
+    for (const request of [public_, wrongToken, wrongJoin, wrongProof]) await ask(30, request);
+    for (const poll of polls) expect(await ask(2, poll)).toEqual([200, 200]);
+    expect((await ask(30, polls[1]!)).some(limited)).toBe(true);
+    expect(await ask(2, polls[0]!)).toEqual([200, 200]);
+    expect((await app.call("GET", "/v1/watch")).problem.code).toBe("rate_limited");
   });
 
   test("are not told to wait by a probe", async () => {
