@@ -1,4 +1,4 @@
-import { problemStatus, type HeldBundle, type Problem, type RenewNotice, type Revocation, type RevocationBatch, type RevocationPage } from "../ca/contract.ts";
+import { problemStatus, type HeldBundle, type PolicyNotice, type Problem, type RenewNotice, type Revocation, type RevocationBatch, type RevocationPage } from "../ca/contract.ts";
 import type { CaResponse } from "./ca-connection.ts";
 import { CaError } from "./ca-error.ts";
 
@@ -81,8 +81,14 @@ export function readRenewNotice(value: unknown): RenewNotice {
   return { authorityId, windowSeconds };
 }
 
+/** The sequence of the newest policy or service. @throws {CaError} ca_answer_invalid */
+export function readPolicyNotice({ sequence }: Readonly<Record<string, unknown>>): PolicyNotice {
+  if (!isSequence(sequence)) throw invalid("it tells of a policy without a sequence");
+  return { sequence };
+}
+
 /** The body as text, or undefined for 304. @throws {CaError} ca_answer_invalid | ca_refused | ca_unavailable */
-export function readBundleText(response: CaResponse, nowMs: number): string | undefined {
+export function readChangedText(response: CaResponse, nowMs: number): string | undefined {
   return response.status === 304 ? undefined : refuseOtherThan(200, response, nowMs).text;
 }
 

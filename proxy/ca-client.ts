@@ -1,11 +1,13 @@
+import { randomBytes, type KeyObject } from "node:crypto";
 import {
   feedEpochHeader, idempotencyKeyHeader, mediaType, paths, type AcknowledgeRequest, type IssueRequest,
 } from "../ca/contract.ts";
 import { parseBundle, type Bundle } from "../ca/pki/bundle.ts";
 import { PkiError } from "../ca/pki/errors.ts";
+import { encodeRequestAuthorization } from "../ca/pki/request-authorization.ts";
 import { spiffeId } from "../ca/pki/spiffe-id.ts";
 import { verifySvid } from "../ca/pki/svid.ts";
-import { readBundleText, readIssued, readNothing, readRevocationPage, requireStream, type IssuedAnswer, type PolledRevocations } from "./ca-answer.ts";
+import { readChangedText, readIssued, readNothing, readRevocationPage, requireStream, type IssuedAnswer, type PolledRevocations } from "./ca-answer.ts";
 import { caConnection, type CaConnection } from "./ca-connection.ts";
 import { CaError } from "./ca-error.ts";
 import { eventParser, type StreamEvent } from "./event-stream.ts";
@@ -20,9 +22,21 @@ export interface CaClient {
   bundle(etag: string | undefined): Promise<PolledBundle | undefined>;
   /** Tells which bundle is in force. */
   acknowledge(request: AcknowledgeRequest): Promise<void>;
+  /**
+   * Who may call this workload, as text; undefined when it is still the one of `held`.
+   * @param by       whose policy: it signs the request
+   * @param atLeast  a sequence that was heard of: the answer is not older
+   */
+  policy(by: Signer, held: number | undefined, atLeast: number | undefined): Promise<string | undefined>;
   /** Follows the feed behind `lastEventId`; resolves when the CA has ended the stream. What a listener throws ends it too. */
   watch(lastEventId: string | undefined, listener: WatchListener): Promise<void>;
   close(): void;
+}
+
+/** Who signs a request: a certificate's chain, leaf first, and its key. */
+export interface Signer {
+  readonly chain: readonly Uint8Array[];
+  readonly privateKey: KeyObject;
 }
 
 export interface PolledBundle {
@@ -95,7 +109,7 @@ export function caClient({ caUrl, trustDomain, ownBundle, revoked, rootFingerpri
       const response = await (await trusted()).request({
         method: "GET", path: paths.bundle, maxBytes: maxBundleBytes, ...(etag !== undefined && { headers: { "if-none-match": etag } }),
       });
-      const text = readBundleText(response, now());
+      const text = readChangedText(response, now());
       const feedEpoch = response.headers[feedEpochHeader];
       return text === undefined ? undefined : { text, etag: response.headers.etag, feedEpoch: typeof feedEpoch === "string" ? feedEpoch : undefined };
     },
@@ -104,6 +118,16 @@ export function caClient({ caUrl, trustDomain, ownBundle, revoked, rootFingerpri
         method: "POST", path: paths.acknowledgements, body: JSON.stringify(request), maxBytes: maxRefusalBytes,
       });
       readNothing(response, now());
+    },
+    async policy({ chain, privateKey }, held, atLeast) {
+      const target = `${paths.policy}${atLeast === undefined ? "" : `?sequence=${atLeast}`}`;
+      const authorization = encodeRequestAuthorization({
+        method: "GET", target, body: "", chain, privateKey, audience: trustDomain, nowMs: now(), nonce: randomBytes(nonceBytes).toString("base64url"),
+      });
+      const response = await (await trusted()).request({
+        method: "GET", path: target, maxBytes: maxPolicyBytes, headers: { authorization, ...(held !== undefined && { "if-none-match": `"${held}"` }) },
+      });
+      return readChangedText(response, now());
     },
     async watch(lastEventId, { onEvent, onAlive }) {
       const { status, headers, chunks } = await (await trusted()).open({
@@ -145,7 +169,7 @@ async function fetchPinned({ trustDomain, rootFingerprint, nowMs, ...common }: P
   const unverified = caConnection({ ...common, verifyServer: () => undefined });
   try {
     const response = await unverified.request({ method: "GET", path: paths.bundle, maxBytes: maxBundleBytes });
-    const bundle = parseBundle(trustDomain, readBundleText(response, nowMs) ?? "");
+    const bundle = parseBundle(trustDomain, readChangedText(response, nowMs) ?? "");
     const root = bundle.x509Authorities.find(({ fingerprint }) => fingerprint === rootFingerprint);
     if (root !== undefined) return { trustDomain, x509Authorities: [root], jwtAuthorities: [] };
   } catch (cause) {
@@ -167,6 +191,9 @@ async function fetchPinned({ trustDomain, rootFingerprint, nowMs, ...common }: P
 const maxIssuedBytes = 2 * 1024 * 1024;
 const maxBundleBytes = 1024 * 1024;
 const maxPageBytes = 1024 * 1024;
+/** The CA keeps no more than 1 MiB of policies and services. */
+const maxPolicyBytes = 4 * 1024 * 1024;
+const nonceBytes = 16;
 const maxRefusalBytes = 64 * 1024;
 /** Three of the CA's signs of life. */
 const watchSilenceMs = 45_000;

@@ -19,7 +19,7 @@ export type SettingUnit = "text" | "list" | "duration" | "count";
 
 /** Name of a setting. */
 export type SettingKey =
-  | "bootstrap" | "bootstrapFile" | "inbound" | "app" | "inboundProtocol" | "outbound" | "transparent" | "transparentDefault" | "route" | "tcp" | "admin" | "allow"
+  | "bootstrap" | "bootstrapFile" | "inbound" | "app" | "inboundProtocol" | "inboundMode" | "outbound" | "transparent" | "transparentDefault" | "route" | "tcp" | "admin" | "allow"
   | "foreignBundle" | "stateDir" | "writeDir" | "onRenewal" | "onRenewalTimeout" | "keyAlgorithm" | "certificateLifetime" | "revocationPoll" | "handshakeTimeout"
   | "connectTimeout" | "idleTimeout" | "connectionMaxAge" | "maxConnections" | "drainTimeout" | "logLevel";
 
@@ -38,6 +38,9 @@ export const configTable: readonly Setting[] = [
   setting("inboundProtocol", "text", "detect", "What the app speaks. Declare `tcp` where the server speaks first (MySQL, SMTP).",
     "With `tcp` no identity header is set and none that the client sent is stripped. `detect` guards against the HTTP servers we know: " +
       "for an app with a looser parser, or that speaks TLS or HTTP/2 itself, declare `http` or `tcp`.", ["detect", "http", "tcp"]),
+  setting("inboundMode", "text", "strict", "What becomes of what policy denies: `strict` refuses it; `audit` logs and counts it and lets it through; " +
+    "`permissive` refuses it, and takes plain text too, without an identity header.",
+    "`audit` lets everybody in who has an identity, `permissive` whoever reaches the port, where no rule denies it.", ["strict", "permissive", "audit"]),
   setting("outbound", "text", "127.0.0.1:4140", "HTTP forward proxy for the app (`http_proxy=`); `off` for none.",
     "Whoever reaches it speaks with this proxy's identity: keep it on loopback."),
   setting("transparent", "text", "off", "Where connections arrive that `countersign-proxy intercept` redirects, e.g. `localhost:4141`; `off` for none. Linux.",

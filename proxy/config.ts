@@ -17,6 +17,7 @@ export interface ProxyConfig {
   readonly inbound: SocketAddress | undefined;
   readonly app: SocketAddress;
   readonly inboundProtocol: InboundProtocol;
+  readonly inboundMode: InboundMode;
   /** HTTP forward proxy; undefined: none. */
   readonly outbound: SocketAddress | undefined;
   /** Where redirected connections of the app arrive; undefined: none are taken. */
@@ -48,6 +49,9 @@ export interface ProxyConfig {
 
 /** `detect` looks at the first bytes; `tcp` looks at none, for servers that speak first. */
 export type InboundProtocol = "detect" | "http" | "tcp";
+
+/** `audit` only tells of what policy would deny; `permissive` takes plain text beside mutual TLS. */
+export type InboundMode = "strict" | "permissive" | "audit";
 
 /** What becomes of a redirected connection for which no route names who must answer. */
 export type TransparentDefault = "refuse" | "passthrough";
@@ -81,6 +85,7 @@ export function readConfig(sources: SettingSources): ProxyConfig {
     inbound: listenAddress("inbound", text("inbound")),
     app: address("app", text("app") ?? ""),
     inboundProtocol: text("inboundProtocol") as InboundProtocol,
+    inboundMode: text("inboundMode") as InboundMode,
     outbound: listenAddress("outbound", text("outbound")),
     transparent: listenAddress("transparent", text("transparent")),
     transparentDefault: text("transparentDefault") as TransparentDefault,

@@ -17,6 +17,8 @@ export interface NewConnection {
   readonly traffic: () => { readonly bytesRead: number; readonly bytesWritten: number };
   /** Ends it without losing anything: no new request, then close. Left out where the protocol has no such moment. */
   readonly retire?: () => void;
+  /** Whether policy still lets it be; left out where no policy is asked. */
+  readonly isAllowed?: () => boolean;
   /** Ends it at once; nothing buffered goes out any more. */
   readonly cut: () => void;
 }
@@ -127,6 +129,11 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
     turn ??= setImmediate(judgeSome);
   }
 
+  /** A look at a connection takes some microseconds: 10 000 of them, some hundredths of a second. */
+  function onPolicy(): void {
+    for (const connection of [...live]) if (connection.given.isAllowed?.() === false) cut(connection, "policy_denied");
+  }
+
   function judgeSome(): void {
     judge(unjudged.slice(0, judgedPerTurn), verifier.recheck);
     unjudged = unjudged.slice(judgedPerTurn);
@@ -143,7 +150,10 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
     }
   }
 
-  const unsubscribe = source.onChange((what) => { if (what === "trust") onTrust(); });
+  const unsubscribe = source.onChange((what) => { 
+    if (what === "trust") onTrust();
+    else if (what === "policy") onPolicy();
+  });
   const timer = setInterval(age, ageCheckMs);
   timer.unref();
 

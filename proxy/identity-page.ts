@@ -34,6 +34,15 @@ export interface IdentityPage {
     readonly ageSeconds: number | undefined;
     readonly lastError: string | undefined;
   } | undefined;
+  /** Who may call this workload, as it is in force. */
+  readonly policy: {
+    readonly sequence: number | undefined;
+    /** Names of the policies that select it. */
+    readonly policies: readonly string[];
+    readonly services: number;
+    readonly lastRefresh: string | undefined;
+    readonly lastError: string | undefined;
+  } | undefined;
   /** How the CA is followed. */
   readonly feed: {
     readonly followedBy: "stream" | "polling";
@@ -49,7 +58,7 @@ export interface IdentityPage {
 
 /** Puts the page together from what the identity half says of itself and what the data path sees. */
 export function identityPage(source: IdentitySource, status: IdentityStatus): IdentityPage {
-  const { last, rotation, bundle, revocation, feed } = status;
+  const { last, rotation, bundle, revocation, policy, feed } = status;
   const { lastError } = rotation;
   return {
     spiffeId: last?.id.uri,
@@ -71,6 +80,9 @@ export function identityPage(source: IdentitySource, status: IdentityStatus): Id
     revocations: revocation && {
       held: revocation.held, sequence: revocation.sequence, lastPoll: isoTime(revocation.lastSuccessMs),
       ageSeconds: revocation.ageSeconds, lastError: revocation.lastError,
+    },
+    policy: policy && {
+      sequence: policy.sequence, policies: policy.policies, services: policy.services, lastRefresh: isoTime(policy.lastSuccessMs), lastError: policy.lastError,
     },
     feed: feed && {
       followedBy: feed.watch.liveSinceMs === undefined ? "polling" : "stream", since: isoTime(feed.watch.liveSinceMs), epoch: feed.feedEpoch,

@@ -7,8 +7,9 @@ import type { Metrics } from "../metrics.ts";
 import { startAcknowledging } from "./acknowledge.ts";
 import type { Random } from "./backoff.ts";
 import { startBundlePolling, type BundlePollingStatus } from "./bundle-polling.ts";
+import { startPolicyPolling, type HeldPolicy, type PolicyStatus } from "./policies.ts";
 import { startRevocationPolling, type DenyList, type RevocationStatus } from "./revocations.ts";
-import type { Identity } from "./source.ts";
+import type { Identity, PolicyInForce } from "./source.ts";
 import { startWatch, type Watch, type WatchStatus } from "./watch.ts";
 
 /** What a restart goes on with. */
@@ -19,9 +20,13 @@ export interface FollowedList extends DenyList {
 
 /** The CA, and what is done with what it tells. */
 export interface FollowDeps {
-  readonly client: Pick<CaClient, "bundle" | "revocations" | "watch" | "acknowledge">;
+  readonly client: Pick<CaClient, "bundle" | "revocations" | "watch" | "acknowledge" | "policy">;
   readonly trustDomain: string;
   readonly restored: FollowedList | undefined;
+  readonly restoredPolicy: HeldPolicy | undefined;
+  readonly onPolicyInForce: (policy: PolicyInForce) => void;
+  /** Keeps it for a restart. */
+  readonly onPolicyChanged: (held: HeldPolicy) => void;
   readonly revocationPollMs: number;
   readonly refreshHintSeconds: () => number | undefined;
   readonly refreshFiles: () => void;
@@ -43,6 +48,7 @@ export interface FollowDeps {
 export interface FollowStatus {
   readonly bundle: BundlePollingStatus;
   readonly revocation: RevocationStatus;
+  readonly policy: PolicyStatus;
   readonly watch: WatchStatus;
   readonly feedEpoch: string | undefined;
   /** Sequence of the bundle that the CA knows us to hold. */
@@ -76,6 +82,7 @@ export function followFeed(deps: FollowDeps): Following {
     onComplete: (list) => deps.onComplete({ ...list, feedEpoch, lastEventId: watch?.status().lastEventId ?? restored?.lastEventId }),
   });
   const bundle = startBundlePolling({ ...deps, onBundle, onEpoch, isStreamed });
+  const policy = startPolicyPolling({ ...deps, restored: deps.restoredPolicy, identity: () => deps.held().identity, feedEpoch: () => feedEpoch, isStreamed });
   const acknowledging = startAcknowledging({
     ...deps,
     held() {
@@ -89,9 +96,11 @@ export function followFeed(deps: FollowDeps): Following {
     onBundle: bundle.take,
     onRevocations: revocation.take,
     onAlive: revocation.heard,
+    onPolicy: policy.heardOf,
     onBroken() {
       revocation.lookNow();
       bundle.lookNow();
+      policy.lookNow();
     },
   });
 
@@ -109,6 +118,7 @@ export function followFeed(deps: FollowDeps): Following {
       bundleIsRestored = true;
       revocation.beginAnew();
       bundle.lookNow();
+      policy.beginAnew();
     }
     acknowledging.check();
   }
@@ -146,7 +156,8 @@ export function followFeed(deps: FollowDeps): Following {
 
   return {
     status: () => ({
-      bundle: bundle.status(), revocation: revocation.status(), watch: watch?.status() ?? noStream, feedEpoch, acknowledgedSequence: acknowledging.sequence(),
+      bundle: bundle.status(), revocation: revocation.status(), policy: policy.status(), watch: watch?.status() ?? noStream, feedEpoch,
+      acknowledgedSequence: acknowledging.sequence(),
     }),
     holds,
     onIssued(acknowledged) {
@@ -159,6 +170,7 @@ export function followFeed(deps: FollowDeps): Following {
       watch?.stop();
       acknowledging.stop();
       bundle.stop();
+      policy.stop();
       revocation.stop();
     },
   };

@@ -32,6 +32,7 @@ export function exposeGauges(metrics: Metrics, source: IdentitySource, status: (
     "bundle_acknowledged_sequence", "Sequence of the own trust bundle that the CA knows to be in force here.",
     () => (status().feed?.acknowledgedSequence === undefined ? undefined : Number(status().feed?.acknowledgedSequence)),
   );
+  metrics.gaugeOf("policy_sequence", "Sequence of the newest policy or service in force.", () => source.policy()?.sequence);
   metrics.gaugeOf("revocations_held", "Revoked serial numbers in force.", () => source.trust()?.revoked.size);
   metrics.gaugeOf(
     "revocation_poll_lag_seconds", "Time since the CA last told what is revoked, restarts included.", () => status().revocation?.ageSeconds,

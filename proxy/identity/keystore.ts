@@ -42,6 +42,16 @@ export interface StoredRevocations {
   readonly lastEventId?: string | undefined;
 }
 
+/** Who may call this workload, as far as it was known. */
+export interface StoredPolicy {
+  /** As the CA told it. */
+  readonly text: string;
+  /** Of the feed that its sequence belongs to; undefined: not known. */
+  readonly feedEpoch?: string | undefined;
+  /** Whose CA told it; see StoredIdentity. */
+  readonly bootstrapHash: string | undefined;
+}
+
 /** Every method throws KeystoreError. */
 export interface Keystore {
   /** Undefined when nothing was saved yet. */
@@ -56,6 +66,10 @@ export interface Keystore {
   loadRevocations(): StoredRevocations | undefined;
   /** When it returns, the whole of it is on disk; if we die before, the list of before is. */
   saveRevocations(revocations: StoredRevocations): void;
+  /** Undefined when none was saved yet. */
+  loadPolicy(): StoredPolicy | undefined;
+  /** When it returns, the whole of it is on disk; if we die before, the policy of before is. */
+  savePolicy(policy: StoredPolicy): void;
 }
 
 /** `keystore_exposed`: others could have read the key. */
@@ -80,6 +94,7 @@ export function openKeystore(dir: string): Keystore {
   const identityPath = join(dir, "identity.json");
   const requestPath = join(dir, "request.json");
   const revocationsPath = join(dir, "revocations.json");
+  const policyPath = join(dir, "policy.json");
   try {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
   } catch (cause) {
@@ -98,6 +113,8 @@ export function openKeystore(dir: string): Keystore {
     saveRequest: (request) => replace(dir, requestPath, request),
     loadRevocations: () => read(revocationsPath, isStoredRevocations),
     saveRevocations: (revocations) => replace(dir, revocationsPath, revocations),
+    loadPolicy: () => read(policyPath, isStoredPolicy),
+    savePolicy: (policy) => replace(dir, policyPath, policy),
   };
 }
 
@@ -192,6 +209,10 @@ function isStoredRequest({ privateKeyPem, csr, idempotencyKey, bootstrapHash }: 
 function isStoredRevocations({ entries, sequence, completeAtMs, bootstrapHash, feedEpoch, lastEventId }: Record<string, unknown>): boolean {
   return Array.isArray(entries) && entries.every(isStoredRevocation) && [sequence, completeAtMs].every(isCount) &&
     [bootstrapHash, feedEpoch, lastEventId].every((text) => text === undefined || typeof text === "string");
+}
+
+function isStoredPolicy({ text, feedEpoch, bootstrapHash }: Record<string, unknown>): boolean {
+  return typeof text === "string" && [feedEpoch, bootstrapHash].every((value) => value === undefined || typeof value === "string");
 }
 
 function isStoredRevocation(entry: unknown): boolean {

@@ -1,6 +1,8 @@
 import type { KeyObject } from "node:crypto";
+import type { Service } from "../../ca/contract.ts";
 import type { Bundle } from "../../ca/pki/bundle.ts";
 import type { SpiffeId } from "../../ca/pki/spiffe-id.ts";
+import type { InboundPolicy } from "../../ca/policy/decide.ts";
 
 /** Who this proxy is. Frozen: a renewal makes another one. */
 export interface Identity {
@@ -27,14 +29,26 @@ export interface Trust {
   readonly version: number;
 }
 
+/** Who may call this workload, and who answers to a name. Frozen: every change makes another one. */
+export interface PolicyInForce {
+  readonly sequence: number;
+  readonly inbound: InboundPolicy;
+  readonly services: readonly Service[];
+}
+
+/** What the data path may be told of. */
+export type Change = "identity" | "trust" | "policy";
+
 /** The seam between identity and data path. What it returns is consistent in itself and stays so. */
 export interface IdentitySource {
   /** Undefined before the first certificate and after expiry: then nothing may be accepted or sent. */
   identity(): Identity | undefined;
   /** Undefined while there is no bundle, or while it is not known what is revoked: then no peer can be judged. */
   trust(): Trust | undefined;
+  /** Undefined while the CA has never told who may call whom, here or before a restart: then nobody may be let in. */
+  policy(): PolicyInForce | undefined;
   /** Calls `listener` after each swap, synchronously; expiry counts as one. @returns ends the subscription */
-  onChange(listener: (what: "identity" | "trust") => void): () => void;
+  onChange(listener: (what: Change) => void): () => void;
 }
 
 /** The writing side; each call is one atomic swap. */
@@ -45,6 +59,7 @@ export interface IdentityHolder extends IdentitySource {
   setBundles(trustDomain: string, bundles: ReadonlyMap<string, Bundle>): void;
   /** Replaces the revoked serial numbers; the same set again is no change. Undefined: not known any more. */
   setRevoked(serialNumbers: ReadonlySet<string> | undefined): void;
+  setPolicy(policy: PolicyInForce): void;
 }
 
 /** Makes an empty holder; `now` in milliseconds since the epoch decides about expiry. */
@@ -53,10 +68,11 @@ export function identityHolder(now: () => number): IdentityHolder {
   let own: { readonly trustDomain: string; readonly bundles: ReadonlyMap<string, Bundle> } | undefined;
   let revoked: ReadonlySet<string> | undefined;
   let trust: Trust | undefined;
+  let policy: PolicyInForce | undefined;
   let version = 0;
-  const listeners = new Set<(what: "identity" | "trust") => void>();
+  const listeners = new Set<(what: Change) => void>();
 
-  function changed(what: "identity" | "trust"): void {
+  function changed(what: Change): void {
     if (what === "trust") trust = own && revoked && Object.freeze({ ...own, revoked, version: ++version });
     for (const listener of [...listeners]) listener(what);
   }
@@ -64,6 +80,7 @@ export function identityHolder(now: () => number): IdentityHolder {
   return {
     identity: () => (identity !== undefined && !isExpired(identity, now()) ? identity : undefined),
     trust: () => trust,
+    policy: () => policy,
     onChange(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);
@@ -81,6 +98,10 @@ export function identityHolder(now: () => number): IdentityHolder {
       if (serialNumbers === revoked || (serialNumbers && revoked && sameSet(serialNumbers, revoked))) return;
       revoked = serialNumbers && new Set(serialNumbers);
       changed("trust");
+    },
+    setPolicy(next) {
+      policy = Object.freeze(next);
+      changed("policy");
     },
   };
 }

@@ -15,6 +15,7 @@ import { followFeed, type FollowedList, type Following, type FollowStatus } from
 import { foreignBundles } from "./foreign-bundles.ts";
 import { exposeGauges } from "./gauges.ts";
 import { openKeystore, type Keystore } from "./keystore.ts";
+import type { HeldPolicy } from "./policies.ts";
 import { restoreRequest, type PreparedRequest } from "./request.ts";
 import { hashBootstrap, resume, toStored } from "./resume.ts";
 import { startRotation, type RotationStatus } from "./rotate.ts";
@@ -40,8 +41,9 @@ export interface IdentityStatus {
   /** Undefined before the first bundle, as is `revocation`. */
   readonly bundle: FollowStatus["bundle"] | undefined;
   readonly revocation: FollowStatus["revocation"] | undefined;
+  readonly policy: FollowStatus["policy"] | undefined;
   /** How the CA is followed. */
-  readonly feed: Omit<FollowStatus, "bundle" | "revocation"> | undefined;
+  readonly feed: Omit<FollowStatus, "bundle" | "revocation" | "policy"> | undefined;
   /** Why the state directory does not hold the present identity. */
   readonly keystoreError: string | undefined;
 }
@@ -141,6 +143,10 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     );
   }
 
+  function savePolicy(policy: HeldPolicy): void {
+    keep((store) => store.savePolicy({ ...policy, bootstrapHash: origin.bootstrapHash }), "policy not stored; after a restart everybody would be refused until the CA has told");
+  }
+
   /** Nobody is let in, and we go nowhere, before it is known who must be refused. */
   function serve(): void {
     if (holder.trust() !== undefined && last !== undefined && !isExpired(last, clock.now())) holder.setIdentity(last);
@@ -158,9 +164,9 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
   }
 
   /** From the first bundle on: before, the CA could only be asked by somebody with a token. */
-  function followCa(restored?: FollowedList): void {
+  function followCa(restored?: FollowedList, restoredPolicy?: HeldPolicy): void {
     following ??= followFeed({
-      client, trustDomain, restored, clock, random, log, metrics, revocationPollMs: config.revocationPollMs,
+      client, trustDomain, restored, restoredPolicy, onPolicyInForce: holder.setPolicy, onPolicyChanged: savePolicy, clock, random, log, metrics, revocationPollMs: config.revocationPollMs,
       onRevoked, onComplete: saveRevocations, onBundle: onOwnBundle, refreshHintSeconds: () => held.get(trustDomain)?.bundle.refreshHintSeconds,
       onRenew: (withinMs) => rotation.renewNow(withinMs),
       held: () => ({ sequence: held.get(trustDomain)?.bundle.sequence, identity: last }),
@@ -200,7 +206,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
 
   if (last !== undefined) {
     publish();
-    followCa(keystore && restoreRevocations(keystore, origin, log));
+    followCa(keystore && restoreRevocations(keystore, origin, log), keystore && restorePolicy(keystore, origin, log));
     log.info({ spiffeId: last.id.uri, serialNumber: last.serialNumber }, "resumed the stored identity");
   }
   const pending = last === undefined ? keystore?.loadRequest() : undefined;
@@ -215,8 +221,8 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     onExpired: () => holder.setIdentity(undefined),
   });
   const status = (): IdentityStatus => {
-    const { bundle, revocation, ...feed } = following?.status() ?? {};
-    return { trustDomain, caUrl: origin.caUrl, last, keystoreError, rotation: rotation.status(), bundle, revocation, feed: "watch" in feed ? feed : undefined };
+    const { bundle, revocation, policy, ...feed } = following?.status() ?? {};
+    return { trustDomain, caUrl: origin.caUrl, last, keystoreError, rotation: rotation.status(), bundle, revocation, policy, feed: "watch" in feed ? feed : undefined };
   };
   exposeGauges(metrics, holder, status);
   return {
@@ -237,6 +243,17 @@ function restoreRevocations(keystore: Keystore, { bootstrapHash }: Origin, log: 
     return stored?.bootstrapHash === bootstrapHash ? stored && { ...stored, entries: new Map(stored.entries) } : undefined;
   } catch (error) {
     log.error({ error: (error as Error).message }, "stored list of revocations not read; every peer is refused until the CA has told");
+    return undefined;
+  }
+}
+
+/** A policy that cannot be read is none: then the CA has to tell first. */
+function restorePolicy(keystore: Keystore, { bootstrapHash }: Origin, log: Log): HeldPolicy | undefined {
+  try {
+    const stored = keystore.loadPolicy();
+    return stored?.bootstrapHash === bootstrapHash ? stored : undefined;
+  } catch (error) {
+    log.error({ error: (error as Error).message }, "stored policy not read; everybody is refused until the CA has told");
     return undefined;
   }
 }
@@ -269,7 +286,7 @@ function verifies({ chain }: Identity, trustDomain: string, held: HeldBundles, n
   }
 }
 
-function unreadyReason(holder: IdentityHolder, { last, rotation, revocation }: IdentityStatus): string | undefined {
+function unreadyReason(holder: IdentityHolder, { last, rotation, revocation, policy }: IdentityStatus): string | undefined {
   const why = rotation.lastError === undefined ? "" : `: ${rotation.lastError.message}`;
   if (last === undefined) return `no certificate yet${why}`;
   if (holder.trust() === undefined) {
@@ -278,6 +295,9 @@ function unreadyReason(holder: IdentityHolder, { last, rotation, revocation }: I
   }
   if (holder.identity() === undefined) {
     return `the certificate ${last.serialNumber} expired at ${new Date(last.notAfterMs).toISOString()}${why}`;
+  }
+  if (holder.policy() === undefined) {
+    return `it is not known yet who may call this workload, so nobody may${policy?.lastError === undefined ? "" : `: ${policy.lastError}`}`;
   }
   if (holder.trust()?.revoked.has(last.serialNumber) === true) {
     return `the certificate ${last.serialNumber} is revoked, so peers refuse it${why}`;

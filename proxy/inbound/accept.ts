@@ -7,8 +7,8 @@ import type { DataPathDeps } from "../data-path.ts";
 import { originalDestinations } from "../intercept/original-destination.ts";
 import { PeerError, type Peer, type PeerVerifier } from "../peer.ts";
 import type { PipeEnd } from "../pipe.ts";
-import { authorizeInbound } from "../policy.ts";
 import type { Refusal } from "../refusals.ts";
+import type { Admission, Admit } from "./admission.ts";
 import { anonymousTlsOptions, tlsOptionsOf } from "../tls-context.ts";
 
 /** A connection whose peer is verified and allowed; nothing has been read from it yet. */
@@ -20,6 +20,8 @@ export interface AcceptedPeer extends PipeEnd {
   /** Where the app is reached: the configured one, or where the connection was going before it was redirected to us. */
   readonly app: SocketAddress;
   readonly connection: OpenConnection;
+  /** What it may, by the policy of the moment it is asked. */
+  readonly admission: Admission;
   /** Set by the protocol that takes over, where it can end a connection between two requests. */
   retire: (() => void) | undefined;
 }
@@ -27,6 +29,7 @@ export interface AcceptedPeer extends PipeEnd {
 export interface AcceptDeps extends Pick<DataPathDeps, "config" | "source" | "log"> {
   readonly verifier: PeerVerifier;
   readonly connections: Connections;
+  readonly admit: Admit;
   readonly refuse: (refusal: Refusal) => void;
   readonly onPeer: (accepted: AcceptedPeer) => void;
 }
@@ -35,7 +38,7 @@ export interface AcceptDeps extends Pick<DataPathDeps, "config" | "source" | "lo
  * Makes the listener of the inbound side: bounds what is open, completes the handshake under a deadline, verifies the peer,
  * asks the policy, and only then hands the connection on. It does not listen yet.
  */
-export function acceptPeers({ config, source, log, verifier, connections, refuse, onPeer }: AcceptDeps): Server {
+export function acceptPeers({ config, source, log, verifier, connections, admit, refuse, onPeer }: AcceptDeps): Server {
   /** By both ends of the connection: the socket that TLS hands back is another than the one that was accepted. */
   const handshakes = new Map<string, Handshake>();
   const originalDestination = config.transparent === undefined ? undefined : originalDestinations();
@@ -109,25 +112,23 @@ export function acceptPeers({ config, source, log, verifier, connections, refuse
     socket.on("error", () => undefined);
     const { raw, identity, app } = handshake;
     const reset = (): void => void raw.resetAndDestroy();
-    const peer = verifyClient(socket, address, identity);
-    if (peer === undefined) return void socket.destroy();
+    const peer = verifyClient(socket, address);
+    const admission = peer && admit(peer.svid.id, identity.id.uri, app.port);
+    if (peer === undefined || admission === undefined) return void socket.destroy();
     const accepted: AcceptedPeer = {
-      socket, peer, reset, app, localId: identity.id.uri, retire: undefined,
+      socket, peer, admission, reset, app, localId: identity.id.uri, retire: undefined,
       connection: connections.add({
         peer, localId: identity.id.uri, localValidUntilMs: identity.notAfterMs + 1000, traffic: () => socket, cut: reset,
-        retire: () => accepted.retire?.(),
+        retire: () => accepted.retire?.(), isAllowed: admission.isAllowed,
       }),
     };
     socket.once("close", () => accepted.connection.closed());
     onPeer(accepted);
   });
 
-  function verifyClient(socket: TLSSocket, address: string, identity: Identity): Peer | undefined {
+  function verifyClient(socket: TLSSocket, address: string): Peer | undefined {
     try {
-      const peer = verifier.verify(socket, "client");
-      const { uri } = peer.svid.id;
-      if (authorizeInbound(config.allow, identity.id.trustDomain, peer.svid.id)) return peer;
-      refuse({ reason: "not_allowed", peer: uri, message: `connection refused: ${uri} is authenticated but not in the allow list` });
+      return verifier.verify(socket, "client");
     } catch (error) {
       if (!(error instanceof PeerError)) log.error({ error, peer: address }, "connection refused: verifying the peer failed unexpectedly");
       else refuse({ reason: error.code, peer: address, message: `connection refused: ${error.message}` });

@@ -8,8 +8,8 @@ import { parseRequestTarget } from "../http/target.ts";
 import { upstreamConnection, type OpenUpstream, type UpstreamKeeper } from "../http/upstream.ts";
 import { idleWatch, watchIntervalMs } from "../http/watch.ts";
 import { statusClasses } from "../metrics.ts";
-import type { AuthorizeRequest } from "../policy.ts";
 import type { AcceptedPeer } from "./accept.ts";
+import type { Denial } from "./admission.ts";
 import { connectApp } from "./tcp.ts";
 
 export interface InboundHttp {
@@ -19,12 +19,11 @@ export interface InboundHttp {
 }
 
 export interface InboundHttpDeps extends Pick<DataPathDeps, "config" | "metrics" | "log"> {
-  readonly authorize: AuthorizeRequest;
   readonly appFailed: (app: SocketAddress, error: Error) => void;
 }
 
 /** Makes the HTTP half of the inbound side: every request reaches the app with the identity of the peer in one header. */
-export function inboundHttp({ config, metrics, log, authorize, appFailed }: InboundHttpDeps): InboundHttp {
+export function inboundHttp({ config, metrics, log, appFailed }: InboundHttpDeps): InboundHttp {
   const watch = idleWatch(watchIntervalMs(config.idleTimeoutMs));
   /** By the app's address: more than one where connections are redirected to us. */
   const pools = new Map<string, UpstreamPool>();
@@ -74,8 +73,8 @@ export function inboundHttp({ config, metrics, log, authorize, appFailed }: Inbo
         const parsed = target.charCodeAt(0) === slash ? { path: target, authority: undefined } : parseRequestTarget(target);
         if (parsed === undefined) return noTarget;
         const { path, authority } = parsed;
-        const denial = authorize({ client: id, method, path, authority: authority ?? host });
-        if (denial !== undefined) return denied(denial.rule, id.uri);
+        const denial = accepted.admission.request(method, path);
+        if (denial !== undefined) return denied(denial);
         // HTTP/1.0 may name no host, HTTP/1.1 has to.
         return { pool, path, host: authority ?? (host === undefined ? app : undefined), addedLines };
       },
@@ -110,8 +109,8 @@ function appUnreachable(app: string, error: NodeJS.ErrnoException): Answer {
   return { status: 502, text: `countersign-proxy: 502: the app behind this proxy, ${app}, gave no answer: ${what}` };
 }
 
-function denied(rule: string, client: string): Answer {
-  return { status: 403, text: `countersign-proxy: 403: rule ${rule} does not let ${client} do this; change the rule if it should` };
+function denied({ message }: Denial): Answer {
+  return { status: 403, text: `countersign-proxy: 403: ${message}` };
 }
 
 const slash = 47;

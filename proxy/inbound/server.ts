@@ -3,9 +3,10 @@ import { trackConnections, type Connections } from "../connections.ts";
 import type { DataPath, DataPathDeps } from "../data-path.ts";
 import { listen } from "../listen.ts";
 import { peerVerifier } from "../peer.ts";
-import { authorizeEveryRequest, type AuthorizeRequest } from "../policy.ts";
 import { refusalReporter } from "../refusals.ts";
+import type { PipeEnd } from "../pipe.ts";
 import { acceptPeers, type AcceptedPeer } from "./accept.ts";
+import { inboundAdmission } from "./admission.ts";
 import { inboundHttp } from "./http.ts";
 import { sniffProtocol } from "./sniff.ts";
 import { joinApp, joinOpenApp } from "./tcp.ts";
@@ -17,12 +18,9 @@ export interface InboundDataPath extends DataPath {
 
 /**
  * Starts the inbound side: mutual TLS in, plain bytes or HTTP to the local app.
- * @param authorize decides about each request of HTTP
  * @throws {Error} of the system, with its code, when the address cannot be listened on
  */
-export async function startInbound(
-  { config, source, metrics, log }: DataPathDeps, authorize: AuthorizeRequest = authorizeEveryRequest,
-): Promise<InboundDataPath> {
+export async function startInbound({ config, source, metrics, log }: DataPathDeps): Promise<InboundDataPath> {
   const now = Date.now;
   const verifier = peerVerifier({ source, now });
   const connections = trackConnections({ direction: "inbound", source, verifier, metrics, log, now, maxAgeMs: config.connectionMaxAgeMs });
@@ -31,33 +29,37 @@ export async function startInbound(
     const app = formatSocketAddress(address);
     refuse({ reason: "app_unreachable", peer: app, message: `the app at ${app} cannot be reached: ${error.message}` });
   }
-  const http = inboundHttp({ config, metrics, log, authorize, appFailed });
+  const admit = inboundAdmission({ config, source, metrics, log, refuse, now });
+  const http = inboundHttp({ config, metrics, log, appFailed });
 
   function serveHttp(accepted: AcceptedPeer, head: Buffer | undefined): void {
     accepted.connection.speaks("http");
     http.serve(accepted, head);
   }
 
+  function serveTcp(accepted: AcceptedPeer, head: Buffer | undefined, openApp: PipeEnd | undefined): void {
+    accepted.connection.speaks("tcp");
+    if (!accepted.admission.opaque()) {
+      openApp?.reset();
+      return accepted.reset();
+    }
+    if (openApp !== undefined) joinOpenApp(accepted, openApp, head ?? nothing, config);
+    else joinApp(accepted, head, config, (error) => appFailed(accepted.app, error));
+  }
+
   function onPeer(accepted: AcceptedPeer): void {
     const failed = (error: Error): void => appFailed(accepted.app, error);
     if (config.inboundProtocol === "http") return serveHttp(accepted, undefined);
-    if (config.inboundProtocol === "tcp") {
-      accepted.connection.speaks("tcp");
-      return joinApp(accepted, undefined, config, failed);
-    }
+    if (config.inboundProtocol === "tcp") return serveTcp(accepted, undefined, undefined);
     sniffProtocol(accepted, config, {
       http: (head) => serveHttp(accepted, head),
-      tcp(head, openApp) {
-        accepted.connection.speaks("tcp");
-        if (openApp === undefined) joinApp(accepted, head, config, failed);
-        else joinOpenApp(accepted, openApp, head, config);
-      },
+      tcp: (head, openApp) => serveTcp(accepted, head, openApp),
       appFailed: failed,
       refused: (reason, message) => refuse({ reason, peer: accepted.peer.svid.id.uri, message }),
     });
   }
 
-  const server = acceptPeers({ config, source, log, verifier, connections, refuse, onPeer });
+  const server = acceptPeers({ config, source, log, verifier, connections, admit, refuse, onPeer });
   const addresses = config.inbound === undefined ? [] : [await listen(server, config.inbound)];
   return {
     addresses,
@@ -75,3 +77,5 @@ export async function startInbound(
     },
   };
 }
+
+const nothing = Buffer.alloc(0);

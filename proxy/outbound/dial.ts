@@ -9,11 +9,19 @@ import { PeerError, type PeerErrorCode, type PeerVerifier } from "../peer.ts";
 import type { PipeEnd } from "../pipe.ts";
 import type { Refusal } from "../refusals.ts";
 import { clientContexts } from "../tls-context.ts";
+import { addressOrder } from "./addresses.ts";
 
 /** Where to connect, and who must answer there; there is no destination without a name. */
 export interface Destination {
   readonly address: SocketAddress;
   readonly serverId: SpiffeId;
+  /** Any of these, by weight, instead of `address`; those that fail are passed over for a while. */
+  readonly addresses?: readonly WeightedAddress[];
+}
+
+export interface WeightedAddress extends SocketAddress {
+  /** Above 0. */
+  readonly weight: number;
 }
 
 /** A connection whose server is the one that was named. */
@@ -64,9 +72,10 @@ export type Dial = (destination: Destination, options: DialOptions) => Promise<D
  */
 export function dialer({ config, source, verifier, connections, refuse }: DialDeps): Dial {
   const contextOf = clientContexts();
+  const order = addressOrder(Date.now, Math.random);
   let dialing = 0;
 
-  async function dial({ address, serverId }: Destination, { allowHalfOpen, retire }: DialOptions): Promise<DialedServer> {
+  async function dial(address: SocketAddress, serverId: SpiffeId, { allowHalfOpen, retire }: DialOptions): Promise<DialedServer> {
     const identity = source.identity();
     if (identity === undefined) {
       throw new DialError("identity_unavailable", "this proxy has no valid certificate, or does not know yet what is revoked; see /readyz and its log");
@@ -98,13 +107,21 @@ export function dialer({ config, source, verifier, connections, refuse }: DialDe
     }
   }
 
-  return async (destination, options) => {
-    try {
-      return await dial(destination, options);
-    } catch (error) {
-      if (error instanceof DialError) refuse({ reason: error.code, peer: destination.serverId.uri, message: `no connection to ${destination.serverId.uri}: ${error.message}` });
-      throw error;
+  return async ({ address, addresses = [{ ...address, weight: 1 }], serverId }, options) => {
+    let last: unknown;
+    for (const candidate of order.of(addresses)) {
+      try {
+        return await dial(candidate, serverId, options);
+      } catch (error) {
+        last = error;
+        if (!(error instanceof DialError)) throw error;
+        refuse({ reason: error.code, peer: serverId.uri, message: `no connection to ${serverId.uri}: ${error.message}` });
+        // It is we who cannot, wherever it goes.
+        if (error.code === "identity_unavailable" || error.code === "too_many_connections") throw error;
+        order.failed(candidate);
+      }
     }
+    throw last;
   };
 }
 

@@ -1,5 +1,4 @@
 import { createServer, type Server, type Socket } from "node:net";
-import type { Route } from "../config.ts";
 import type { DataPathDeps } from "../data-path.ts";
 import { answerText, type Answer } from "../http/answer.ts";
 import { serveClient, type ClientOwner, type Route as HttpRoute, type ServedClient } from "../http/client.ts";
@@ -9,11 +8,12 @@ import type { IdleWatch } from "../http/watch.ts";
 import { statusClasses, type Labels } from "../metrics.ts";
 import { DialError, type Dial } from "./dial.ts";
 import type { DestinationPools } from "./pool.ts";
-import { routeTable } from "./routes.ts";
+import type { Route, RouteTable } from "./routes.ts";
 import { tunnel } from "./tcp.ts";
 
 export interface HttpProxyDeps extends Pick<DataPathDeps, "config" | "source" | "metrics" | "log"> {
   readonly dial: Dial;
+  readonly routes: RouteTable;
   readonly pools: DestinationPools;
   readonly watch: IdleWatch;
 }
@@ -29,8 +29,7 @@ export interface HttpProxy {
  * Makes the forward proxy the app names in `http_proxy`: absolute-form requests, requests whose Host has a route, CONNECT and
  * WebSocket, each over mutual TLS to the identity its route names. What has no route is refused, never sent in plain text.
  */
-export function httpProxy({ config, source, metrics, log, dial, pools, watch }: HttpProxyDeps): HttpProxy {
-  const routes = routeTable(config.routes);
+export function httpProxy({ config, source, metrics, log, dial, routes, pools, watch }: HttpProxyDeps): HttpProxy {
   const clients = new Map<Socket, ServedClient | undefined>();
   const requests = metrics.counter("request_total", "HTTP requests", ["direction", "client_id", "server_id"]);
   const responses = metrics.counter("response_total", "HTTP responses, ours included", ["direction", "client_id", "server_id", "status_class"]);
@@ -125,7 +124,7 @@ function failure(server: string, error: Error): Answer {
 function noRoute(hostAndPort: string): Answer {
   return {
     status: 403,
-    text: `countersign-proxy: 403: no route for ${hostAndPort}; add --route HOST[:PORT]=ADDRESS:PORT,SPIFFE-ID to this proxy. Nothing is sent without mutual TLS`,
+    text: `countersign-proxy: 403: no route for ${hostAndPort}; add a service at the CA, or --route HOST[:PORT]=ADDRESS:PORT,SPIFFE-ID to this proxy. Nothing is sent without mutual TLS`,
   };
 }
 

@@ -8,6 +8,8 @@ import type { Destination, Dial } from "./dial.ts";
 export interface DestinationPools {
   /** The pool of this very destination object. */
   of(destination: Destination): UpstreamPool;
+  /** Ends the pools of destinations that are no more; requests under way may finish. */
+  drop(destinations: readonly Destination[]): void;
   close(): void;
 }
 
@@ -37,6 +39,13 @@ export function destinationPools(dial: Dial, source: IdentitySource, watch: Idle
       const pool = upstreamPool({ open: (keeper) => open(destination, keeper), maxIdle: maxIdlePerDestination, idleMs: poolIdleMs, watch });
       pools.set(destination, pool);
       return pool;
+    },
+    drop(destinations) {
+      for (const destination of destinations) {
+        pools.get(destination)?.retireAll();
+        pools.get(destination)?.close();
+        pools.delete(destination);
+      }
     },
     close() {
       unsubscribe();

@@ -1,5 +1,12 @@
 import { formatSocketAddress, type SocketAddress } from "../address.ts";
-import type { Route } from "../config.ts";
+import type { Service } from "../../ca/contract.ts";
+import { parseSpiffeId } from "../../ca/pki/spiffe-id.ts";
+import type { Route as ConfiguredRoute } from "../config.ts";
+import type { IdentitySource } from "../identity/source.ts";
+import type { Destination } from "./dial.ts";
+
+/** Where a host leads: set on this host, or a service that the CA tells. */
+export type Route = ConfiguredRoute & Destination;
 
 /** Finds where a host leads. */
 export interface RouteTable {
@@ -25,6 +32,55 @@ export function routeTable(routes: readonly Route[]): RouteTable {
   };
 }
 
+/**
+ * The routes of this host, and behind them the services that the CA tells, as they are in force. A service that does not change
+ * stays the same object, whatever else changes.
+ * @param dropped  told of services that are no more, or are others now
+ */
+export function routesInForce(routes: readonly Route[], source: Pick<IdentitySource, "policy" | "onChange">, dropped: (gone: readonly Route[]) => void): RoutesInForce {
+  const own = routeTable(routes);
+  let services = new Map<string, Route>();
+  let told: RouteTable;
+  let byHostAddress: ReadonlyMap<string, Route> = new Map();
+
+  function read(): void {
+    const before = services;
+    services = new Map((source.policy()?.services ?? []).map((service) => {
+      const key = JSON.stringify(service);
+      return [key, before.get(key) ?? routeTo(service)] as const;
+    }));
+    const now = [...services.values()];
+    told = routeTable(now);
+    byHostAddress = new Map(now.flatMap((route) => (
+      route.port === undefined ? [] : (route.addresses ?? []).map(({ host }) => [keyOf(host, route.port), route] as const)
+    )).reverse());
+    const gone = [...before].filter(([key]) => !services.has(key)).map(([, route]) => route);
+    if (gone.length > 0) dropped(gone);
+  }
+
+  read();
+  const stop = source.onChange((what) => { if (what === "policy") read(); });
+  return {
+    find: (host, port) => own.find(host, port) ?? told.find(host, port),
+    // An app that looked the name up connects to the port of the service, not to that of the proxy before it.
+    leadingTo: (address) => own.leadingTo(address) ?? told.leadingTo(address) ?? byHostAddress.get(keyOf(address.host, address.port)),
+    stop,
+  };
+}
+
+/** Ends with `stop`. */
+export interface RoutesInForce extends RouteTable {
+  stop(): void;
+}
+
+function routeTo({ name, port, spiffeId, addresses }: Service): Route {
+  const weighted = (addresses ?? [{ host: name, port: defaultProxyPort }]).map(({ host, port: at, weight = 1 }) => ({ host, port: at, weight }));
+  return { host: name, port, serverId: parseSpiffeId(spiffeId), address: weighted[0]!, addresses: weighted };
+}
+
 function keyOf(host: string, port: number | undefined): string {
   return port === undefined ? host : `${host} ${port}`;
 }
+
+/** Where DNS says the host, its proxy listens where proxies do. */
+const defaultProxyPort = 4143;

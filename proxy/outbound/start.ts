@@ -11,7 +11,7 @@ import { originalDestinations } from "../intercept/original-destination.ts";
 import { dialer } from "./dial.ts";
 import { httpProxy } from "./http-proxy.ts";
 import { destinationPools } from "./pool.ts";
-import { routeTable } from "./routes.ts";
+import { routesInForce } from "./routes.ts";
 import { tcpForwarder } from "./tcp.ts";
 import { transparentPath, type TransparentPath } from "./transparent.ts";
 
@@ -32,7 +32,8 @@ export async function startOutbound({ config, source, metrics, log }: DataPathDe
   const dial = dialer({ config, source, verifier, connections, refuse });
   const watch = idleWatch(watchIntervalMs(config.idleTimeoutMs));
   const pools = destinationPools(dial, source, watch);
-  const http = httpProxy({ config, source, metrics, log, dial, pools, watch });
+  const routes = routesInForce(config.routes, source, pools.drop);
+  const http = httpProxy({ config, source, metrics, log, dial, routes, pools, watch });
   const servers: Server[] = [];
   let transparent: TransparentPath | undefined;
   const addresses: string[] = [];
@@ -48,6 +49,7 @@ export async function startOutbound({ config, source, metrics, log }: DataPathDe
     transparent?.cutAll();
     connections.cutAll();
     connections.stop();
+    routes.stop();
     pools.close();
     watch.stop();
   }
@@ -58,7 +60,7 @@ export async function startOutbound({ config, source, metrics, log }: DataPathDe
       addresses.push(await listen(http.server, config.outbound));
     }
     if (config.transparent !== undefined) {
-      transparent = transparentPath({ config, metrics, dial, routes: routeTable(config.routes), originalDestination: originalDestinations(), refuse });
+      transparent = transparentPath({ config, metrics, dial, routes, originalDestination: originalDestinations(), refuse });
       for (const address of loopbacksOf(config.transparent)) {
         const server = transparent.listener();
         servers.push(server);

@@ -21,7 +21,7 @@ const proxies = await Promise.all(bootstraps.map(async (bootstrap) => {
   const metrics = createMetrics();
   const { addresses } = await startInbound({ config, source: holder, metrics, log: silent });
   const keeper = startIdentity({ config, holder, clock: systemClock, random: Math.random, log: silent, metrics });
-  return { port: Number(addresses[0]?.split(":").at(-1)), isStreamed: () => keeper.status().feed?.watch.liveSinceMs !== undefined };
+  return { port: Number(addresses[0]?.split(":").at(-1)), isStreamed: () => keeper.status().feed?.watch.liveSinceMs !== undefined && holder.policy() !== undefined };
 }));
 while (!proxies.every(({ isStreamed }) => isStreamed())) await delay(20);
 process.stdout.write(`${JSON.stringify(proxies.map(({ port }) => port))}\n`);

@@ -57,7 +57,10 @@ async function pageOf(proxy: RunningProxy): Promise<IdentityPage> {
 
 async function untilFollowedBy(how: "stream" | "polling", proxies: readonly RunningProxy[]): Promise<void> {
   for (const proxy of proxies) {
-    await vi.waitUntil(async () => (await pageOf(proxy)).feed?.followedBy === how, { timeout: 15_000, interval: 20 });
+    await vi.waitUntil(async () => {
+      const { feed, policy } = await pageOf(proxy);
+      return feed?.followedBy === how && policy?.sequence !== undefined;
+    }, { timeout: 15_000, interval: 20 });
   }
 }
 

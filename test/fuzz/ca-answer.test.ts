@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { readBundleText, readEpoch, readIssued, readRenewNotice, readRevocationBatch, readRevocationPage, readValue } from "../../proxy/ca-answer.ts";
+import { readChangedText, readEpoch, readIssued, readRenewNotice, readRevocationBatch, readRevocationPage, readValue } from "../../proxy/ca-answer.ts";
 import { CaError } from "../../proxy/ca-error.ts";
 import { eventParser } from "../../proxy/event-stream.ts";
 import { mergeBundles } from "../../proxy/identity/bundles.ts";
@@ -8,7 +8,7 @@ import { mergeBundles } from "../../proxy/identity/bundles.ts";
 const readers = [
   (response: Parameters<typeof readIssued>[0]) => mergeBundles("east", new Map(), readIssued(response, 0).bundles),
   (response: Parameters<typeof readIssued>[0]) => readRevocationPage(response, 0),
-  (response: Parameters<typeof readIssued>[0]) => readBundleText(response, 0),
+  (response: Parameters<typeof readIssued>[0]) => readChangedText(response, 0),
 ];
 
 const headers = fc.record(

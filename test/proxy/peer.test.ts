@@ -47,7 +47,7 @@ test("a resumed session is refused, whatever it shows", () => {
 });
 
 test("without a trust bundle nobody is anybody", () => {
-  const verifier = peerVerifier({ source: { identity: () => undefined, trust: () => undefined, onChange: () => () => undefined }, now: () => startMs });
+  const verifier = peerVerifier({ source: { identity: () => undefined, trust: () => undefined, policy: () => undefined, onChange: () => () => undefined }, now: () => startMs });
   expect(codeOf(() => verifier.verify(socketOf(hello.chain), "client").svid.id.uri)).toBe("trust_unavailable");
 });
 

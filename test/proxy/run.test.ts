@@ -37,6 +37,12 @@ async function run(ca: FakeCa, ...args: readonly string[]): Promise<RunningProxy
 const logged = ({ log }: { readonly log: ReturnType<typeof recordedLog> }, message: string) =>
   until(`"${message}" in the log`, () => log.lines.some((line) => line.message === message));
 
+/** Certificate, revocations and policy are there. */
+async function ready(proxy: { readonly log: ReturnType<typeof recordedLog> }): Promise<void> {
+  await logged(proxy, "revocations in force");
+  await logged(proxy, "policy in force");
+}
+
 function ask(address: string | undefined, path: string): Promise<{ readonly status: number; readonly body: string }> {
   return new Promise((resolve, reject) => {
     get(`http://${address}${path}`, { agent: false }, (response) => {
@@ -86,7 +92,7 @@ describe("start", () => {
     expect(readiness.body).toContain("cannot reach the CA");
     expect((await ask(proxy.admin, "/livez")).status).toBe(200);
     await ca.start();
-    await logged(proxy, "revocations in force");
+    await ready(proxy);
     expect((await ask(proxy.admin, "/readyz")).status).toBe(200);
   });
 
@@ -100,7 +106,7 @@ describe("start", () => {
     });
     const args = ["--state-dir", folder, "--inbound-protocol", "tcp", "--app", `127.0.0.1:${await echo()}`];
     const before = await run(ca, ...args);
-    await logged(before, "revocations in force");
+    await ready(before);
     before.close();
     await ca.stop();
     const proxy = await run(ca, ...args);
@@ -145,7 +151,7 @@ describe("drain", () => {
   test("lets an open connection finish: not ready, nothing new, the end only after it", async () => {
     const ca = await startCa();
     const proxy = await run(ca, "--inbound-protocol", "tcp", "--app", `127.0.0.1:${await echo()}`);
-    await logged(proxy, "revocations in force");
+    await ready(proxy);
     const peer = await connectAsPeer(ca, proxy.inbound[0]);
     peer.write("one");
     expect(String((await once(peer, "data"))[0])).toBe("one");
@@ -168,7 +174,7 @@ describe("drain", () => {
   test("cuts what is still open after the drain timeout", async () => {
     const ca = await startCa();
     const proxy = await run(ca, "--inbound-protocol", "tcp", "--app", `127.0.0.1:${await echo()}`, "--drain-timeout", "20ms");
-    await logged(proxy, "revocations in force");
+    await ready(proxy);
     const peer = await connectAsPeer(ca, proxy.inbound[0]);
     peer.write("one");
     await once(peer, "data");

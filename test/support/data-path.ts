@@ -1,11 +1,12 @@
+import type { Policy, Service } from "../../ca/contract.ts";
 import { parseSpiffeId } from "../../ca/pki/spiffe-id.ts";
+import { compileInbound } from "../../ca/policy/decide.ts";
 import type { ProxyConfig } from "../../proxy/config.ts";
 import type { DataPathDeps } from "../../proxy/data-path.ts";
-import { identityHolder, type Identity, type IdentityHolder } from "../../proxy/identity/source.ts";
+import { identityHolder, type Identity, type IdentityHolder, type PolicyInForce } from "../../proxy/identity/source.ts";
 import { startInbound, type InboundDataPath } from "../../proxy/inbound/server.ts";
 import type { Log } from "../../proxy/log.ts";
 import { createMetrics, type Metrics } from "../../proxy/metrics.ts";
-import type { AuthorizeRequest } from "../../proxy/policy.ts";
 import { startOutbound, type OutboundDataPath } from "../../proxy/outbound/start.ts";
 import { testAuthority, type TestAuthority, type TestLeaf } from "./test-ca.ts";
 
@@ -43,16 +44,22 @@ export function holderOf(identity: Identity | undefined, authorities: readonly T
   const own = authorities[0]!.trustDomain;
   holder.setBundles(own, new Map(authorities.map((authority) => [authority.trustDomain, authority.bundle()])));
   holder.setRevoked(new Set());
+  if (identity !== undefined) holder.setPolicy(policyFor(identity));
   holder.setIdentity(identity);
   return holder;
 }
 
-export type HalfOptions = Partial<ProxyConfig> & { readonly holder?: IdentityHolder; readonly metrics?: Metrics; readonly authorize?: AuthorizeRequest };
+/** What is in force with these policies and services; by default there are none. */
+export function policyFor({ id }: Identity, policies: readonly Policy[] = [], services: readonly Service[] = [], sequence = 1): PolicyInForce {
+  return { sequence, inbound: compileInbound(id, policies), services };
+}
+
+export type HalfOptions = Partial<ProxyConfig> & { readonly holder?: IdentityHolder; readonly metrics?: Metrics };
 
 /** Starts the inbound half of `spiffe://east/world` on a free loopback port. */
-export async function inboundHalf({ holder = holderOf(eastIdentity("world")), metrics = createMetrics(), authorize, ...config }: HalfOptions): Promise<TestHalf<InboundDataPath>> {
+export async function inboundHalf({ holder = holderOf(eastIdentity("world")), metrics = createMetrics(), ...config }: HalfOptions): Promise<TestHalf<InboundDataPath>> {
   const { log, logged } = memoryLog();
-  const path = await startInbound({ config: { ...baseConfig, inbound: loopback, ...config }, source: holder, metrics, log } satisfies DataPathDeps, authorize);
+  const path = await startInbound({ config: { ...baseConfig, inbound: loopback, ...config }, source: holder, metrics, log } satisfies DataPathDeps);
   return { path, port: portOf(path.addresses[0]), holder, metrics, logged };
 }
 
@@ -79,7 +86,7 @@ function memoryLog(): { log: Log; logged: string[] } {
 
 const loopback = { host: "127.0.0.1", port: 0 };
 const baseConfig: ProxyConfig = {
-  bootstrap: undefined, inbound: undefined, app: { host: "127.0.0.1", port: 1 }, inboundProtocol: "detect", outbound: undefined,
+  bootstrap: undefined, inbound: undefined, app: { host: "127.0.0.1", port: 1 }, inboundProtocol: "detect", inboundMode: "strict", outbound: undefined,
   transparent: undefined, transparentDefault: "refuse", routes: [],
   tcpListeners: [], admin: undefined, allow: undefined, foreignBundles: new Map(), stateDir: undefined, files: undefined, keyAlgorithm: "ec-p256",
   certificateLifetimeSeconds: undefined, revocationPollMs: 1000, handshakeTimeoutMs: 5000, connectTimeoutMs: 5000, idleTimeoutMs: 60_000,

@@ -3,7 +3,7 @@ import { createServer, type Server } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import type { IssueRequest, ProblemCode, Revocation } from "../../ca/contract.ts";
+import type { IssueRequest, Policy, ProblemCode, Revocation } from "../../ca/contract.ts";
 import { problemStatus } from "../../ca/contract.ts";
 import type { Bootstrap } from "../../ca/pki/bootstrap.ts";
 import { encodeBundle } from "../../ca/pki/bundle.ts";
@@ -35,6 +35,9 @@ export interface FakeCaCore {
   readonly token: string;
   readonly bootstrap: Bootstrap;
   readonly revocations: Revocation[];
+  /** What `GET /v1/policy` gives; whoever changes it changes the sequence. */
+  policies: readonly Policy[];
+  policySequence: number;
   /** What every request was, in order. */
   readonly requests: FakeRequest[];
   /** Certificates given out, by attestation type. */
@@ -60,7 +63,7 @@ export function fakeCaCore({ trustDomain = "east", now = Date.now, caUrl = "http
   const core: FakeCaCore = {
     root, issuer: root.issuer(), token: "join_secret-of-the-token",
     bootstrap: { caUrl, token: "join_secret-of-the-token", rootFingerprint: parseCertificate(root.der).fingerprint, trustDomain },
-    revocations: [], requests: [], issued: [], lifetimeMs: 24 * 3_600_000, spiffeId: `spiffe://${trustDomain}/ns/shop/sa/cart`,
+    revocations: [], policies: [], policySequence: 0, requests: [], issued: [], lifetimeMs: 24 * 3_600_000, spiffeId: `spiffe://${trustDomain}/ns/shop/sa/cart`,
     sequence: 1n, refreshHintSeconds: undefined, leafFaults: {}, foreign: {},
     bundleText: () => encodeBundle({
       ...root.bundle(), sequence: core.sequence, ...(core.refreshHintSeconds !== undefined && { refreshHintSeconds: core.refreshHintSeconds }),
@@ -72,6 +75,7 @@ export function fakeCaCore({ trustDomain = "east", now = Date.now, caUrl = "http
       if (intercepted !== undefined) return intercepted;
       if (request.path === "/v1/bundle") return bundle(request);
       if (request.path === "/v1/revocations") return revocations(request);
+      if (request.path === "/v1/policy") return policy(request);
       if (request.path === "/v1/certificates" && request.method === "POST") return issue(request);
       return problem("not_found");
     },
@@ -88,6 +92,12 @@ export function fakeCaCore({ trustDomain = "east", now = Date.now, caUrl = "http
     const page = core.revocations.filter(({ sequence }) => sequence > after).slice(0, pageSize);
     const sequence = page.at(-1)?.sequence ?? core.revocations.at(-1)?.sequence ?? 0;
     return json(200, { revocations: page, sequence, more: core.revocations.some((one) => one.sequence > sequence) });
+  }
+
+  function policy({ headers }: FakeRequest): FakeAnswer {
+    const etag = `"${core.policySequence}"`;
+    if (headers["if-none-match"] === etag) return { status: 304, headers: { etag }, body: "" };
+    return json(200, { sequence: core.policySequence, workload: core.spiffeId, policies: core.policies, services: [] });
   }
 
   function issue({ body, headers }: FakeRequest): FakeAnswer {

@@ -28,7 +28,7 @@ function setUp(restored?: FollowedList, list: Revocation[] = []) {
   const held = { sequence: 1n as bigint | undefined, identity };
   let stream: (WatchListener & { readonly end: () => void }) | undefined;
   const following = followFeed({
-    clock, random: () => 0.5, log: recordedLog(), metrics: createMetrics(), trustDomain: "east", restored, revocationPollMs: 2000,
+    clock, random: () => 0.5, log: recordedLog(), metrics: createMetrics(), trustDomain: "east", restored, restoredPolicy: undefined, revocationPollMs: 2000, onPolicyInForce: () => undefined, onPolicyChanged: () => undefined,
     refreshHintSeconds: () => 60, refreshFiles: () => undefined,
     onBundle(text, options) {
       if (ca.refusesBundle) throw new Error("older than what is held");
@@ -50,6 +50,9 @@ function setUp(restored?: FollowedList, list: Revocation[] = []) {
       },
       async acknowledge({ feedEpoch, bundleSequence }) {
         seen.acknowledged.push([feedEpoch, bundleSequence]);
+      },
+      async policy() {
+        return undefined;
       },
       watch: (_lastEventId, listener) => new Promise((_resolve, reject) => {
         stream = { ...listener, end: () => reject(new CaError("ca_unreachable", "down")) };

@@ -74,7 +74,7 @@ describe("the identity half over a real connection", () => {
     ca.core.revocations.push(revocation("0a"));
     const { holder, keeper, log, metrics } = start(ca);
     expect(keeper.unready()).toMatch(/^no certificate yet/);
-    await changed(holder, () => holder.identity() !== undefined && holder.trust()?.revoked.has("0a") === true);
+    await changed(holder, () => holder.identity() !== undefined && holder.trust()?.revoked.has("0a") === true && holder.policy() !== undefined);
     expect(keeper.unready()).toBeUndefined();
     expect(holder.trust()).toMatchObject({ trustDomain: "east" });
     expect([...holder.trust()!.bundles.keys()]).toEqual(["east"]);
@@ -109,7 +109,7 @@ describe("the identity half over a real connection", () => {
     });
     expect(keeper.unready()).toContain("cannot reach the CA");
     await ca.start();
-    await changed(holder, () => holder.identity() !== undefined);
+    await changed(holder, () => holder.identity() !== undefined && holder.policy() !== undefined);
     expect(keeper.unready()).toBeUndefined();
   });
 
@@ -174,7 +174,7 @@ describe("what is revoked", () => {
     ca.core.revocations.push(revocation("0a"));
     const dir = join(temporaryFolder(), "state");
     const first = start(ca, ["--state-dir", dir]);
-    await changed(first.holder, () => first.holder.trust()?.revoked.has("0a") === true);
+    await changed(first.holder, () => first.holder.trust()?.revoked.has("0a") === true && first.holder.policy() !== undefined);
     first.keeper.stop();
     await ca.stop();
     const later: Clock = { now: () => Date.now() + hourMs, after: hurried.after };

@@ -31,6 +31,7 @@ function setUp({ random = () => 1 } = {}) {
       heard.push(batch.sequence);
     },
     onRenew: (notice) => void heard.push(notice),
+    onPolicy: (notice) => void heard.push(notice),
     onAlive: () => void heard.push("alive"),
     onBroken: () => void heard.push("broken"),
   });
@@ -57,9 +58,10 @@ describe("following the feed by its stream", () => {
     expect(watch.status()).toEqual({ liveSinceMs: undefined, lastEventId: "2", lastError: undefined });
     say("revocation", batch(5), "3");
     say("renew", { authorityId: "ab", windowSeconds: 60 }, "4");
-    say("policy", "of a later version", "5");
-    expect(watch.status()).toEqual({ liveSinceMs: 0, lastEventId: "5", lastError: undefined });
-    expect(heard).toEqual(["e", "{\"keys\":[]}", 3, 5, "alive", { authorityId: "ab", windowSeconds: 60 }, "alive", "alive"]);
+    say("policy", { sequence: 3 }, "5");
+    say("news", "of a later version", "6");
+    expect(watch.status()).toEqual({ liveSinceMs: 0, lastEventId: "6", lastError: undefined });
+    expect(heard).toEqual(["e", "{\"keys\":[]}", 3, 5, "alive", { authorityId: "ab", windowSeconds: 60 }, "alive", { sequence: 3 }, "alive", "alive"]);
   });
 
   test("what had lived is opened again within a second and said to be broken; what had not, with back-off", async () => {

@@ -2,8 +2,9 @@ import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
+import type { PolicyRule } from "../../../ca/contract.ts";
 import type { InboundDataPath } from "../../../proxy/inbound/server.ts";
-import { eastIssuer, inboundHalf, metricValue, type HalfOptions, type TestHalf } from "../../support/data-path.ts";
+import { eastIdentity, eastIssuer, holderOf, inboundHalf, metricValue, policyFor, type HalfOptions, type TestHalf } from "../../support/data-path.ts";
 import { httpApp, readAll, readUntil, tcpApp, tlsClient, type TestServer } from "../../support/tcp.ts";
 
 const hello = eastIssuer.leaf({ spiffeId: "spiffe://east/hello" });
@@ -74,32 +75,36 @@ describe("the app learns who called, from us alone", () => {
 });
 
 describe("each request is asked about before anything of it reaches the app", () => {
+  const world = eastIdentity("world");
+  const rules = (...list: readonly PolicyRule[]): HalfOptions => {
+    const holder = holderOf(world);
+    holder.setPolicy(policyFor(world, [{ name: "shop", workloads: ["spiffe://east/*"], rules: list }]));
+    return { holder };
+  };
+  const allowAll: PolicyRule = { action: "allow", from: ["spiffe://east/*"] };
+
   test("a denied one is a 403 that names the rule, and the connection goes on", async () => {
-    const asked: unknown[] = [];
-    const { half, client } = await start(await mirror(), {
-      authorize({ client: { uri }, ...request }) {
-        asked.push({ uri, ...request });
-        return request.path.startsWith("/secret") ? { rule: "no-secrets" } : undefined;
-      },
-    });
-    client.write("GET http://World/secret?x HTTP/1.1\r\nHost: other\r\n\r\n");
-    expect(await readUntil(client, "\n\r\n")).toMatch(/^HTTP\/1\.1 403 Forbidden\r\n/);
-    const seen = mirrored(await exchange(client, get()));
-    expect(seen.url).toBe("/path?q");
-    expect(asked).toEqual([
-      { uri: "spiffe://east/hello", method: "GET", path: "/secret?x", authority: "world" },
-      { uri: "spiffe://east/hello", method: "GET", path: "/path?q", authority: "world" },
-    ]);
+    const { half, client } = await start(await mirror(), rules(allowAll, { name: "no-secrets", action: "deny", from: ["*"], paths: ["/secret/*"] }));
+    client.write("GET http://World/secret/1?x HTTP/1.1\r\nHost: other\r\n\r\n");
+    const answer = await readUntil(client, "if it should\n");
+    expect(answer).toMatch(/^HTTP\/1\.1 403 Forbidden\r\n[^]*rule shop\/no-secrets does not let spiffe:\/\/east\/hello do this/);
+    expect(mirrored(await exchange(client, get())).url).toBe("/path?q");
     expect(metricValue(half.metrics, "response_total", 'status_class="4xx"')).toBe(1);
+    expect(metricValue(half.metrics, "inbound_policy_denied_total", 'rule="shop/no-secrets"', 'client_id="spiffe://east/hello"', 'protocol="http"')).toBe(1);
+  });
+
+  test("what no rule allows is denied, too, and it says so", async () => {
+    const { client } = await start(await mirror(), rules({ action: "allow", from: ["spiffe://east/*"], methods: ["POST"] }));
+    expect(await exchange(client, get())).toMatch(/^HTTP\/1\.1 403 [^]*none of their rules allows this/);
   });
 
   test("a denied one with a body closes the connection, and none of it reaches the app", async () => {
     let connections = 0;
     const app = await mirror();
     app.server.on("connection", () => connections++);
-    const { client } = await start(app, { authorize: () => ({ rule: "none" }) });
+    const { client } = await start(app, rules(allowAll, { name: "none", action: "deny", from: ["*"], methods: ["POST"] }));
     const answer = await exchange(client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
-    expect(answer).toMatch(/^HTTP\/1\.1 403 [^]*rule none does not let spiffe:\/\/east\/hello do this/);
+    expect(answer).toMatch(/^HTTP\/1\.1 403 [^]*rule shop\/none does not let spiffe:\/\/east\/hello do this/);
     expect(connections).toBe(0);
   });
 });
