@@ -9,14 +9,19 @@ export function viewOf(caller: Caller | undefined): readonly string[] | undefine
   return caller.role === "operator" ? caller.scope : undefined;
 }
 
+/** Whether this ID is within what the caller sees. */
+export function isInView(caller: Caller | undefined, spiffeId: string): boolean {
+  const view = viewOf(caller);
+  if (view === undefined) return true;
+  const id = parseSpiffeId(spiffeId);
+  return view.some((pattern) => matchesSpiffeIdPattern(parseSpiffeIdPattern(pattern), id));
+}
+
 /**
  * Whether the caller may look at what belongs to this ID.
  * @throws {Refusal} forbidden; it does not tell whose it is
  */
 export function checkView(caller: Caller | undefined, spiffeId: string, what: string): void {
-  const view = viewOf(caller);
-  if (view === undefined) return;
-  const id = parseSpiffeId(spiffeId);
-  if (view.some((pattern) => matchesSpiffeIdPattern(parseSpiffeIdPattern(pattern), id))) return;
+  if (isInView(caller, spiffeId)) return;
   throw new Refusal("forbidden", `${what} is outside the scope of the caller "${caller?.name ?? "nobody"}"; ask an admin or an auditor.`);
 }

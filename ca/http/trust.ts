@@ -1,9 +1,10 @@
 import { z } from "@hono/zod-openapi";
-import { feedEpochHeader, mediaType } from "../contract.ts";
+import { feedEpochHeader, mediaType, type AuthoritySummary } from "../contract.ts";
 import { Refusal } from "../refusal.ts";
 import { conditional, json, noContent, wantsPem, type Answer } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
 import { acknowledgeRequest, authorityAnswer, authorityList, authorityStepRequest, prepareAuthorityRequest, rotateAuthorityRequest } from "./schemas.ts";
+import { isInView } from "./scope.ts";
 import type { Caller, CaServices } from "./services.ts";
 
 /** Whom to trust: roots and issuers, and the bundle made of the roots. */
@@ -13,9 +14,9 @@ export function trustOperations(services: CaServices): readonly Operation[] {
       route: "GET /v1/authorities",
       tag: "trust",
       summary: "List roots and issuers",
-      description: "With their states and certificates; keys never leave the CA.",
+      description: "With their states and certificates; keys never leave the CA. Of whom a prepared root waits for, an operator sees who is in its scope.",
       success: { status: 200, description: "All of them.", content: { [mediaType.json]: authorityList } },
-      handle: async () => json({ authorities: await services.authorities() }),
+      handle: async ({ caller }) => json({ authorities: (await services.authorities()).map((one) => withinView(one, caller)) }),
     }),
     operation({
       route: "POST /v1/authorities",
@@ -92,6 +93,13 @@ export function trustOperations(services: CaServices): readonly Operation[] {
       },
     }),
   ];
+}
+
+/** How many there are is no secret; who they are is for whoever answers for them. */
+function withinView(authority: AuthoritySummary, caller: Caller | undefined): AuthoritySummary {
+  const { waitsFor } = authority;
+  if (waitsFor === undefined) return authority;
+  return { ...authority, waitsFor: { ...waitsFor, holders: waitsFor.holders.filter(({ spiffeId }) => isInView(caller, spiffeId)) } };
 }
 
 /** The routes' rules have no public case, so there is a caller. */
