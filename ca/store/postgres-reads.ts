@@ -1,4 +1,4 @@
-import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, isNull, lt, max, notInArray, or, sql, type SQL } from "drizzle-orm";
+import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, isNull, lt, max, or, sql, type SQL } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/node-postgres";
 import type { PgColumn } from "drizzle-orm/pg-core";
 import type pg from "pg";
@@ -35,8 +35,8 @@ export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
       // A literal, so that the partial index on them is used.
       issuersOnly ? sql`${certificates.attestation} = 'issuer'` : undefined,
       status === "revoked" ? inArray(certificates.serialNumber, revoked) : undefined,
-      status === "valid" ? and(gte(certificates.notAfterMs, nowMs), notInArray(certificates.serialNumber, revoked)) : undefined,
-      status === "expired" ? and(lt(certificates.notAfterMs, nowMs), notInArray(certificates.serialNumber, revoked)) : undefined,
+      status === "valid" ? and(gte(certificates.notAfterMs, nowMs), isNull(revocations.serialNumber)) : undefined,
+      status === "expired" ? and(lt(certificates.notAfterMs, nowMs), isNull(revocations.serialNumber)) : undefined,
     );
   }
 

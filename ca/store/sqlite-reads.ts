@@ -1,5 +1,5 @@
 import type Database from "better-sqlite3";
-import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, isNull, lt, max, notInArray, or, sql, type SQL } from "drizzle-orm";
+import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, isNull, lt, max, or, sql, type SQL } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { sqliteFeed } from "./sqlite-feed.ts";
 import type { SQLiteColumn } from "drizzle-orm/sqlite-core";
@@ -37,8 +37,8 @@ export function sqliteReads(database: Database.Database): StoreReads {
       // A literal, so that the partial index on them is used.
       issuersOnly ? sql`${certificates.attestation} = 'issuer'` : undefined,
       status === "revoked" ? inArray(certificates.serialNumber, revoked) : undefined,
-      status === "valid" ? and(gte(certificates.notAfterMs, nowMs), notInArray(certificates.serialNumber, revoked)) : undefined,
-      status === "expired" ? and(lt(certificates.notAfterMs, nowMs), notInArray(certificates.serialNumber, revoked)) : undefined,
+      status === "valid" ? and(gte(certificates.notAfterMs, nowMs), isNull(revocations.serialNumber)) : undefined,
+      status === "expired" ? and(lt(certificates.notAfterMs, nowMs), isNull(revocations.serialNumber)) : undefined,
     );
   }
 

@@ -19,7 +19,7 @@ export async function benchReplicas(): Promise<void> {
   const clusters: Cluster[] = [];
   try {
     for (const size of [1, 3]) clusters.push(await startCluster(postgres, size, folder));
-    for (const cluster of clusters) await loadOf(cluster, postgres, warmUpCount);
+    for (const cluster of clusters) await loadOf(cluster, postgres, warmUpCount * cluster.replicas.length);
     const runs = clusters.map((): Figures[] => []);
     for (let run = 0; run < repetitions; run++) {
       for (const [index, cluster] of clusters.entries()) runs[index]!.push(await loadOf(cluster, postgres, count));
@@ -103,6 +103,7 @@ function read(url: URL, ca: Buffer, headers: Readonly<Record<string, string>>): 
 }
 
 const connections = 63;
-const warmUpCount = 3_000;
-const count = 9_000;
+/** For each replica: code that is not compiled yet costs twice as much. */
+const warmUpCount = 4_000;
+const count = 6_000;
 const repetitions = 3;
