@@ -10,7 +10,7 @@ import { issueAll, targetOf, type Target } from "./issue.ts";
 import { median, printTable } from "./load.ts";
 
 /**
- * One replica and three on one Postgres, under the same load in turn: what a certificate costs the replicas and the database, how
+ * One replica and three on one Postgres in turn, under the same load and under as much for each replica: what a certificate costs the replicas and the database, how
  * long the log's lock is held for it, and how many a second one log would take if nothing but the lock were in the way.
  */
 export async function benchReplicas(): Promise<void> {
@@ -18,25 +18,29 @@ export async function benchReplicas(): Promise<void> {
   const postgres = await startPostgres();
   const clusters: Cluster[] = [];
   try {
-    for (const size of [1, 3]) clusters.push(await startCluster(postgres, size, folder));
-    for (const cluster of clusters) await loadOf(cluster, postgres, warmUpCount * cluster.replicas.length);
-    const runs = clusters.map((): Figures[] => []);
+    const [one, three] = [await startCluster(postgres, 1, folder), await startCluster(postgres, 3, folder)];
+    clusters.push(one, three);
+    const cases = [{ cluster: one, connections }, { cluster: three, connections }, { cluster: three, connections: 3 * connections }];
+    for (const cluster of clusters) await loadOf(cluster, connections, postgres, warmUpCount * cluster.replicas.length);
+    const runs = cases.map((): Figures[] => []);
     for (let run = 0; run < repetitions; run++) {
-      for (const [index, cluster] of clusters.entries()) runs[index]!.push(await loadOf(cluster, postgres, count));
+      for (const [index, each] of cases.entries()) runs[index]!.push(await loadOf(each.cluster, each.connections, postgres, count));
     }
-    const rows = clusters.map(({ targets }, index) => {
+    const rows = cases.map(({ cluster, connections: load }, index) => {
       const of = (pick: (figures: Figures) => number) => median(runs[index]!.map(pick));
       return [
-        `${targets.length}`, of(({ replicaMs }) => replicaMs).toFixed(3), of(({ databaseMs }) => databaseMs).toFixed(3), of(({ perSecond }) => perSecond).toFixed(0),
+        `${cluster.replicas.length}, ${load} connections`, of(({ replicaMs }) => replicaMs).toFixed(3), of(({ databaseMs }) => databaseMs).toFixed(3), of(({ perSecond }) => perSecond).toFixed(0),
         of(({ perCommit }) => perCommit).toFixed(1), of(({ lockMs }) => lockMs).toFixed(2), of(({ perCommit, lockMs }) => (1000 * perCommit) / lockMs).toFixed(0),
       ];
     });
     printTable(
-      `Replicas on one Postgres, ${connections} connections in all (median of ${repetitions} runs in turn)`,
+      `Replicas on one Postgres (median of ${repetitions} runs in turn)`,
       ["replicas", "CPU ms each, replicas", "CPU ms each, Postgres", "certificates/s", "acts a commit", "lock ms a commit", "saturates at /s"], rows,
     );
-    const ratio = (pick: (figures: Figures) => number) => median(runs[1]!.map(pick)) / median(runs[0]!.map(pick));
-    console.log(`Three against one, CPU each: replicas ${ratio(({ replicaMs }) => replicaMs).toFixed(2)}x, Postgres ${ratio(({ databaseMs }) => databaseMs).toFixed(2)}x.`);
+    for (const index of [1, 2]) {
+      const ratio = (pick: (figures: Figures) => number) => (median(runs[index]!.map(pick)) / median(runs[0]!.map(pick))).toFixed(2);
+      console.log(`Three with ${cases[index]!.connections} connections against one with ${connections}, CPU each: replicas ${ratio(({ replicaMs }) => replicaMs)}x, Postgres ${ratio(({ databaseMs }) => databaseMs)}x.`);
+    }
   } finally {
     for (const { replicas } of clusters) for (const replica of replicas) await replica.stop();
     await postgres.stop();
@@ -65,11 +69,11 @@ async function startCluster(postgres: PostgresServer, size: number, folder: stri
   return { replicas, targets: replicas.map((replica, index) => targetOf(replica, `replica ${index}`, token)) };
 }
 
-async function loadOf({ targets }: Cluster, postgres: PostgresServer, certificates: number): Promise<Figures> {
+async function loadOf({ targets }: Cluster, load: number, postgres: PostgresServer, certificates: number): Promise<Figures> {
   const share = Math.floor(certificates / targets.length);
   const cpuBefore = cpuSecondsOfTree(postgres.pid());
   const lockBefore = await lockOf(targets);
-  const runs = await Promise.all(targets.map((target) => issueAll(target, share, Math.floor(connections / targets.length))));
+  const runs = await Promise.all(targets.map((target) => issueAll(target, share, Math.floor(load / targets.length))));
   const databaseMs = ((cpuSecondsOfTree(postgres.pid()) - cpuBefore) * 1000) / (share * targets.length);
   const lock = await lockOf(targets);
   const commits = lock.commits - lockBefore.commits;
