@@ -9,7 +9,7 @@ import { applyRequest, applyResult, policyList, policySet, policyTest, policyTes
 import type { Caller, CaServices } from "./services.ts";
 
 /** Who may call whom, and who answers to a name. */
-export function policyOperations({ policies, trustDomain, feedEpoch }: CaServices): readonly Operation[] {
+export function policyOperations({ policies, trustDomain }: CaServices): readonly Operation[] {
   const [web, cart] = [`spiffe://${trustDomain}/ns/shop/sa/web`, `spiffe://${trustDomain}/ns/shop/sa/cart`];
   const policy = { name: "cart", workloads: [cart], rules: [{ action: "allow", from: [web], methods: ["GET"], paths: ["/items/*"] }] } as const;
   const name = z.object({ name: z.string().regex(/^[a-z0-9._:-]{1,260}$/, "expected a name").openapi({ description: "Name.", example: "cart" }) });
@@ -99,7 +99,7 @@ export function policyOperations({ policies, trustDomain, feedEpoch }: CaService
         if (workload === undefined) throw new Refusal("invalid_request", "workload: name the workload whose policy you want; an API token is none.");
         if (role === "workload" && workload !== spiffeId) throw new Refusal("forbidden", `${who} may fetch its own policy only.`);
         const { sequence, read } = await policies.setFor(parseSpiffeId(workload), query.sequence ?? 0);
-        return conditional(request, `"${feedEpoch}.${sequence}"`, () => json(read()));
+        return conditional(request, `"${sequence}"`, () => json(read()));
       },
     }),
   ];

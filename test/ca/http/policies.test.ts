@@ -122,8 +122,6 @@ describe("GET /v1/policy", () => {
     const set = policySet.strict().parse(answer.json) satisfies PolicySet;
     expect(set).toMatchObject({ workload: cart, policies: [{ name: "all" }, { name: "cart" }], services: [{ name: "w" }] });
     const etag = answer.headers.get("etag")!;
-    // After a restore the sequence counts the same numbers again, for other policies.
-    expect(etag).toContain(app.ca.feedEpoch);
     expect((await get("/v1/policy", { "if-none-match": etag })).status).toBe(304);
     await apply({ policies: [policy("new")] });
     expect((await get("/v1/policy", { "if-none-match": etag })).json["policies"]).toMatchObject([{ name: "all" }, { name: "cart" }, { name: "new" }]);
