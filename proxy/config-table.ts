@@ -20,7 +20,7 @@ export type SettingUnit = "text" | "list" | "duration" | "count";
 /** Name of a setting. */
 export type SettingKey =
   | "bootstrap" | "bootstrapFile" | "inbound" | "app" | "inboundProtocol" | "inboundMode" | "outbound" | "transparent" | "transparentDefault" | "route" | "tcp" | "admin" | "allow"
-  | "foreignBundle" | "stateDir" | "writeDir" | "onRenewal" | "onRenewalTimeout" | "keyAlgorithm" | "certificateLifetime" | "revocationPoll" | "handshakeTimeout"
+  | "foreignBundle" | "stateDir" | "writeDir" | "onRenewal" | "onRenewalTimeout" | "workloadSocket" | "workloadSocketMode" | "keyAlgorithm" | "certificateLifetime" | "revocationPoll" | "handshakeTimeout"
   | "connectTimeout" | "idleTimeout" | "connectionMaxAge" | "maxConnections" | "drainTimeout" | "logLevel";
 
 /** Every setting of the proxy: `readConfig`, `--help` and the README's table are made from it. */
@@ -64,6 +64,10 @@ export const configTable: readonly Setting[] = [
     "arguments with spaces go into the file, as an array.",
     "Runs as the proxy's user."),
   setting("onRenewalTimeout", "duration", "30s", "A command that takes longer is killed, with what it started."),
+  setting("workloadSocket", "text", undefined, "Path of a Unix socket for the SPIFFE Workload API; apps find it by `SPIFFE_ENDPOINT_SOCKET=unix://PATH`.",
+    "Whoever may connect gets the private key."),
+  setting("workloadSocketMode", "text", "0600", "Who may connect: the proxy's user, also its group, or everybody who reaches the path.",
+    "With `0666` every user of this machine has this identity.", ["0600", "0660", "0666"]),
   setting("keyAlgorithm", "text", "ec-p256", "Kind of key made for each certificate.", undefined, ["ec-p256", "ec-p384", "ed25519", "rsa-2048"]),
   setting("certificateLifetime", "duration", undefined, "Lifetime to ask the CA for. Default: what its profile says.",
     "The shorter, the less time a CA outage leaves."),

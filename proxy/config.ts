@@ -34,6 +34,8 @@ export interface ProxyConfig {
   readonly stateDir: string | undefined;
   /** Identity and trust as files; undefined: none. */
   readonly files: FilesConfig | undefined;
+  /** The Workload API's socket; undefined: none. */
+  readonly workloadApi: { readonly path: string; readonly mode: number } | undefined;
   readonly keyAlgorithm: KeyAlgorithm;
   /** Undefined: the CA's default. */
   readonly certificateLifetimeSeconds: number | undefined;
@@ -96,6 +98,7 @@ export function readConfig(sources: SettingSources): ProxyConfig {
     foreignBundles: foreignBundles(list("foreignBundle") ?? []),
     stateDir: text("stateDir"),
     files: readFiles(text("writeDir"), list("onRenewal"), duration("onRenewalTimeout") ?? 0, sources.env ?? {}),
+    workloadApi: readWorkloadSocket(text("workloadSocket"), text("workloadSocketMode") ?? ""),
     keyAlgorithm: text("keyAlgorithm") as KeyAlgorithm,
     certificateLifetimeSeconds: lifetimeMs === undefined ? undefined : Math.floor(lifetimeMs / 1000),
     revocationPollMs: duration("revocationPoll") ?? 0,
@@ -229,6 +232,13 @@ function readFiles(
   return { dir, onRenewal };
 }
 
+function readWorkloadSocket(path: string | undefined, mode: string): ProxyConfig["workloadApi"] {
+  if (path === undefined) return undefined;
+  if (!path.startsWith("/") || path.endsWith("/")) throw refused("workloadSocket", path, "write an absolute path, e.g. /run/countersign/workload.sock");
+  if (Buffer.byteLength(path) > maxSocketPathBytes) throw refused("workloadSocket", path, `a path for a socket has up to ${maxSocketPathBytes} bytes`);
+  return { path, mode: Number.parseInt(mode, 8) };
+}
+
 /** Among our settings is a token, which a command has no use for. */
 function withoutSettings(env: Readonly<Record<string, string | undefined>>): Readonly<Record<string, string>> {
   return Object.fromEntries(Object.entries(env).flatMap(([name, value]) => (name.startsWith("COUNTERSIGN_") || value === undefined ? [] : [[name, value]])));
@@ -247,3 +257,5 @@ function fail(key: string, text: string, hint: string): never {
 }
 
 const maxBootstrapFileBytes = 8192;
+/** unix(7): 107, less what the name is longer while the socket is made. */
+const maxSocketPathBytes = 98;

@@ -10,7 +10,7 @@ import { startInbound } from "./inbound/server.ts";
 import type { Log } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import { startOutbound } from "./outbound/start.ts";
-import { writeIdentityFiles } from "./workload/write-files.ts";
+import { startWorkload } from "./workload/start.ts";
 
 /** A proxy in this process. */
 export interface RunningProxy {
@@ -43,12 +43,12 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
   const paths: DataPath[] = [];
   let admin: Admin | undefined;
   let keeper: IdentityKeeper | undefined;
-  let stopFiles: (() => void) | undefined;
+  let stopWorkload: (() => void) | undefined;
   let draining = false;
 
   function close(): void {
     for (const path of paths) path.close();
-    stopFiles?.();
+    stopWorkload?.();
     keeper?.stop();
     admin?.close();
   }
@@ -71,7 +71,7 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
         },
       }));
     }
-    if (config.files !== undefined) stopFiles = writeIdentityFiles({ files: config.files, source: holder, clock, log, metrics });
+    stopWorkload = await startWorkload({ config, source: holder, clock, log, metrics });
     // Last, so that a port in use does not cost a join token.
     keeper = startIdentity({ config, holder, clock, random, log, metrics });
     log.info({

@@ -41,6 +41,18 @@ describe("defaults", () => {
   });
 });
 
+describe("the Workload API's socket", () => {
+  test("is for the proxy's user alone unless the operator says more", () => {
+    expect(read().workloadApi).toBeUndefined();
+    expect(read("--workload-socket", "/run/w.sock").workloadApi).toEqual({ path: "/run/w.sock", mode: 0o600 });
+    expect(read("--workload-socket", "/run/w.sock", "--workload-socket-mode", "0660").workloadApi?.mode).toBe(0o660);
+  });
+
+  test.each([["w.sock"], ["/run/"], [`/${"w".repeat(98)}`]])("is refused as %s", (path) => {
+    expect(refusal({ args: ["--workload-socket", path], env })).toMatchObject({ code: "value_refused" });
+  });
+});
+
 describe("the command after a renewal", () => {
   test("is an argv, and sees our environment without our settings, of which one is a token", () => {
     const { files } = readConfig({ args: ["--write-dir", "/tls", "--on-renewal", "nginx -s reload"], env: { ...env, PATH: "/bin" } });

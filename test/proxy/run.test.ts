@@ -1,7 +1,9 @@
+import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { get } from "node:http";
-import { createServer, type AddressInfo } from "node:net";
+import { connect as connectHttp2 } from "node:http2";
+import { createConnection, createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
@@ -144,6 +146,40 @@ describe("start", () => {
     const ca = await startCa();
     const proxy = await run(ca, "--inbound", "off", "--outbound", "off", "--admin", "off");
     expect(proxy).toMatchObject({ inbound: [], outbound: [], admin: undefined });
+  });
+});
+
+describe("an app that does TLS itself", () => {
+  test("finds the identity in files and at the Workload API's socket, whose name is gone after the end", async () => {
+    const ca = await startCa();
+    const folder = mkdtempSync(join(tmpdir(), "countersign-run-"));
+    closing.push(() => rmSync(folder, { recursive: true }));
+    const socket = join(folder, "workload.sock");
+    const proxy = await run(ca, "--write-dir", join(folder, "tls"), "--workload-socket", socket);
+    await logged(proxy, "identity files written");
+    expect(readFileSync(join(folder, "tls", "bundle.pem"), "utf8")).toBe(ca.core.root.pem);
+    const client = connectHttp2("http://localhost", { createConnection: () => createConnection(socket) });
+    closing.push(() => client.destroy());
+    client.on("error", () => undefined);
+    const stream = client.request({
+      ":method": "POST", ":path": "/SpiffeWorkloadAPI/FetchX509SVID", "content-type": "application/grpc", "workload.spiffe.io": "true",
+    });
+    stream.on("error", () => undefined).end(Buffer.alloc(5));
+    const [message] = (await once(stream, "data")) as [Buffer];
+    expect(message.includes(new X509Certificate(readFileSync(join(folder, "tls", "cert.pem"))).raw)).toBe(true);
+    await proxy.drain();
+    expect(existsSync(socket)).toBe(false);
+  });
+
+  test("a socket that somebody listens on costs no token", async () => {
+    const ca = await startCa();
+    const folder = mkdtempSync(join(tmpdir(), "countersign-run-"));
+    closing.push(() => rmSync(folder, { recursive: true }));
+    const socket = join(folder, "workload.sock");
+    await run(ca, "--workload-socket", socket);
+    const other = await startCa();
+    await expect(run(other, "--workload-socket", socket)).rejects.toThrow(/another process listens there/);
+    expect(other.core.requests).toEqual([]);
   });
 });
 
