@@ -88,28 +88,30 @@ describe("failure of one side reaches the other as a failure", () => {
 });
 
 describe("bulk", () => {
-  const megabytes = 100;
+  const megabytes = 200;
+  /** Far below what passes, far above what the collector leaves lying about in this process, client and app included. */
+  const flatBytes = 120 * 1024 * 1024;
   const block = Buffer.from(Uint32Array.from({ length: 256 * 1024 }, (_, index) => index * 2654435761).buffer);
   const expected = createHash("sha256");
   for (let count = 0; count < megabytes; count++) expected.update(block);
   const digest = expected.digest("hex");
 
-  test("100 MB come down unchanged to a slow reader, and memory stays flat", async () => {
+  test("200 MB come down unchanged to a slow reader, and memory stays flat", async () => {
     const half = await start(await tcpApp((socket) => void send(socket.on("error", () => undefined))));
     const client = await tlsClient(half.port, { leaf: hello });
     const before = process.memoryUsage().rss;
     expect(await slowDigest(client)).toBe(digest);
-    expect(process.memoryUsage().rss - before).toBeLessThan(60 * 1024 * 1024);
+    expect(process.memoryUsage().rss - before).toBeLessThan(flatBytes);
   });
 
-  test("100 MB go up unchanged to a slow app, and memory stays flat", async () => {
+  test("200 MB go up unchanged to a slow app, and memory stays flat", async () => {
     const received = Promise.withResolvers<string>();
     const half = await start(await tcpApp((socket) => void slowDigest(socket).then(received.resolve)));
     const client = await tlsClient(half.port, { leaf: hello });
     const before = process.memoryUsage().rss;
     void send(client);
     expect(await received.promise).toBe(digest);
-    expect(process.memoryUsage().rss - before).toBeLessThan(60 * 1024 * 1024);
+    expect(process.memoryUsage().rss - before).toBeLessThan(flatBytes);
   });
 
   test("many connections at once get each its own bytes, though they share a read buffer", async () => {
