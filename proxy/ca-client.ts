@@ -23,11 +23,11 @@ export interface CaClient {
   /** Tells which bundle is in force. */
   acknowledge(request: AcknowledgeRequest): Promise<void>;
   /**
-   * Who may call this workload, as text; undefined when it is still the one of `held`.
+   * Who may call this workload; undefined when it is still the one with this entity tag.
    * @param by       whose policy: it signs the request
    * @param atLeast  a sequence that was heard of: the answer is not older
    */
-  policy(by: Signer, held: number | undefined, atLeast: number | undefined): Promise<string | undefined>;
+  policy(by: Signer, etag: string | undefined, atLeast: number | undefined): Promise<PolledPolicy | undefined>;
   /** Follows the feed behind `lastEventId`; resolves when the CA has ended the stream. What a listener throws ends it too. */
   watch(lastEventId: string | undefined, listener: WatchListener): Promise<void>;
   close(): void;
@@ -37,6 +37,11 @@ export interface CaClient {
 export interface Signer {
   readonly chain: readonly Uint8Array[];
   readonly privateKey: KeyObject;
+}
+
+export interface PolledPolicy {
+  readonly text: string;
+  readonly etag: string | undefined;
 }
 
 export interface PolledBundle {
@@ -119,15 +124,16 @@ export function caClient({ caUrl, trustDomain, ownBundle, revoked, rootFingerpri
       });
       readNothing(response, now());
     },
-    async policy({ chain, privateKey }, held, atLeast) {
+    async policy({ chain, privateKey }, etag, atLeast) {
       const target = `${paths.policy}${atLeast === undefined ? "" : `?sequence=${atLeast}`}`;
       const authorization = encodeRequestAuthorization({
         method: "GET", target, body: "", chain, privateKey, audience: trustDomain, nowMs: now(), nonce: randomBytes(nonceBytes).toString("base64url"),
       });
       const response = await (await trusted()).request({
-        method: "GET", path: target, maxBytes: maxPolicyBytes, headers: { authorization, ...(held !== undefined && { "if-none-match": `"${held}"` }) },
+        method: "GET", path: target, maxBytes: maxPolicyBytes, headers: { authorization, ...(etag !== undefined && { "if-none-match": etag }) },
       });
-      return readChangedText(response, now());
+      const text = readChangedText(response, now());
+      return text === undefined ? undefined : { text, etag: response.headers.etag };
     },
     async watch(lastEventId, { onEvent, onAlive }) {
       const { status, headers, chunks } = await (await trusted()).open({

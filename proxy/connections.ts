@@ -69,7 +69,10 @@ export interface ConnectionsDeps {
   readonly log: Log;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** Of each connection a random nine tenths to all of it, so that those opened together do not end together. */
   readonly maxAgeMs: number;
+  /** Uniform in [0, 1); default the machine's. */
+  readonly random?: () => number;
 }
 
 /**
@@ -77,7 +80,7 @@ export interface ConnectionsDeps {
  * known; by new bundles every peer is judged again, some in each turn, since that takes 150 us each; expiry and age are looked at
  * every second.
  */
-export function trackConnections({ direction, source, verifier, metrics, log, now, maxAgeMs }: ConnectionsDeps): Connections {
+export function trackConnections({ direction, source, verifier, metrics, log, now, maxAgeMs, random = Math.random }: ConnectionsDeps): Connections {
   const live = new Set<Live>();
   const waiting = new Set<() => void>();
   const count = connectionMetrics(metrics, direction);
@@ -164,7 +167,7 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
       const openedAtMs = now();
       // RFC 5280 4.1.2.5: notAfter is inclusive and counts whole seconds.
       const validUntilMs = Math.min(svid.validUntilMs + 1000, given.localValidUntilMs);
-      const endsAtMs = Math.min(validUntilMs, openedAtMs + maxAgeMs);
+      const endsAtMs = Math.min(validUntilMs, openedAtMs + maxAgeMs * (1 - maxAgeJitter * random()));
       const connection: Live = {
         given, openedAtMs, endsAtMs, endsBecause: endsAtMs === validUntilMs ? "expired" : "max_age",
         retiresAtMs: endsAtMs - Math.min(retirementMs, (endsAtMs - openedAtMs) / 10),
@@ -283,6 +286,8 @@ function aggregate(direction: Direction, live: ReadonlySet<Live>): readonly Edge
 
 /** Some 7 ms, if every chain has to be verified: what waits meanwhile is late by as much. */
 const judgedPerTurn = 50;
+/** Part of the maximum age that is left to chance. */
+const maxAgeJitter = 0.1;
 /** How exactly expiry and age are kept. A look at 10 000 connections costs about a millisecond. */
 const ageCheckMs = 1000;
 /** How long before its end a connection that can is asked to finish what it has begun. */

@@ -63,6 +63,7 @@ export function startPolicyPolling(deps: PolicyPollingDeps): PolicyPolling {
   const fetches = deps.metrics.counter("policy_fetches_total", "Questions for the policy, by result.", ["result"]);
   let held: ReadPolicy | undefined;
   let heldEpoch: string | undefined;
+  let etag: string | undefined;
   let heardSequence: number | undefined;
   let lastSuccessMs: number | undefined;
   let lastError: string | undefined;
@@ -104,12 +105,13 @@ export function startPolicyPolling(deps: PolicyPollingDeps): PolicyPolling {
     try {
       if (by === undefined) throw new Error("there is no certificate to ask with");
       const heard = heardSequence;
-      const text = await client.policy(by, before?.policy.sequence, heard);
+      const answer = await client.policy(by, before && etag, heard);
       if (stopped) return;
-      if (text !== undefined) take(text, by, before, epoch);
+      if (answer !== undefined) take(answer.text, by, before, epoch);
+      etag = answer?.etag ?? etag;
       heldEpoch ??= feedEpoch();
       if (heard === heardSequence) heardSequence = undefined;
-      fetches.inc({ result: text === undefined ? "unchanged" : "ok" });
+      fetches.inc({ result: answer === undefined ? "unchanged" : "ok" });
       if (lastError !== undefined && failures > 0) log.info({ failures }, "the policy is up to date again");
       lastSuccessMs = clock.now();
       lastError = undefined;

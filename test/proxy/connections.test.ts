@@ -11,6 +11,8 @@ let connections: Connections;
 /** IDs that `recheck` refuses from now on. */
 let refused: Set<string>;
 let events: string[];
+/** 0: the whole of the maximum age. */
+let chance: number;
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -18,10 +20,11 @@ beforeEach(() => {
   metrics = createMetrics();
   refused = new Set();
   events = [];
+  chance = 0;
   holder.setRevoked(new Set());
   const quiet = (): void => undefined;
   connections = trackConnections({
-    direction: "inbound", source: holder, metrics, now: Date.now, maxAgeMs: hour, log: { debug: quiet, info: quiet, warn: quiet, error: quiet },
+    direction: "inbound", source: holder, metrics, now: Date.now, maxAgeMs: hour, random: () => chance, log: { debug: quiet, info: quiet, warn: quiet, error: quiet },
     verifier: {
       recheck({ svid }) {
         events.push(`${svid.serialNumber} judged`);

@@ -15,19 +15,20 @@ const setOf = (sequence: number, policies: unknown = [], changes: object = {}): 
   JSON.stringify({ sequence, workload: "spiffe://east/cart", policies, services: [], ...changes })
 );
 
-async function setUp(restored?: HeldPolicy, isStreamed = true) {
+async function setUp(restored?: HeldPolicy, isStreamed = true, told = setOf(1)) {
   const clock = manualClock(0);
-  const ca = { text: setOf(1), epoch: "e" as string | undefined, down: false };
+  const ca = { text: told, epoch: "e" as string | undefined, down: false };
   const asked: unknown[] = [];
   const inForce: PolicyInForce[] = [];
   const kept: HeldPolicy[] = [];
   const log = recordedLog();
   const polling = startPolicyPolling({
     client: {
-      async policy(_by, held, atLeast) {
-        asked.push([held, atLeast]);
+      async policy(_by, etag, atLeast) {
+        asked.push([etag, atLeast]);
         if (ca.down) throw new Error("down");
-        return held !== undefined && ca.text.startsWith(`{"sequence":${held},`) ? undefined : ca.text;
+        const tag = ca.text.slice(0, 15);
+        return etag === tag ? undefined : { text: ca.text, etag: tag };
       },
     },
     restored, identity: () => identity, feedEpoch: () => ca.epoch, isStreamed: () => isStreamed, clock, random: () => 0.5, log, metrics: createMetrics(),
@@ -44,7 +45,7 @@ test("is asked for at once, and after each change that is told; what comes is in
   ca.text = setOf(2, denying);
   polling.heardOf({ sequence: 2 });
   await clock.advance(200);
-  expect(asked).toEqual([[undefined, undefined], [1, 2]]);
+  expect(asked).toEqual([[undefined, undefined], [setOf(1).slice(0, 15), 2]]);
   expect(denies()).toBe(true);
   expect(kept).toEqual([{ text: setOf(1), feedEpoch: "e" }, { text: setOf(2, denying), feedEpoch: "e" }]);
   expect(polling.status()).toMatchObject({ sequence: 2, policies: ["p"], lastError: undefined });
@@ -90,7 +91,7 @@ const faults: readonly [string, string][] = [
 ];
 for (const [fault, text] of faults) {
   test(`an answer ${fault} is refused whole; the last good one stays, and it is reported`, async () => {
-    const { clock, ca, inForce, polling, log } = await setUp({ text: setOf(1, denying), feedEpoch: "e" });
+    const { clock, ca, inForce, polling, log } = await setUp({ text: setOf(1, denying), feedEpoch: "e" }, true, setOf(1, denying));
     ca.text = text;
     polling.heardOf({ sequence: 2 });
     await clock.advance(200);
