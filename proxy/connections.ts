@@ -8,7 +8,8 @@ export type Protocol = "http" | "tcp";
 
 /** A connection whose peer is verified, as its owner hands it over. */
 export interface NewConnection {
-  readonly peer: Peer;
+  /** Undefined: plain text, whose sender proved nothing. */
+  readonly peer: Peer | undefined;
   /** Our own ID in this connection. */
   readonly localId: string;
   /** When our own certificate in this connection expires, milliseconds since the epoch; the peer cuts it then anyway. */
@@ -97,8 +98,8 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
   }
 
   function cut(connection: Live, reason: string): void {
-    const { localId, peer: { svid } } = connection.given;
-    log.info({ direction, localId, peerId: svid.id.uri, serialNumber: svid.serialNumber, reason }, "connection cut");
+    const { localId, peer } = connection.given;
+    log.info({ direction, localId, peerId: peer?.svid.id.uri, serialNumber: peer?.svid.serialNumber, reason }, "connection cut");
     count.cut(reason);
     connection.given.cut();
     remove(connection);
@@ -114,7 +115,7 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
     for (const connection of connections) {
       if (!live.has(connection)) continue;
       try {
-        check(connection.given.peer);
+        if (connection.given.peer !== undefined) check(connection.given.peer);
       } catch (error) {
         if (!(error instanceof PeerError)) throw error;
         cut(connection, error.code);
@@ -163,10 +164,9 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
   return {
     add(given) {
       const { peer, localId } = given;
-      const { svid } = peer;
       const openedAtMs = now();
       // RFC 5280 4.1.2.5: notAfter is inclusive and counts whole seconds.
-      const validUntilMs = Math.min(svid.validUntilMs + 1000, given.localValidUntilMs);
+      const validUntilMs = peer === undefined ? Infinity : Math.min(peer.svid.validUntilMs + 1000, given.localValidUntilMs);
       const endsAtMs = Math.min(validUntilMs, openedAtMs + maxAgeMs * (1 - maxAgeJitter * random()));
       const connection: Live = {
         given, openedAtMs, endsAtMs, endsBecause: endsAtMs === validUntilMs ? "expired" : "max_age",
@@ -227,9 +227,10 @@ interface Live {
 }
 
 /** Labels of the connections of a peer: one object for all of them, which the metrics know again. */
-function peerLabels(direction: Direction): (peer: Peer, localId: string) => Labels {
+function peerLabels(direction: Direction): (peer: Peer | undefined, localId: string) => Labels {
   const known = new WeakMap<Peer, Labels>();
   return (peer, localId) => {
+    if (peer === undefined) return { direction, tls: "false", client_id: "", server_id: localId };
     const before = known.get(peer);
     const [clientId, serverId] = direction === "inbound" ? [peer.svid.id.uri, localId] : [localId, peer.svid.id.uri];
     if (before?.["client_id"] === clientId && before["server_id"] === serverId) return before;
@@ -276,8 +277,8 @@ function aggregate(direction: Direction, live: ReadonlySet<Live>): readonly Edge
     const key = `${clientId} ${serverId} ${protocol}`;
     const before = edges.get(key) ?? { connections: 0, bytesRead: 0, bytesWritten: 0 };
     edges.set(key, {
-      // Whatever is in here went through mutual TLS and `verifySvid`; there is no other way in.
-      direction, clientId, serverId, protocol, secured: true,
+      // Whatever has a peer went through mutual TLS and `verifySvid`; there is no other way in.
+      direction, clientId, serverId, protocol, ...(given.peer === undefined ? { secured: false, reason: "plain_text" } : { secured: true }),
       connections: before.connections + 1, bytesRead: before.bytesRead + bytesRead, bytesWritten: before.bytesWritten + bytesWritten,
     });
   }

@@ -13,8 +13,9 @@ import { anonymousTlsOptions, tlsOptionsOf } from "../tls-context.ts";
 
 /** A connection whose peer is verified and allowed; nothing has been read from it yet. */
 export interface AcceptedPeer extends PipeEnd {
-  readonly socket: TLSSocket;
-  readonly peer: Peer;
+  readonly socket: Socket;
+  /** Undefined: plain text, in the mode permissive. */
+  readonly peer: Peer | undefined;
   /** Our own ID in this connection. */
   readonly localId: string;
   /** Where the app is reached: the configured one, or where the connection was going before it was redirected to us. */
@@ -69,8 +70,20 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
       const [reason, message] = handshake.fault ?? handshakeFault("ECONNRESET");
       refuse({ reason, peer, message: `connection refused: ${message}` });
     });
-    tls.emit("connection", raw);
+    if (config.inboundMode === "permissive") raw.once("data", (first: Buffer) => sortOut(handshake, first));
+    else tls.emit("connection", raw);
   });
+
+  /** The first byte tells: a TLS handshake begins with 22 (RFC 8446 5.1), and no text does. */
+  function sortOut(handshake: Handshake, first: Buffer): void {
+    const { raw } = handshake;
+    raw.pause();
+    raw.unshift(first);
+    if (first[0] === tlsHandshake) return void tls.emit("connection", raw);
+    finish(endsOf(raw), handshake);
+    handOn(raw, raw, handshake, undefined);
+    raw.resume();
+  }
 
   function reasonToTurnAway(identity: Identity | undefined): [reason?: string, message?: string] {
     if (identity === undefined) return ["identity_unavailable", "connection refused: this proxy has no valid certificate, or does not know yet what is revoked; see /readyz"];
@@ -110,11 +123,15 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
     // Its TCP connection is gone already.
     if (handshake === undefined || !finish(ends, handshake)) return void socket.destroy();
     socket.on("error", () => undefined);
-    const { raw, identity, app } = handshake;
-    const reset = (): void => void raw.resetAndDestroy();
     const peer = verifyClient(socket, address);
-    const admission = peer && admit(peer.svid.id, identity.id.uri, app.port);
-    if (peer === undefined || admission === undefined) return void socket.destroy();
+    if (peer === undefined) return void socket.destroy();
+    handOn(socket, handshake.raw, handshake, peer);
+  });
+
+  function handOn(socket: Socket, raw: Socket, { identity, app }: Handshake, peer: Peer | undefined): void {
+    const reset = (): void => void raw.resetAndDestroy();
+    const admission = admit(peer?.svid.id, identity.id.uri, app.port);
+    if (admission === undefined) return void socket.destroy();
     const accepted: AcceptedPeer = {
       socket, peer, admission, reset, app, localId: identity.id.uri, retire: undefined,
       connection: connections.add({
@@ -124,7 +141,7 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
     };
     socket.once("close", () => accepted.connection.closed());
     onPeer(accepted);
-  });
+  }
 
   function verifyClient(socket: TLSSocket, address: string): Peer | undefined {
     try {
@@ -175,6 +192,7 @@ function handshakeFault(code: string): [reason: string, message: string] {
 }
 
 const notTls: ReadonlySet<string> = new Set(["ERR_SSL_WRONG_VERSION_NUMBER", "ERR_SSL_HTTP_REQUEST", "ERR_SSL_PACKET_LENGTH_TOO_LONG"]);
+const tlsHandshake = 22;
 /** A handshake holds about 60 KiB and half a millisecond of CPU: this many take 30 MiB and a quarter of a second. */
 const maxHandshakes = 512;
 /** Half of them, so that one address cannot displace those of all others. */

@@ -62,11 +62,12 @@ export function inboundHttp({ config, metrics, log, appFailed }: InboundHttpDeps
   }
 
   function ownerOf(accepted: AcceptedPeer): ClientOwner<Route> {
-    const { peer: { svid: { id } }, localId } = accepted;
+    const { peer, localId } = accepted;
+    const id = peer?.svid.id;
     const app = formatSocketAddress(accepted.app);
     const pool = poolFor(accepted);
-    const labels = countedAs(id.uri, localId);
-    const addedLines = Buffer.from(`${clientIdHeader}: ${id.uri}\r\n`);
+    const labels = countedAs(id?.uri ?? "", localId);
+    const addedLines = Buffer.from(id === undefined ? "" : `${clientIdHeader}: ${id.uri}\r\n`);
     return {
       route({ method, target, host }) {
         requests.inc(labels.request);
@@ -84,7 +85,7 @@ export function inboundHttp({ config, metrics, log, appFailed }: InboundHttpDeps
         return appUnreachable(app, error as NodeJS.ErrnoException);
       },
       answered: (_route, status) => responses.inc(labels.responses[Math.floor(status / 100)]),
-      bug: (error) => log.error({ error, peer: id.uri }, "a request was broken off by a fault of this proxy; please report it"),
+      bug: (error) => log.error({ error, peer: id?.uri }, "a request was broken off by a fault of this proxy; please report it"),
     };
   }
 

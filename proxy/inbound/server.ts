@@ -55,7 +55,7 @@ export async function startInbound({ config, source, metrics, log }: DataPathDep
       http: (head) => serveHttp(accepted, head),
       tcp: (head, openApp) => serveTcp(accepted, head, openApp),
       appFailed: failed,
-      refused: (reason, message) => refuse({ reason, peer: accepted.peer.svid.id.uri, message }),
+      refused: (reason, message) => refuse({ reason, peer: accepted.peer?.svid.id.uri ?? "an unauthenticated client", message }),
     });
   }
 

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { parseSpiffeIdPattern } from "../../../ca/pki/spiffe-id.ts";
 import { east, eastIdentity, eastIssuer, holderOf, inboundHalf, metricValue, type HalfOptions, type TestHalf } from "../../support/data-path.ts";
 import type { InboundDataPath } from "../../../proxy/inbound/server.ts";
-import { knock, readAll, readUntil, tcpApp, tcpClient, tlsClient, tlsOver, type TestServer } from "../../support/tcp.ts";
+import { httpApp, knock, readAll, readUntil, tcpApp, tcpClient, tlsClient, tlsOver, type TestServer } from "../../support/tcp.ts";
 import { testAuthority, type TestAuthority, type TestLeaf } from "../../support/test-ca.ts";
 
 const west = testAuthority({ trustDomain: "west" });
@@ -306,3 +306,24 @@ function caAsLeaf(): Pick<TestLeaf, "chainPem" | "privateKeyPem"> {
   const authority = east.issuer({ spiffeId: "spiffe://east/hello" });
   return { chainPem: authority.pem, privateKeyPem: authority.privateKey.export({ type: "pkcs8", format: "pem" }).toString() };
 }
+
+describe("permissive", () => {
+  test("takes plain text beside mutual TLS: without an identity header, and shown as unsecured", async () => {
+    const web = await httpApp((request, response) => response.end(`from ${String(request.headers["countersign-client-id"])}`));
+    const half = await start({ app: { host: "127.0.0.1", port: web.port }, inboundProtocol: "detect", inboundMode: "permissive" });
+    const request = "GET / HTTP/1.1\r\nHost: world\r\nCountersign-Client-Id: spiffe://east/admin\r\n\r\n";
+    const plain = await tcpClient(half.port);
+    plain.write(request);
+    expect(await readUntil(plain, "from ")).toMatch(/^HTTP\/1\.1 200 /);
+    const secured = await tlsClient(half.port, { leaf: hello });
+    secured.write(request);
+    expect(await readUntil(secured, "from spiffe://east/hello")).toMatch(/^HTTP\/1\.1 200 /);
+    expect(half.path.connections.edges()).toMatchObject([
+      { clientId: "", secured: false, reason: "plain_text", connections: 1 }, { clientId: "spiffe://east/hello", secured: true, connections: 1 },
+    ]);
+    plain.write(request.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+    expect(String((await readAll(plain)).bytes)).toMatch(/from undefined$/);
+    secured.destroy();
+    await web.close();
+  });
+});
