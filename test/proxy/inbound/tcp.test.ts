@@ -3,7 +3,7 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import type { InboundDataPath } from "../../../proxy/inbound/server.ts";
-import { eastIssuer, inboundHalf, metricValue, type HalfOptions, type TestHalf } from "../../support/data-path.ts";
+import { eastIdentity, eastIssuer, holderOf, inboundHalf, metricValue, policyFor, type HalfOptions, type TestHalf } from "../../support/data-path.ts";
 import { echoApp, readAll, readUntil, tcpApp, tlsClient, type TestServer } from "../../support/tcp.ts";
 
 const hello = eastIssuer.leaf({ spiffeId: "spiffe://east/hello" });
@@ -172,3 +172,17 @@ async function slowDigest(socket: Socket): Promise<string> {
   socket.end();
   return digest.digest("hex");
 }
+
+test("a connection that is no HTTP is closed where a rule is about requests, and nothing of it reaches the app", async () => {
+  const world = eastIdentity("world");
+  const holder = holderOf(world);
+  const from = ["spiffe://east/*"];
+  holder.setPolicy(policyFor(world, [{
+    name: "shop", workloads: from, rules: [{ action: "allow", from }, { name: "no-admin", action: "deny", from, paths: ["/admin/*"] }],
+  }]));
+  let reached = 0;
+  const half = await start(await tcpApp((socket) => void (reached += 1, socket.on("error", () => undefined).end("from the app"))), { holder });
+  expect(String((await readAll(await tlsClient(half.port, { leaf: hello }))).bytes)).toBe("");
+  expect(reached).toBe(0);
+  expect(metricValue(half.metrics, "inbound_policy_denied_total", 'rule="shop/no-admin"', 'protocol="tcp"')).toBe(1);
+});
