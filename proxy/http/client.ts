@@ -1,10 +1,10 @@
 import { joinSockets, type PipeEnd } from "../pipe.ts";
 import { answerText, badResponse, refusalOf, type Answer } from "./answer.ts";
-import { chunkedBody, readChunks, type ChunkedBody } from "./chunked.ts";
 import { writeLastChunk, writeRequestHead, writeResponseHead, type RequestChanges } from "./forwarded.ts";
 import { findHeadEnd, headIncomplete, parseRequestHead, type Framing, type HeadFault, type RequestHead } from "./head.ts";
 import { outbox } from "./outbox.ts";
 import type { UpstreamPool } from "./pool.ts";
+import { noBody, requestBody } from "./request-body.ts";
 import { UpstreamError, type ResponseListener, type Upstream } from "./upstream.ts";
 import type { IdleWatch } from "./watch.ts";
 
@@ -64,9 +64,9 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
   let route: R | undefined;
   let upstream: Upstream | undefined;
   let retries = 0;
-  let requestLeft = 0;
-  let requestChunks: ChunkedBody | undefined;
-  let requestDone = true;
+  let body = noBody;
+  /** Where the next request would begin is not known. */
+  let unreadable = false;
   let continued = false;
   let closes = false;
   let answered = false;
@@ -95,9 +95,9 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
         // Answers that nobody reads are no reason to ask for more.
         if (socket.writableNeedDrain) break;
         starved = !takeHead(pending);
-      } else if ((phase === "exchange" || phase === "discard") && !requestDone) {
+      } else if ((phase === "exchange" || phase === "discard") && !body.done) {
         takeBody(pending);
-        if (phase === "discard" && requestDone) nextRequest();
+        if (phase === "discard" && body.done) nextRequest();
       } else break;
     }
     if (phase === "closing" || phase === "over") pending = undefined;
@@ -144,9 +144,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
     continued = answered = false;
     // A client that wanted to switch and may not would go on in the other protocol.
     closes = !parsed.persistent || parsed.upgrade;
-    requestLeft = parsed.framing === "length" ? parsed.length : 0;
-    requestChunks = parsed.framing === "chunked" ? chunkedBody() : undefined;
-    requestDone = requestChunks === undefined && requestLeft === 0;
+    body = requestBody(parsed);
     phase = "exchange";
     if (parsed.method === "CONNECT") return connect(parsed);
     const found = owner.route(parsed);
@@ -186,32 +184,17 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
     phase = "exchange";
     to.begin(listener, head!.method === "HEAD", head!.upgrade);
     writeRequestHead(to.out, head!, route!);
-    if (requestDone) {
+    if (body.done) {
       to.sent();
       to.out.flush(false);
     }
   }
 
   function takeBody(bytes: Buffer): void {
-    let at = Math.min(bytes.length, requestLeft);
-    const to = upstream?.out;
-    if (requestChunks === undefined) {
-      to?.bytes(bytes, 0, at);
-      requestLeft -= at;
-      requestDone = requestLeft === 0;
-    } else {
-      const taken = readChunks(requestChunks, bytes, 0, (start, stop) => {
-        to?.text(`${(stop - start).toString(16)}\r\n`);
-        to?.bytes(bytes, start, stop);
-        to?.text("\r\n");
-      });
-      if (typeof taken === "string") return void refuse(taken);
-      at = taken;
-      requestDone = requestChunks.state === "done";
-      if (requestDone && to !== undefined) writeLastChunk(to, requestChunks.trailers);
-    }
-    pending = at === bytes.length ? undefined : bytes.subarray(at);
-    if (requestDone) upstream?.sent();
+    const taken = body.take(bytes, upstream?.out);
+    if (typeof taken === "string") return void refuse(taken);
+    pending = taken === bytes.length ? undefined : bytes.subarray(taken);
+    if (body.done) upstream?.sent();
   }
 
   // --- the response ---
@@ -227,7 +210,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
       const { framing } = response;
       responseFraming = framing !== "chunked" && framing !== "close" ? framing : head!.minor === 0 ? "close" : "chunked";
       // The client will not send the body it was to be asked for, or would, and nobody knows which (RFC 9110 10.1.1).
-      const unasked = head!.expectsContinue && !continued && !requestDone;
+      const unasked = head!.expectsContinue && !continued && !body.done;
       closes ||= retired || unasked || responseFraming === "close";
       answered = true;
       owner.answered(route, response.status);
@@ -248,7 +231,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
       if (responseFraming === "chunked") writeLastChunk(out, trailers);
       out.flush(upstream!.borrowed);
       upstream = undefined;
-      if (!requestDone && !closes) {
+      if (!body.done && !closes) {
         phase = "discard";
         sinceMs = watch.nowMs();
       } else nextRequest();
@@ -292,7 +275,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
   function answer(given: Answer): void {
     answered = true;
     owner.answered(route, given.status);
-    closes ||= retired || !requestDone || head?.minor !== 1;
+    closes ||= retired || unreadable || !body.done || head?.minor !== 1;
     const text = Buffer.from(answerText(given, closes, head?.method === "HEAD"));
     out.bytes(text, 0, text.length);
     out.flush(false);
@@ -303,7 +286,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
   function refuse(fault: HeadFault): false {
     upstream?.abandon();
     upstream = undefined;
-    requestDone = false;
+    unreadable = true;
     if (phase !== "head" && answered) breakOff();
     else answer(refusalOf(fault));
     return false;
@@ -321,7 +304,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
   /** Closes once everything is written. Who is still sending would be reset before the answer was read, so that is let run out. */
   function shut(): void {
     pending = undefined;
-    if (requestDone) {
+    if (body.done && !unreadable) {
       phase = "over";
       socket.destroySoon();
     } else {
@@ -367,8 +350,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
       else answer(notInTime);
     } else if (sinceMs !== undefined && phase === "head") {
       if (nowMs - sinceMs < headTimeoutMs) return;
-      closes = true;
-      requestDone = false;
+      unreadable = true;
       answer(headNotInTime);
     } else if (phase === "head") {
       if (nowMs - activeMs >= keepAliveMs) shut();

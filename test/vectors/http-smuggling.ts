@@ -136,6 +136,7 @@ export const refusedBodies: readonly SmugglingVector[] = [
   row("an extension of more than 1 KiB", `${post(chunked)}5;${"x".repeat(1024)}\r\nhello\r\n0\r\n\r\n`, "malformed"),
   row("data longer than its size", `${post(chunked)}5\r\nhello!\r\n0\r\n\r\n`, "malformed"),
   row("data shorter than its size", `${post(chunked)}5\r\nhell\r\n0\r\n\r\n`, "malformed"),
+  row("another byte and LF behind data", `${post(chunked)}5\r\nhello!\n0\r\n\r\n`, "malformed"),
   row("bare LF behind data", `${post(chunked)}5\r\nhello\n0\r\n\r\n`, "malformed"),
   row("no CRLF behind data", `${post(chunked)}5\r\nhello0\r\n\r\n`, "malformed"),
   row("bare LF behind the last chunk", `${post(chunked)}0\n\r\n`, "malformed"),

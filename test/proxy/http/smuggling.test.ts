@@ -32,7 +32,7 @@ beforeAll(async () => {
   });
   const settings = { app: { host: "127.0.0.1", port: app.port }, connectTimeoutMs: 5000, idleTimeoutMs: 5000 };
   const pool = upstreamPool({
-    maxIdle: 8, idleMs: 5000, watch,
+    maxIdle: 8, idleMs: 60_000, watch,
     open: (keeper) => {
       const upstream: OpenUpstream = upstreamConnection({ ...connectApp(settings.app, settings, () => undefined, (bytes) => upstream.receive(Buffer.from(bytes))), pushed: true }, keeper);
       return upstream;
