@@ -39,6 +39,7 @@ export async function benchProxy(): Promise<void> {
     await benchSide("Inbound", secureContext, app, [
       ourSide(ca, "countersign http", id("world"), app, ["--inbound-protocol", "http"], "inboundPort", dir),
       ourSide(ca, "countersign tcp", id("world"), app, ["--inbound-protocol", "tcp"], "inboundPort", dir),
+      bareForwarder(app, server, ca),
       ...inboundPeers({ dir, ...server, rootPath: ca.rootPemPath, to: app }),
     ], keep);
 
@@ -82,6 +83,18 @@ async function benchSide(title: string, secureContext: Way["secureContext"], app
     "", "us CPU a connection + request", "us CPU a keep-alive request", "CPU s/GB down", "up", "us added p50", "p99", "MiB idle", "+ 1000 connections", "ms to first answer",
   ], [...rows].map(([name, cells]) => [name, ...cells]));
   for (const { process } of ways) await process.stop();
+}
+
+/** The least that Node can do: what our own code adds is what is above it. */
+function bareForwarder(app: number, { certPath, keyPath }: { readonly certPath: string; readonly keyPath: string }, ca: RunningCa): Peer {
+  return {
+    name: "bare Node, TCP",
+    async start() {
+      const port = await freePort();
+      const env = { PORT: String(port), APP: String(app), CERT: certPath, KEY: keyPath, ROOT: ca.rootPemPath };
+      return { name: "bare Node, TCP", port, process: started(execPath, [join(import.meta.dirname, "bare-forwarder.ts")], env) };
+    },
+  };
 }
 
 /** Our proxy, restarted with an identity it has, as it would be. */
