@@ -71,7 +71,7 @@ test("countersign-proxy starts, gets its certificate, is ready, shows no secret,
   closing.push(() => ca.stop());
   const proxy = startProxy(encodeBootstrap(ca.bootstrap), "--inbound", "127.0.0.1:0", "--outbound", "127.0.0.1:0", "--admin", "127.0.0.1:0");
   const { admin } = await proxy.logged("countersign-proxy started");
-  await proxy.logged("revocations in force");
+  await Promise.all([proxy.logged("revocations in force"), proxy.logged("policy in force")]);
   expect(JSON.parse(await body(`http://${admin as string}/readyz`))).toEqual({ ready: true, reasons: [] });
   const identity = await body(`http://${admin as string}/identity`);
   expect(JSON.parse(identity)).toMatchObject({
