@@ -19,14 +19,14 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
   beforeAll(async () => {
     network = makeNetwork("ca", "east", "west");
     [ca, east, west] = [network.hosts["ca"]!, network.hosts["east"]!, network.hosts["west"]!];
-    const start = async (host: TestHost, args: readonly string[], until: string, env: Record<string, string> = {}): Promise<void> => {
+    const start = async (host: TestHost, args: readonly string[], until: readonly string[], env: Record<string, string> = {}): Promise<void> => {
       const child = host.start(process.execPath, args, env);
       running.push(child);
-      await printed(child, until);
+      await printed(child, ...until);
     };
-    await start(ca, [program("ca"), "serve", "--data-dir", join(folder, "ca"), "--listen", `${ca.address}:8443`], "serving");
+    await start(ca, [program("ca"), "serve", "--data-dir", join(folder, "ca"), "--listen", `${ca.address}:8443`], ["serving"]);
     // The app answers with who called; the second one speaks first, the third is for its own host only.
-    await start(west, ["-e", app], "listening");
+    await start(west, ["-e", app], ["listening"]);
     for (const host of [west, east]) {
       const bootstrap = ca.run(process.execPath, [program("ca"), "token", "create", "--id", idOf(host)], {
         COUNTERSIGN_DATA_DIR: join(folder, "ca"), COUNTERSIGN_URL: `https://${ca.address}:8443`,
@@ -34,7 +34,7 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
       const routes = host === east ? [8080, 9000, 9999].flatMap((port) => ["--route", `${west!.address}:${port}=${west!.address}:${port},${idOf(west!)}`]) : [];
       await start(host, [
         program("proxy"), "--inbound", "0.0.0.0:4143", "--app", "127.0.0.1:1", "--outbound", "off", "--admin", "off", "--transparent", "localhost:4141", ...routes,
-      ], "revocations in force", { COUNTERSIGN_BOOTSTRAP: bootstrap });
+      ], ["revocations in force", "policy in force"], { COUNTERSIGN_BOOTSTRAP: bootstrap });
       host.run(process.execPath, [program("proxy"), "intercept", "install", "--proxy-user", "0"]);
     }
   }, 60_000);

@@ -69,15 +69,15 @@ export function makeNetwork(...names: readonly string[]): TestNetwork {
   }
 }
 
-/** Waits until what a process prints has the text. */
-export async function printed({ stdout, stderr, exitCode }: ChildProcess, text: string): Promise<void> {
+/** Waits until what a process prints has all of the texts. */
+export async function printed({ stdout, stderr, exitCode }: ChildProcess, ...texts: readonly string[]): Promise<void> {
   let output = "";
-  if (exitCode !== null) throw new Error(`the process ended with ${exitCode} before it printed "${text}"`);
+  if (exitCode !== null) throw new Error(`the process ended with ${exitCode} before it printed "${texts.join('", "')}"`);
   for await (const chunk of mergeOf(stdout!, stderr!)) {
     output += String(chunk);
-    if (output.includes(text)) return;
+    if (texts.every((text) => output.includes(text))) return;
   }
-  throw new Error(`the process ended before it printed "${text}":\n${output}`);
+  throw new Error(`the process ended before it printed "${texts.join('", "')}":\n${output}`);
 }
 
 async function* mergeOf(...streams: readonly NodeJS.ReadableStream[]): AsyncGenerator<unknown> {
