@@ -51,12 +51,12 @@ export function postgresLink(config: pg.ClientConfig, { readOnly }: { readonly r
   }
 
   async function ask(): Promise<void> {
-    if (watch?.socket.destroyed !== false) watch = await connect();
-    const { client, socket } = watch;
+    if (watch?.ended() !== false) watch = await connect();
+    const { client, ended } = watch;
     const askedAtMs = performance.now();
     const databaseMs = await requireWritable(client).catch(async (cause) => {
-      // Ours was cut while we asked, and that says nothing of the others; one that stands and does not answer does.
-      if (!socket.destroyed) throw cause;
+      // Ours was ended while we asked, and that says nothing of the others; one that stands and does not answer does.
+      if (!ended()) throw cause;
       watch = await connect();
       return requireWritable(watch.client);
     });
@@ -65,12 +65,16 @@ export function postgresLink(config: pg.ClientConfig, { readOnly }: { readonly r
   }
 
   async function connect(): Promise<Watch> {
-    const socket = openSocket();
-    const client = new pg.Client({ ...options, stream: () => socket, query_timeout: answerTimeoutMs });
-    // Without a listener the end of an idle connection would end the process.
-    client.on("error", suspect);
+    const client = new pg.Client({ ...options, query_timeout: answerTimeoutMs });
+    let ended = false;
+    // Without a listener the end of an idle connection would end the process. The server's last word comes before the socket closes.
+    client.on("error", () => {
+      ended = true;
+      suspect();
+    });
+    client.on("end", () => (ended = true));
     await client.connect();
-    return { client, socket };
+    return { client, ended: () => ended };
   }
 
   function suspect(): void {
@@ -104,7 +108,8 @@ export function postgresLink(config: pg.ClientConfig, { readOnly }: { readonly r
 
 interface Watch {
   readonly client: pg.Client;
-  readonly socket: Socket;
+  /** By the server or by the network: it will answer nothing more. */
+  ended(): boolean;
 }
 
 const lookEveryMs = 1_000;

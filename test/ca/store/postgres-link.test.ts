@@ -1,0 +1,29 @@
+import pg from "pg";
+import { expect, test, vi } from "vitest";
+import { connectionOptions } from "../../../ca/store/postgres-connection.ts";
+import { postgresLink } from "../../../ca/store/postgres-link.ts";
+import { createDatabase } from "../../support/postgres.ts";
+
+test("when an administrator ends the session that watches, the others stand and nothing is refused", async () => {
+  const url = await createDatabase();
+  const link = postgresLink(connectionOptions(url), { readOnly: false });
+  const other = new pg.Client(link.options);
+  await other.connect();
+  const [first] = await watchers(1);
+  await other.query("select pg_terminate_backend($1, 5000)", [first]);
+  await vi.waitFor(async () => expect(await watchers(1)).not.toEqual([first]), waiting);
+  link.require();
+  await other.end();
+  await link.close();
+
+  async function watchers(count: number): Promise<readonly number[]> {
+    return vi.waitFor(async () => {
+      const { rows } = await other.query<{ pid: number }>(
+        "select pid from pg_stat_activity where application_name = 'countersign' and datname = current_database() and pid <> pg_backend_pid()");
+      expect(rows).toHaveLength(count);
+      return rows.map(({ pid }) => pid);
+    }, waiting);
+  }
+});
+
+const waiting = { timeout: 20_000, interval: 20 };
