@@ -3,7 +3,7 @@ import { AuthorityError } from "./authority/errors.ts";
 import { foreignIssuers } from "./authority/foreign-issuers.ts";
 import { readRoot } from "./authority/import-root.ts";
 import { authoritySigners, type AuthoritySigners } from "./authority/signers.ts";
-import { issuerSigner } from "./authority/issuer-signer.ts";
+import { intermediatesAbove, issuerSigner } from "./authority/issuer-signer.ts";
 import { authorityKeeper, type AuthorityKeeper } from "./authority/keeper.ts";
 import { authorityCraft } from "./authority/craft.ts";
 import { authorityOperator } from "./authority/operate.ts";
@@ -160,6 +160,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       store, denials, now: clock.now, trustDomain: config.trustDomain, lifetimeMaxMs: config.foreignIssuerLifetimeMaxMs, clockSkewMs: config.clockSkewMs, statusUrl: config.statusUrl,
       nextSerial: serialNumbers(),
       signer: () => issuerSigner(keeper.current().rows, signers),
+      intermediatesAbove: (id) => intermediatesAbove(keeper.current().rows, id),
       anchors: () => ({ certificates: bundle().x509Authorities, pem: keeper.current().published.pem }),
       keyFingerprints: () => keeper.current().keyFingerprints,
     }),

@@ -36,6 +36,8 @@ export interface ForeignIssuerDeps {
   readonly trustDomain: string;
   /** @throws {Refusal} issuer_unavailable */
   readonly signer: () => IssuerSigner | Promise<IssuerSigner>;
+  /** As `IssuerSigner.intermediates`, of any authority there ever was: a retry's certificate may be by one that was replaced since. */
+  readonly intermediatesAbove: (authorityId: string) => string;
   /** The roots of our bundle, parsed and as PEM. */
   readonly anchors: () => { readonly certificates: readonly Certificate[]; readonly pem: string };
   readonly keyFingerprints: () => ReadonlySet<string>;
@@ -71,8 +73,8 @@ export function foreignIssuers(deps: ForeignIssuerDeps) {
     checkCaller(caller, request.trustDomain);
     const idempotent = idempotencyKey === undefined ? undefined : idempotentRequest(idempotencyKey, caller.actor, request);
     const earlier = idempotent && (await recall(store, idempotent, now().getTime()));
+    if (earlier !== undefined) return answer(earlier);
     const by = await deps.signer();
-    if (earlier !== undefined) return answer(earlier, by);
     const csr = readCsr(request.csr);
     const wanted = foreignIssuer(request, trustDomain, by.certificate.keyAlgorithm, { dnsScope: caller.role === "admin" ? undefined : caller.dnsScope ?? [] });
     if (!wanted.keyAlgorithms.includes(csr.keyAlgorithm)) {
@@ -84,10 +86,10 @@ export function foreignIssuers(deps: ForeignIssuerDeps) {
       const { logIndex } = await store.commit({
         kind: "issue", certificate: row, entries, ...(idempotent && { idempotency: { ...idempotent, expiresAtMs: row.issuedAtMs + idempotencyLifetimeMs } }),
       });
-      return answer({ ...row, logIndex }, by);
+      return answer({ ...row, logIndex });
     } catch (error) {
       const won = idempotent && error instanceof StoreError ? await recall(store, idempotent, now().getTime()) : undefined;
-      if (won !== undefined) return answer(won, by);
+      if (won !== undefined) return answer(won);
       throw asRefusal(error);
     }
   };
@@ -168,13 +170,13 @@ export function foreignIssuers(deps: ForeignIssuerDeps) {
     }
   }
 
-  function answer({ serialNumber, spiffeId, notBeforeMs, notAfterMs, certificate, logIndex }: CertificateRow, by: IssuerSigner): IssuedIssuer {
+  function answer({ serialNumber, spiffeId, notBeforeMs, notAfterMs, certificate, authorityId, logIndex }: CertificateRow): IssuedIssuer {
     return {
       serialNumber, logIndex,
       trustDomain: spiffeId.slice("spiffe://".length),
       notBefore: new Date(notBeforeMs).toISOString(),
       notAfter: new Date(notAfterMs).toISOString(),
-      chain: encodePem("CERTIFICATE", certificate) + by.intermediates,
+      chain: encodePem("CERTIFICATE", certificate) + deps.intermediatesAbove(authorityId),
       anchors: anchors().pem,
     };
   }

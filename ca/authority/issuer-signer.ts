@@ -18,6 +18,12 @@ export function issuerSigner(rows: readonly AuthorityRow[], { signerFor }: Pick<
   }
   return {
     id: row.id, certificate: parseCertificate(row.certificate), signer: signerFor(row),
-    intermediates: row.type === "intermediate" ? encodePem("CERTIFICATE", row.certificate) : "",
+    intermediates: intermediatesAbove(rows, row.id),
   };
+}
+
+/** PEM of what stands between an authority's signature and the root: its own certificate where it is an intermediate, or nothing. */
+export function intermediatesAbove(rows: readonly AuthorityRow[], authorityId: string): string {
+  const row = rows.find(({ id }) => id === authorityId);
+  return row?.type === "intermediate" ? encodePem("CERTIFICATE", row.certificate) : "";
 }

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { request, type RequestOptions } from "node:https";
 import { join } from "node:path";
 import { checkServerIdentity, type PeerCertificate } from "node:tls";
-import { mediaType, type Problem } from "../contract.ts";
+import { idempotencyKeyHeader, mediaType, type Problem } from "../contract.ts";
 import { apiSegments } from "../issuance/names.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { PkiError } from "../pki/errors.ts";
@@ -16,6 +16,13 @@ import type { CliIo } from "./io.ts";
 /** The API refused, or could not be reached; the message says what to do. */
 export class ApiError extends Error {
   override readonly name = "ApiError";
+  /** Of the answer; undefined where there was none, so that what was asked for may have been done. */
+  readonly status: number | undefined;
+
+  constructor(message: string, options?: { cause?: unknown; status?: number }) {
+    super(message, options);
+    this.status = options?.status;
+  }
 }
 
 /** Flags that every command has which talks to a CA. */
@@ -48,9 +55,10 @@ Which CA, and as whom:
 export interface Api {
   /**
    * The answer to a JSON request.
+   * @param idempotencyKey  with which a request whose answer was lost may be repeated unchanged
    * @throws {ApiError}
    */
-  call<T>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<T>;
+  call<T>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown, idempotencyKey?: string): Promise<T>;
   /**
    * A public document, asked for without the token.
    * @throws {ApiError}
@@ -100,12 +108,12 @@ export function api(flags: ApiFlags, { env }: CliIo): Api {
   }
 
   return {
-    async call<T>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<T> {
+    async call<T>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown, idempotencyKey?: string): Promise<T> {
       const payload = body === undefined ? undefined : JSON.stringify(body);
       const length =
         payload === undefined ? {} : { "content-length": Buffer.byteLength(payload), "content-type": mediaType.json };
       const { pathname, search } = new URL(path, url);
-      const headers = { authorization: authorize(method, pathname + search, payload ?? ""), ...length };
+      const headers = { authorization: authorize(method, pathname + search, payload ?? ""), ...length, ...(idempotencyKey !== undefined && { [idempotencyKeyHeader]: idempotencyKey }) };
       const text = await exchange(new URL(path, url), { method, ca, headers }, payload);
       return (text === "" ? undefined : JSON.parse(text)) as T;
     },
@@ -129,7 +137,7 @@ function signRequest(chainPem: string, keyPem: string, request: SignedRequest): 
 async function exchange(url: URL, options: RequestOptions, payload?: string): Promise<string> {
   const { status, text } = await answered(url, options, payload);
   if (status >= 200 && status < 300) return text;
-  throw new ApiError(explain(status, text));
+  throw new ApiError(explain(status, text), { status });
 }
 
 async function answered(url: URL, options: RequestOptions, payload?: string): Promise<Answered> {

@@ -1,4 +1,3 @@
-import { generateKeyPairSync } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
@@ -6,12 +5,12 @@ import {
   issuerProfiles, mediaType, paths, type CertificateDetail, type IssuedIssuer, type IssueIssuerRequest, type IssuerPage, type IssuerProfile,
 } from "../contract.ts";
 import { parseCertificate } from "../pki/certificate.ts";
-import { encodeCsr } from "../pki/csr.ts";
 import { decodePem } from "../pki/pem.ts";
 import { api, apiHelp, apiOptions, ApiError, type Api } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, seconds, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { renderManifest, secretManifest, secretScheme, type IssuerMaterial, type SecretScheme } from "./issuer-secret.ts";
+import { issuerRequests } from "./issuer-request.ts";
 import { folderTarget, type IssuerTarget } from "./issuer-target.ts";
 import { keepRenewed } from "./issuer-watch.ts";
 import { kubernetesTarget, podAccess, type KubernetesAccess } from "./kubernetes.ts";
@@ -37,7 +36,7 @@ export async function issuer(args: readonly string[], io: CliIo, stopped: () => 
       if (folder !== undefined && existsSync(join(folder, scheme.key))) {
         throw new ApiError(`${join(folder, scheme.key)} exists and is not overwritten; move it away or name another folder. "countersign issuer watch" replaces it.`);
       }
-      await issue(values, scheme, await obtain(api(values, io), request), out);
+      await issue(values, scheme, await issuerRequests(api(values, io), request)(), out);
       return 0;
     }
     case "watch": return watch(values, io, stopped);
@@ -108,20 +107,12 @@ async function watch(flags: Flags, io: CliIo, stopped: () => Promise<unknown>): 
   if (!flags.once) void stopped().then(() => ending.abort());
   return keepRenewed({
     target,
-    issue: () => obtain(client, request),
+    issue: issuerRequests(client, request),
     anchors: async () => decodePem(await client.fetchPublic(paths.bundle, mediaType.pem), "CERTIFICATE").map(parseCertificate),
     isRevoked: (serialNumber) => isRevoked(client, serialNumber),
     say: io.stderr, now: Date.now, random: Math.random,
     pause: (ms) => setTimeout(ms, false, { signal: ending.signal }).catch(() => true),
   }, { renewBeforeMs, once: flags.once });
-}
-
-/** Makes a key here and has an issuer signed for it. */
-async function obtain(client: Api, request: Omit<IssueIssuerRequest, "csr">): Promise<IssuerMaterial & IssuedIssuer> {
-  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const csr = Buffer.from(encodeCsr({ privateKey })).toString("base64");
-  const issued = await client.call<IssuedIssuer>("POST", paths.issuers, { csr, ...request } satisfies IssueIssuerRequest);
-  return { ...issued, key: privateKey.export({ format: "pem", type: "pkcs8" }).toString() };
 }
 
 /** From the public feed, so that a token that may only have issuers signed is enough. */

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { authorityRow } from "../../../ca/authority/active-issuer.ts";
 import { createRoot } from "../../../ca/authority/create.ts";
-import { issuerSigner } from "../../../ca/authority/issuer-signer.ts";
+import { intermediatesAbove, issuerSigner } from "../../../ca/authority/issuer-signer.ts";
 import { softwareSigner } from "../../../ca/signer/software.ts";
 import type { Sealing } from "../../../ca/signer/sealing.ts";
 import { dayMs } from "../../support/running-ca.ts";
@@ -17,6 +17,12 @@ test("issuers for others are signed by the active intermediate, and by the root 
   const both = issuerSigner([root, { ...root, id: "00", type: "intermediate" }], signers);
   expect(both).toMatchObject({ id: "00", intermediates: expect.stringContaining("BEGIN CERTIFICATE") });
   expect(issuerSigner([root, { ...root, id: "00", type: "intermediate", state: "prepared" }], signers).id).toBe(root.id);
+});
+
+test("what stands above a signature is found for an intermediate that was replaced, too", () => {
+  const retiring = { ...root, id: "00", type: "intermediate", state: "retiring" } as const;
+  expect(intermediatesAbove([root, retiring], "00")).toContain("BEGIN CERTIFICATE");
+  expect(intermediatesAbove([root, retiring], root.id)).toBe("");
 });
 
 test.each([

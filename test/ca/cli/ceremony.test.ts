@@ -134,6 +134,11 @@ describe("the ceremonies of a CA whose root's key is offline", () => {
       await host.ca.tick();
       expect((await host.ca.readiness()).warnings).toEqual([expect.stringContaining("countersign ceremony request intermediate")]);
 
+      const { csr } = newCsr();
+      const askForIssuer = () => host.ca.issueIssuer({ csr, profile: "istio", trustDomain: "west" }, host.admin, "once");
+      const issuer = await askForIssuer();
+      expect(chainOf(issuer)[1]).toEqual(before);
+
       const fingerprint = await request("intermediate", "next.request");
       await quickSign("next.request", "next.answer", fingerprint);
       expect((await onCa("import", inFolder("next.answer"))).stdout).toContain("is prepared");
@@ -141,6 +146,7 @@ describe("the ceremonies of a CA whose root's key is offline", () => {
       const [, , after] = chainOf(await issue());
       expect(after).toEqual((await rowsOf("intermediate")).find(({ state }) => state === "active")!.certificate);
       expect(after).not.toEqual(before);
+      expect(await askForIssuer(), "a retry gets the chain of the intermediate that signed").toEqual(issuer);
     } finally {
       await host.close();
     }
