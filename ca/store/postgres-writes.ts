@@ -5,6 +5,7 @@ import type { SealedHead } from "./head.ts";
 import { bare, insertion, statement, value, type Query } from "./postgres-statement.ts";
 import { fromAuthority, fromCeremony, fromCertificate, fromCrl, fromDocument, fromToken, toBuffer } from "./rows.ts";
 import * as schema from "./schema-postgres.ts";
+import { maxForgottenSpent } from "./spent-requests.ts";
 
 /** All that a group writes, in an order that lets later acts of a group build on earlier ones. */
 export function writeQueries(writes: Writes, { head, checkpoint }: SealedHead): readonly Query[] {
@@ -49,6 +50,15 @@ export const acknowledge = statement("acknowledge", sql`
   ), highest as (select serial_number, max(sequence) as sequence from family group by serial_number order by serial_number)
   update ${schema.certificates} set ${bare(schema.certificates.acknowledgedSequence)} = highest.sequence from highest
   where ${schema.certificates.serialNumber} = highest.serial_number and ${schema.certificates.acknowledgedSequence} < highest.sequence`);
+
+/** A row where it is the first. Rows that another replica is removing are left to it. */
+export const spendRequest = statement("spend-request", sql`
+  with forgotten as (
+    delete from ${schema.spentRequests} where ctid = any(array(
+      select ctid from ${schema.spentRequests} where ${schema.spentRequests.untilMs} < ${value("nowMs")} limit ${sql.raw(String(maxForgottenSpent))} for update skip locked))
+  )
+  insert into ${schema.spentRequests} (${bare(schema.spentRequests.spiffeId)}, ${bare(schema.spentRequests.nonce)}, ${bare(schema.spentRequests.untilMs)})
+  values (${value("spiffeId")}, ${value("nonce")}, ${value("untilMs")}) on conflict do nothing returning 1`);
 
 /** A statement that meets a row twice keeps either of the two, or fails: only the last may stay. */
 function lastOfEach<Row>(rows: readonly Row[], name: (row: Row) => string): readonly Row[] {

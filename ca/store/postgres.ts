@@ -14,7 +14,7 @@ import { acquireLease, releaseLease } from "./postgres-lease.ts";
 import { postgresLink } from "./postgres-link.ts";
 import { migratePostgres } from "./postgres-migrate.ts";
 import { postgresReads } from "./postgres-reads.ts";
-import { acknowledge, touchToken } from "./postgres-writes.ts";
+import { acknowledge, spendRequest, touchToken } from "./postgres-writes.ts";
 import { describe, guardReads } from "./reads.ts";
 import { auditCheckpoints, logHead } from "./schema-postgres.ts";
 import { locked, signerFor } from "./sealer.ts";
@@ -73,6 +73,15 @@ export async function openPostgres({ url, readOnly = false, migrationsFolder, on
       await releaseLease(pool, lease);
     },
     acknowledge: acknowledgements.add,
+    async spendRequest({ spiffeId, nonce, untilMs }, nowMs) {
+      open();
+      if (readOnly) throw new StoreError(forReadingOnly.code, forReadingOnly.message);
+      const { rowCount } = await pool.query(spendRequest(nowMs, spiffeId, nonce, untilMs)).catch((cause) => {
+        link.suspect();
+        throw unreachable(cause);
+      });
+      return rowCount === 1;
+    },
     databaseTimeMs: link.databaseTimeMs,
     async ping() {
       open();

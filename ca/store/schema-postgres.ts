@@ -181,3 +181,10 @@ export const ceremonies = pgTable("ceremonies", {
   createdAtMs: bigint("created_at_ms", { mode: "number" }).notNull(),
   closedAtMs: bigint("closed_at_ms", { mode: "number" }),
 });
+
+/** Signed requests that were acted upon, until nobody would believe them again: each is good once. */
+export const spentRequests = pgTable("spent_requests", {
+  spiffeId: text("spiffe_id").notNull(),
+  nonce: text("nonce").notNull(),
+  untilMs: bigint("until_ms", { mode: "number" }).notNull(),
+}, (table) => [primaryKey({ columns: [table.spiffeId, table.nonce] }), index("spent_requests_until").on(table.untilMs)]);

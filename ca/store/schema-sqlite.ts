@@ -179,3 +179,10 @@ export const ceremonies = sqliteTable("ceremonies", {
   createdAtMs: integer("created_at_ms").notNull(),
   closedAtMs: integer("closed_at_ms"),
 });
+
+/** Signed requests that were acted upon, until nobody would believe them again: each is good once. */
+export const spentRequests = sqliteTable("spent_requests", {
+  spiffeId: text("spiffe_id").notNull(),
+  nonce: text("nonce").notNull(),
+  untilMs: integer("until_ms").notNull(),
+}, (table) => [primaryKey({ columns: [table.spiffeId, table.nonce] }), index("spent_requests_until").on(table.untilMs)]);

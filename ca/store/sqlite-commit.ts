@@ -6,7 +6,7 @@ import { emptyHead, readHead, type SealedHead } from "./head.ts";
 import { locked, requireSignedBy, signerFor } from "./sealer.ts";
 import type { SqliteSql } from "./sqlite-sql.ts";
 import { sqliteStatements } from "./sqlite-statements.ts";
-import { StoreError, type Acknowledgement, type Act, type CheckpointRow, type LeaseAnswer, type LeaseClaim, type LogSealer } from "./store.ts";
+import { StoreError, type Acknowledgement, type Act, type CheckpointRow, type LeaseAnswer, type LeaseClaim, type LogSealer, type SpentRequest } from "./store.ts";
 
 /** The one connection of this process that writes. Synchronous: it lives in a thread of its own (`sqlite-writer.ts`). */
 export interface SqliteCommit {
@@ -23,6 +23,8 @@ export interface SqliteCommit {
   releaseLease(lease: Pick<LeaseClaim, "name" | "holder">): void;
   /** In one transaction of its own. @throws {StoreError} store_unavailable */
   acknowledge(group: readonly Acknowledgement[]): void;
+  /** In one transaction of its own. @throws {StoreError} store_unavailable */
+  spendRequest(request: SpentRequest, nowMs: number): boolean;
   /** Moves what was committed from the write-ahead log into the database, if there is enough of it to be worth a flush. */
   tidy(): void;
   close(): void;
@@ -106,6 +108,7 @@ export function sqliteCommit(path: string, sql: SqliteSql): SqliteCommit {
       coded(() => database.transaction(() => group.forEach(statements.acknowledge)).immediate());
       actsInLog += group.length;
     },
+    spendRequest: (request, nowMs) => coded(() => database.transaction(() => statements.spendRequest(request, nowMs)).immediate()),
     tidy() {
       if (actsInLog < actsBeforeTidy) return;
       actsInLog = 0;

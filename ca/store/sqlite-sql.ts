@@ -3,7 +3,8 @@ import { drizzle } from "drizzle-orm/better-sqlite3";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 import { maxAcknowledgedGenerations } from "./acknowledgements.ts";
 import { maxLaterCertificates } from "./batch.ts";
-import { announcements, auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, leases, logHead, revocations, tokens } from "./schema-sqlite.ts";
+import { maxForgottenSpent } from "./spent-requests.ts";
+import { announcements, auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, leases, logHead, revocations, spentRequests, tokens } from "./schema-sqlite.ts";
 
 /** An INSERT and the properties of a row in the order of its placeholders. */
 export interface Insertion<Row> {
@@ -104,6 +105,11 @@ export function sqliteSql() {
     forgetKeys: text(db.delete(idempotencyKeys).where(
       sql`rowid in (select rowid from ${idempotencyKeys} where ${lte(idempotencyKeys.expiresAtMs, given("untilMs"))} limit 1024)`,
     )),
+
+    forgetSpent: text(db.delete(spentRequests).where(
+      sql`rowid in (select rowid from ${spentRequests} where ${lt(spentRequests.untilMs, given("nowMs"))} limit ${sql.raw(String(maxForgottenSpent))})`,
+    )),
+    spend: text(db.insert(spentRequests).values({ spiffeId: given("spiffeId"), nonce: given("nonce"), untilMs: given("untilMs") }).onConflictDoNothing()),
 
     insertState: insertion(caState),
     insertAuthority: insertion(authorities),

@@ -3,7 +3,7 @@ import { maxLaterCertificates, type Facts, type Writes } from "./batch.ts";
 import type { HeadRow, SealedHead } from "./head.ts";
 import { type AuthorityFactRow, fromAuthority, fromCeremony, fromCertificate, fromCrl, fromDocument, fromToken, type LaterRow, toAuthorityFact, toBuffer, toLaterFact } from "./rows.ts";
 import type { Insertion, SqliteSql } from "./sqlite-sql.ts";
-import type { Acknowledgement, CheckpointRow, LeaseAnswer, LeaseClaim } from "./store.ts";
+import type { Acknowledgement, CheckpointRow, LeaseAnswer, LeaseClaim, SpentRequest } from "./store.ts";
 
 /** What the writer does to the database inside its transaction. */
 export interface SqliteStatements {
@@ -16,6 +16,7 @@ export interface SqliteStatements {
   acquireLease(claim: LeaseClaim, nowMs: number): LeaseAnswer;
   releaseLease(lease: Pick<LeaseClaim, "name" | "holder">): void;
   acknowledge(acknowledgement: Acknowledgement): void;
+  spendRequest(request: SpentRequest, nowMs: number): boolean;
 }
 
 export function sqliteStatements(database: Database.Database, sql: SqliteSql): SqliteStatements {
@@ -47,6 +48,8 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
   const leaseHolder = database.prepare<[string], string>(sql.leaseHolder).pluck();
   const releaseLease = database.prepare<[string, string]>(sql.releaseLease);
   const acknowledge = database.prepare<[number, number, string]>(sql.acknowledge);
+  const forgetSpent = database.prepare<[number]>(sql.forgetSpent);
+  const spend = database.prepare<[string, string, number]>(sql.spend);
   const pruneCertificates = database.prepare<[number, number, number]>(sql.pruneCertificates);
   const pruneCheckpoints = database.prepare<[number, number]>(sql.pruneCheckpoints);
   const setHead = database.prepare<[number, Buffer]>(sql.setHead);
@@ -130,6 +133,10 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
     },
     releaseLease: ({ name, holder }) => void releaseLease.run(name, holder),
     acknowledge: ({ serialNumber, sequence }) => void acknowledge.run(sequence, sequence, serialNumber),
+    spendRequest({ spiffeId, nonce, untilMs }, nowMs) {
+      forgetSpent.run(nowMs);
+      return spend.run(spiffeId, nonce, untilMs).changes === 1;
+    },
   };
 }
 

@@ -4,7 +4,7 @@ import { packActs } from "./acts-message.ts";
 import type { Outcome } from "./batch.ts";
 import { sqliteSql } from "./sqlite-sql.ts";
 import type { WriterData, WriterReply, WriterRequest } from "./sqlite-writer.ts";
-import { StoreError, type Acknowledgement, type Act, type LeaseAnswer, type LeaseClaim, type LogSealer } from "./store.ts";
+import { StoreError, type Acknowledgement, type Act, type LeaseAnswer, type LeaseClaim, type LogSealer, type SpentRequest } from "./store.ts";
 
 /** The writer's thread as the main one sees it. Each rejects with store_unavailable if the thread dies before it answers. */
 export interface SqliteThread {
@@ -14,6 +14,7 @@ export interface SqliteThread {
   acquireLease(claim: LeaseClaim): Promise<LeaseAnswer>;
   releaseLease(lease: Pick<LeaseClaim, "name" | "holder">): Promise<void>;
   acknowledge(group: readonly Acknowledgement[]): Promise<void>;
+  spendRequest(request: SpentRequest, nowMs: number): Promise<boolean>;
   ping(): Promise<void>;
   close(): Promise<void>;
 }
@@ -61,6 +62,12 @@ export function sqliteThread(path: string, entry: URL = writerEntry(), onLocked:
     },
     async acknowledge(group) {
       confirm(await current().ask({ kind: "acknowledge", group }));
+    },
+    async spendRequest(request, nowMs) {
+      const reply = await current().ask({ kind: "spend", request, nowMs });
+      if ("spent" in reply) return reply.spent;
+      confirm(reply);
+      throw outOfStep();
     },
     async ping() {
       confirm(await current().ask({ kind: "ping" }));

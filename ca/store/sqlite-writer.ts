@@ -3,13 +3,14 @@ import { unpackActs, type ActsMessage } from "./acts-message.ts";
 import type { Outcome } from "./batch.ts";
 import { sqliteCommit } from "./sqlite-commit.ts";
 import type { SqliteSql } from "./sqlite-sql.ts";
-import { StoreError, type Acknowledgement, type LeaseAnswer, type LeaseClaim, type LogSealer, type StoreErrorCode } from "./store.ts";
+import { StoreError, type Acknowledgement, type LeaseAnswer, type LeaseClaim, type LogSealer, type SpentRequest, type StoreErrorCode } from "./store.ts";
 
 /** The writer's thread: an entry of its own, in the bundle too. Answers requests in their order, one for one. */
 
 export type WriterRequest =
   | { readonly kind: "commit"; readonly acts: ActsMessage }
   | { readonly kind: "acknowledge"; readonly group: readonly Acknowledgement[] }
+  | { readonly kind: "spend"; readonly request: SpentRequest; readonly nowMs: number }
   | { readonly kind: "touch"; readonly tokenId: string; readonly usedAtMs: number }
   | { readonly kind: "acquire-lease"; readonly claim: LeaseClaim }
   | { readonly kind: "release-lease"; readonly lease: Pick<LeaseClaim, "name" | "holder"> }
@@ -21,6 +22,7 @@ export type WriterReply =
   /** A number for an act that landed: the index of its first entry. */
   | { readonly outcomes: readonly (number | Exclude<Outcome, { logIndex: number }>)[]; readonly lockedMs: number }
   | { readonly lease: LeaseAnswer }
+  | { readonly spent: boolean }
   | { readonly error: { readonly code: StoreErrorCode; readonly message: string } | undefined };
 
 /** What the thread is started with. */
@@ -46,6 +48,7 @@ function serve(port: NonNullable<typeof parentPort>, { path, sql }: WriterData):
     }
     try {
       if (request.kind === "acquire-lease") return { lease: writer.acquireLease(request.claim) };
+      if (request.kind === "spend") return { spent: writer.spendRequest(request.request, request.nowMs) };
       if (request.kind === "release-lease") writer.releaseLease(request.lease);
       else if (request.kind === "touch") writer.touchToken(request.tokenId, request.usedAtMs);
       else if (request.kind === "acknowledge") writer.acknowledge(request.group);

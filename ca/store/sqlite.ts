@@ -56,6 +56,7 @@ export async function openSqlite({ path, readOnly = false, migrationsFolder, wri
     acquireLease: async (claim) => writer().acquireLease(claim),
     releaseLease: async (lease) => writer().releaseLease(lease),
     acknowledge: acknowledgements.add,
+    spendRequest: async (request, nowMs) => writer().spendRequest(request, nowMs),
     databaseTimeMs: () => undefined,
     async ping() {
       open();

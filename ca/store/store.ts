@@ -62,6 +62,12 @@ export interface Store {
    */
   holdersBehind(query: HoldersQuery): Promise<readonly HolderRow[]>;
 
+  /**
+   * Takes down that a signed request is acted upon: true for the first of all replicas that says so, false from then on. Not audited;
+   * durable before anything that is committed once it has resolved. Forgets some of those that are over, by the caller's clock.
+   */
+  spendRequest(request: SpentRequest, nowMs: number): Promise<boolean>;
+
   /** Where the feed stands: one cheap look, asked for several times a second. */
   feedPosition(): Promise<FeedPosition>;
   /** Ascending by sequence, those above `after` that have not expired. */
@@ -439,6 +445,13 @@ export interface Acknowledgement {
   readonly serialNumber: string;
   /** Of the bundle that is held. */
   readonly sequence: number;
+}
+
+export interface SpentRequest {
+  readonly spiffeId: string;
+  readonly nonce: string;
+  /** Until when it has to be remembered. */
+  readonly untilMs: number;
 }
 
 export interface HoldersQuery {

@@ -114,6 +114,29 @@ export function describeStoreFeed(kind: Store["kind"], newDatabase: () => Promis
       });
     });
 
+    test("a signed request is spent once, whoever says so first, on any replica and after a restart; the log is left alone", async () => {
+      const request = { spiffeId: "spiffe://east/ops", nonce: "n".repeat(22), untilMs: startMs + 10 };
+      const other = await openStore({ url: database.url, sealer });
+      const answers = await Promise.all([store, other, store, other].map((each) => each.spendRequest(request, startMs)));
+      expect(answers.filter((first) => first)).toEqual([true]);
+      expect(await store.spendRequest({ ...request, spiffeId: "spiffe://east/ops2" }, startMs)).toBe(true);
+      await other.close();
+      await store.close();
+      store = await openStore({ url: database.url, sealer });
+      expect(await store.spendRequest(request, startMs)).toBe(false);
+      expect(await verifyStore(store, verifierKey)).toEqual([]);
+    });
+
+    test("a spent request is remembered until its time is over, then forgotten", async () => {
+      const spend = (nonce: string, nowMs: number) => store.spendRequest({ spiffeId: "spiffe://east/ops", nonce, untilMs: startMs + 10 }, nowMs);
+      for (let index = 0; index < 20; index++) await spend(`nonce-${index}`, startMs);
+      await spend("later", startMs + 10);
+      expect(await spend("nonce-0", startMs + 10)).toBe(false);
+      await spend("still later", startMs + 11);
+      await spend("last", startMs + 11);
+      expect(await spend("nonce-0", startMs)).toBe(true);
+    });
+
     test("an announcement lands with its act, at the index of its entry + 1, and is told until it expires", async () => {
       await store.commit(record("first"));
       const announce = { body: '{"kind":"renew"}', expiresAtMs: startMs + 10 };
