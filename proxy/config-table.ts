@@ -19,7 +19,7 @@ export type SettingUnit = "text" | "list" | "duration" | "count";
 
 /** Name of a setting. */
 export type SettingKey =
-  | "bootstrap" | "bootstrapFile" | "inbound" | "app" | "inboundProtocol" | "inboundMode" | "outbound" | "transparent" | "transparentDefault" | "route" | "tcp" | "admin" | "allow"
+  | "bootstrap" | "bootstrapFile" | "inbound" | "app" | "inboundProtocol" | "opaquePorts" | "inboundMode" | "outbound" | "transparent" | "transparentDefault" | "route" | "tcp" | "admin" | "allow"
   | "foreignBundle" | "stateDir" | "writeDir" | "onRenewal" | "onRenewalTimeout" | "workloadSocket" | "workloadSocketMode" | "keyAlgorithm" | "certificateLifetime" | "revocationPoll" | "handshakeTimeout"
   | "connectTimeout" | "idleTimeout" | "connectionMaxAge" | "maxConnections" | "drainTimeout" | "logLevel";
 
@@ -35,9 +35,12 @@ export const configTable: readonly Setting[] = [
   setting("inbound", "text", "0.0.0.0:4143", "Where mutual TLS is accepted for the app; `off` for none."),
   setting("app", "text", "127.0.0.1:8080", "The local app that inbound connections are forwarded to.",
     "Anything but loopback carries plain text over a network."),
-  setting("inboundProtocol", "text", "detect", "What the app speaks. Declare `tcp` where the server speaks first (MySQL, SMTP).",
+  setting("inboundProtocol", "text", "detect", "What the app speaks. Declare `tcp` where the server speaks first and `opaquePorts` does not name its port.",
     "With `tcp` no identity header is set and none that the client sent is stripped. `detect` guards against the HTTP servers we know: " +
       "for an app with a looser parser, or that speaks TLS or HTTP/2 itself, declare `http` or `tcp`.", ["detect", "http", "tcp"]),
+  setting("opaquePorts", "list", "25 587 3306 4444 5432 6379 9300 11211", "Ports of the app where `detect` does not look: bytes are carried as they come, at once, so that a server can speak first. " +
+    "The defaults are Linkerd's.",
+    "On these ports no identity header is set and none that the client sent is stripped."),
   setting("inboundMode", "text", "strict", "What becomes of what policy denies: `strict` refuses it; `audit` logs and counts it and lets it through; " +
     "`permissive` refuses it, and takes plain text too, without an identity header.",
     "`audit` lets everybody in who has an identity, `permissive` whoever reaches the port, where no rule denies it.", ["strict", "permissive", "audit"]),

@@ -17,6 +17,8 @@ export interface ProxyConfig {
   readonly inbound: SocketAddress | undefined;
   readonly app: SocketAddress;
   readonly inboundProtocol: InboundProtocol;
+  /** Ports of the app where `detect` does not look. */
+  readonly opaquePorts: ReadonlySet<number>;
   readonly inboundMode: InboundMode;
   /** HTTP forward proxy; undefined: none. */
   readonly outbound: SocketAddress | undefined;
@@ -87,6 +89,7 @@ export function readConfig(sources: SettingSources): ProxyConfig {
     inbound: listenAddress("inbound", text("inbound")),
     app: address("app", text("app") ?? ""),
     inboundProtocol: text("inboundProtocol") as InboundProtocol,
+    opaquePorts: new Set((list("opaquePorts") ?? []).map(parsePort)),
     inboundMode: text("inboundMode") as InboundMode,
     outbound: listenAddress("outbound", text("outbound")),
     transparent: listenAddress("transparent", text("transparent")),
@@ -166,6 +169,11 @@ function address(key: string, text: string): SocketAddress {
   const parsed = parseSocketAddress(text);
   if (parsed === undefined || parsed.port === 0) throw refused(key, text, "write host:port, e.g. 127.0.0.1:8080");
   return parsed;
+}
+
+function parsePort(text: string): number {
+  const port = /^[1-9]\d{0,4}$/.test(text) ? Number(text) : 0;
+  return port > 0 && port < 65_536 ? port : fail("opaquePorts", text, "write port numbers, e.g. 25 3306");
 }
 
 function parseRoute(text: string): Route {

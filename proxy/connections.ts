@@ -4,12 +4,18 @@ import type { Labels, Metrics } from "./metrics.ts";
 import { PeerError, type Peer, type PeerVerifier } from "./peer.ts";
 
 export type Direction = "inbound" | "outbound";
-export type Protocol = "http" | "tcp";
+/** `tls`: the app itself speaks it, inside of ours or in the clear. */
+export type Protocol = "http" | "tcp" | "tls";
+
+/** Why a connection is not under mutual TLS: `plain_text` was taken from outside, or `no_route` names who must answer. */
+export type NoTlsReason = "plain_text" | "no_route";
 
 /** A connection whose peer is verified, as its owner hands it over. */
 export interface NewConnection {
-  /** Undefined: plain text, whose sender proved nothing. */
+  /** Undefined: without mutual TLS, nobody proved anything. */
   readonly peer: Peer | undefined;
+  /** Why there is no peer; given where there is none. */
+  readonly noTlsReason?: NoTlsReason;
   /** Our own ID in this connection. */
   readonly localId: string;
   /** When our own certificate in this connection expires, milliseconds since the epoch; the peer cuts it then anyway. */
@@ -163,7 +169,7 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
 
   return {
     add(given) {
-      const { peer, localId } = given;
+      const { peer } = given;
       const openedAtMs = now();
       // RFC 5280 4.1.2.5: notAfter is inclusive and counts whole seconds.
       const validUntilMs = peer === undefined ? Infinity : Math.min(peer.svid.validUntilMs + 1000, given.localValidUntilMs);
@@ -171,7 +177,7 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
       const connection: Live = {
         given, openedAtMs, endsAtMs, endsBecause: endsAtMs === validUntilMs ? "expired" : "max_age",
         retiresAtMs: endsAtMs - Math.min(retirementMs, (endsAtMs - openedAtMs) / 10),
-        labels: labels(peer, localId),
+        labels: labels(given),
         protocol: undefined, retired: false, bytesRead: 0, bytesWritten: 0,
       };
       live.add(connection);
@@ -227,14 +233,17 @@ interface Live {
 }
 
 /** Labels of the connections of a peer: one object for all of them, which the metrics know again. */
-function peerLabels(direction: Direction): (peer: Peer | undefined, localId: string) => Labels {
+function peerLabels(direction: Direction): (connection: NewConnection) => Labels {
   const known = new WeakMap<Peer, Labels>();
-  return (peer, localId) => {
-    if (peer === undefined) return { direction, tls: "false", client_id: "", server_id: localId };
+  return ({ peer, localId, noTlsReason = "" }) => {
+    if (peer === undefined) {
+      const [clientId, serverId] = direction === "inbound" ? ["", localId] : [localId, ""];
+      return { direction, tls: "false", client_id: clientId, server_id: serverId, no_tls_reason: noTlsReason };
+    }
     const before = known.get(peer);
     const [clientId, serverId] = direction === "inbound" ? [peer.svid.id.uri, localId] : [localId, peer.svid.id.uri];
     if (before?.["client_id"] === clientId && before["server_id"] === serverId) return before;
-    const labels = { direction, tls: "true", client_id: clientId, server_id: serverId };
+    const labels = { direction, tls: "true", client_id: clientId, server_id: serverId, no_tls_reason: "" };
     known.set(peer, labels);
     return labels;
   };
@@ -242,8 +251,8 @@ function peerLabels(direction: Direction): (peer: Peer | undefined, localId: str
 
 /** Names and labels as in Linkerd, whose boards people have. */
 function connectionMetrics(metrics: Metrics, direction: Direction) {
-  const names = ["direction", "tls", "client_id", "server_id"];
-  const opened = metrics.counter("tcp_open_total", "Connections opened, handshake done and peer verified", names);
+  const names = ["direction", "tls", "client_id", "server_id", "no_tls_reason"];
+  const opened = metrics.counter("tcp_open_total", "Connections opened; under mutual TLS, once the peer is verified", names);
   const open = metrics.gauge("tcp_open_connections", "Connections open now", names);
   const closed = metrics.counter("tcp_close_total", "Connections closed", names);
   const read = metrics.counter("tcp_read_bytes_total", "Bytes read from peers, after decryption", names);
@@ -278,7 +287,7 @@ function aggregate(direction: Direction, live: ReadonlySet<Live>): readonly Edge
     const before = edges.get(key) ?? { connections: 0, bytesRead: 0, bytesWritten: 0 };
     edges.set(key, {
       // Whatever has a peer went through mutual TLS and `verifySvid`; there is no other way in.
-      direction, clientId, serverId, protocol, ...(given.peer === undefined ? { secured: false, reason: "plain_text" } : { secured: true }),
+      direction, clientId, serverId, protocol, ...(given.peer === undefined ? { secured: false, reason: given.noTlsReason ?? "plain_text" } : { secured: true }),
       connections: before.connections + 1, bytesRead: before.bytesRead + bytesRead, bytesWritten: before.bytesWritten + bytesWritten,
     });
   }

@@ -135,8 +135,8 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
     const accepted: AcceptedPeer = {
       socket, peer, admission, reset, app, localId: identity.id.uri, retire: undefined,
       connection: connections.add({
-        peer, localId: identity.id.uri, localValidUntilMs: identity.notAfterMs + 1000, traffic: () => socket, cut: reset,
-        retire: () => accepted.retire?.(), isAllowed: admission.isAllowed,
+        peer, ...(peer === undefined && { noTlsReason: "plain_text" }), localId: identity.id.uri, localValidUntilMs: identity.notAfterMs + 1000,
+        traffic: () => socket, cut: reset, retire: () => accepted.retire?.(), isAllowed: admission.isAllowed,
       }),
     };
     socket.once("close", () => accepted.connection.closed());

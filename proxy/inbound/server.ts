@@ -4,6 +4,7 @@ import type { DataPath, DataPathDeps } from "../data-path.ts";
 import { listen } from "../listen.ts";
 import { peerVerifier } from "../peer.ts";
 import { refusalReporter } from "../refusals.ts";
+import { opaqueProtocol } from "../opaque.ts";
 import type { PipeEnd } from "../pipe.ts";
 import { acceptPeers, type AcceptedPeer } from "./accept.ts";
 import { inboundAdmission } from "./admission.ts";
@@ -38,7 +39,12 @@ export async function startInbound({ config, source, metrics, log }: DataPathDep
   }
 
   function serveTcp(accepted: AcceptedPeer, head: Buffer | undefined, openApp: PipeEnd | undefined): void {
-    accepted.connection.speaks("tcp");
+    const { connection, socket } = accepted;
+    if (head !== undefined && head.length > 0) connection.speaks(opaqueProtocol(head));
+    else {
+      connection.speaks("tcp");
+      socket.once("data", (first: Buffer) => connection.speaks(opaqueProtocol(first)));
+    }
     if (!accepted.admission.opaque()) {
       openApp?.reset();
       return accepted.reset();
@@ -50,7 +56,8 @@ export async function startInbound({ config, source, metrics, log }: DataPathDep
   function onPeer(accepted: AcceptedPeer): void {
     const failed = (error: Error): void => appFailed(accepted.app, error);
     if (config.inboundProtocol === "http") return serveHttp(accepted, undefined);
-    if (config.inboundProtocol === "tcp") return serveTcp(accepted, undefined, undefined);
+    const isOpaque = config.inboundProtocol === "tcp" || config.opaquePorts.has(accepted.app.port);
+    if (isOpaque) return serveTcp(accepted, undefined, undefined);
     sniffProtocol(accepted, config, {
       http: (head) => serveHttp(accepted, head),
       tcp: (head, openApp) => serveTcp(accepted, head, openApp),

@@ -2,7 +2,7 @@ import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls, type SecureContext, type TLSSocket } from "node:tls";
 import { formatSocketAddress, type SocketAddress } from "../address.ts";
 import type { SpiffeId } from "../../ca/pki/spiffe-id.ts";
-import type { Connections } from "../connections.ts";
+import type { Connections, OpenConnection } from "../connections.ts";
 import type { DataPathDeps } from "../data-path.ts";
 import type { Identity } from "../identity/source.ts";
 import { PeerError, type PeerErrorCode, type PeerVerifier } from "../peer.ts";
@@ -28,6 +28,7 @@ export interface WeightedAddress extends SocketAddress {
 export interface DialedServer extends PipeEnd {
   readonly socket: TLSSocket;
   readonly identity: Identity;
+  readonly connection: OpenConnection;
 }
 
 export type DialErrorCode =
@@ -97,7 +98,7 @@ export function dialer({ config, source, verifier, connections, refuse }: DialDe
       });
       connection.speaks(retire === undefined ? "tcp" : "http");
       socket.once("close", () => connection.closed());
-      return { socket, identity, reset };
+      return { socket, identity, connection, reset };
     } catch (cause) {
       reset();
       if (cause instanceof PeerError) throw new DialError(cause.code, `${where}: ${cause.message}`, { cause });

@@ -13,7 +13,7 @@ import { httpProxy } from "./http-proxy.ts";
 import { destinationPools } from "./pool.ts";
 import { routesInForce } from "./routes.ts";
 import { tcpForwarder } from "./tcp.ts";
-import { transparentPath, type TransparentPath } from "./transparent.ts";
+import { transparentListener } from "./transparent.ts";
 
 /** The outbound half, with a view of its live connections. */
 export interface OutboundDataPath extends DataPath {
@@ -35,7 +35,6 @@ export async function startOutbound({ config, source, metrics, log }: DataPathDe
   const routes = routesInForce(config.routes, source, pools.drop);
   const http = httpProxy({ config, source, metrics, log, dial, routes, pools, watch });
   const servers: Server[] = [];
-  let transparent: TransparentPath | undefined;
   const addresses: string[] = [];
 
   function closeListeners(): void {
@@ -46,7 +45,6 @@ export async function startOutbound({ config, source, metrics, log }: DataPathDe
   function close(): void {
     closeListeners();
     http.cutAll();
-    transparent?.cutAll();
     connections.cutAll();
     connections.stop();
     routes.stop();
@@ -60,9 +58,9 @@ export async function startOutbound({ config, source, metrics, log }: DataPathDe
       addresses.push(await listen(http.server, config.outbound));
     }
     if (config.transparent !== undefined) {
-      transparent = transparentPath({ config, metrics, dial, routes, originalDestination: originalDestinations(), refuse });
+      const originalDestination = originalDestinations();
       for (const address of loopbacksOf(config.transparent)) {
-        const server = transparent.listener();
+        const server = transparentListener({ config, source, metrics, connections, dial, routes, originalDestination, refuse });
         servers.push(server);
         addresses.push(await listen(server, address));
       }

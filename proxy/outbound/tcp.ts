@@ -1,5 +1,6 @@
 import { createServer, type Server, type Socket } from "node:net";
 import type { TcpListener } from "../config.ts";
+import { opaqueProtocol } from "../opaque.ts";
 import { joinSockets } from "../pipe.ts";
 import type { Dial } from "./dial.ts";
 
@@ -26,7 +27,10 @@ export function tunnel(
   dial(destination, { allowHalfOpen: true }).then((server) => {
     if (app.destroyed) return server.reset();
     opened();
-    if (head !== undefined && head.length > 0) server.socket.write(head);
+    if (head !== undefined && head.length > 0) {
+      server.connection.speaks(opaqueProtocol(head));
+      server.socket.write(head);
+    } else app.once("data", (first: Buffer) => server.connection.speaks(opaqueProtocol(first)));
     joinSockets(server, { socket: app, reset }, idleTimeoutMs);
   }, refused);
 }

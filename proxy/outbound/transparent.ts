@@ -1,35 +1,30 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { formatSocketAddress, type SocketAddress } from "../address.ts";
+import type { Connections } from "../connections.ts";
 import type { DataPathDeps } from "../data-path.ts";
 import type { OriginalDestination } from "../intercept/original-destination.ts";
+import { opaqueProtocol } from "../opaque.ts";
 import { joinSockets } from "../pipe.ts";
 import type { Refusal } from "../refusals.ts";
 import type { Dial } from "./dial.ts";
 import type { RouteTable } from "./routes.ts";
 import { tunnel } from "./tcp.ts";
 
-export interface TransparentDeps extends Pick<DataPathDeps, "config" | "metrics"> {
+export interface TransparentDeps extends Pick<DataPathDeps, "config" | "source" | "metrics"> {
+  readonly connections: Connections;
   readonly dial: Dial;
   readonly routes: RouteTable;
   readonly originalDestination: OriginalDestination;
   readonly refuse: (refusal: Refusal) => void;
 }
 
-export interface TransparentPath {
-  /** Another listener; it does not listen yet. */
-  listener(): Server;
-  /** Ends what passes through unsecured; the rest is the dialer's. */
-  cutAll(): void;
-}
-
 /**
- * Takes what the kernel redirects, so that an app needs no setting: every connection is carried as it is,
+ * Makes a listener for what the kernel redirects, so that an app needs no setting; it does not listen yet. Every connection is carried as it is,
  * whatever it speaks and whoever speaks first: the proxy at the other end finds out. Where no route names who must answer, it is
  * refused, or let through unsecured if the operator said so.
  */
-export function transparentPath({ config, metrics, dial, routes, originalDestination, refuse }: TransparentDeps): TransparentPath {
+export function transparentListener({ config, source, metrics, connections, dial, routes, originalDestination, refuse }: TransparentDeps): Server {
   const passedThrough = metrics.counter("outbound_passthrough_total", "Redirected connections that went on in plain text, as no route names who must answer");
-  const unsecured = new Set<Socket>();
 
   function turnAway(app: Socket, reason: string, peer: string, message: string): void {
     refuse({ reason, peer, message });
@@ -37,18 +32,26 @@ export function transparentPath({ config, metrics, dial, routes, originalDestina
   }
 
   function passThrough(app: Socket, to: SocketAddress): void {
-    if (unsecured.size >= config.maxConnections) {
-      return turnAway(app, "too_many_connections", formatSocketAddress(to), `connection refused: ${config.maxConnections} pass through already`);
+    if (connections.count() >= config.maxConnections) {
+      return turnAway(app, "too_many_connections", formatSocketAddress(to), `connection refused: ${config.maxConnections} outbound connections are open already; raise maxConnections if that is what you expect`);
     }
     passedThrough.inc();
-    unsecured.add(app);
-    app.once("close", () => unsecured.delete(app)).on("error", () => undefined);
+    const reset = (): void => void app.resetAndDestroy();
+    const connection = connections.add({
+      peer: undefined, noTlsReason: "no_route", localId: source.identity()?.id.uri ?? "", localValidUntilMs: Infinity, cut: reset,
+      // Read from the app is written to the server.
+      traffic: () => ({ bytesRead: app.bytesWritten, bytesWritten: app.bytesRead }),
+    });
+    connection.speaks("tcp");
+    app.once("close", () => connection.closed()).on("error", () => undefined);
     const server = connect({ ...to, noDelay: true, allowHalfOpen: true, timeout: config.connectTimeoutMs });
-    const failed = (): void => void app.resetAndDestroy();
-    server.once("error", failed).once("timeout", () => server.destroy(new Error("no answer in time")));
+    server.once("error", reset).once("timeout", () => server.destroy(new Error("no answer in time")));
     server.once("connect", () => {
-      server.setTimeout(0).off("error", failed).removeAllListeners("timeout");
-      joinSockets({ socket: app, reset: () => void app.resetAndDestroy() }, { socket: server, reset: () => void server.resetAndDestroy() }, config.idleTimeoutMs);
+      server.setTimeout(0).off("error", reset).removeAllListeners("timeout");
+      // Cut while we were connecting.
+      if (app.destroyed) return void server.resetAndDestroy();
+      app.once("data", (first: Buffer) => connection.speaks(opaqueProtocol(first)));
+      joinSockets({ socket: app, reset }, { socket: server, reset: () => void server.resetAndDestroy() }, config.idleTimeoutMs);
     });
   }
 
@@ -64,11 +67,6 @@ export function transparentPath({ config, metrics, dial, routes, originalDestina
     turnAway(app, "no_route", where, `connection refused: no route names who must answer at ${where}; add --route '${where}=${where},SPIFFE-ID', or leave its port or address out of the interception`);
   }
 
-  return {
-    // Nothing is read before the server is verified: backpressure keeps the app's bytes with the app.
-    listener: () => createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, take),
-    cutAll() {
-      for (const socket of unsecured) socket.resetAndDestroy();
-    },
-  };
+  // Nothing is read before the server is verified: backpressure keeps the app's bytes with the app.
+  return createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, take);
 }

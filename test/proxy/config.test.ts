@@ -41,6 +41,18 @@ describe("defaults", () => {
   });
 });
 
+describe("opaque ports", () => {
+  test("are Linkerd's unless the operator says otherwise, also none", () => {
+    expect([...read().opaquePorts]).toEqual([25, 587, 3306, 4444, 5432, 6379, 9300, 11211]);
+    expect([...read("--opaque-ports", "25 1521").opaquePorts]).toEqual([25, 1521]);
+    expect(read("--opaque-ports", "").opaquePorts.size).toBe(0);
+  });
+
+  test.each([["0"], ["65536"], ["smtp"], ["025"]])("are refused as %s", (port) => {
+    expect(refusal({ args: ["--opaque-ports", port], env })).toMatchObject({ code: "value_refused" });
+  });
+});
+
 describe("the Workload API's socket", () => {
   test("is for the proxy's user alone unless the operator says more", () => {
     expect(read().workloadApi).toBeUndefined();

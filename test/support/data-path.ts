@@ -14,6 +14,7 @@ import { testAuthority, type TestAuthority, type TestLeaf } from "./test-ca.ts";
 export interface TestHalf<Path> {
   readonly path: Path;
   readonly port: number;
+  readonly config: ProxyConfig;
   readonly holder: IdentityHolder;
   readonly metrics: Metrics;
   /** Messages of the log, with their level. */
@@ -59,15 +60,17 @@ export type HalfOptions = Partial<ProxyConfig> & { readonly holder?: IdentityHol
 /** Starts the inbound half of `spiffe://east/world` on a free loopback port. */
 export async function inboundHalf({ holder = holderOf(eastIdentity("world")), metrics = createMetrics(), ...config }: HalfOptions): Promise<TestHalf<InboundDataPath>> {
   const { log, logged } = memoryLog();
-  const path = await startInbound({ config: { ...baseConfig, inbound: loopback, ...config }, source: holder, metrics, log } satisfies DataPathDeps);
-  return { path, port: portOf(path.addresses[0]), holder, metrics, logged };
+  const whole = { ...baseConfig, inbound: loopback, ...config };
+  const path = await startInbound({ config: whole, source: holder, metrics, log } satisfies DataPathDeps);
+  return { path, port: portOf(path.addresses[0]), config: whole, holder, metrics, logged };
 }
 
 /** Starts the outbound half of `spiffe://east/hello` on a free loopback port. */
 export async function outboundHalf({ holder = holderOf(eastIdentity("hello")), metrics = createMetrics(), ...config }: HalfOptions): Promise<TestHalf<OutboundDataPath>> {
   const { log, logged } = memoryLog();
-  const path = await startOutbound({ config: { ...baseConfig, outbound: loopback, ...config }, source: holder, metrics, log } satisfies DataPathDeps);
-  return { path, port: portOf(path.addresses[0]), holder, metrics, logged };
+  const whole = { ...baseConfig, outbound: loopback, ...config };
+  const path = await startOutbound({ config: whole, source: holder, metrics, log } satisfies DataPathDeps);
+  return { path, port: portOf(path.addresses[0]), config: whole, holder, metrics, logged };
 }
 
 /** Value of the first series of a metric whose labels contain all of `parts`; 0 when there is none. */
@@ -86,7 +89,7 @@ function memoryLog(): { log: Log; logged: string[] } {
 
 const loopback = { host: "127.0.0.1", port: 0 };
 const baseConfig: ProxyConfig = {
-  bootstrap: undefined, inbound: undefined, app: { host: "127.0.0.1", port: 1 }, inboundProtocol: "detect", inboundMode: "strict", outbound: undefined,
+  bootstrap: undefined, inbound: undefined, app: { host: "127.0.0.1", port: 1 }, inboundProtocol: "detect", opaquePorts: new Set(), inboundMode: "strict", outbound: undefined,
   transparent: undefined, transparentDefault: "refuse", routes: [],
   tcpListeners: [], admin: undefined, allow: undefined, foreignBundles: new Map(), stateDir: undefined, files: undefined, workloadApi: undefined, keyAlgorithm: "ec-p256",
   certificateLifetimeSeconds: undefined, revocationPollMs: 1000, handshakeTimeoutMs: 5000, connectTimeoutMs: 5000, idleTimeoutMs: 60_000,

@@ -70,6 +70,23 @@ test("a client that ends in the middle of a request line is refused, since some 
   await expect.poll(() => half.path.connections.count()).toBe(0);
 });
 
+test("on an opaque port a server speaks first at once, and neither side's first line is looked at", async () => {
+  app = await tcpApp((socket) => socket.on("error", () => undefined).write("220 ready\r\n"));
+  half = await inboundHalf({ app: { host: "127.0.0.1", port: app.port }, opaquePorts: new Set([app.port]) });
+  const client = await tlsClient(half.port, { leaf: hello });
+  expect(await readUntil(client, "\n")).toBe("220 ready\r\n");
+  client.end("PROXY ");
+  expect(half.path.connections.edges()).toMatchObject([{ protocol: "tcp" }]);
+});
+
+test("TLS that the client speaks inside of ours goes through at once, and is shown as such", async () => {
+  const client = await start(echo);
+  const hello = Buffer.of(0x16, 3, 1, 0, 4, 1, 0, 0, 0);
+  client.write(hello);
+  expect(await readUntil(client, hello.toString("latin1"))).toBe(hello.toString("latin1"));
+  expect(half.path.connections.edges()).toMatchObject([{ protocol: "tls", secured: true }]);
+});
+
 test("after the deadline a server that speaks first can", async () => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   const client = await start((socket) => {
