@@ -1,20 +1,21 @@
 import { storeClosed } from "./group-commit.ts";
-import { StoreError, type Acknowledgement } from "./store.ts";
+import { StoreError } from "./store.ts";
 
-export interface AcknowledgementQueue {
+export interface WriteQueue<T> {
   /** Resolves when it is durable. @throws {StoreError} store_busy | store_unavailable */
-  add(acknowledgement: Acknowledgement): Promise<void>;
+  add(item: T): Promise<void>;
   /** Refuses what comes from now on, and resolves when all that came before is written. */
   close(): Promise<void>;
 }
 
 /**
- * Lets acknowledgements share writes, apart from the log's: after a change of the bundle all holders come at once, and issuing
- * must not wait behind them.
+ * Lets acknowledgements, or reports, share writes, apart from the log's: after a change of the bundle all holders come at once, and
+ * issuing must not wait behind them.
+ * @param what   plural, for the refusal
  * @param write  writes some in one transaction; its rejection is that of each
  */
-export function acknowledgementQueue(write: (group: readonly Acknowledgement[]) => Promise<void>): AcknowledgementQueue {
-  let waiting: Waiting[] = [];
+export function writeQueue<T>(what: string, write: (group: readonly T[]) => Promise<void>): WriteQueue<T> {
+  let waiting: Waiting<T>[] = [];
   let running: Promise<void> | undefined;
   let closed = false;
 
@@ -23,7 +24,7 @@ export function acknowledgementQueue(write: (group: readonly Acknowledgement[]) 
       const group = waiting.slice(0, maxGroup);
       waiting = waiting.slice(maxGroup);
       try {
-        await write(group.map(({ acknowledgement }) => acknowledgement));
+        await write(group.map(({ item }) => item));
         for (const { resolve } of group) resolve();
       } catch (error) {
         for (const { reject } of group) reject(error);
@@ -33,13 +34,13 @@ export function acknowledgementQueue(write: (group: readonly Acknowledgement[]) 
   }
 
   return {
-    add(acknowledgement) {
+    add(item) {
       if (closed) return Promise.reject(storeClosed());
       if (waiting.length >= maxWaiting) {
-        return Promise.reject(new StoreError("store_busy", `${maxWaiting} acknowledgements already wait to be written. Nothing was written; try again in a second.`));
+        return Promise.reject(new StoreError("store_busy", `${maxWaiting} ${what} already wait to be written. Nothing was written; try again in a second.`));
       }
       return new Promise((resolve, reject) => {
-        waiting.push({ acknowledgement, resolve, reject });
+        waiting.push({ item, resolve, reject });
         running ??= run();
       });
     },
@@ -50,8 +51,8 @@ export function acknowledgementQueue(write: (group: readonly Acknowledgement[]) 
   };
 }
 
-interface Waiting {
-  readonly acknowledgement: Acknowledgement;
+interface Waiting<T> {
+  readonly item: T;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }

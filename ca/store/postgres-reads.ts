@@ -3,6 +3,7 @@ import { drizzle } from "drizzle-orm/node-postgres";
 import type { PgColumn } from "drizzle-orm/pg-core";
 import type pg from "pg";
 import { postgresFeed } from "./postgres-feed.ts";
+import { postgresReports } from "./report-reads.ts";
 import type { StoreReads } from "./reads.ts";
 import { toAuthority, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./rows.ts";
 import * as schema from "./schema-postgres.ts";
@@ -42,6 +43,7 @@ export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
 
   return {
     ...postgresFeed(db),
+    ...postgresReports(db),
     async state() {
       const [row] = await stateQuery.execute();
       return row && toCaState(row);

@@ -1,11 +1,13 @@
 import { sql } from "drizzle-orm";
 import { maxAcknowledgedGenerations } from "./acknowledgements.ts";
+import { maxForgotten } from "./report-reads.ts";
 import type { Writes } from "./batch.ts";
 import type { SealedHead } from "./head.ts";
 import { bare, insertion, statement, value, type Query } from "./postgres-statement.ts";
 import { fromAuthority, fromCeremony, fromCertificate, fromCrl, fromDocument, fromToken, toBuffer } from "./rows.ts";
 import * as schema from "./schema-postgres.ts";
 import { maxForgottenSpent } from "./spent-requests.ts";
+import type { ReportRow } from "./store.ts";
 
 /** All that a group writes, in an order that lets later acts of a group build on earlier ones. */
 export function writeQueries(writes: Writes, { head, checkpoint }: SealedHead): readonly Query[] {
@@ -60,6 +62,24 @@ export const spendRequest = statement("spend-request", sql`
   insert into ${schema.spentRequests} (${bare(schema.spentRequests.spiffeId)}, ${bare(schema.spentRequests.nonce)}, ${bare(schema.spentRequests.untilMs)})
   values (${value("spiffeId")}, ${value("nonce")}, ${value("untilMs")}) on conflict do nothing returning 1`);
 
+/** A query for each statement that keeps these reports, or none. */
+export function putReports(rows: readonly ReportRow[]): readonly Query[] {
+  const newest = rows.at(-1);
+  if (newest === undefined) return [];
+  // In one order, so that two replicas which replace the same rows do not wait for each other.
+  const last = lastOfEach(rows, ({ kind, name, part }) => JSON.stringify([kind, name, part]));
+  return [...insertReports([...last].sort((a, b) => compare(a.name + a.part, b.name + b.part))), forgetReports(newest.reportedAtMs)];
+}
+
+/** Values: kinds, names and parts, one array each. */
+export const dropReports = statement("drop-reports", sql`
+  delete from ${schema.reports} where (kind, name, part) in
+    (select * from unnest(${value("kinds")}::text[], ${value("names")}::text[], ${value("parts")}::text[]))`);
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
 /** A statement that meets a row twice keeps either of the two, or fails: only the last may stay. */
 function lastOfEach<Row>(rows: readonly Row[], name: (row: Row) => string): readonly Row[] {
   return rows.length < 2 ? rows : [...new Map(rows.map((row) => [name(row), row])).values()];
@@ -75,6 +95,14 @@ const insertAnnouncements = insertion(schema.announcements);
 const insertDocuments = insertion(schema.documents, sql`
   on conflict (kind, name) do update set
     body = excluded.body, sequence = excluded.sequence, changed_at_ms = excluded.changed_at_ms, changed_by = excluded.changed_by`);
+const insertReports = insertion(schema.reports, sql`
+  on conflict (kind, name, part) do update set
+    body = excluded.body, reported_at_ms = excluded.reported_at_ms, expires_at_ms = excluded.expires_at_ms
+  where excluded.reported_at_ms >= ${schema.reports.reportedAtMs}`);
+const forgetReports = statement("forget-reports", sql`
+  delete from ${schema.reports} where (kind, name, part) in
+    (select kind, name, part from ${schema.reports} where ${schema.reports.expiresAtMs} <= ${value("nowMs")}
+     order by kind, name, part limit ${sql.raw(String(maxForgotten))} for update skip locked)`);
 const insertEntries = insertion(schema.auditEntries);
 const insertSubtrees = insertion(schema.auditSubtrees);
 const insertCheckpoints = insertion(schema.auditCheckpoints);

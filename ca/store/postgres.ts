@@ -3,7 +3,7 @@ import { drizzle } from "drizzle-orm/node-postgres";
 import pg from "pg";
 import type { CheckpointSigner } from "../audit/checkpoint.ts";
 import type { CompactRange } from "../audit/merkle.ts";
-import { acknowledgementQueue } from "./acknowledgements.ts";
+import { writeQueue } from "./acknowledgements.ts";
 import { failGroup } from "./batch.ts";
 import { groupCommit, storeClosed } from "./group-commit.ts";
 import { emptyHead, readHead } from "./head.ts";
@@ -14,11 +14,12 @@ import { acquireLease, releaseLease } from "./postgres-lease.ts";
 import { postgresLink } from "./postgres-link.ts";
 import { migratePostgres } from "./postgres-migrate.ts";
 import { postgresReads } from "./postgres-reads.ts";
-import { acknowledge, spendRequest, touchToken } from "./postgres-writes.ts";
+import { acknowledge, dropReports, putReports, spendRequest, touchToken } from "./postgres-writes.ts";
+import type { Query } from "./postgres-statement.ts";
 import { describe, guardReads } from "./reads.ts";
 import { auditCheckpoints, logHead } from "./schema-postgres.ts";
 import { locked, signerFor } from "./sealer.ts";
-import { StoreError, type Acknowledgement, type CheckpointRow, type Store } from "./store.ts";
+import { StoreError, type Acknowledgement, type CheckpointRow, type ReportRow, type Store } from "./store.ts";
 import { tokenUse } from "./token-use.ts";
 
 export interface PostgresOptions {
@@ -44,10 +45,19 @@ export async function openPostgres({ url, readOnly = false, migrationsFolder, on
   let signer: CheckpointSigner | undefined;
   const group = groupCommit(async (acts, gather) => signer === undefined ? failGroup(acts, readOnly ? forReadingOnly : locked) : writer.commitGroup(acts, signer, gather));
 
-  const acknowledgements = acknowledgementQueue((rows) => {
+  const acknowledgements = writeQueue<Acknowledgement>("acknowledgements", (rows) => write("acknowledgements", [
+    acknowledge(rows.map(({ serialNumber }) => serialNumber), rows.map(({ sequence }) => sequence)),
+  ]));
+  const reports = writeQueue<ReportRow>("reports", (rows) => write("reports", putReports(rows)));
+
+  async function write(what: string, queries: readonly Query[]): Promise<void> {
     if (readOnly) throw new StoreError(forReadingOnly.code, forReadingOnly.message);
-    return writeAcknowledgements(pool, rows);
-  });
+    for (const query of queries) {
+      await pool.query(query).catch((cause) => {
+        throw new StoreError("store_unavailable", `Postgres did not take ${what} (${describe(cause)}). Try again.`, { cause });
+      });
+    }
+  }
 
   function open(): void {
     if (pool.ended || pool.ending) throw storeClosed();
@@ -82,6 +92,8 @@ export async function openPostgres({ url, readOnly = false, migrationsFolder, on
       });
       return rowCount === 1;
     },
+    report: reports.add,
+    dropReports: (keys) => write("reports", [dropReports(keys.map(({ kind }) => kind), keys.map(({ name }) => name), keys.map(({ part }) => part))]),
     databaseTimeMs: link.databaseTimeMs,
     async ping() {
       open();
@@ -91,7 +103,7 @@ export async function openPostgres({ url, readOnly = false, migrationsFolder, on
       });
     },
     async close() {
-      await Promise.all([group.close(), acknowledgements.close()]);
+      await Promise.all([group.close(), acknowledgements.close(), reports.close()]);
       await link.close();
       await writer.close();
       if (!pool.ending) await pool.end();
@@ -105,13 +117,6 @@ export async function openPostgres({ url, readOnly = false, migrationsFolder, on
     throw error;
   }
   return store;
-}
-
-async function writeAcknowledgements(pool: pg.Pool, rows: readonly Acknowledgement[]): Promise<void> {
-  const query = acknowledge(rows.map(({ serialNumber }) => serialNumber), rows.map(({ sequence }) => sequence));
-  await pool.query(query).catch((cause) => {
-    throw new StoreError("store_unavailable", `Postgres did not take acknowledgements (${describe(cause)}). Try again.`, { cause });
-  });
 }
 
 /** The head and the newest checkpoint, as one statement sees them: another replica may commit between two. */

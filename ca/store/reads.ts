@@ -4,7 +4,7 @@ import { StoreError, type Store } from "./store.ts";
 export type StoreReads = Pick<
   Store,
   | "state" | "authorities" | "certificate" | "certificates" | "certificateEnds" | "idempotent" | "token" | "tokens" | "revocations" | "revocationSequence" | "crl" | "crls"
-  | "ceremony" | "ceremonies" | "documents" | "holdersBehind" | "feedPosition" | "announcements"
+  | "ceremony" | "ceremonies" | "documents" | "holdersBehind" | "feedPosition" | "announcements" | "reports"
   | "checkpoint" | "checkpoints" | "entries" | "subtreeHashes"
 >;
 

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { bigint, customType, index, integer, pgTable, primaryKey, text, uniqueIndex } from "drizzle-orm/pg-core";
 import type { AttestationMethod, AuthorityState, AuthorityType, RevocationReason, Role } from "../contract.ts";
-import type { AuthorityKey, DocumentKind } from "./store.ts";
+import type { AuthorityKey, DocumentKind, ReportKind } from "./store.ts";
 
 /**
  * The tables on Postgres. Property for property the same as `schema-sqlite.ts`, so that `rows.ts` serves both. Times are
@@ -188,3 +188,13 @@ export const spentRequests = pgTable("spent_requests", {
   nonce: text("nonce").notNull(),
   untilMs: bigint("until_ms", { mode: "number" }).notNull(),
 }, (table) => [primaryKey({ columns: [table.spiffeId, table.nonce] }), index("spent_requests_until").on(table.untilMs)]);
+
+/** What proxies tell and nobody needs after a while. */
+export const reports = pgTable("reports", {
+  kind: text("kind").$type<ReportKind>().notNull(),
+  name: text("name").notNull(),
+  part: text("part").notNull(),
+  body: text("body").notNull(),
+  reportedAtMs: bigint("reported_at_ms", { mode: "number" }).notNull(),
+  expiresAtMs: bigint("expires_at_ms", { mode: "number" }).notNull(),
+}, (table) => [primaryKey({ columns: [table.kind, table.name, table.part] }), index("reports_expires").on(table.expiresAtMs)]);

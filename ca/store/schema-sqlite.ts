@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { blob, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
 import type { AttestationMethod, AuthorityState, AuthorityType, RevocationReason, Role } from "../contract.ts";
-import type { AuthorityKey, DocumentKind } from "./store.ts";
+import type { AuthorityKey, DocumentKind, ReportKind } from "./store.ts";
 
 /**
  * The tables on SQLite. Property for property the same as `schema-postgres.ts`, so that `rows.ts` serves both. Times are
@@ -186,3 +186,13 @@ export const spentRequests = sqliteTable("spent_requests", {
   nonce: text("nonce").notNull(),
   untilMs: integer("until_ms").notNull(),
 }, (table) => [primaryKey({ columns: [table.spiffeId, table.nonce] }), index("spent_requests_until").on(table.untilMs)]);
+
+/** What proxies tell and nobody needs after a while. */
+export const reports = sqliteTable("reports", {
+  kind: text("kind").$type<ReportKind>().notNull(),
+  name: text("name").notNull(),
+  part: text("part").notNull(),
+  body: text("body").notNull(),
+  reportedAtMs: integer("reported_at_ms").notNull(),
+  expiresAtMs: integer("expires_at_ms").notNull(),
+}, (table) => [primaryKey({ columns: [table.kind, table.name, table.part] }), index("reports_expires").on(table.expiresAtMs)]);

@@ -2,6 +2,7 @@ import type Database from "better-sqlite3";
 import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, isNull, lt, max, or, sql, type SQL } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { sqliteFeed } from "./sqlite-feed.ts";
+import { sqliteReports } from "./report-reads.ts";
 import type { SQLiteColumn } from "drizzle-orm/sqlite-core";
 import type { StoreReads } from "./reads.ts";
 import { toAuthority, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./rows.ts";
@@ -44,6 +45,7 @@ export function sqliteReads(database: Database.Database): StoreReads {
 
   return {
     ...sqliteFeed(db),
+    ...sqliteReports(db),
     async state() {
       const row = stateQuery.get();
       return row && toCaState(row);

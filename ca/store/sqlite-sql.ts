@@ -2,9 +2,10 @@ import { and, asc, desc, eq, getTableColumns, gt, gte, isNull, lt, lte, max, ne,
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 import { maxAcknowledgedGenerations } from "./acknowledgements.ts";
+import { maxForgotten } from "./report-reads.ts";
 import { maxLaterCertificates } from "./batch.ts";
 import { maxForgottenSpent } from "./spent-requests.ts";
-import { announcements, auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, leases, logHead, revocations, spentRequests, tokens } from "./schema-sqlite.ts";
+import { announcements, auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, leases, logHead, reports, revocations, spentRequests, tokens } from "./schema-sqlite.ts";
 
 /** An INSERT and the properties of a row in the order of its placeholders. */
 export interface Insertion<Row> {
@@ -105,6 +106,10 @@ export function sqliteSql() {
     forgetKeys: text(db.delete(idempotencyKeys).where(
       sql`rowid in (select rowid from ${idempotencyKeys} where ${lte(idempotencyKeys.expiresAtMs, given("untilMs"))} limit 1024)`,
     )),
+    dropReport: text(db.delete(reports).where(and(eq(reports.kind, given("kind")), eq(reports.name, given("name")), eq(reports.part, given("part"))))),
+    forgetReports: text(db.delete(reports).where(
+      sql`rowid in (select rowid from ${reports} where ${lte(reports.expiresAtMs, given("nowMs"))} limit ${sql.raw(String(maxForgotten))})`,
+    )),
 
     forgetSpent: text(db.delete(spentRequests).where(
       sql`rowid in (select rowid from ${spentRequests} where ${lt(spentRequests.untilMs, given("nowMs"))} limit ${sql.raw(String(maxForgottenSpent))})`,
@@ -121,20 +126,24 @@ export function sqliteSql() {
     insertCeremony: insertion(ceremonies),
     insertAnnouncement: insertion(announcements),
     insertDocument: insertion(documents, [documents.kind, documents.name]),
+    putReport: insertion(reports, [reports.kind, reports.name, reports.part], sql`excluded.reported_at_ms >= ${reports.reportedAtMs}`),
     insertEntry: insertion(auditEntries),
     insertSubtree: insertion(auditSubtrees),
     insertCheckpoint: insertion(auditCheckpoints),
   };
 }
 
-/** @param replaceOn  the key of a row that may be there already and is then replaced */
-function insertion<Table extends SQLiteTable>(table: Table, replaceOn?: SQLiteColumn[]): Insertion<Table["$inferSelect"]> {
+/**
+ * @param replaceOn  the key of a row that may be there already and is then replaced
+ * @param onlyIf     it is replaced where this holds
+ */
+function insertion<Table extends SQLiteTable>(table: Table, replaceOn?: SQLiteColumn[], onlyIf?: SQL): Insertion<Table["$inferSelect"]> {
   const columns = Object.entries(getTableColumns(table));
   const values = Object.fromEntries(columns.map(([property]) => [property, given(property)])) as unknown as Table["$inferInsert"];
   const set = Object.fromEntries(columns.map(([property, { name }]) => [property, sql`excluded.${sql.identifier(name)}`])) as unknown as Table["$inferInsert"];
   const insert = drizzle.mock().insert(table).values(values);
   return {
-    text: text(replaceOn === undefined ? insert : insert.onConflictDoUpdate({ target: replaceOn, set })),
+    text: text(replaceOn === undefined ? insert : insert.onConflictDoUpdate({ target: replaceOn, set, ...(onlyIf && { setWhere: onlyIf }) })),
     properties: columns.map(([property]) => property as keyof Table["$inferSelect"] & string),
   };
 }

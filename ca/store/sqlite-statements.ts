@@ -3,7 +3,7 @@ import { maxLaterCertificates, type Facts, type Writes } from "./batch.ts";
 import type { HeadRow, SealedHead } from "./head.ts";
 import { type AuthorityFactRow, fromAuthority, fromCeremony, fromCertificate, fromCrl, fromDocument, fromToken, type LaterRow, toAuthorityFact, toBuffer, toLaterFact } from "./rows.ts";
 import type { Insertion, SqliteSql } from "./sqlite-sql.ts";
-import type { Acknowledgement, CheckpointRow, LeaseAnswer, LeaseClaim, SpentRequest } from "./store.ts";
+import type { Acknowledgement, CheckpointRow, LeaseAnswer, LeaseClaim, ReportKey, ReportRow, SpentRequest } from "./store.ts";
 
 /** What the writer does to the database inside its transaction. */
 export interface SqliteStatements {
@@ -17,6 +17,7 @@ export interface SqliteStatements {
   releaseLease(lease: Pick<LeaseClaim, "name" | "holder">): void;
   acknowledge(acknowledgement: Acknowledgement): void;
   spendRequest(request: SpentRequest, nowMs: number): boolean;
+  report(rows: readonly ReportRow[], dropped: readonly ReportKey[]): void;
 }
 
 export function sqliteStatements(database: Database.Database, sql: SqliteSql): SqliteStatements {
@@ -64,6 +65,9 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
   const insertCrl = inserter(database, sql.insertCrl);
   const insertDocument = inserter(database, sql.insertDocument);
   const insertAnnouncement = inserter(database, sql.insertAnnouncement);
+  const putReport = inserter(database, sql.putReport);
+  const dropReport = database.prepare<[string, string, string]>(sql.dropReport);
+  const forgetReports = database.prepare<[number]>(sql.forgetReports);
   const insertEntry = inserter(database, sql.insertEntry);
   const insertSubtree = inserter(database, sql.insertSubtree);
   const insertCheckpoint = inserter(database, sql.insertCheckpoint);
@@ -136,6 +140,12 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
     spendRequest({ spiffeId, nonce, untilMs }, nowMs) {
       forgetSpent.run(nowMs);
       return spend.run(spiffeId, nonce, untilMs).changes === 1;
+    },
+    report(rows, dropped) {
+      for (const row of rows) putReport(row);
+      for (const { kind, name, part } of dropped) dropReport.run(kind, name, part);
+      const newest = rows.at(-1);
+      if (newest !== undefined) forgetReports.run(newest.reportedAtMs);
     },
   };
 }

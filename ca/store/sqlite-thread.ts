@@ -4,7 +4,7 @@ import { packActs } from "./acts-message.ts";
 import type { Outcome } from "./batch.ts";
 import { sqliteSql } from "./sqlite-sql.ts";
 import type { WriterData, WriterReply, WriterRequest } from "./sqlite-writer.ts";
-import { StoreError, type Acknowledgement, type Act, type LeaseAnswer, type LeaseClaim, type LogSealer, type SpentRequest } from "./store.ts";
+import { type Acknowledgement, type Act, type LeaseAnswer, type LeaseClaim, type LogSealer, type ReportKey, type ReportRow, type SpentRequest, StoreError } from "./store.ts";
 
 /** The writer's thread as the main one sees it. Each rejects with store_unavailable if the thread dies before it answers. */
 export interface SqliteThread {
@@ -15,6 +15,7 @@ export interface SqliteThread {
   releaseLease(lease: Pick<LeaseClaim, "name" | "holder">): Promise<void>;
   acknowledge(group: readonly Acknowledgement[]): Promise<void>;
   spendRequest(request: SpentRequest, nowMs: number): Promise<boolean>;
+  report(rows: readonly ReportRow[], dropped: readonly ReportKey[]): Promise<void>;
   ping(): Promise<void>;
   close(): Promise<void>;
 }
@@ -68,6 +69,9 @@ export function sqliteThread(path: string, entry: URL = writerEntry(), onLocked:
       if ("spent" in reply) return reply.spent;
       confirm(reply);
       throw outOfStep();
+    },
+    async report(rows, dropped) {
+      confirm(await current().ask({ kind: "report", rows, dropped }));
     },
     async ping() {
       confirm(await current().ask({ kind: "ping" }));

@@ -3,7 +3,7 @@ import { unpackActs, type ActsMessage } from "./acts-message.ts";
 import type { Outcome } from "./batch.ts";
 import { sqliteCommit } from "./sqlite-commit.ts";
 import type { SqliteSql } from "./sqlite-sql.ts";
-import { StoreError, type Acknowledgement, type LeaseAnswer, type LeaseClaim, type LogSealer, type SpentRequest, type StoreErrorCode } from "./store.ts";
+import { type Acknowledgement, type LeaseAnswer, type LeaseClaim, type LogSealer, type ReportKey, type ReportRow, type SpentRequest, StoreError, type StoreErrorCode } from "./store.ts";
 
 /** The writer's thread: an entry of its own, in the bundle too. Answers requests in their order, one for one. */
 
@@ -11,6 +11,7 @@ export type WriterRequest =
   | { readonly kind: "commit"; readonly acts: ActsMessage }
   | { readonly kind: "acknowledge"; readonly group: readonly Acknowledgement[] }
   | { readonly kind: "spend"; readonly request: SpentRequest; readonly nowMs: number }
+  | { readonly kind: "report"; readonly rows: readonly ReportRow[]; readonly dropped: readonly ReportKey[] }
   | { readonly kind: "touch"; readonly tokenId: string; readonly usedAtMs: number }
   | { readonly kind: "acquire-lease"; readonly claim: LeaseClaim }
   | { readonly kind: "release-lease"; readonly lease: Pick<LeaseClaim, "name" | "holder"> }
@@ -37,7 +38,7 @@ function serve(port: NonNullable<typeof parentPort>, { path, sql }: WriterData):
   const writer = sqliteCommit(path, sql);
   port.on("message", (request: WriterRequest) => {
     port.postMessage(answer(request) satisfies WriterReply);
-    if (request.kind === "commit" || request.kind === "acknowledge") writer.tidy();
+    if (request.kind === "commit" || request.kind === "acknowledge" || request.kind === "report") writer.tidy();
     if (request.kind === "close") port.close();
   });
 
@@ -52,6 +53,7 @@ function serve(port: NonNullable<typeof parentPort>, { path, sql }: WriterData):
       if (request.kind === "release-lease") writer.releaseLease(request.lease);
       else if (request.kind === "touch") writer.touchToken(request.tokenId, request.usedAtMs);
       else if (request.kind === "acknowledge") writer.acknowledge(request.group);
+      else if (request.kind === "report") writer.report(request.rows, request.dropped);
       else if (request.kind === "unlock") writer.unlock(request.sealer);
       else if (request.kind === "close") writer.close();
       return { error: undefined };

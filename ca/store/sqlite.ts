@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import Database from "better-sqlite3";
 import { desc } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
-import { acknowledgementQueue } from "./acknowledgements.ts";
+import { writeQueue } from "./acknowledgements.ts";
 import { groupCommit, storeClosed } from "./group-commit.ts";
 import { emptyHead, readHead } from "./head.ts";
 import { migrationsOf } from "./migrations.ts";
@@ -11,7 +11,7 @@ import { auditCheckpoints, logHead } from "./schema-sqlite.ts";
 import { prepareSqliteFile } from "./sqlite-file.ts";
 import { sqliteReads } from "./sqlite-reads.ts";
 import { sqliteThread } from "./sqlite-thread.ts";
-import { StoreError, type Store } from "./store.ts";
+import { StoreError, type Acknowledgement, type ReportRow, type Store } from "./store.ts";
 import { tokenUse } from "./token-use.ts";
 
 export interface SqliteOptions {
@@ -35,7 +35,8 @@ export async function openSqlite({ path, readOnly = false, migrationsFolder, wri
   if (!readOnly) checkHead(reader);
   const thread = readOnly ? undefined : sqliteThread(path, writerEntry, onLocked);
   const group = groupCommit((acts) => writer().commitGroup(acts));
-  const acknowledgements = acknowledgementQueue((rows) => writer().acknowledge(rows));
+  const acknowledgements = writeQueue<Acknowledgement>("acknowledgements", (rows) => writer().acknowledge(rows));
+  const reports = writeQueue<ReportRow>("reports", (rows) => writer().report(rows, []));
   const touch = tokenUse((id, usedAtMs) => writer().touchToken(id, usedAtMs));
 
   function writer() {
@@ -57,6 +58,8 @@ export async function openSqlite({ path, readOnly = false, migrationsFolder, wri
     releaseLease: async (lease) => writer().releaseLease(lease),
     acknowledge: acknowledgements.add,
     spendRequest: async (request, nowMs) => writer().spendRequest(request, nowMs),
+    report: reports.add,
+    dropReports: async (keys) => writer().report([], keys),
     databaseTimeMs: () => undefined,
     async ping() {
       open();
@@ -64,7 +67,7 @@ export async function openSqlite({ path, readOnly = false, migrationsFolder, wri
       await thread?.ping();
     },
     async close() {
-      await Promise.all([group.close(), acknowledgements.close()]);
+      await Promise.all([group.close(), acknowledgements.close(), reports.close()]);
       reader.close();
       // The last one to close, which can write, folds the write-ahead log into the database.
       await thread?.close();

@@ -73,6 +73,15 @@ export interface Store {
   /** Ascending by sequence, those above `after` that have not expired. */
   announcements(query: { readonly after: number; readonly nowMs: number; readonly limit: number }): Promise<readonly AnnouncementRow[]>;
 
+  /**
+   * Keeps what a proxy told until it expires, in place of what it told before under the same key, unless that was told later. Every
+   * replica reads it once this resolves; not audited, and grouped as acknowledgements are.
+   */
+  report(row: ReportRow): Promise<void>;
+  dropReports(keys: readonly ReportKey[]): Promise<void>;
+  /** By kind, name and part, ascending: those behind `after` that have not expired. */
+  reports(query: ReportQuery): Promise<readonly ReportRow[]>;
+
   /** Requests to offline keys, newest first. */
   ceremonies(query: { readonly limit: number }): Promise<readonly CeremonyRow[]>;
   ceremony(id: string): Promise<CeremonyRow | undefined>;
@@ -501,4 +510,30 @@ export interface EntryRow {
   readonly body: string;
   /** RFC 6962 leaf hash as stored; `audit verify` recomputes it. */
   readonly leafHash: Uint8Array;
+}
+
+/** `edges`: who talks to whom, by serial number. `tap`: a tap that is open; `tap-records`: what it brought and nobody has read yet. */
+export type ReportKind = "edges" | "tap" | "tap-records";
+
+export interface ReportKey {
+  readonly kind: ReportKind;
+  readonly name: string;
+  /** Of several under one name; "" where there is one. */
+  readonly part: string;
+}
+
+export interface ReportRow extends ReportKey {
+  /** JSON. */
+  readonly body: string;
+  readonly reportedAtMs: number;
+  readonly expiresAtMs: number;
+}
+
+export interface ReportQuery {
+  readonly kind: ReportKind;
+  /** Only those of this name. */
+  readonly name?: string;
+  readonly after?: Pick<ReportKey, "name" | "part">;
+  readonly nowMs: number;
+  readonly limit: number;
 }

@@ -10,10 +10,12 @@ import { breakableLink, type BreakableLink } from "./breakable-link.ts";
 import { describeStoreAuthorities } from "./contract-authorities.ts";
 import { describeStoreDocuments } from "./contract-documents.ts";
 import { describeStoreFeed } from "./contract-feed.ts";
+import { describeStoreReports } from "./contract-reports.ts";
 import { describeStore, type TestDatabase } from "./contract.ts";
 
 describeStore("postgres", newPostgres);
 describeStoreFeed("postgres", newPostgres);
+describeStoreReports("postgres", newPostgres);
 describeStoreDocuments("postgres", newPostgres);
 describeStoreAuthorities("postgres", newPostgres);
 

@@ -14,10 +14,12 @@ import { initialize, issue, newSealer, record } from "./acts.ts";
 import { describeStoreAuthorities } from "./contract-authorities.ts";
 import { describeStoreDocuments } from "./contract-documents.ts";
 import { describeStoreFeed } from "./contract-feed.ts";
+import { describeStoreReports } from "./contract-reports.ts";
 import { describeStore, type TestDatabase } from "./contract.ts";
 
 describeStore("sqlite", async () => newSqlite());
 describeStoreFeed("sqlite", async () => newSqlite());
+describeStoreReports("sqlite", async () => newSqlite());
 describeStoreDocuments("sqlite", async () => newSqlite());
 describeStoreAuthorities("sqlite", async () => newSqlite());
 

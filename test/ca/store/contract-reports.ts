@@ -1,0 +1,63 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { openStore } from "../../../ca/store/open.ts";
+import type { ReportRow, Store } from "../../../ca/store/store.ts";
+import { verifyStore } from "../../support/store-oracle.ts";
+import { newSealer, startMs } from "./acts.ts";
+import type { TestDatabase } from "./contract.ts";
+
+/** What proxies tell, as every store keeps it. */
+export function describeStoreReports(kind: Store["kind"], newDatabase: () => Promise<TestDatabase>): void {
+  describe(`the reports of a store on ${kind}`, () => {
+    const { sealer, verifierKey } = newSealer();
+    let database: TestDatabase;
+    let store: Store;
+
+    beforeEach(async () => {
+      database = await newDatabase();
+      store = await openStore({ url: database.url, sealer });
+    });
+    afterEach(async () => {
+      await store.close();
+      await database.dispose();
+    });
+
+    const report = (name: string, more: Partial<ReportRow> = {}): ReportRow => ({
+      kind: "edges", name, part: "", body: "{}", reportedAtMs: startMs, expiresAtMs: startMs + 1000, ...more,
+    });
+    const names = async (query: Partial<Parameters<Store["reports"]>[0]> = {}) => (
+      (await store.reports({ kind: "edges", nowMs: startMs, limit: 9, ...query })).map(({ name, part }) => name + part)
+    );
+
+    test("a report stands in place of the one before it, and one that was made earlier changes nothing", async () => {
+      await store.report(report("a", { body: "1" }));
+      await store.report(report("a", { body: "2", reportedAtMs: startMs + 5 }));
+      await store.report(report("a", { body: "old", reportedAtMs: startMs + 4 }));
+      expect(await store.reports({ kind: "edges", nowMs: startMs, limit: 9 })).toEqual([report("a", { body: "2", reportedAtMs: startMs + 5 })]);
+      expect(await verifyStore(store, verifierKey)).toHaveLength(0);
+    });
+
+    test("another replica reads it, by pages, by name and by kind", async () => {
+      await Promise.all([report("b", { part: "2" }), report("a"), report("b", { part: "1" }), report("a", { kind: "tap" })].map(store.report));
+      const other = await openStore({ url: database.url, readOnly: true });
+      expect((await other.reports({ kind: "edges", nowMs: startMs, limit: 2 })).map(({ name, part }) => name + part)).toEqual(["a", "b1"]);
+      await other.close();
+      expect(await names({ after: { name: "b", part: "1" } })).toEqual(["b2"]);
+      expect(await names({ name: "b" })).toEqual(["b1", "b2"]);
+      expect(await names({ kind: "tap" })).toEqual(["a"]);
+    });
+
+    test("what has expired is not told, and goes with the next write; what is dropped goes at once", async () => {
+      await store.report(report("a"));
+      expect(await names({ nowMs: startMs + 1000 })).toEqual([]);
+      await store.report(report("b", { reportedAtMs: startMs + 1000, expiresAtMs: startMs + 2000 }));
+      expect(await names()).toEqual(["b"]);
+      await store.dropReports([report("b"), report("c")]);
+      expect(await names()).toEqual([]);
+    });
+
+    test("a thousand at once land", async () => {
+      await Promise.all(Array.from({ length: 1000 }, (_, index) => store.report(report(`p${index}`))));
+      expect(await names({ limit: 2000 })).toHaveLength(1000);
+    });
+  });
+}
