@@ -1,14 +1,17 @@
 import type { Log } from "../log.ts";
+import { parseCertificate } from "../pki/certificate.ts";
+import { parseCrl } from "../pki/crl.ts";
+import { revocationInfoOf } from "../pki/revocation-info.ts";
 import type { AuthorityRow, CrlRow, Store } from "../store/store.ts";
 
 /**
  * Which ceremonies have to be held, in time for people to meet: a quarter of an intermediate's or a CRL's life before its end, a
- * fifth of a root's. Pure.
+ * fifth of a root's; at once where its CRL lacks what was revoked. Pure.
  * @param crl  the newest one of the active root
  * @returns a sentence for each; empty where no key is offline
  */
 export function dueCeremonies(
-  rows: readonly AuthorityRow[], crl: Pick<CrlRow, "thisUpdateMs" | "nextUpdateMs"> | undefined, nowMs: number,
+  rows: readonly AuthorityRow[], crl: Pick<CrlRow, "thisUpdateMs" | "nextUpdateMs" | "crl"> | undefined, nowMs: number,
 ): readonly string[] {
   const root = offlineRootOf(rows);
   if (root === undefined) return [];
@@ -23,7 +26,10 @@ export function dueCeremonies(
   if (!rows.some(({ type, state }) => type === "root" && state === "prepared") && isDue(root, rootPart, nowMs)) {
     due.push(`the root ${root.id}, whose key is offline, ends ${at(root.notAfterMs)}: make another one (countersign ceremony request root)`);
   }
-  if (crl !== undefined && isDue({ notBeforeMs: crl.thisUpdateMs, notAfterMs: crl.nextUpdateMs }, crlPart, nowMs)) {
+  const unlisted = unlistedBy(root, rows, crl, nowMs);
+  if (unlisted.length > 0) {
+    due.push(`the CRL of the root ${root.id}, whose key is offline, does not list ${unlisted.join(", ")}, revoked since: have it signed anew (countersign ceremony request root-crl)`);
+  } else if (crl !== undefined && isDue({ notBeforeMs: crl.thisUpdateMs, notAfterMs: crl.nextUpdateMs }, crlPart, nowMs)) {
     const when = at(crl.nextUpdateMs);
     due.push(`the CRL of the root ${root.id}, whose key is offline, ends ${when}: have it signed anew (countersign ceremony request root-crl)`);
   }
@@ -75,6 +81,16 @@ export function ceremonyWatch({ store, rows, log, now }: {
 
 function offlineRootOf(rows: readonly AuthorityRow[]): AuthorityRow | undefined {
   return rows.find(({ type, state, key }) => type === "root" && state === "active" && key.kind === "offline");
+}
+
+/** Serial numbers of what the root signed and its CRL should list by now; where there is none yet, of what says that there is one. */
+function unlistedBy(root: AuthorityRow, rows: readonly AuthorityRow[], crl: Pick<CrlRow, "crl"> | undefined, nowMs: number): readonly string[] {
+  const revoked = rows.filter(({ id, state }) => state === "revoked" && id !== root.id)
+    .flatMap(({ certificate, crossCertificate }) => [certificate, ...(crossCertificate ? [crossCertificate] : [])].map(parseCertificate))
+    .filter(({ authorityKeyIdentifier, notAfterMs }) => notAfterMs >= nowMs && Buffer.from(authorityKeyIdentifier ?? []).toString("hex") === root.id);
+  const listed = crl?.crl && parseCrl(crl.crl).entries;
+  return revoked.filter((certificate) => (listed === undefined ? revocationInfoOf(certificate).crlUrls.length > 0 : !listed.has(certificate.serialNumber)))
+    .map(({ serialNumber }) => serialNumber);
 }
 
 function isDue({ notBeforeMs, notAfterMs }: Pick<AuthorityRow, "notBeforeMs" | "notAfterMs">, part: number, nowMs: number): boolean {

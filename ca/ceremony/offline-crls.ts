@@ -11,7 +11,7 @@ export function offlineCrls({ store, config, now, rows }: {
   readonly now: () => Date;
   readonly rows: readonly AuthorityRow[];
 }): CrlCeremony {
-  const index = revocationIndex({ store, now, isLive: () => false });
+  const index = revocationIndex({ store, now, isLive: (id) => rows.some((row) => row.id === id && content.isLive(row)) });
   const content = crlContent({ index, authorities: () => rows, statusUrl: config.statusUrl, now });
   return crlCeremony({ store, content, refresh: index.refresh, now });
 }

@@ -1,5 +1,6 @@
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import { nearestName } from "../config-spelling.ts";
+import { revocationReasons, type RevocationReason } from "../contract.ts";
 
 /** The command line is wrong; the message says how. */
 export class UsageError extends Error {
@@ -64,4 +65,11 @@ export function seconds(text: string, flag: string): number {
   if (amount === undefined || unit === undefined)
     throw new UsageError(`${flag} takes a number and a unit, s, m, h or d: for example ${flag} 1h.`);
   return Number(amount) * { s: 1, m: 60, h: 3600, d: 86_400 }[unit as "s" | "m" | "h" | "d"];
+}
+
+/** One of the reasons to revoke a certificate. */
+export function revocationReason(text: string): RevocationReason {
+  const found = revocationReasons.find((one) => one === text);
+  if (found === undefined) throw new UsageError(`--reason is one of ${revocationReasons.join(", ")}, not ${text}.`);
+  return found;
 }

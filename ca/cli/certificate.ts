@@ -11,7 +11,7 @@ import {
 } from "../contract.ts";
 import { encodeCsr } from "../pki/csr.ts";
 import { api, apiHelp, apiOptions, ApiError, type Api } from "./api.ts";
-import { chooseAction, noMore, readArguments, required, seconds, UsageError } from "./arguments.ts";
+import { chooseAction, noMore, readArguments, required, revocationReason, seconds, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { output, type Output } from "./output.ts";
 import { minute, pathOf, table } from "./table.ts";
@@ -58,9 +58,7 @@ export async function certificate(args: readonly string[], io: CliIo): Promise<n
     }
     case "revoke": {
       const path = certificatePath(rest);
-      const { reason } = values;
-      if (!revocationReasons.some((one) => one === reason))
-        throw new UsageError(`--reason is one of ${revocationReasons.join(", ")}, not ${reason}.`);
+      const reason = revocationReason(values.reason);
       const revocation = await api(values, io).call<Revocation>("POST", `${path}/revoke`, { reason });
       out.print(
         revocation,

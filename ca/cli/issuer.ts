@@ -2,12 +2,12 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import {
-  issuerProfiles, mediaType, paths, type CertificateDetail, type IssuedIssuer, type IssueIssuerRequest, type IssuerPage, type IssuerProfile,
+  issuerProfiles, mediaType, paths, type CertificateDetail, type IssuedIssuer, type IssueIssuerRequest, type IssuerPage, type IssuerProfile, type Revocation,
 } from "../contract.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { decodePem } from "../pki/pem.ts";
 import { api, apiHelp, apiOptions, ApiError, type Api } from "./api.ts";
-import { chooseAction, noMore, readArguments, required, seconds, UsageError } from "./arguments.ts";
+import { chooseAction, noMore, readArguments, required, revocationReason, seconds, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { renderManifest, secretManifest, secretScheme, type IssuerMaterial, type SecretScheme } from "./issuer-secret.ts";
 import { issuerRequests } from "./issuer-request.ts";
@@ -18,7 +18,7 @@ import { output, type Output } from "./output.ts";
 import { minute, table } from "./table.ts";
 
 /**
- * `countersign issuer issue|watch|list`.
+ * `countersign issuer issue|watch|list|revoke`.
  * @param stopped  resolves when the process is asked to end
  */
 export async function issuer(args: readonly string[], io: CliIo, stopped: () => Promise<unknown>): Promise<number> {
@@ -28,7 +28,8 @@ export async function issuer(args: readonly string[], io: CliIo, stopped: () => 
     return values.help ? 0 : 2;
   }
   const out = output(values.output, io);
-  const chosen = chooseAction("issuer", action, ["issue", "watch", "list"]);
+  const chosen = chooseAction("issuer", action, ["issue", "watch", "list", "revoke"]);
+  if (chosen === "revoke") return revoke(values, rest, io, out);
   noMore(rest);
   switch (chosen) {
     case "issue": {
@@ -60,6 +61,7 @@ const issuerOptions = {
   namespace: { type: "string", default: "linkerd" },
   "out-dir": { type: "string" },
   once: { type: "boolean", default: false },
+  reason: { type: "string", default: "unspecified" },
   "kube-url": { type: "string" },
   "kube-token-file": { type: "string" },
   "kube-ca-file": { type: "string" },
@@ -76,6 +78,7 @@ interface Flags {
   readonly namespace: string;
   readonly "out-dir"?: string | undefined;
   readonly once: boolean;
+  readonly reason: string;
   readonly "kube-url"?: string | undefined;
   readonly "kube-token-file"?: string | undefined;
   readonly "kube-ca-file"?: string | undefined;
@@ -113,6 +116,16 @@ async function watch(flags: Flags, io: CliIo, stopped: () => Promise<unknown>): 
     say: io.stderr, now: Date.now, random: Math.random,
     pause: (ms) => setTimeout(ms, false, { signal: ending.signal }).catch(() => true),
   }, { renewBeforeMs, once: flags.once });
+}
+
+async function revoke(flags: Flags, rest: readonly string[], io: CliIo, out: Output): Promise<number> {
+  const [serialNumber, ...more] = rest;
+  if (serialNumber === undefined) throw new UsageError("revoke needs the issuer's serial number; see: countersign issuer list");
+  noMore(more);
+  const reason = revocationReason(flags.reason);
+  const revocation = await api(flags as Parameters<typeof api>[0], io).call<Revocation>("POST", `${paths.certificates}/${encodeURIComponent(serialNumber)}/revoke`, { reason });
+  out.print(revocation, `${revocation.serialNumber} is revoked (${reason}).\nProxies refuse every chain through it within a second; other software when it reads the CRL of what signed it.\n`);
+  return 0;
 }
 
 /** From the public feed, so that a token that may only have issuers signed is enough. */
@@ -170,6 +183,8 @@ const usage = `countersign issuer: issuers for other CAs, signed by this one
       keeps that Secret renewed, in a pod whose service account may get,
       create and patch it; with --out-dir a folder, anywhere
   countersign issuer list
+  countersign issuer revoke SERIAL [--reason keyCompromise]
+      refuses it, and with it all that it signed; a watch replaces it
 
   --for SOFTWARE     ${issuerProfiles.join(", ")} [linkerd]
   --trust-domain TD  what the other CA issues for; never our own

@@ -128,7 +128,7 @@ export const crlRules: readonly LintRule<CrlView, CrlContext>[] = [
 export const crlRulesKeptElsewhere: Readonly<Record<string, string>> = {
   "CRL-06": "lintCrl counts the different serial numbers",
   "CRL-12": "ca/revocation/crl-content.ts lists what ended since the CRL before",
-  "CRL-15": "ca/revocation/authorities-crl.ts", "CRL-16": "ca/http/status.ts", "CRL-17": "rows of the revocations table",
+  "CRL-15": "ca/revocation/crl-content.ts", "CRL-16": "ca/http/status.ts", "CRL-17": "rows of the revocations table",
   "CRL-18": "the commit of a CRL is a compare-and-swap on the number before", "CRL-19": "the same: one of two replicas wins",
 };
 

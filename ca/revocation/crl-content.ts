@@ -3,7 +3,6 @@ import { encodeTbsCrl, type IssuingDistributionPoint } from "../pki/crl-encoding
 import { signatureAlgorithmFor } from "../pki/key.ts";
 import { crlPath, parseCrlListName, type CrlScope } from "../status-paths.ts";
 import type { AuthorityRow, CrlRow } from "../store/store.ts";
-import { encodeRevokedAuthorities, listsAll, revokedAuthorities } from "./authorities-crl.ts";
 import type { MeantCrl } from "../lint/crl.ts";
 import type { RevocationIndex } from "./revocation-index.ts";
 
@@ -19,7 +18,7 @@ export interface CrlTarget {
 /** What a CRL was made of: enough to make its signed bytes again, as long as its revocations are in the index. */
 export type CrlRecipe = Pick<CrlRow, "number" | "thisUpdateMs" | "nextUpdateMs" | "sequence" | "droppedSequence" | "droppedBeforeMs">;
 
-/** Which lists there are, and the bytes of each: a pure function of the recipe, the revocations and the authorities. */
+/** Which lists there are, and the bytes of each: a pure function of the recipe and the revocations. */
 export interface CrlContent {
   /** Undefined for what is no list, or one of an authority that has ended. */
   target(authorityId: string, list: string): CrlTarget | undefined;
@@ -27,7 +26,7 @@ export interface CrlContent {
   /** @throws {RangeError} above 16 MiB */
   encode(target: CrlTarget, recipe: CrlRecipe): { readonly tbs: Uint8Array; readonly meant: MeantCrl };
   /** Whether a CRL has all that is in the index. */
-  isComplete(target: CrlTarget, crl: Pick<CrlRow, "sequence" | "thisUpdateMs"> & { readonly der: Uint8Array }): boolean;
+  isComplete(target: CrlTarget, crl: Pick<CrlRow, "sequence">): boolean;
 }
 
 export function crlContent({ index, authorities, statusUrl, now }: {
@@ -39,17 +38,8 @@ export function crlContent({ index, authorities, statusUrl, now }: {
   const isLive = ({ state, notAfterMs }: AuthorityRow): boolean =>
     state !== "prepared" && state !== "retired" && notAfterMs + 1000 > now().getTime();
 
-  function dueAuthorities(id: string, droppedBeforeMs: number) {
-    return revokedAuthorities(id, authorities()).filter(({ notAfterMs }) => notAfterMs >= droppedBeforeMs);
-  }
-
-  function listed({ row, scope }: CrlTarget, recipe: CrlRecipe) {
-    if (scope.kind === "shard") return index.select({ issuerId: row.id, ...scope }, recipe);
-    const revoked = dueAuthorities(row.id, recipe.droppedBeforeMs);
-    // Issuers it signed for others are certificates as any other.
-    const foreign = index.select({ issuerId: row.id, ...whole }, recipe);
-    return { entries: [...encodeRevokedAuthorities(revoked, recipe.thisUpdateMs), ...foreign.entries], count: revoked.length + foreign.count };
-  }
+  /** Of a root all that it signed: authorities, cross certificates and issuers for others are revoked as any certificate is. */
+  const entriesOf = ({ row, scope }: CrlTarget) => ({ issuerId: row.id, ...(scope.kind === "shard" ? scope : whole) });
 
   /** A list that is one of several names its place, which is in the certificates on it; one of all needs no name. */
   function pointOf({ row, list, scope }: CrlTarget): IssuingDistributionPoint {
@@ -70,7 +60,7 @@ export function crlContent({ index, authorities, statusUrl, now }: {
     },
     encode(target, recipe) {
       const certificate: Certificate = parseCertificate(target.row.certificate);
-      const { entries, count } = listed(target, recipe);
+      const { entries, count } = index.select(entriesOf(target), recipe);
       const meant = { issuer: certificate, ...recipe, scope: pointOf(target), count };
       const tbs = encodeTbsCrl({
         ...meant, signatureAlgorithm: signatureAlgorithmFor(certificate.keyAlgorithm), issuer: certificate.subject,
@@ -78,11 +68,7 @@ export function crlContent({ index, authorities, statusUrl, now }: {
       });
       return { tbs, meant };
     },
-    isComplete({ row, scope }, crl) {
-      return scope.kind === "shard"
-        ? !index.hasNewer({ issuerId: row.id, ...scope }, crl.sequence)
-        : listsAll(crl.der, dueAuthorities(row.id, crl.thisUpdateMs)) && !index.hasNewer({ issuerId: row.id, ...whole }, crl.sequence);
-    },
+    isComplete: (target, { sequence }) => !index.hasNewer(entriesOf(target), sequence),
   };
 }
 

@@ -4,7 +4,7 @@ import type { CaMetrics } from "../metrics.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { matchesSpiffeIdPattern, parseSpiffeId, parseSpiffeIdPattern } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
-import { StoreError, type Store } from "../store/store.ts";
+import { StoreError, type CertificateRow, type Store } from "../store/store.ts";
 
 export interface RevokerDeps {
   readonly store: Store;
@@ -20,6 +20,8 @@ export interface Revoker {
   readonly name: string;
   readonly role: string;
   readonly scope: readonly string[];
+  /** Trust domains whose issuers it has signed here, and so takes back. */
+  readonly issuerScope?: readonly string[];
 }
 
 /**
@@ -50,7 +52,7 @@ export function certificateRevoker({ store, now, metrics, reattestGraceMs }: Rev
         `This CA has issued no certificate with the serial number ${serialNumber}; list them with GET /v1/certificates.`,
       );
     }
-    checkScope(caller, row.spiffeId);
+    checkScope(caller, row);
     const revokedAtMs = now().getTime();
     const { spiffeId } = row;
     const { actor } = caller;
@@ -75,10 +77,14 @@ export function certificateRevoker({ store, now, metrics, reattestGraceMs }: Rev
   };
 }
 
-/** To revoke is to take a workload off the mesh: an operator may do so to those it answers for. */
-function checkScope({ name, role, scope }: Revoker, spiffeId: string): void {
+/** To revoke is to take a workload, or another CA, off the mesh: an operator may do so to those it answers for. */
+function checkScope({ name, role, scope, issuerScope = [] }: Revoker, { spiffeId, attestation }: Pick<CertificateRow, "spiffeId" | "attestation">): void {
+  if (role === "admin") return;
   const id = parseSpiffeId(spiffeId);
-  if (role === "admin" || scope.some((pattern) => matchesSpiffeIdPattern(parseSpiffeIdPattern(pattern), id))) return;
+  const inScope = attestation === "issuer"
+    ? issuerScope.includes(id.trustDomain)
+    : scope.some((pattern) => matchesSpiffeIdPattern(parseSpiffeIdPattern(pattern), id));
+  if (inScope) return;
   throw new Refusal(
     "forbidden",
     `The caller "${name}" may not revoke certificates of ${spiffeId}, which is outside its scope; ask an admin.`,

@@ -95,6 +95,21 @@ describe.skipIf(!hasOpenssl)("openssl", () => {
     expect(text).toMatch(/error (3|44) at 0 depth lookup/);
   });
 
+  test("accepts an issuer for another CA, and refuses it by the root's CRL once it is revoked", async () => {
+    const admin = { actor: "token:test", name: "test", role: "admin", scope: [] } as const;
+    const lent = await served.ca.issueIssuer({ csr: newCsr().csr, profile: "istio", trustDomain: "west" }, admin);
+    writeFileSync(path("lent.pem"), lent.chain);
+    const [crlUrl = ""] = revocationInfoOf(parseCertificate(decodePem(lent.chain, "CERTIFICATE")[0]!)).crlUrls;
+    const verify = async () => {
+      await fetchTo(crlUrl, "lent.crl");
+      return (await run("openssl", ["verify", "-crl_check", "-x509_strict", "-CAfile", "root.pem", "-CRLfile", "lent.crl.pem", "lent.pem"])).text;
+    };
+    expect(await verify()).toContain("lent.pem: OK");
+    await served.ca.revoke(lent.serialNumber, "cACompromise", admin);
+    // A list that was signed just now is looked at again a second later.
+    await expect.poll(verify, { timeout: 20_000, interval: 300 }).toMatch(/error 23 at 0 depth lookup: certificate revoked/);
+  });
+
   test.each([["-sha1"], ["-sha256"], ["-no_nonce"]])("is told good and revoked by OCSP (%s)", async (option) => {
     const ask = (...names: string[]) => run("openssl", [
       "ocsp", ...(option === "-no_nonce" ? [option] : []), "-issuer", "issuer.pem", ...names.flatMap((name) => [...(option === "-no_nonce" ? [] : [option]), "-cert", `${name}.pem`]),

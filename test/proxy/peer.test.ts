@@ -1,6 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import type { TLSSocket } from "node:tls";
 import { describe, expect, test } from "vitest";
+import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { parseSpiffeId } from "../../ca/pki/spiffe-id.ts";
 import { PeerError, peerVerifier, type PeerErrorCode } from "../../proxy/peer.ts";
 import { east, eastIssuer, holderOf } from "../support/data-path.ts";
@@ -81,6 +82,13 @@ describe("a peer known from before is asked again everything but its signatures"
     expect(verify()).toBe("certificate_revoked");
     holder.setRevoked(new Set());
     expect(verify()).toBe("spiffe://east/hello");
+  });
+
+  test("the revocation of what issued it, be that an authority of ours or one that was signed for another CA", () => {
+    const { holder, verify } = setUp();
+    expect(verify()).toBe("spiffe://east/hello");
+    holder.setRevoked(new Set([parseCertificate(eastIssuer.der).serialNumber]));
+    expect(verify()).toBe("certificate_revoked");
   });
 
   test("the bundle that vouched for it", () => {

@@ -1,7 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { dueCeremonies } from "../../../ca/ceremony/due.ts";
+import { parseCertificate } from "../../../ca/pki/certificate.ts";
+import { encodeCrl, encodeRevokedCertificate, encodeTbsCrl } from "../../../ca/pki/crl-encoding.ts";
+import { encodeExtensions } from "../../../ca/pki/extension-encoding.ts";
+import { signData } from "../../../ca/pki/key.ts";
 import type { AuthorityRow } from "../../../ca/store/store.ts";
 import { dayMs } from "../../support/running-ca.ts";
+import { testAuthority, type TestAuthority } from "../../support/test-ca.ts";
 
 const nowMs = Date.UTC(2026, 0, 1);
 
@@ -37,5 +42,40 @@ describe("what is due of an offline root", () => {
     const crl = { thisUpdateMs: nowMs - 70 * dayMs, nextUpdateMs: nowMs + 20 * dayMs };
     expect(dueCeremonies([root, good], crl, nowMs)).toEqual([expect.stringContaining("root-crl")]);
     expect(dueCeremonies([root, good], { ...crl, nextUpdateMs: nowMs + 40 * dayMs }, nowMs)).toEqual([]);
+  });
+
+  describe("its CRL, at once when an authority below it was revoked", () => {
+    const signer = testAuthority({ trustDomain: "east" });
+    const offline = row(Buffer.from(signer.keyIdentifier).toString("hex"), { type: "root", key: { kind: "offline" }, leftDays: 3000, lifeDays: 3650, certificate: signer.der });
+    const revokedBy = (authority: TestAuthority, extraExtensions: readonly Uint8Array[] = []) => (
+      row("gone", { parentId: offline.id, state: "revoked", certificate: authority.issuer({ extraExtensions }).der })
+    );
+    const running = [offline, row("i", { parentId: offline.id })];
+    const crlOf = (...revoked: readonly AuthorityRow[]) => {
+      const tbs = encodeTbsCrl({
+        signatureAlgorithm: "ecdsa-sha256", issuer: parseCertificate(signer.der).subject, authorityKeyIdentifier: signer.keyIdentifier, number: 1,
+        thisUpdateMs: nowMs - dayMs, nextUpdateMs: nowMs + 90 * dayMs, scope: { only: "authorities" },
+        entries: revoked.map(({ certificate }) => encodeRevokedCertificate(parseCertificate(certificate).serialNumber, nowMs - dayMs, "cACompromise")),
+      });
+      return { thisUpdateMs: nowMs - dayMs, nextUpdateMs: nowMs + 90 * dayMs, crl: encodeCrl(tbs, "ecdsa-sha256", signData("ecdsa-sha256", signer.privateKey, tbs)) };
+    };
+
+    test("and is not on it", () => {
+      const gone = revokedBy(signer);
+      const { serialNumber } = parseCertificate(gone.certificate);
+      expect(dueCeremonies([...running, gone], crlOf(), nowMs)).toEqual([expect.stringContaining(`does not list ${serialNumber}`)]);
+      expect(dueCeremonies([...running, gone], crlOf(gone), nowMs)).toEqual([]);
+      expect(dueCeremonies([...running, gone], crlOf(), nowMs + 8000 * dayMs)).not.toEqual(expect.arrayContaining([expect.stringContaining("does not list")]));
+    });
+
+    test("unless another root signed it", () => {
+      expect(dueCeremonies([...running, revokedBy(testAuthority({ trustDomain: "east" }))], crlOf(), nowMs)).toEqual([]);
+    });
+
+    test("and there is no CRL yet, where its certificate names one", () => {
+      const point = encodeExtensions({ revocationInfo: { crlUrl: "http://status.east/crl/x/authorities.crl" } }, false);
+      expect(dueCeremonies([...running, revokedBy(signer, point)], undefined, nowMs)).toEqual([expect.stringContaining("root-crl")]);
+      expect(dueCeremonies([...running, revokedBy(signer)], undefined, nowMs)).toEqual([]);
+    });
   });
 });

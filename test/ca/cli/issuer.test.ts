@@ -98,6 +98,12 @@ describe("issue", () => {
   });
 });
 
+test.each([
+  [["revoke"], "serial number"], [["revoke", "00", "11"], "too many"], [["revoke", "00", "--reason", "boredom"], "--reason is one of"],
+])("%j is refused with exit code 2 and says what is wrong", async (args, said) => {
+  expect(await run(...args)).toMatchObject({ exitCode: 2, stderr: expect.stringContaining(said) });
+});
+
 describe("watch --once keeps a Secret", () => {
   const secret = () => kubernetes.secrets.get("linkerd/linkerd-identity-issuer");
 
@@ -126,7 +132,8 @@ describe("watch --once keeps a Secret", () => {
   test("whose issuer was revoked", async () => {
     await once();
     const { serialNumber } = parseCertificate(decodePem(decode(secret()?.data["crt.pem"]), "CERTIFICATE")[0]!);
-    await countersign(["certificate", "revoke", serialNumber], env);
+    expect((await run("revoke", serialNumber, "--reason", "cACompromise")).stdout).toContain(`${serialNumber} is revoked (cACompromise)`);
+    expect((await run("list")).stdout).toMatch(new RegExp(`${serialNumber} +revoked`));
     expect((await once()).stderr).toContain("it was revoked");
   });
 

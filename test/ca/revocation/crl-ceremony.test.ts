@@ -35,10 +35,14 @@ afterEach(() => publisher.close());
 const sign = (tbs: Uint8Array) => encodeCrl(tbs, "ecdsa-sha256", signData("ecdsa-sha256", rootKey, tbs));
 const requested = async () => (await publisher.ceremony.request(root.id, host.clock.nowMs + 90 * dayMs)).tbs;
 const accept = (der: Uint8Array) => publisher.ceremony.accept(root.id, der, "token:ceremony");
-/** Makes the issuer a revoked one. */
-const revokeIssuer = () => {
-  rows = rows.map((row) => row.type === "issuer" ? { ...row, state: "revoked", stateSinceMs: host.clock.nowMs } : row);
-};
+/** Has the issuer taken for stolen, and revoked. */
+async function revokeIssuer(): Promise<AuthorityRow> {
+  const issuer = rows.find(({ type, state }) => type === "issuer" && state === "active")!;
+  await host.ca.operateAuthority({ action: "taint", id: issuer.id }, host.admin);
+  await host.ca.operateAuthority({ action: "revoke", id: issuer.id, force: true }, host.admin);
+  rows = await host.store.authorities();
+  return issuer;
+}
 
 describe("the CRL of a root whose key is offline", () => {
   test("is had by nobody before the first ceremony, and by everybody after it", async () => {
@@ -52,11 +56,11 @@ describe("the CRL of a root whose key is offline", () => {
   test("lists the issuers that were revoked, for compromise, and takes the place of the one before at once", async () => {
     await accept(sign(await requested()));
     await publisher.current(root.id, "authorities.crl");
-    revokeIssuer();
+    const revoked = await revokeIssuer();
     host.clock.nowMs += 2000;
     await accept(sign(await requested()));
     const crl = parseCrl((await publisher.current(root.id, "authorities.crl"))!.der);
-    const issuer = parseCertificate(rows.find(({ type }) => type === "issuer")!.certificate);
+    const issuer = parseCertificate(revoked.certificate);
     expect([...crl.entries.values()]).toMatchObject([{ serialNumber: issuer.serialNumber, reason: "cACompromise" }]);
   });
 
@@ -83,7 +87,7 @@ describe("the CRL of a root whose key is offline", () => {
       }],
       ["that lacks what was revoked since it was requested", async () => {
         const tbs = await requested();
-        revokeIssuer();
+        await revokeIssuer();
         return sign(tbs);
       }],
     ])("%s", async (_, made) => {
@@ -99,7 +103,7 @@ describe("the CRL of a root whose key is offline", () => {
 
   test("is served to its end though it no longer has everything, and not beyond", async () => {
     await accept(sign(await requested()));
-    revokeIssuer();
+    await revokeIssuer();
     host.clock.nowMs += 80 * dayMs;
     rows = rows.filter(({ type }) => type === "root");
     expect(await publisher.current(root.id, "authorities.crl")).toBeDefined();

@@ -244,6 +244,28 @@ describe("the CRL of a root", () => {
     pass();
     expect((await read(root.id, "authorities.crl")).number).toBe(crl.number);
   });
+
+  test("so is an issuer of our own, each once and with its reason", async () => {
+    const root = await rootOf();
+    const before = [...(await read(root.id, "authorities.crl")).entries.keys()];
+    const issuer = await issuerOf();
+    await host.ca.operateAuthority({ action: "taint", id: issuer.id }, host.admin);
+    await host.ca.operateAuthority({ action: "revoke", id: issuer.id, force: true }, host.admin);
+    pass();
+    const crl = await read(root.id, "authorities.crl");
+    expect([...crl.entries.keys()]).toEqual([...before, parseCertificate(issuer.certificate).serialNumber]);
+    expect([...crl.entries.values()].at(-1)).toMatchObject({ reason: "cACompromise" });
+  });
+
+  test("and what it said for its successor, once that is revoked", async () => {
+    const root = await rootOf();
+    const { authorities: [next] } = await host.ca.operateAuthority({ action: "prepare" }, host.admin);
+    const { crossCertificate } = (await host.store.authorities()).find(({ id }) => id === next!.id)!;
+    await host.ca.operateAuthority({ action: "taint", id: next!.id }, host.admin);
+    await host.ca.operateAuthority({ action: "revoke", id: next!.id }, host.admin);
+    pass();
+    expect((await read(root.id, "authorities.crl")).entries.has(parseCertificate(crossCertificate!).serialNumber)).toBe(true);
+  });
 });
 
 describe("two replicas", () => {

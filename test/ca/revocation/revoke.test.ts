@@ -76,6 +76,14 @@ describe("revoking", () => {
     await host.ca.revoke(serialNumber, "unspecified", callerWith({ scope: ["spiffe://east/ns/shop/*"] }));
   });
 
+  test("of an issuer for another CA is open to an operator that may have them signed for its trust domain, and to no other", async () => {
+    const { serialNumber } = await host.ca.issueIssuer({ csr: newCsr().csr, profile: "istio", trustDomain: "west" }, host.admin);
+    for (const caller of [callerWith({ scope: ["spiffe://east/*"] }), callerWith({ issuerScope: ["south"] })]) {
+      await expect(host.ca.revoke(serialNumber, "unspecified", caller)).rejects.toMatchObject({ code: "forbidden" });
+    }
+    expect((await host.ca.revoke(serialNumber, "cACompromise", callerWith({ issuerScope: ["west"] }))).serialNumber).toBe(serialNumber);
+  });
+
   test("is not open to an auditor", async () => {
     const { serialNumber } = await issue();
     await expect(host.ca.revoke(serialNumber, "unspecified", callerWith({ role: "auditor", scope: ["spiffe://east/*"] }))).rejects.toMatchObject({ code: "forbidden" });
