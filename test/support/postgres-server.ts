@@ -1,6 +1,6 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, chownSync, cpSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, chownSync, cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -20,11 +20,19 @@ export interface PostgresServer {
   stop(): Promise<void>;
 }
 
+/** Where it listens beside its socket, and with which certificate. */
+export interface PostgresOverTcp {
+  /** On 127.0.0.1. */
+  readonly port: number;
+  readonly chainPem: string;
+  readonly privateKeyPem: string;
+}
+
 /**
  * Starts it, in about a second. Postgres refuses to run as root, so root starts it as `nobody`, which every system has;
  * nothing is installed and no user is made.
  */
-export async function startPostgres(): Promise<PostgresServer> {
+export async function startPostgres(tcp?: PostgresOverTcp): Promise<PostgresServer> {
   const directory = mkdtempSync(join(tmpdir(), "countersign-pg-"));
   let server: ChildProcess | undefined;
   let running: ChildProcess;
@@ -42,9 +50,17 @@ export async function startPostgres(): Promise<PostgresServer> {
     const binaries = await findBinaries(directory, options);
     const data = join(directory, "data");
     run(join(binaries, "initdb"), ["--pgdata", data, "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"], options);
+    const settings = ["listen_addresses=", `unix_socket_directories=${directory}`];
+    if (tcp !== undefined) {
+      for (const [name, pem] of [["server.crt", tcp.chainPem], ["server.key", tcp.privateKeyPem]] as const) {
+        writeFileSync(join(data, name), pem, { mode: 0o600 });
+        if (user !== undefined) chownSync(join(data, name), user.uid, user.gid);
+      }
+      settings.push("listen_addresses=127.0.0.1", `port=${tcp.port}`, "ssl=on");
+    }
     start = async () => {
       server = spawn(
-        join(binaries, "postgres"), ["-D", data, "-c", "listen_addresses=", "-c", `unix_socket_directories=${directory}`],
+        join(binaries, "postgres"), ["-D", data, ...settings.flatMap((setting) => ["-c", setting])],
         { ...options, stdio: ["ignore", "ignore", "pipe"] },
       );
       await ready(server);

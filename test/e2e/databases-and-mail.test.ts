@@ -1,0 +1,156 @@
+import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { createInterface } from "node:readline";
+import { connect as connectTls } from "node:tls";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { freePort } from "../../infra/demo/processes.ts";
+import { startMesh, type Mesh, type MeshProxy } from "../support/mesh.ts";
+import { startPostgres } from "../support/postgres-server.ts";
+import { programAvailable } from "../support/programs.ts";
+import { readAll, readUntil } from "../support/tcp.ts";
+import { testAuthority } from "../support/test-ca.ts";
+
+const run = promisify(execFile);
+const hasPsql = programAvailable("psql");
+const hasRedis = programAvailable("redis-server") && programAvailable("redis-cli");
+const hasCurl = programAvailable("curl");
+
+/** A server without an identity of its own, the proxy before it, and the local port by which the proxy of the client leads there. */
+interface Service {
+  readonly port: number;
+  readonly proxy: MeshProxy;
+  entry: number;
+}
+
+let mesh: Mesh;
+let client: MeshProxy;
+const services: Record<string, Service> = {};
+const mails: string[] = [];
+
+beforeAll(async () => {
+  mesh = await startMesh();
+  const apps = { postgres: await freePort(), redis: await freePort(), mail: await mailServer() };
+  await Promise.all([hasPsql && servePostgres(apps.postgres), hasRedis && serveRedis(apps.redis)]);
+  for (const [name, port] of Object.entries(apps)) {
+    // The ports of a test are not those that are known to belong to servers which speak first.
+    services[name] = { port, entry: 0, proxy: await mesh.proxy(name, "--outbound", "off", "--app", `127.0.0.1:${port}`, "--opaque-ports", String(port)) };
+  }
+  const listeners = Object.values(services).flatMap(({ proxy }) => ["--tcp", `127.0.0.1:0=${proxy.inbound[0]},${proxy.spiffeId}`]);
+  client = await mesh.proxy("client", "--inbound", "off", "--outbound", "off", ...listeners);
+  Object.values(services).forEach((service, index) => (service.entry = Number(client.outbound[index]!.split(":").at(-1))));
+});
+afterAll(() => mesh.close());
+
+async function servePostgres(port: number): Promise<void> {
+  const leaf = testAuthority({ trustDomain: "elsewhere" }).leaf();
+  const server = await startPostgres({ port, chainPem: leaf.chainPem, privateKeyPem: leaf.privateKeyPem });
+  mesh.atEnd(() => server.stop());
+}
+
+async function serveRedis(port: number): Promise<void> {
+  const server = spawn("redis-server", ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", mesh.folder], { stdio: ["ignore", "pipe", "ignore"] });
+  mesh.atEnd(() => ended(server));
+  for await (const line of createInterface({ input: server.stdout })) if (line.includes("Ready to accept connections")) break;
+  server.stdout.resume();
+}
+
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill();
+  await once(child, "exit");
+}
+
+/** What of SMTP a client needs to leave a mail; the server speaks first. */
+async function mailServer(): Promise<number> {
+  const server = createServer((socket) => {
+    socket.on("error", () => undefined).write("220 mail ESMTP\r\n");
+    let mail: string[] | undefined;
+    createInterface({ input: socket }).on("line", (line) => {
+      if (mail !== undefined && line !== ".") return void mail.push(line);
+      if (mail !== undefined) mails.push(mail.join("\n"));
+      const said = mail === undefined ? line.slice(0, 4).toUpperCase() : "kept";
+      mail = said === "DATA" ? [] : undefined;
+      socket.write({ DATA: "354 go on\r\n", QUIT: "221 bye\r\n" }[said] ?? "250 ok\r\n");
+      if (said === "QUIT") socket.end();
+    });
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  mesh.atEnd(() => server.close());
+  return (server.address() as AddressInfo).port;
+}
+
+async function opened(port: number): Promise<Socket> {
+  const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true }).on("error", () => undefined);
+  await once(socket, "connect");
+  return socket;
+}
+
+describe.skipIf(!hasPsql)("PostgreSQL", () => {
+  const psql = async (parameters: string, sql: string): Promise<string> => {
+    const { stdout } = await run("psql", ["-X", "-A", "-t", "-c", sql, `host=127.0.0.1 port=${services["postgres"]!.entry} user=postgres dbname=postgres ${parameters}`], { maxBuffer: 2 ** 24 });
+    return stdout.trim();
+  };
+
+  test("psql reaches the server through the pair, a result of some megabytes included", async () => {
+    expect(await psql("sslmode=disable", "select 6 * 7")).toBe("42");
+    expect((await psql("sslmode=disable", "select repeat('x', 5000000)")).length).toBe(5_000_000);
+    expect(await services["postgres"]!.proxy.metrics()).toContain(`tcp_open_total{direction="inbound",tls="true",client_id="${client.spiffeId}"`);
+  });
+
+  test("TLS that psql begins within the protocol goes through inside of ours", async () => {
+    expect(await psql("sslmode=require", "select ssl::text || ' ' || version from pg_stat_ssl where pid = pg_backend_pid()")).toBe("true TLSv1.3");
+  });
+
+  test("TLS from the first byte is shown as what it is, on both sides", async () => {
+    const socket = connectTls({ host: "127.0.0.1", port: services["postgres"]!.entry, ALPNProtocols: ["postgresql"], rejectUnauthorized: false });
+    await once(socket, "secureConnect");
+    expect(socket.alpnProtocol).toBe("postgresql");
+    for (const proxy of [client, services["postgres"]!.proxy]) {
+      expect(await proxy.edges()).toContainEqual(expect.objectContaining({ clientId: client.spiffeId, serverId: "spiffe://east/postgres", protocol: "tls", secured: true }));
+    }
+    socket.destroy();
+  });
+});
+
+describe.skipIf(!hasRedis)("Redis", () => {
+  const args = (...command: readonly string[]): string[] => ["-p", String(services["redis"]!.entry), ...command];
+
+  test("redis-cli sets and gets, and a thousand commands in one pipeline are answered", async () => {
+    expect((await run("redis-cli", args("set", "greeting", "hello"))).stdout).toBe("OK\n");
+    expect((await run("redis-cli", args("get", "greeting"))).stdout).toBe("hello\n");
+    const piped = run("redis-cli", args("--pipe"));
+    piped.child.stdin!.end("INCR counted\r\n".repeat(1000));
+    expect((await piped).stdout).toContain("errors: 0, replies: 1000");
+  });
+
+  test("what is published reaches who is subscribed", async () => {
+    const subscriber = spawn("redis-cli", args("subscribe", "news"), { stdio: ["ignore", "pipe", "inherit"] });
+    const lines = createInterface({ input: subscriber.stdout })[Symbol.asyncIterator]();
+    const next = async (count: number): Promise<unknown[]> => Promise.all(Array.from({ length: count }, async () => (await lines.next()).value as unknown));
+    try {
+      expect(await next(3)).toEqual(["subscribe", "news", "1"]);
+      expect((await run("redis-cli", args("publish", "news", "first light"))).stdout).toBe("1\n");
+      expect(await next(3)).toEqual(["message", "news", "first light"]);
+    } finally {
+      await ended(subscriber);
+    }
+  });
+});
+
+describe("SMTP, in which the server speaks first", () => {
+  test.skipIf(!hasCurl)("curl leaves a mail", async () => {
+    const sent = run("curl", ["-sS", "--max-time", "20", `smtp://127.0.0.1:${services["mail"]!.entry}`, "--mail-from", "a@east", "--mail-rcpt", "b@east", "--upload-file", "-"]);
+    sent.child.stdin!.end("Subject: first light\r\n\r\nIt works.\r\n");
+    await sent;
+    expect(mails.at(-1)).toBe("Subject: first light\n\nIt works.");
+  });
+
+  test("a client that ends its side after its commands still gets all answers", async () => {
+    const socket = await opened(services["mail"]!.entry);
+    await readUntil(socket, "220 mail ESMTP\r\n");
+    socket.end("EHLO east\r\nNOOP\r\nQUIT\r\n");
+    expect(await readAll(socket)).toEqual({ bytes: Buffer.from("250 ok\r\n250 ok\r\n221 bye\r\n"), ending: "end" });
+  });
+});
