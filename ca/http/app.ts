@@ -60,7 +60,7 @@ export function createApp(
     description:
       'The request signed by the key of an X509-SVID of this CA: `SVID proof="<JWS>", nonce="<22 or more characters of base64url>"`. The JWS ' +
       "has the type `countersign-request+jws`, the chain in `x5c`, and as claims `aud` (the trust domain), `iat`, and `request`: the SHA-256, " +
-      "base64url, of method, target, nonce and body, each but the last followed by a line feed. Good for a minute, and for one act once at each replica.",
+      "base64url, of method, target, nonce and body, each but the last followed by a line feed. Good for a minute, and for one act once.",
   });
   route(app, operations, services, options);
   return app;

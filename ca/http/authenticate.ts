@@ -67,6 +67,11 @@ export type RouteName = keyof typeof access;
 export interface Authenticated {
   readonly caller?: Caller;
   readonly refusal?: Refusal | undefined;
+  /**
+   * For an act signed by an SVID: takes down that it is done, once it is let in.
+   * @throws {Refusal} proof_refused | rate_limited
+   */
+  readonly spend?: () => Promise<void>;
 }
 
 /**
@@ -75,7 +80,7 @@ export interface Authenticated {
  * @param header   the Authorization header, or null
  * @param request  reads the request for a header that signs it
  * @returns        `refusal` is data, so that the denial can be recorded with its caller: unauthenticated, forbidden, or for a signed
- *                 request proof_refused, certificate_expired, certificate_revoked, rate_limited
+ *                 request proof_refused, certificate_expired, certificate_revoked
  */
 export async function authenticate(
   services: Pick<CaServices, "authenticate" | "authenticateSigned" | "spendSigned">,
@@ -100,16 +105,16 @@ async function authenticateSigned(
 ): Promise<Authenticated> {
   const authorization = parseRequestAuthorization(header);
   if (authorization === undefined) return { refusal: unauthenticated("The Authorization header is not of the form") };
-  let caller: Caller | undefined;
   try {
     const signed = await request();
-    caller = await services.authenticateSigned(authorization, signed);
+    const caller = await services.authenticateSigned(authorization, signed);
     const refusal = roleRefusal(rule, caller);
     // Whoever overhears a signed reading learns the answer anyway; an act must not be done twice.
-    if (refusal === undefined && signed.method !== "GET" && signed.method !== "HEAD") services.spendSigned(authorization);
-    return { caller, refusal };
+    if (signed.method === "GET" || signed.method === "HEAD") return { caller, refusal };
+    const { actor } = caller;
+    return { caller, refusal, spend: () => services.spendSigned(authorization, actor) };
   } catch (error) {
-    if (error instanceof Refusal) return { ...(caller && { caller }), refusal: error };
+    if (error instanceof Refusal) return { refusal: error };
     throw error;
   }
 }

@@ -90,6 +90,7 @@ export function pipeline(definition: Operation, services: CaServices, options: P
       caller = authenticated.caller;
       const denial = excessOf(services.limits, rule, authenticated) ?? authenticated.refusal;
       if (denial !== undefined) throw denial;
+      await authenticated.spend?.();
       // Issuing writes its denials itself: it knows more of them.
       recordsItself = route === "POST /v1/certificates";
       answer = await definition.handle({

@@ -49,8 +49,8 @@ export interface CaServices {
    * @throws {Refusal} proof_refused | certificate_expired | certificate_revoked
    */
   authenticateSigned(authorization: RequestAuthorization, request: SignedRequest): Promise<Caller>;
-  /** Takes a signed request that may act for the one time it is good. @throws {Refusal} proof_refused | rate_limited */
-  spendSigned(authorization: RequestAuthorization): void;
+  /** Takes a signed request that may act for the one time it is good, at all replicas. @throws {Refusal} proof_refused | rate_limited */
+  spendSigned(authorization: RequestAuthorization, spiffeId: string): Promise<void>;
   issue(
     request: IssueRequest,
     context: { readonly caller?: Caller; readonly idempotencyKey?: string },

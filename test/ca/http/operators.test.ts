@@ -1,6 +1,7 @@
 import type { KeyObject } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { OperatorList } from "../../../ca/contract.ts";
+import type { CaServices } from "../../../ca/http/services.ts";
 import { operatorList, operatorSummary } from "../../../ca/http/schemas.ts";
 import { encodeRequestAuthorization, type SignedRequest } from "../../../ca/pki/request-authorization.ts";
 import { encodeRenewalProof } from "../../../ca/pki/renewal-proof.ts";
@@ -95,6 +96,40 @@ describe("a request signed by an SVID", () => {
     expect((await signed(svid, "POST", "/v1/tokens", joinToken, once)).problem.code).toBe("proof_refused");
     app.clock.nowMs += 118_000;
     expect((await signed(svid, "POST", "/v1/tokens", joinToken, once)).problem.code).toBe("proof_refused");
+  });
+
+  test("acts once on all replicas, and after a restart of the one that acted", async () => {
+    const replica = await startTestApp({ dataDir: app.dataDir, nowMs: app.clock.nowMs });
+    const json = { ...joinToken };
+    const once = { nonce: freshNonce() };
+    expect((await signed(svid, "POST", "/v1/tokens", json, once)).status).toBe(201);
+    const authorization = encodeRequestAuthorization({
+      method: "POST", target: "/v1/tokens", body: JSON.stringify(json), chain: svid.chain, privateKey: svid.privateKey, audience: "east", nowMs: app.clock.nowMs, ...once,
+    });
+    const answer = await replica.call("POST", "/v1/tokens", { headers: { authorization }, json });
+    expect([answer.status, answer.problem.code]).toEqual([403, "proof_refused"]);
+    await replica.close();
+  });
+
+  test("is not spent by who may not act, or too often: nobody fills the memory of those who may", async () => {
+    const workload = await svidOf("spiffe://east/ns/shop/sa/nosy");
+    const spent: string[] = [];
+    const wrap = (services: CaServices): CaServices => ({
+      ...services,
+      spendSigned: (authorization, spiffeId) => services.spendSigned(authorization, spiffeId).then(() => void spent.push(spiffeId)),
+    });
+    const replica = await startTestApp({ dataDir: app.dataDir, nowMs: app.clock.nowMs, settings: { callerRate: "1" }, wrap });
+    const post = async ({ chain, privateKey }: Svid) => {
+      const request = { method: "POST", target: "/v1/tokens", body: JSON.stringify(joinToken) };
+      const authorization = encodeRequestAuthorization({ ...request, chain, privateKey, audience: "east", nowMs: app.clock.nowMs, nonce: freshNonce() });
+      return (await replica.call("POST", "/v1/tokens", { headers: { authorization }, json: joinToken })).status;
+    };
+    expect(await post(workload)).toBe(403);
+    const statuses: number[] = [];
+    for (let index = 0; index < 12; index++) statuses.push(await post(svid));
+    expect(statuses).toEqual([...Array<number>(10).fill(201), 429, 429]);
+    expect(spent).toEqual(Array<string>(10).fill(alice));
+    await replica.close();
   });
 
   test("is no way for a workload to issue: it attests in the body", async () => {
