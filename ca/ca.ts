@@ -135,7 +135,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     publicUrl: deps.publicUrl ?? (() => config.publicUrl),
     rootFingerprint: () => activeRootFingerprint(keeper.current().rows),
   });
-  const revoke = certificateRevoker({ store, now, metrics, reattestGraceMs: config.reattestGraceMs });
+  const revoke = certificateRevoker({ store, hasRole: operators.hasRole, now, metrics, reattestGraceMs: config.reattestGraceMs });
   const api = await apiCertificate({ issuer, keeper, config, log, now });
   const lists = statusLists({ store, sealing, signers, keeper, config, metrics, log, now });
   const pruning = pruner({ store, log, now: clock.now, retentionMs: Math.max(config.certificateRetentionMs, config.reattestGraceMs) });

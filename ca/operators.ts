@@ -3,17 +3,15 @@ import type { Documents, DocumentSet, PresentDocument } from "./documents.ts";
 import type { Caller } from "./http/services.ts";
 import { PkiError } from "./pki/errors.ts";
 import { parseSpiffeIdPattern, type SpiffeId } from "./pki/spiffe-id.ts";
+import type { HasRole } from "./privilege.ts";
 import { Refusal } from "./refusal.ts";
 import { checkRoleScope, splitScope } from "./role-scope.ts";
 
 export interface Operators {
   /** The caller that an ID is: with the role it is bound to, and otherwise a workload. */
   callerOf(id: SpiffeId): Promise<Caller>;
-  /**
-   * Whether whoever has a certificate for this ID has a role. Then only an admin vouches for the ID: an operator whose scope covers
-   * it would else make itself what the ID is. A promise only when what is known is too old.
-   */
-  hasRole(id: SpiffeId): boolean | Promise<boolean>;
+  /** Whether whoever has a certificate for this ID has a role: then only an admin vouches for the ID, or takes from it (`privilege.ts`). */
+  readonly hasRole: HasRole;
   list(): Promise<OperatorList>;
   /** @throws {Refusal} spiffe_id_refused | dns_name_refused | invalid_request | operator_exists */
   add(request: CreateOperatorRequest, caller: Caller): Promise<OperatorSummary>;

@@ -1,5 +1,5 @@
 import { isSecretOf, createTokenSecret, parseToken } from "./attestation/token-secret.ts";
-import { checkPrivilege, checkScope, type OperatorDeps } from "./attestation/operator.ts";
+import { checkScope, type OperatorDeps } from "./attestation/operator.ts";
 import { parseRequestedId } from "./attestation/requested-id.ts";
 import { encodeEntry } from "./audit/event.ts";
 import type { CreatedToken, CreateTokenRequest, TokenSummary } from "./contract.ts";
@@ -7,6 +7,7 @@ import type { Caller } from "./http/services.ts";
 import { authorizeNames, type NameRules } from "./issuance/names.ts";
 import { encodeBootstrap } from "./pki/bootstrap.ts";
 import { parseSpiffeId } from "./pki/spiffe-id.ts";
+import { checkPrivilege } from "./privilege.ts";
 import { Refusal } from "./refusal.ts";
 import { checkRoleScope, splitScope } from "./role-scope.ts";
 import { StoreError, type Store, type TokenRow } from "./store/store.ts";
@@ -77,7 +78,7 @@ export function tokenService(deps: TokenDeps): Tokens {
     const { row, token } = newToken(deps, request, caller);
     if (row.type === "join") {
       const id = parseSpiffeId(row.spiffeId ?? "");
-      checkPrivilege(await deps.hasRole(id), caller, id);
+      checkPrivilege(await deps.hasRole(id), caller, id, "vouch for");
     }
     const { id: tokenId, type: tokenType, spiffeId, dnsNames, name, role, scope, expiresAtMs } = row;
     const secretHash = Buffer.from(row.secretHash).toString("hex");
@@ -100,7 +101,11 @@ export function tokenService(deps: TokenDeps): Tokens {
     const row = await store.token(id);
     if (row === undefined || row.deletedAtMs !== undefined) throw tokenNotFound(id);
     if (row.type === "api") requireAdmin(caller, "delete an API token");
-    else checkScope(caller, parseSpiffeId(row.spiffeId ?? ""));
+    else {
+      const spiffeId = parseSpiffeId(row.spiffeId ?? "");
+      checkScope(caller, spiffeId);
+      checkPrivilege(await deps.hasRole(spiffeId), caller, spiffeId, "delete join tokens of");
+    }
     const deletedAtMs = now().getTime();
     const entry = encodeEntry({ type: "token.deleted", tokenId: id }, caller.actor, deletedAtMs);
     try {

@@ -3,6 +3,7 @@ import type { CallerRole } from "../contract.ts";
 import { PkiError } from "../pki/errors.ts";
 import { parseIpAddress } from "../pki/ip-address.ts";
 import { matchesSpiffeIdPattern, parseSpiffeIdPattern, type SpiffeId } from "../pki/spiffe-id.ts";
+import { checkPrivilege, type HasRole } from "../privilege.ts";
 import { Refusal } from "../refusal.ts";
 import type { AttestedIdentity, Claim } from "./identity.ts";
 import { parseRequestedId } from "./requested-id.ts";
@@ -19,8 +20,7 @@ export interface Operator {
 }
 
 export interface OperatorDeps {
-  /** Whether a role is bound to this ID. */
-  readonly hasRole: (id: SpiffeId) => boolean | Promise<boolean>;
+  readonly hasRole: HasRole;
 }
 
 /**
@@ -46,8 +46,8 @@ export function claimByOperator({ hasRole }: OperatorDeps, caller: Operator | un
       checkScope(caller, spiffeId, dnsNames);
       const identity: AttestedIdentity = { spiffeId, dnsNames, ipAddresses: readIpAddresses(caller, ipAddresses), method: "operator", actor };
       const privileged = hasRole(spiffeId);
-      if (privileged instanceof Promise) return privileged.then((role) => checkPrivilege(role, caller, spiffeId) ?? identity);
-      checkPrivilege(privileged, caller, spiffeId);
+      if (privileged instanceof Promise) return privileged.then((role) => checkPrivilege(role, caller, spiffeId, "vouch for") ?? identity);
+      checkPrivilege(privileged, caller, spiffeId, "vouch for");
       return identity;
     },
   };
@@ -103,19 +103,6 @@ export function checkScope({ name, role, scope, dnsScope = [] }: Operator, id: S
         `for a token with dns:${foreign} in its scope.`,
     );
   }
-}
-
-/**
- * Whether this API caller may vouch for an ID that has a role of its own: it would else make itself what the ID is.
- * @param hasRole  whether one is bound to the ID
- * @throws {Refusal} forbidden
- */
-export function checkPrivilege(hasRole: boolean, { name, role }: Operator, id: SpiffeId): undefined {
-  if (!hasRole || role === "admin") return;
-  throw new Refusal(
-    "forbidden",
-    `The caller "${name}" may not vouch for ${id.uri}: a role is bound to this ID ("countersign operator list"), so only an admin may.`,
-  );
 }
 
 /** `*.` stands for one label or more, and only it. */

@@ -50,6 +50,7 @@ export function policyService({ documents }: { readonly documents: Documents }):
       changes = wanted.filter(({ kind, name, document }) => set.byKind[kind].get(name)?.body !== JSON.stringify(document));
       for (const change of changes) checkMayChange(caller, change, set);
       checkSize(set, changes);
+      checkShare(caller, set, changes);
       return changes;
     }, caller.actor);
     return { sequence, changed: changes.map(titleOf) };
@@ -140,6 +141,39 @@ function checkSize(set: DocumentSet, changes: readonly DocumentChange[]): void {
   );
 }
 
+/**
+ * No operator takes the place of the others, and all operators together leave some to admins: theirs may be the rule that stops an
+ * attack. What makes it no larger is always allowed.
+ */
+function checkShare({ actor, name, role }: PolicyCaller, set: DocumentSet, changes: readonly DocumentChange[]): void {
+  if (role === "admin" || changes.length === 0) return;
+  const before = [...set.byKind.policy.values(), ...set.byKind.service.values()];
+  const changed = new Set(changes.map(titleOf));
+  const others = before.filter((row) => !changed.has(titleOf(row)));
+  const bodies = changes.map(({ document }) => JSON.stringify(document));
+  const own = sizeOf([...others.filter(({ changedBy }) => changedBy === actor).map(({ body }) => body), ...bodies]);
+  const all = sizeOf([...others.map(({ body }) => body), ...bodies]);
+  const was = sizeOf(before.map(({ body }) => body));
+  if (all.count <= was.count && all.length <= was.length) return;
+  if (own.count > maxOfOperator || own.length > maxLengthOfOperator) {
+    throw new Refusal(
+      "policy_refused",
+      `With these the caller "${name}" would have ${own.count} policies of ${own.length} characters; an operator may have ${maxOfOperator} of ` +
+        `${maxLengthOfOperator}. Remove some, use patterns, or ask an admin to apply them.`,
+    );
+  }
+  if (all.count <= maxDocuments - keptForAdmins && all.length <= maxTotalLength - lengthKeptForAdmins) return;
+  throw new Refusal(
+    "policy_refused",
+    `There are ${was.count} policies and services of ${was.length} characters already; the last ${keptForAdmins}, and ${lengthKeptForAdmins} characters, ` +
+      "are kept for admins. Remove some, use patterns, or ask an admin to apply these.",
+  );
+}
+
+function sizeOf(bodies: readonly string[]): { readonly count: number; readonly length: number } {
+  return { count: bodies.length, length: bodies.reduce((sum, body) => sum + body.length, 0) };
+}
+
 function sorted(rows: ReadonlyMap<string, PresentDocument>): readonly PresentDocument[] {
   return [...rows.values()].sort((one, other) => (one.name < other.name ? -1 : 1));
 }
@@ -178,3 +212,8 @@ function refusing<Result>(act: () => Result): Result {
 const maxDocuments = 1000;
 /** What a proxy takes in at once, with room to spare (its answers end at 4 MiB). */
 const maxTotalLength = 1024 * 1024;
+/** Policies last changed by one operator: five may have a share each. */
+const maxOfOperator = 180;
+const maxLengthOfOperator = 180 * 1024;
+const keptForAdmins = 100;
+const lengthKeptForAdmins = 100 * 1024;

@@ -2,11 +2,13 @@ import { encodeEntry, type Actor } from "../audit/event.ts";
 import type { Revocation, RevocationReason } from "../contract.ts";
 import type { CaMetrics } from "../metrics.ts";
 import { parseCertificate } from "../pki/certificate.ts";
-import { matchesSpiffeIdPattern, parseSpiffeId, parseSpiffeIdPattern } from "../pki/spiffe-id.ts";
+import { matchesSpiffeIdPattern, parseSpiffeId, parseSpiffeIdPattern, type SpiffeId } from "../pki/spiffe-id.ts";
+import { checkPrivilege, type HasRole } from "../privilege.ts";
 import { Refusal } from "../refusal.ts";
 import { StoreError, type CertificateRow, type Store } from "../store/store.ts";
 
 export interface RevokerDeps {
+  readonly hasRole: HasRole;
   readonly store: Store;
   readonly now: () => Date;
   readonly metrics: CaMetrics;
@@ -30,7 +32,7 @@ export interface Revoker {
  * in the same commit: whoever had the key may have renewed.
  * @throws {Refusal} forbidden | not_found | already_revoked | certificate_not_revocable
  */
-export function certificateRevoker({ store, now, metrics, reattestGraceMs }: RevokerDeps) {
+export function certificateRevoker({ store, hasRole, now, metrics, reattestGraceMs }: RevokerDeps) {
   return async function revoke(serialNumber: string, reason: RevocationReason, caller: Revoker): Promise<Revocation> {
     if (caller.role !== "admin" && caller.role !== "operator") {
       throw new Refusal(
@@ -52,7 +54,10 @@ export function certificateRevoker({ store, now, metrics, reattestGraceMs }: Rev
         `This CA has issued no certificate with the serial number ${serialNumber}; list them with GET /v1/certificates.`,
       );
     }
-    checkScope(caller, row);
+    const id = parseSpiffeId(row.spiffeId);
+    checkScope(caller, id, row.attestation);
+    // With the CA's own certificate nobody believes the CA any more.
+    checkPrivilege(row.attestation === "system" || await hasRole(id), caller, id, "revoke certificates of");
     const revokedAtMs = now().getTime();
     const { spiffeId } = row;
     const { actor } = caller;
@@ -78,15 +83,14 @@ export function certificateRevoker({ store, now, metrics, reattestGraceMs }: Rev
 }
 
 /** To revoke is to take a workload, or another CA, off the mesh: an operator may do so to those it answers for. */
-function checkScope({ name, role, scope, issuerScope = [] }: Revoker, { spiffeId, attestation }: Pick<CertificateRow, "spiffeId" | "attestation">): void {
+function checkScope({ name, role, scope, issuerScope = [] }: Revoker, id: SpiffeId, attestation: CertificateRow["attestation"]): void {
   if (role === "admin") return;
-  const id = parseSpiffeId(spiffeId);
   const inScope = attestation === "issuer"
     ? issuerScope.includes(id.trustDomain)
     : scope.some((pattern) => matchesSpiffeIdPattern(parseSpiffeIdPattern(pattern), id));
   if (inScope) return;
   throw new Refusal(
     "forbidden",
-    `The caller "${name}" may not revoke certificates of ${spiffeId}, which is outside its scope; ask an admin.`,
+    `The caller "${name}" may not revoke certificates of ${id.uri}, which is outside its scope; ask an admin.`,
   );
 }

@@ -245,4 +245,27 @@ describe("an ID that has a role", () => {
     const proof = encodeRenewalProof({ chain: svid.chain, privateKey: svid.privateKey, csr: next.der, audience: "east", nowMs: app.clock.nowMs });
     expect((await app.call("POST", "/v1/certificates", { json: { csr: next.csr, attestation: { type: "svid", proof } } })).status).toBe(201);
   });
+
+  test("loses no certificate and no join token to an operator whose scope covers it: that would lock an admin out", async () => {
+    const id = "spiffe://east/ns/shop/sa/root-of-all";
+    const held = await svidOf(id);
+    const { id: tokenId } = await app.ca.createToken({ type: "join", spiffeId: id }, app.admin);
+    await bind(id, "admin");
+    app.clock.nowMs += 1;
+    const revoke = (serialNumber: string, as: "operator" | "admin") => app.call("POST", `/v1/certificates/${serialNumber}/revoke`, { as, json: { reason: "keyCompromise" } });
+    const remove = (as: "operator" | "admin") => app.call("DELETE", `/v1/tokens/${tokenId}`, { as });
+    const refused = await revoke(held.serialNumber, "operator");
+    expect([refused.problem.code, refused.problem.detail]).toEqual(["forbidden", expect.stringContaining(`may not revoke certificates of ${id}`)]);
+    expect((await remove("operator")).problem.code).toBe("forbidden");
+    expect((await signed(held, "GET", "/v1/audit/entries")).status).toBe(200);
+    expect([(await revoke(held.serialNumber, "admin")).status, (await remove("admin")).status]).toEqual([200, 204]);
+    await unbind(id);
+  });
+
+  test("is the CA's own, too: only an admin revokes its certificate", async () => {
+    const { token } = await app.ca.createToken({ type: "api", name: "wide", role: "operator", scope: ["spiffe://east/*"] }, app.admin);
+    const [own] = (await app.store.certificates({ limit: 100, nowMs: 0 })).filter(({ attestation }) => attestation === "system");
+    const answer = await app.call("POST", `/v1/certificates/${own!.serialNumber}/revoke`, { headers: { authorization: `Bearer ${token}` }, json: { reason: "unspecified" } });
+    expect(answer.problem.code).toBe("forbidden");
+  });
 });

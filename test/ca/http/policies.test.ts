@@ -86,6 +86,32 @@ describe("an operator", () => {
   });
 });
 
+describe("operators who make more and more policies", () => {
+  const many = (count: number, prefix: string, more: Partial<Policy> = {}) => ({ policies: Array.from({ length: count }, (_, index) => policy(`${prefix}${index}`, [cart], more)) });
+  const as = async (actor: string, json: { readonly policies: readonly Policy[] }, role = "operator") =>
+    app.ca.policies.apply(json, { actor, name: actor, role, scope: ["spiffe://east/ns/shop/*"] }).then(() => "applied", ({ code, message }: Error & { code: string }) => `${code}: ${message}`);
+
+  test("have a share each, by number and by length, in which they may still replace and remove", async () => {
+    expect(await as("one", many(180, "a"))).toBe("applied");
+    expect(await as("one", many(1, "b"))).toMatch(/^policy_refused: .*"one" would have 181 policies/);
+    expect(await as("one", many(1, "a", { description: "changed" }))).toBe("applied");
+    await app.ca.policies.remove("policy", "a1", { actor: "one", name: "one", role: "operator", scope: ["spiffe://east/ns/shop/*"] });
+    expect(await as("one", many(1, "b"))).toBe("applied");
+    const long = { workloads: Array.from({ length: 64 }, (_, index) => `spiffe://east/ns/shop/${index}/${"x".repeat(1900)}`) };
+    expect(await as("two", many(1, "l", long))).toBe("applied");
+    expect(await as("two", many(2, "l", long))).toMatch(/^policy_refused: .*"two" would have 2 policies of/);
+    expect(await as("admin", many(2, "l", long), "admin")).toBe("applied");
+  });
+
+  test("leave some to admins all together, also by changing what is there", async () => {
+    for (const actor of ["one", "two", "three", "four", "five"]) expect(await as(actor, many(180, actor))).toBe("applied");
+    expect(await as("six", many(1, "six"))).toMatch(/^policy_refused: .*kept for admins/);
+    expect(await as("six", many(1, "one"))).toBe("applied");
+    expect(await as("admin", many(100, "admin"), "admin")).toBe("applied");
+    expect(await as("admin", many(1, "beyond"), "admin")).toMatch(/^policy_refused/);
+  });
+});
+
 describe("POST /v1/policies/test", () => {
   const explain = async (json: object) => policyTestResult.strict().parse((await app.call("POST", "/v1/policies/test", { as: "auditor", json: { from: web, to: cart, ...json } })).json) satisfies PolicyTestResult;
 
