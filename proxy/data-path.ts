@@ -1,4 +1,5 @@
 import type { ProxyConfig } from "./config.ts";
+import type { Exchanges } from "./exchanges.ts";
 import type { IdentitySource } from "./identity/source.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
@@ -8,6 +9,7 @@ export interface DataPathDeps {
   readonly config: ProxyConfig;
   readonly source: IdentitySource;
   readonly metrics: Metrics;
+  readonly exchanges: Exchanges;
   readonly log: Log;
 }
 

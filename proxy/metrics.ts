@@ -4,10 +4,17 @@
  */
 export type Labels = Readonly<Record<string, string>>;
 
+/** One series of a counter, found once: what is counted for each request costs an addition. */
+export interface CounterSeries {
+  /** Adds `by` (default 1, never negative). */
+  inc(by?: number): void;
+}
+
 /** Only grows. */
 export interface Counter {
   /** Adds `by` (default 1, never negative). */
   inc(labels?: Labels, by?: number): void;
+  of(labels: Labels): CounterSeries;
 }
 
 /** A value of now. */
@@ -17,9 +24,15 @@ export interface Gauge {
   add(by: number, labels?: Labels): void;
 }
 
+/** One series of a histogram, found once. */
+export interface HistogramSeries {
+  observe(value: number): void;
+}
+
 /** How values are spread. */
 export interface Histogram {
   observe(value: number, labels?: Labels): void;
+  of(labels: Labels): HistogramSeries;
 }
 
 /** Registry of everything `/metrics` shows. A name registered twice gives the same metric. */
@@ -32,11 +45,6 @@ export interface Metrics {
   histogram(name: string, help: string, buckets: readonly number[], labelNames?: readonly string[]): Histogram;
   /** The Prometheus text format, version 0.0.4. */
   text(): string;
-}
-
-/** The labels with each `status_class`, at the place of its first digit: one object for each, which the metrics know again. */
-export function statusClasses(labels: Labels): readonly Labels[] {
-  return Array.from({ length: 10 }, (_, first) => ({ ...labels, status_class: `${first}xx` }));
 }
 
 /** Makes an empty registry. @source Prometheus exposition formats, text format 0.0.4 */
@@ -55,7 +63,13 @@ export function createMetrics(): Metrics {
   return {
     counter(name, help, labelNames = []) {
       const metric = register(name, help, "counter", labelNames);
-      return { inc: (labels = noLabels, by = 1) => void (seriesOf(metric, labels).value += by) };
+      return {
+        inc: (labels = noLabels, by = 1) => void (seriesOf(metric, labels).value += by),
+        of(labels) {
+          const series = findSeries(metric, labels);
+          return { inc: (by = 1) => void (series.value += by) };
+        },
+      };
     },
     gauge(name, help, labelNames = []) {
       const metric = register(name, help, "gauge", labelNames);
@@ -69,7 +83,13 @@ export function createMetrics(): Metrics {
     },
     histogram(name, help, buckets, labelNames = []) {
       const metric = register(name, help, "histogram", labelNames, buckets);
-      return { observe: (value, labels = noLabels) => observe(metric, seriesOf(metric, labels), value) };
+      return {
+        observe: (value, labels = noLabels) => observe(metric, seriesOf(metric, labels), value),
+        of(labels) {
+          const series = findSeries(metric, labels);
+          return { observe: (value) => observe(metric, series, value) };
+        },
+      };
     },
     text: () => [...metrics.values()].map(format).join(""),
   };
@@ -121,11 +141,12 @@ function addSeries(metric: Metric, key: string, valueOf: (name: string) => strin
   return series;
 }
 
-function observe(metric: Metric, series: Series, value: number): void {
+function observe({ buckets }: Metric, series: Series, value: number): void {
   series.value += value;
   series.count += 1;
-  const index = metric.buckets.findIndex((bound) => value <= bound);
-  if (index >= 0) series.bucketCounts[index] = (series.bucketCounts[index] ?? 0) + 1;
+  let index = 0;
+  while (index < buckets.length && value > buckets[index]!) index++;
+  if (index < buckets.length) series.bucketCounts[index]! += 1;
 }
 
 function format(metric: Metric): string {

@@ -3,6 +3,7 @@ import { startAdmin, type Admin } from "./admin.ts";
 import { systemClock, type Clock } from "./clock.ts";
 import type { ProxyConfig } from "./config.ts";
 import type { DataPath, DataPathDeps } from "./data-path.ts";
+import { countExchanges } from "./exchanges.ts";
 import { identityPage } from "./identity-page.ts";
 import { identityHolder } from "./identity/source.ts";
 import { startIdentity, type IdentityKeeper } from "./identity/start.ts";
@@ -39,7 +40,7 @@ export interface RunOptions {
 export async function runProxy({ config, log, clock = systemClock, random = Math.random }: RunOptions): Promise<RunningProxy> {
   const metrics = createMetrics();
   const holder = identityHolder(clock.now);
-  const deps: DataPathDeps = { config, source: holder, metrics, log };
+  const deps: DataPathDeps = { config, source: holder, metrics, exchanges: countExchanges(metrics), log };
   const paths: DataPath[] = [];
   let admin: Admin | undefined;
   let keeper: IdentityKeeper | undefined;

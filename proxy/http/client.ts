@@ -23,6 +23,8 @@ export interface ClientOwner<R extends Route> {
   failed(route: R, error: unknown): Answer;
   /** The head of a response, ours included, is on its way; no route where the request was refused. */
   answered(route: R | undefined, status: number): void;
+  /** Nothing of the exchange that `route` began is to come. @param whole its response has been passed on to its end */
+  ended(whole: boolean): void;
   /** An exchange was broken off because our own code threw. */
   bug(error: unknown): void;
 }
@@ -70,6 +72,8 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
   let continued = false;
   let closes = false;
   let answered = false;
+  /** The owner knows of an exchange and not of its end. */
+  let begun = false;
   let responseFraming: Framing = "none";
 
   // --- the request ---
@@ -147,6 +151,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
     body = requestBody(parsed);
     phase = "exchange";
     if (parsed.method === "CONNECT") return connect(parsed);
+    begun = true;
     const found = owner.route(parsed);
     if ("status" in found) {
       closes ||= found.status === 400;
@@ -231,6 +236,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
       if (responseFraming === "chunked") writeLastChunk(out, trailers);
       out.flush(upstream!.borrowed);
       upstream = undefined;
+      tellEnd(true);
       if (!body.done && !closes) {
         phase = "discard";
         sinceMs = watch.nowMs();
@@ -245,6 +251,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
       if (rest.length > 0) out.bytes(rest, 0, rest.length);
       out.flush(upstream!.borrowed);
       if (pending !== undefined) server.socket.write(pending);
+      tellEnd(true);
       leave();
       joinSockets(end, server, idleTimeoutMs);
     },
@@ -279,6 +286,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
     const text = Buffer.from(answerText(given, closes, head?.method === "HEAD"));
     out.bytes(text, 0, text.length);
     out.flush(false);
+    tellEnd(true);
     nextRequest();
   }
 
@@ -293,6 +301,12 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
   }
 
   // --- what comes after it ---
+
+  function tellEnd(whole: boolean): void {
+    if (!begun) return;
+    begun = false;
+    owner.ended(whole);
+  }
 
   function nextRequest(): void {
     head = route = undefined;
@@ -317,6 +331,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
 
   function breakOff(): void {
     phase = "over";
+    tellEnd(false);
     upstream?.abandon();
     upstream = undefined;
     end.reset();
@@ -337,6 +352,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
   function onClose(): void {
     unwatch();
     phase = "over";
+    tellEnd(false);
     upstream?.abandon();
     upstream = undefined;
   }

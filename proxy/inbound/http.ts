@@ -1,5 +1,6 @@
 import { formatSocketAddress, type SocketAddress } from "../address.ts";
 import type { DataPathDeps } from "../data-path.ts";
+import type { Exchange } from "../exchanges.ts";
 import type { Answer } from "../http/answer.ts";
 import { serveClient, type ClientOwner, type Route } from "../http/client.ts";
 import { clientIdHeader } from "../http/fields.ts";
@@ -7,7 +8,6 @@ import { upstreamPool, type UpstreamPool } from "../http/pool.ts";
 import { parseRequestTarget } from "../http/target.ts";
 import { upstreamConnection, type OpenUpstream, type UpstreamKeeper } from "../http/upstream.ts";
 import { idleWatch, watchIntervalMs } from "../http/watch.ts";
-import { statusClasses } from "../metrics.ts";
 import type { AcceptedPeer } from "./accept.ts";
 import type { Denial } from "./admission.ts";
 import { connectApp } from "./tcp.ts";
@@ -18,19 +18,15 @@ export interface InboundHttp {
   close(): void;
 }
 
-export interface InboundHttpDeps extends Pick<DataPathDeps, "config" | "metrics" | "log"> {
+export interface InboundHttpDeps extends Pick<DataPathDeps, "config" | "exchanges" | "log"> {
   readonly appFailed: (app: SocketAddress, error: Error) => void;
 }
 
 /** Makes the HTTP half of the inbound side: every request reaches the app with the identity of the peer in one header. */
-export function inboundHttp({ config, metrics, log, appFailed }: InboundHttpDeps): InboundHttp {
+export function inboundHttp({ config, exchanges, log, appFailed }: InboundHttpDeps): InboundHttp {
   const watch = idleWatch(watchIntervalMs(config.idleTimeoutMs));
   /** By the app's address: more than one where connections are redirected to us. */
   const pools = new Map<string, UpstreamPool>();
-  const requests = metrics.counter("request_total", "HTTP requests", ["direction", "client_id", "server_id"]);
-  const responses = metrics.counter("response_total", "HTTP responses, ours included", ["direction", "client_id", "server_id", "status_class"]);
-  /** Labels by client and server: metrics know an object again. */
-  const known = new Map<string, Counted>();
 
   function poolFor({ app, socket }: AcceptedPeer): UpstreamPool {
     const name = formatSocketAddress(app);
@@ -50,28 +46,20 @@ export function inboundHttp({ config, metrics, log, appFailed }: InboundHttpDeps
     return upstream;
   }
 
-  function countedAs(clientId: string, serverId: string): Counted {
-    const key = `${clientId} ${serverId}`;
-    const before = known.get(key);
-    if (before !== undefined) return before;
-    const labels = { direction: "inbound", client_id: clientId, server_id: serverId };
-    const counted = { request: labels, responses: statusClasses(labels) };
-    if (known.size >= maxKnown) known.clear();
-    known.set(key, counted);
-    return counted;
-  }
-
   function ownerOf(accepted: AcceptedPeer): ClientOwner<Route> {
     const { peer, localId } = accepted;
     const id = peer?.svid.id;
     const app = formatSocketAddress(accepted.app);
     const pool = poolFor(accepted);
-    const labels = countedAs(id?.uri ?? "", localId);
+    const edge = exchanges.edge({
+      direction: "inbound", clientId: id?.uri ?? "", serverId: localId, tls: id !== undefined, ...(id === undefined && { noTlsReason: "plain_text" }), protocol: "http",
+    });
+    let exchange: Exchange | undefined;
     const addedLines = Buffer.from(id === undefined ? "" : `${clientIdHeader}: ${id.uri}\r\n`);
     return {
       route({ method, target, host }) {
-        requests.inc(labels.request);
         const parsed = target.charCodeAt(0) === slash ? { path: target, authority: undefined } : parseRequestTarget(target);
+        exchange = exchanges.begin(edge, method, parsed?.path ?? "");
         if (parsed === undefined) return noTarget;
         const { path, authority } = parsed;
         const denial = accepted.admission.request(method, path);
@@ -84,7 +72,11 @@ export function inboundHttp({ config, metrics, log, appFailed }: InboundHttpDeps
         appFailed(accepted.app, error as Error);
         return appUnreachable(app, error as NodeJS.ErrnoException);
       },
-      answered: (_route, status) => responses.inc(labels.responses[Math.floor(status / 100)]),
+      answered: (_route, status) => exchange === undefined ? exchanges.rejected(edge, status) : exchanges.answered(exchange, status),
+      ended(whole) {
+        if (exchange !== undefined) exchanges.ended(exchange, whole);
+        exchange = undefined;
+      },
       bug: (error) => log.error({ error, peer: id?.uri }, "a request was broken off by a fault of this proxy; please report it"),
     };
   }
@@ -98,11 +90,6 @@ export function inboundHttp({ config, metrics, log, appFailed }: InboundHttpDeps
       watch.stop();
     },
   };
-}
-
-interface Counted {
-  readonly request: Readonly<Record<string, string>>;
-  readonly responses: readonly Readonly<Record<string, string>>[];
 }
 
 function appUnreachable(app: string, error: NodeJS.ErrnoException): Answer {
@@ -123,5 +110,3 @@ const maxIdleAppConnections = 256;
 const appIdleTimeoutMs = 3000;
 /** More ports of one host than these have connections of the app for each connection of a peer. */
 const maxApps = 64;
-/** As many as metrics tell apart. */
-const maxKnown = 1000;

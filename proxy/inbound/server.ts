@@ -21,7 +21,7 @@ export interface InboundDataPath extends DataPath {
  * Starts the inbound side: mutual TLS in, plain bytes or HTTP to the local app.
  * @throws {Error} of the system, with its code, when the address cannot be listened on
  */
-export async function startInbound({ config, source, metrics, log }: DataPathDeps): Promise<InboundDataPath> {
+export async function startInbound({ config, source, metrics, exchanges, log }: DataPathDeps): Promise<InboundDataPath> {
   const now = Date.now;
   const verifier = peerVerifier({ source, now });
   const connections = trackConnections({ direction: "inbound", source, verifier, metrics, log, now, maxAgeMs: config.connectionMaxAgeMs });
@@ -31,7 +31,7 @@ export async function startInbound({ config, source, metrics, log }: DataPathDep
     refuse({ reason: "app_unreachable", peer: app, message: `the app at ${app} cannot be reached: ${error.message}` });
   }
   const admit = inboundAdmission({ config, source, metrics, log, refuse, now });
-  const http = inboundHttp({ config, metrics, log, appFailed });
+  const http = inboundHttp({ config, exchanges, log, appFailed });
 
   function serveHttp(accepted: AcceptedPeer, head: Buffer | undefined): void {
     accepted.connection.speaks("http");

@@ -1,17 +1,17 @@
 import { createServer, type Server, type Socket } from "node:net";
 import type { DataPathDeps } from "../data-path.ts";
+import type { Exchange, ExchangeEdge } from "../exchanges.ts";
 import { answerText, type Answer } from "../http/answer.ts";
 import { serveClient, type ClientOwner, type Route as HttpRoute, type ServedClient } from "../http/client.ts";
 import { parseAuthority, parseRequestTarget } from "../http/target.ts";
 import type { UpstreamError } from "../http/upstream.ts";
 import type { IdleWatch } from "../http/watch.ts";
-import { statusClasses, type Labels } from "../metrics.ts";
 import { DialError, type Dial } from "./dial.ts";
 import type { DestinationPools } from "./pool.ts";
 import type { Route, RouteTable } from "./routes.ts";
 import { tunnel } from "./tcp.ts";
 
-export interface HttpProxyDeps extends Pick<DataPathDeps, "config" | "source" | "metrics" | "log"> {
+export interface HttpProxyDeps extends Pick<DataPathDeps, "config" | "source" | "exchanges" | "log"> {
   readonly dial: Dial;
   readonly routes: RouteTable;
   readonly pools: DestinationPools;
@@ -29,21 +29,21 @@ export interface HttpProxy {
  * Makes the forward proxy the app names in `http_proxy`: absolute-form requests, requests whose Host has a route, CONNECT and
  * WebSocket, each over mutual TLS to the identity its route names. What has no route is refused, never sent in plain text.
  */
-export function httpProxy({ config, source, metrics, log, dial, routes, pools, watch }: HttpProxyDeps): HttpProxy {
+export function httpProxy({ config, source, exchanges, log, dial, routes, pools, watch }: HttpProxyDeps): HttpProxy {
   const clients = new Map<Socket, ServedClient | undefined>();
-  const requests = metrics.counter("request_total", "HTTP requests", ["direction", "client_id", "server_id"]);
-  const responses = metrics.counter("response_total", "HTTP responses, ours included", ["direction", "client_id", "server_id", "status_class"]);
-  /** By server. */
-  const known = new Map<string, Counted>();
+  /** By server: routes and services are bounded. */
+  const known = new Map<string, ExchangeEdge>();
 
-  function countedAs(serverId: string): Counted {
+  /** @param serverId empty: nobody was asked */
+  function edgeTo(serverId: string): ExchangeEdge {
     const clientId = source.identity()?.id.uri ?? "";
     const before = known.get(serverId);
-    if (before?.request["client_id"] === clientId) return before;
-    const request = { direction: "outbound", client_id: clientId, server_id: serverId };
-    const counted = { request, responses: statusClasses(request) };
-    known.set(serverId, counted);
-    return counted;
+    if (before?.ends.clientId === clientId) return before;
+    const edge = exchanges.edge({
+      direction: "outbound", clientId, serverId, tls: serverId !== "", ...(serverId === "" && { noTlsReason: "refused" }), protocol: "http",
+    });
+    known.set(serverId, edge);
+    return edge;
   }
 
   function find(authority: string, fallbackPort: number): Route | Answer {
@@ -53,33 +53,36 @@ export function httpProxy({ config, source, metrics, log, dial, routes, pools, w
     return routes.find(parsed.host, port) ?? noRoute(`${parsed.host}:${port}`);
   }
 
-  const ownerOf = (socket: Socket): ClientOwner<ProxiedRoute> => ({
-    route({ target, host }) {
-      const parsed = parseRequestTarget(target);
-      const route = parsed === undefined ? noTarget : find(parsed.authority ?? host ?? "", defaultPort);
-      if (!("serverId" in route)) {
-        requests.inc(countedAs("").request);
-        return route;
-      }
-      const counted = countedAs(route.serverId.uri);
-      requests.inc(counted.request);
-      return { pool: pools.of(route), path: parsed!.path, host: parsed!.authority, addedLines: nothing, serverId: route.serverId.uri, counted };
-    },
-    connect({ target }) {
-      const route = find(target, 0);
-      if ("status" in route) return route;
-      return (head) => {
-        const refused = (error: Error): void => {
-          socket.end(answerText(failure(route.serverId.uri, error), true));
-          socket.destroySoon();
+  function ownerOf(socket: Socket): ClientOwner<ProxiedRoute> {
+    let exchange: Exchange | undefined;
+    return {
+      route({ method, target, host }) {
+        const parsed = parseRequestTarget(target);
+        const route = parsed === undefined ? noTarget : find(parsed.authority ?? host ?? "", defaultPort);
+        exchange = exchanges.begin(edgeTo("serverId" in route ? route.serverId.uri : ""), method, parsed?.path ?? "");
+        if (!("serverId" in route)) return route;
+        return { pool: pools.of(route), path: parsed!.path, host: parsed!.authority, addedLines: nothing, serverId: route.serverId.uri };
+      },
+      connect({ target }) {
+        const route = find(target, 0);
+        if ("status" in route) return route;
+        return (head) => {
+          const refused = (error: Error): void => {
+            socket.end(answerText(failure(route.serverId.uri, error), true));
+            socket.destroySoon();
+          };
+          tunnel(socket, head, route, dial, config.idleTimeoutMs, refused, () => socket.write("HTTP/1.1 200 Connection Established\r\n\r\n"));
         };
-        tunnel(socket, head, route, dial, config.idleTimeoutMs, refused, () => socket.write("HTTP/1.1 200 Connection Established\r\n\r\n"));
-      };
-    },
-    failed: ({ serverId }, error) => failure(serverId, error as Error),
-    answered: (route, status) => responses.inc((route?.counted ?? countedAs("")).responses[Math.floor(status / 100)]),
-    bug: (error) => log.error({ error }, "a request was broken off by a fault of this proxy; please report it"),
-  });
+      },
+      failed: ({ serverId }, error) => failure(serverId, error as Error),
+      answered: (_route, status) => exchange === undefined ? exchanges.rejected(edgeTo(""), status) : exchanges.answered(exchange, status),
+      ended(whole) {
+        if (exchange !== undefined) exchanges.ended(exchange, whole);
+        exchange = undefined;
+      },
+      bug: (error) => log.error({ error }, "a request was broken off by a fault of this proxy; please report it"),
+    };
+  }
 
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     clients.set(socket, undefined);
@@ -101,12 +104,6 @@ export function httpProxy({ config, source, metrics, log, dial, routes, pools, w
 
 interface ProxiedRoute extends HttpRoute {
   readonly serverId: string;
-  readonly counted: Counted;
-}
-
-interface Counted {
-  readonly request: Labels;
-  readonly responses: readonly Labels[];
 }
 
 function failure(server: string, error: Error): Answer {

@@ -24,7 +24,7 @@ export interface OutboundDataPath extends DataPath {
  * Starts the outbound side: the HTTP forward proxy and the fixed TCP listeners, all leading to named identities over mutual TLS.
  * @throws {Error} of the system, with its code, when an address cannot be listened on
  */
-export async function startOutbound({ config, source, metrics, log }: DataPathDeps): Promise<OutboundDataPath> {
+export async function startOutbound({ config, source, metrics, exchanges, log }: DataPathDeps): Promise<OutboundDataPath> {
   const now = Date.now;
   const verifier = peerVerifier({ source, now });
   const connections = trackConnections({ direction: "outbound", source, verifier, metrics, log, now, maxAgeMs: config.connectionMaxAgeMs });
@@ -33,7 +33,7 @@ export async function startOutbound({ config, source, metrics, log }: DataPathDe
   const watch = idleWatch(watchIntervalMs(config.idleTimeoutMs));
   const pools = destinationPools(dial, source, watch);
   const routes = routesInForce(config.routes, source, pools.drop);
-  const http = httpProxy({ config, source, metrics, log, dial, routes, pools, watch });
+  const http = httpProxy({ config, source, exchanges, log, dial, routes, pools, watch });
   const servers: Server[] = [];
   const addresses: string[] = [];
 

@@ -4,6 +4,7 @@ import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 import { systemClock } from "../../proxy/clock.ts";
 import { readConfig } from "../../proxy/config.ts";
+import { countExchanges } from "../../proxy/exchanges.ts";
 import { identityHolder } from "../../proxy/identity/source.ts";
 import { startIdentity } from "../../proxy/identity/start.ts";
 import { startInbound } from "../../proxy/inbound/server.ts";
@@ -19,7 +20,7 @@ const proxies = await Promise.all(bootstraps.map(async (bootstrap) => {
   });
   const holder = identityHolder(systemClock.now);
   const metrics = createMetrics();
-  const { addresses } = await startInbound({ config, source: holder, metrics, log: silent });
+  const { addresses } = await startInbound({ config, source: holder, metrics, exchanges: countExchanges(metrics), log: silent });
   const keeper = startIdentity({ config, holder, clock: systemClock, random: Math.random, log: silent, metrics });
   return { port: Number(addresses[0]?.split(":").at(-1)), isStreamed: () => keeper.status().feed?.watch.liveSinceMs !== undefined && holder.policy() !== undefined };
 }));

@@ -3,6 +3,7 @@ import { parseSpiffeId } from "../../ca/pki/spiffe-id.ts";
 import { compileInbound } from "../../ca/policy/decide.ts";
 import type { ProxyConfig } from "../../proxy/config.ts";
 import type { DataPathDeps } from "../../proxy/data-path.ts";
+import { countExchanges } from "../../proxy/exchanges.ts";
 import { identityHolder, type Identity, type IdentityHolder, type PolicyInForce } from "../../proxy/identity/source.ts";
 import { startInbound, type InboundDataPath } from "../../proxy/inbound/server.ts";
 import type { Log } from "../../proxy/log.ts";
@@ -61,7 +62,7 @@ export type HalfOptions = Partial<ProxyConfig> & { readonly holder?: IdentityHol
 export async function inboundHalf({ holder = holderOf(eastIdentity("world")), metrics = createMetrics(), ...config }: HalfOptions): Promise<TestHalf<InboundDataPath>> {
   const { log, logged } = memoryLog();
   const whole = { ...baseConfig, inbound: loopback, ...config };
-  const path = await startInbound({ config: whole, source: holder, metrics, log } satisfies DataPathDeps);
+  const path = await startInbound({ config: whole, source: holder, metrics, exchanges: countExchanges(metrics), log } satisfies DataPathDeps);
   return { path, port: portOf(path.addresses[0]), config: whole, holder, metrics, logged };
 }
 
@@ -69,7 +70,7 @@ export async function inboundHalf({ holder = holderOf(eastIdentity("world")), me
 export async function outboundHalf({ holder = holderOf(eastIdentity("hello")), metrics = createMetrics(), ...config }: HalfOptions): Promise<TestHalf<OutboundDataPath>> {
   const { log, logged } = memoryLog();
   const whole = { ...baseConfig, outbound: loopback, ...config };
-  const path = await startOutbound({ config: whole, source: holder, metrics, log } satisfies DataPathDeps);
+  const path = await startOutbound({ config: whole, source: holder, metrics, exchanges: countExchanges(metrics), log } satisfies DataPathDeps);
   return { path, port: portOf(path.addresses[0]), config: whole, holder, metrics, logged };
 }
 

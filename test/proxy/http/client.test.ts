@@ -41,6 +41,7 @@ async function front(onApp: (socket: Socket) => void, { limits, owner, idleMs = 
     connect: () => ({ status: 405, text: "no" }),
     failed: () => ({ status: 502, text: "failed" }),
     answered: () => undefined,
+    ended: () => undefined,
     bug: (error) => bugs.push(error),
     ...owner,
   }, { idleTimeoutMs: 5000, ...limits }, watch));

@@ -46,6 +46,7 @@ beforeAll(async () => {
     connect: () => ({ status: 405, text: "no" }),
     failed: () => ({ status: 502, text: "failed" }),
     answered: () => undefined,
+    ended: () => undefined,
     bug: (error) => { throw error; },
   }, settings, watch));
 });

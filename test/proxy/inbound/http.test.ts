@@ -263,6 +263,7 @@ describe("keep-alive", () => {
     expect(connections).toBe(1);
     expect(metricValue(half.metrics, "request_total", 'client_id="spiffe://east/hello"')).toBe(1000);
     expect(metricValue(half.metrics, "response_total", 'status_class="2xx"')).toBe(1000);
+    expect(metricValue(half.metrics, "response_latency_ms_count", 'tls="true",client_id="spiffe://east/hello"')).toBe(1000);
   });
 
   test("pipelined requests are worked on one at a time and answered in order", async () => {
