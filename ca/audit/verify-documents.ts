@@ -1,7 +1,7 @@
 import type { DocumentKind, DocumentRow } from "../store/store.ts";
 import type { RecordedEvent } from "./event.ts";
 import { misfit, type Misfit } from "./misfit.ts";
-import { readEntries, type ReadEntry } from "./verify-tables.ts";
+import { entriesFrom, type ReadEntry } from "./verify-tables.ts";
 import type { LogReader } from "./verify.ts";
 
 /** What the log says last of a document. */
@@ -24,12 +24,7 @@ export function documentVerifier(source: LogReader) {
     async settle(size: number): Promise<Misfit | undefined> {
       const rows = await source.documents({ after: 0 });
       const late = new Map<string, Said>();
-      for (let start = size; ;) {
-        const entries = await readEntries(source, start);
-        if (entries.length === 0) break;
-        for (const entry of entries) take(entry, late);
-        start += entries.length;
-      }
+      for await (const entry of entriesFrom(source, size)) take(entry, late);
       return compare(rows, logged, late);
     },
   };

@@ -2,7 +2,7 @@ import type { AuthorityRow, TokenRow } from "../store/store.ts";
 import { authorityDifference, tokenDifference } from "./compare-rows.ts";
 import type { RecordedEvent } from "./event.ts";
 import { misfit, type Misfit } from "./misfit.ts";
-import { pageSize, readEntries, type ReadEntry } from "./verify-tables.ts";
+import { entriesFrom, pageSize, type ReadEntry } from "./verify-tables.ts";
 import type { LogReader } from "./verify.ts";
 
 interface Created<Type extends RecordedEvent["type"]> {
@@ -36,12 +36,7 @@ export function standingVerifier(source: LogReader) {
       const authorities = await source.authorities();
       const tokens = await readTokens(source);
       const late = nothingLogged();
-      for (let start = size; ;) {
-        const entries = await readEntries(source, start);
-        if (entries.length === 0) break;
-        for (const entry of entries) take(entry, late);
-        start += entries.length;
-      }
+      for await (const entry of entriesFrom(source, size)) take(entry, late);
       return compareAuthorities(authorities, logged, late) ?? compareTokens(tokens, logged, late);
     },
   };

@@ -1,7 +1,10 @@
 import { decodeEntry, type RecordedEvent } from "./event.ts";
 import { misfit, type Misfit } from "./misfit.ts";
+import { ceremonyVerifier } from "./verify-ceremonies.ts";
 import { certificateVerifier } from "./verify-certificates.ts";
+import { crlVerifier } from "./verify-crls.ts";
 import { documentVerifier } from "./verify-documents.ts";
+import { feedVerifier } from "./verify-feed.ts";
 import { standingVerifier } from "./verify-standing.ts";
 import type { LogReader } from "./verify.ts";
 
@@ -18,8 +21,9 @@ export interface ReadEntry {
 }
 
 /**
- * Holds a verified log against the tables: every certificate, revocation, token, authority and document has its entry, every entry its
- * row, and they tell the same. Rows and entries are committed together, so this holds at any instant.
+ * Holds a verified log against the tables: every certificate, revocation, token, authority, document, CRL and ceremony has its entry,
+ * every entry its row, and they tell the same. Rows and entries are committed together, so this holds at any instant. Not held, since no
+ * entry tells of them: leases, idempotency keys, spent requests, reports, acknowledgements and when a token was last used.
  * @param size  how much of the log is verified; what the CA adds meanwhile is looked at only where a row needs it
  */
 export async function verifyTables({ source, size, verifierKey, onEntries }: {
@@ -29,8 +33,7 @@ export async function verifyTables({ source, size, verifierKey, onEntries }: {
   readonly onEntries: (entries: number) => void;
 }): Promise<TablesFit | Misfit> {
   const certificates = certificateVerifier(source);
-  const standing = standingVerifier(source);
-  const documents = documentVerifier(source);
+  const others = [standingVerifier, documentVerifier, crlVerifier, ceremonyVerifier, feedVerifier].map((verifier) => verifier(source));
   for (let start = 0; start < size;) {
     onEntries(start);
     const entries = (await readEntries(source, start)).filter(({ index }) => index < size);
@@ -44,16 +47,31 @@ export async function verifyTables({ source, size, verifierKey, onEntries }: {
     }
     const wrong = await certificates.page(start, entries);
     if (wrong) return wrong;
-    standing.page(entries);
-    documents.page(entries);
+    for (const other of others) other.page(entries);
     start += entries.length;
   }
-  return await certificates.beyond(size) ?? await standing.settle(size) ?? await documents.settle(size) ?? { ok: true, ...certificates.counts() };
+  const beyond = await certificates.beyond(size);
+  if (beyond) return beyond;
+  for (const other of others) {
+    const wrong = await other.settle(size);
+    if (wrong) return wrong;
+  }
+  return { ok: true, ...certificates.counts() };
 }
 
 /** A page of entries from an index on, in the form the tables are held against. */
 export async function readEntries(source: LogReader, start: number, limit = pageSize): Promise<readonly ReadEntry[]> {
   return (await source.entries({ start, limit })).map(({ index, body }) => ({ index, event: decodeEntry(body) }));
+}
+
+/** The entries from an index on, up to the last there is by then. */
+export async function* entriesFrom(source: LogReader, start: number): AsyncGenerator<ReadEntry> {
+  for (let next = start; ;) {
+    const entries = await readEntries(source, next);
+    if (entries.length === 0) return;
+    yield* entries;
+    next += entries.length;
+  }
 }
 
 /** Rows read at a time. */

@@ -10,7 +10,8 @@ import { verifyTree } from "./verify-tree.ts";
 export type LogReader = Pick<
   Store,
   | "state" | "entries" | "checkpoint" | "checkpoints" | "subtreeHashes"
-  | "certificate" | "certificates" | "revocations" | "tokens" | "authorities" | "documents"
+  | "certificate" | "certificates" | "revocations" | "tokens" | "authorities" | "documents" | "crls" | "ceremonies"
+  | "announcements"
 >;
 
 export interface VerifyLogOptions {

@@ -1,6 +1,6 @@
 import { hash, randomBytes } from "node:crypto";
 import { encodeEntry, type Actor, type AuditEvent } from "../../ca/audit/event.ts";
-import type { Act, ActBody, AuthorityRow, DocumentKind, NewCertificate, TokenRow } from "../../ca/store/store.ts";
+import type { Act, ActBody, AuthorityRow, CeremonyRow, CrlRow, DocumentKind, NewCertificate, TokenRow } from "../../ca/store/store.ts";
 
 /**
  * The first 300 entries and some of a CA's log, in groups that are committed together: everything the log tells of, more than
@@ -44,7 +44,46 @@ export function logFixture(logVerifierKey: string): readonly (readonly Act[])[] 
   const sequence = groups.flat().reduce((entries, act) => entries + act.entries.length, 0);
   groups.push([changeDocuments(sequence, ["policy", "cart", { name: "cart" }], ["service", "cart", { name: "cart" }])]);
   groups.push([changeDocuments(sequence + 1, ["service", "cart"])]);
+  groups.push([1, 2].map((number) => crlOf({ ...crlFixture, number }, number === 1 ? undefined : 1)));
+  for (const ceremony of [answeredCeremony, openCeremony]) {
+    groups.push([actOf({ kind: "request-ceremony", ceremony }, { type: "ceremony.requested", ceremony: ceremony.id, kind: "root" })]);
+  }
+  groups.push([{
+    ...actOf({ kind: "record" }, { type: "ceremony.withdrawn", ceremony: answeredCeremony.id }), answers: { ceremonies: [answeredCeremony.id], closedAtMs: startMs },
+  }]);
+  const root: AuthorityRow = { ...newAuthority("root"), state: "prepared", publishedSequence: 2 };
+  groups.push([actOf({ kind: "change-authorities", add: [root], bundleSequence: { from: 1, to: 2 } }, { ...authorityCreated(root), bundleSequence: 2, state: "prepared" })]);
+  groups.push([{
+    ...actOf({ kind: "change-authorities", changes: [{ authorityId: authority.id, from: "active", to: "tainted", atMs: startMs }] }, stateChanged(authority.id, "active", "tainted")),
+    announce: { body: JSON.stringify({ authorityId: authority.id, windowSeconds: 60 }), expiresAtMs: startMs + 1000 * dayMs },
+  }]);
   return groups;
+}
+
+/** The CRL of a root, as it is in the end. */
+export const crlFixture: CrlRow = newCrl();
+
+function newCrl(): CrlRow {
+  const crl = randomBytes(60);
+  return {
+    authorityId: "aa".repeat(20), list: "authorities.crl", number: 2, thisUpdateMs: 0, nextUpdateMs: 1000, sequence: 0, droppedSequence: 0, droppedBeforeMs: 0,
+    fingerprint: hash("sha256", crl), signature: randomBytes(70), crl,
+  };
+}
+
+function crlOf(crl: CrlRow, replaces: number | undefined): Act {
+  const { authorityId, list, number, fingerprint, thisUpdateMs, nextUpdateMs } = crl;
+  return actOf({ kind: "publish-crl", crl, replaces }, {
+    type: "crl.signed", authorityId, list, number, fingerprint, thisUpdate: iso(thisUpdateMs), nextUpdate: iso(nextUpdateMs), entries: 0,
+  });
+}
+
+/** Two requests to an offline key; one was withdrawn. */
+export const answeredCeremony: CeremonyRow = newCeremony("{\"number\":1}");
+export const openCeremony: CeremonyRow = newCeremony("{\"number\":2}");
+
+function newCeremony(request: string): CeremonyRow {
+  return { id: hash("sha256", request), request, createdAtMs: 0 };
 }
 
 export function newCertificate(attestation: NewCertificate["attestation"]): NewCertificate {
@@ -100,7 +139,7 @@ function changeDocuments(expects: number, ...[first, ...others]: [DocumentChange
 }
 type DocumentChange = readonly [kind: DocumentKind, name: string, document?: unknown];
 
-function authorityCreated(row: AuthorityRow): AuditEvent {
+function authorityCreated(row: AuthorityRow): Extract<AuditEvent, { readonly type: "authority.created" }> {
   return {
     type: "authority.created", authorityId: row.id, authorityType: row.type, fingerprint: hash("sha256", row.certificate),
     serialNumber: "01".repeat(16), notBefore: iso(row.notBeforeMs), notAfter: iso(row.notAfterMs),

@@ -2,7 +2,9 @@ import { generateKeyPairSync } from "node:crypto";
 import { checkpointSigner } from "../../ca/audit/checkpoint.ts";
 import { appendLeaf, emptyRange, hashLeaf, rootOf, type CompactRange } from "../../ca/audit/merkle.ts";
 import type { LogReader } from "../../ca/audit/verify.ts";
-import type { Act, AuthorityRow, CaState, CertificateRow, CheckpointRow, DocumentRow, EntryRow, RevocationRow, TokenRow } from "../../ca/store/store.ts";
+import type {
+  Act, AnnouncementRow, AuthorityRow, CaState, CeremonyRow, CertificateRow, CheckpointRow, CrlRow, DocumentRow, EntryRow, RevocationRow, TokenRow,
+} from "../../ca/store/store.ts";
 
 /** The tables of a store that the log tells of, as arrays that a test may tamper with. */
 export interface MemoryRows {
@@ -16,6 +18,9 @@ export interface MemoryRows {
   tokens: TokenRow[];
   authorities: AuthorityRow[];
   documents: DocumentRow[];
+  crls: CrlRow[];
+  ceremonies: CeremonyRow[];
+  announcements: AnnouncementRow[];
 }
 
 export interface MemoryLog {
@@ -33,6 +38,7 @@ export function memoryLog(origin = "countersign.dev/east/log"): MemoryLog {
   const { verifierKey, sign } = checkpointSigner({ origin, privateKeyPkcs8 });
   const rows: MemoryRows = {
     state: undefined, entries: [], checkpoints: [], subtrees: new Map(), certificates: [], revocations: [], tokens: [], authorities: [], documents: [],
+    crls: [], ceremonies: [], announcements: [],
   };
   let range: CompactRange = emptyRange;
   return {
@@ -74,11 +80,16 @@ export function memoryReader(rows: MemoryRows): LogReader {
       return newestFirst.slice(start, start + limit);
     },
     authorities: async () => rows.authorities,
+    crls: async () => rows.crls,
+    ceremonies: async ({ limit }) => rows.ceremonies.slice(0, limit),
+    announcements: async ({ after, nowMs, limit }) => ascending(rows.announcements.filter(({ expiresAtMs }) => expiresAtMs > nowMs), (row) => row.sequence, after + 1, limit),
     documents: async ({ after }) => ascending(rows.documents, (row) => row.sequence, after + 1, Infinity),
   };
 }
 
 function takeEffect(act: Act, rows: MemoryRows, logIndex: number): void {
+  if (act.announce) rows.announcements.push({ ...act.announce, sequence: logIndex + 1 });
+  for (const ceremony of act.answers?.ceremonies ?? []) edit(rows.ceremonies, ({ id }) => id === ceremony, (row) => ({ ...row, closedAtMs: act.answers!.closedAtMs }));
   switch (act.kind) {
     case "initialize":
       rows.state = act.state;
@@ -102,6 +113,7 @@ function takeEffect(act: Act, rows: MemoryRows, logIndex: number): void {
       edit(rows.tokens, ({ id }) => id === act.tokenId, (token) => ({ ...token, deletedAtMs: act.deletedAtMs }));
       return;
     case "change-authorities":
+      if (act.bundleSequence) rows.state = { ...rows.state!, bundleSequence: act.bundleSequence.to };
       for (const { authorityId, to } of act.changes ?? []) edit(rows.authorities, ({ id }) => id === authorityId, (row) => ({ ...row, state: to }));
       rows.authorities.push(...act.add ?? []);
       for (const [index, revocation] of act.revocations?.entries() ?? []) rows.revocations.push({ ...revocation, sequence: logIndex + index + 1 });
@@ -112,7 +124,11 @@ function takeEffect(act: Act, rows: MemoryRows, logIndex: number): void {
       }
       return;
     case "publish-crl":
+      rows.crls = [...rows.crls.filter(({ authorityId, list }) => authorityId !== act.crl.authorityId || list !== act.crl.list), act.crl];
+      return;
     case "request-ceremony":
+      rows.ceremonies.push(act.ceremony);
+      return;
     case "record":
       return;
   }

@@ -7,7 +7,7 @@ import type { Misfit } from "../../../ca/audit/misfit.ts";
 import { verifyLog, type LogReader } from "../../../ca/audit/verify.ts";
 import { fromAuthority } from "../../../ca/store/rows.ts";
 import type { CertificateRow, CheckpointRow, EntryRow } from "../../../ca/store/store.ts";
-import { newToken } from "../../support/log-fixture.ts";
+import { answeredCeremony, crlFixture, newToken, openCeremony } from "../../support/log-fixture.ts";
 
 /** What somebody who can write to the database can do to a store that holds `logFixture`. */
 export interface TamperableStore {
@@ -25,8 +25,9 @@ export interface TamperableStore {
   close(): Promise<void>;
 }
 
-/** Keys: index, size, serial number, serial number, ID, ID, name, ID 1, index of the first level. */
-export type TamperableTable = "entries" | "checkpoints" | "certificates" | "revocations" | "tokens" | "authorities" | "documents" | "state" | "subtrees";
+/** Keys: index, size, serial number, serial number, ID, ID, name, list, ID, sequence, ID 1, index of the first level. */
+export type TamperableTable =
+  | "entries" | "checkpoints" | "certificates" | "revocations" | "tokens" | "authorities" | "documents" | "crls" | "ceremonies" | "announcements" | "state" | "subtrees";
 
 /** The claims of `audit verify`, for any kind of store. */
 export function describeTampering(kind: string, open: () => Promise<TamperableStore>): void {
@@ -355,6 +356,58 @@ const tamperings: readonly Tampering[] = [
     await target.remove("documents", "cart");
     return { kind: "entry_without_row", firstIndex: indexOf("policy.changed") };
   }],
+  ["a CRL that nobody logged", async (target) => {
+    await target.insert("crls", { ...crlFixture, list: "16-2.crl" });
+    return { kind: "row_without_entry" };
+  }],
+  ...([
+    ["an older number", { number: 1 }], ["another fingerprint", { fingerprint: "00".repeat(32) }], ["a later end", { nextUpdateMs: Date.UTC(2030, 0, 1) }],
+    ["other octets", { crl: randomBytes(40) }],
+  ] as const).map(([claim, change]): Tampering => [`a CRL with ${claim}`, async (target, { indexOf }) => {
+    await target.update("crls", "authorities.crl", change);
+    return { kind: "row_differs", firstIndex: indexOf("crl.signed", 1) };
+  }]),
+  ["a removed CRL", async (target, { indexOf }) => {
+    await target.remove("crls", "authorities.crl");
+    return { kind: "entry_without_row", firstIndex: indexOf("crl.signed", 1) };
+  }],
+  ["a request to an offline key that nobody logged", async (target) => {
+    await target.insert("ceremonies", { id: "ff".repeat(32), request: "{}", createdAtMs: 1 });
+    return { kind: "row_without_entry" };
+  }],
+  ["a request that says something else", async (target, { indexOf }) => {
+    await target.update("ceremonies", openCeremony.id, { request: "{}" });
+    return { kind: "row_differs", firstIndex: indexOf("ceremony.requested", 1) };
+  }],
+  ["an answered request opened again", async (target, { indexOf }) => {
+    await target.update("ceremonies", answeredCeremony.id, { closedAtMs: null });
+    return { kind: "row_differs", firstIndex: indexOf("ceremony.withdrawn") };
+  }],
+  ["a request closed though nobody answered it", async (target, { indexOf }) => {
+    await target.update("ceremonies", openCeremony.id, { closedAtMs: 1 });
+    return { kind: "row_differs", firstIndex: indexOf("ceremony.requested", 1) };
+  }],
+  ["a removed request", async (target, { indexOf }) => {
+    await target.remove("ceremonies", openCeremony.id);
+    return { kind: "entry_without_row", firstIndex: indexOf("ceremony.requested", 1) };
+  }],
+  ["a call to renew away from an authority that nobody tainted", async (target) => {
+    await target.insert("announcements", { sequence: 300, body: '{"authorityId":"aa","windowSeconds":1}', expiresAtMs: Date.UTC(2100, 0, 1) });
+    return { kind: "row_without_entry" };
+  }],
+  ["a call to renew that was made once more", async (target, { entries }) => {
+    const [announced] = await target.store.announcements({ after: 0, nowMs: 0, limit: 1 });
+    await target.insert("announcements", { ...announced!, sequence: entries.length + 1 });
+    return { kind: "row_without_entry" };
+  }],
+  ["a bundle that was put back to an earlier sequence", async (target, { indexOf }) => {
+    await target.update("state", 1, { bundleSequence: 1 });
+    return { kind: "row_differs", firstIndex: indexOf("authority.created", 3) };
+  }],
+  ["another trust domain", async (target) => {
+    await target.update("state", 1, { trustDomain: "west" });
+    return { kind: "row_differs", firstIndex: 0 };
+  }],
   ["a removed token", async (target, { indexOf }) => {
     await target.remove("tokens", "token-admin");
     return { kind: "entry_without_row", firstIndex: indexOf("token.created", 0) };
@@ -365,7 +418,7 @@ const tamperings: readonly Tampering[] = [
     return { kind: "row_without_entry" };
   }],
   ["an authority with another certificate", async (target, { indexOf }) => {
-    const root = (await target.store.authorities()).find(({ type }) => type === "root")!;
+    const root = (await target.store.authorities()).find(({ type, state }) => type === "root" && state === "active")!;
     await target.update("authorities", root.id, { certificate: randomBytes(80) });
     return { kind: "row_differs", firstIndex: indexOf("authority.created", 0) };
   }],
@@ -375,7 +428,7 @@ const tamperings: readonly Tampering[] = [
     return { kind: "row_differs", firstIndex: indexOf("authority.state-changed", 1) };
   }],
   ["a removed authority", async (target, { indexOf }) => {
-    const root = (await target.store.authorities()).find(({ type }) => type === "root")!;
+    const root = (await target.store.authorities()).find(({ type, state }) => type === "root" && state === "active")!;
     await target.remove("authorities", root.id);
     return { kind: "entry_without_row", firstIndex: indexOf("authority.created", 0) };
   }],

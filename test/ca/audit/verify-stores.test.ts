@@ -27,7 +27,7 @@ let attacker: pg.Client;
 let copies = 0;
 
 /** The tables that a test may change, as the log was written. */
-const tableNames = ["ca_state", "audit_entries", "audit_checkpoints", "audit_subtrees", "certificates", "revocations", "tokens", "authorities", "documents"];
+const tableNames = ["ca_state", "audit_entries", "audit_checkpoints", "audit_subtrees", "certificates", "revocations", "tokens", "authorities", "documents", "crls", "ceremonies", "announcements"];
 
 async function writeLog(url: string): Promise<void> {
   const store = await openStore({ url, sealer: { origin, privateKeyPkcs8 } });
@@ -88,6 +88,9 @@ function tamperBySql(
     tokens: [schema.tokens, "id"],
     authorities: [schema.authorities, "id"],
     documents: [schema.documents, "name"],
+    crls: [schema.crls, "list"],
+    ceremonies: [schema.ceremonies, "id"],
+    announcements: [schema.announcements, "sequence"],
     state: [schema.caState, "id"],
     subtrees: [schema.auditSubtrees, "index"],
   };

@@ -91,7 +91,7 @@ describe("verifyLog", () => {
 describeTampering("arrays in memory", async () => tamperableMemory(structuredClone(log.rows)));
 
 function tamperableMemory(rows: MemoryRows): TamperableStore {
-  const keys = { entries: "index", checkpoints: "size", certificates: "serialNumber", revocations: "serialNumber", tokens: "id", authorities: "id", documents: "name" } as const;
+  const keys = { entries: "index", checkpoints: "size", certificates: "serialNumber", revocations: "serialNumber", tokens: "id", authorities: "id", documents: "name", crls: "list", ceremonies: "id", announcements: "sequence" } as const;
   const tableOf = (table: TamperableTable) => {
     if (table === "state" || table === "subtrees") throw new Error(`${table} is no list`);
     const key: string = keys[table];
