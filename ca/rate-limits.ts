@@ -3,7 +3,8 @@ import { rateBuckets, type RateBuckets } from "./rate-buckets.ts";
 import { Refusal } from "./refusal.ts";
 
 /**
- * How often each may ask, by who it is and never by its address: a thousand workloads behind one NAT are not one. Each method
+ * How often each may ask, by who it is and not by its address: a thousand workloads behind one NAT are not one. Only what strangers
+ * have together is divided by address, so that one of them does not take it all. Each method
  * returns why not, rate_limited, or undefined. The buckets are this process's: behind a load balancer each replica has its own.
  */
 export interface RateLimits {
@@ -13,8 +14,10 @@ export interface RateLimits {
   workload(actor: string): Refusal | undefined;
   /** A request that proves no identity: these share one bucket, which nobody with an identity ever takes from. */
   anonymous(): Refusal | undefined;
-  /** A question for what is revoked, or for the stream: a bucket of its own, as large, that nothing else takes from. */
-  feed(): Refusal | undefined;
+  /** A question for what is revoked, or for the stream, by who proved an identity: a bucket of its own, apart from its other requests. */
+  follower(caller: { readonly actor: string; readonly role: CallerRole }): Refusal | undefined;
+  /** The same by a stranger: a bucket that nothing else takes from, of which no address has more than a share. */
+  stranger(address: string): Refusal | undefined;
 }
 
 export interface RateLimitSettings {
@@ -28,7 +31,9 @@ export function rateLimits({ callerRate, workloadRate, anonymousRate }: RateLimi
   const callers = bucketsOf(callerRate);
   const workloads = bucketsOf(workloadRate);
   const strangers = bucketsOf(anonymousRate);
-  const followers = bucketsOf(anonymousRate);
+  const followers = bucketsOf(workloadRate);
+  const strangersOfFeed = bucketsOf(anonymousRate);
+  const addresses = bucketsOf(anonymousRate * addressShare);
 
   function take(buckets: RateBuckets, identity: string, rate: number, who: string): Refusal | undefined {
     const waitMs = buckets.take(identity, now().getTime());
@@ -42,7 +47,10 @@ export function rateLimits({ callerRate, workloadRate, anonymousRate }: RateLimi
     },
     workload: (actor) => take(workloads, actor, workloadRate, actor.startsWith("spiffe://") ? actor : "This join token"),
     anonymous: () => take(strangers, "", anonymousRate, "All who prove no identity together"),
-    feed: () => take(followers, "", anonymousRate, "All who follow the feed together"),
+    follower: ({ actor, role }) => role === "admin" ? undefined : take(followers, actor, workloadRate, actor),
+    // First its own share: what is refused there takes nothing from the others.
+    stranger: (address) => take(addresses, address, anonymousRate * addressShare, "One address without an identity")
+      ?? take(strangersOfFeed, "", anonymousRate, "All who follow the feed without an identity together"),
   };
 }
 
@@ -60,5 +68,7 @@ function tooOften(who: string, rate: number, waitMs: number): Refusal {
   );
 }
 
+/** Of what strangers may ask of the feed together, for one address. */
+const addressShare = 1 / 4;
 /** What came back together after an outage is let in together. */
 const burstSeconds = 10;

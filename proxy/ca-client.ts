@@ -17,7 +17,8 @@ import { PeerError } from "./peer.ts";
 export interface CaClient {
   /** With the same `idempotencyKey` and request, a lost answer is given again. */
   issue(request: IssueRequest, idempotencyKey: string): Promise<IssuedAnswer>;
-  revocations(after: number): Promise<PolledRevocations>;
+  /** @param by  signs it, so that strangers cannot keep us from learning what is revoked; undefined while there is no certificate */
+  revocations(after: number, by?: Signer): Promise<PolledRevocations>;
   /** Undefined when it is still the one with this entity tag. */
   bundle(etag: string | undefined): Promise<PolledBundle | undefined>;
   /** Tells which bundle is in force. */
@@ -28,8 +29,11 @@ export interface CaClient {
    * @param atLeast  a sequence that was heard of: the answer is not older
    */
   policy(by: Signer, etag: string | undefined, atLeast: number | undefined): Promise<PolledPolicy | undefined>;
-  /** Follows the feed behind `lastEventId`; resolves when the CA has ended the stream. What a listener throws ends it too. */
-  watch(lastEventId: string | undefined, listener: WatchListener): Promise<void>;
+  /**
+   * Follows the feed behind `lastEventId`; resolves when the CA has ended the stream. What a listener throws ends it too.
+   * @param by  as for `revocations`
+   */
+  watch(lastEventId: string | undefined, listener: WatchListener, by?: Signer): Promise<void>;
   close(): void;
 }
 
@@ -98,6 +102,13 @@ export function caClient({ caUrl, trustDomain, ownBundle, revoked, rootFingerpri
     return connection;
   }
 
+  function signed(target: string, by: Signer | undefined): Readonly<Record<string, string>> {
+    if (by === undefined) return {};
+    const { chain, privateKey } = by;
+    const nonce = randomBytes(nonceBytes).toString("base64url");
+    return { authorization: encodeRequestAuthorization({ method: "GET", target, body: "", chain, privateKey, audience: trustDomain, nowMs: now(), nonce }) };
+  }
+
   return {
     async issue(request, idempotencyKey) {
       const response = await (await trusted()).request({
@@ -106,8 +117,9 @@ export function caClient({ caUrl, trustDomain, ownBundle, revoked, rootFingerpri
       });
       return readIssued(response, now());
     },
-    async revocations(after) {
-      const response = await (await trusted()).request({ method: "GET", path: `${paths.revocations}?after=${after}`, maxBytes: maxPageBytes });
+    async revocations(after, by) {
+      const path = `${paths.revocations}?after=${after}`;
+      const response = await (await trusted()).request({ method: "GET", path, maxBytes: maxPageBytes, headers: signed(path, by) });
       return readRevocationPage(response, now());
     },
     async bundle(etag) {
@@ -124,21 +136,20 @@ export function caClient({ caUrl, trustDomain, ownBundle, revoked, rootFingerpri
       });
       readNothing(response, now());
     },
-    async policy({ chain, privateKey }, etag, atLeast) {
+    async policy(by, etag, atLeast) {
       const target = `${paths.policy}${atLeast === undefined ? "" : `?sequence=${atLeast}`}`;
-      const authorization = encodeRequestAuthorization({
-        method: "GET", target, body: "", chain, privateKey, audience: trustDomain, nowMs: now(), nonce: randomBytes(nonceBytes).toString("base64url"),
-      });
       const response = await (await trusted()).request({
-        method: "GET", path: target, maxBytes: maxPolicyBytes, headers: { authorization, ...(etag !== undefined && { "if-none-match": etag }) },
+        method: "GET", path: target, maxBytes: maxPolicyBytes, headers: { ...signed(target, by), ...(etag !== undefined && { "if-none-match": etag }) },
       });
       const text = readChangedText(response, now());
       return text === undefined ? undefined : { text, etag: response.headers.etag };
     },
-    async watch(lastEventId, { onEvent, onAlive }) {
+    async watch(lastEventId, { onEvent, onAlive }, by) {
       const { status, headers, chunks } = await (await trusted()).open({
         path: paths.watch, silenceMs: watchSilenceMs,
-        headers: { accept: `${mediaType.eventStream}, ${mediaType.problem}`, ...(lastEventId !== undefined && { "last-event-id": lastEventId }) },
+        headers: {
+          accept: `${mediaType.eventStream}, ${mediaType.problem}`, ...signed(paths.watch, by), ...(lastEventId !== undefined && { "last-event-id": lastEventId }),
+        },
       });
       if (status !== 200) {
         let text = "";

@@ -3,6 +3,7 @@ import type { CaMetrics } from "../metrics.ts";
 import { Refusal } from "../refusal.ts";
 import type { FeedPosition, Store } from "../store/store.ts";
 import { beginning, cursorAt, resumeFrom, sourceNames, type Cursor } from "./cursor.ts";
+import { watcherPlaces, type Follower } from "./places.ts";
 import { feedSources, type SourceDeps } from "./sources.ts";
 import { framesOf, openWatcher, type WatchEnd, type Watcher } from "./watcher.ts";
 
@@ -17,11 +18,11 @@ export interface FeedDeps extends SourceDeps {
 /** Tells everybody who is connected what changed. */
 export interface Feed {
   /**
-   * The events behind `lastEventId`, and from then on all that come.
+   * The events behind `lastEventId`, and from then on all that come, or until another needs the follower's place more.
    * @throws {Refusal} watchers_full
    * @throws {StoreError} store_unavailable
    */
-  watch(lastEventId: string | undefined): Promise<ReadableStream<Uint8Array>>;
+  watch(lastEventId: string | undefined, follower: Follower): Promise<ReadableStream<Uint8Array>>;
   /** Looks at once: something has landed here that readers wait for. */
   nudge(): void;
   /** Ends every stream; later ones are refused. */
@@ -33,9 +34,10 @@ export interface Feed {
  * second for those of other replicas, as long as anybody watches. What is new is read and encoded once.
  */
 export function openFeed(deps: FeedDeps): Feed {
-  const { store, metrics, log, maxWatchers } = deps;
+  const { store, metrics, log } = deps;
   const { pollIntervalMs, heartbeatIntervalMs, maxBlindMs } = { ...feedLimits, ...deps.limits };
   const sources = feedSources(deps);
+  const places = watcherPlaces(deps.maxWatchers);
   const watchers = new Set<Watcher>();
   let feedEpoch = "";
   let newest: Cursor = beginning;
@@ -105,31 +107,42 @@ export function openFeed(deps: FeedDeps): Feed {
     for (const watcher of [...watchers]) watcher.end(why);
   }
 
-  function refuseAbove(limit: number): void {
-    if (!closed && watchers.size < limit) return;
-    const why = closed ? "This replica is stopping." : `${limit} readers follow the feed already, as many as the setting maxWatchers allows.`;
-    throw new Refusal("watchers_full", `${why} Poll GET /v1/bundle and GET /v1/revocations, and try again later.`, { retryAfterSeconds });
-  }
-
   return {
-    async watch(lastEventId) {
-      refuseAbove(maxWatchers);
-      await look();
-      refuseAbove(maxWatchers);
-      const watcher = openWatcher({
+    async watch(lastEventId, follower) {
+      if (closed) throw refused("This replica is stopping.");
+      let watcher: Watcher | undefined;
+      let displaced = false;
+      const leave = places.take(follower, () => {
+        displaced = true;
+        watcher?.end("displaced");
+      });
+      if (leave === undefined) throw refused(follower.proven ? allTaken : takenByStrangers);
+      try {
+        await look();
+      } catch (error) {
+        leave();
+        throw error;
+      }
+      if (closed || displaced) {
+        leave();
+        throw refused(closed ? "This replica is stopping." : allTaken);
+      }
+      const opened = openWatcher({
         feedEpoch, from: resumeFrom(lastEventId, feedEpoch, newest), newest: () => newest,
         read: (name, after) => sources[name](after, newest[name]),
         onEnd(why) {
-          watchers.delete(watcher);
+          watchers.delete(opened);
+          leave();
           metrics.watching(watchers.size);
           metrics.watchEnded(why);
         },
       });
-      watchers.add(watcher);
+      watcher = opened;
+      watchers.add(opened);
       metrics.watching(watchers.size);
       if (poll === undefined) schedule();
       heartbeat ??= setInterval(() => [...watchers].forEach((each) => each.heartbeat()), heartbeatIntervalMs).unref();
-      return watcher.stream;
+      return opened.stream;
     },
     nudge() {
       // A failure is the next poll's business.
@@ -144,6 +157,12 @@ export function openFeed(deps: FeedDeps): Feed {
   };
 }
 
+function refused(why: string): Refusal {
+  return new Refusal("watchers_full", `${why} Poll GET /v1/bundle and GET /v1/revocations, and try again in ${retryAfterSeconds} s plus a random part of ${retryAfterSeconds * 2} s.`, { retryAfterSeconds });
+}
+
+const allTaken = "As many readers follow the feed already as the setting maxWatchers allows.";
+const takenByStrangers = "All places for readers that prove no identity are taken, or for those of this address; a request signed by an SVID gets one of the others.";
 /** What somebody waits who found no place: as long as a proxy waits to reconnect. */
 const retryAfterSeconds = 10;
 

@@ -2,8 +2,8 @@ import { encodeEventId, sourceNames, type Cursor, type SourceName } from "./curs
 import { encodeFrame, heartbeatFrame } from "./frame.ts";
 import type { Told } from "./sources.ts";
 
-/** Why a stream ended: its reader went, took nothing for too long, or we could not go on. */
-export type WatchEnd = "left" | "slow" | "failed" | "blind" | "restored" | "closing";
+/** Why a stream ended: its reader went, took nothing for too long, had to give up its place, or we could not go on. */
+export type WatchEnd = "left" | "slow" | "displaced" | "failed" | "blind" | "restored" | "closing";
 
 export interface WatcherDeps {
   readonly feedEpoch: string;

@@ -4,8 +4,8 @@ import { Refusal } from "../refusal.ts";
 import type { Caller, CaServices } from "./services.ts";
 
 /**
- * Who may call what: the only place that says so. `public` is for anyone, `feed` as well but counted apart: what strangers do elsewhere
- * must not keep proxies from learning what is revoked. `probe` is for anyone and however often: an orchestrator that is told to wait restarts us. `attested` is for anyone who can prove an identity in the body, and an API token is looked at when
+ * Who may call what: the only place that says so. `public` is for anyone, `feed` as well but counted apart, and who proves an identity
+ * is not counted among strangers: what they do must not keep proxies from learning what is revoked. `probe` is for anyone and however often: an orchestrator that is told to wait restarts us. `attested` is for anyone who can prove an identity in the body, and an API token is looked at when
  * there is one. Otherwise one of the roles is needed; an `operator in scope` sees and does only what its scope covers, which the
  * use-case holds it to.
  */
@@ -88,13 +88,20 @@ export async function authenticate(
   header: string | null,
   request: () => Promise<SignedRequest>,
 ): Promise<Authenticated> {
-  if (rule === "public" || rule === "feed" || rule === "probe" || (rule === "attested" && header === null)) return nobody;
+  if (rule === "public" || rule === "probe" || ((rule === "attested" || rule === "feed") && header === null)) return nobody;
   if (header === null) return { refusal: unauthenticated("This needs a caller, known by") };
+  if (rule === "feed") return follower(services, header, request);
   const token = bearer.exec(header)?.[1];
   if (token === undefined) return authenticateSigned(services, rule, header, request);
   const caller = await services.authenticate(token);
   if (caller === undefined) return { refusal: unauthenticated("The API token is unknown, deleted or expired; a caller is known by") };
   return { caller, refusal: roleRefusal(rule, caller) };
+}
+
+/** Whoever proves nothing is a stranger there, and not refused: what is revoked is for everybody, also for one whose clock is wrong. */
+async function follower(services: Pick<CaServices, "authenticate" | "authenticateSigned" | "spendSigned">, header: string, request: () => Promise<SignedRequest>): Promise<Authenticated> {
+  const { caller, refusal } = await authenticate(services, anyRole, header, request);
+  return caller === undefined || refusal !== undefined ? nobody : { caller };
 }
 
 async function authenticateSigned(
@@ -136,6 +143,7 @@ function unauthenticated(reason: string): Refusal {
   );
 }
 
+const anyRole = ["admin", "operator", "auditor", "workload"] as const satisfies Access;
 const nobody = {};
 /** RFC 6750 2.1, with a bound: our tokens have well below 128 characters. */
 const bearer = /^Bearer +([A-Za-z0-9._~+/=-]{1,512})$/i;

@@ -5,6 +5,7 @@ import { Refusal } from "../refusal.ts";
 import { answerProblem, isInternal } from "./problem.ts";
 import { toResponse, type Answer } from "./answer.ts";
 import type { RateLimits } from "../rate-limits.ts";
+import { clientAddress } from "./address.ts";
 import { access, authenticate, type Access, type Authenticated, type RouteName } from "./authenticate.ts";
 import { readJson, readText } from "./body.ts";
 import type { Caller, CaServices } from "./services.ts";
@@ -36,6 +37,8 @@ export interface Operation<Params = unknown, Query = unknown, Body = unknown> {
 export interface Input<Params, Query, Body> {
   readonly request: Request;
   readonly caller: Caller | undefined;
+  /** Whose share of what is meant for strangers this takes from (`clientAddress`). */
+  readonly address: string;
   readonly params: Params;
   readonly query: Query;
   readonly body: Body;
@@ -77,6 +80,7 @@ export function pipeline(definition: Operation, services: CaServices, options: P
     const startedMs = options.log.isLevelEnabled("debug") ? performance.now() : 0;
     const requestId = options.nextRequestId();
     const request = context.req.raw;
+    const address = clientAddress(context.env);
     let answer: Answer;
     let caller: Caller | undefined;
     let recordsItself = false;
@@ -88,7 +92,7 @@ export function pipeline(definition: Operation, services: CaServices, options: P
         return { method: request.method, target: pathname + search, body: bodyText };
       });
       caller = authenticated.caller;
-      const denial = excessOf(services.limits, rule, authenticated) ?? authenticated.refusal;
+      const denial = excessOf(services.limits, rule, authenticated, address) ?? authenticated.refusal;
       if (denial !== undefined) throw denial;
       await authenticated.spend?.();
       // Issuing writes its denials itself: it knows more of them.
@@ -96,6 +100,7 @@ export function pipeline(definition: Operation, services: CaServices, options: P
       answer = await definition.handle({
         request,
         caller,
+        address,
         params: params === undefined ? undefined : parse(params, context.req.param()),
         query: query === undefined ? undefined : parse(query, context.req.query()),
         body: body === undefined ? undefined : parse(body.schema, await readJson(request, bodyLimitBytes, bodyText)),
@@ -113,9 +118,9 @@ export function pipeline(definition: Operation, services: CaServices, options: P
 }
 
 /** Whether this comes too often from whoever it comes from. Without a token an attested route finds out later who asks. */
-function excessOf(limits: RateLimits, rule: Access, { caller, refusal }: Authenticated): Refusal | undefined {
+function excessOf(limits: RateLimits, rule: Access, { caller, refusal }: Authenticated, address: string): Refusal | undefined {
+  if (rule === "feed") return caller === undefined ? limits.stranger(address) : limits.follower(caller);
   if (caller !== undefined) return limits.caller(caller);
-  if (rule === "feed") return limits.feed();
   return rule === "public" || refusal !== undefined ? limits.anonymous() : undefined;
 }
 

@@ -63,8 +63,8 @@ export interface CaServices {
   readonly policies: Policies;
   /** Names the feed; new after a restore. */
   readonly feedEpoch: string;
-  /** Server-sent events behind `lastEventId`, and from then on all that come. */
-  watch(lastEventId: string | undefined): Promise<ReadableStream<Uint8Array>>;
+  /** Server-sent events behind `lastEventId`, and from then on all that come; who proved an identity has a place before strangers. */
+  watch(lastEventId: string | undefined, follower: { readonly proven: boolean; readonly name: string }): Promise<ReadableStream<Uint8Array>>;
   /** Durable when it resolves. */
   acknowledge(request: AcknowledgeRequest): Promise<void>;
   /** Writes a denial to the audit log, at a bounded rate; never fails. */

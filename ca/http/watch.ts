@@ -20,9 +20,10 @@ export function watchOperations(services: CaServices): readonly Operation[] {
       }),
       success: { status: 200, description: "Events, without end.", content: { [mediaType.eventStream]: undefined } },
       refusals: ["watchers_full"],
-      async handle({ request }) {
+      async handle({ request, caller, address }) {
         // Answered by the GET handler without its body: a stream would be opened for nobody.
-        const body = request.method === "HEAD" ? null : await services.watch(request.headers.get("last-event-id") ?? undefined);
+        const follower = { proven: caller !== undefined, name: caller?.actor ?? address };
+        const body = request.method === "HEAD" ? null : await services.watch(request.headers.get("last-event-id") ?? undefined, follower);
         return { status: 200, body, contentType: mediaType.eventStream, headers: unbuffered };
       },
     }),

@@ -9,7 +9,7 @@ import type { Random } from "./backoff.ts";
 import { startBundlePolling, type BundlePollingStatus } from "./bundle-polling.ts";
 import { startPolicyPolling, type HeldPolicy, type PolicyStatus } from "./policies.ts";
 import { startRevocationPolling, type DenyList, type RevocationStatus } from "./revocations.ts";
-import type { Identity, PolicyInForce } from "./source.ts";
+import { isExpired, type Identity, type PolicyInForce } from "./source.ts";
 import { startWatch, type Watch, type WatchStatus } from "./watch.ts";
 
 /** What a restart goes on with. */
@@ -70,7 +70,12 @@ export interface Following {
  * deny-list are what they are, whichever way a piece of them came.
  */
 export function followFeed(deps: FollowDeps): Following {
-  const { restored, log } = deps;
+  const { restored, log, clock } = deps;
+  const client: FollowDeps["client"] = {
+    ...deps.client,
+    revocations: (after) => deps.client.revocations(after, signer()),
+    watch: (lastEventId, listener) => deps.client.watch(lastEventId, listener, signer()),
+  };
   let feedEpoch = restored?.feedEpoch;
   let bundleIsRestored = false;
   let renewed = "";
@@ -78,7 +83,7 @@ export function followFeed(deps: FollowDeps): Following {
   let watch: Watch | undefined;
 
   const revocation = startRevocationPolling({
-    ...deps, intervalMs: deps.revocationPollMs, onEpoch, onRenew, isStreamed,
+    ...deps, client, intervalMs: deps.revocationPollMs, onEpoch, onRenew, isStreamed,
     onComplete: (list) => deps.onComplete({ ...list, feedEpoch, lastEventId: watch?.status().lastEventId ?? restored?.lastEventId }),
   });
   const bundle = startBundlePolling({ ...deps, onBundle, onEpoch, isStreamed });
@@ -92,7 +97,7 @@ export function followFeed(deps: FollowDeps): Following {
     },
   });
   watch = startWatch({
-    ...deps, lastEventId: restored?.lastEventId, onEpoch, onRenew,
+    ...deps, client, lastEventId: restored?.lastEventId, onEpoch, onRenew,
     onBundle: bundle.take,
     onRevocations: revocation.take,
     onAlive: revocation.heard,
@@ -103,6 +108,12 @@ export function followFeed(deps: FollowDeps): Following {
       policy.lookNow();
     },
   });
+
+  /** An expired certificate proves nothing; the feed is for strangers, too. */
+  function signer(): Identity | undefined {
+    const { identity } = deps.held();
+    return identity !== undefined && !isExpired(identity, clock.now()) ? identity : undefined;
+  }
 
   function isStreamed(): boolean {
     return watch?.status().liveSinceMs !== undefined;

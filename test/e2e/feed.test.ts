@@ -1,5 +1,7 @@
 import Database from "better-sqlite3";
 import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import type { IncomingMessage } from "node:http";
+import { get } from "node:https";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -35,11 +37,19 @@ afterEach(async () => {
   for (const close of closing.reverse()) await close();
 });
 
-async function serve(port = "0", settings: Readonly<Record<string, string>> = {}): Promise<ServedCa> {
-  const config = readCaConfig({ flags: { "data-dir": dataDir, "trust-domain": "east", listen: `127.0.0.1:${port}`, ...settings } });
+async function serve(port = "0", settings: Readonly<Record<string, string>> = {}, folder = "."): Promise<ServedCa> {
+  const config = readCaConfig({ flags: { "data-dir": join(dataDir, folder), "trust-domain": "east", listen: `127.0.0.1:${port}`, ...settings } });
   const served = await serveCa(config, pino({ level: "silent" }));
   closing.push(() => served.stop());
   return served;
+}
+
+/** The stream as somebody without an identity gets it. */
+async function followed(served: ServedCa, localAddress: string): Promise<IncomingMessage> {
+  const asked = get(`${served.url}/v1/watch`, { localAddress, rejectUnauthorized: false, agent: false });
+  closing.push(() => asked.destroy());
+  const [answer] = (await once(asked, "response")) as [IncomingMessage];
+  return answer.on("error", () => undefined);
 }
 
 /** A proxy that asks once an hour where it cannot follow the stream, unless told otherwise. */
@@ -144,6 +154,19 @@ test("a proxy that finds no place at the stream learns of it by polling", async 
   await Promise.all(live.map(closed));
   expect(await isRefused(second, stolen)).toBe(true);
   expect((await pageOf(second)).feed?.followedBy).toBe("polling");
+});
+
+test("strangers have streams by address, and give one up to a proxy that has no other place", async () => {
+  const served = await serve("0", { "max-watchers": "32" });
+  const strangers = await Promise.all(["127.0.0.1", "127.0.0.1", "127.0.0.2"].map((address) => followed(served, address)));
+  expect(strangers.map(({ statusCode }) => statusCode)).toEqual([200, 200, 200]);
+  expect((await followed(served, "127.0.0.1")).statusCode).toBe(503);
+  const small = await serve("0", { "max-watchers": "1" }, "small");
+  const stranger = await followed(small, "127.0.0.1");
+  expect(stranger.statusCode).toBe(200);
+  const cut = new Promise((resolve) => stranger.on("error", resolve).on("end", resolve).resume());
+  await untilFollowedBy("stream", [await proxyOf(small)]);
+  await cut;
 });
 
 test("a CA that restarts is followed again, and one that comes back from a backup and overtakes what was seen too: nothing is missed, nothing forgotten", async () => {

@@ -5,6 +5,7 @@ import { StoreError, type FeedPosition } from "../../../ca/store/store.ts";
 import { eventReader, type EventReader } from "../../support/event-reader.ts";
 import { newCsr, startTestCa, type TestCa } from "../../support/running-ca.ts";
 
+const proven = { proven: true, name: "spiffe://east/reader" };
 let host: TestCa;
 let feeds: Feed[];
 let ended: string[];
@@ -41,7 +42,7 @@ function newFeed({ store = host.store, ...deps }: Partial<FeedDeps> = {}): Feed 
 }
 
 async function watch(feed: Feed, lastEventId?: string): Promise<EventReader> {
-  return eventReader(await feed.watch(lastEventId));
+  return eventReader(await feed.watch(lastEventId, proven));
 }
 
 /** A stream that has told all there was. */
@@ -147,15 +148,34 @@ describe("what the feed guards against", () => {
     const feed = newFeed({ maxWatchers: 2 });
     const first = await watch(feed);
     await watch(feed);
-    await expect(feed.watch(undefined)).rejects.toMatchObject({ code: "watchers_full", retryAfterSeconds: 10 });
+    await expect(feed.watch(undefined, proven)).rejects.toMatchObject({ code: "watchers_full", retryAfterSeconds: 10 });
     await first.cancel();
+    await watch(feed);
+  });
+
+  test("strangers give up their places as soon as an identity needs one, and get none meanwhile", async () => {
+    const feed = newFeed({ maxWatchers: 4 });
+    const stranger = eventReader(await feed.watch(undefined, { proven: false, name: "10.0.0.1" }));
+    await expect(feed.watch(undefined, { proven: false, name: "10.0.0.1" })).rejects.toMatchObject({ code: "watchers_full" });
+    for (let index = 0; index < 4; index++) await watch(feed);
+    expect(ended).toEqual(["displaced"]);
+    await stranger.ended();
+    await expect(feed.watch(undefined, { proven: false, name: "10.0.0.2" })).rejects.toMatchObject({ code: "watchers_full", message: expect.stringContaining("random part") });
+  });
+
+  test("a place is given back when the database does not answer", async () => {
+    let broken = true;
+    const position = (): Promise<FeedPosition> => broken ? Promise.reject(new StoreError("store_unavailable", "gone")) : host.store.feedPosition();
+    const feed = newFeed({ store: { ...host.store, feedPosition: position }, maxWatchers: 1 });
+    await expect(feed.watch(undefined, proven)).rejects.toMatchObject({ code: "store_unavailable" });
+    broken = false;
     await watch(feed);
   });
 
   test("a reader that takes nothing is cut, with a bounded amount waiting for it, and the others are told", async () => {
     const feed = newFeed({ limits: { pollIntervalMs: 5, heartbeatIntervalMs: 200 } });
     const other = await live(feed);
-    const stuck = await feed.watch(undefined);
+    const stuck = await feed.watch(undefined, proven);
     const seen = new Set<string>();
     let last: string | undefined;
     const reading = (async () => {
@@ -188,7 +208,7 @@ describe("what the feed guards against", () => {
     broken = true;
     await events.ended();
     expect(ended).toEqual(["blind"]);
-    await expect(feed.watch(undefined)).rejects.toMatchObject({ code: "store_unavailable" });
+    await expect(feed.watch(undefined, proven)).rejects.toMatchObject({ code: "store_unavailable" });
   });
 
   test("a store that was restored under it sends its readers back to the beginning", async () => {
@@ -205,12 +225,12 @@ describe("what the feed guards against", () => {
     const events = await watch(feed);
     feed.close();
     await events.ended();
-    await expect(feed.watch(undefined)).rejects.toMatchObject({ code: "watchers_full" });
+    await expect(feed.watch(undefined, proven)).rejects.toMatchObject({ code: "watchers_full" });
   });
 });
 
 test("a revocation is told by the CA that made it as soon as it has landed, without waiting for a poll", async () => {
-  const events = eventReader(await host.ca.watch(undefined));
+  const events = eventReader(await host.ca.watch(undefined, proven));
   while ((await events.until("revocation")).data["more"] === true);
   const [serial] = await revoked();
   const told = events.until("revocation");

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { acknowledgedText } from "../../../ca/contract.ts";
+import { encodeRequestAuthorization } from "../../../ca/pki/request-authorization.ts";
 import { encodeRenewalProof } from "../../../ca/pki/renewal-proof.ts";
 import { auditEvents, chainOf, newCsr, proofFor } from "../../support/running-ca.ts";
 import { startTestApp, type Answered, type TestApp } from "../../support/running-app.ts";
@@ -86,6 +87,31 @@ describe("those who prove no identity", () => {
     expect((await ask(30, polls[1]!)).some(limited)).toBe(true);
     expect(await ask(2, polls[0]!)).toEqual([200, 200]);
     expect((await app.call("GET", "/v1/watch")).problem.code).toBe("rate_limited");
+  });
+
+  test("starve no proxy that says who it is: neither its questions nor its stream, though they take all that strangers have", async () => {
+    const { csr, privateKey } = newCsr();
+    const issued = await app.ca.issue({ csr, attestation: { type: "operator", spiffeId: "spiffe://east/ns/shop/sa/follower" } }, { caller: app.admin });
+    let nonces = 0;
+    const signed = (target: string, nowMs = app.clock.nowMs) => {
+      const nonce = `nonce-${String(++nonces).padStart(20, "0")}`;
+      const authorization = encodeRequestAuthorization({ method: "GET", target, body: "", chain: chainOf(issued), privateKey, audience: "east", nowMs, nonce });
+      return app.call("GET", target, { headers: { authorization } });
+    };
+    await ask(30, () => app.call("GET", "/v1/revocations"));
+    expect((await app.call("GET", "/v1/watch")).problem.code).toBe("rate_limited");
+    expect(await ask(5, () => signed("/v1/revocations"))).toEqual(Array(5).fill(200));
+    expect(await ask(6, () => signed("/v1/watch"))).toEqual([...Array<number>(5).fill(200), "rate_limited"]);
+    expect((await app.call("GET", "/v1/revocations", { as: "auditor" })).status).toBe(200);
+    // Its renewals have their own bucket.
+    const next = newCsr();
+    const proof = proofFor(issued, privateKey, next.der, app.clock.nowMs);
+    expect((await app.call("POST", "/v1/certificates", { json: { csr: next.csr, attestation: { type: "svid", proof } } })).status).toBe(201);
+    // What proves nothing is a stranger, and told all the same when there is room.
+    const late = () => signed("/v1/revocations", app.clock.nowMs - 120_000);
+    expect((await late()).problem.code).toBe("rate_limited");
+    app.clock.nowMs += 60_000;
+    expect((await late()).status).toBe(200);
   });
 
   test("are not told to wait by a probe", async () => {

@@ -24,6 +24,7 @@ function setUp(restored?: FollowedList, list: Revocation[] = []) {
   const clock = manualClock(startMs);
   const ca = { epoch: "e", list, bundle: "one", renew: [] as { authorityId: string; windowSeconds: number }[], refusesBundle: false };
   const asked: string[] = [];
+  const signers: (string | undefined)[] = [];
   const seen = { revoked: [] as readonly number[], bundles: [] as unknown[], renewed: [] as number[], kept: [] as FollowedList[], acknowledged: [] as unknown[] };
   const held = { sequence: 1n as bigint | undefined, identity };
   let stream: (WatchListener & { readonly end: () => void }) | undefined;
@@ -39,7 +40,8 @@ function setUp(restored?: FollowedList, list: Revocation[] = []) {
     onRenew: (withinMs) => void seen.renewed.push(withinMs),
     held: () => held,
     client: {
-      async revocations(after) {
+      async revocations(after, by) {
+        signers.push(by === undefined ? undefined : parseCertificate(by.chain[0]!).serialNumber);
         asked.push(`revocations ${after}`);
         const page = ca.list.filter(({ sequence }) => sequence > after);
         return { revocations: page, sequence: page.at(-1)?.sequence ?? Math.min(after, ca.list.at(-1)?.sequence ?? 0), more: false, feedEpoch: ca.epoch, renew: ca.renew };
@@ -54,7 +56,8 @@ function setUp(restored?: FollowedList, list: Revocation[] = []) {
       async policy() {
         return undefined;
       },
-      watch: (_lastEventId, listener) => new Promise((_resolve, reject) => {
+      watch: (_lastEventId, listener, by) => new Promise((_resolve, reject) => {
+        signers.push(by === undefined ? undefined : parseCertificate(by.chain[0]!).serialNumber);
         stream = { ...listener, end: () => reject(new CaError("ca_unreachable", "down")) };
       }),
     },
@@ -63,7 +66,7 @@ function setUp(restored?: FollowedList, list: Revocation[] = []) {
     stream!.onEvent({ event, data: typeof data === "string" ? data : JSON.stringify(data), id });
     stream!.onAlive();
   };
-  return { clock, ca, asked, seen, held, following, say, end: () => stream!.end() };
+  return { clock, ca, asked, signers, seen, held, following, say, end: () => stream!.end() };
 }
 
 type Harness = ReturnType<typeof setUp>;
@@ -183,5 +186,18 @@ describe("following the CA", () => {
     following.onIssued({ feedEpoch: "e", bundleSequence: "2" });
     await clock.advance(600_000);
     expect(seen.acknowledged).toHaveLength(2);
+  });
+
+  test("the CA is asked by who it is while the certificate is good, so that strangers cannot stand in its way", async () => {
+    const harness = setUp();
+    const { clock, held, signers, end } = harness;
+    await streaming(harness);
+    expect(new Set(signers)).toEqual(new Set([identity.serialNumber]));
+    signers.length = 0;
+    held.identity = { ...identity, notAfterMs: clock.now() - 1000 };
+    end();
+    await clock.advance(30_000);
+    expect(signers.length).toBeGreaterThan(1);
+    expect(new Set(signers)).toEqual(new Set([undefined]));
   });
 });

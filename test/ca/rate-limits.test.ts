@@ -1,0 +1,17 @@
+import { expect, test } from "vitest";
+import { rateLimits } from "../../ca/rate-limits.ts";
+
+test("one address takes a quarter of what strangers may ask of the feed, and what it is refused takes nothing from the others", () => {
+  const limits = rateLimits({ callerRate: 1, workloadRate: 1, anonymousRate: 8 }, () => new Date(0));
+  const taken = (address: string, count: number) => Array.from({ length: count }, () => limits.stranger(address)).filter((refusal) => refusal === undefined).length;
+  expect(taken("10.0.0.1", 1000)).toBe(20);
+  expect(limits.stranger("10.0.0.1")).toMatchObject({ code: "rate_limited", retryAfterSeconds: 1, message: expect.stringMatching(/One address.*random part/) });
+  expect(["10.0.0.2", "10.0.0.3", "10.0.0.4"].map((address) => taken(address, 1000))).toEqual([20, 20, 20]);
+  expect(taken("10.0.0.5", 1)).toBe(0);
+});
+
+test("an identity that follows the feed too often waits for itself alone, and an admin never", () => {
+  const limits = rateLimits({ callerRate: 1, workloadRate: 1, anonymousRate: 1 }, () => new Date(0));
+  const taken = (actor: string, role: "workload" | "admin") => Array.from({ length: 20 }, () => limits.follower({ actor, role })).filter((refusal) => refusal === undefined).length;
+  expect([taken("spiffe://east/a", "workload"), taken("spiffe://east/b", "workload"), taken("spiffe://east/admin", "admin")]).toEqual([10, 10, 20]);
+});
