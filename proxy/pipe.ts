@@ -17,6 +17,8 @@ export interface PipeEnd {
 export function joinSockets(left: PipeEnd, right: PipeEnd, idleTimeoutMs: number): void {
   forward(left, right);
   forward(right, left);
+  // Once the left one is done the right one may still be writing, to somebody who does not read.
+  left.socket.once("close", () => right.socket.setTimeout(idleTimeoutMs, right.reset));
   // Every byte passes the left socket in one direction or the other, so one timer sees them all.
   left.socket.setTimeout(idleTimeoutMs, () => {
     left.reset();

@@ -370,6 +370,9 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
       answer(headNotInTime);
     } else if (phase === "head") {
       if (nowMs - activeMs >= keepAliveMs) shut();
+    } else if (phase === "over") {
+      // The last answer is written, and nobody reads it.
+      if (nowMs - activeMs >= idleTimeoutMs) socket.destroy();
     } else if (sinceMs !== undefined && nowMs - sinceMs >= lingerMs) socket.destroy();
   }
 

@@ -5,6 +5,7 @@ import type { Connections, OpenConnection } from "../connections.ts";
 import type { Identity } from "../identity/source.ts";
 import type { DataPathDeps } from "../data-path.ts";
 import { originalDestinations } from "../intercept/original-destination.ts";
+import { keepAlive } from "../keep-alive.ts";
 import { PeerError, type Peer, type PeerVerifier } from "../peer.ts";
 import type { PipeEnd } from "../pipe.ts";
 import type { Refusal } from "../refusals.ts";
@@ -50,7 +51,7 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
   };
   useIdentity();
 
-  const tcp = createTcpServer({ allowHalfOpen: true, noDelay: true }, (raw) => {
+  const tcp = createTcpServer({ allowHalfOpen: true, noDelay: true, ...keepAlive }, (raw) => {
     const peer = addressOf(raw);
     const ends = endsOf(raw);
     const identity = source.identity();

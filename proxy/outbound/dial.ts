@@ -5,6 +5,7 @@ import type { SpiffeId } from "../../ca/pki/spiffe-id.ts";
 import type { Connections, OpenConnection } from "../connections.ts";
 import type { DataPathDeps } from "../data-path.ts";
 import type { Identity } from "../identity/source.ts";
+import { keepAlive } from "../keep-alive.ts";
 import { PeerError, type PeerErrorCode, type PeerVerifier } from "../peer.ts";
 import type { PipeEnd } from "../pipe.ts";
 import type { Refusal } from "../refusals.ts";
@@ -86,7 +87,7 @@ export function dialer({ config, source, verifier, connections, refuse }: DialDe
     }
     const where = formatSocketAddress(address);
     dialing += 1;
-    const raw = connectTcp({ host: address.host, port: address.port, noDelay: true, allowHalfOpen });
+    const raw = connectTcp({ host: address.host, port: address.port, noDelay: true, allowHalfOpen, ...keepAlive });
     const reset = (): void => void raw.resetAndDestroy();
     try {
       await opened(raw, where, config.connectTimeoutMs);

@@ -3,6 +3,7 @@ import { formatSocketAddress, type SocketAddress } from "../address.ts";
 import type { Connections } from "../connections.ts";
 import type { DataPathDeps } from "../data-path.ts";
 import type { OriginalDestination } from "../intercept/original-destination.ts";
+import { keepAlive } from "../keep-alive.ts";
 import { opaqueProtocol } from "../opaque.ts";
 import { joinSockets } from "../pipe.ts";
 import type { Refusal } from "../refusals.ts";
@@ -44,7 +45,7 @@ export function transparentListener({ config, source, metrics, connections, dial
     });
     connection.speaks("tcp");
     app.once("close", () => connection.closed()).on("error", () => undefined);
-    const server = connect({ ...to, noDelay: true, allowHalfOpen: true, timeout: config.connectTimeoutMs });
+    const server = connect({ ...to, noDelay: true, allowHalfOpen: true, ...keepAlive, timeout: config.connectTimeoutMs });
     server.once("error", reset).once("timeout", () => server.destroy(new Error("no answer in time")));
     server.once("connect", () => {
       server.setTimeout(0).off("error", reset).removeAllListeners("timeout");

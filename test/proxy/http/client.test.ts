@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import type { Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { serveClient, type ClientLimits, type ClientOwner, type Route } from "../../../proxy/http/client.ts";
@@ -14,7 +15,7 @@ afterEach(async () => {
   await Promise.all(servers.splice(0).map((server) => server.close()));
 });
 
-interface Front { readonly port: number; readonly bugs: unknown[]; readonly appSockets: readonly Socket[] }
+interface Front { readonly port: number; readonly bugs: unknown[]; readonly appSockets: readonly Socket[]; readonly clientSockets: readonly Socket[] }
 
 /** A forwarder before an app. */
 async function front(onApp: (socket: Socket) => void, { limits, owner, idleMs = 60_000 }: {
@@ -36,7 +37,7 @@ async function front(onApp: (socket: Socket) => void, { limits, owner, idleMs = 
       return upstream;
     },
   });
-  const server = await tcpApp((socket) => void serveClient({ socket, reset: () => void socket.resetAndDestroy() }, undefined, {
+  const decisions: ClientOwner<Route> = {
     route: ({ target }) => ({ pool, path: target, host: undefined, addedLines: Buffer.alloc(0) }),
     connect: () => ({ status: 405, text: "no" }),
     failed: () => ({ status: 502, text: "failed" }),
@@ -44,9 +45,14 @@ async function front(onApp: (socket: Socket) => void, { limits, owner, idleMs = 
     ended: () => undefined,
     bug: (error) => bugs.push(error),
     ...owner,
-  }, { idleTimeoutMs: 5000, ...limits }, watch));
+  };
+  const clientSockets: Socket[] = [];
+  const server = await tcpApp((socket) => {
+    clientSockets.push(socket);
+    serveClient({ socket, reset: () => void socket.resetAndDestroy() }, undefined, decisions, { idleTimeoutMs: 5000, ...limits }, watch);
+  });
   servers.push(server, app);
-  return { port: server.port, bugs, appSockets };
+  return { port: server.port, bugs, appSockets, clientSockets };
 }
 
 const get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -109,6 +115,25 @@ describe("what stands still is ended", () => {
     client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhe");
     expect(await readUntil(client, "\n\r\n")).toMatch(/^HTTP\/1\.1 504 /);
     await expect.poll(() => appSockets[0]!.destroyed).toBe(true);
+  });
+
+  test("a client that does not read the end of its last answer", async () => {
+    const { port, appSockets, clientSockets } = await front(mute, { limits: { idleTimeoutMs: 1500 } });
+    const client = await tcpClient(port);
+    client.pause().write("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    await expect.poll(() => appSockets.length).toBe(1);
+    const [app, ours] = [appSockets[0]!, clientSockets[0]!];
+    app.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    // Until the kernel takes no more, so that the last piece stays with us.
+    while (ours.writableLength === 0) {
+      const passed = ours.bytesWritten;
+      app.write(`4000\r\n${"x".repeat(0x4000)}\r\n`);
+      while (ours.bytesWritten === passed) await new Promise(setImmediate);
+    }
+    app.resume().end("0\r\n\r\n");
+    await once(app, "close");
+    expect(ours.destroyed).toBe(false);
+    await once(ours, "close");
   });
 
   test("a connection to the app that no request uses", async () => {

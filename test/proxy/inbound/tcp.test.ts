@@ -87,6 +87,14 @@ describe("failure of one side reaches the other as a failure", () => {
   });
 });
 
+test("a client that has ended and an app that says nothing to it are not kept", async () => {
+  const { half, client, app } = await heldApp({ idleTimeoutMs: 100 });
+  client.end("question");
+  const [ofClient, ofApp] = await Promise.all([readAll(client), readAll(app)]);
+  expect([ofClient.ending, String(ofApp.bytes)]).toEqual(["reset", "question"]);
+  await expect.poll(() => half.path.connections.count()).toBe(0);
+});
+
 describe("bulk", () => {
   const megabytes = 200;
   /** Far below what passes, far above what the collector leaves lying about in this process, client and app included. */
