@@ -5,9 +5,8 @@ import { encodePem } from "../pki/pem.ts";
 import { Refusal } from "../refusal.ts";
 import type { CertificateRow } from "../store/store.ts";
 import { json, wantsPem } from "./answer.ts";
-import { encodeCursor } from "./cursor.ts";
 import { operation, type Operation } from "./operation.ts";
-import { cursor, defaultLimit, limit, parseIdempotencyKey, parsePosition, serialParameter } from "./parameters.ts";
+import { cursor, defaultLimit, limit, encodePosition, parseIdempotencyKey, parsePosition, serialParameter } from "./parameters.ts";
 import {
   certificateDetail,
   certificatePage,
@@ -86,7 +85,8 @@ export function certificateOperations(services: CaServices): readonly Operation[
       route: "GET /v1/certificates",
       tag: "certificates",
       summary: "List certificates",
-      description: "Newest first; for an operator those in its scope. Filters narrow the list; `nextCursor` leads to the next page.",
+      description: "Newest first, with `status=revoked` those revoked last; for an operator those in its scope. Filters narrow the list; " +
+        "`nextCursor` leads to the next page.",
       query: z.strictObject({
         spiffeId: z
           .string()
@@ -110,7 +110,8 @@ export function certificateOperations(services: CaServices): readonly Operation[
         const within = viewOf(caller);
         const { spiffeId, status, expiresBefore, limit: pageSize = defaultLimit } = query;
         const nowMs = now().getTime();
-        const before = query.cursor === undefined ? undefined : parsePosition(query.cursor);
+        const kind = status === "revoked" ? "revocation" : "entry";
+        const before = query.cursor === undefined ? undefined : parsePosition(query.cursor, kind);
         const rows = await store.certificates({
           nowMs,
           limit: pageSize + 1,
@@ -124,7 +125,9 @@ export function certificateOperations(services: CaServices): readonly Operation[
         const last = page.at(-1);
         return json({
           certificates: page.map((row) => summarizeCertificate(row, nowMs)),
-          ...(rows.length > pageSize && last !== undefined && { nextCursor: encodeCursor(last.logIndex) }),
+          ...(rows.length > pageSize && last !== undefined && {
+            nextCursor: encodePosition(kind === "revocation" ? last.revocationSequence ?? 0 : last.logIndex, kind),
+          }),
         });
       },
     }),

@@ -1,6 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import { Refusal } from "../refusal.ts";
-import { parseCursor } from "./cursor.ts";
+import { encodeCursor, parseCursor } from "./cursor.ts";
 
 /** A whole number in a query: decimal digits and nothing else, which `Number("0x10")` and `Number("")` are not. */
 export function integerParameter(options: {
@@ -42,12 +42,21 @@ export const serialParameter = z.object({
     .openapi({ description: "Serial number, hex.", example: "6f1c9d02a7b34e58c1d0e9f8a7b6c5d4" }),
 });
 
+/** What the position is of that a cursor stands for: an entry of the log, or a revocation among all of them. */
+export type PositionKind = "entry" | "revocation";
+
+/** The cursor of a position, which is good for listings of its kind only. */
+export function encodePosition(position: number, kind: PositionKind = "entry"): string {
+  return encodeCursor(`${prefixes[kind]}${position}`);
+}
+
 /**
- * The log index a cursor stands for.
+ * The position a cursor stands for.
  * @throws {Refusal} invalid_request
  */
-export function parsePosition(text: string): number {
-  const position = Number(parseCursor(text));
+export function parsePosition(text: string, kind: PositionKind = "entry"): number {
+  const written = parseCursor(text);
+  const position = written.startsWith(prefixes[kind]) ? Number(written.slice(prefixes[kind].length)) : Number.NaN;
   if (!Number.isSafeInteger(position))
     throw new Refusal("invalid_request", "cursor: it belongs to another listing; begin again without it.");
   return position;
@@ -65,3 +74,4 @@ export function parseIdempotencyKey(value: string | null): string | undefined {
 }
 
 const idempotencyKey = /^[\x20-\x7e]{1,255}$/;
+const prefixes: Readonly<Record<PositionKind, string>> = { entry: "", revocation: "r" };

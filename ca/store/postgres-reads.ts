@@ -1,23 +1,21 @@
-import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, isNull, lt, max, or, sql, type SQL } from "drizzle-orm";
+import { and, asc, desc, eq, getTableColumns, gt, gte, isNull, lt, max, or, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/node-postgres";
-import type { PgColumn } from "drizzle-orm/pg-core";
 import type pg from "pg";
+import { pageOfCertificates } from "./certificate-pages.ts";
+import { postgresCertificates, underAny } from "./postgres-certificates.ts";
 import { postgresFeed } from "./postgres-feed.ts";
 import { postgresReports } from "./report-reads.ts";
 import type { StoreReads } from "./reads.ts";
 import { toAuthority, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./rows.ts";
 import * as schema from "./schema-postgres.ts";
-import type { CertificateQuery } from "./store.ts";
 
 export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
   const db = drizzle(pool);
   const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, revocations, tokens } = schema;
-  const certificateColumns = { certificate: getTableColumns(certificates), revocation: getTableColumns(revocations) };
-  const selectCertificates = () => db.select(certificateColumns).from(certificates)
-    .leftJoin(revocations, eq(revocations.serialNumber, certificates.serialNumber));
 
   const stateQuery = db.select().from(caState).prepare("read-state");
-  const certificateQuery = selectCertificates().where(eq(certificates.serialNumber, sql.placeholder("serialNumber"))).prepare("read-certificate");
+  const certificateQuery = db.select({ certificate: getTableColumns(certificates), revocation: getTableColumns(revocations) }).from(certificates)
+    .leftJoin(revocations, eq(revocations.serialNumber, certificates.serialNumber)).where(eq(certificates.serialNumber, sql.placeholder("serialNumber"))).prepare("read-certificate");
   const tokenQuery = db.select().from(tokens).where(eq(tokens.id, sql.placeholder("id"))).prepare("read-token");
   const idempotentQuery = db.select().from(idempotencyKeys)
     .where(and(eq(idempotencyKeys.scope, sql.placeholder("scope")), eq(idempotencyKeys.key, sql.placeholder("key")))).prepare("read-idempotent");
@@ -25,21 +23,7 @@ export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
   const crlQuery = db.select().from(crls)
     .where(and(eq(crls.authorityId, sql.placeholder("authorityId")), eq(crls.list, sql.placeholder("list")))).prepare("read-crl");
   const checkpointQuery = db.select().from(auditCheckpoints).orderBy(desc(auditCheckpoints.size)).limit(1).prepare("read-checkpoint");
-
-  function matching({ before, spiffeId, within, status, expiresBeforeMs, issuersOnly = false, nowMs }: CertificateQuery): SQL | undefined {
-    const revoked = db.select({ serialNumber: revocations.serialNumber }).from(revocations);
-    return and(
-      before === undefined ? undefined : lt(certificates.logIndex, before),
-      spiffeId === undefined ? undefined : under(certificates.spiffeId, spiffeId),
-      within === undefined ? undefined : underAny(certificates.spiffeId, within),
-      expiresBeforeMs === undefined ? undefined : lt(certificates.notAfterMs, expiresBeforeMs),
-      // A literal, so that the partial index on them is used.
-      issuersOnly ? sql`${certificates.attestation} = 'issuer'` : undefined,
-      status === "revoked" ? inArray(certificates.serialNumber, revoked) : undefined,
-      status === "valid" ? and(gte(certificates.notAfterMs, nowMs), isNull(revocations.serialNumber)) : undefined,
-      status === "expired" ? and(lt(certificates.notAfterMs, nowMs), isNull(revocations.serialNumber)) : undefined,
-    );
-  }
+  const listing = postgresCertificates(db);
 
   return {
     ...postgresFeed(db),
@@ -56,10 +40,7 @@ export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
       const [row] = await certificateQuery.execute({ serialNumber });
       return row && toCertificate(row.certificate, row.revocation);
     },
-    async certificates(query) {
-      const rows = await selectCertificates().where(matching(query)).orderBy(desc(certificates.logIndex)).limit(query.limit);
-      return rows.map(({ certificate, revocation }) => toCertificate(certificate, revocation));
-    },
+    certificates: (query) => pageOfCertificates(listing, query),
     async certificateEnds({ start, limit }) {
       const { logIndex, issuedAtMs, notAfterMs } = certificates;
       return db.select({ logIndex, issuedAtMs, notAfterMs }).from(certificates).where(gte(logIndex, start)).orderBy(asc(logIndex)).limit(limit);
@@ -124,17 +105,4 @@ export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
       return rows.map(({ hash }) => hash);
     },
   };
-}
-
-/** Whether a column's ID is the pattern's, or below it. */
-function under(column: PgColumn, pattern: string): SQL {
-  if (!pattern.endsWith("/*")) return eq(column, pattern);
-  const prefix = pattern.slice(0, -1);
-  // These operators compare bytes, as the index does; "0" is the character after "/".
-  return sql`(${column} ~>=~ ${prefix} and ${column} ~<~ ${`${prefix.slice(0, -1)}0`})`;
-}
-
-/** Of no pattern nothing: drizzle's `or` of nothing would be no condition at all. */
-function underAny(column: PgColumn, patterns: readonly string[]): SQL {
-  return or(...patterns.map((pattern) => under(column, pattern))) ?? sql`false`;
 }

@@ -58,7 +58,7 @@ export function fromAuthority(row: AuthorityRow): Stored<typeof schema.authoriti
 /** @param revocation  the certificate's own, if it has one */
 export function toCertificate(
   { dnsNames, tokenId, renewedFrom, acknowledgedSequence, ...row }: Stored<typeof schema.certificates>,
-  revocation: Pick<RevocationRow, "revokedAtMs" | "reason"> | null,
+  revocation: Pick<RevocationRow, "sequence" | "revokedAtMs" | "reason"> | null,
 ): CertificateRow {
   return {
     ...row,
@@ -66,7 +66,7 @@ export function toCertificate(
     ...(tokenId !== null && { tokenId }),
     ...(renewedFrom !== null && { renewedFrom }),
     ...(acknowledgedSequence > 0 && { acknowledgedSequence }),
-    ...(revocation !== null && { revokedAtMs: revocation.revokedAtMs, revocationReason: revocation.reason }),
+    ...(revocation !== null && { revokedAtMs: revocation.revokedAtMs, revocationReason: revocation.reason, revocationSequence: revocation.sequence }),
   };
 }
 

@@ -1,21 +1,18 @@
 import type Database from "better-sqlite3";
-import { and, asc, desc, eq, getTableColumns, gt, gte, inArray, isNull, lt, max, or, sql, type SQL } from "drizzle-orm";
+import { and, asc, desc, eq, gt, gte, isNull, lt, max, or, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
-import { sqliteFeed } from "./sqlite-feed.ts";
-import { sqliteReports } from "./report-reads.ts";
-import type { SQLiteColumn } from "drizzle-orm/sqlite-core";
+import { pageOfCertificates } from "./certificate-pages.ts";
 import type { StoreReads } from "./reads.ts";
+import { sqliteReports } from "./report-reads.ts";
 import { toAuthority, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./rows.ts";
 import * as schema from "./schema-sqlite.ts";
-import type { CertificateQuery } from "./store.ts";
+import { sqliteCertificates, underAny } from "./sqlite-certificates.ts";
+import { sqliteFeed } from "./sqlite-feed.ts";
 
 /** @param database  a read-only connection; each query is short, so it never keeps the write-ahead log from shrinking */
 export function sqliteReads(database: Database.Database): StoreReads {
   const db = drizzle(database);
   const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, revocations, tokens } = schema;
-  const certificateColumns = { certificate: getTableColumns(certificates), revocation: getTableColumns(revocations) };
-  const selectCertificates = () => db.select(certificateColumns).from(certificates)
-    .leftJoin(revocations, eq(revocations.serialNumber, certificates.serialNumber));
 
   const stateQuery = db.select().from(caState).prepare();
   // Two queries: the join costs SQLite 18 us for one certificate, these 2 us each (measured, 100 000 certificates).
@@ -27,21 +24,7 @@ export function sqliteReads(database: Database.Database): StoreReads {
   const sequenceQuery = db.select({ sequence: max(revocations.sequence) }).from(revocations).prepare();
   const crlQuery = db.select().from(crls).where(and(eq(crls.authorityId, sql.placeholder("authorityId")), eq(crls.list, sql.placeholder("list")))).prepare();
   const checkpointQuery = db.select().from(auditCheckpoints).orderBy(desc(auditCheckpoints.size)).limit(1).prepare();
-
-  function matching({ before, spiffeId, within, status, expiresBeforeMs, issuersOnly = false, nowMs }: CertificateQuery): SQL | undefined {
-    const revoked = db.select({ serialNumber: revocations.serialNumber }).from(revocations);
-    return and(
-      before === undefined ? undefined : lt(certificates.logIndex, before),
-      spiffeId === undefined ? undefined : under(certificates.spiffeId, spiffeId),
-      within === undefined ? undefined : underAny(certificates.spiffeId, within),
-      expiresBeforeMs === undefined ? undefined : lt(certificates.notAfterMs, expiresBeforeMs),
-      // A literal, so that the partial index on them is used.
-      issuersOnly ? sql`${certificates.attestation} = 'issuer'` : undefined,
-      status === "revoked" ? inArray(certificates.serialNumber, revoked) : undefined,
-      status === "valid" ? and(gte(certificates.notAfterMs, nowMs), isNull(revocations.serialNumber)) : undefined,
-      status === "expired" ? and(lt(certificates.notAfterMs, nowMs), isNull(revocations.serialNumber)) : undefined,
-    );
-  }
+  const listing = sqliteCertificates(db);
 
   return {
     ...sqliteFeed(db),
@@ -57,10 +40,7 @@ export function sqliteReads(database: Database.Database): StoreReads {
       const row = certificateQuery.get({ serialNumber });
       return row && toCertificate(row, revocationQuery.get({ serialNumber }) ?? null);
     },
-    async certificates(query) {
-      const rows = selectCertificates().where(matching(query)).orderBy(desc(certificates.logIndex)).limit(query.limit).all();
-      return rows.map(({ certificate, revocation }) => toCertificate(certificate, revocation));
-    },
+    certificates: (query) => pageOfCertificates(listing, query),
     async certificateEnds({ start, limit }) {
       const { logIndex, issuedAtMs, notAfterMs } = certificates;
       return db.select({ logIndex, issuedAtMs, notAfterMs }).from(certificates).where(gte(logIndex, start)).orderBy(asc(logIndex)).limit(limit).all();
@@ -121,17 +101,4 @@ export function sqliteReads(database: Database.Database): StoreReads {
       return rows.map(({ hash }) => hash);
     },
   };
-}
-
-/** Whether a column's ID is the pattern's, or below it. */
-function under(column: SQLiteColumn, pattern: string): SQL | undefined {
-  if (!pattern.endsWith("/*")) return eq(column, pattern);
-  const prefix = pattern.slice(0, -1);
-  // "0" is the character after "/": what lies between the two is what starts with the prefix.
-  return and(gte(column, prefix), lt(column, `${prefix.slice(0, -1)}0`));
-}
-
-/** Of no pattern nothing: drizzle's `or` of nothing would be no condition at all. */
-function underAny(column: SQLiteColumn, patterns: readonly string[]): SQL {
-  return or(...patterns.map((pattern) => under(column, pattern))) ?? sql`false`;
 }

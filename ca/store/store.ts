@@ -29,7 +29,7 @@ export interface Store {
   authorities(): Promise<readonly AuthorityRow[]>;
 
   certificate(serialNumber: string): Promise<CertificateRow | undefined>;
-  /** Newest first; at most `limit` rows with a log index below `before`. */
+  /** Newest first, of the revoked those whose revocation is the newest; at most `limit` rows below `before`. */
   certificates(query: CertificateQuery): Promise<readonly CertificateRow[]>;
   /** Ascending by log index, from `start` on: what decides whether they may be forgotten. */
   certificateEnds(query: { readonly start: number; readonly limit: number }): Promise<readonly CertificateEnd[]>;
@@ -356,13 +356,14 @@ export interface CertificateRow extends NewCertificate {
   readonly logIndex: number;
   readonly revokedAtMs?: number;
   readonly revocationReason?: RevocationReason;
+  readonly revocationSequence?: number;
 }
 
 export type CertificateEnd = Pick<CertificateRow, "logIndex" | "issuedAtMs" | "notAfterMs">;
 
 export interface CertificateQuery {
   readonly limit: number;
-  /** Log index: rows below it only. */
+  /** Log index, where only revoked ones are asked for the sequence of a revocation: rows below it only. */
   readonly before?: number;
   /** Exact ID, or a prefix ending in `/*`. */
   readonly spiffeId?: string;

@@ -153,6 +153,25 @@ describe("GET /v1/certificates", () => {
     await paged.close();
   });
 
+  test("the revoked are paged in the order of their revocation, by a cursor that no other listing takes", async () => {
+    const [first, second] = [await issue("spiffe://east/paged/1"), await issue("spiffe://east/paged/2")];
+    for (const { serialNumber } of [second, first])
+      await app.call("POST", `/v1/certificates/${serialNumber}/revoke`, { as: "admin", json: { reason: "superseded" } });
+    const query = "spiffeId=spiffe://east/paged/*&limit=1";
+    const page = async (more: string) =>
+      (await app.call("GET", `/v1/certificates?${query}&${more}`, { as: "admin" })).json as unknown as CertificatePage;
+    const { certificates, nextCursor } = await page("status=revoked");
+    expect(certificates.map((one) => one.serialNumber)).toEqual([first.serialNumber]);
+    const next = await page(`status=revoked&cursor=${nextCursor}`);
+    expect(next.certificates.map((one) => one.serialNumber)).toEqual([second.serialNumber]);
+    expect(next.nextCursor).toBeUndefined();
+    const other = await app.call("GET", `/v1/certificates?${query}&cursor=${nextCursor}`, { as: "admin" });
+    expect([other.status, other.problem.code]).toEqual([400, "invalid_request"]);
+    const { nextCursor: ofAll } = await page("");
+    const ofRevoked = await app.call("GET", `/v1/certificates?${query}&status=revoked&cursor=${ofAll}`, { as: "admin" });
+    expect([ofRevoked.status, ofRevoked.problem.code]).toEqual([400, "invalid_request"]);
+  });
+
   test("filters narrow by ID, status and end of life", async () => {
     const { serialNumber } = await issue("spiffe://east/filter/me");
     const list = async (query: string) =>

@@ -133,6 +133,35 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
         expect(second).toMatchObject({ revokedAtMs: startMs + 1, revocationReason: "keyCompromise" });
       });
 
+      promise("certificates far below the newest are listed too, the revoked in the order of their revocation", async () => {
+        const ids = ["spiffe://east/ns/a/sa/x", "spiffe://east/ns/a/sa/y", "spiffe://east/ns/b", "spiffe://east/ns/a/sa/x"];
+        const certificates = ids.map((spiffeId, index) => newCertificate({ spiffeId, notAfterMs: startMs + index * hourMs }));
+        for (const certificate of certificates) await store.commit(issue(certificate));
+        for (const index of [3, 1]) await store.commit(revoke(certificates[index]!));
+        const others = Array.from({ length: 300 }, (_, index) => newCertificate({ spiffeId: `spiffe://east/ns/c/${index}`, notAfterMs: startMs + 1.5 * hourMs }));
+        await Promise.all(others.map((other) => store.commit(issue(other))));
+        await Promise.all(others.slice(0, 290).map((other) => store.commit(revoke(other))));
+        const listed = async (query: Partial<CertificateQuery>) =>
+          (await store.certificates({ limit: 10, nowMs: startMs + 1.5 * hourMs, ...query })).map(({ serialNumber }) => certificates.findIndex((each) => each.serialNumber === serialNumber));
+        expect(await listed({ spiffeId: ids[0]!, status: "valid" })).toEqual([]);
+        expect(await listed({ spiffeId: ids[0]!, status: "expired" })).toEqual([0]);
+        expect(await listed({ spiffeId: "spiffe://east/ns/a/*" })).toEqual([3, 1, 0]);
+        expect(await listed({ spiffeId: "spiffe://east/ns/a/*", limit: 2 })).toEqual([3, 1]);
+        expect(await listed({ spiffeId: "spiffe://east/ns/a/*", before: 3 })).toEqual([1, 0]);
+        expect(await listed({ spiffeId: "spiffe://east/ns/a/*", status: "revoked" })).toEqual([1, 3]);
+        expect(await listed({ within: [ids[2]!, ids[0]!, "spiffe://east/ns/d/*"] })).toEqual([3, 2, 0]);
+        expect(await listed({ within: ["spiffe://east/ns/a/*", ids[2]!], status: "valid" })).toEqual([2]);
+        expect(await listed({ within: [] })).toEqual([]);
+        expect(await listed({ within: ["spiffe://east/ns/a/*"], spiffeId: "spiffe://east/ns/*", status: "revoked" })).toEqual([1, 3]);
+        expect(await listed({ status: "expired" })).toEqual([0]);
+        expect(await listed({ expiresBeforeMs: startMs + 1 })).toEqual([0]);
+        expect(await listed({ expiresBeforeMs: startMs + 2 * hourMs, spiffeId: "spiffe://east/ns/a/*" })).toEqual([1, 0]);
+        const revoked = await store.certificates({ limit: 1_000, nowMs: startMs, status: "revoked" });
+        expect(revoked.map(({ serialNumber }) => serialNumber)).toEqual([...[...others.slice(0, 290)].reverse(), certificates[1]!, certificates[3]!].map(({ serialNumber }) => serialNumber));
+        const position = revoked.at(-2)!.revocationSequence!;
+        expect(await listed({ status: "revoked", before: position })).toEqual([3]);
+      });
+
       promise("tokens are listed newest first, from a token on, without the deleted", async () => {
         const tokens = [3, 1, 2, 2].map((hours) => newToken({ createdAtMs: startMs + hours * hourMs }));
         for (const token of tokens) await store.commit(createToken(token));
