@@ -1,4 +1,5 @@
-import { hash, randomBytes, timingSafeEqual } from "node:crypto";
+import { randomBytes, timingSafeEqual } from "node:crypto";
+import { sha256 } from "../pki/sha256.ts";
 
 export type TokenType = "join" | "api";
 
@@ -40,7 +41,7 @@ export function isSecretOf(secret: string, secretHash: Uint8Array): boolean {
 }
 
 function hashSecret(secret: string): Uint8Array {
-  return hash("sha256", secret, "buffer");
+  return sha256(secret);
 }
 
 const prefix: Readonly<Record<TokenType, string>> = { join: "csjoin_", api: "csapi_" };

@@ -16,6 +16,7 @@ import { signatureAlgorithmFor, subjectKeyIdentifier } from "../pki/key.ts";
 import { validatePath } from "../pki/path.ts";
 import { encodePem } from "../pki/pem.ts";
 import { encodeName, encodeTbs } from "../pki/tbs.ts";
+import { sha256 } from "../pki/sha256.ts";
 import { Refusal } from "../refusal.ts";
 import { SignerError } from "../signer/errors.ts";
 import type { Signer } from "../signer/signer.ts";
@@ -95,7 +96,7 @@ export function foreignIssuers(deps: ForeignIssuerDeps) {
   };
 
   async function sign(csr: Csr, wanted: ForeignIssuer, request: IssueIssuerRequest, by: IssuerSigner, actor: Actor): Promise<Omit<CertificateRow, "logIndex">> {
-    const keyFingerprint = hash("sha256", csr.spki, "buffer");
+    const keyFingerprint = sha256(csr.spki);
     if (deps.keyFingerprints().has(keyFingerprint.toString("hex"))) {
       throw new Refusal("csr_refused", "The CSR's key is the key of one of this CA's authorities; make a key of your own.");
     }

@@ -15,6 +15,7 @@ import { parseCsr } from "../pki/csr.ts";
 import { PkiError } from "../pki/errors.ts";
 import { describeSpki, subjectKeyIdentifier } from "../pki/key.ts";
 import { encodePem } from "../pki/pem.ts";
+import { sha256 } from "../pki/sha256.ts";
 import { Refusal } from "../refusal.ts";
 import { StoreError, type CertificateRow, type NewCertificate, type Store } from "../store/store.ts";
 import { decodeCsrText } from "./csr-text.ts";
@@ -121,7 +122,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
   async function certify(
     identity: AttestedIdentity, spki: Uint8Array, asked: Omit<IssueRequest, "csr" | "attestation">, idempotent: IdempotentRequest | undefined,
   ): Promise<IssuedCertificate> {
-    const keyFingerprint = hash("sha256", spki, "buffer");
+    const keyFingerprint = sha256(spki);
     const keyFingerprintHex = keyFingerprint.toString("hex");
     if (keeper.current().keyFingerprints.has(keyFingerprintHex)) {
       throw new Refusal("csr_refused", "The CSR's key is the key of one of this CA's authorities; make a key of your own.");

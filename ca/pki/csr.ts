@@ -7,8 +7,8 @@ import {
 import { PkiError } from "./errors.ts";
 import { readGeneralNames } from "./general-name.ts";
 import {
-  describeSpki, encodeSignatureAlgorithm, importPublicKey, parseSignatureAlgorithm, signatureAlgorithmFor, signData,
-  verifySignature, type KeyAlgorithm, type SignatureAlgorithm,
+  describeSpki, encodeSignatureAlgorithm, parseSignatureAlgorithm, signatureAlgorithmFor, signData,
+  verifySignatureBySpki, type KeyAlgorithm, type SignatureAlgorithm,
 } from "./key.ts";
 import { parseName } from "./name.ts";
 import { extensionOid, extensionRequestOid } from "./oid.ts";
@@ -17,7 +17,6 @@ import { extensionOid, extensionRequestOid } from "./oid.ts";
 export interface Csr {
   /** SubjectPublicKeyInfo in DER, a view into the request. */
   readonly spki: Uint8Array;
-  readonly publicKey: KeyObject;
   readonly keyAlgorithm: KeyAlgorithm;
   /** What the request is signed with. */
   readonly signatureAlgorithm: SignatureAlgorithm;
@@ -63,11 +62,11 @@ export function parseCsr(der: Uint8Array): Csr {
   const names = namesOf(fields.next(contextConstructed(0)));
   fields.done();
 
-  const { publicKey, keyAlgorithm } = importPublicKey(spki);
-  if (!verifySignature(signatureAlgorithm, publicKey, encodedOf(info), signature)) {
+  const { valid, keyAlgorithm } = verifySignatureBySpki(signatureAlgorithm, spki, encodedOf(info), signature);
+  if (!valid) {
     throw new PkiError("csr_signature_invalid", "the request is not signed by the key it asks to certify; sign it with that key");
   }
-  return { spki, publicKey, keyAlgorithm, signatureAlgorithm, ...names, subject: encodedOf(subject) };
+  return { spki, keyAlgorithm, signatureAlgorithm, ...names, subject: encodedOf(subject) };
 }
 
 /**

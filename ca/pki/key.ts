@@ -1,10 +1,11 @@
-import { createPublicKey, hash, sign, verify, type KeyObject } from "node:crypto";
+import { createPublicKey, sign, verify, type KeyObject } from "node:crypto";
 import {
   contentOf, encodeDer, encodeNull, encodeOid, encodeSequence, readDer, readerOf, readIntegerBytes, readOctetAlignedBitString,
   readOid, tag,
 } from "./der.ts";
 import { PkiError } from "./errors.ts";
 import { keyOid, signatureOid } from "./oid.ts";
+import { sha256 } from "./sha256.ts";
 
 /** The public keys we accept, certify and verify with. */
 export type KeyAlgorithm = "ec-p256" | "ec-p384" | "ed25519" | "rsa-2048" | "rsa-3072" | "rsa-4096";
@@ -36,8 +37,7 @@ export function importPublicKey(spki: Uint8Array): { readonly publicKey: KeyObje
     const publicKey = createPublicKey({ key: spki as Buffer, format: "der", type: "spki" });
     return { publicKey, keyAlgorithm };
   } catch (cause) {
-    const detail = `the ${keyAlgorithm} public key is not valid, e.g. not a point of the curve`;
-    throw new PkiError("public_key_invalid", detail, { cause });
+    throw keyInvalid(keyAlgorithm, cause);
   }
 }
 
@@ -47,7 +47,7 @@ export function importPublicKey(spki: Uint8Array): { readonly publicKey: KeyObje
  * @source RFC 7093 section 2, method 1
  */
 export function subjectKeyIdentifier(spki: Uint8Array): Uint8Array {
-  return hash("sha256", keyBitsOf(spki), "buffer").subarray(0, keyIdentifierBytes);
+  return sha256(keyBitsOf(spki)).subarray(0, keyIdentifierBytes);
 }
 
 /** The key itself in a SubjectPublicKeyInfo: what key identifiers are hashes of. @throws {PkiError} der_malformed */
@@ -89,6 +89,23 @@ export function verifySignature(
 ): boolean {
   const { digest, keyType } = signatureSchemes[algorithm];
   return publicKey.asymmetricKeyType === keyType && verify(digest, data, publicKey, signature);
+}
+
+/**
+ * The same by a key that is used this once: making a key object of it costs more, and more again to collect.
+ * @throws {PkiError} as importPublicKey
+ */
+export function verifySignatureBySpki(
+  algorithm: SignatureAlgorithm, spki: Uint8Array, data: Uint8Array, signature: Uint8Array,
+): { readonly valid: boolean; readonly keyAlgorithm: KeyAlgorithm } {
+  const { keyAlgorithm } = describeSpki(spki);
+  const { digest, keyType } = signatureSchemes[algorithm];
+  if (!keyAlgorithm.startsWith(keyType)) return { valid: false, keyAlgorithm };
+  try {
+    return { valid: verify(digest, data, { key: spki as Buffer, format: "der", type: "spki" }, signature), keyAlgorithm };
+  } catch (cause) {
+    throw keyInvalid(keyAlgorithm, cause);
+  }
 }
 
 /** Signs with a key in memory. @throws {RangeError} if the algorithm does not go with the kind of key */
@@ -152,6 +169,10 @@ function describeRsaKey(key: Uint8Array): KeyAlgorithm {
 function magnitudeOf(integer: Uint8Array): Uint8Array {
   if ((integer[0] ?? 0) >= 0x80) throw new PkiError("public_key_invalid", "RSA public key has a negative number");
   return integer[0] === 0 ? integer.subarray(1) : integer;
+}
+
+function keyInvalid(keyAlgorithm: KeyAlgorithm, cause: unknown): PkiError {
+  return new PkiError("public_key_invalid", `the ${keyAlgorithm} public key is not valid, e.g. not a point of the curve`, { cause });
 }
 
 function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {

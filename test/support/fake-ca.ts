@@ -1,3 +1,4 @@
+import { createPublicKey } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type Server } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
@@ -106,7 +107,7 @@ export function fakeCaCore({ trustDomain = "east", now = Date.now, caUrl = "http
     if (before !== undefined) return before;
     const { csr, attestation, lifetimeSeconds } = JSON.parse(body) as IssueRequest;
     const csrDer = Buffer.from(csr, "base64");
-    const { publicKey, spki, keyAlgorithm } = parseCsr(csrDer);
+    const { spki, keyAlgorithm } = parseCsr(csrDer);
     if (attestation.type === "operator") return problem("forbidden");
     if (attestation.proof !== undefined) {
       const proof = parseRenewalProof(attestation.proof);
@@ -122,7 +123,7 @@ export function fakeCaCore({ trustDomain = "east", now = Date.now, caUrl = "http
     const notBeforeMs = Math.floor(now() / 1000) * 1000 - 20_000;
     const leaf = core.issuer.leaf({
       spiffeId: core.spiffeId, notBeforeMs, notAfterMs: notBeforeMs + 20_000 + (lifetimeSeconds === undefined ? core.lifetimeMs : lifetimeSeconds * 1000),
-      key: { ...testKey(), publicKey, kind: keyAlgorithm as "ec-p256" }, ...core.leafFaults,
+      key: { ...testKey(), publicKey: createPublicKey({ key: spki as Buffer, format: "der", type: "spki" }), kind: keyAlgorithm as "ec-p256" }, ...core.leafFaults,
     });
     const { serialNumber } = leaf;
     core.issued.push({ attestation: attestation.type, hasProof: attestation.proof !== undefined, serialNumber, spki: Buffer.from(spki).toString("hex") });
