@@ -20,6 +20,7 @@ import { readRootFile, type FirstStart } from "./first-start.ts";
 import type { CaServices } from "./http/services.ts";
 import { apiCertificate, type ApiCredentials } from "./issuance/api-certificate.ts";
 import { certificateIssuer } from "./issuance/issue.ts";
+import { lintRecorder } from "./issuance/lint-failed.ts";
 import { profileChoice } from "./issuance/profiles.ts";
 import { serialNumbers } from "./issuance/serial.ts";
 import type { Log } from "./log.ts";
@@ -103,9 +104,11 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   let feed: Feed | undefined;
   const store = nudgingStore(deps.store, () => feed?.nudge());
   const { sealing, state, first } = await openCa({ ...deps, kms, now });
+  const denials = denialRecorder({ store, log, now });
+  const lints = lintRecorder({ denials, now });
   const signers = authoritySigners({ sealing, store, kms, pkcs11Pin: config.pkcs11Pin, log, now, onKey: metrics.authorityKey });
-  if ((await store.authorities()).length === 0) await firstOutsideRoot({ config, store, state, sealing, signers, kms, nowMs: now().getTime() });
-  const keeper = await authorityKeeper({ store, sealing, signers, config, log, metrics, now: clock.now });
+  if ((await store.authorities()).length === 0) await lints(() => firstOutsideRoot({ config, store, state, sealing, signers, kms, nowMs: now().getTime() }));
+  const keeper = await authorityKeeper({ store, sealing, signers, config, lints, log, metrics, now: clock.now });
   checkConfiguredRoot(config, keeper.current().rows.filter(({ type }) => type === "root").map(({ certificate }) => certificate));
   requireParent(keeper.current().rows);
   await lookAfterKeys(keeper, signers, config, log, now);
@@ -118,7 +121,6 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       return keeper.current().published;
     },
   });
-  const denials = denialRecorder({ store, log, now });
   const limits = rateLimits(config, now);
   const names = { trustDomain: config.trustDomain, reservedDnsNames: new Set(config.apiDnsNames) };
   const bundle = () => keeper.current().everyRoot;
@@ -137,7 +139,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   });
   const revoke = certificateRevoker({ store, hasRole: operators.hasRole, now, metrics, reattestGraceMs: config.reattestGraceMs });
   const api = await apiCertificate({ issuer, keeper, config, log, now });
-  const lists = statusLists({ store, sealing, signers, keeper, config, metrics, log, now });
+  const lists = statusLists({ store, sealing, signers, keeper, config, lints, metrics, log, now });
   const pruning = pruner({ store, log, now: clock.now, retentionMs: Math.max(config.certificateRetentionMs, config.reattestGraceMs) });
   pruning.start();
   keeper.start();
@@ -182,7 +184,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     ocsp: lists.ocsp.answer,
     authorityCertificate: (id) => keeper.current().rows.find((row) => row.id === id)?.certificate,
     authorities: () => summarizeAuthorities(keeper.current().rows, store, now().getTime()),
-    operateAuthority: authorityOperator({ store, keeper, craft: authorityCraft({ config, sealing, signers }), config, metrics, log, now }),
+    operateAuthority: authorityOperator({ store, keeper, craft: authorityCraft({ config, sealing, signers }), config, lints, metrics, log, now }),
     chainBehind: (authorityId) => keeper.current().chains.get(authorityId) ?? "",
     bundle: () => keeper.current().published,
     async readiness() {

@@ -11,12 +11,12 @@ export interface StatusLists {
   readonly ocsp: OcspResponder;
 }
 
-export function statusLists({ store, sealing, signers, keeper, config, metrics, log, now }: KeeperDeps & { readonly keeper: AuthorityKeeper }): StatusLists {
+export function statusLists({ store, sealing, signers, keeper, config, lints, metrics, log, now }: KeeperDeps & { readonly keeper: AuthorityKeeper }): StatusLists {
   const authorities = () => keeper.current().rows;
   const signerOf = listSigners(sealing, signers);
   const ocspSignerOf = ocspSigners({ store, signerOf, now, nextSerial: serialNumbers(), ...config });
   return {
-    crls: crlPublisher({ store, authorities, signerOf, config, metrics, log, now }),
-    ocsp: ocspResponder({ store, authorities, signerOf: ocspSignerOf, ocspLifetimeMs: config.ocspLifetimeMs, metrics, log, now }),
+    crls: crlPublisher({ store, authorities, signerOf, config, lints, metrics, log, now }),
+    ocsp: ocspResponder({ store, authorities, signerOf: ocspSignerOf, ocspLifetimeMs: config.ocspLifetimeMs, lints, metrics, log, now }),
   };
 }

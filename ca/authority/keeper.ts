@@ -1,4 +1,5 @@
 import type { CaConfig } from "../config.ts";
+import type { LintRecorder } from "../issuance/lint-failed.ts";
 import { workloadProfile } from "../issuance/profile.ts";
 import type { Log } from "../log.ts";
 import type { CaMetrics } from "../metrics.ts";
@@ -37,6 +38,8 @@ export interface KeeperDeps {
   readonly sealing: Sealing;
   readonly signers: AuthoritySigners;
   readonly config: CaConfig;
+  /** Around what is linted and signed. */
+  readonly lints: LintRecorder;
   readonly log: Log;
   readonly metrics: CaMetrics;
   readonly now: () => Date;
@@ -48,7 +51,7 @@ export interface KeeperDeps {
  * @throws {SignerError | AuthorityError} when what is stored cannot be opened
  */
 export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper> {
-  const { store, config, log, metrics, now } = deps;
+  const { store, config, lints, log, metrics, now } = deps;
   const readOptions = { ...deps, ...config, profile: workloadProfile(config) };
   const craft = authorityCraft(deps);
   const lease = leaseKeeper({ store, name: "authority", log });
@@ -121,7 +124,7 @@ export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper
   }
 
   async function takeStep(step: RotationStep, fence: Fence | undefined): Promise<void> {
-    const act: Act = await actOfStep(step, known, craft, { actor: "system", nowMs: now().getTime() });
+    const act: Act = await lints(() => actOfStep(step, known, craft, { actor: "system", nowMs: now().getTime() }));
     try {
       // If we die before this lands, nothing was signed with what was made for it and it is forgotten. After it, a restart finds it.
       await store.commit({ ...act, ...(fence && { fence }) });

@@ -2,6 +2,7 @@ import type { Actor } from "../audit/event.ts";
 import { familyOf, isOver } from "../authority-tree.ts";
 import type { AuthorityAnswer, AuthorityCommand, RenewNotice } from "../contract.ts";
 import type { CaConfig } from "../config.ts";
+import type { LintRecorder } from "../issuance/lint-failed.ts";
 import type { Log } from "../log.ts";
 import type { CaMetrics } from "../metrics.ts";
 import { Refusal } from "../refusal.ts";
@@ -18,6 +19,8 @@ export interface OperatorDeps {
   readonly keeper: AuthorityKeeper;
   readonly craft: AuthorityCraft;
   readonly config: CaConfig;
+  /** Around what is linted and signed. */
+  readonly lints: LintRecorder;
   readonly metrics: CaMetrics;
   readonly log: Log;
   readonly now: () => Date;
@@ -30,19 +33,19 @@ export type AuthorityOperator = (request: AuthorityCommand, caller: { readonly a
  * Takes an operator's step, unless a holder would be cut off by it; `force` takes it all the same, and the log says so.
  * @throws {Refusal} not_found | authority_state | authority_held_back (with the holders' names) | issuer_unavailable
  */
-export function authorityOperator({ store, keeper, craft, config, metrics, log, now }: OperatorDeps): AuthorityOperator {
+export function authorityOperator({ store, keeper, craft, config, lints, metrics, log, now }: OperatorDeps): AuthorityOperator {
   async function operate(request: AuthorityCommand, { actor }: { readonly actor: Actor }): Promise<AuthorityAnswer> {
     // What another replica did counts too; the commit looks once more.
     await keeper.refresh();
     const { rows, published } = keeper.current();
     const nowMs = now().getTime();
-    const { holders, draftOn, renew } = await prepareStep(request, rows, nowMs);
+    const { holders, draftOn, renew } = await lints(() => prepareStep(request, rows, nowMs), actor);
     const forced = "force" in request && request.force === true;
     if (holders.length > 0 && !forced) throw heldBack(request, holders);
     const draft = authorityDraft({
       actor, nowMs, bundleSequence: Number(published.sequence), ...(forced && { forced, holdersAffected: holders.length }),
     });
-    await draftOn(draft);
+    await lints(() => draftOn(draft), actor);
     const act = { ...draft.act(), ...(renew !== undefined && { announce: announcementOf(renew, config, nowMs) }) };
     await commit(act);
     metrics.authorityStep(request.action, "taken");

@@ -5,6 +5,8 @@ import { crossTbs } from "../authority/cross-sign.ts";
 import type { AuthoritySigners, OutsideKey } from "../authority/signers.ts";
 import { encodeEntry } from "../audit/event.ts";
 import type { CaConfig } from "../config.ts";
+import { lintFailed } from "../issuance/lint-failed.ts";
+import { LintRefusal } from "../lint/rule.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { subjectKeyIdentifier } from "../pki/key.ts";
 import { encodePem } from "../pki/pem.ts";
@@ -44,7 +46,7 @@ export async function askForIntermediate(deps: AskDeps, place: IntermediateKey, 
   const root = parseCertificate(offlineRoot(await store.authorities()).certificate);
   const made = "key" in place ? undefined : generatePrivateKey(config.keyAlgorithm);
   const signer: Signer = made === undefined ? outsideSignerOf(place, signers) : softwareSigner(made);
-  const tbs = intermediateTbs({ ...config, lifetimeMs, nowMs: now().getTime() }, signer.spki, root);
+  const tbs = await linted(deps, () => intermediateTbs({ ...config, lifetimeMs, nowMs: now().getTime() }, signer.spki, root));
   const proof = await signer.sign(possessionStatement(tbs));
   const key: CeremonyKey = "key" in place ? place.key : { kind: "sealed" };
   const id = Buffer.from(subjectKeyIdentifier(signer.spki)).toString("hex");
@@ -66,7 +68,7 @@ export async function askForCross(deps: AskDeps, rootAnswer: string): Promise<Wr
   const { config, store, now } = deps;
   const old = parseCertificate(offlineRoot(await store.authorities()).certificate);
   const root = await rootOfAnswer(deps, rootAnswer);
-  const tbs = crossTbs(root, old, { ...config, nowMs: now().getTime() });
+  const tbs = await linted(deps, () => crossTbs(root, old, { ...config, nowMs: now().getTime() }));
   if (tbs === undefined) throw new CeremonyError("state_refused", "the old root's path length leaves no room for another root below it");
   return open(deps, {
     ...common(config, now), kind: "cross-certificate", signer: encodePem("CERTIFICATE", old.der), root: encodePem("CERTIFICATE", root.der),
@@ -82,7 +84,7 @@ export async function askForCrl(deps: AskDeps, lifetimeMs: number): Promise<Writ
   const { config, store, now } = deps;
   const rows = await store.authorities();
   const root = offlineRoot(rows);
-  const { tbs } = await offlineCrls({ ...deps, rows }).request(root.id, now().getTime() + lifetimeMs);
+  const { tbs } = await linted(deps, () => offlineCrls({ ...deps, rows }).request(root.id, now().getTime() + lifetimeMs));
   return open(deps, {
     ...common(config, now), kind: "root-crl", signer: encodePem("CERTIFICATE", root.certificate), tbs: base64(tbs),
   });
@@ -107,6 +109,16 @@ export function offlineRoot(rows: readonly AuthorityRow[]): AuthorityRow {
   throw new CeremonyError(
     "state_refused", `the key of this CA's root ${root.id} is not offline (${root.key.kind}): the CA signs with it by itself`,
   );
+}
+
+/** What the lint refuses is on record too, and no request is made of it. */
+async function linted<T>({ store, now }: AskDeps, work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof LintRefusal) await store.commit({ kind: "record", entries: [encodeEntry(lintFailed(error), "system", now().getTime())] });
+    throw error;
+  }
 }
 
 /** The request is on record before anybody can carry it away: an answer to anything else is refused. */

@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import { encodeEntry } from "../audit/event.ts";
 import type { Linted } from "../lint/rule.ts";
+import type { LintRecorder } from "../issuance/lint-failed.ts";
 import type { Log } from "../log.ts";
 import type { CaMetrics } from "../metrics.ts";
 import { encodeCrl } from "../pki/crl-encoding.ts";
@@ -47,6 +48,7 @@ export interface CrlPublisherDeps {
   /** Undefined where the key is offline: then its CRLs come by the ceremony. */
   readonly signerOf: (row: AuthorityRow) => Signer | undefined;
   readonly config: { readonly crlLifetimeMs: number; readonly rootCrlLifetimeMs: number; readonly statusUrl: string | undefined };
+  readonly lints: LintRecorder;
   readonly metrics: Pick<CaMetrics, "crlSigned">;
   readonly log: Log;
   readonly now: () => Date;
@@ -57,7 +59,7 @@ export interface CrlPublisherDeps {
  * also where nothing runs in between. Of several replicas the commit decides who signed the next one: `replaces` is a
  * compare-and-swap on its number, and whoever loses serves the winner's, byte for byte.
  */
-export function crlPublisher({ store, authorities, signerOf, config, metrics, log, now }: CrlPublisherDeps): CrlPublisher {
+export function crlPublisher({ store, authorities, signerOf, config, lints, metrics, log, now }: CrlPublisherDeps): CrlPublisher {
   const index = revocationIndex({ store, now, isLive: (id) => authorities().some((row) => row.id === id && content.isLive(row)) });
   const content = crlContent({ index, authorities, statusUrl: config.statusUrl, now });
   const ceremony = crlCeremony({ store, content, refresh: index.refresh, now });
@@ -142,7 +144,7 @@ export function crlPublisher({ store, authorities, signerOf, config, metrics, lo
       number: Math.max((previous?.number ?? 0) + 1, nowMs), thisUpdateMs, nextUpdateMs: thisUpdateMs + lifetimeMs, ...choice,
     };
     const { tbs, meant } = content.encode(target, made);
-    const linted = await lintCrl(tbs, meant);
+    const linted = await lints(() => lintCrl(tbs, meant));
     const { der, signature } = await signCrl(signer, linted);
     const fingerprint = await fingerprintOf(der);
     const { list, scope, row: { id: authorityId } } = target;

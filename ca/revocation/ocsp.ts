@@ -1,3 +1,4 @@
+import type { LintRecorder } from "../issuance/lint-failed.ts";
 import type { Log } from "../log.ts";
 import type { CaMetrics } from "../metrics.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
@@ -26,6 +27,7 @@ export interface OcspResponderDeps {
   readonly authorities: () => readonly AuthorityRow[];
   readonly signerOf: (issuer: AuthorityRow) => Promise<{ readonly certificate: Certificate; readonly signer: Signer }>;
   readonly ocspLifetimeMs: number;
+  readonly lints: LintRecorder;
   readonly metrics: Pick<CaMetrics, "ocspAnswered">;
   readonly log: Log;
   readonly now: () => Date;
@@ -36,7 +38,7 @@ export interface OcspResponderDeps {
  * same, so that what many ask about is signed once.
  * @source RFC 6960, RFC 9919 (the profile of RFC 5019), RFC 9654
  */
-export function ocspResponder({ store, authorities, signerOf, ocspLifetimeMs, metrics, log, now }: OcspResponderDeps): OcspResponder {
+export function ocspResponder({ store, authorities, signerOf, ocspLifetimeMs, lints, metrics, log, now }: OcspResponderDeps): OcspResponder {
   const signed = new Map<string, SignedAnswer>();
   let issuers: { readonly rows: readonly AuthorityRow[]; readonly parsed: readonly Issuer[] } = { rows: [], parsed: [] };
   let second = { startedAtMs: 0, signatures: 0 };
@@ -61,7 +63,7 @@ export function ocspResponder({ store, authorities, signerOf, ocspLifetimeMs, me
     const known = key === undefined ? undefined : signed.get(key);
     if (known !== undefined && known.status === JSON.stringify(statuses[0]) && isYoung(known)) return counted(known, statuses);
     if (!takeSignature()) return failed("tryLater");
-    const made = await sign(request, statuses, issuer);
+    const made = await lints(() => sign(request, statuses, issuer));
     if (key === undefined) return counted({ der: made.der }, statuses);
     if (signed.size >= maxSignedAnswers) for (const oldest of signed.keys()) {
       signed.delete(oldest);

@@ -26,7 +26,7 @@ beforeEach(async () => {
   root = rows.find(({ type }) => type === "root")!;
   rootKey = unsealAuthority(root, loadSealing({ sealingKey: undefined, sealingKeyPath: join(host.dataDir, "sealing.key") }, { create: false })).privateKey;
   publisher = crlPublisher({
-    store: host.store, authorities: () => rows, signerOf: () => undefined, metrics: host.ca.metrics, log: { info: () => undefined, warn: () => undefined, error: () => undefined },
+    store: host.store, authorities: () => rows, signerOf: () => undefined, lints: async (work) => work(), metrics: host.ca.metrics, log: { info: () => undefined, warn: () => undefined, error: () => undefined },
     now: () => new Date(host.clock.nowMs), config: { crlLifetimeMs: dayMs, rootCrlLifetimeMs: dayMs, statusUrl: undefined },
   });
 });
