@@ -36,6 +36,8 @@ import { certificateRevoker } from "./revocation/revoke.ts";
 import { openKms, type Kms } from "./signer/kms.ts";
 import type { AuthorityRow, Store } from "./store/store.ts";
 import { statusLists } from "./status-lists.ts";
+import { edgeReader } from "./reports/edges.ts";
+import { reportReceiver } from "./reports/receive.ts";
 import { tokenService } from "./tokens.ts";
 
 export interface CaDeps {
@@ -179,6 +181,8 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     acknowledge: bundleAcknowledger({
       ...names, limits, store, now, bundle, published: () => ({ feedEpoch, sequence: Number(keeper.current().published.sequence) }),
     }),
+    report: reportReceiver({ ...names, limits, store, now, bundle }),
+    edges: edgeReader({ store, now }),
     recordDenial: ({ actor, ...denial }) => denials.record({ type: "request.denied", ...denial }, actor),
     crl: lists.crls.current,
     ocsp: lists.ocsp.answer,

@@ -19,6 +19,8 @@ export const paths = {
   bundle: "/v1/bundle",
   acknowledgements: "/v1/acknowledgements",
   watch: "/v1/watch",
+  reports: "/v1/reports",
+  edges: "/v1/edges",
   auditEntries: "/v1/audit/entries",
   auditCheckpoint: "/v1/audit/checkpoint",
   auditProof: "/v1/audit/proof",
@@ -641,3 +643,76 @@ export const feedEpochHeader = "countersign-feed-epoch";
 
 /** Idempotency-Key request header: 1 to 255 printable ASCII characters, kept 24 h per caller. */
 export const idempotencyKeyHeader = "idempotency-key";
+
+/** Who talks to whom, as one of the two proxies sees it. */
+export interface SeenEdge {
+  readonly direction: "inbound" | "outbound";
+  /** SPIFFE ID; empty where nobody proved one. */
+  readonly clientId: string;
+  /** SPIFFE ID; empty where nobody was named. */
+  readonly serverId: string;
+  /** Absent until the first bytes have been looked at. */
+  readonly protocol?: string;
+  /** True: mutual TLS, both sides verified. */
+  readonly secured: boolean;
+  /** Why not; a word. */
+  readonly reason?: string;
+  /** Open now; 0: the last one has ended lately. */
+  readonly connections: number;
+}
+
+/** One request that passed a proxy; nothing of a body, a header or a query. */
+export interface TapRecord {
+  readonly startedAt: string;
+  readonly direction: "inbound" | "outbound";
+  readonly clientId: string;
+  readonly serverId: string;
+  readonly tls: boolean;
+  /** Why not; a word. */
+  readonly noTlsReason?: string;
+  readonly protocol: string;
+  readonly method: string;
+  readonly path: string;
+  /** 0: it was broken off before there was a response. */
+  readonly status: number;
+  readonly latencyMs: number;
+  /** False: it was broken off. */
+  readonly whole: boolean;
+}
+
+/** What a proxy reports of the connections and requests of its own workload. */
+export type Report =
+  /** Stands in place of the one before it. `leftOut`: edges that did not fit. */
+  | { readonly type: "edges"; readonly reportedAt: string; readonly edges: readonly SeenEdge[]; readonly leftOut?: number }
+  /** What a tap brought since the last report, and how much of it did not fit. */
+  | { readonly type: "tap"; readonly reportedAt: string; readonly tap: string; readonly records: readonly TapRecord[]; readonly leftOut?: number };
+
+/** `POST /v1/reports` */
+export interface ReportRequest {
+  /** JSON of a `Report`: as text, since a signature is over text. */
+  readonly report: string;
+  /** A proof for the purpose `report` by the certificate's key, bound to the bytes of `report`. */
+  readonly proof: string;
+}
+
+/** Who talked to whom within the last minutes, put together from what both sides reported. */
+export interface EdgeSummary {
+  readonly clientId: string;
+  readonly serverId: string;
+  /** True only where each side that reported says so. */
+  readonly secured: boolean;
+  readonly reason?: string;
+  readonly protocols: readonly string[];
+  readonly connections: number;
+  readonly seenBy: readonly ("client" | "server")[];
+  readonly lastSeen: string;
+}
+
+/** `GET /v1/edges` */
+export interface EdgeList {
+  readonly edges: readonly EdgeSummary[];
+  /** How many proxies reported within the last minutes. */
+  readonly proxies: number;
+  /** Not all of them fit. */
+  readonly truncated: boolean;
+}

@@ -1,6 +1,6 @@
 import { randomBytes, type KeyObject } from "node:crypto";
 import {
-  feedEpochHeader, idempotencyKeyHeader, mediaType, paths, type AcknowledgeRequest, type IssueRequest,
+  feedEpochHeader, idempotencyKeyHeader, mediaType, paths, type AcknowledgeRequest, type IssueRequest, type ReportRequest,
 } from "../ca/contract.ts";
 import { parseBundle, type Bundle } from "../ca/pki/bundle.ts";
 import { PkiError } from "../ca/pki/errors.ts";
@@ -23,6 +23,8 @@ export interface CaClient {
   bundle(etag: string | undefined): Promise<PolledBundle | undefined>;
   /** Tells which bundle is in force. */
   acknowledge(request: AcknowledgeRequest): Promise<void>;
+  /** Tells what passed here. */
+  report(request: ReportRequest): Promise<void>;
   /**
    * Who may call this workload; undefined when it is still the one with this entity tag.
    * @param by       whose policy: it signs the request
@@ -134,6 +136,10 @@ export function caClient({ caUrl, trustDomain, ownBundle, revoked, rootFingerpri
       const response = await (await trusted()).request({
         method: "POST", path: paths.acknowledgements, body: JSON.stringify(request), maxBytes: maxRefusalBytes,
       });
+      readNothing(response, now());
+    },
+    async report(request) {
+      const response = await (await trusted()).request({ method: "POST", path: paths.reports, body: JSON.stringify(request), maxBytes: maxRefusalBytes });
       readNothing(response, now());
     },
     async policy(by, etag, atLeast) {

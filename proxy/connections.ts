@@ -1,3 +1,4 @@
+import { endedEdges, sumEdges, type Edge } from "./edges.ts";
 import type { IdentitySource } from "./identity/source.ts";
 import type { Log } from "./log.ts";
 import type { Labels, Metrics } from "./metrics.ts";
@@ -38,27 +39,14 @@ export interface OpenConnection {
   closed(): void;
 }
 
-/** Who talks to whom, now. */
-export interface Edge {
-  readonly direction: Direction;
-  readonly clientId: string;
-  readonly serverId: string;
-  /** Undefined until the first bytes have been looked at. */
-  readonly protocol: Protocol | undefined;
-  /** True: mutual TLS, both sides verified. */
-  readonly secured: boolean;
-  /** Why it is not secured; never absent where `secured` is false. */
-  readonly reason?: string;
-  readonly connections: number;
-  readonly bytesRead: number;
-  readonly bytesWritten: number;
-}
-
 /** The live connections of one direction. */
 export interface Connections {
   add(connection: NewConnection): OpenConnection;
   count(): number;
+  /** Who talks to whom, now. */
   edges(): readonly Edge[];
+  /** Also who did lately, with no connections. */
+  recentEdges(): readonly Edge[];
   /** Asks every connection to end without losing anything. */
   retireAll(): void;
   cutAll(): void;
@@ -89,6 +77,7 @@ export interface ConnectionsDeps {
  */
 export function trackConnections({ direction, source, verifier, metrics, log, now, maxAgeMs, random = Math.random }: ConnectionsDeps): Connections {
   const live = new Set<Live>();
+  const ended = endedEdges();
   const waiting = new Set<() => void>();
   const count = connectionMetrics(metrics, direction);
   const labels = peerLabels(direction);
@@ -100,6 +89,7 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
     if (!live.delete(connection)) return;
     count.traffic(connection);
     count.closed(connection);
+    ended.add(edgeOf(connection), now());
     if (live.size === 0) for (const resolve of [...waiting]) resolve();
   }
 
@@ -188,7 +178,8 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
       };
     },
     count: () => live.size,
-    edges: () => aggregate(direction, live),
+    edges: () => sumEdges([...live].map(edgeOf)),
+    recentEdges: () => sumEdges([...[...live].map(edgeOf), ...ended.since(now() - recentMs)]),
     retireAll() {
       for (const connection of [...live]) retire(connection);
     },
@@ -278,20 +269,14 @@ function connectionMetrics(metrics: Metrics, direction: Direction) {
   };
 }
 
-function aggregate(direction: Direction, live: ReadonlySet<Live>): readonly Edge[] {
-  const edges = new Map<string, Edge>();
-  for (const { labels, given, protocol } of live) {
-    const { client_id: clientId = "", server_id: serverId = "" } = labels;
-    const { bytesRead, bytesWritten } = given.traffic();
-    const key = `${clientId} ${serverId} ${protocol}`;
-    const before = edges.get(key) ?? { connections: 0, bytesRead: 0, bytesWritten: 0 };
-    edges.set(key, {
-      // Whatever has a peer went through mutual TLS and `verifySvid`; there is no other way in.
-      direction, clientId, serverId, protocol, ...(given.peer === undefined ? { secured: false, reason: given.noTlsReason ?? "plain_text" } : { secured: true }),
-      connections: before.connections + 1, bytesRead: before.bytesRead + bytesRead, bytesWritten: before.bytesWritten + bytesWritten,
-    });
-  }
-  return [...edges.values()];
+function edgeOf({ labels, given, protocol }: Live): Edge {
+  const { direction, client_id: clientId = "", server_id: serverId = "" } = labels;
+  const { bytesRead, bytesWritten } = given.traffic();
+  return {
+    direction: direction as Direction, clientId, serverId, protocol, connections: 1, bytesRead, bytesWritten,
+    // Whatever has a peer went through mutual TLS and `verifySvid`; there is no other way in.
+    ...(given.peer === undefined ? { secured: false, reason: given.noTlsReason ?? "plain_text" } : { secured: true }),
+  };
 }
 
 /** Some 7 ms, if every chain has to be verified: what waits meanwhile is late by as much. */
@@ -302,3 +287,5 @@ const maxAgeJitter = 0.1;
 const ageCheckMs = 1000;
 /** How long before its end a connection that can is asked to finish what it has begun. */
 const retirementMs = 30_000;
+/** Longer than from one report to the CA to the next. */
+const recentMs = 90_000;

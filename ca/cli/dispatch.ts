@@ -34,6 +34,7 @@ const commands: Readonly<Record<string, { readonly about: string; readonly load:
       return (args, io) => issuer(args, io, signalled);
     },
   },
+  edges: { about: "who talks to whom, and is it secured", load: async () => (await import("./edges.ts")).edges },
   check: { about: "whether all is well, line by line", load: async () => (await import("./check.ts")).check },
   bundle: { about: "print the trust bundle", load: async () => (await import("./bundle.ts")).bundle },
   store: { about: "move the CA to another database", load: async () => (await import("./store.ts")).store },

@@ -11,6 +11,7 @@ import { describeOperation } from "./openapi.ts";
 import { operatorOperations } from "./operators.ts";
 import { policyOperations } from "./policies.ts";
 import { pipeline, refuse, splitRoute, type Operation, type PipelineOptions } from "./operation.ts";
+import { reportOperations } from "./reports.ts";
 import { statusOperations } from "./status.ts";
 import { revocationOperations } from "./revocations.ts";
 import type { CaServices } from "./services.ts";
@@ -43,6 +44,7 @@ export function createApp(
     ...trustOperations(services),
     ...watchOperations(services),
     ...issuerOperations(services),
+    ...reportOperations(services),
     ...auditOperations(services),
     ...statusOperations(services),
     ...healthOperations(services, registry),

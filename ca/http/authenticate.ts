@@ -41,6 +41,8 @@ export const access = {
   // However often: it is answered from memory, for less than a refusal costs.
   "GET /v1/bundle": "probe",
   "POST /v1/acknowledgements": "attested",
+  "POST /v1/reports": "attested",
+  "GET /v1/edges": ["admin", "operator in scope", "auditor"],
   // What it tells is public, each event by itself.
   "GET /v1/watch": "feed",
   "GET /v1/audit/entries": ["admin", "auditor"],

@@ -111,6 +111,7 @@ const tagDescriptions = [
   { name: "tokens", description: "Join tokens for workloads, API tokens for callers." },
   { name: "operators", description: "Roles of those who call with their SVID." },
   { name: "policies", description: "Who may call whom, and who answers to a name." },
+  { name: "traffic", description: "Who talks to whom." },
   { name: "trust", description: "Authorities and the bundle made of them." },
   { name: "audit", description: "What was done, and the proof of it." },
   { name: "operations", description: "For orchestrators, Prometheus and people." },

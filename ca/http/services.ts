@@ -6,11 +6,14 @@ import type {
   CallerRole,
   CreatedToken,
   CreateTokenRequest,
+  EdgeList,
   IssuedCertificate,
   IssuedIssuer,
   IssueIssuerRequest,
   IssueRequest,
   Readiness,
+  Report,
+  ReportRequest,
   Revocation,
   RevocationReason,
 } from "../contract.ts";
@@ -67,6 +70,10 @@ export interface CaServices {
   watch(lastEventId: string | undefined, follower: { readonly proven: boolean; readonly name: string }): Promise<ReadableStream<Uint8Array>>;
   /** Durable when it resolves. */
   acknowledge(request: AcknowledgeRequest): Promise<void>;
+  /** Takes down what a proxy reports of its own workload; every replica knows it when it resolves. @param report what the request's text says */
+  report(request: ReportRequest, report: Report): Promise<void>;
+  /** Who talks to whom. @param isInView asked of both IDs: what neither is in is left out */
+  edges(isInView: (spiffeId: string) => boolean): Promise<EdgeList>;
   /** Writes a denial to the audit log, at a bounded rate; never fails. */
   recordDenial(denial: {
     readonly code: string;

@@ -4,9 +4,11 @@ import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { verifySvid } from "../../ca/pki/svid.ts";
 import { caClient } from "../ca-client.ts";
 import type { Clock } from "../clock.ts";
+import type { Edge } from "../edges.ts";
 import type { ProxyConfig } from "../config.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
+import { startReporting } from "../reporting.ts";
 import { refused } from "../settings.ts";
 import type { Accepted } from "./accept.ts";
 import type { Random } from "./backoff.ts";
@@ -29,6 +31,8 @@ export interface IdentityDeps {
   readonly random: Random;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Who talks to whom, for the CA; undefined: it is not told. */
+  readonly edges?: () => readonly Edge[];
 }
 
 /** For `/readyz`, `/identity` and the metrics; holds no key and no token. */
@@ -62,7 +66,7 @@ export interface IdentityKeeper {
  * @throws {ConfigError} value_refused
  * @throws {KeystoreError}
  */
-export function startIdentity({ config, holder, clock, random, log, metrics }: IdentityDeps): IdentityKeeper {
+export function startIdentity({ config, holder, clock, random, log, metrics, edges }: IdentityDeps): IdentityKeeper {
   const { bootstrap } = config;
   const keystore = config.stateDir === undefined ? undefined : openKeystore(config.stateDir);
   const stored = keystore?.load();
@@ -83,6 +87,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
   let published: ReadonlyMap<string, Bundle> | undefined;
   let revoked: ReadonlySet<string> = new Set();
   let following: Following | undefined;
+  let stopReporting: (() => void) | undefined;
 
   const client = caClient({
     caUrl: origin.caUrl, trustDomain, rootFingerprint: bootstrap?.rootFingerprint, now: clock.now,
@@ -177,6 +182,10 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     });
   }
 
+  function reportEdges(): void {
+    if (edges !== undefined) stopReporting ??= startReporting({ client, trustDomain, identity: holder.identity, edges, clock, random, log, metrics });
+  }
+
   function onIssued({ identity, bundles }: Accepted, acknowledged: HeldBundle | undefined): void {
     last = identity;
     take(bundles);
@@ -184,6 +193,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     followCa();
     following?.onIssued(acknowledged);
     serve();
+    reportEdges();
   }
 
   function onOwnBundle(text: string, options: { readonly restored: boolean }): void {
@@ -207,6 +217,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
   if (last !== undefined) {
     publish();
     followCa(keystore && restoreRevocations(keystore, origin, log), keystore && restorePolicy(keystore, origin, log));
+    reportEdges();
     log.info({ spiffeId: last.id.uri, serialNumber: last.serialNumber }, "resumed the stored identity");
   }
   const pending = last === undefined ? keystore?.loadRequest() : undefined;
@@ -231,6 +242,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics }: I
     stop() {
       rotation.stop();
       following?.stop();
+      stopReporting?.();
       client.close();
     },
   };

@@ -6,7 +6,7 @@ import { pino } from "pino";
 import { readConfig as readCaConfig } from "../../ca/config.ts";
 import type { Caller } from "../../ca/http/services.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
-import type { Edge } from "../../proxy/connections.ts";
+import type { Edge } from "../../proxy/edges.ts";
 import { readConfig } from "../../proxy/config.ts";
 import { runProxy, type RunningProxy } from "../../proxy/run.ts";
 import { recordedLog } from "./recorded-log.ts";

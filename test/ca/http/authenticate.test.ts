@@ -40,6 +40,8 @@ const allowed: Readonly<Record<RouteName, readonly (Role | "nobody")[]>> = {
   "GET /v1/bundle": ["nobody", "admin", "operator", "auditor"],
   "GET /v1/watch": ["nobody", "admin", "operator", "auditor"],
   "POST /v1/acknowledgements": ["nobody", "admin", "operator", "auditor"],
+  "POST /v1/reports": ["nobody", "admin", "operator", "auditor"],
+  "GET /v1/edges": ["admin", "operator", "auditor"],
   "GET /v1/audit/entries": ["admin", "auditor"],
   "GET /v1/audit/checkpoint": ["nobody", "admin", "operator", "auditor"],
   "GET /v1/audit/proof": ["nobody", "admin", "operator", "auditor"],
@@ -145,6 +147,7 @@ test("an operator without a scope gets nothing from a route that is for operator
     "GET /v1/certificates/{serial}": [serialNumber, undefined],
     "POST /v1/certificates/{serial}/revoke": [serialNumber, { reason: "unspecified" }],
     "POST /v1/tokens": ["", { type: "join", spiffeId: "spiffe://east/ns/shop/sa/cart" }],
+    "GET /v1/edges": ["", undefined],
     "GET /v1/tokens": ["", undefined],
     "DELETE /v1/tokens/{id}": [id, undefined],
     "POST /v1/policies": ["", { policies: [cartPolicy] }],
@@ -156,7 +159,8 @@ test("an operator without a scope gets nothing from a route that is for operator
   for (const [route, [parameter, json]] of Object.entries(requests)) {
     const [method = "", path = ""] = route.split(" ");
     const answer = await own.call(method, path.replace(/\{\w+\}/, parameter), { headers, ...(json && { json }) });
-    if (answer.status === 200) expect(Object.values(answer.json)).toEqual([[]]);
+    if (route === "GET /v1/edges") expect(answer.json).toEqual({ edges: [], proxies: 0, truncated: false });
+    else if (answer.status === 200) expect(Object.values(answer.json)).toEqual([[]]);
     else expect([route, answer.problem.code]).toEqual([route, "forbidden"]);
   }
   await own.close();

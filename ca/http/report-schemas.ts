@@ -1,0 +1,54 @@
+import { z } from "@hono/zod-openapi";
+import type { EdgeList, Report, ReportRequest } from "../contract.ts";
+
+/** What proxies report and what is put together from it, as zod schemas; checked against the contract at the end. */
+
+const idOrNone = z.string().max(2048).openapi({ description: "SPIFFE ID; empty where nobody proved one.", example: "spiffe://east/ns/shop/sa/cart" });
+const direction = z.enum(["inbound", "outbound"]);
+const word = z.string().regex(/^[a-z0-9_.-]{1,64}$/, "expected a word");
+const time = z.iso.datetime({ precision: 3 });
+const reason = word.optional().openapi({ description: "Why it is not secured." });
+const leftOut = z.number().int().min(0).max(1_000_000_000).optional();
+const printable = (max: number) => z.string().max(max).regex(/^[\x20-\x7e]*$/, "expected printable ASCII");
+
+const seenEdge = z.strictObject({
+  direction, clientId: idOrNone, serverId: idOrNone, protocol: word.optional(), secured: z.boolean(), reason,
+  connections: z.number().int().min(0).max(10_000_000),
+});
+const tapRecord = z.strictObject({
+  startedAt: time, direction, clientId: idOrNone, serverId: idOrNone, tls: z.boolean(), noTlsReason: reason, protocol: word,
+  method: printable(32), path: printable(512), status: z.number().int().min(0).max(999), latencyMs: z.number().min(0).max(1e10), whole: z.boolean(),
+});
+
+/** What the text of a report says. */
+export const report = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("edges"), reportedAt: time, edges: z.array(seenEdge).max(200).readonly(), leftOut }),
+  z.strictObject({ type: z.literal("tap"), reportedAt: time, tap: z.string().regex(/^[0-9a-f]{32}$/), records: z.array(tapRecord).max(200).readonly(), leftOut }),
+]);
+
+export const reportRequest = z
+  .strictObject({
+    report: z.string().min(2).max(48 * 1024).openapi({ description: "JSON text: `type` is `edges` or `tap`." }),
+    proof: z.string().min(1).max(48 * 1024).openapi({ description: "By the key of a certificate that is valid now, over the bytes of `report`." }),
+  })
+  .openapi("ReportRequest");
+
+export const edgeList = z
+  .object({
+    edges: z.array(z.object({
+      clientId: idOrNone, serverId: idOrNone, secured: z.boolean(), reason, protocols: z.array(z.string()).readonly(), connections: z.number().int(),
+      seenBy: z.array(z.enum(["client", "server"])).readonly(), lastSeen: time,
+    })).readonly(),
+    proxies: z.number().int().openapi({ description: "Proxies that reported lately." }),
+    truncated: z.boolean(),
+  })
+  .openapi("EdgeList");
+
+type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
+type Is<Schema extends z.ZodType, Type> = Same<z.infer<Schema>, Type>;
+/** As in `schemas.ts`: every row is `true`, or does not compile. */
+export const reportSchemasKeepTheContract: {
+  readonly report: Is<typeof report, Report>;
+  readonly reportRequest: Is<typeof reportRequest, ReportRequest>;
+  readonly edgeList: Is<typeof edgeList, EdgeList>;
+} = { report: true, reportRequest: true, edgeList: true };

@@ -1,0 +1,56 @@
+import { verifyPossession, type PossessionDeps } from "../attestation/possession.ts";
+import type { Report, ReportRequest, SeenEdge } from "../contract.ts";
+import type { RateLimits } from "../rate-limits.ts";
+import { Refusal } from "../refusal.ts";
+import type { CertificateRow, Store } from "../store/store.ts";
+
+/** An edges report as it is kept, under the serial number of the reporter's certificate. */
+export interface KeptEdges {
+  readonly spiffeId: string;
+  /** The certificate before this one: what was reported under it is superseded. */
+  readonly renewedFrom?: string | undefined;
+  readonly edges: readonly SeenEdge[];
+  readonly leftOut?: number | undefined;
+}
+
+export interface ReportReceiverDeps extends PossessionDeps {
+  readonly store: Pick<Store, "certificate" | "report" | "reports">;
+  readonly limits: Pick<RateLimits, "workload" | "anonymous">;
+}
+
+/**
+ * Takes down what the holder of a certificate reports of its own workload; each replica knows it when it resolves.
+ * @throws {Refusal} rate_limited | invalid_request | forbidden | not_found | proof_refused | certificate_expired | certificate_revoked
+ */
+export function reportReceiver(deps: ReportReceiverDeps) {
+  return async function receive({ report: text, proof }: ReportRequest, report: Report): Promise<void> {
+    const { row } = await verifyPossession(deps, proof, Buffer.from(text), { graceMs: 0, purpose: "report" }).catch((error: unknown) => {
+      throw (error instanceof Refusal ? deps.limits.anonymous() : undefined) ?? error;
+    });
+    const excess = deps.limits.workload(row.spiffeId);
+    if (excess !== undefined) throw excess;
+    const nowMs = deps.now().getTime();
+    const reportedAtMs = Date.parse(report.reportedAt);
+    if (Math.abs(nowMs - reportedAtMs) > reportWindowMs) throw new Refusal("invalid_request", "reportedAt: it is more than 5 min from this CA's clock; check the clocks.");
+    if (report.type === "edges") await keepEdges(deps, row, report, nowMs, reportedAtMs);
+    else throw new Refusal("not_found", "There is no such tap, or it is over.");
+  };
+}
+
+async function keepEdges({ store }: ReportReceiverDeps, row: CertificateRow, { edges, leftOut }: Extract<Report, { type: "edges" }>, nowMs: number, reportedAtMs: number): Promise<void> {
+  const { spiffeId, serialNumber, renewedFrom } = row;
+  for (const edge of edges) requireOwn(edge, spiffeId);
+  const kept: KeptEdges = { spiffeId, renewedFrom, edges, leftOut };
+  await store.report({ kind: "edges", name: serialNumber, part: "", body: JSON.stringify(kept), reportedAtMs, expiresAtMs: nowMs + edgesRetentionMs });
+}
+
+/** A workload speaks for itself only: else one could show others as talking to whom it likes. */
+function requireOwn({ direction, clientId, serverId }: Pick<SeenEdge, "direction" | "clientId" | "serverId">, spiffeId: string): void {
+  if ((direction === "inbound" ? serverId : clientId) === spiffeId) return;
+  throw new Refusal("forbidden", `${spiffeId} may report what it takes part in only: inbound as the server, outbound as the client.`);
+}
+
+/** As far as a proof's clock may be from ours. */
+const reportWindowMs = 5 * 60_000;
+/** Two reports of a proxy, which come once a minute, and some to spare. */
+const edgesRetentionMs = 150_000;

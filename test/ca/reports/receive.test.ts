@@ -1,0 +1,104 @@
+import type { KeyObject } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { IssuedCertificate, Report, SeenEdge } from "../../../ca/contract.ts";
+import { encodeRenewalProof, type ProofPurpose } from "../../../ca/pki/renewal-proof.ts";
+import { chainOf, newCsr, newKey, proofFor, startTestCa, type TestCa } from "../../support/running-ca.ts";
+
+const [hello, world] = ["spiffe://east/hello", "spiffe://east/world"];
+interface Holder { readonly issued: IssuedCertificate; readonly key: KeyObject }
+let host: TestCa;
+let holder: Holder;
+beforeAll(async () => {
+  host = await startTestCa();
+  holder = await enrol(world);
+});
+afterAll(() => host.close());
+
+async function enrol(spiffeId: string): Promise<Holder> {
+  const key = newKey();
+  return { issued: await host.ca.issue({ csr: newCsr(key).csr, attestation: { type: "operator", spiffeId } }, { caller: host.admin }), key };
+}
+
+const edge = (more: Partial<SeenEdge> = {}): SeenEdge => ({ direction: "inbound", clientId: hello, serverId: world, secured: true, connections: 1, protocol: "http", ...more });
+const edgesReport = (...edges: readonly SeenEdge[]): Report => ({ type: "edges", reportedAt: new Date(host.clock.nowMs).toISOString(), edges });
+
+function send(report: Report, faults: { readonly by?: Holder; readonly key?: KeyObject; readonly purpose?: ProofPurpose; readonly signed?: string } = {}) {
+  const { issued, key } = faults.by ?? holder;
+  const text = JSON.stringify(report);
+  const proof = encodeRenewalProof({
+    chain: chainOf(issued), privateKey: faults.key ?? key, csr: Buffer.from(faults.signed ?? text), audience: "east", nowMs: host.clock.nowMs, purpose: faults.purpose ?? "report",
+  });
+  return host.ca.report({ report: text, proof }, report);
+}
+
+const seen = () => {
+  host.clock.nowMs += 1000;
+  return host.ca.edges(() => true);
+};
+
+describe("a report of edges", () => {
+  test.each([
+    ["by another key", { key: newKey() }, "proof_refused"],
+    ["with a proof over another text", { signed: "{}" }, "proof_refused"],
+    ["with a proof for an acknowledgement", { purpose: "acknowledgement" }, "proof_refused"],
+  ] as const)("%s is refused", async (_what, faults, code) => {
+    await expect(send(edgesReport(edge()), faults)).rejects.toMatchObject({ name: "Refusal", code });
+    expect(await seen()).toMatchObject({ edges: [], proxies: 0 });
+  });
+
+  test.each([
+    ["inbound to another workload", { serverId: hello }],
+    ["outbound from another workload", { direction: "outbound", clientId: hello, serverId: "spiffe://east/third" }],
+  ] as const)("%s is refused: a workload speaks for itself only", async (_what, wrong) => {
+    await expect(send(edgesReport(edge(), edge(wrong)))).rejects.toMatchObject({ code: "forbidden" });
+    expect(await seen()).toMatchObject({ edges: [] });
+  });
+
+  test("that is hours old is refused", async () => {
+    const report = { ...edgesReport(edge()), reportedAt: new Date(host.clock.nowMs - 3_600_000).toISOString() };
+    await expect(send(report)).rejects.toMatchObject({ code: "invalid_request" });
+  });
+
+  test("is told by any replica until it is some minutes old, and replaces the one before it", async () => {
+    await send(edgesReport(edge({ connections: 3 }), edge({ clientId: "", secured: false, reason: "plain_text" })));
+    host.clock.nowMs += 1000;
+    await send(edgesReport(edge({ connections: 2 })));
+    expect(await seen()).toEqual({
+      edges: [{
+        clientId: hello, serverId: world, secured: true, protocols: ["http"], connections: 2, seenBy: ["server"], lastSeen: expect.any(String) as string,
+      }],
+      proxies: 1, truncated: false,
+    });
+    host.clock.nowMs += 149_000;
+    expect(await seen()).toMatchObject({ edges: [], proxies: 0 });
+  });
+
+  test("counts once for a proxy that has renewed since", async () => {
+    await send(edgesReport(edge({ connections: 3 })));
+    const key = newKey();
+    const { csr, der } = newCsr(key);
+    const issued = await host.ca.issue({ csr, attestation: { type: "svid", proof: proofFor(holder.issued, holder.key, der, host.clock.nowMs) } }, {});
+    await send(edgesReport(edge({ connections: 4 })), { by: { issued, key } });
+    expect(await seen()).toMatchObject({ edges: [{ connections: 4 }], proxies: 1 });
+    holder = { issued, key };
+  });
+
+  test("is seen by whoever may see one of its ends", async () => {
+    await send(edgesReport(edge(), edge({ clientId: "", secured: false, reason: "plain_text" })));
+    host.clock.nowMs += 1000;
+    expect(await host.ca.edges((id) => id === hello)).toMatchObject({ edges: [{ clientId: hello, serverId: world }], proxies: 0 });
+    expect(await host.ca.edges((id) => id === "spiffe://east/other")).toEqual({ edges: [], proxies: 0, truncated: false });
+  });
+
+  test("by a certificate that was revoked is refused", async () => {
+    const other = await enrol("spiffe://east/revoked");
+    await host.ca.revoke(other.issued.serialNumber, "superseded", host.admin);
+    await expect(send(edgesReport(), { by: other })).rejects.toMatchObject({ code: "certificate_revoked" });
+  });
+
+  test("leaves no trace in the audit log", async () => {
+    const before = (await host.store.checkpoint())?.size;
+    await send(edgesReport(edge()));
+    expect((await host.store.checkpoint())?.size).toBe(before);
+  });
+});

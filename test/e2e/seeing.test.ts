@@ -1,0 +1,55 @@
+import { once } from "node:events";
+import { request, type IncomingMessage } from "node:http";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import type { EdgeList } from "../../ca/contract.ts";
+import { countersign } from "../support/command-line.ts";
+import { startMesh, type Mesh, type MeshProxy } from "../support/mesh.ts";
+import { httpApp } from "../support/tcp.ts";
+
+let mesh: Mesh;
+let hello: MeshProxy;
+let world: MeshProxy;
+let env: Record<string, string>;
+
+beforeAll(async () => {
+  mesh = await startMesh();
+  env = { COUNTERSIGN_URL: mesh.served.url, COUNTERSIGN_DATA_DIR: join(mesh.folder, "ca") };
+  const app = await httpApp((request, response) => {
+    request.resume();
+    response.statusCode = request.url === "/missing" ? 404 : 200;
+    response.end("hello");
+  });
+  mesh.atEnd(() => app.close());
+  world = await mesh.proxy("world", "--app", `127.0.0.1:${app.port}`, "--outbound", "off");
+  hello = await mesh.proxy("hello", "--inbound", "off", "--route", `world=${world.inbound[0]},spiffe://east/world`);
+}, 60_000);
+afterAll(() => mesh.close());
+
+/** Asks as the app of hello does. @returns the status */
+async function ask(path: string, headers: Readonly<Record<string, string>> = {}): Promise<number> {
+  const asked = request(`http://${hello.outbound[0]}${path}`, { headers: { host: "world", ...headers }, agent: false }).end();
+  const [response] = (await once(asked, "response")) as [IncomingMessage];
+  await once(response.resume(), "end");
+  return response.statusCode ?? 0;
+}
+
+test("countersign edges shows who talks to whom, as both sides reported it", async () => {
+  expect(await ask("/")).toBe(200);
+  await vi.waitFor(async () => {
+    const { stdout } = await countersign(["edges", "-o", "json"], env);
+    const { edges, proxies } = JSON.parse(stdout) as EdgeList;
+    expect([proxies, edges]).toMatchObject([2, [{ clientId: "spiffe://east/hello", serverId: "spiffe://east/world", secured: true, seenBy: ["client", "server"] }]]);
+  }, { timeout: 30_000, interval: 500 });
+  const { stdout, stderr, exitCode } = await countersign(["edges"], env);
+  expect([exitCode, stdout]).toEqual([0, "SRC         DST         SECURED\neast/hello  east/world  √ mutual TLS\n"]);
+  expect(stderr).toBe("2 proxies reported lately.\n");
+}, 60_000);
+
+test("both proxies count the request by pair, with its latency", async () => {
+  for (const [proxy, direction] of [[hello, "outbound"], [world, "inbound"]] as const) {
+    expect(await proxy.metrics()).toMatch(new RegExp(
+      `response_latency_ms_count\\{direction="${direction}",tls="true",client_id="spiffe://east/hello",server_id="spiffe://east/world",no_tls_reason="",protocol="http"\\} [1-9]`,
+    ));
+  }
+});
