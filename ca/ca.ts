@@ -171,6 +171,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     async revoke(...args) {
       const revocation = await revoke(...args);
       lists.crls.revoked();
+      lists.ocsp.revoked();
       return revocation;
     },
     createToken: tokens.create,

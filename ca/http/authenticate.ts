@@ -53,7 +53,7 @@ export const access = {
   "GET /readyz": "probe",
   // No exception for loopback: behind a reverse proxy on the same host everybody comes from there.
   "GET /metrics": ["admin", "auditor"],
-  // However often: what is cached costs little, and OCSP bounds its own signatures.
+  // However often: what is cached costs little, and what is not has bounds of its own.
   "GET /crl/{authority}/{list}": "probe",
   "GET /authority/{certificate}": "probe",
   "POST /ocsp": "probe",

@@ -84,8 +84,8 @@ export interface CaServices {
   authorities(): Promise<readonly AuthoritySummary[]>;
   /** The newest CRL of one list of an authority; undefined when there is no such list. */
   crl(authorityId: string, list: string): Promise<ServedCrl | undefined>;
-  /** An OCSP response to whatever was sent; one without times is for this request only. */
-  ocsp(request: Uint8Array): Promise<{ readonly der: Uint8Array; readonly thisUpdateMs?: number; readonly nextUpdateMs?: number }>;
+  /** An OCSP response to whatever was sent, as long as the address has not had its share; one without times is for this request only. */
+  ocsp(request: Uint8Array, address: string): Promise<{ readonly der: Uint8Array; readonly thisUpdateMs?: number; readonly nextUpdateMs?: number }>;
   /** DER. */
   authorityCertificate(id: string): Uint8Array | undefined;
   /** An operator's step in the life of the authorities. */

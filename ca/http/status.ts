@@ -50,11 +50,11 @@ export function statusOperations(services: CaServices): readonly Operation[] {
       description: "An OCSPRequest, DER (RFC 6960). Errors are OCSP errors, with HTTP status 200.",
       success: { status: 200, description: "An OCSPResponse, DER.", content: { [mediaType.ocspResponse]: undefined } },
       refusals: ["media_type_unsupported"],
-      async handle({ request }) {
+      async handle({ request, address }) {
         if (request.headers.get("content-type")?.toLowerCase() !== mediaType.ocspRequest) {
           throw new Refusal("media_type_unsupported", `The body must be an OCSP request and say so: add the header "content-type: ${mediaType.ocspRequest}".`);
         }
-        const { der } = await services.ocsp(await readBytes(request, maxOcspBytes));
+        const { der } = await services.ocsp(await readBytes(request, maxOcspBytes), address);
         return { status: 200, body: der, contentType: mediaType.ocspResponse };
       },
     }),
@@ -65,8 +65,8 @@ export function statusOperations(services: CaServices): readonly Operation[] {
       description: "The OCSPRequest in base64, URL-encoded (RFC 6960 appendix A).",
       params: z.object({ request: z.string() }),
       success: { status: 200, description: "An OCSPResponse, DER.", content: { [mediaType.ocspResponse]: undefined } },
-      async handle({ request }) {
-        const { der, thisUpdateMs, nextUpdateMs } = await services.ocsp(ocspRequestOf(new URL(request.url).pathname));
+      async handle({ request, address }) {
+        const { der, thisUpdateMs, nextUpdateMs } = await services.ocsp(ocspRequestOf(new URL(request.url).pathname), address);
         if (thisUpdateMs === undefined || nextUpdateMs === undefined) return { status: 200, body: der, contentType: mediaType.ocspResponse };
         const etag = Buffer.from(await crypto.subtle.digest("SHA-256", Uint8Array.from(der))).toString("hex");
         return cached(request, { thisUpdateMs, nextUpdateMs, etag, body: der, contentType: mediaType.ocspResponse, nowMs: services.now().getTime() });

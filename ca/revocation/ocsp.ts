@@ -9,6 +9,7 @@ import { encodeOcspError, encodeOcspResponse, encodeOcspResponseData, type ocspE
 import type { Signer } from "../signer/signer.ts";
 import type { AuthorityRow, CertificateRow, Store } from "../store/store.ts";
 import { lintOcspResponse } from "../lint/ocsp.ts";
+import { ocspBudget } from "./ocsp-budget.ts";
 
 /** An OCSP response, and until when it may be kept; an answer that is an error, or only to this very request, has no times. */
 export interface OcspAnswer {
@@ -18,8 +19,13 @@ export interface OcspAnswer {
 }
 
 export interface OcspResponder {
-  /** Answers whatever it is asked, with an OCSP error where it has no other answer. */
-  answer(request: Uint8Array): Promise<OcspAnswer>;
+  /**
+   * Answers whatever it is asked, with an OCSP error where it has no other answer.
+   * @param address  whose share of the work it is
+   */
+  answer(request: Uint8Array, address: string): Promise<OcspAnswer>;
+  /** Something was revoked here: what was looked up before counts no more. */
+  revoked(): void;
 }
 
 export interface OcspResponderDeps {
@@ -34,14 +40,18 @@ export interface OcspResponderDeps {
 }
 
 /**
- * Tells the status of certificates as it is in the store at that moment. A signed answer is used again while the status is the
- * same, so that what many ask about is signed once.
+ * Tells the status of certificates as it is in the store, or was within the last second. A signed answer is used again while the status
+ * is the same, so that what many ask about is signed once. Everybody may ask, over plain HTTP: what costs nothing comes first, then what
+ * strangers may have (`ocsp-budget.ts`), and only then the database and the key.
  * @source RFC 6960, RFC 9919 (the profile of RFC 5019), RFC 9654
  */
 export function ocspResponder({ store, authorities, signerOf, ocspLifetimeMs, lints, metrics, log, now }: OcspResponderDeps): OcspResponder {
-  const signed = new Map<string, SignedAnswer>();
+  const signed = answers(maxSignedAnswers);
+  // Apart: nobody pushes answers out of memory with serial numbers of their own making.
+  const unknown = answers(maxUnknownAnswers);
   let issuers: { readonly rows: readonly AuthorityRow[]; readonly parsed: readonly Issuer[] } = { rows: [], parsed: [] };
-  let second = { startedAtMs: 0, signatures: 0 };
+  const budget = ocspBudget(now);
+  let generation = 0;
 
   function issuerOf(certId: OcspCertId): Issuer | undefined {
     const rows = authorities();
@@ -52,25 +62,27 @@ export function ocspResponder({ store, authorities, signerOf, ocspLifetimeMs, li
     return issuers.parsed.find(({ certificate }) => certificate.notAfterMs >= now().getTime() && isIssuedBy(certId, certificate));
   }
 
-  async function respond(request: OcspRequest): Promise<OcspAnswer> {
-    const [first] = request.certIds;
+  async function respond(request: OcspRequest, address: string): Promise<OcspAnswer> {
+    const { certIds, nonce } = request;
+    const [first] = certIds;
     const issuer = first && issuerOf(first);
     // One signature is by one issuer's word; of certificates by others we know nothing (RFC 5019 section 2.2.3).
-    if (issuer === undefined || !request.certIds.every((certId) => isIssuedBy(certId, issuer.certificate))) return failed("unauthorized");
+    if (issuer === undefined || !certIds.every((certId) => isIssuedBy(certId, issuer.certificate))) return failed("unauthorized");
+    const key = certIds.length === 1 && nonce === undefined ? Buffer.from(first!.encoded).toString("latin1") : undefined;
+    const known = key === undefined ? undefined : signed.get(key) ?? unknown.get(key);
+    const lookedAtMs = now().getTime();
+    if (known !== undefined && known.generation === generation && isYoung(known) && Math.abs(lookedAtMs - known.lookedAtMs) < lookedUpMs) return counted(known, [known.status]);
+    if (!(key === undefined ? budget.takeOwn(address, certIds.length) : budget.takeCommon(address))) return failed("tryLater");
+    // Before the look: what is revoked meanwhile makes it old.
+    const lookedUp = { generation, lookedAtMs };
     const statuses: OcspStatus[] = [];
-    for (const { serialNumber } of request.certIds) statuses.push(statusOf(await store.certificate(serialNumber), issuer.row.id, now().getTime()));
-    const key = request.certIds.length === 1 && request.nonce === undefined ? Buffer.from(first!.encoded).toString("latin1") : undefined;
-    const known = key === undefined ? undefined : signed.get(key);
-    if (known !== undefined && known.status === JSON.stringify(statuses[0]) && isYoung(known)) return counted(known, statuses);
-    if (!takeSignature()) return failed("tryLater");
-    const made = await lints(() => sign(request, statuses, issuer));
+    for (const { serialNumber } of certIds) statuses.push(statusOf(await store.certificate(serialNumber), issuer.row.id, now().getTime()));
+    const status = statuses[0]!;
+    const made = known !== undefined && isSame(known.status, status) && isYoung(known) ? known : await lints(() => sign(request, statuses, issuer));
     if (key === undefined) return counted({ der: made.der }, statuses);
-    if (signed.size >= maxSignedAnswers) for (const oldest of signed.keys()) {
-      signed.delete(oldest);
-      break;
-    }
-    signed.delete(key);
-    signed.set(key, { ...made, status: JSON.stringify(statuses[0]) });
+    const { der, thisUpdateMs, nextUpdateMs } = made;
+    unknown.delete(key);
+    (status.kind === "unknown" ? unknown : signed).keep(key, { der, thisUpdateMs, nextUpdateMs, status, ...lookedUp });
     return counted(made, statuses);
   }
 
@@ -92,13 +104,6 @@ export function ocspResponder({ store, authorities, signerOf, ocspLifetimeMs, li
     return thisUpdateMs <= nowMs && nowMs < (thisUpdateMs + nextUpdateMs) / 2;
   }
 
-  /** Each costs as much as a certificate: strangers may not have the whole CPU for it. */
-  function takeSignature(): boolean {
-    const nowMs = now().getTime();
-    if (Math.abs(nowMs - second.startedAtMs) >= 1000) second = { startedAtMs: nowMs, signatures: 0 };
-    return ++second.signatures <= maxSignaturesPerSecond;
-  }
-
   function counted(answer: OcspAnswer, statuses: readonly OcspStatus[]): OcspAnswer {
     for (const { kind } of statuses) metrics.ocspAnswered(kind);
     return { der: answer.der, ...(answer.nextUpdateMs !== undefined && { thisUpdateMs: answer.thisUpdateMs!, nextUpdateMs: answer.nextUpdateMs }) };
@@ -110,7 +115,7 @@ export function ocspResponder({ store, authorities, signerOf, ocspLifetimeMs, li
   }
 
   return {
-    async answer(der) {
+    async answer(der, address) {
       let request: OcspRequest;
       try {
         request = parseOcspRequest(der);
@@ -119,13 +124,32 @@ export function ocspResponder({ store, authorities, signerOf, ocspLifetimeMs, li
         return failed("malformedRequest");
       }
       try {
-        return await respond(request);
+        return await respond(request, address);
       } catch (err) {
         log.warn({ err }, "an OCSP request could not be answered");
         return failed("tryLater");
       }
     },
+    revoked: () => void (generation += 1),
   };
+}
+
+function answers(maxCount: number) {
+  const kept = new Map<string, SignedAnswer>();
+  return {
+    get: (key: string) => kept.get(key),
+    delete: (key: string) => void kept.delete(key),
+    keep(key: string, answer: SignedAnswer): void {
+      const [oldest] = kept.size >= maxCount ? kept.keys() : [];
+      if (oldest !== undefined) kept.delete(oldest);
+      kept.delete(key);
+      kept.set(key, answer);
+    },
+  };
+}
+
+function isSame(one: OcspStatus, other: OcspStatus): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
 }
 
 /** Never good for what was not issued by this issuer: a forged certificate is no certificate of ours. */
@@ -141,10 +165,14 @@ interface Issuer {
 }
 
 interface SignedAnswer extends Required<OcspAnswer> {
-  /** As JSON. */
-  readonly status: string;
+  readonly status: OcspStatus;
+  /** When and after how many revocations here the status was looked up. */
+  readonly lookedAtMs: number;
+  readonly generation: number;
 }
 
 /** Of some 900 bytes each. */
 const maxSignedAnswers = 10_000;
-const maxSignaturesPerSecond = 1000;
+const maxUnknownAnswers = 500;
+/** How old what we know may be: as old as a revocation by another replica may be when proxies hear of it. */
+const lookedUpMs = 1000;

@@ -77,7 +77,7 @@ describe("what the lint refuses is not signed, and is in the audit log with its 
     const certId = encodeSequence(
       encodeSequence(encodeOid(digestOid.sha1), encodeNull()), sha1(issuer.subject), sha1(keyBitsOf(issuer.spki)), encodeUnsignedInteger(Uint8Array.of(1)),
     );
-    await host.ca.ocsp(encodeSequence(encodeSequence(encodeSequence(encodeSequence(certId)))));
+    await host.ca.ocsp(encodeSequence(encodeSequence(encodeSequence(encodeSequence(certId)))), "10.0.0.1");
     expect(await refusals(host)).toMatchObject([{ actor: "system", artefact: "ocsp-response" }]);
   });
 
