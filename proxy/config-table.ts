@@ -37,7 +37,7 @@ export const configTable: readonly Setting[] = [
     "Anything but loopback carries plain text over a network."),
   setting("inboundProtocol", "text", "detect", "What the app speaks. Declare `tcp` where the server speaks first and `opaquePorts` does not name its port.",
     "With `tcp` no identity header is set and none that the client sent is stripped. `detect` guards against the HTTP servers we know: " +
-      "for an app with a looser parser, or that speaks TLS or HTTP/2 itself, declare `http` or `tcp`.", ["detect", "http", "tcp"]),
+      "for an app with a looser parser, or that speaks TLS itself, declare `http` or `tcp`.", ["detect", "http", "tcp"]),
   setting("opaquePorts", "list", "25 587 3306 4444 5432 6379 9300 11211", "Ports of the app where `detect` does not look: bytes are carried as they come, at once, so that a server can speak first. " +
     "The defaults are Linkerd's.",
     "On these ports no identity header is set and none that the client sent is stripped."),

@@ -6,7 +6,7 @@ import { PeerError, type Peer, type PeerVerifier } from "./peer.ts";
 
 export type Direction = "inbound" | "outbound";
 /** `tls`: the app itself speaks it, inside of ours or in the clear. */
-export type Protocol = "http" | "tcp" | "tls";
+export type Protocol = "http" | "http2" | "tcp" | "tls";
 
 /** Why a connection is not under mutual TLS: `plain_text` was taken from outside, or `no_route` names who must answer. */
 export type NoTlsReason = "plain_text" | "no_route";

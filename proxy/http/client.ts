@@ -17,6 +17,8 @@ export interface Route extends RequestChanges {
 export interface ClientOwner<R extends Route> {
   /** Asked with a whole head before anything is sent. */
   route(head: RequestHead): R | Answer;
+  /** The connection begins as HTTP/2 does. It is handed over, paused, with all that came; where left out it is refused. */
+  http2?(first: Buffer): void;
   /** A CONNECT. The function is handed the connection, paused, with what came behind the head. */
   connect(head: RequestHead): Answer | ((rest: Buffer) => void);
   /** The upstream failed before it answered: what the client is told. `route` is what `route` gave. */
@@ -61,6 +63,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
   let pending: Buffer | undefined = first;
   let scanned = 0;
   let skippedLine = false;
+  let isFirst = true;
   // Of the exchange under way:
   let head: RequestHead | undefined;
   let route: R | undefined;
@@ -124,6 +127,12 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
     }
     const headEnd = findHeadEnd(bytes, 0, scanned);
     if (headEnd === headIncomplete) return wait(bytes.length);
+    if (isFirst && owner.http2 !== undefined && !skippedLine && beginsHttp2(bytes)) {
+      leave();
+      owner.http2(bytes);
+      return false;
+    }
+    isFirst = false;
     const parsed = typeof headEnd === "string" ? headEnd : parseRequestHead(bytes, 0, headEnd);
     if (typeof parsed === "string") return refuse(parsed);
     pending = headEnd === bytes.length ? undefined : bytes.subarray(headEnd as number);
@@ -407,6 +416,11 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
   };
 }
 
+/** The first line and the empty one, which no request of HTTP/1 is. @source RFC 9113 section 3.4 */
+function beginsHttp2(bytes: Buffer): boolean {
+  return bytes[0] === letterP && bytes[1] === letterR && bytes.length >= http2Preface.length && bytes.subarray(0, http2Preface.length).equals(http2Preface);
+}
+
 type Phase =
   /** Between requests, or within a head. */
   | "head"
@@ -419,7 +433,8 @@ type Phase =
   | "closing"
   | "over";
 
-const [lf, cr] = [10, 13];
+const [lf, cr, letterP, letterR] = [10, 13, 80, 82];
+const http2Preface = Buffer.from("PRI * HTTP/2.0\r\n\r\n", "latin1");
 const nothing = Buffer.alloc(0);
 const idempotentMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 /** Stale connections of one pool fail one after another, so a second and third may be stale too. */

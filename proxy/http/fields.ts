@@ -77,6 +77,12 @@ export function linesOf({ bytes, start, end }: Fields): { readonly name: string;
   return lines;
 }
 
+/** What a field of this name is to a proxy, however it is spelled. */
+export function kindOfName(name: string): number {
+  if (knownByLength[name.length] === undefined) return fieldKind.ordinary;
+  return kindOf(Buffer.from(name, "latin1"), 0, name.length);
+}
+
 /** Whether a byte may stand in a token. @source RFC 9110 section 5.6.2 */
 export const isTokenByte = (byte: number): boolean => (byteClass[byte]! & tokenByte) !== 0;
 /** Whether a byte may stand in a field value or a reason phrase: printable, blank, tab or above ASCII. */

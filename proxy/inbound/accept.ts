@@ -26,6 +26,8 @@ export interface AcceptedPeer extends PipeEnd {
   readonly admission: Admission;
   /** Set by the protocol that takes over, where it can end a connection between two requests. */
   retire: (() => void) | undefined;
+  /** Whether policy lets it be. Set by the protocol that carries several requests at once, which then ends those that may not go on. */
+  isAllowed: () => boolean;
 }
 
 export interface AcceptDeps extends Pick<DataPathDeps, "config" | "source" | "log"> {
@@ -134,10 +136,10 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
     const admission = admit(peer?.svid.id, identity.id.uri, app.port);
     if (admission === undefined) return void socket.destroy();
     const accepted: AcceptedPeer = {
-      socket, peer, admission, reset, app, localId: identity.id.uri, retire: undefined,
+      socket, peer, admission, reset, app, localId: identity.id.uri, retire: undefined, isAllowed: admission.isAllowed,
       connection: connections.add({
         peer, ...(peer === undefined && { noTlsReason: "plain_text" }), localId: identity.id.uri, localValidUntilMs: identity.notAfterMs + 1000,
-        traffic: () => socket, cut: reset, retire: () => accepted.retire?.(), isAllowed: admission.isAllowed,
+        traffic: () => socket, cut: reset, retire: () => accepted.retire?.(), isAllowed: () => accepted.isAllowed(),
       }),
     };
     socket.once("close", () => accepted.connection.closed());

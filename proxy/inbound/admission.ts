@@ -19,6 +19,10 @@ export interface Admission {
   request(method: string, target: string): Denial | undefined;
   /** Whether what the connection turned out to be, and its last request, would still be let in; counts nothing. */
   isAllowed(): boolean;
+  /** Whether the client may be connected at all; counts nothing. */
+  mayConnect(): boolean;
+  /** Whether a request under way would still be let in; counts nothing. */
+  mayGoOn(method: string, target: string): boolean;
 }
 
 /**
@@ -107,6 +111,12 @@ export function inboundAdmission({ config, source, metrics, log, refuse, now }: 
       return { message };
     }
 
+    function isLetIn(what: Asked): boolean {
+      const policy = current();
+      if (policy === undefined) return false;
+      return inboundMode === "audit" || decide(what, policy)?.action !== "deny";
+    }
+
     const admission: Admission = {
       opaque() {
         asked = "opaque";
@@ -116,11 +126,9 @@ export function inboundAdmission({ config, source, metrics, log, refuse, now }: 
         asked = { method, target };
         return enforce(asked);
       },
-      isAllowed() {
-        const policy = current();
-        if (policy === undefined) return false;
-        return inboundMode === "audit" || decide(asked, policy)?.action !== "deny";
-      },
+      isAllowed: () => isLetIn(asked),
+      mayConnect: () => isLetIn("nothing"),
+      mayGoOn: (method, target) => isLetIn({ method, target }),
     };
     return enforce("nothing") === undefined ? admission : undefined;
   };

@@ -1,4 +1,4 @@
-/** What the first bytes of a client say; "undecided" means: read on. The last two lead HTTP past us and must not pass at all. */
+/** What the first bytes of a client say; "undecided" means: read on. The last one leads HTTP past us and must not pass at all. */
 export type Detection = "http" | "tcp" | "undecided" | "http2" | "proxy_preamble";
 
 /**
@@ -33,6 +33,18 @@ export function mayDecide(bytes: Uint8Array, length: number): boolean {
   return length >= maxDetectBytes || bytes.some((byte) => byte < 0x20 || byte === 0x7f);
 }
 
+/**
+ * Tells what a server that has spoken before its client did not want to: one of HTTP/1 gave up on a client that had nothing to ask
+ * yet, one of HTTP/2 says its SETTINGS as soon as it is connected. Neither client waits for that, so this one gets no opaque way in.
+ */
+export function detectServer(said: Uint8Array): "http" | "tcp" | "undecided" {
+  const [some, whole] = [(byte: number, at: number) => byte === httpAnswer[at], said.length >= httpAnswer.length];
+  if (said.subarray(0, httpAnswer.length).every(some)) return whole ? "http" : "undecided";
+  const head = said.subarray(0, settingsHead.length);
+  if (!head.every((byte, at) => settingsHead[at] === undefined || byte === settingsHead[at])) return "tcp";
+  return head.length === settingsHead.length ? "http" : "undecided";
+}
+
 /** What Python's `str.split` takes for white space in Latin-1, which is all that RFC 9112 allows a lenient parser and more. */
 const blank = String.raw`\t-\r\x1c-\x20\x85\xa0`;
 const notBlank = new RegExp(`[^${blank}]`);
@@ -51,5 +63,8 @@ const proxyVersion1 = new RegExp(`^PROXY[${blank}]`);
 const proxyVersion2 = "\r\n\r\n\0";
 /** @source RFC 9113 section 3.4 */
 const http2Preface = "PRI * HTTP/2.0\r\n";
+const httpAnswer = Buffer.from("HTTP/", "latin1");
+/** Of a frame on no stream that is no acknowledgement, of any length up to 64 KiB. @source RFC 9113 section 6.5 */
+const settingsHead: readonly (number | undefined)[] = [0, undefined, undefined, 4, 0, 0, 0, 0, 0];
 /** As large as a whole head may be. */
 const maxDetectBytes = 16 * 1024;

@@ -1,6 +1,6 @@
 import { formatSocketAddress, type SocketAddress } from "../address.ts";
 import type { DataPathDeps } from "../data-path.ts";
-import type { Exchange } from "../exchanges.ts";
+import type { Exchange, ExchangeEnds } from "../exchanges.ts";
 import type { Answer } from "../http/answer.ts";
 import { serveClient, type ClientOwner, type Route } from "../http/client.ts";
 import { clientIdHeader } from "../http/fields.ts";
@@ -8,25 +8,47 @@ import { upstreamPool, type UpstreamPool } from "../http/pool.ts";
 import { parseRequestTarget } from "../http/target.ts";
 import { upstreamConnection, type OpenUpstream, type UpstreamKeeper } from "../http/upstream.ts";
 import { idleWatch, watchIntervalMs } from "../http/watch.ts";
+import type { Refusal } from "../refusals.ts";
 import type { AcceptedPeer } from "./accept.ts";
 import type { Denial } from "./admission.ts";
+import { serveInboundHttp2 } from "./http2.ts";
 import { connectApp } from "./tcp.ts";
 
 export interface InboundHttp {
-  /** Serves HTTP/1.1 on a verified connection from now on. @param head bytes already read */
+  /** Serves HTTP/1.1 or HTTP/2 on a verified connection from now on. @param head bytes already read */
   serve(accepted: AcceptedPeer, head: Buffer | undefined): void;
   close(): void;
 }
 
 export interface InboundHttpDeps extends Pick<DataPathDeps, "config" | "exchanges" | "log"> {
   readonly appFailed: (app: SocketAddress, error: Error) => void;
+  readonly refuse: (refusal: Refusal) => void;
 }
 
 /** Makes the HTTP half of the inbound side: every request reaches the app with the identity of the peer in one header. */
-export function inboundHttp({ config, exchanges, log, appFailed }: InboundHttpDeps): InboundHttp {
+export function inboundHttp({ config, exchanges, log, appFailed, refuse }: InboundHttpDeps): InboundHttp {
   const watch = idleWatch(watchIntervalMs(config.idleTimeoutMs));
   /** By the app's address: more than one where connections are redirected to us. */
   const pools = new Map<string, UpstreamPool>();
+
+  function serveHttp2(accepted: AcceptedPeer, first: Buffer): void {
+    const { peer, app } = accepted;
+    const clientId = peer?.svid.id.uri;
+    accepted.connection.speaks("http2");
+    serveInboundHttp2(accepted, first, {
+      settings: config, watch, exchanges, edge: exchanges.edge(endsOf(accepted, "http2")),
+      appFailed(error) {
+        appFailed(app, error);
+        return appUnreachable(formatSocketAddress(app), error);
+      },
+      refused: (reason, message) => refuse({ reason, peer: clientId ?? "an unauthenticated client", message }),
+      bug: (error) => bug(error, clientId),
+    });
+  }
+
+  function bug(error: unknown, peer: string | undefined): void {
+    log.error({ error, peer }, "a request was broken off by a fault of this proxy; please report it");
+  }
 
   function poolFor({ app, socket }: AcceptedPeer): UpstreamPool {
     const name = formatSocketAddress(app);
@@ -47,13 +69,11 @@ export function inboundHttp({ config, exchanges, log, appFailed }: InboundHttpDe
   }
 
   function ownerOf(accepted: AcceptedPeer): ClientOwner<Route> {
-    const { peer, localId } = accepted;
+    const { peer } = accepted;
     const id = peer?.svid.id;
     const app = formatSocketAddress(accepted.app);
     const pool = poolFor(accepted);
-    const edge = exchanges.edge({
-      direction: "inbound", clientId: id?.uri ?? "", serverId: localId, tls: id !== undefined, ...(id === undefined && { noTlsReason: "plain_text" }), protocol: "http",
-    });
+    const edge = exchanges.edge(endsOf(accepted, "http"));
     let exchange: Exchange | undefined;
     const addedLines = Buffer.from(id === undefined ? "" : `${clientIdHeader}: ${id.uri}\r\n`);
     return {
@@ -77,19 +97,26 @@ export function inboundHttp({ config, exchanges, log, appFailed }: InboundHttpDe
         if (exchange !== undefined) exchanges.ended(exchange, whole);
         exchange = undefined;
       },
-      bug: (error) => log.error({ error, peer: id?.uri }, "a request was broken off by a fault of this proxy; please report it"),
+      bug: (error) => bug(error, id?.uri),
+      http2: (first) => serveHttp2(accepted, first),
     };
   }
 
   return {
     serve(accepted, head) {
-      accepted.retire = serveClient(accepted, head, ownerOf(accepted), config, watch).retire;
+      const served = serveClient(accepted, head, ownerOf(accepted), config, watch);
+      accepted.retire ??= served.retire;
     },
     close() {
       for (const pool of pools.values()) pool.close();
       watch.stop();
     },
   };
+}
+
+function endsOf({ peer, localId }: AcceptedPeer, protocol: ExchangeEnds["protocol"]): ExchangeEnds {
+  const isSecured = peer !== undefined;
+  return { direction: "inbound", clientId: peer?.svid.id.uri ?? "", serverId: localId, tls: isSecured, ...(!isSecured && { noTlsReason: "plain_text" }), protocol };
 }
 
 function appUnreachable(app: string, error: NodeJS.ErrnoException): Answer {

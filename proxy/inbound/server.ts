@@ -31,7 +31,7 @@ export async function startInbound({ config, source, metrics, exchanges, log }: 
     refuse({ reason: "app_unreachable", peer: app, message: `the app at ${app} cannot be reached: ${error.message}` });
   }
   const admit = inboundAdmission({ config, source, metrics, log, refuse, now });
-  const http = inboundHttp({ config, exchanges, log, appFailed });
+  const http = inboundHttp({ config, exchanges, log, appFailed, refuse });
 
   function serveHttp(accepted: AcceptedPeer, head: Buffer | undefined): void {
     accepted.connection.speaks("http");

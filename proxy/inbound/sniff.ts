@@ -1,6 +1,6 @@
 import type { PipeEnd } from "../pipe.ts";
 import type { AcceptedPeer } from "./accept.ts";
-import { detectProtocol, mayDecide, type Detection } from "./detect.ts";
+import { detectProtocol, detectServer, mayDecide, type Detection } from "./detect.ts";
 import { connectApp, type AppSettings } from "./tcp.ts";
 
 export interface SniffOutcome {
@@ -37,14 +37,12 @@ export function sniffProtocol({ socket, reset, app }: AcceptedPeer, settings: Ap
 
   /** Half-closed in the middle of a line: no request will come of it, unless the app ends lines where we do not. */
   const onEnd = (): void => decide(detectProtocol(head, true) === "tcp" ? "tcp" : "undecided");
-  /** A server of HTTP does not speak first: it gave up on a client that had nothing to ask yet, and this client did not wait for that. */
   function onAppReadable(): void {
     const bytes: Buffer | null = openApp!.socket.read();
     if (bytes === null) return;
     said = Buffer.concat([said, bytes]);
-    const begins = said.toString("latin1", 0, httpAnswer.length);
-    if (begins === httpAnswer) decide("http");
-    else if (!httpAnswer.startsWith(begins)) decide("tcp");
+    const speaks = detectServer(said);
+    if (speaks !== "undecided") decide(speaks);
   }
 
   function onClose(): void {
@@ -71,7 +69,7 @@ export function sniffProtocol({ socket, reset, app }: AcceptedPeer, settings: Ap
       return outcome.tcp(head, openApp);
     }
     openApp?.reset();
-    if (detected !== "http") return refuse(detected);
+    if (detected !== "http" && detected !== "http2") return refuse(detected);
     outcome.http(head);
   }
 
@@ -85,9 +83,7 @@ export function sniffProtocol({ socket, reset, app }: AcceptedPeer, settings: Ap
 
 const refusals: Readonly<Partial<Record<Detection, string>>> = {
   undecided: "connection refused: the client did not finish its first line in time, so it is not known whether it speaks HTTP; set inboundProtocol tcp if the app takes no identity from headers",
-  http2: "connection refused: the client speaks HTTP/2, in which a forged identity header cannot be removed yet; set inboundProtocol tcp if the app takes no identity from headers",
   proxy_preamble: "connection refused: the client sent a PROXY protocol preamble, behind which it could forge what it likes; set inboundProtocol tcp if the app is to read it",
 };
-const httpAnswer = "HTTP/";
 /** As Linkerd's. */
 const detectionTimeoutMs = 10_000;

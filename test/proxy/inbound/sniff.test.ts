@@ -184,6 +184,26 @@ test("a client that leaves before it said anything leaves nothing behind", async
   expect(connected.length).toBe(0);
 });
 
+for (const pieces of [1, 5]) {
+  test(`a client that waits until the app has spoken HTTP/2, in ${pieces}, gets no opaque way in`, async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const client = await start();
+    await vi.waitFor(() => expect(half.path.connections.count()).toBe(1));
+    vi.advanceTimersByTime(10_000);
+    vi.useRealTimers();
+    await expect.poll(() => connected.length).toBe(1);
+    const settings = Buffer.from([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0]);
+    for (let at = 0; at < settings.length; at += settings.length / pieces) {
+      connected[0]!.write(settings.subarray(at, at + settings.length / pieces));
+      await new Promise(setImmediate);
+    }
+    await expect.poll(() => connected[0]!.destroyed).toBe(true);
+    client.write(`GET / HTTP/1.1\r\n${forged}`);
+    await expect.poll(() => connected.length).toBe(2);
+    expect(await readUntil(connected[1]!, "\r\n\r\n")).toContain("countersign-client-id: spiffe://east/hello");
+  });
+}
+
 const forged = "Host: world\r\nConnection: close\r\nCountersign-Client-Id: spiffe://east/admin\r\n\r\n";
 for (const line of ["GET / HTTP/0.9", "GET / HTTP/2.0", "GET / HTTP/1.10", " GET / HTTP/1.1", "GET\xa0/\xa0HTTP/1.1", `${"A".repeat(65)} / HTTP/1.1`, "POST / RTSP/1.0", "GET /"]) {
   test(`a forged identity does not reach the app behind ${JSON.stringify(line.slice(0, 20))}`, async () => {
@@ -199,7 +219,6 @@ for (const line of ["GET / HTTP/0.9", "GET / HTTP/2.0", "GET / HTTP/1.10", " GET
 }
 
 for (const [what, bytes, reason] of [
-  ["HTTP/2 with prior knowledge", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http2"],
   ["a PROXY preamble", `PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\nGET / HTTP/1.1\r\n${forged}`, "proxy_preamble"],
   ["a binary PROXY preamble", "\r\n\r\n\0\r\nQUIT\n", "proxy_preamble"],
 ] as const) {
