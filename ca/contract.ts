@@ -716,3 +716,11 @@ export interface EdgeList {
   /** Not all of them fit. */
   readonly truncated: boolean;
 }
+
+/** A tapped request as one line for people. */
+export function tapLine({ startedAt, direction, clientId, serverId, tls, noTlsReason, method, path, status, latencyMs, whole }: TapRecord): string {
+  const name = (id: string): string => (id === "" ? "-" : id.replace("spiffe://", ""));
+  const outcome = status === 0 ? "-" : `${status}${whole ? "" : " (broken off)"}`;
+  const secured = tls ? "tls=true" : `tls=false (${(noTlsReason ?? "unknown").replaceAll("_", " ")})`;
+  return `${startedAt.slice(11, 23)} ${direction === "inbound" ? "in " : "out"} ${method} ${path} ${outcome} ${latencyMs.toFixed(1)}ms ${name(clientId)} > ${name(serverId)} ${secured}`;
+}

@@ -14,6 +14,8 @@ export interface AdminDeps {
   readonly metrics: Metrics;
   /** Path -> what is shown there as JSON. */
   readonly pages: Readonly<Record<string, () => unknown>>;
+  /** Path -> what answers it as long as the reader stays. */
+  readonly streams?: Readonly<Record<string, (request: IncomingMessage, response: ServerResponse) => void>>;
 }
 
 /** The running admin listener. */
@@ -27,17 +29,18 @@ export interface Admin {
  * Serves `/livez`, `/readyz`, `/metrics` and the given pages; listens when it resolves. Read only.
  * @throws what listening throws, e.g. EADDRINUSE
  */
-export async function startAdmin({ listen, unready, metrics, pages }: AdminDeps): Promise<Admin> {
+export async function startAdmin({ listen, unready, metrics, pages, streams = {} }: AdminDeps): Promise<Admin> {
   if (!isLoopback(listen.host)) throw new RangeError(`the admin listener stays on loopback, not ${listen.host}`);
-  const routes = new Map<string, (response: ServerResponse) => void>([
-    ["/livez", (response) => answer(response, 200, "text/plain; charset=utf-8", "ok\n")],
-    ["/readyz", (response) => {
+  const routes = new Map<string, Route>([
+    ["/livez", (_request, response) => answer(response, 200, "text/plain; charset=utf-8", "ok\n")],
+    ["/readyz", (_request, response) => {
       const reasons = unready.flatMap((ask) => ask() ?? []);
       const readiness: Readiness = { ready: reasons.length === 0, reasons };
       json(response, readiness.ready ? 200 : 503, readiness);
     }],
-    ["/metrics", (response) => answer(response, 200, "text/plain; version=0.0.4; charset=utf-8", metrics.text())],
-    ...Object.entries(pages).map(([path, read]) => [path, (response: ServerResponse) => json(response, 200, read())] as const),
+    ["/metrics", (_request, response) => answer(response, 200, "text/plain; version=0.0.4; charset=utf-8", metrics.text())],
+    ...Object.entries(pages).map(([path, read]) => [path, (_request: IncomingMessage, response: ServerResponse) => json(response, 200, read())] as const),
+    ...Object.entries(streams),
   ]);
   const server = createServer(
     { headersTimeout: requestTimeoutMs, requestTimeout: requestTimeoutMs },
@@ -55,7 +58,9 @@ export async function startAdmin({ listen, unready, metrics, pages }: AdminDeps)
   };
 }
 
-function serve(routes: ReadonlyMap<string, (response: ServerResponse) => void>, request: IncomingMessage, response: ServerResponse): void {
+type Route = (request: IncomingMessage, response: ServerResponse) => void;
+
+function serve(routes: ReadonlyMap<string, Route>, request: IncomingMessage, response: ServerResponse): void {
   request.resume();
   // A page in a browser on this machine must not read this by a DNS name of its own (rebinding).
   if (!isLoopback(hostOf(request.headers.host ?? ""))) {
@@ -68,7 +73,7 @@ function serve(routes: ReadonlyMap<string, (response: ServerResponse) => void>, 
   if (route === undefined) {
     return answer(response, 404, "text/plain; charset=utf-8", `there are ${[...routes.keys()].join(", ")}\n`);
   }
-  route(response);
+  route(request, response);
 }
 
 function hostOf(header: string): string {

@@ -21,7 +21,7 @@ export type SettingUnit = "text" | "list" | "duration" | "count";
 export type SettingKey =
   | "bootstrap" | "bootstrapFile" | "inbound" | "app" | "inboundProtocol" | "opaquePorts" | "inboundMode" | "outbound" | "transparent" | "transparentDefault" | "route" | "tcp" | "admin" | "allow"
   | "foreignBundle" | "stateDir" | "writeDir" | "onRenewal" | "onRenewalTimeout" | "workloadSocket" | "workloadSocketMode" | "keyAlgorithm" | "certificateLifetime" | "revocationPoll" | "handshakeTimeout"
-  | "connectTimeout" | "idleTimeout" | "connectionMaxAge" | "maxConnections" | "drainTimeout" | "logLevel";
+  | "connectTimeout" | "idleTimeout" | "connectionMaxAge" | "maxConnections" | "drainTimeout" | "logLevel" | "accessLog";
 
 /** Every setting of the proxy: `readConfig`, `--help` and the README's table are made from it. */
 export const configTable: readonly Setting[] = [
@@ -82,6 +82,8 @@ export const configTable: readonly Setting[] = [
   setting("connectionMaxAge", "duration", "24h", "A connection older than this is closed, so that its peer proves itself anew."),
   setting("maxConnections", "count", "10000", "Connections open at once, inbound and outbound each; more are turned away."),
   setting("drainTimeout", "duration", "30s", "How long open connections may finish after SIGTERM before they are cut."),
+  setting("accessLog", "text", undefined, "Where each HTTP request is written as a line of JSON when it has ended: `stdout`, or a file (0600, opened anew for each batch).",
+    "Paths may tell more than they should; queries, headers and bodies are never written."),
   setting("logLevel", "text", "info", "Least severe log line that is written.", undefined, ["error", "warn", "info", "debug", "silent"]),
 ];
 

@@ -49,6 +49,8 @@ export interface ProxyConfig {
   readonly maxConnections: number;
   readonly drainTimeoutMs: number;
   readonly logLevel: LogLevel;
+  /** `stdout` or a path; undefined: none. */
+  readonly accessLog: string | undefined;
 }
 
 /** `detect` looks at the first bytes; `tcp` looks at none, for servers that speak first. */
@@ -112,6 +114,7 @@ export function readConfig(sources: SettingSources): ProxyConfig {
     maxConnections: count("maxConnections"),
     drainTimeoutMs: duration("drainTimeout") ?? 0,
     logLevel: text("logLevel") as LogLevel,
+    accessLog: text("accessLog"),
   };
   return Object.freeze(config);
 }

@@ -6,11 +6,13 @@ import { runVerifyWire } from "./intercept/verify-wire.ts";
 import { jsonLog } from "./log.ts";
 import { ListenError, runProxy } from "./run.ts";
 import { ConfigError } from "./settings.ts";
+import { runTap } from "./tap/command.ts";
 
 /** The `countersign-proxy` command. Exit codes: 0 drained after SIGTERM or SIGINT, 1 could not run, 2 wrong settings. */
 async function main(args: readonly string[]): Promise<void> {
   const [command, ...rest] = args;
   if (command === "intercept") return void (process.exitCode = runIntercept(rest, terminal));
+  if (command === "tap") return void (process.exitCode = await runTap(rest, terminal));
   if (command === "verify-wire") return void (process.exitCode = await runVerifyWire(rest, terminal));
   if (args.includes("--help") || args.includes("-h")) {
     process.stdout.write(`${about}${renderConfigHelp()}`);
@@ -40,6 +42,7 @@ const about = `countersign-proxy: mutual TLS for an app that speaks plain HTTP o
 
   countersign-proxy [options]                 run the proxy
   countersign-proxy intercept install | ...   send this host's connections through it (--help says more)
+  countersign-proxy tap ...                   look at live requests
   countersign-proxy verify-wire ...           look whether what passes on the wire is TLS
 
 Options, each also by environment or in the JSON file that --config names:

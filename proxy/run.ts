@@ -1,3 +1,4 @@
+import { appendTo, startAccessLog } from "./access-log.ts";
 import { formatSocketAddress, type SocketAddress } from "./address.ts";
 import { startAdmin, type Admin } from "./admin.ts";
 import { systemClock, type Clock } from "./clock.ts";
@@ -11,6 +12,7 @@ import { startInbound } from "./inbound/server.ts";
 import type { Log } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import { startOutbound } from "./outbound/start.ts";
+import { tapPage } from "./tap/page.ts";
 import { startWorkload } from "./workload/start.ts";
 
 /** A proxy in this process. */
@@ -40,7 +42,9 @@ export interface RunOptions {
 export async function runProxy({ config, log, clock = systemClock, random = Math.random }: RunOptions): Promise<RunningProxy> {
   const metrics = createMetrics();
   const holder = identityHolder(clock.now);
-  const deps: DataPathDeps = { config, source: holder, metrics, exchanges: countExchanges(metrics), log };
+  const exchanges = countExchanges(metrics);
+  const deps: DataPathDeps = { config, source: holder, metrics, exchanges, log };
+  const accessLog = config.accessLog === undefined ? undefined : startAccessLog({ exchanges, append: appendTo(config.accessLog), metrics, log });
   const paths: DataPath[] = [];
   let admin: Admin | undefined;
   let keeper: IdentityKeeper | undefined;
@@ -50,6 +54,7 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
   function close(): void {
     for (const path of paths) path.close();
     stopWorkload?.();
+    void accessLog?.stop();
     keeper?.stop();
     admin?.close();
   }
@@ -70,6 +75,7 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
           "/identity": () => keeper && identityPage(holder, keeper.status()),
           "/edges": () => ({ edges: [inbound, outbound].flatMap(({ connections }) => connections.edges()) }),
         },
+        streams: { "/tap": tapPage(exchanges) },
       }));
     }
     stopWorkload = await startWorkload({ config, source: holder, clock, log, metrics });
@@ -89,6 +95,7 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
         log.info({ timeoutSeconds: config.drainTimeoutMs / 1000 }, "draining: no new connections, open ones may finish");
         await Promise.all(paths.map((path) => path.drained(config.drainTimeoutMs)));
         close();
+        await accessLog?.stop();
         log.info({}, "countersign-proxy stopped");
       },
     };

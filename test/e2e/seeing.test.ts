@@ -17,7 +17,7 @@ beforeAll(async () => {
   env = { COUNTERSIGN_URL: mesh.served.url, COUNTERSIGN_DATA_DIR: join(mesh.folder, "ca") };
   const app = await httpApp((request, response) => {
     request.resume();
-    response.statusCode = request.url === "/missing" ? 404 : 200;
+    response.statusCode = request.url?.startsWith("/missing") ? 404 : 200;
     response.end("hello");
   });
   mesh.atEnd(() => app.close());
@@ -52,4 +52,14 @@ test("both proxies count the request by pair, with its latency", async () => {
       `response_latency_ms_count\\{direction="${direction}",tls="true",client_id="spiffe://east/hello",server_id="spiffe://east/world",no_tls_reason="",protocol="http"\\} [1-9]`,
     ));
   }
+});
+
+test("/tap of a proxy shows a request that passes, with both identities", async () => {
+  const tapped = await fetch(`http://${world.admin}/tap?limit=1`);
+  expect(await ask("/missing?token=hunter2", { authorization: "Bearer hunter2" })).toBe(404);
+  const [line = ""] = (await tapped.text()).split("\n");
+  expect(JSON.parse(line)).toMatchObject({
+    direction: "inbound", method: "GET", path: "/missing", status: 404, clientId: "spiffe://east/hello", serverId: "spiffe://east/world", tls: true, protocol: "http", whole: true,
+  });
+  expect(line).not.toContain("hunter2");
 });
