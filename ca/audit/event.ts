@@ -109,6 +109,8 @@ export type AuditEvent =
     }
   /** Certificates whose entries come before `below` and that ended before `expiredBefore` are no longer in their table. */
   | { readonly type: "certificates.pruned"; readonly below: number; readonly expiredBefore: string }
+  /** All private keys of the store are sealed under another sealing key: one in a file or the environment, or one that KMS wraps. */
+  | { readonly type: "sealing.changed"; readonly sealing: "key" | "kms"; readonly kmsKey?: string; readonly keys: number }
   /** The CA went on with a log that lacks what was witnessed, because an operator said so. */
   | {
       readonly type: "log.rollback-accepted";

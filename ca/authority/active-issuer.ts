@@ -78,6 +78,11 @@ export function sealAuthorityKey(authorityId: string, privateKey: KeyObject, sea
   return sealing.seal(sealedName(authorityId), privateKey.export({ format: "der", type: "pkcs8" }));
 }
 
+/** The same key, sealed under another sealing key. @throws {SignerError} as unsealAuthority */
+export function resealAuthorityKey(authorityId: string, sealed: Uint8Array, from: Sealing, to: Sealing): Uint8Array {
+  return to.seal(sealedName(authorityId), from.unseal(sealedName(authorityId), sealed));
+}
+
 /** Binds a sealed key to its authority: it does not open as the key of another row. */
 function sealedName(authorityId: string): string {
   return `private key of authority ${authorityId}`;

@@ -1,16 +1,18 @@
 import { parseNote } from "../audit/note.ts";
 import { ConfigError, readConfig } from "../config.ts";
+import { SignerError } from "../signer/errors.ts";
 import { openTableSource, openTableTarget } from "../store/open-tables.ts";
 import { StoreError } from "../store/store.ts";
 import { copyTables, everyPage } from "../store/table-copy.ts";
 import { chooseAction, noMore, readArguments, required, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { progressReport } from "./progress.ts";
+import { resealStore } from "./store-reseal.ts";
 import { wrap } from "./wrap.ts";
 
 /**
- * `countersign store migrate`: moves a CA to another database.
- * @returns the exit code: 0 moved and verified, 1 it could not be, and the target is as it was
+ * `countersign store migrate`: moves a CA to another database; `reseal`: its private keys under another sealing key.
+ * @returns the exit code: 0 done and verified, 1 it could not be, and all is as it was
  * @throws {UsageError}
  */
 export async function store(args: readonly string[], io: CliIo): Promise<number> {
@@ -19,16 +21,20 @@ export async function store(args: readonly string[], io: CliIo): Promise<number>
     (options.help ? io.stdout : io.stderr)(usage);
     return options.help ? 0 : 2;
   }
-  chooseAction("store", action, ["migrate"]);
+  const chosen = chooseAction("store", action, ["migrate", "reseal"]);
   noMore(more);
-  const to = required(options.to, "--to", "postgres://countersign@db.example/countersign");
+  const to = required(options.to, "--to", chosen === "migrate" ? "postgres://countersign@db.example/countersign" : "kms:alias/countersign");
   try {
+    if (chosen === "reseal") {
+      await resealStore({ to, store: options.store, "data-dir": options["data-dir"], config: options.config }, io);
+      return 0;
+    }
     const from = options.from ?? readConfig({ flags: { "data-dir": options["data-dir"], config: options.config }, env: io.env }).storeUrl;
     if (from === to) throw new UsageError("--from and --to name the same store.");
     await migrate(from, to, io);
     return 0;
   } catch (error) {
-    if (!(error instanceof StoreError || error instanceof ConfigError)) throw error;
+    if (!(error instanceof StoreError || error instanceof ConfigError || error instanceof SignerError)) throw error;
     io.stderr(`${wrap(`countersign store: ${error.message}`)}\n`);
     return 1;
   }
@@ -53,7 +59,7 @@ async function migrate(from: string, to: string, io: CliIo): Promise<void> {
 }
 
 const storeOptions = {
-  from: { type: "string" }, to: { type: "string" }, "data-dir": { type: "string" }, config: { type: "string" },
+  from: { type: "string" }, to: { type: "string" }, store: { type: "string" }, "data-dir": { type: "string" }, config: { type: "string" },
 } as const;
 
 const next = `Start the CA with --store set to the new database and the same sealing key.
@@ -65,9 +71,15 @@ const usage = `countersign store: where the CA keeps its state.
 
   countersign store migrate --to postgres://countersign@db.example/countersign
 
+  countersign store reseal --to kms:alias/countersign | file:/path/to/key
+
   migrate     Copies everything into an empty database, verifies the audit log
               there, and only then commits. Refuses while a CA uses the source,
               and a target with anything in it. Works in either direction.
+
+  reseal      Seals every private key anew, under a new key that KMS wraps or
+              that is in a file of its own, in one step; refuses while a CA uses
+              the store. The store is COUNTERSIGN_STORE, or --store URL.
 
   --from URL          sqlite:PATH or postgres://...
                                          (COUNTERSIGN_STORE, or <data-dir>)

@@ -33,7 +33,7 @@ export function createSealing(key: Uint8Array): Sealing {
       if (!timingSafeEqual(sealed.subarray(1, header.length), keyId)) {
         throw new SignerError(
           "sealing_key_wrong",
-          `the sealed ${what} in the store was sealed with another sealing key; start with the key of the first start ` +
+          `the sealed ${what} in the store was sealed with another sealing key; start with the key of the first start or the last reseal ` +
             "(sealingKeyFile or COUNTERSIGN_SEALING_KEY), the same on every replica",
         );
       }

@@ -73,6 +73,7 @@ export interface Writes {
   readonly idempotencyKeys: readonly (IdempotentRow & { readonly scope: string; readonly key: string })[];
   /** Idempotency keys that expired by then may be forgotten; undefined when no act tells the time. */
   readonly forgetUntilMs: number | undefined;
+  readonly resealings: readonly Pick<ActOf<"reseal">, "sealedLogKey" | "wrappedSealingKey" | "authorities">[];
   readonly prunings: readonly { readonly from: number; readonly to: number; readonly expiredBeforeMs: number }[];
   readonly crls: readonly CrlRow[];
   readonly announcements: readonly AnnouncementRow[];
@@ -135,7 +136,7 @@ function newDraft(facts: Facts): Draft {
   return {
     facts,
     writes: {
-      states: [], prunings: [], authorities: [], authorityStates: [], certificates: [], revocations: [], tokens: [], redemptions: [], deletions: [], lastNotAfters: [], bundleSequence: undefined,
+      states: [], resealings: [], prunings: [], authorities: [], authorityStates: [], certificates: [], revocations: [], tokens: [], redemptions: [], deletions: [], lastNotAfters: [], bundleSequence: undefined,
       idempotencyKeys: [], forgetUntilMs: undefined, crls: [], announcements: [], ceremonies: [], ceremonyClosings: [], documents: [], entries: [], subtrees: [],
     },
     furtherEntries: [],
@@ -180,6 +181,9 @@ function takeEffect(act: Act, draft: Draft, logIndex: number, signer: Checkpoint
       return undefined;
     case "change-documents": return changeDocuments(act, draft, logIndex);
     case "prune": return prune(act, draft);
+    case "reseal":
+      draft.writes.resealings.push(act);
+      return undefined;
     case "record": return undefined;
   }
 }

@@ -17,6 +17,9 @@ export function writeQueries(writes: Writes, { head, checkpoint }: SealedHead): 
     ...insertAuthorities(writes.authorities.map(fromAuthority)),
     ...writes.authorityStates.map(({ id, state, atMs, activateAtMs }) => setAuthorityState(state, atMs, activateAtMs ?? null, id)),
     ...writes.lastNotAfters.map(({ id, lastNotAfterMs }) => setLastNotAfter(lastNotAfterMs, id)),
+    ...writes.resealings.flatMap(({ sealedLogKey, wrappedSealingKey, authorities }) => [
+      setSealing(toBuffer(sealedLogKey), wrappedSealingKey), ...authorities.map(({ id, sealed }) => setSealedKey(toBuffer(sealed), id)),
+    ]),
     ...(writes.bundleSequence === undefined ? [] : [setBundleSequence(writes.bundleSequence)]),
     ...insertCertificates(writes.certificates.map(fromCertificate)),
     ...insertRevocations(writes.revocations),
@@ -121,6 +124,10 @@ const setAuthorityState = statement("set-authority-state", sql`
   where ${schema.authorities.id} = ${value("id")}`);
 const setLastNotAfter = statement("set-last-not-after", sql`
   update ${schema.authorities} set ${bare(schema.authorities.lastNotAfterMs)} = ${value("lastNotAfterMs")} where ${schema.authorities.id} = ${value("id")}`);
+const setSealing = statement("set-sealing", sql`
+  update ${schema.caState} set ${bare(schema.caState.sealedLogKey)} = ${value("sealedLogKey")}, ${bare(schema.caState.wrappedSealingKey)} = ${value("wrappedSealingKey")}`);
+const setSealedKey = statement("set-sealed-key", sql`
+  update ${schema.authorities} set ${bare(schema.authorities.sealedPrivateKey)} = ${value("sealed")} where ${schema.authorities.id} = ${value("id")}`);
 const setBundleSequence = statement("set-bundle-sequence", sql`update ${schema.caState} set ${bare(schema.caState.bundleSequence)} = ${value("bundleSequence")}`);
 const redeemTokens = statement("redeem-tokens", sql`
   update ${schema.tokens} set ${bare(schema.tokens.version)} = redeemed.version, ${bare(schema.tokens.redeemedAtMs)} = redeemed.at_ms

@@ -63,6 +63,8 @@ export function sqliteSql() {
       }).where(eq(authorities.id, given("id"))),
     ),
     setLastNotAfter: text(db.update(authorities).set({ lastNotAfterMs: given("lastNotAfterMs") }).where(eq(authorities.id, given("id")))),
+    setSealing: text(db.update(caState).set({ sealedLogKey: given("sealedLogKey"), wrappedSealingKey: given("wrappedSealingKey") })),
+    setSealedKey: text(db.update(authorities).set({ sealedPrivateKey: given("sealed") }).where(eq(authorities.id, given("id")))),
     setBundleSequence: text(db.update(caState).set({ bundleSequence: given("bundleSequence") })),
     redeem: text(db.update(tokens).set({ version: given("version"), redeemedAtMs: given("redeemedAtMs") }).where(eq(tokens.id, given("id")))),
     deleteToken: text(db.update(tokens).set({ deletedAtMs: given("deletedAtMs") }).where(eq(tokens.id, given("id")))),

@@ -41,6 +41,8 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
 
   const setAuthorityState = database.prepare<[string, number | null, number, string]>(sql.setAuthorityState);
   const setLastNotAfter = database.prepare<[number, string]>(sql.setLastNotAfter);
+  const setSealing = database.prepare<[Buffer, string]>(sql.setSealing);
+  const setSealedKey = database.prepare<[Buffer, string]>(sql.setSealedKey);
   const setBundleSequence = database.prepare<[number]>(sql.setBundleSequence);
   const redeem = database.prepare<[number, number, string]>(sql.redeem);
   const deleteToken = database.prepare<[number, string]>(sql.deleteToken);
@@ -108,6 +110,10 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
       for (const row of writes.authorities) insertAuthority(fromAuthority(row));
       for (const row of writes.authorityStates) setAuthorityState.run(row.state, row.activateAtMs ?? null, row.atMs, row.id);
       for (const row of writes.lastNotAfters) setLastNotAfter.run(row.lastNotAfterMs, row.id);
+      for (const { sealedLogKey, wrappedSealingKey, authorities: keys } of writes.resealings) {
+        setSealing.run(toBuffer(sealedLogKey), wrappedSealingKey);
+        for (const { id, sealed } of keys) setSealedKey.run(toBuffer(sealed), id);
+      }
       if (writes.bundleSequence !== undefined) setBundleSequence.run(writes.bundleSequence);
       for (const row of writes.certificates) insertCertificate(fromCertificate(row));
       for (const row of writes.revocations) insertRevocation(row);

@@ -192,6 +192,14 @@ export type ActBody =
    * entries, and idempotency keys that are over. Their entries stay.
    */
   | { readonly kind: "prune"; readonly from: number; readonly to: number; readonly expiredBeforeMs: number; readonly nowMs: number }
+  /** Every private key of the store under another sealing key. */
+  | {
+      readonly kind: "reseal";
+      readonly sealedLogKey: Uint8Array;
+      /** As `CaState` has it; empty where no KMS wraps the key. */
+      readonly wrappedSealingKey: string;
+      readonly authorities: readonly { readonly id: string; readonly sealed: Uint8Array }[];
+    }
   /** Nothing but its entries: a denial, a login. */
   | { readonly kind: "record" };
 

@@ -129,6 +129,7 @@ function takeEffect(act: Act, rows: MemoryRows, logIndex: number): void {
     case "request-ceremony":
       rows.ceremonies.push(act.ceremony);
       return;
+    case "reseal":
     case "record":
       return;
   }

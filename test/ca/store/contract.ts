@@ -225,6 +225,17 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
         expect((await store.crls()).map(({ list, number }) => [list, number]).sort()).toEqual([["ca.crl", 7], ["full.crl", 2]]);
       });
 
+      promise("keys that are sealed anew: those of the log and of the named authorities, the others stay", async () => {
+        await store.commit(initialize(verifierKey, { authorities: [newAuthority({ type: "root" }), newAuthority({ createdAtMs: startMs + 1 })] }));
+        const [one, ...others] = await store.authorities();
+        const [sealed, sealedLogKey] = [Buffer.from("sealed anew"), Buffer.from("log key anew")];
+        await store.commit({ ...record("sealed"), kind: "reseal", sealedLogKey, wrappedSealingKey: "wrapped", authorities: [{ id: one!.id, sealed }] });
+        expect(await store.state()).toMatchObject({ wrappedSealingKey: "wrapped", sealedLogKey });
+        expect(await store.authorities()).toEqual([{ ...one!, key: { kind: "sealed", sealed } }, ...others]);
+        await store.commit({ ...record("sealed"), kind: "reseal", sealedLogKey, wrappedSealingKey: "", authorities: [] });
+        expect((await store.state())?.wrappedSealingKey).toBeUndefined();
+      });
+
       promise("each entry of an act has its place, and the receipt names the first", async () => {
         const receipts = await Promise.all([record("a"), record("b", "c", "d"), record("e")].map((act) => store.commit(act)));
         expect(receipts).toEqual([{ logIndex: 0 }, { logIndex: 1 }, { logIndex: 4 }]);

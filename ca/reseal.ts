@@ -1,0 +1,48 @@
+import { encodeEntry } from "./audit/event.ts";
+import { resealAuthorityKey } from "./authority/active-issuer.ts";
+import { logKeyName, logOrigin } from "./first-start.ts";
+import { SignerError } from "./signer/errors.ts";
+import { kmsKeyOf } from "./signer/kms-sealing.ts";
+import type { Sealing } from "./signer/sealing.ts";
+import { StoreError, type Store } from "./store/store.ts";
+
+export interface ResealRequest {
+  /** Open and not yet unlocked, and no CA runs on it: what it sealed from now on would open under the old key only. */
+  readonly store: Store;
+  readonly from: Sealing;
+  readonly to: Sealing;
+  /** The new sealing key, where KMS wraps it. */
+  readonly wrapped?: string;
+  readonly nowMs: number;
+}
+
+/**
+ * Seals every private key of the store under another sealing key, in one commit with its audit entry: if we die before, all is as it was,
+ * and afterwards only the new key opens it. Each key is tried under the new one before anything is written.
+ * @returns how many keys were sealed anew
+ * @throws {SignerError} sealing_key_wrong | sealed_data_altered | sealed_format_unknown
+ * @throws {StoreError} store_unavailable where there is no CA, or a ceremony waits for a key that is sealed
+ */
+export async function reseal({ store, from, to, wrapped, nowMs }: ResealRequest): Promise<number> {
+  const state = await store.state();
+  if (state === undefined) throw new StoreError("store_unavailable", "There is no CA in the store. Is --data-dir or COUNTERSIGN_STORE right?");
+  const waiting = (await store.ceremonies({ limit: maxCeremonies })).find(({ closedAtMs, sealedPrivateKey }) => closedAtMs === undefined && sealedPrivateKey !== undefined);
+  if (waiting !== undefined) {
+    throw new StoreError("store_unavailable", `The request ${waiting.id.slice(0, 20)} to an offline key waits for its answer with a sealed key: import the answer, or withdraw it, first.`);
+  }
+  const privateKeyPkcs8 = from.unseal(logKeyName, state.sealedLogKey);
+  const sealedLogKey = to.seal(logKeyName, privateKeyPkcs8);
+  if (Buffer.compare(to.unseal(logKeyName, sealedLogKey), privateKeyPkcs8) !== 0) throw new SignerError("sealed_data_altered", "the new sealing key does not open what it sealed; nothing was changed");
+  const authorities = (await store.authorities()).flatMap((row) => (row.key.kind === "sealed" ? [{ id: row.id, sealed: resealAuthorityKey(row.id, row.key.sealed, from, to) }] : []));
+  const keys = authorities.length + 1;
+  const place = wrapped === undefined ? ({ sealing: "key" } as const) : ({ sealing: "kms", kmsKey: kmsKeyOf(wrapped) } as const);
+  await store.unlock({ origin: logOrigin(state.trustDomain), privateKeyPkcs8 });
+  await store.commit({
+    kind: "reseal", sealedLogKey, wrappedSealingKey: wrapped ?? "", authorities,
+    entries: [encodeEntry({ type: "sealing.changed", ...place, keys }, "system", nowMs)],
+  });
+  return keys;
+}
+
+/** Open ones are the newest. */
+const maxCeremonies = 1000;
