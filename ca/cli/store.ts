@@ -78,8 +78,8 @@ const usage = `countersign store: where the CA keeps its state.
               and a target with anything in it. Works in either direction.
 
   reseal      Seals every private key anew, under a new key that KMS wraps or
-              that is in a file of its own, in one step; refuses while a CA uses
-              the store. The store is COUNTERSIGN_STORE, or --store URL.
+              that is in a file of its own, in one step. Refuses while a CA
+              uses the store: COUNTERSIGN_STORE, or --store URL.
 
   --from URL          sqlite:PATH or postgres://...
                                          (COUNTERSIGN_STORE, or <data-dir>)
