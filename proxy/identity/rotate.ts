@@ -110,8 +110,9 @@ export function startRotation(deps: RotationDeps): Rotation {
     refreshes.inc({ result: "ok" });
     status = { nextAttemptMs: undefined, lastRefreshMs: clock.now(), failures: 0, lastError: undefined };
     watchExpiry(identity);
-    const nextMs = Math.max(renewalTime(identity, random), clock.now() + minRenewalDelayMs);
-    schedule(nextMs);
+    const soonestMs = clock.now() + minRenewalDelayMs;
+    const nextMs = Math.max(renewalTime(identity, random), soonestMs);
+    schedule(nextMs, nextMs === soonestMs ? minRenewalDelayMs : undefined);
     // May want the next one sooner.
     deps.onIssued(accepted, acknowledged);
     log.info({

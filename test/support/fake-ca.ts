@@ -149,6 +149,8 @@ export interface FakeCa {
   readonly connections: { readonly clientCertificate: boolean; readonly resumed: boolean }[];
   /** Reads requests and never answers while true. */
   silent: boolean;
+  /** How long it takes over each answer. */
+  delayMs: number;
   /** Decides whether the connection is closed instead of sending the answer that was made. */
   loses: (path: string) => boolean;
   /** From now on the server proves itself by a certificate of this CA. */
@@ -178,7 +180,7 @@ export async function fakeCa(options: {
   let port = 0;
 
   const ca: FakeCa = {
-    core, connections, silent: false, loses: () => false,
+    core, connections, silent: false, delayMs: 0, loses: () => false,
     get url() { return `https://127.0.0.1:${port}`; },
     get bootstrap() { return { ...core.bootstrap, caUrl: `https://127.0.0.1:${port}` }; },
     present(authority) {
@@ -223,8 +225,9 @@ export async function fakeCa(options: {
         request.socket.destroy();
         return;
       }
-      response.writeHead(made.status, { ...made.headers });
-      response.end(made.body);
+      const respond = (): void => void response.writeHead(made.status, { ...made.headers }).end(made.body);
+      if (ca.delayMs > 0) setTimeout(respond, ca.delayMs);
+      else respond();
     });
   }
 

@@ -159,6 +159,16 @@ describe("renewal", () => {
     }
   });
 
+  test("that is due as soon as the certificate comes is made a second later, though the clock is set back meanwhile", async () => {
+    const clock = manualClock(testNowMs);
+    const core = fakeCaCore({ now: clock.now });
+    core.leafFaults = { notBeforeMs: testNowMs - 20 * hourMs, notAfterMs: testNowMs + 4 * hourMs };
+    const proxy = await startProxy({ clock, core });
+    clock.jump(-hourMs);
+    await proxy.pass(1000);
+    expect(proxy.attempts).toHaveLength(2);
+  });
+
   test("the token is not sent again while there is a certificate", async () => {
     const proxy = await startProxy();
     await proxy.pass(10 * 24 * hourMs);
