@@ -88,6 +88,21 @@ export function describeStoreFeed(kind: Store["kind"], newDatabase: () => Promis
       expect([...await behind({ sequence: 6 })].sort()).toEqual([other.serialNumber, renewed.serialNumber].sort());
     });
 
+    test("of many replicas of one ID those are behind that renewed to nothing newer, each found once", async () => {
+      const ends = (index: number) => startMs + (index % 7) * hourMs;
+      const spiffeId = "spiffe://east/many";
+      const first = await Promise.all(Array.from({ length: 700 }, (_, index) => issued({ spiffeId, notAfterMs: ends(index) })));
+      const renewed = first.filter((_, index) => index % 3 > 0);
+      await Promise.all(renewed.map(({ serialNumber }, index) => issued({ spiffeId, renewedFrom: serialNumber, notAfterMs: ends(index), acknowledgedSequence: 5 })));
+      const stranger = await issued({ spiffeId: "spiffe://east/stranger", renewedFrom: first[0]!.serialNumber, acknowledgedSequence: 5 });
+      await store.commit(revoke(first[3]!));
+      const expected = first.filter((_, index) => index % 3 === 0 && index !== 3).map(({ serialNumber }) => serialNumber);
+      const found = await behind({ limit: 1_000 });
+      expect([...found].sort()).toEqual([...expected].sort());
+      expect(await behind({ limit: 1_000, authorityIds: [stranger.authorityId] })).toEqual(found);
+      expect(await behind({ limit: 1_000, authorityIds: ["other"] })).toEqual([]);
+    });
+
     test.each([
       ["is renewed from", async () => void await issued({ renewedFrom: (await issued()).serialNumber, acknowledgedSequence: 5 })],
       ["is revoked", async () => void await store.commit(revoke(await issued()))],
