@@ -8,6 +8,7 @@ import { answerOf, http2App, http2Over, type Http2Answer } from "../../support/h
 import { tcpApp, tcpClient, tlsClient, type TestServer } from "../../support/tcp.ts";
 
 const hello = eastIssuer.leaf({ spiffeId: "spiffe://east/hello" });
+const soon = { timeout: 20_000 };
 const apps: TestServer[] = [];
 const halves: TestHalf<InboundDataPath>[] = [];
 const sessions: ClientHttp2Session[] = [];
@@ -164,11 +165,11 @@ describe("each request is asked about before anything of it reaches the app", ()
     const begun = session.request({ ":path": "/secret/begun" });
     const [unanswered, ofOpen, ofBegun] = [ask(session, { ":path": "/secret/unanswered" }), answerOf(open), answerOf(begun)];
     await Promise.all([once(begun, "response"), once(open, "response")]);
-    await expect.poll(() => metricValue(half.metrics, "request_total", 'protocol="http2"')).toBe(3);
+    await expect.poll(() => metricValue(half.metrics, "request_total", 'protocol="http2"'), soon).toBe(3);
     holder.setPolicy(rules(allowAll, noSecrets));
     expect((await ofBegun).code).toBe(constants.NGHTTP2_INADEQUATE_SECURITY);
     expect(await unanswered).toMatchObject({ status: 403, code: 0 });
-    await expect.poll(() => closed.sort()).toEqual(["/secret/begun", "/secret/unanswered"]);
+    await expect.poll(() => closed.sort(), soon).toEqual(["/secret/begun", "/secret/unanswered"]);
     open.end("go on");
     expect(await ofOpen).toMatchObject({ status: 200, body: "done", code: 0 });
   });
@@ -182,7 +183,7 @@ describe("each request is asked about before anything of it reaches the app", ()
     await once(stream, "response");
     holder.setPolicy(rules({ action: "deny", from: ["spiffe://east/hello"] }));
     expect((await answer).code).not.toBe(0);
-    await expect.poll(() => session.destroyed).toBe(true);
+    await expect.poll(() => session.destroyed, soon).toBe(true);
   });
 });
 
@@ -228,7 +229,7 @@ describe("streams are between the client and the app", () => {
     const cancelled = session.request({ ":path": "/" });
     await once(cancelled, "response");
     cancelled.close(constants.NGHTTP2_CANCEL);
-    await expect.poll(() => codes).toEqual([constants.NGHTTP2_CANCEL]);
+    await expect.poll(() => codes, soon).toEqual([constants.NGHTTP2_CANCEL]);
     expect((await ask(session, { ":path": "/reset" })).code).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
   });
 
@@ -263,7 +264,7 @@ describe("the app fails", () => {
     const answer = await ask(session);
     expect(answer).toMatchObject({ status: 502 });
     expect(answer.headers["countersign-proxy-error"]).toContain("nothing listens there");
-    await expect.poll(() => session.closed || session.destroyed).toBe(true);
+    await expect.poll(() => session.closed || session.destroyed, soon).toBe(true);
     const call = await ask(await connect(), { ":method": "POST", "content-type": "application/grpc" });
     expect(call).toMatchObject({ status: 200, headers: { "grpc-status": "14" } });
     expect(half.logged.join()).toContain("cannot be reached");
@@ -301,7 +302,7 @@ describe("a connection ends when its time has come", () => {
     expect(half.path.connections.count()).toBe(1);
     stream.end("last");
     expect(await answer).toMatchObject({ body: "done", code: 0 });
-    await expect.poll(() => half.path.connections.count()).toBe(0);
+    await expect.poll(() => half.path.connections.count(), soon).toBe(0);
   });
 
   test("a revoked client is cut, and its streams at the app with it", async () => {
@@ -315,6 +316,6 @@ describe("a connection ends when its time has come", () => {
     await once(stream, "response");
     half.holder.setRevoked(new Set([hello.serialNumber]));
     expect((await answer).code).not.toBe(0);
-    await expect.poll(() => closed).toBe(1);
+    await expect.poll(() => closed, soon).toBe(1);
   });
 });
