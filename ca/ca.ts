@@ -10,6 +10,7 @@ import { authorityOperator } from "./authority/operate.ts";
 import { summarizeAuthorities } from "./authority/summary.ts";
 import { requestVerifier } from "./attestation/signed-request.ts";
 import { denialRecorder } from "./audit/denials.ts";
+import { clockConfirmer } from "./confirm-clock.ts";
 import { elapsedClock, issuingClock, type ElapsedClock } from "./clock.ts";
 import { ceremonyWatch } from "./ceremony/due.ts";
 import type { CaConfig } from "./config.ts";
@@ -192,6 +193,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     operateAuthority: authorityOperator({ store, keeper, craft: authorityCraft({ config, sealing, signers }), config, lints, metrics, log, now }),
     chainBehind: (authorityId) => keeper.current().chains.get(authorityId) ?? "",
     bundle: () => keeper.current().published,
+    confirmClock: clockConfirmer({ store, clock, log, now }),
     async readiness() {
       const reasons: string[] = [];
       const neededUntilMs = now().getTime() + config.certificateLifetimeMs;

@@ -7,6 +7,12 @@ export interface IssuingClock {
   now(): Date;
   /** What is wrong with the clock, or undefined. */
   doubt(): string | undefined;
+  /**
+   * Compares the clock with another one, by which somebody knows what time it is.
+   * @returns `trust` ends a doubt that came of what this machine remembers
+   * @throws {Refusal} clock_uncertain
+   */
+  witnessed(otherMs: number): { readonly trust: () => void };
 }
 
 export interface ClockSources {
@@ -31,26 +37,31 @@ export interface ElapsedClock {
 /**
  * Doubts this machine's clock when it is not the database's, when it jumped, or when it is behind what was issued already: a
  * certificate issued by a wrong clock is expired or not yet valid for everybody else, and we cannot tell which time is right. The
- * database decides where it has a clock; else issuing goes on when the clock is back, or with a restart, by which an operator says
- * that it is right.
+ * database decides where it has a clock; else issuing goes on when the clock is back, when an admin whose clock agrees says that it is
+ * right, or with a restart, by which an operator says so. Never by itself for having run evenly since it jumped: a wrong clock runs as
+ * evenly as a right one.
  */
-export function issuingClock({ now, databaseMs, elapsedMs, newestMs, clockSkewMs }: ClockSources): IssuingClock {
+export function issuingClock({ now, databaseMs, elapsedMs, clockSkewMs, ...sources }: ClockSources): IssuingClock {
   const toleranceMs = Math.max(clockSkewMs, minToleranceMs);
-  const startedMs = now().getTime();
-  const startedAwakeMs = elapsedMs?.awakeMs() ?? 0;
-  const startedSinceBootMs = elapsedMs?.sinceBootMs() ?? 0;
+  let { newestMs } = sources;
+  let trusted = reading();
+
+  /** All clocks at a moment at which this machine's was right. */
+  function reading() {
+    return { ms: now().getTime(), awakeMs: elapsedMs?.awakeMs() ?? 0, sinceBootMs: elapsedMs?.sinceBootMs() ?? 0 };
+  }
 
   function doubtOf(nowMs: number): string | undefined {
     const reference = databaseMs();
     if (reference !== undefined) return far(nowMs - reference, "the database's clock");
     if (newestMs !== undefined && nowMs < newestMs - toleranceMs) {
-      return `this machine's clock is ${seconds(newestMs - nowMs)} behind the newest certificate, issued at ${new Date(newestMs).toISOString()}`;
+      return `this machine's clock is ${seconds(newestMs - nowMs)} behind the newest certificate, issued at ${new Date(newestMs).toISOString()}${remedy}`;
     }
     if (elapsedMs === undefined) return undefined;
-    const passedMs = nowMs - startedMs;
-    const since = "the time that has passed since the start";
-    const doubted = far(passedMs - (elapsedMs.awakeMs() - startedAwakeMs), since);
-    return doubted && far(passedMs - (elapsedMs.sinceBootMs() - startedSinceBootMs), since);
+    const passedMs = nowMs - trusted.ms;
+    const since = `the time that has passed since it was trusted${remedy}`;
+    const doubted = far(passedMs - (elapsedMs.awakeMs() - trusted.awakeMs), since);
+    return doubted && far(passedMs - (elapsedMs.sinceBootMs() - trusted.sinceBootMs), since);
   }
 
   function far(aheadMs: number, of: string): string | undefined {
@@ -67,6 +78,20 @@ export function issuingClock({ now, databaseMs, elapsedMs, newestMs, clockSkewMs
       return time;
     },
     doubt: () => doubtOf(now().getTime()),
+    witnessed(otherMs) {
+      const nowMs = now().getTime();
+      const reference = databaseMs();
+      const difference = reference === undefined ? far(nowMs - otherMs, "the one it is confirmed by") : far(nowMs - reference, "the database's clock");
+      if (difference !== undefined) {
+        throw new Refusal("clock_uncertain", `The clock is not confirmed: ${difference}. It is ${new Date(nowMs).toISOString()} here; set the wrong one of the two right.`);
+      }
+      return {
+        trust() {
+          newestMs = undefined;
+          trusted = reading();
+        },
+      };
+    },
   };
 }
 
@@ -77,5 +102,6 @@ function seconds(ms: number): string {
   return `${Math.round(Math.abs(ms) / 1000)} s`;
 }
 
+const remedy = '; if it is right now, an admin says so with "countersign clock confirm"';
 /** Machines that follow NTP are within a second of each other. */
 const minToleranceMs = 10_000;

@@ -14,6 +14,7 @@ export const paths = {
   services: "/v1/services",
   policyTest: "/v1/policies/test",
   policy: "/v1/policy",
+  clock: "/v1/clock",
   authorities: "/v1/authorities",
   issuers: "/v1/issuers",
   bundle: "/v1/bundle",
@@ -413,6 +414,20 @@ export type PolicyReason =
 
 /** A caller's role; a workload has proved who it is, and is nobody's operator. */
 export type CallerRole = Role | "workload";
+
+/** `POST /v1/clock`. */
+export interface ConfirmClockRequest {
+  /** RFC 3339, UTC: by a clock that is not the CA's. */
+  readonly time: string;
+}
+
+/** Its answer. */
+export interface ClockConfirmation {
+  /** The CA's. */
+  readonly time: string;
+  /** What was wrong with it until now. */
+  readonly doubt?: string;
+}
 
 /** `POST /v1/operators`: whoever has a certificate for the ID, or one below the prefix, calls the API with this role. */
 export interface CreateOperatorRequest {

@@ -111,6 +111,8 @@ export type AuditEvent =
   | { readonly type: "certificates.pruned"; readonly below: number; readonly expiredBefore: string }
   /** All private keys of the store are sealed under another sealing key: one in a file or the environment, or one that KMS wraps. */
   | { readonly type: "sealing.changed"; readonly sealing: "key" | "kms"; readonly kmsKey?: string; readonly keys: number }
+  /** An admin said what time it is by another clock, which agrees with the CA's: it is trusted again. */
+  | { readonly type: "clock.confirmed"; readonly doubt: string; readonly witnessed: string }
   /** The CA went on with a log that lacks what was witnessed, because an operator said so. */
   | {
       readonly type: "log.rollback-accepted";

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { Refusal } from "../refusal.ts";
 import { toResponse, type Answer } from "./answer.ts";
 import { auditOperations } from "./audit.ts";
+import { clockOperations } from "./clock.ts";
 import { certificateOperations } from "./certificates.ts";
 import { docsOperations } from "./docs.ts";
 import { healthOperations, type MetricsRegistry } from "./health.ts";
@@ -47,6 +48,7 @@ export function createApp(
     ...reportOperations(services),
     ...auditOperations(services),
     ...statusOperations(services),
+    ...clockOperations(services),
     ...healthOperations(services, registry),
     ...docsOperations(app, services),
   ];

@@ -49,6 +49,7 @@ export const access = {
   // Hashes only: what a witness needs who keeps our checkpoints and holds no token.
   "GET /v1/audit/checkpoint": "public",
   "GET /v1/audit/proof": "public",
+  "POST /v1/clock": ["admin"],
   "GET /healthz": "probe",
   "GET /readyz": "probe",
   // No exception for loopback: behind a reverse proxy on the same host everybody comes from there.

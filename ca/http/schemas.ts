@@ -17,6 +17,8 @@ import {
   type CertificateSummary,
   type ConsistencyProof,
   type CreatedToken,
+  type ClockConfirmation,
+  type ConfirmClockRequest,
   type CreateOperatorRequest,
   type CreateTokenRequest,
   type InclusionProof,
@@ -223,6 +225,12 @@ export const operatorSummary = z
   .object({ spiffeId, role, scope: scope.optional(), createdAt: instant, createdBy: z.string() })
   .openapi("Operator");
 export const operatorList = z.object({ operators: z.array(operatorSummary).readonly() }).openapi("OperatorList");
+export const confirmClockRequest = z
+  .strictObject({ time: z.iso.datetime().openapi({ description: "By a clock that is not the CA's, UTC.", example: "2026-03-01T12:00:00Z" }) })
+  .openapi("ConfirmClockRequest");
+export const clockConfirmation = z
+  .object({ time: instant.openapi({ description: "The CA's." }), doubt: z.string().optional().openapi({ description: "What was wrong with it until now." }) })
+  .openapi("ClockConfirmation");
 const tokenShape = {
   id: z.string(),
   type: z.enum(["join", "api"]),
@@ -389,6 +397,8 @@ export const schemasKeepTheContract: {
   readonly revocation: Is<typeof revocation, Revocation>;
   readonly revocationPage: Is<typeof revocationPage, RevocationPage>;
   readonly createTokenRequest: Is<typeof createTokenRequest, CreateTokenRequest>;
+  readonly confirmClockRequest: Is<typeof confirmClockRequest, ConfirmClockRequest>;
+  readonly clockConfirmation: Is<typeof clockConfirmation, ClockConfirmation>;
   readonly createOperatorRequest: Is<typeof createOperatorRequest, CreateOperatorRequest>;
   readonly operatorSummary: Is<typeof operatorSummary, OperatorSummary>;
   readonly operatorList: Is<typeof operatorList, OperatorList>;
@@ -420,6 +430,8 @@ export const schemasKeepTheContract: {
   revocation: true,
   revocationPage: true,
   createTokenRequest: true,
+  confirmClockRequest: true,
+  clockConfirmation: true,
   createOperatorRequest: true,
   operatorSummary: true,
   operatorList: true,

@@ -17,6 +17,7 @@ import type {
   Revocation,
   RevocationReason,
 } from "../contract.ts";
+import type { ClockConfirmer } from "../confirm-clock.ts";
 import type { RateLimits } from "../rate-limits.ts";
 import type { Operators } from "../operators.ts";
 import type { Policies } from "../policy/policies.ts";
@@ -94,6 +95,8 @@ export interface CaServices {
   chainBehind(authorityId: string): string;
   /** The own trust domain's bundle as a SPIFFE JWK Set and as PEM, with its sequence. */
   bundle(): { readonly jwks: string; readonly pem: string; readonly sequence: string };
+  /** An admin's word on the time. */
+  readonly confirmClock: ClockConfirmer;
   /** Whether it can issue right now, and if not, why: the answer of /readyz. */
   readiness(): Promise<Readiness>;
 }

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { issuingClock, type ClockSources } from "../../ca/clock.ts";
-import { chainOf, hourMs, newCsr, startTestCa, type TestCa } from "../support/running-ca.ts";
+import { auditEvents, chainOf, hourMs, newCsr, startTestCa, type TestCa } from "../support/running-ca.ts";
 
 const startMs = Date.UTC(2026, 0, 1);
 
@@ -39,13 +39,26 @@ describe("the time to issue by", () => {
   });
 });
 
+test("where the database has a clock, nobody's word goes against it", () => {
+  const clock = issuingClock({ now: () => new Date(startMs), clockSkewMs: 1_000, newestMs: undefined, databaseMs: () => startMs + hourMs, elapsedMs: undefined });
+  expect(() => clock.witnessed(startMs)).toThrow(expect.objectContaining({ code: "clock_uncertain", message: expect.stringContaining("the database's clock") }));
+});
+
+test("who is behind the newest certificate goes on when an admin's clock says the same", () => {
+  const clock = issuingClock({ now: () => new Date(startMs), clockSkewMs: 1_000, newestMs: startMs + hourMs, databaseMs: () => undefined, elapsedMs: undefined });
+  expect(clock.doubt()).toMatch(/behind the newest/);
+  clock.witnessed(startMs).trust();
+  expect(clock.doubt()).toBeUndefined();
+});
+
 describe("a CA whose clock is set an hour forward and back", () => {
   let test_: TestCa;
   let elapsedMs: number;
-  const trueMs = () => startMs + elapsedMs;
+  let standstillMs: number;
+  const trueMs = () => startMs + elapsedMs + standstillMs;
 
   beforeEach(async () => {
-    elapsedMs = 0;
+    [elapsedMs, standstillMs] = [0, 0];
     const clock = { awakeMs: () => elapsedMs, sinceBootMs: () => elapsedMs };
     test_ = await startTestCa({ nowMs: startMs, deps: { elapsedMs: clock } });
   });
@@ -73,6 +86,26 @@ describe("a CA whose clock is set an hour forward and back", () => {
     test_.clock.nowMs += 60_000 - jumpMs;
     expect(await issue()).toBe("issued");
     expect(await test_.ca.readiness()).toMatchObject({ ready: true });
+  });
+
+  test("goes on by an admin's word when the jump was to the right time, which is in the audit log, and watches from there", async () => {
+    // The machine was held while an hour passed.
+    standstillMs = hourMs;
+    test_.clock.nowMs += hourMs;
+    const confirm = (offMs: number) => test_.ca.confirmClock({ time: new Date(test_.clock.nowMs + offMs).toISOString() }, test_.admin)
+      .then(({ doubt }) => doubt, ({ code }: { code: string }) => code);
+    elapsedMs += hourMs;
+    test_.clock.nowMs += hourMs;
+    // It runs as evenly as a right one.
+    expect(await issue()).toBe("clock_uncertain");
+    expect([await confirm(-21_000), await confirm(21_000), await issue()]).toEqual(["clock_uncertain", "clock_uncertain", "clock_uncertain"]);
+    expect(await auditEvents(test_.store)).not.toContainEqual(expect.objectContaining({ type: "clock.confirmed" }));
+    expect(await confirm(2_000)).toMatch(/3600 s ahead of .*countersign clock confirm/);
+    expect(await issue()).toBe("issued");
+    expect(await auditEvents(test_.store)).toContainEqual(expect.objectContaining({ type: "clock.confirmed", actor: test_.admin.actor, witnessed: new Date(test_.clock.nowMs + 2_000).toISOString() }));
+    expect(await confirm(0)).toBeUndefined();
+    test_.clock.nowMs -= hourMs;
+    expect(await issue()).toBe("clock_uncertain");
   });
 
   test("far enough forward for the issuer to be due, it makes none that is not yet valid", async () => {

@@ -360,3 +360,12 @@ test("authority: the steps of a root's life by the beginning of its ID, refused 
   // What the CA itself presents has followed, and so has root.pem: all of this went over it.
   expect((await rows()).filter(({ type, state }) => type === "root" && state === "active")).toHaveLength(1);
 });
+
+describe("clock", () => {
+  test("confirm says that the CA was in no doubt, and is refused with another time than the CA's", async () => {
+    const confirmed = await run("clock", "confirm", "--time", "now");
+    expect([confirmed.exitCode, confirmed.stderr]).toEqual([0, "The CA was in no doubt about its clock.\n"]);
+    const refused = await run("clock", "confirm", "--time", "2026-01-01T00:00:00Z");
+    expect([refused.exitCode, refused.stderr]).toEqual([1, expect.stringContaining("The clock is not confirmed")]);
+  });
+});

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { countersign, tooWide } from "../../support/command-line.ts";
 
-const commands = ["serve", "token", "operator", "policy", "service", "certificate", "authority", "issuer", "bundle", "store", "backup", "restore", "audit"];
+const commands = ["serve", "token", "operator", "policy", "service", "certificate", "authority", "issuer", "clock", "bundle", "store", "backup", "restore", "audit"];
 
 describe("help", () => {
   test("lists every command, on standard output when asked for and with exit code 2 when not", async () => {
@@ -53,6 +53,8 @@ describe("a wrong command line ends with 2 and says what was probably meant", ()
     ["token delete", "is missing"],
     ["token list -o yaml", "json or text"],
     ["token list --url http://127.0.0.1:8443", "https"],
+    ["clock confirm", "--time is missing"],
+    ["clock confirm --time noon", "an instant like"],
     ["operator add", "the SPIFFE ID is missing"],
     ["operator add spiffe://east/a", "--role is missing"],
     ["operator add spiffe://east/a --role root", "admin, operator, auditor"],
