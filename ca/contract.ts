@@ -631,6 +631,7 @@ export const problemStatus = {
   authority_state: 409,
   issuer_unavailable: 503,
   clock_uncertain: 503,
+  sealing_key_unavailable: 503,
   watchers_full: 503,
   store_busy: 503,
   store_unavailable: 503,

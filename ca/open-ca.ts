@@ -1,6 +1,7 @@
 import { AuthorityError } from "./authority/errors.ts";
 import type { CaConfig } from "./config.ts";
 import { firstStart, logKeyName, logOrigin, type FirstStart } from "./first-start.ts";
+import { SignerError } from "./signer/errors.ts";
 import type { Kms } from "./signer/kms.ts";
 import { unwrapSealingKey, wrapNewSealingKey } from "./signer/kms-sealing.ts";
 import { loadSealing, type Sealing } from "./signer/sealing.ts";
@@ -53,7 +54,13 @@ export async function openCa({ config, store, kms, now, saveAdminToken }: OpenDe
  * @throws {SignerError} as openCa
  */
 export async function openSealing(config: CaConfig, { wrappedSealingKey, trustDomain }: CaState, kms: Kms): Promise<Sealing> {
-  return wrappedSealingKey === undefined ? loadSealing(config, { create: false }) : unwrapSealingKey(kms, wrappedSealingKey, trustDomain);
+  if (wrappedSealingKey === undefined) return loadSealing(config, { create: false });
+  try {
+    return await unwrapSealingKey(kms, wrappedSealingKey, trustDomain);
+  } catch (cause) {
+    if (!(cause instanceof SignerError) || cause.code !== "signer_unavailable") throw cause;
+    throw new SignerError("sealing_key_unavailable", `KMS does not unwrap the sealing key: ${cause.message}`, { cause });
+  }
 }
 
 async function newSealing(config: CaConfig, kms: Kms): Promise<{ readonly sealing: Sealing; readonly wrappedSealingKey?: string }> {

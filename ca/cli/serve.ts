@@ -26,11 +26,11 @@ export async function serve(args: readonly string[], io: CliIo, stopped: () => P
   let stop: Promise<unknown>;
   try {
     const config = readConfig({ flags, env: io.env });
-    // Listened for from here on: asked to stop while it starts, it starts and stops.
+    // Listened for from here on: asked to stop while it starts, it starts and stops, unless it waits for KMS.
     stop = stopped();
     // Loaded when it is needed: neither --help nor a wrong setting has a use for the database.
     const { serveCa } = await import("../runtime/node.ts");
-    served = await serveCa(config);
+    served = await serveCa(config, undefined, undefined, stop);
   } catch (error) {
     if (!expectedErrors.some((kind) => error instanceof kind)) throw error;
     io.stderr(`${wrap(`countersign serve: ${(error as Error).message}`)}\n`);

@@ -102,6 +102,7 @@ export const problemTitle: Readonly<Record<ProblemCode, string>> = {
   authority_state: "The authority's state does not allow this",
   issuer_unavailable: "No issuer can sign now",
   clock_uncertain: "The CA is not sure of the time",
+  sealing_key_unavailable: "The CA cannot open its keys yet",
   watchers_full: "The feed takes no more readers",
   store_busy: "The CA is busy",
   store_unavailable: "The CA's database cannot be reached",

@@ -21,7 +21,7 @@ export interface Listener {
   readonly port: number;
   /** Presents this key and chain from the next handshake on; connections that are open stay. */
   present(credentials: { readonly key: string; readonly chain: string }): void;
-  /** From now on requests are answered; before, handshakes fail for want of a certificate. */
+  /** From now on requests are answered, by the last one that was given; before, handshakes fail for want of a certificate. */
   serve(fetch: (request: Request, env: object) => Response | Promise<Response>): void;
   /**
    * Takes no new connection, lets requests under way finish, cuts what is left at the deadline; resolves when all is
@@ -80,7 +80,7 @@ async function openServer(server: Server | PlainServer, host: string, port: numb
 function listenerOf(server: Server | PlainServer): Omit<Listener, "present"> {
   return {
     port: (server.address() as AddressInfo).port,
-    serve: (fetch) => void server.on("request", getRequestListener(fetch)),
+    serve: (fetch) => void server.removeAllListeners("request").on("request", getRequestListener(fetch)),
     drain: (deadlineMs) => drain(server, deadlineMs),
   };
 }

@@ -10,6 +10,7 @@ import { closeFolder } from "../store/file-access.ts";
 import { openStore } from "../store/open.ts";
 import { RuntimeError } from "./errors.ts";
 import { openListener, openPlainListener } from "./listener.ts";
+import { startWhenUnsealed } from "./sealing-wait.ts";
 import { checkpointWitness, checkWitnesses, recordRollbacks } from "./witness.ts";
 import { writeAtomically } from "./write-file.ts";
 
@@ -38,9 +39,12 @@ export interface CaFiles {
 /**
  * Opens store, listener and CA, in this order, and writes `root.pem`, `audit-log.vkey` and, at the first start,
  * `admin-token`. What it throws leaves nothing open.
+ * @param stopping  resolves when the process is asked to end: only a start that waits for KMS looks at it
  * @throws {RuntimeError} listen_failed | data_folder_unusable | log_behind_witness, and what openStore and startCa throw
  */
-export async function serveCa(config: CaConfig, log: Logger = caLogger(config), now?: () => Date): Promise<ServedCa> {
+export async function serveCa(
+  config: CaConfig, log: Logger = caLogger(config), now?: () => Date, stopping: Promise<unknown> = new Promise(() => {}),
+): Promise<ServedCa> {
   makeFolder(config.dataDir);
   const files: CaFiles = {
     root: join(config.dataDir, "root.pem"),
@@ -65,9 +69,9 @@ export async function serveCa(config: CaConfig, log: Logger = caLogger(config), 
     const listenUrl = status && withPort(defaultPublicUrl(config.statusListen!, "http"), status.port);
     const statusUrl = config.statusListen?.port === 0 && config.statusUrl === defaultPublicUrl(config.statusListen, "http") ? listenUrl : config.statusUrl;
     const publicUrl = config.listenPort === 0 ? withPort(config.publicUrl, listener.port) : config.publicUrl;
-    const ca = await startOn(files, (saveAdminToken) =>
-      startCa({ config: { ...config, statusUrl }, store, log, metrics, publicUrl: () => publicUrl, saveAdminToken, ...(now && { now }) }),
-    );
+    const start = (saveAdminToken: (token: string) => void) =>
+      startCa({ config: { ...config, statusUrl }, store, log, metrics, publicUrl: () => publicUrl, saveAdminToken, ...(now && { now }) });
+    const ca = await startOn(files, (saveAdminToken) => startWhenUnsealed(() => start(saveAdminToken), { listener, log, stopping }));
     // Requests under way need the CA: it closes after the listener, so it is put before it.
     closers.splice(1, 0, () => ca.close());
     await recordRollbacks(store, accepted, (now?.() ?? new Date()).getTime());

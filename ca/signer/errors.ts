@@ -19,6 +19,8 @@ export type SignerErrorCode =
   | "key_refused"
   | "key_location_malformed"
   | "sealing_key_missing"
+  /** KMS, which wraps it, does not answer. Safe to retry. */
+  | "sealing_key_unavailable"
   | "sealing_key_malformed"
   | "sealing_key_wrong"
   | "sealed_data_altered"

@@ -257,7 +257,7 @@ describe("a sealing key that KMS wraps", () => {
     await stop(host);
     await server.down();
     try {
-      await expect(start({ settings: chosen, dataDir })).rejects.toMatchObject({ code: "signer_unavailable", message: expect.stringContaining("Decrypt") });
+      await expect(start({ settings: chosen, dataDir })).rejects.toMatchObject({ code: "sealing_key_unavailable", message: expect.stringContaining("Decrypt") });
     } finally {
       await server.up();
     }
