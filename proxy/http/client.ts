@@ -50,7 +50,7 @@ export interface ServedClient {
  * @param first bytes already read
  */
 export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undefined, owner: ClientOwner<R>, limits: ClientLimits, watch: IdleWatch): ServedClient {
-  const { socket } = end;
+  const { socket, lent = false } = end;
   const { idleTimeoutMs, headTimeoutMs = defaultHeadTimeoutMs } = limits;
   const out = outbox(socket);
   let phase: Phase = "head";
@@ -85,6 +85,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
     activeMs = watch.nowMs();
     pending = pending === undefined ? chunk : Buffer.concat([pending, chunk]);
     consumeSafely();
+    if (lent && pending !== undefined) pending = Buffer.from(pending);
   }
 
   function consumeSafely(): void {
@@ -108,7 +109,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
       } else break;
     }
     if (phase === "closing" || phase === "over") pending = undefined;
-    const full = upstream !== undefined && !upstream.out.flush(false);
+    const full = upstream !== undefined && !upstream.out.flush(lent);
     if (full || (pending !== undefined && !starved)) pause();
     else resume();
   }
@@ -129,11 +130,12 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
     if (headEnd === headIncomplete) return wait(bytes.length);
     if (isFirst && owner.http2 !== undefined && !skippedLine && beginsHttp2(bytes)) {
       leave();
-      owner.http2(bytes);
+      owner.http2(Buffer.from(bytes));
       return false;
     }
     isFirst = false;
-    const parsed = typeof headEnd === "string" ? headEnd : parseRequestHead(bytes, 0, headEnd);
+    // It may be written later, and more than once.
+    const parsed = typeof headEnd === "string" ? headEnd : parseRequestHead(lent ? Buffer.from(bytes.subarray(0, headEnd)) : bytes, 0, headEnd);
     if (typeof parsed === "string") return refuse(parsed);
     pending = headEnd === bytes.length ? undefined : bytes.subarray(headEnd as number);
     scanned = 0;
@@ -177,7 +179,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
       closes = true;
       return answer(taken);
     }
-    const rest = pending ?? nothing;
+    const rest = Buffer.from(pending ?? nothing);
     leave();
     taken(rest);
   }
@@ -255,11 +257,11 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
     switched(response, rest) {
       answered = true;
       owner.answered(route, 101);
-      const server = upstream!.handOver((bytes) => socket.write(socket.writableLength === 0 ? bytes : Buffer.from(bytes)));
+      const server = upstream!.handOver();
       writeResponseHead(out, response, "none", undefined);
       if (rest.length > 0) out.bytes(rest, 0, rest.length);
       out.flush(upstream!.borrowed);
-      if (pending !== undefined) server.socket.write(pending);
+      if (pending !== undefined) server.socket.write(Buffer.from(pending));
       tellEnd(true);
       leave();
       joinSockets(end, server, idleTimeoutMs);

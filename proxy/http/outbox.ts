@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { keepable } from "../lent.ts";
 import type { Pieces } from "./forwarded.ts";
 
 /** Gathers what is to be written to a socket, so that what belongs together leaves in one packet and one system call. */
@@ -11,7 +12,7 @@ export interface Outbox extends Pieces {
   flush(borrowed: boolean): boolean;
 }
 
-/** Makes the outbox of a socket; `borrowed` pieces only ever go to TLS sockets, which encrypt at once unless a write is under way. */
+/** Makes the outbox of a socket. */
 export function outbox(socket: Socket): Outbox {
   const sources: (string | Buffer)[] = [];
   /** Of each source: where it begins and ends. */
@@ -22,7 +23,7 @@ export function outbox(socket: Socket): Outbox {
     const [only] = sources;
     if (sources.length === 1 && typeof only === "object") {
       const bytes = size === only.length ? only : only.subarray(ranges[0], ranges[1]);
-      return borrowed && socket.writableLength > 0 ? Buffer.from(bytes) : bytes;
+      return borrowed ? keepable(bytes, socket) : bytes;
     }
     const whole = Buffer.allocUnsafe(size);
     for (let index = 0, at = 0; index < sources.length; index++) {

@@ -57,14 +57,8 @@ export interface Upstream {
   retire(): void;
   /** Ends it if no exchange is under way. */
   closeIdle(): void;
-  /** Leaves the connection to a tunnel; bytes that are pushed go to `push`, which returns false to wait for `resume`. */
-  handOver(push: (bytes: Buffer) => boolean): PipeEnd;
-}
-
-/** What its opener holds of a connection. */
-export interface OpenUpstream extends Upstream {
-  /** Takes bytes where no `data` events bring them; returns false to wait for `resume`. */
-  readonly receive: (bytes: Buffer) => boolean;
+  /** Leaves the connection to a tunnel. */
+  handOver(): PipeEnd;
 }
 
 /** Told when a connection may carry the next exchange, and when it never will again. */
@@ -78,7 +72,7 @@ export interface UpstreamKeeper {
  * for the answer to the next request.
  * @param retired its first exchange is its last
  */
-export function upstreamConnection(end: PipeEnd, keeper: UpstreamKeeper, retired = false): OpenUpstream {
+export function upstreamConnection(end: PipeEnd, keeper: UpstreamKeeper, retired = false): Upstream {
   const { socket } = end;
   let listener: ResponseListener | undefined;
   let toHead = false;
@@ -96,12 +90,10 @@ export function upstreamConnection(end: PipeEnd, keeper: UpstreamKeeper, retired
   let held: Buffer | undefined;
   let problem: NodeJS.ErrnoException | undefined;
 
-  let tunnel: ((bytes: Buffer) => boolean) | undefined;
-
-  const upstream: OpenUpstream = {
+  const upstream: Upstream = {
     end,
     out: outbox(socket),
-    borrowed: end.pushed === true,
+    borrowed: end.lent === true,
     begin(next, head, mayswitch) {
       listener = next;
       toHead = head;
@@ -126,26 +118,24 @@ export function upstreamConnection(end: PipeEnd, keeper: UpstreamKeeper, retired
       forget();
       socket.destroySoon();
     },
-    handOver(push) {
-      tunnel = push;
+    handOver() {
       listener = undefined;
       forget();
-      socket.off("data", upstream.receive).off("drain", onDrain).off("end", onEnd).off("error", onError).off("close", onClose);
+      socket.off("data", onData).off("drain", onDrain).off("end", onEnd).off("error", onError).off("close", onClose);
       return end;
     },
-    receive(bytes) {
-      if (tunnel !== undefined) return tunnel(bytes);
-      const told = listener;
-      try {
-        if (told === undefined) leave();
-        else take(bytes);
-      } catch (error) {
-        upstream.abandon();
-        told?.bug(error);
-      }
-      return true;
-    },
   };
+
+  function onData(bytes: Buffer): void {
+    const told = listener;
+    try {
+      if (told === undefined) leave();
+      else take(bytes);
+    } catch (error) {
+      upstream.abandon();
+      told?.bug(error);
+    }
+  }
 
   function take(chunk: Buffer): void {
     const scanned = held?.length ?? 0;
@@ -246,8 +236,7 @@ export function upstreamConnection(end: PipeEnd, keeper: UpstreamKeeper, retired
     told?.failed(new UpstreamError(message, { code, stale: used && !begun, cause: problem }));
   }
 
-  if (end.pushed !== true) socket.on("data", upstream.receive);
-  socket.on("drain", onDrain).on("end", onEnd).on("error", onError).on("close", onClose);
+  socket.on("data", onData).on("drain", onDrain).on("end", onEnd).on("error", onError).on("close", onClose);
   return upstream;
 }
 

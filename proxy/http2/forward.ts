@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import { TLSSocket } from "node:tls";
 import type { Answer } from "../http/answer.ts";
 import type { IdleWatch } from "../http/watch.ts";
 import type { PipeEnd } from "../pipe.ts";
@@ -25,8 +24,8 @@ export interface Http2Route {
 export interface Http2Owner<R extends Http2Route> {
   /** Asked with each request before anything of it is sent on. */
   route(request: Http2Request): R;
-  /** Opens the one connection that carries what this client asks. @param push takes its bytes where no `data` events bring them */
-  open(route: R, push: (bytes: Buffer) => boolean): PipeEnd | Promise<PipeEnd>;
+  /** Opens the one connection that carries what this client asks */
+  open(route: R): PipeEnd | Promise<PipeEnd>;
   /** Whether a request under way would still be let in. @returns what it is told if not */
   recheck(route: R): Answer | undefined;
   /** The server failed before it answered: what the client is told. */
@@ -160,7 +159,7 @@ export function serveHttp2<R extends Http2Route>(
 
   function onData(chunk: Buffer): void {
     activeMs = watch.nowMs();
-    if (!isEnding()) work(() => fromClient.read(chunk));
+    if (!isEnding()) work(() => fromClient.read(client.lent === true ? Buffer.from(chunk) : chunk));
   }
 
   function onRequest(streamId: number, endsStream: boolean, decoded: DecodedFields): void {
@@ -248,10 +247,7 @@ export function serveHttp2<R extends Http2Route>(
   // --- the connection to the server ---
 
   function open(route: R, opened: () => void): void {
-    const got = owner.open(route, (bytes) => {
-      fromServer(bytes, true);
-      return true;
-    });
+    const got = owner.open(route);
     if (!(got instanceof Promise)) {
       join(got, route);
       return opened();
@@ -279,17 +275,14 @@ export function serveHttp2<R extends Http2Route>(
       if (server !== joined) return;
       work(() => loseServer(owner.failed(route, problem ?? new Error(joined.hasSpoken ? "it closed the connection" : noHttp2))));
     };
-    if (end.pushed !== true) end.socket.on("data", (bytes: Buffer) => fromServer(bytes, false));
+    end.socket.on("data", (bytes: Buffer) => fromServer(bytes, end.lent === true));
     end.socket.on("error", (error) => void (problem = error)).on("end", gone).on("close", gone).on("drain", () => work(() => fromClient.pump()));
     end.socket.resume();
   }
 
-  /** TLS encrypts at once unless a write is under way; plain text would be overwritten before its turn. */
   function fromServer(bytes: Buffer, borrowed: boolean): void {
     activeMs = watch.nowMs();
-    const kept = borrowed && !(socket instanceof TLSSocket) ? Buffer.from(bytes) : bytes;
-    const isBorrowed = kept === bytes && borrowed;
-    work(() => readServer((from) => from.read(kept, isBorrowed)), isBorrowed);
+    work(() => readServer((from) => from.read(bytes, borrowed)), borrowed);
   }
 
   function readServer(read: (from: ServerSide) => void): void {

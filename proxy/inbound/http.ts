@@ -6,7 +6,7 @@ import { serveClient, type ClientOwner, type Route } from "../http/client.ts";
 import { clientIdHeader } from "../http/fields.ts";
 import { upstreamPool, type UpstreamPool } from "../http/pool.ts";
 import { parseRequestTarget } from "../http/target.ts";
-import { upstreamConnection, type OpenUpstream, type UpstreamKeeper } from "../http/upstream.ts";
+import { upstreamConnection, type Upstream, type UpstreamKeeper } from "../http/upstream.ts";
 import { idleWatch, watchIntervalMs } from "../http/watch.ts";
 import type { Refusal } from "../refusals.ts";
 import type { AcceptedPeer } from "./accept.ts";
@@ -60,12 +60,9 @@ export function inboundHttp({ config, exchanges, log, appFailed, refuse }: Inbou
     return pool;
   }
 
-  function openApp(app: SocketAddress, keeper: UpstreamKeeper): OpenUpstream {
-    const upstream: OpenUpstream = upstreamConnection({
-      // What went wrong is told by the upstream itself.
-      ...connectApp(app, config, () => undefined, (bytes) => upstream.receive(bytes)), pushed: true,
-    }, keeper);
-    return upstream;
+  function openApp(app: SocketAddress, keeper: UpstreamKeeper): Upstream {
+    // What went wrong is told by the upstream itself.
+    return upstreamConnection(connectApp(app, config, () => undefined, true), keeper);
   }
 
   function ownerOf(accepted: AcceptedPeer): ClientOwner<Route> {

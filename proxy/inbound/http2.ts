@@ -37,7 +37,7 @@ export function serveInboundHttp2(accepted: AcceptedPeer, first: Buffer, deps: I
       return { added, exchange, ...(denial !== undefined && { refusal: denied(denial) }) };
     },
     // What went wrong is told by the socket.
-    open: (_route, push) => ({ ...connectApp(app, deps.settings, () => undefined, push), pushed: true }),
+    open: () => connectApp(app, deps.settings, () => undefined, true),
     recheck: ({ exchange: { method, target } }) => (admission.mayGoOn(method, target) ? undefined : noLonger),
     failed: (_route, error) => deps.appFailed(error as Error),
     answered: (route, status) => (route === undefined ? exchanges.rejected(edge, status) : exchanges.answered(route.exchange, status)),

@@ -1,6 +1,7 @@
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import type { SocketAddress } from "../address.ts";
 import type { ProxyConfig } from "../config.ts";
+import { lentReads } from "../lent.ts";
 import { joinSockets, type PipeEnd } from "../pipe.ts";
 import type { AcceptedPeer } from "./accept.ts";
 
@@ -11,13 +12,9 @@ export type AppSettings = Pick<ProxyConfig, "connectTimeoutMs" | "idleTimeoutMs"
  * @param head bytes already read from the peer
  */
 export function joinApp(accepted: AcceptedPeer, head: Uint8Array | undefined, settings: AppSettings, failed: (error: Error) => void): void {
-  const { socket } = accepted;
-  const app = connectApp(accepted.app, settings, failed, (bytes) => {
-    // TLS encrypts at once unless a write is under way; only then the shared buffer would be overwritten before its turn.
-    return socket.write(socket.writableLength === 0 ? bytes : Buffer.from(bytes));
-  });
+  const app = connectApp(accepted.app, settings, failed, true);
   if (head !== undefined && head.length > 0) app.socket.write(head);
-  joinSockets(accepted, { ...app, pushed: true }, settings.idleTimeoutMs);
+  joinSockets(accepted, app, settings.idleTimeoutMs);
 }
 
 /** Joins with a connection to the app that is open already. */
@@ -29,14 +26,14 @@ export function joinOpenApp(accepted: AcceptedPeer, app: PipeEnd, head: Uint8Arr
 /**
  * Opens a connection to the app.
  * @param failed told why when it could not be opened
- * @param push   takes the app's bytes, which are overwritten when it returns; false pauses. Default: the socket's `data` events
+ * @param lent   the app's bytes are only valid while the listeners of `data` run
  */
 export function connectApp(
-  app: SocketAddress, { connectTimeoutMs }: Pick<AppSettings, "connectTimeoutMs">, failed: (error: Error) => void, push?: (bytes: Buffer) => boolean,
+  app: SocketAddress, { connectTimeoutMs }: Pick<AppSettings, "connectTimeoutMs">, failed: (error: Error) => void, lent = false,
 ): PipeEnd {
-  const socket = connect({
+  const socket: Socket = connect({
     host: app.host, port: app.port, allowHalfOpen: true, noDelay: true,
-    ...(push !== undefined && { onread: { buffer: readBuffer(), callback: (size: number, buffer: Uint8Array) => push((buffer as Buffer).subarray(0, size)) } }),
+    ...(lent && { onread: lentReads(() => socket) }),
   });
   const onTimeout = (): void => void socket.destroy(new Error(`no connection to the app within ${connectTimeoutMs} ms`));
   socket.setTimeout(connectTimeoutMs, onTimeout);
@@ -46,10 +43,5 @@ export function connectApp(
     socket.off("timeout", onTimeout);
     socket.setTimeout(0);
   });
-  return { socket, reset: () => void socket.resetAndDestroy() };
+  return { socket, lent, reset: () => void socket.resetAndDestroy() };
 }
-
-/** One buffer for all connections: the kernel fills it when there is something to read, and `push` has emptied it before the next read. */
-const sharedBuffer = Buffer.allocUnsafeSlow(64 * 1024);
-/** Windows gives the buffer to the kernel long before there is anything to read, so there each connection has its own. */
-const readBuffer = process.platform === "win32" ? () => Buffer.allocUnsafeSlow(sharedBuffer.length) : () => sharedBuffer;

@@ -1,10 +1,11 @@
-import { createServer, type Server, type Socket } from "node:net";
+import type { Server, Socket } from "node:net";
 import type { DataPathDeps } from "../data-path.ts";
 import type { Exchange, ExchangeEdge } from "../exchanges.ts";
 import { answerText, type Answer } from "../http/answer.ts";
 import { serveClient, type ClientOwner, type Route as HttpRoute, type ServedClient } from "../http/client.ts";
 import { parseAuthority, parseRequestTarget } from "../http/target.ts";
 import type { UpstreamError } from "../http/upstream.ts";
+import { lendingServer } from "../lent.ts";
 import type { IdleWatch } from "../http/watch.ts";
 import { DialError, type Dial } from "./dial.ts";
 import type { DestinationPools } from "./pool.ts";
@@ -84,10 +85,10 @@ export function httpProxy({ config, source, exchanges, log, dial, routes, pools,
     };
   }
 
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+  const server = lendingServer((socket) => {
     clients.set(socket, undefined);
     socket.once("close", () => clients.delete(socket));
-    const end = { socket, reset: () => void socket.resetAndDestroy() };
+    const end = { socket, lent: true, reset: () => void socket.resetAndDestroy() };
     clients.set(socket, serveClient(end, undefined, ownerOf(socket), config, watch));
   });
 

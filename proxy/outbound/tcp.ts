@@ -1,5 +1,6 @@
-import { createServer, type Server, type Socket } from "node:net";
+import type { Server, Socket } from "node:net";
 import type { TcpListener } from "../config.ts";
+import { lendingServer } from "../lent.ts";
 import { opaqueProtocol } from "../opaque.ts";
 import { joinSockets } from "../pipe.ts";
 import type { Dial } from "./dial.ts";
@@ -7,7 +8,7 @@ import type { Dial } from "./dial.ts";
 /** Makes the listener of a fixed local port that leads to one service; it does not listen yet. */
 export function tcpForwarder(destination: TcpListener, dial: Dial, idleTimeoutMs: number): Server {
   // Nothing is read before the server is verified: backpressure keeps the app's bytes with the app.
-  return createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (app) => {
+  return lendingServer((app) => {
     tunnel(app, undefined, destination, dial, idleTimeoutMs, () => void app.resetAndDestroy(), () => undefined);
   });
 }
@@ -31,6 +32,6 @@ export function tunnel(
       server.connection.speaks(opaqueProtocol(head));
       server.socket.write(head);
     } else app.once("data", (first: Buffer) => server.connection.speaks(opaqueProtocol(first)));
-    joinSockets(server, { socket: app, reset }, idleTimeoutMs);
+    joinSockets(server, { socket: app, lent: true, reset }, idleTimeoutMs);
   }, refused);
 }

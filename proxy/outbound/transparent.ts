@@ -1,9 +1,10 @@
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { connect, type Server, type Socket } from "node:net";
 import { formatSocketAddress, type SocketAddress } from "../address.ts";
 import type { Connections } from "../connections.ts";
 import type { DataPathDeps } from "../data-path.ts";
 import type { OriginalDestination } from "../intercept/original-destination.ts";
 import { keepAlive } from "../keep-alive.ts";
+import { lendingServer } from "../lent.ts";
 import { opaqueProtocol } from "../opaque.ts";
 import { joinSockets } from "../pipe.ts";
 import type { Refusal } from "../refusals.ts";
@@ -52,7 +53,7 @@ export function transparentListener({ config, source, metrics, connections, dial
       // Cut while we were connecting.
       if (app.destroyed) return void server.resetAndDestroy();
       app.once("data", (first: Buffer) => connection.speaks(opaqueProtocol(first)));
-      joinSockets({ socket: app, reset }, { socket: server, reset: () => void server.resetAndDestroy() }, config.idleTimeoutMs);
+      joinSockets({ socket: app, lent: true, reset }, { socket: server, reset: () => void server.resetAndDestroy() }, config.idleTimeoutMs);
     });
   }
 
@@ -69,5 +70,5 @@ export function transparentListener({ config, source, metrics, connections, dial
   }
 
   // Nothing is read before the server is verified: backpressure keeps the app's bytes with the app.
-  return createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, take);
+  return lendingServer(take);
 }

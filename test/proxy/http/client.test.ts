@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { serveClient, type ClientLimits, type ClientOwner, type Route } from "../../../proxy/http/client.ts";
 import { upstreamPool, type UpstreamPool } from "../../../proxy/http/pool.ts";
-import { upstreamConnection, type OpenUpstream } from "../../../proxy/http/upstream.ts";
+import { upstreamConnection } from "../../../proxy/http/upstream.ts";
 import { idleWatch, type IdleWatch } from "../../../proxy/http/watch.ts";
 import { connectApp } from "../../../proxy/inbound/tcp.ts";
 import { readAll, readUntil, tcpApp, tcpClient, type TestServer } from "../../support/tcp.ts";
@@ -33,7 +33,7 @@ async function front(onApp: (socket: Socket) => void, { limits, owner, idleMs = 
   const pool: UpstreamPool = upstreamPool({
     maxIdle: 8, idleMs, watch,
     open: (keeper) => {
-      const upstream: OpenUpstream = upstreamConnection({ ...connectApp(settings.app, settings, () => undefined, (bytes) => upstream.receive(Buffer.from(bytes))), pushed: true }, keeper);
+      const upstream = upstreamConnection(connectApp(settings.app, settings, () => undefined, true), keeper);
       return upstream;
     },
   });

@@ -4,7 +4,7 @@ import { connectApp } from "../../../proxy/inbound/tcp.ts";
 import { serveClient } from "../../../proxy/http/client.ts";
 import { upstreamPool } from "../../../proxy/http/pool.ts";
 import { parseRequestTarget } from "../../../proxy/http/target.ts";
-import { upstreamConnection, type OpenUpstream } from "../../../proxy/http/upstream.ts";
+import { upstreamConnection } from "../../../proxy/http/upstream.ts";
 import { idleWatch } from "../../../proxy/http/watch.ts";
 import { cut, readRequest, readResponse, summary } from "../../support/http-messages.ts";
 import { knock, tcpApp, type TestServer } from "../../support/tcp.ts";
@@ -34,7 +34,7 @@ beforeAll(async () => {
   const pool = upstreamPool({
     maxIdle: 8, idleMs: 60_000, watch,
     open: (keeper) => {
-      const upstream: OpenUpstream = upstreamConnection({ ...connectApp(settings.app, settings, () => undefined, (bytes) => upstream.receive(Buffer.from(bytes))), pushed: true }, keeper);
+      const upstream = upstreamConnection(connectApp(settings.app, settings, () => undefined, true), keeper);
       return upstream;
     },
   });
