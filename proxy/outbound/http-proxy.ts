@@ -7,7 +7,9 @@ import { parseAuthority, parseRequestTarget } from "../http/target.ts";
 import type { UpstreamError } from "../http/upstream.ts";
 import { lendingServer } from "../lent.ts";
 import type { IdleWatch } from "../http/watch.ts";
+import type { Refusal } from "../refusals.ts";
 import { DialError, type Dial } from "./dial.ts";
+import { serveOutboundHttp2, type OutboundHttp2Deps } from "./http2.ts";
 import type { DestinationPools } from "./pool.ts";
 import type { Route, RouteTable } from "./routes.ts";
 import { tunnel } from "./tcp.ts";
@@ -17,6 +19,7 @@ export interface HttpProxyDeps extends Pick<DataPathDeps, "config" | "source" | 
   readonly routes: RouteTable;
   readonly pools: DestinationPools;
   readonly watch: IdleWatch;
+  readonly refuse: (refusal: Refusal) => void;
 }
 
 export interface HttpProxy {
@@ -28,22 +31,23 @@ export interface HttpProxy {
 
 /**
  * Makes the forward proxy the app names in `http_proxy`: absolute-form requests, requests whose Host has a route, CONNECT and
- * WebSocket, each over mutual TLS to the identity its route names. What has no route is refused, never sent in plain text.
+ * WebSocket, and HTTP/2 by prior knowledge, each over mutual TLS to the identity its route names. What has no route is refused, never sent in plain text.
  */
-export function httpProxy({ config, source, exchanges, log, dial, routes, pools, watch }: HttpProxyDeps): HttpProxy {
+export function httpProxy({ config, source, exchanges, log, dial, routes, pools, watch, refuse }: HttpProxyDeps): HttpProxy {
   const clients = new Map<Socket, ServedClient | undefined>();
-  /** By server: routes and services are bounded. */
+  /** By protocol and server: routes and services are bounded. */
   const known = new Map<string, ExchangeEdge>();
 
   /** @param serverId empty: nobody was asked */
-  function edgeTo(serverId: string): ExchangeEdge {
+  function edgeTo(serverId: string, protocol: "http" | "http2" = "http"): ExchangeEdge {
     const clientId = source.identity()?.id.uri ?? "";
-    const before = known.get(serverId);
+    const key = `${protocol} ${serverId}`;
+    const before = known.get(key);
     if (before?.ends.clientId === clientId) return before;
     const edge = exchanges.edge({
-      direction: "outbound", clientId, serverId, tls: serverId !== "", ...(serverId === "" && { noTlsReason: "refused" }), protocol: "http",
+      direction: "outbound", clientId, serverId, tls: serverId !== "", ...(serverId === "" && { noTlsReason: "refused" }), protocol,
     });
-    known.set(serverId, edge);
+    known.set(key, edge);
     return edge;
   }
 
@@ -53,6 +57,12 @@ export function httpProxy({ config, source, exchanges, log, dial, routes, pools,
     const port = parsed.port ?? fallbackPort;
     return routes.find(parsed.host, port) ?? noRoute(`${parsed.host}:${port}`);
   }
+
+  const bug = (error: unknown): void => log.error({ error }, "a request was broken off by a fault of this proxy; please report it");
+  const http2: OutboundHttp2Deps = {
+    limits: config, watch, exchanges, dial, refuse, bug,
+    edgeTo: (serverId) => edgeTo(serverId, "http2"), find: (authority) => find(authority, defaultPort), failed: failure,
+  };
 
   function ownerOf(socket: Socket): ClientOwner<ProxiedRoute> {
     let exchange: Exchange | undefined;
@@ -81,7 +91,8 @@ export function httpProxy({ config, source, exchanges, log, dial, routes, pools,
         if (exchange !== undefined) exchanges.ended(exchange, whole);
         exchange = undefined;
       },
-      bug: (error) => log.error({ error }, "a request was broken off by a fault of this proxy; please report it"),
+      bug,
+      http2: (first) => void clients.set(socket, serveOutboundHttp2(socket, first, http2)),
     };
   }
 

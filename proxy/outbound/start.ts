@@ -33,7 +33,7 @@ export async function startOutbound({ config, source, metrics, exchanges, log }:
   const watch = idleWatch(watchIntervalMs(config.idleTimeoutMs));
   const pools = destinationPools(dial, source, watch);
   const routes = routesInForce(config.routes, source, pools.drop);
-  const http = httpProxy({ config, source, exchanges, log, dial, routes, pools, watch });
+  const http = httpProxy({ config, source, exchanges, log, dial, routes, pools, watch, refuse });
   const servers: Server[] = [];
   const addresses: string[] = [];
 
