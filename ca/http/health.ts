@@ -12,6 +12,8 @@ export interface MetricsRegistry {
 
 /** What orchestrators and Prometheus ask. */
 export function healthOperations(services: CaServices, registry: MetricsRegistry): readonly Operation[] {
+  let looking: Promise<Readiness> | undefined;
+
   return [
     operation({
       route: "GET /healthz",
@@ -30,7 +32,8 @@ export function healthOperations(services: CaServices, registry: MetricsRegistry
         "at the reasons.",
       success: { status: 200, description: "Ready.", content: { [mediaType.json]: readiness } },
       async handle() {
-        const state: Readiness = await services.readiness();
+        // It asks the database, and anybody may ask it, however often: those who come meanwhile share one look.
+        const state = await (looking ??= services.readiness().finally(() => (looking = undefined)));
         return json(state, state.ready ? 200 : 503);
       },
     }),

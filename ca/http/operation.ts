@@ -76,6 +76,19 @@ export function pipeline(definition: Operation, services: CaServices, options: P
   const { method, path } = splitRoute(route);
   const { bodyLimitBytes = options.bodyLimitBytes } = definition;
 
+  async function readInput(context: Context, caller: Caller | undefined, bodyText: string | undefined) {
+    try {
+      return {
+        params: params === undefined ? undefined : parse(params, context.req.param()),
+        query: query === undefined ? undefined : parse(query, context.req.query()),
+        body: body === undefined ? undefined : parse(body.schema, await readJson(context.req.raw, bodyLimitBytes, bodyText)),
+      };
+    } catch (error) {
+      // Where who asks is in the body, nobody has been counted yet.
+      throw (rule === "attested" && caller === undefined && error instanceof Refusal ? services.limits.anonymous() : undefined) ?? error;
+    }
+  }
+
   return async (context: Context): Promise<Response> => {
     const startedMs = options.log.isLevelEnabled("debug") ? performance.now() : 0;
     const requestId = options.nextRequestId();
@@ -97,14 +110,7 @@ export function pipeline(definition: Operation, services: CaServices, options: P
       await authenticated.spend?.();
       // Issuing writes its denials itself: it knows more of them.
       recordsItself = route === "POST /v1/certificates";
-      answer = await definition.handle({
-        request,
-        caller,
-        address,
-        params: params === undefined ? undefined : parse(params, context.req.param()),
-        query: query === undefined ? undefined : parse(query, context.req.query()),
-        body: body === undefined ? undefined : parse(body.schema, await readJson(request, bodyLimitBytes, bodyText)),
-      });
+      answer = await definition.handle({ request, caller, address, ...await readInput(context, caller, bodyText) });
     } catch (error) {
       if (!recordsItself && isDenial(error, caller)) services.recordDenial({ code: error.code, method, path, actor: caller?.actor ?? "anonymous" });
       answer = refuse(error, requestId, `${method} ${path}`, options);

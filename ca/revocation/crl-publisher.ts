@@ -68,6 +68,7 @@ export function crlPublisher({ store, authorities, signerOf, config, lints, metr
   let timer: NodeJS.Timeout | undefined;
   let soon: NodeJS.Timeout | undefined;
   let ticking: Promise<void> | undefined;
+  let looking: Promise<number> | undefined;
   let closed = false;
 
   async function current(authorityId: string, list: string): Promise<PublishedCrl | undefined> {
@@ -78,7 +79,8 @@ export function crlPublisher({ store, authorities, signerOf, config, lints, metr
     const isGood = known !== undefined && nowMs < known.nextUpdateMs;
     if (isGood && nowMs >= known.signedAtMs && nowMs - known.signedAtMs < minIntervalMs) return known;
     try {
-      await index.refresh();
+      // Anybody may ask, however often: those who come meanwhile share one look.
+      await (looking ??= index.refresh().finally(() => (looking = undefined)));
       if (isGood && isFresh(target, known)) return known;
       return await renew(target);
     } catch (error) {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { acknowledgedText } from "../../../ca/contract.ts";
+import { access, type RouteName } from "../../../ca/http/authenticate.ts";
 import { encodeRequestAuthorization } from "../../../ca/pki/request-authorization.ts";
 import { encodeRenewalProof } from "../../../ca/pki/renewal-proof.ts";
 import { auditEvents, chainOf, newCsr, proofFor } from "../../support/running-ca.ts";
@@ -49,6 +50,51 @@ describe("a caller that asks too often", () => {
   test("is counted when it issues", async () => {
     const json = () => ({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: "spiffe://east/ns/shop/sa/cart" } });
     expect(await ask(11, () => app.call("POST", "/v1/certificates", { as: "operator", json: json() }))).toEqual([...Array<number>(10).fill(201), "rate_limited"]);
+  });
+});
+
+describe("every route that is not for probes", () => {
+  const routes = (Object.keys(access) as RouteName[]).map((route) => [route, ...route.split(" ")] as const);
+
+  test("is limited, for strangers as for callers, with Retry-After and the advice to spread out", async () => {
+    for (const [route, method = "", path = ""] of routes) {
+      for (const as of [undefined, "auditor"] as const) {
+        app.clock.nowMs += 60_000;
+        const call = () => app.call(method, path.replaceAll(/\{\w+\}/g, "00"), { ...(as && { as }) });
+        const isLimited = (await ask(13, call)).some(limited);
+        expect([route, as, isLimited]).toEqual([route, as, access[route] !== "probe"]);
+        if (!isLimited) continue;
+        const last = await call();
+        expect([route, last.status, Number(last.headers.get("retry-after")) > 0]).toEqual([route, 429, true]);
+        expect(last.problem.detail).toContain("random part");
+      }
+    }
+  });
+
+  test("is not for probes unless it costs nothing, or has bounds of its own", () => {
+    expect(routes.map(([route]) => route).filter((route) => access[route] === "probe")).toEqual([
+      "GET /v1/bundle", "GET /healthz", "GET /readyz", "GET /crl/{authority}/{list}", "GET /authority/{certificate}", "POST /ocsp", "GET /ocsp/{request}",
+    ]);
+  });
+
+  test("the database is asked once for all who ask whether the CA is ready, and for all who ask for a CRL", async () => {
+    const asked = { pings: 0, sequences: 0 };
+    const own = await startTestApp({
+      wrapStore: (store) => ({
+        ...store,
+        ping: () => ((asked.pings += 1), store.ping()),
+        revocationSequence: () => ((asked.sequences += 1), store.revocationSequence()),
+      }),
+    });
+    const issuer = (await own.store.authorities()).find(({ type }) => type === "issuer")!;
+    const crl = () => own.call("GET", `/crl/${issuer.id}/full.crl`);
+    expect((await crl()).status).toBe(200);
+    own.clock.nowMs += 5_000;
+    [asked.pings, asked.sequences] = [0, 0];
+    const answers = await Promise.all(Array.from({ length: 50 }, () => [own.call("GET", "/readyz"), crl()]).flat());
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]));
+    expect(asked).toEqual({ pings: 1, sequences: 1 });
+    await own.close();
   });
 });
 
