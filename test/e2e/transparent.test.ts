@@ -33,7 +33,7 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
       }).trim();
       const routes = host === east ? [8080, 9000, 9999].flatMap((port) => ["--route", `${west!.address}:${port}=${west!.address}:${port},${idOf(west!)}`]) : [];
       await start(host, [
-        program("proxy"), "--inbound", "0.0.0.0:4143", "--app", "127.0.0.1:1", "--outbound", "off", "--admin", "off", "--transparent", "localhost:4141", ...routes,
+        program("proxy"), "--inbound", "0.0.0.0:4143", "--app", "127.0.0.1:1", "--outbound", "off", "--admin", "off", "--transparent", "localhost:4141", "--opaque-ports", "9000", ...routes,
       ], ["revocations in force", "policy in force"], { COUNTERSIGN_BOOTSTRAP: bootstrap });
       host.run(process.execPath, [program("proxy"), "intercept", "install", "--proxy-user", "0"]);
     }
