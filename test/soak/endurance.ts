@@ -27,8 +27,8 @@ export interface EnduranceResult {
   readonly done: number;
   /** What was not answered as it should be; nothing may be here. */
   readonly failures: readonly string[];
-  /** By proxy: after the first tenth of the rotations, and after the last. */
-  readonly measures: Readonly<Record<string, { readonly before: Measure; readonly after: Measure; readonly rotations: number }>>;
+  /** By proxy: after the first tenth of the rotations, and after the last; and how many certificates its peers had meanwhile. */
+  readonly measures: Readonly<Record<string, { readonly before: Measure; readonly after: Measure; readonly rotations: number; readonly peerCertificates: number }>>;
   /** Of the two proxies an idle connection passes. */
   readonly idle: { readonly connections: number; readonly rssBytesPerConnection: Readonly<Record<string, number>>; readonly served: boolean };
 }
@@ -87,9 +87,11 @@ export async function endure({ idleConnections, rotations, troubleMs, scale, rep
     const first = issued();
     await rotate(rotations);
     const after = await measureAll();
-    const measures = Object.fromEntries(proxies.map((proxy, index) => [
-      proxy.name, { before: before[index]!, after: after[index]!, rotations: proxy.issued() - from[index]! },
-    ]));
+    const rotated = proxies.map((proxy, index) => proxy.issued() - from[index]!);
+    const [ofHello = 0, ...ofServers] = rotated;
+    const measures = Object.fromEntries(proxies.map((proxy, index) => [proxy.name, {
+      before: before[index]!, after: after[index]!, rotations: rotated[index]!, peerCertificates: proxy === hello ? ofServers.reduce((sum, count) => sum + count) : ofHello,
+    }]));
     report(`${issued() - first} rotations: ${load.done()} requests and answers, ${load.failures.length} failures`);
 
     const idle = await holdIdle(tcpPort, idleConnections, [hello, database], ends);
