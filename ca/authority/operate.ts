@@ -125,29 +125,34 @@ export function authorityOperator({ store, keeper, craft, config, lints, metrics
     if (row.state !== "active") {
       return { holders: [], renew, draftOn: (draft) => { for (const one of [row, ...below]) draft.move(one, "tainted"); } };
     }
-    const successor = row.type === "issuer" ? undefined : await successorOf(row, rows, nowMs, forced);
-    const holders = successor === undefined ? [] : successor.holders;
+    const { row: successor, holders } = row.type === "issuer" ? { row: signingParent(rows), holders: [] } : await successorOf(row, rows, nowMs, forced);
     return {
       holders, renew,
       async draftOn(draft) {
-        if (successor !== undefined) {
-          if (!rows.includes(successor.row)) draft.create({ ...successor.row, state: "active" });
-          else draft.move(successor.row, "active");
-        }
-        await createIssuer(draft, successor?.row ?? signingParent(rows), successor === undefined || rows.includes(successor.row) ? rows : [...rows, successor.row], nowMs);
+        const isNew = successor !== undefined && !rows.includes(successor);
+        if (isNew) draft.create({ ...successor, state: "active" });
+        else if (successor?.state === "prepared") draft.move(successor, "active");
+        // Without a successor nothing is signed until there is one: only where an operator has said so.
+        if (successor !== undefined || row.type === "issuer") await createIssuer(draft, successor, isNew ? [...rows, successor] : rows, nowMs);
         for (const one of [row, ...below]) draft.move(one, "tainted");
       },
     };
   }
 
-  /** Who signs instead of a root or intermediate from now on, and who does not trust it yet. */
-  async function successorOf(row: AuthorityRow, rows: readonly AuthorityRow[], nowMs: number, forced: boolean): Promise<{ readonly row: AuthorityRow; readonly holders: readonly HolderRow[] }> {
+  /** Who signs instead of a root or intermediate from now on, and who does not trust it yet; nobody, where an operator forces that. */
+  async function successorOf(row: AuthorityRow, rows: readonly AuthorityRow[], nowMs: number, forced: boolean): Promise<{ readonly row: AuthorityRow | undefined; readonly holders: readonly HolderRow[] }> {
     if (row.type === "intermediate") {
       const root = rows.find(({ id }) => id === row.parentId);
       const prepared = rows.find(({ type, state, parentId }) => type === "intermediate" && state === "prepared" && parentId === row.parentId);
       if (prepared !== undefined) return { row: prepared, holders: [] };
-      if (root !== undefined && root.state === "active" && root.key.kind !== "offline") throw wrongState("The root can sign itself: retire the intermediate's role by revoking it instead.");
-      throw wrongState(`There is no other intermediate to sign instead of ${row.id}; bring one here by a ceremony first.`);
+      // The root signs issuers itself from now on.
+      if (root !== undefined && root.state === "active" && root.key.kind !== "offline") return { row: root, holders: [] };
+      if (forced) return { row: undefined, holders: [] };
+      throw new Refusal(
+        "authority_held_back",
+        `There is no other intermediate to sign instead of ${row.id}. Bring one here first: countersign ceremony request intermediate --out FILE, sign it where the ` +
+          "root's key is, countersign ceremony import ANSWER; then taint this one. `force` taints it now, and nothing is issued until that intermediate is here.",
+      );
     }
     const prepared = preparedRoot(rows);
     if (prepared !== undefined) return { row: prepared, holders: await store.holdersBehind({ sequence: prepared.publishedSequence ?? Number.MAX_SAFE_INTEGER, nowMs, limit: maxCounted }) };

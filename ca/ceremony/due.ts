@@ -5,26 +5,26 @@ import { revocationInfoOf } from "../pki/revocation-info.ts";
 import type { AuthorityRow, CrlRow, Store } from "../store/store.ts";
 
 /**
- * Which ceremonies have to be held, in time for people to meet: a quarter of an intermediate's or a CRL's life before its end, a
+ * Of roots whose key is not in the store: which ceremonies have to be held, in time for people to meet: a quarter of an intermediate's or a CRL's life before its end, a
  * fifth of a root's; at once where its CRL lacks what was revoked. Pure.
  * @param crl  the newest one of the active root
- * @returns a sentence for each; empty where no key is offline
+ * @returns a sentence for each; empty where the root's key is in the store
  */
 export function dueCeremonies(
   rows: readonly AuthorityRow[], crl: Pick<CrlRow, "thisUpdateMs" | "nextUpdateMs" | "crl"> | undefined, nowMs: number,
 ): readonly string[] {
-  const root = offlineRootOf(rows);
+  const root = outsideRootOf(rows);
   if (root === undefined) return [];
   const due: string[] = [];
+  const hasNext = rows.some(({ type, state }) => type === "root" && state === "prepared");
+  if (!hasNext && isDue(root, rootPart, nowMs)) due.push(rootDue(root));
+  if (root.key.kind !== "offline") return due;
   const below = rows.filter(({ type, parentId }) => type === "intermediate" && parentId === root.id);
   const active = below.find(({ state }) => state === "active");
   if (!below.some(({ state }) => state === "prepared") && (active === undefined || isDue(active, intermediatePart, nowMs))) {
     const why = active === undefined
       ? "the root's key is offline and there is no intermediate" : `the intermediate ${active.id} ends ${at(active.notAfterMs)}`;
     due.push(`${why}: hold a ceremony (countersign ceremony request intermediate)`);
-  }
-  if (!rows.some(({ type, state }) => type === "root" && state === "prepared") && isDue(root, rootPart, nowMs)) {
-    due.push(`the root ${root.id}, whose key is offline, ends ${at(root.notAfterMs)}: make another one (countersign ceremony request root)`);
   }
   const unlisted = unlistedBy(root, rows, crl, nowMs);
   if (unlisted.length > 0) {
@@ -54,7 +54,7 @@ export function ceremonyWatch({ store, rows, log, now }: {
   const loggedAtMs = new Map<string, number>();
 
   async function due(): Promise<readonly string[]> {
-    const root = offlineRootOf(rows());
+    const root = outsideRootOf(rows());
     return root === undefined ? [] : dueCeremonies(rows(), await store.crl(root.id, authoritiesList), now().getTime());
   }
 
@@ -79,8 +79,15 @@ export function ceremonyWatch({ store, rows, log, now }: {
   };
 }
 
-function offlineRootOf(rows: readonly AuthorityRow[]): AuthorityRow | undefined {
-  return rows.find(({ type, state, key }) => type === "root" && state === "active" && key.kind === "offline");
+/** A root whose successor the CA cannot make by itself. */
+function outsideRootOf(rows: readonly AuthorityRow[]): AuthorityRow | undefined {
+  return rows.find(({ type, state, key }) => type === "root" && state === "active" && key.kind !== "sealed");
+}
+
+function rootDue({ id, key: { kind }, notAfterMs }: AuthorityRow): string {
+  const where = { offline: "is offline", kms: "is in KMS", pkcs11: "is on a PKCS#11 token", sealed: "is in the store" }[kind];
+  const place = { offline: "", kms: ", --key kms:KEY-ID at its sign and import", pkcs11: ", --key pkcs11:URI at its sign and import", sealed: "" }[kind];
+  return `the root ${id}, whose key ${where}, ends ${at(notAfterMs)}: make another one (countersign ceremony request root${place})`;
 }
 
 /** Serial numbers of what the root signed and its CRL should list by now; where there is none yet, of what says that there is one. */

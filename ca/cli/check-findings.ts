@@ -46,14 +46,15 @@ function judgeAuthorities(authorities: readonly AuthoritySummary[], nowMs: numbe
   ];
 }
 
-function judgeLife({ id, type, notBefore, notAfter }: AuthoritySummary, authorities: readonly AuthoritySummary[], nowMs: number): Finding {
+function judgeLife({ id, type, key, notBefore, notAfter }: AuthoritySummary, authorities: readonly AuthoritySummary[], nowMs: number): Finding {
   const name = `${type} ${short(id)} has enough of its life left`;
   const endMs = Date.parse(notAfter);
   const left = (endMs - nowMs) / (endMs - Date.parse(notBefore));
   const share = `${Math.max(0, Math.floor(left * 100))} % is left, until ${notAfter}`;
-  if (left <= criticalShare[type]) return finding("authorities", name, "failed", `${share}; ${remedies[type]}`);
+  const remedy = type === "root" && key !== "sealed" ? outsideRootRemedy : remedies[type];
+  if (left <= criticalShare[type]) return finding("authorities", name, "failed", `${share}; ${remedy}`);
   const hasSuccessor = authorities.some((other) => other.type === type && other.state === "prepared");
-  if (left <= lateShare[type] && !hasSuccessor) return finding("authorities", name, "warning", `${share}, and no successor is prepared; ${remedies[type]}`);
+  if (left <= lateShare[type] && !hasSuccessor) return finding("authorities", name, "warning", `${share}, and no successor is prepared; ${remedy}`);
   return finding("authorities", name, "ok");
 }
 
@@ -78,8 +79,10 @@ const short = (id: string): string => id.slice(0, 12);
 const lateShare = { root: 0.18, intermediate: 0.25, issuer: 0.4 } as const;
 const criticalShare = { root: 0.03, intermediate: 0.05, issuer: 0.1 } as const;
 const remedies = {
-  root: "begin with: countersign authority prepare (offline: countersign ceremony request root)",
+  root: "begin with: countersign authority prepare",
   intermediate: "begin with: countersign ceremony request intermediate",
   issuer: "the CA's log says why it was not replaced; try: countersign authority rotate",
 } as const;
+/** Its successor's key is made where its own is. */
+const outsideRootRemedy = "its key is not in the store, so begin with: countersign ceremony request root";
 const maxNamed = 5;

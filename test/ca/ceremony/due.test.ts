@@ -38,6 +38,12 @@ describe("what is due of an offline root", () => {
     expect(due).toEqual(expected.map((part) => expect.stringContaining(part)));
   });
 
+  test.each([["kms", { kind: "kms", keyId: "k" }], ["pkcs11", { kind: "pkcs11", uri: "u" }]] as const)("of one in %s a successor alone, which is made there", (kind, key) => {
+    const due = dueCeremonies([{ ...oldRoot, key }], undefined, nowMs);
+    expect(due).toEqual([expect.stringMatching(new RegExp(`request root, --key ${kind}:`))]);
+    expect(dueCeremonies([{ ...root, key }], undefined, nowMs)).toEqual([]);
+  });
+
   test("its CRL, a quarter of its life before its end", () => {
     const crl = { thisUpdateMs: nowMs - 70 * dayMs, nextUpdateMs: nowMs + 20 * dayMs };
     expect(dueCeremonies([root, good], crl, nowMs)).toEqual([expect.stringContaining("root-crl")]);

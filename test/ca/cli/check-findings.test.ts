@@ -22,6 +22,7 @@ test.each<[string, Partial<CheckFacts>, RegExp]>([
   ["announces trouble", { readiness: { ready: true, reasons: [], warnings: ["KMS does not answer"] } }, /^api warning: KMS/],
   ["has no active issuer", { authorities: [authority("root")] }, /^authorities failed: none is/],
   ["has a root near its end without a successor", { authorities: [authority("root", {}, [-90, 10]), authority("issuer")] }, /^authorities warning: 10 %.*authority prepare/],
+  ["has a root in KMS near its end", { authorities: [authority("root", { key: "kms" }, [-90, 10]), authority("issuer")] }, /^authorities warning: 10 %.*ceremony request root/],
   ["has a root at its very end", { authorities: [authority("root", {}, [-99, 1]), authority("root", { state: "prepared" }), authority("issuer")] }, /^authorities failed: 1 %/],
   ["has an issuer that was not replaced in time", { authorities: [authority("root"), authority("issuer", {}, [-70, 30])] }, /^authorities warning: 30 %/],
   ["has an issuer that has ended", { authorities: [authority("root"), authority("issuer", {}, [-70, -1])] }, /^authorities failed: 0 %/],
