@@ -38,6 +38,7 @@ import { openKms, type Kms } from "./signer/kms.ts";
 import type { AuthorityRow, Store } from "./store/store.ts";
 import { statusLists } from "./status-lists.ts";
 import { edgeReader } from "./reports/edges.ts";
+import { tapService } from "./reports/tap.ts";
 import { reportReceiver } from "./reports/receive.ts";
 import { tokenService } from "./tokens.ts";
 
@@ -142,6 +143,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   });
   const revoke = certificateRevoker({ store, hasRole: operators.hasRole, now, metrics, reattestGraceMs: config.reattestGraceMs });
   const api = await apiCertificate({ issuer, keeper, config, log, now });
+  const taps = tapService({ store, now, trustDomain: config.trustDomain });
   const lists = statusLists({ store, sealing, signers, keeper, config, lints, metrics, log, now });
   const pruning = pruner({ store, log, now: clock.now, retentionMs: Math.max(config.certificateRetentionMs, config.reattestGraceMs) });
   pruning.start();
@@ -179,10 +181,14 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     deleteToken: tokens.remove,
     feedEpoch,
     watch: feed.watch,
-    endWatches: feed.close,
+    endWatches() {
+      feed.close();
+      taps.close();
+    },
     acknowledge: bundleAcknowledger({
       ...names, limits, store, now, bundle, published: () => ({ feedEpoch, sequence: Number(keeper.current().published.sequence) }),
     }),
+    tap: (request, { actor }) => taps.open(request, actor),
     report: reportReceiver({ ...names, limits, store, now, bundle }),
     edges: edgeReader({ store, now }),
     recordDenial: ({ actor, ...denial }) => denials.record({ type: "request.denied", ...denial }, actor),
@@ -217,6 +223,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     },
     async close() {
       feed.close();
+      taps.close();
       api.close();
       await lists.crls.close();
       ceremonies.close();

@@ -22,6 +22,7 @@ export const paths = {
   watch: "/v1/watch",
   reports: "/v1/reports",
   edges: "/v1/edges",
+  taps: "/v1/taps",
   auditEntries: "/v1/audit/entries",
   auditCheckpoint: "/v1/audit/checkpoint",
   auditProof: "/v1/audit/proof",
@@ -242,7 +243,8 @@ export type WatchEvent =
   | { readonly event: "bundle"; readonly data: unknown }
   | { readonly event: "revocation"; readonly data: RevocationBatch }
   | { readonly event: "renew"; readonly data: RenewNotice }
-  | { readonly event: "policy"; readonly data: PolicyNotice };
+  | { readonly event: "policy"; readonly data: PolicyNotice }
+  | { readonly event: "tap"; readonly data: TapNotice };
 export type WatchEventName = WatchEvent["event"];
 
 /** Some policy or service changed: the watch event `policy`. Whom it concerns learns it by `GET /v1/policy?sequence=`. */
@@ -739,4 +741,43 @@ export function tapLine({ startedAt, direction, clientId, serverId, tls, noTlsRe
   const outcome = status === 0 ? "-" : `${status}${whole ? "" : " (broken off)"}`;
   const secured = tls ? "tls=true" : `tls=false (${(noTlsReason ?? "unknown").replaceAll("_", " ")})`;
   return `${startedAt.slice(11, 23)} ${direction === "inbound" ? "in " : "out"} ${method} ${path} ${outcome} ${latencyMs.toFixed(1)}ms ${name(clientId)} > ${name(serverId)} ${secured}`;
+}
+
+/** Which requests are wanted; what is left out is no condition. */
+export interface TapFilter {
+  readonly direction?: "inbound" | "outbound";
+  /** Upper case. */
+  readonly method?: string;
+  /** What the path begins with. */
+  readonly path?: string;
+}
+
+/** `POST /v1/taps`: show an operator live requests of one workload. The answer is a stream of `TapEvent`. */
+export interface TapRequest extends TapFilter {
+  readonly workload: string;
+  /** Default 60. */
+  readonly seconds?: number;
+  /** Records; default 1000. */
+  readonly limit?: number;
+}
+
+/** A server-sent event each: that it is open, what it brought, that it is over. */
+export type TapEvent =
+  | { readonly event: "tap"; readonly data: { readonly tap: string; readonly seconds: number; readonly limit: number } }
+  | { readonly event: "records"; readonly data: { readonly records: readonly TapRecord[]; readonly leftOut: number } }
+  | { readonly event: "end"; readonly data: { readonly reason: "time" | "limit" | "closing" | "failed" } };
+
+/** The watch event `tap`: whom it concerns reports its requests until it is over or the CA no longer takes them. */
+export interface TapNotice extends TapFilter {
+  readonly tap: string;
+  /** Names the workload to itself alone: `tapTarget`. */
+  readonly target: string;
+  /** From now on. */
+  readonly seconds: number;
+  readonly limit: number;
+}
+
+/** What the target of a tap is a hash of, SHA-256 in hex: the feed is public, and who is looked at is not. */
+export function tapTarget(tap: string, workload: string): string {
+  return `${tap} ${workload}`;
 }

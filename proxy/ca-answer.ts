@@ -1,4 +1,4 @@
-import { problemStatus, type HeldBundle, type PolicyNotice, type Problem, type RenewNotice, type Revocation, type RevocationBatch, type RevocationPage } from "../ca/contract.ts";
+import { problemStatus, type HeldBundle, type PolicyNotice, type Problem, type RenewNotice, type Revocation, type RevocationBatch, type RevocationPage, type TapNotice } from "../ca/contract.ts";
 import type { CaResponse } from "./ca-connection.ts";
 import { CaError } from "./ca-error.ts";
 
@@ -85,6 +85,18 @@ export function readRenewNotice(value: unknown): RenewNotice {
 export function readPolicyNotice({ sequence }: Readonly<Record<string, unknown>>): PolicyNotice {
   if (!isSequence(sequence)) throw invalid("it tells of a policy without a sequence");
   return { sequence };
+}
+
+/** Somebody wants to look. @throws {CaError} ca_answer_invalid */
+export function readTapNotice(value: Readonly<Record<string, unknown>>): TapNotice {
+  const { tap, target, seconds, limit, direction, method, path } = value;
+  if (typeof tap !== "string" || !/^[0-9a-f]{32}$/.test(tap) || typeof target !== "string" || !isSequence(seconds) || !isSequence(limit)) {
+    throw invalid("it tells of a tap without saying which");
+  }
+  return {
+    tap, target, seconds, limit, ...((direction === "inbound" || direction === "outbound") && { direction }),
+    ...(typeof method === "string" && { method }), ...(typeof path === "string" && { path }),
+  };
 }
 
 /** The body as text, or undefined for 304. @throws {CaError} ca_answer_invalid | ca_refused | ca_unavailable */

@@ -51,6 +51,7 @@ export interface ProxyConfig {
   readonly logLevel: LogLevel;
   /** `stdout` or a path; undefined: none. */
   readonly accessLog: string | undefined;
+  readonly remoteTap: "on" | "off";
 }
 
 /** `detect` looks at the first bytes; `tcp` looks at none, for servers that speak first. */
@@ -115,6 +116,7 @@ export function readConfig(sources: SettingSources): ProxyConfig {
     drainTimeoutMs: duration("drainTimeout") ?? 0,
     logLevel: text("logLevel") as LogLevel,
     accessLog: text("accessLog"),
+    remoteTap: text("remoteTap") as "on" | "off",
   };
   return Object.freeze(config);
 }

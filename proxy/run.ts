@@ -81,7 +81,7 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
     stopWorkload = await startWorkload({ config, source: holder, clock, log, metrics });
     // Last, so that a port in use does not cost a join token.
     keeper = startIdentity({
-      config, holder, clock, random, log, metrics, edges: () => [inbound, outbound].flatMap(({ connections }) => connections.recentEdges()),
+      config, holder, clock, random, log, metrics, traffic: { edges: () => [inbound, outbound].flatMap(({ connections }) => connections.recentEdges()), exchanges },
     });
     log.info({
       inbound: inbound.addresses, outbound: outbound.addresses, admin: admin?.address, app: formatSocketAddress(config.app),

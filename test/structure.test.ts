@@ -33,7 +33,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/issuance/", may: ["ca/issuance/", "ca/lint/", "ca/attestation/", "ca/audit/", "ca/authority/", ...useCase] },
   { of: "ca/authority/", may: ["ca/authority/", "ca/issuance/", "ca/lint/", "ca/audit/", "ca/signer/", ...useCase] },
   { of: "ca/ceremony/", may: ["ca/ceremony/", "ca/revocation/", "ca/authority/", "ca/issuance/", "ca/lint/", "ca/audit/", "ca/signer/", ...useCase] },
-  { of: "ca/feed/", may: ["ca/feed/", ...useCase] },
+  { of: "ca/feed/", may: ["ca/feed/", "ca/reports/tap-row.ts", ...useCase] },
   { of: "ca/reports/", may: ["ca/reports/", "ca/attestation/", "ca/audit/", ...useCase] },
   { of: "ca/revocation/", may: ["ca/revocation/", "ca/issuance/lint-failed.ts", "ca/lint/", "ca/audit/", ...useCase, "node:timers/promises"] },
   { of: "ca/policy/decide.ts", may: ["ca/policy/parse.ts", "ca/policy/http-path.ts", "ca/policy/id-pattern.ts", "ca/pki/", "ca/contract.ts"] },

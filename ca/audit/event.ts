@@ -136,6 +136,17 @@ export type AuditEvent =
       readonly transcript: object;
     }
   | { readonly type: "ceremony.withdrawn"; readonly ceremony: string }
+  /** An operator looked at live requests of a workload. */
+  | {
+      readonly type: "tap.started";
+      readonly tap: string;
+      readonly workload: string;
+      readonly seconds: number;
+      readonly limit: number;
+      readonly direction?: "inbound" | "outbound";
+      readonly method?: string;
+      readonly path?: string;
+    }
   /** Denials above the rate at which they are recorded one by one. */
   | { readonly type: "denials.suppressed"; readonly count: number };
 

@@ -60,6 +60,12 @@ export interface Api {
    */
   call<T>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown, idempotencyKey?: string): Promise<T>;
   /**
+   * The events of a stream, as they come; resolves at its end.
+   * @param onEvent  is given an event's name and its data
+   * @throws {ApiError}
+   */
+  follow(path: string, body: unknown, onEvent: (event: string, data: unknown) => void): Promise<void>;
+  /**
    * A public document, asked for without the token.
    * @throws {ApiError}
    */
@@ -117,8 +123,31 @@ export function api(flags: ApiFlags, { env }: CliIo): Api {
       const text = await exchange(new URL(path, url), { method, ca, headers }, payload);
       return (text === "" ? undefined : JSON.parse(text)) as T;
     },
+    async follow(path, body, onEvent) {
+      const payload = JSON.stringify(body);
+      const { pathname, search } = new URL(path, url);
+      const headers = {
+        authorization: authorize("POST", pathname + search, payload), accept: `${mediaType.eventStream}, ${mediaType.problem}`,
+        "content-length": Buffer.byteLength(payload), "content-type": mediaType.json,
+      };
+      const { status, text } = await answered(new URL(path, url), { method: "POST", ca, headers }, payload, eventReader(onEvent));
+      if (status !== 200) throw new ApiError(explain(status, text), { status });
+    },
     fetchPublic: (path, accept) => exchange(new URL(path, url), { method: "GET", ca, headers: { accept } }),
     probe: (path) => answered(new URL(path, url), { method: "GET", ca }),
+  };
+}
+
+/** Takes whole events out of a text; what is left of it is the beginning of the next. */
+function eventReader(onEvent: (event: string, data: unknown) => void): (text: string) => string {
+  return (text) => {
+    const frames = text.split("\n\n");
+    for (const frame of frames.slice(0, -1)) {
+      const [, event] = /^event: (.*)$/m.exec(frame) ?? [];
+      const [, data] = /^data: (.*)$/m.exec(frame) ?? [];
+      if (event !== undefined && data !== undefined) onEvent(event, JSON.parse(data));
+    }
+    return frames.at(-1) ?? "";
   };
 }
 
@@ -140,9 +169,9 @@ async function exchange(url: URL, options: RequestOptions, payload?: string): Pr
   throw new ApiError(explain(status, text), { status });
 }
 
-async function answered(url: URL, options: RequestOptions, payload?: string): Promise<Answered> {
+async function answered(url: URL, options: RequestOptions, payload?: string, onText?: (text: string) => string): Promise<Answered> {
   try {
-    return await send(url, { ...options, agent: false, timeout: timeoutMs, checkServerIdentity: checkApiIdentity }, payload);
+    return await send(url, { ...options, agent: false, timeout: timeoutMs, checkServerIdentity: checkApiIdentity }, payload, onText);
   } catch (cause) {
     const hint = hints[(cause as NodeJS.ErrnoException).code ?? ""] ?? `${(cause as Error).message}; is --url right?`;
     throw new ApiError(`no CA at ${url.origin}: ${hint}`, { cause });
@@ -153,12 +182,14 @@ function send(
   url: URL,
   options: RequestOptions,
   payload: string | undefined,
+  onText: (text: string) => string = (text) => text,
 ): Promise<Answered> {
   return new Promise((resolve, reject) => {
     const outgoing = request(url, options, (response) => {
       let text = "";
       response.setEncoding("utf8").on("data", (chunk: string) => {
         text += chunk;
+        if (response.statusCode === 200) text = onText(text);
         if (text.length > maxAnswerLength)
           response.destroy(new Error(`the answer is longer than ${maxAnswerLength} characters`));
       });

@@ -35,6 +35,7 @@ const commands: Readonly<Record<string, { readonly about: string; readonly load:
     },
   },
   edges: { about: "who talks to whom, and is it secured", load: async () => (await import("./edges.ts")).edges },
+  tap: { about: "look at live requests of a workload", load: async () => (await import("./tap.ts")).tap },
   check: { about: "whether all is well, line by line", load: async () => (await import("./check.ts")).check },
   clock: { about: "say that the CA's clock is right after it jumped", load: async () => (await import("./clock.ts")).clock },
   bundle: { about: "print the trust bundle", load: async () => (await import("./bundle.ts")).bundle },

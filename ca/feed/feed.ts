@@ -8,7 +8,7 @@ import { feedSources, type SourceDeps } from "./sources.ts";
 import { framesOf, openWatcher, type WatchEnd, type Watcher } from "./watcher.ts";
 
 export interface FeedDeps extends SourceDeps {
-  readonly store: Pick<Store, "feedPosition" | "revocations" | "announcements">;
+  readonly store: Pick<Store, "feedPosition" | "revocations" | "announcements" | "reports">;
   readonly maxWatchers: number;
   readonly metrics: Pick<CaMetrics, "watching" | "watchEnded">;
   readonly log: Log;

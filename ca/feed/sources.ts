@@ -1,10 +1,11 @@
 import type { PolicyNotice, Revocation, RevocationBatch } from "../contract.ts";
+import { noticeOf } from "../reports/tap-row.ts";
 import type { RevocationRow, Store } from "../store/store.ts";
 import type { SourceName } from "./cursor.ts";
 
 /** What the sources read. */
 export interface SourceDeps {
-  readonly store: Pick<Store, "revocations" | "announcements">;
+  readonly store: Pick<Store, "revocations" | "announcements" | "reports">;
   /** The own trust domain's bundle, of this sequence or a later one. */
   readonly bundle: (sequence: number) => Promise<{ readonly jwks: string; readonly sequence: string }>;
   readonly now: () => Date;
@@ -44,6 +45,12 @@ export function feedSources({ store, bundle, now }: SourceDeps): Readonly<Record
     async policy(after, newest) {
       if (after >= newest) return { data: [], sequence: after, more: false };
       return { data: [JSON.stringify({ sequence: newest } satisfies PolicyNotice)], sequence: newest, more: false };
+    },
+    // The ones that are open, all of them: there are few, and a proxy knows which it has heard of.
+    async tap(after, newest) {
+      if (after >= newest) return { data: [], sequence: newest, more: false };
+      const rows = await store.reports({ kind: "tap", nowMs: now().getTime(), limit: pageSize });
+      return { data: rows.filter(({ reportedAtMs }) => reportedAtMs > after).map((row) => JSON.stringify(noticeOf(row))), sequence: newest, more: false };
     },
     async renew(after, newest) {
       if (after >= newest) return { data: [], sequence: after, more: false };

@@ -42,6 +42,8 @@ export const access = {
   "GET /v1/bundle": "probe",
   "POST /v1/acknowledgements": "attested",
   "POST /v1/reports": "attested",
+  // Whoever sees requests sees paths.
+  "POST /v1/taps": ["admin", "auditor"],
   "GET /v1/edges": ["admin", "operator in scope", "auditor"],
   // What it tells is public, each event by itself.
   "GET /v1/watch": "feed",

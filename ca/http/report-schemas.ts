@@ -1,5 +1,5 @@
 import { z } from "@hono/zod-openapi";
-import type { EdgeList, Report, ReportRequest } from "../contract.ts";
+import type { EdgeList, Report, ReportRequest, TapRequest } from "../contract.ts";
 
 /** What proxies report and what is put together from it, as zod schemas; checked against the contract at the end. */
 
@@ -33,6 +33,17 @@ export const reportRequest = z
   })
   .openapi("ReportRequest");
 
+export const tapRequest = z
+  .strictObject({
+    workload: z.string().min(1).max(2048).openapi({ description: "SPIFFE ID.", example: "spiffe://east/ns/shop/sa/cart" }),
+    direction: direction.optional(),
+    method: z.string().regex(/^[A-Z]{1,32}$/, "expected a method in upper case").optional(),
+    path: printable(512).optional().openapi({ description: "What the path begins with." }),
+    seconds: z.number().int().min(1).max(600).optional().openapi({ description: "Default 60." }),
+    limit: z.number().int().min(1).max(10_000).optional().openapi({ description: "Records; default 1000." }),
+  })
+  .openapi("TapRequest");
+
 export const edgeList = z
   .object({
     edges: z.array(z.object({
@@ -50,5 +61,6 @@ type Is<Schema extends z.ZodType, Type> = Same<z.infer<Schema>, Type>;
 export const reportSchemasKeepTheContract: {
   readonly report: Is<typeof report, Report>;
   readonly reportRequest: Is<typeof reportRequest, ReportRequest>;
+  readonly tapRequest: Is<typeof tapRequest, TapRequest>;
   readonly edgeList: Is<typeof edgeList, EdgeList>;
-} = { report: true, reportRequest: true, edgeList: true };
+} = { report: true, reportRequest: true, tapRequest: true, edgeList: true };

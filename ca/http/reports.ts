@@ -1,8 +1,9 @@
-import { mediaType, type Report } from "../contract.ts";
+import { mediaType, type Report, type TapEvent } from "../contract.ts";
+import { encodeFrame, heartbeatFrame } from "../feed/frame.ts";
 import { Refusal } from "../refusal.ts";
 import { json, noContent } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
-import { edgeList, report, reportRequest } from "./report-schemas.ts";
+import { edgeList, report, reportRequest, tapRequest } from "./report-schemas.ts";
 import { isInView } from "./scope.ts";
 import type { CaServices } from "./services.ts";
 
@@ -35,7 +36,48 @@ export function reportOperations(services: CaServices): readonly Operation[] {
       success: { status: 200, description: "All of them.", content: { [mediaType.json]: edgeList } },
       handle: async ({ caller }) => json(await services.edges((spiffeId) => isInView(caller, spiffeId))),
     }),
+    operation({
+      route: "POST /v1/taps",
+      tag: "traffic",
+      summary: "Look at live requests",
+      description:
+        "Server-sent events: `tap`, then `records` as the workload's proxies bring them, then `end`. Method, path without its query, status, latency " +
+        "and identities; never a header or a body. Bounded in time, number and rate; what is left out is counted. That it was opened is in the audit log.",
+      body: { schema: tapRequest, example: { workload: "spiffe://east/ns/shop/sa/cart" } },
+      success: { status: 200, description: "Events, until it is over.", content: { [mediaType.eventStream]: undefined } },
+      refusals: ["spiffe_id_refused", "rate_limited"],
+      async handle({ caller, body }) {
+        if (caller === undefined) throw new Refusal("unauthenticated", "Taps are for callers that are known.");
+        return { status: 200, body: eventStream(await services.tap(body, caller)), contentType: mediaType.eventStream, headers: unbuffered };
+      },
+    }),
   ];
+}
+
+/** Events as they go over the wire, and a sign of life where there are none for a while. */
+function eventStream(events: ReadableStream<TapEvent>): ReadableStream<Uint8Array> {
+  const reader = events.getReader();
+  let alive: NodeJS.Timeout | undefined;
+  return new ReadableStream<Uint8Array>({
+    start(controller) {
+      alive = setInterval(() => {
+        if (controller.desiredSize === null) clearInterval(alive);
+        else controller.enqueue(heartbeatFrame);
+      }, heartbeatMs).unref();
+    },
+    async pull(controller) {
+      const { done, value } = await reader.read();
+      if (done) {
+        clearInterval(alive);
+        return controller.close();
+      }
+      controller.enqueue(encodeFrame(value.event, JSON.stringify(value.data)));
+    },
+    async cancel() {
+      clearInterval(alive);
+      await reader.cancel();
+    },
+  });
 }
 
 /** The text is what was signed, so it is taken apart by itself. @throws {Refusal} invalid_request */
@@ -52,6 +94,10 @@ function parseReport(text: string): Report {
   throw new Refusal("invalid_request", `report.${issue?.path.join(".") ?? ""}: ${issue?.message ?? "it is malformed"}`.slice(0, maxDetailLength));
 }
 
+/** As of the feed: each event is handed on at once. */
+const unbuffered = { "cache-control": "no-store, no-transform", "x-accel-buffering": "no" };
+/** Below what the command line waits. */
+const heartbeatMs = 5000;
 /** A report, as text in text, and a proof with a chain. */
 const maxReportBytes = 160 * 1024;
 const maxDetailLength = 400;

@@ -14,6 +14,8 @@ import type {
   Readiness,
   Report,
   ReportRequest,
+  TapEvent,
+  TapRequest,
   Revocation,
   RevocationReason,
 } from "../contract.ts";
@@ -75,6 +77,8 @@ export interface CaServices {
   report(request: ReportRequest, report: Report): Promise<void>;
   /** Who talks to whom. @param isInView asked of both IDs: what neither is in is left out */
   edges(isInView: (spiffeId: string) => boolean): Promise<EdgeList>;
+  /** Opens a tap. @throws {Refusal} spiffe_id_refused | rate_limited */
+  tap(request: TapRequest, caller: Caller): Promise<ReadableStream<TapEvent>>;
   /** Writes a denial to the audit log, at a bounded rate; never fails. */
   recordDenial(denial: {
     readonly code: string;

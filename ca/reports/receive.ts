@@ -2,6 +2,7 @@ import { verifyPossession, type PossessionDeps } from "../attestation/possession
 import type { Report, ReportRequest, SeenEdge } from "../contract.ts";
 import type { RateLimits } from "../rate-limits.ts";
 import { Refusal } from "../refusal.ts";
+import { keepTapRecords } from "./tap.ts";
 import type { CertificateRow, Store } from "../store/store.ts";
 
 /** An edges report as it is kept, under the serial number of the reporter's certificate. */
@@ -33,7 +34,10 @@ export function reportReceiver(deps: ReportReceiverDeps) {
     const reportedAtMs = Date.parse(report.reportedAt);
     if (Math.abs(nowMs - reportedAtMs) > reportWindowMs) throw new Refusal("invalid_request", "reportedAt: it is more than 5 min from this CA's clock; check the clocks.");
     if (report.type === "edges") await keepEdges(deps, row, report, nowMs, reportedAtMs);
-    else throw new Refusal("not_found", "There is no such tap, or it is over.");
+    else {
+      for (const record of report.records) requireOwn(record, row.spiffeId);
+      await keepTapRecords(deps.store, report, row, nowMs);
+    }
   };
 }
 

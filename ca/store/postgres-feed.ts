@@ -3,7 +3,7 @@ import type { NodePgDatabase } from "drizzle-orm/node-postgres";
 import type { FeedReads } from "./feed-reads.ts";
 import { listHoldersBehind } from "./holders.ts";
 import { postgresHolders } from "./postgres-holders.ts";
-import { announcements, caState, documents, revocations } from "./schema-postgres.ts";
+import { announcements, caState, documents, reports, revocations } from "./schema-postgres.ts";
 
 /** What the feed and its acknowledgements read, on Postgres. */
 export function postgresFeed(db: NodePgDatabase): FeedReads {
@@ -12,6 +12,7 @@ export function postgresFeed(db: NodePgDatabase): FeedReads {
     revocationSequence: sql<string>`(select coalesce(max(${revocations.sequence}), 0) from ${revocations})`,
     announcementSequence: sql<string>`(select coalesce(max(${announcements.sequence}), 0) from ${announcements})`,
     documentSequence: sql<string>`(select coalesce(max(${documents.sequence}), 0) from ${documents})`,
+    tapSequence: sql<string>`(select coalesce(max(${reports.reportedAtMs}), 0) from ${reports} where ${reports.kind} = 'tap')`,
   }).from(caState).prepare("read-feed-position");
   const holders = postgresHolders(db);
 
@@ -19,9 +20,9 @@ export function postgresFeed(db: NodePgDatabase): FeedReads {
     holdersBehind: (query) => listHoldersBehind(holders, query),
     async feedPosition() {
       const [row] = await positionQuery.execute();
-      return row === undefined ? {  feedEpoch: "", bundleSequence: 0, revocationSequence: 0, announcementSequence: 0, documentSequence: 0 } : {
+      return row === undefined ? {  feedEpoch: "", bundleSequence: 0, revocationSequence: 0, announcementSequence: 0, documentSequence: 0, tapSequence: 0 } : {
         ...row, revocationSequence: Number(row.revocationSequence), announcementSequence: Number(row.announcementSequence),
-        documentSequence: Number(row.documentSequence),
+        documentSequence: Number(row.documentSequence), tapSequence: Number(row.tapSequence),
       };
     },
     async announcements({ after, nowMs, limit }) {

@@ -497,6 +497,8 @@ export interface FeedPosition {
   readonly announcementSequence: number;
   /** Of the newest change of any document. */
   readonly documentSequence: number;
+  /** `reportedAtMs` of the newest tap that is kept; unlike the others it falls when that is over. */
+  readonly tapSequence: number;
 }
 
 /** Said once to all who are connected, e.g. to renew because an authority was tainted. */

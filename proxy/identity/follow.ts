@@ -1,4 +1,4 @@
-import type { HeldBundle, RenewNotice } from "../../ca/contract.ts";
+import type { HeldBundle, RenewNotice, TapNotice } from "../../ca/contract.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
 import type { CaClient } from "../ca-client.ts";
 import type { Clock } from "../clock.ts";
@@ -34,6 +34,7 @@ export interface FollowDeps {
   readonly onBundle: (text: string, options: { readonly restored: boolean }) => void;
   readonly onRevoked: (serialNumbers: ReadonlySet<string> | undefined) => void;
   readonly onComplete: (list: FollowedList) => void;
+  readonly onTap: (notice: TapNotice) => void;
   /** Another certificate is wanted, within this time. */
   readonly onRenew: (withinMs: number) => void;
   /** Sequence of the own bundle in force, and the last identity. */

@@ -5,10 +5,12 @@ import { verifySvid } from "../../ca/pki/svid.ts";
 import { caClient } from "../ca-client.ts";
 import type { Clock } from "../clock.ts";
 import type { Edge } from "../edges.ts";
+import type { Exchanges } from "../exchanges.ts";
 import type { ProxyConfig } from "../config.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { startReporting } from "../reporting.ts";
+import { remoteTaps } from "../tap/remote.ts";
 import { refused } from "../settings.ts";
 import type { Accepted } from "./accept.ts";
 import type { Random } from "./backoff.ts";
@@ -31,8 +33,14 @@ export interface IdentityDeps {
   readonly random: Random;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** Who talks to whom, for the CA; undefined: it is not told. */
-  readonly edges?: () => readonly Edge[];
+  /** What passes, for the CA; undefined: it is not told. */
+  readonly traffic?: Traffic;
+}
+
+/** Who talks to whom, and what they ask. */
+export interface Traffic {
+  readonly edges: () => readonly Edge[];
+  readonly exchanges: Exchanges;
 }
 
 /** For `/readyz`, `/identity` and the metrics; holds no key and no token. */
@@ -66,7 +74,7 @@ export interface IdentityKeeper {
  * @throws {ConfigError} value_refused
  * @throws {KeystoreError}
  */
-export function startIdentity({ config, holder, clock, random, log, metrics, edges }: IdentityDeps): IdentityKeeper {
+export function startIdentity({ config, holder, clock, random, log, metrics, traffic }: IdentityDeps): IdentityKeeper {
   const { bootstrap } = config;
   const keystore = config.stateDir === undefined ? undefined : openKeystore(config.stateDir);
   const stored = keystore?.load();
@@ -93,6 +101,8 @@ export function startIdentity({ config, holder, clock, random, log, metrics, edg
     caUrl: origin.caUrl, trustDomain, rootFingerprint: bootstrap?.rootFingerprint, now: clock.now,
     ownBundle: () => held.get(trustDomain)?.bundle, revoked: () => revoked,
   });
+
+  const taps = traffic && config.remoteTap === "on" ? remoteTaps({ client, trustDomain, identity: holder.identity, exchanges: traffic.exchanges, clock, log }) : undefined;
 
   function publish(): void {
     const all = [...held, ...files.held()].map(([name, { bundle }]) => [name, bundle] as const);
@@ -174,6 +184,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics, edg
       client, trustDomain, restored, restoredPolicy, onPolicyInForce: holder.setPolicy, onPolicyChanged: savePolicy, clock, random, log, metrics, revocationPollMs: config.revocationPollMs,
       onRevoked, onComplete: saveRevocations, onBundle: onOwnBundle, refreshHintSeconds: () => held.get(trustDomain)?.bundle.refreshHintSeconds,
       onRenew: (withinMs) => rotation.renewNow(withinMs),
+      onTap: (notice) => taps?.heardOf(notice),
       held: () => ({ sequence: held.get(trustDomain)?.bundle.sequence, identity: last }),
       refreshFiles() {
         files.refresh();
@@ -183,7 +194,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics, edg
   }
 
   function reportEdges(): void {
-    if (edges !== undefined) stopReporting ??= startReporting({ client, trustDomain, identity: holder.identity, edges, clock, random, log, metrics });
+    if (traffic !== undefined) stopReporting ??= startReporting({ client, trustDomain, identity: holder.identity, edges: traffic.edges, clock, random, log, metrics });
   }
 
   function onIssued({ identity, bundles }: Accepted, acknowledged: HeldBundle | undefined): void {
@@ -243,6 +254,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics, edg
       rotation.stop();
       following?.stop();
       stopReporting?.();
+      taps?.stop();
       client.close();
     },
   };

@@ -1,5 +1,5 @@
-import type { PolicyNotice, RenewNotice, RevocationBatch } from "../../ca/contract.ts";
-import { readEpoch, readPolicyNotice, readRenewNotice, readRevocationBatch, readValue } from "../ca-answer.ts";
+import type { PolicyNotice, RenewNotice, RevocationBatch, TapNotice } from "../../ca/contract.ts";
+import { readEpoch, readPolicyNotice, readRenewNotice, readRevocationBatch, readTapNotice, readValue } from "../ca-answer.ts";
 import type { CaClient } from "../ca-client.ts";
 import { CaError } from "../ca-error.ts";
 import type { Clock } from "../clock.ts";
@@ -18,6 +18,7 @@ export interface WatchDeps {
   readonly onRevocations: (batch: RevocationBatch) => void;
   readonly onRenew: (notice: RenewNotice) => void;
   readonly onPolicy: (notice: PolicyNotice) => void;
+  readonly onTap: (notice: TapNotice) => void;
   /** Something came, if only a sign of life, while everything was known. */
   readonly onAlive: () => void;
   /** The stream that had told everything has ended: from now on nothing is told. */
@@ -81,6 +82,7 @@ export function startWatch(deps: WatchDeps): Watch {
     else if (event === "bundle") deps.onBundle(data);
     else if (event === "renew") deps.onRenew(readRenewNotice(readValue(data)));
     else if (event === "policy") deps.onPolicy(readPolicyNotice(readValue(data)));
+    else if (event === "tap") deps.onTap(readTapNotice(readValue(data)));
     else if (event === "revocation") takeRevocations(readRevocationBatch(readValue(data)));
     // A later version of the CA may tell more; its names must not fill the metrics.
     events.inc({ event: knownEvents.has(event) ? event : "other" });
@@ -109,7 +111,7 @@ export function startWatch(deps: WatchDeps): Watch {
   };
 }
 
-const knownEvents: ReadonlySet<string> = new Set(["epoch", "bundle", "revocation", "renew", "policy"]);
+const knownEvents: ReadonlySet<string> = new Set(["epoch", "bundle", "revocation", "renew", "policy", "tap"]);
 /** A stream that ends sooner was none: the next is opened with back-off. */
 const stableMs = 10_000;
 /** A CA that restarts loses all its streams at once. */

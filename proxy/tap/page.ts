@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { TapFilter } from "../../ca/contract.ts";
 import type { Exchanges } from "../exchanges.ts";
-import { tapExchanges, type TapFilter } from "./tapped.ts";
+import { tapExchanges } from "./tapped.ts";
 
 /**
  * Makes `/tap` of the admin listener: live requests, one JSON object a line, until the reader leaves or a limit is reached. Query:

@@ -1,14 +1,5 @@
-import type { TapRecord } from "../../ca/contract.ts";
+import type { TapFilter, TapRecord } from "../../ca/contract.ts";
 import type { ExchangeRecord, Exchanges } from "../exchanges.ts";
-
-/** Which requests are wanted; what is left out is no condition. */
-export interface TapFilter {
-  readonly direction?: "inbound" | "outbound";
-  /** Upper case. */
-  readonly method?: string;
-  /** What the path begins with. */
-  readonly path?: string;
-}
 
 export interface TapOptions {
   readonly filter: TapFilter;

@@ -3,6 +3,7 @@ import { request, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import type { EdgeList } from "../../ca/contract.ts";
+import { dispatch } from "../../ca/cli/dispatch.ts";
 import { countersign } from "../support/command-line.ts";
 import { startMesh, type Mesh, type MeshProxy } from "../support/mesh.ts";
 import { httpApp } from "../support/tcp.ts";
@@ -63,3 +64,17 @@ test("/tap of a proxy shows a request that passes, with both identities", async 
   });
   expect(line).not.toContain("hunter2");
 });
+
+test("countersign tap shows an admin live requests of a workload, through the CA, and the audit log says so", async () => {
+  let stdout = "";
+  const tapping = dispatch(["tap", world.spiffeId, "--path", "/items", "--limit", "2"], { stdout: (text) => void (stdout += text), stderr: () => undefined, env });
+  await vi.waitFor(() => expect(world.log.text()).toContain("an operator of the CA looks"), { timeout: 30_000, interval: 50 });
+  await ask("/other");
+  await ask("/items/1?token=hunter2", { authorization: "Bearer hunter2" });
+  await ask("/items/2");
+  expect(await tapping).toBe(0);
+  expect(stdout).toMatch(/^\S+ in  GET \/items\/1 200 \d+\.\dms east\/hello > east\/world tls=true\n\S+ in  GET \/items\/2 200 .*\n$/);
+  expect(stdout).not.toContain("hunter2");
+  const audited = await mesh.served.ca.store.entries({ start: 0, limit: 1000 });
+  expect(audited.filter(({ body }) => body.includes('"type":"tap.started"') && body.includes(world.spiffeId))).toHaveLength(1);
+}, 60_000);

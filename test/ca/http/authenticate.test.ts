@@ -41,6 +41,7 @@ const allowed: Readonly<Record<RouteName, readonly (Role | "nobody")[]>> = {
   "GET /v1/watch": ["nobody", "admin", "operator", "auditor"],
   "POST /v1/acknowledgements": ["nobody", "admin", "operator", "auditor"],
   "POST /v1/reports": ["nobody", "admin", "operator", "auditor"],
+  "POST /v1/taps": ["admin", "auditor"],
   "GET /v1/edges": ["admin", "operator", "auditor"],
   "GET /v1/audit/entries": ["admin", "auditor"],
   "GET /v1/audit/checkpoint": ["nobody", "admin", "operator", "auditor"],

@@ -120,12 +120,12 @@ export function describeStoreFeed(kind: Store["kind"], newDatabase: () => Promis
     });
 
     test("the position names the epoch and the newest of everything", async () => {
-      expect(await store.feedPosition()).toEqual({ feedEpoch: "", bundleSequence: 0, revocationSequence: 0, announcementSequence: 0, documentSequence: 0 });
+      expect(await store.feedPosition()).toEqual({ feedEpoch: "", bundleSequence: 0, revocationSequence: 0, announcementSequence: 0, documentSequence: 0, tapSequence: 0 });
       await store.commit(initialize(verifierKey, { state: { ...stateOf(verifierKey), bundleSequence: 3, feedEpoch: "e" } }));
       await store.commit(revoke(await issued()));
       await store.commit({ ...record("x"), announce: { body: "{}", expiresAtMs: startMs } });
       expect(await store.feedPosition()).toEqual({
-        feedEpoch: "e", bundleSequence: 3, revocationSequence: await store.revocationSequence(), announcementSequence: 4, documentSequence: 0,
+        feedEpoch: "e", bundleSequence: 3, revocationSequence: await store.revocationSequence(), announcementSequence: 4, documentSequence: 0, tapSequence: 0,
       });
     });
 

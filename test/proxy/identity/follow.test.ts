@@ -38,6 +38,7 @@ function setUp(restored?: FollowedList, list: Revocation[] = []) {
     onRevoked: (serials) => void (seen.revoked = [...serials ?? []].map((serial) => Number.parseInt(serial, 16))),
     onComplete: (list) => void seen.kept.push(list),
     onRenew: (withinMs) => void seen.renewed.push(withinMs),
+    onTap: () => undefined,
     held: () => held,
     client: {
       async revocations(after, by) {

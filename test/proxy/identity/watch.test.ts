@@ -25,6 +25,7 @@ function setUp({ random = () => 1 } = {}) {
       }),
     },
     onEpoch: (epoch) => void heard.push(epoch),
+    onTap: (notice) => void heard.push(notice),
     onBundle: (text) => void heard.push(text),
     onRevocations(batch) {
       if (refused.revocations) throw new Error("does not fit");
@@ -51,6 +52,7 @@ function setUp({ random = () => 1 } = {}) {
 describe("following the feed by its stream", () => {
   test("resumes where it was before a restart, hands on what comes, and is live once the list is whole", async () => {
     const { opened, heard, say, batch, watch } = setUp();
+    const tap = { tap: "ab".repeat(16), target: "cd", seconds: 60, limit: 10, method: "GET" };
     expect(opened[0]?.lastEventId).toBe("stored");
     say("epoch", { feedEpoch: "e" });
     say("bundle", "{\"keys\":[]}", "1");
@@ -59,9 +61,10 @@ describe("following the feed by its stream", () => {
     say("revocation", batch(5), "3");
     say("renew", { authorityId: "ab", windowSeconds: 60 }, "4");
     say("policy", { sequence: 3 }, "5");
+    say("tap", tap, "5");
     say("news", "of a later version", "6");
     expect(watch.status()).toEqual({ liveSinceMs: 0, lastEventId: "6", lastError: undefined });
-    expect(heard).toEqual(["e", "{\"keys\":[]}", 3, 5, "alive", { authorityId: "ab", windowSeconds: 60 }, "alive", { sequence: 3 }, "alive", "alive"]);
+    expect(heard).toEqual(["e", "{\"keys\":[]}", 3, 5, "alive", { authorityId: "ab", windowSeconds: 60 }, "alive", { sequence: 3 }, "alive", tap, "alive", "alive"]);
   });
 
   test("what had lived is opened again within a second and said to be broken; what had not, with back-off", async () => {
