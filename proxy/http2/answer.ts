@@ -11,11 +11,15 @@ import type { MessageFault } from "./message.ts";
 export function answerFields({ status, text }: Answer, isGrpc: boolean): readonly FieldText[] {
   if (isGrpc) {
     return [
-      { name: ":status", value: "200" }, { name: "content-type", value: "application/grpc" },
-      { name: "grpc-status", value: String(grpcStatuses[status] ?? grpcUnknown) }, { name: "grpc-message", value: percentEncoded(text) },
+      { name: ":status", value: "200" }, { name: "content-type", value: "application/grpc" }, ...grpcTrailers({ status, text }),
     ];
   }
   return [{ name: ":status", value: String(status) }, { name: "content-length", value: "0" }, { name: errorHeader, value: printable(text) }];
+}
+
+/** What ends a call of gRPC whose response has begun. */
+export function grpcTrailers({ status, text }: Answer): readonly FieldText[] {
+  return [{ name: "grpc-status", value: String(grpcStatuses[status] ?? grpcUnknown) }, { name: "grpc-message", value: percentEncoded(text) }];
 }
 
 /** What a client is told whose request is refused for its form. */

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Answer } from "../http/answer.ts";
 import type { IdleWatch } from "../http/watch.ts";
 import type { PipeEnd } from "../pipe.ts";
-import { answerFields, badResponse, faultAnswer } from "./answer.ts";
+import { answerFields, badResponse, faultAnswer, grpcTrailers } from "./answer.ts";
 import { clientSide } from "./client-side.ts";
 import { frameFlag, frameOf, frameType, goawayFrame, headersFrames, Http2Error, maxStreamId, resetFrame, windowUpdateFrame, type Http2ErrorCode } from "./frames.ts";
 import { frameWriter } from "./frame-writer.ts";
@@ -336,17 +336,25 @@ export function serveHttp2<R extends Http2Route>(
     drop(streamId, false);
   }
 
+  /** The client is told why, as far as what it has got already lets that be told. */
   function breakOff(streamId: number, stream: Stream<R>, told: Answer, code: Http2ErrorCode = "internalError"): void {
-    if (stream.answered) toClient.frame(resetFrame(streamId, stream.serverEnded ? "noError" : code));
-    else answer(streamId, told, stream.isGrpc, stream.clientEnded ? undefined : "noError", stream.route);
+    const { answered, serverEnded, clientEnded, isGrpc, route } = stream;
+    const stop = clientEnded ? undefined : "noError";
+    if (!answered) answer(streamId, told, isGrpc, stop, route);
+    else if (serverEnded || !isGrpc) toClient.frame(resetFrame(streamId, serverEnded ? "noError" : code));
+    else endWith(streamId, grpcTrailers(told), stop);
     server?.reset(streamId, "cancel");
-    drop(streamId, !stream.answered);
+    drop(streamId, !answered);
   }
 
   /** @param code of the RST_STREAM that tells who is still sending that nobody reads it */
   function answer(streamId: number, told: Answer, isGrpc: boolean, code: Http2ErrorCode | undefined, route: R | undefined): void {
     owner.answered(route, told.status);
-    headersToClient(streamId, answerFields(told, isGrpc), true);
+    endWith(streamId, answerFields(told, isGrpc), code);
+  }
+
+  function endWith(streamId: number, fields: readonly FieldText[], code: Http2ErrorCode | undefined): void {
+    headersToClient(streamId, fields, true);
     if (code !== undefined) toClient.frame(resetFrame(streamId, code));
   }
 

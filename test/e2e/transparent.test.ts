@@ -31,7 +31,7 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
       const bootstrap = ca.run(process.execPath, [program("ca"), "token", "create", "--id", idOf(host)], {
         COUNTERSIGN_DATA_DIR: join(folder, "ca"), COUNTERSIGN_URL: `https://${ca.address}:8443`,
       }).trim();
-      const routes = host === east ? [8080, 9000, 9999].flatMap((port) => ["--route", `${west!.address}:${port}=${west!.address}:${port},${idOf(west!)}`]) : [];
+      const routes = host === east ? [8080, 8082, 9000, 9999].flatMap((port) => ["--route", `${west!.address}:${port}=${west!.address}:${port},${idOf(west!)}`]) : [];
       await start(host, [
         program("proxy"), "--inbound", "0.0.0.0:4143", "--app", "127.0.0.1:1", "--outbound", "off", "--admin", "off", "--transparent", "localhost:4141", "--opaque-ports", "9000", ...routes,
       ], ["revocations in force", "policy in force"], { COUNTERSIGN_BOOTSTRAP: bootstrap });
@@ -74,6 +74,10 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
     expect(code, report).toBe(0);
   }, 30_000);
 
+  test("speak HTTP/2 by prior knowledge", () => {
+    expect(asApp(east!, "curl", "-sSf", "--http2-prior-knowledge", "-H", "countersign-client-id: spiffe://x/admin", `http://${west!.address}:8082/`)).toBe(`hello ${idOf(east!)}`);
+  });
+
   test("reach nothing for which no route names who must answer", () => {
     expect(() => asApp(east!, "curl", "-sS", "-k", "--max-time", "5", `https://${ca!.address}:8443/healthz`)).toThrow(/reset|Recv failure|SSL_ERROR|connect to server/);
   });
@@ -103,6 +107,7 @@ const app = `
     let text = "";
     request.on("data", (data) => (text += data)).on("end", () => response.end("hello " + request.headers["countersign-client-id"] + ", you said " + text));
   }).listen(8080, "0.0.0.0");
+  require("node:http2").createServer().on("stream", (stream, headers) => stream.end("hello " + headers["countersign-client-id"])).listen(8082, "0.0.0.0");
   net.createServer((socket) => { socket.write("greeting ${marker}\\n"); socket.on("data", (data) => socket.write("echoed " + data)); }).listen(9000, "0.0.0.0");
   createServer((request, response) => response.end("private")).listen(9999, "127.0.0.1", () => console.log("listening"));
 `;
