@@ -80,7 +80,7 @@ export const configTable: readonly Setting[] = [
   setting("connectTimeout", "duration", "5s", "How long a connection to the app or to another proxy may take to open."),
   setting("idleTimeout", "duration", "1h", "A connection on which nothing moves for this long is closed."),
   setting("connectionMaxAge", "duration", "24h", "A connection older than this is closed, so that its peer proves itself anew."),
-  setting("maxConnections", "count", "10000", "Connections open at once, inbound and outbound each; more are turned away."),
+  setting("maxConnections", "count", "10000", "Connections open at once, inbound and outbound each; more are turned away, unless one client holds more than half of those inbound."),
   setting("drainTimeout", "duration", "30s", "How long open connections may finish after SIGTERM before they are cut."),
   setting("accessLog", "text", undefined, "Where each HTTP request is written as a line of JSON when it has ended: `stdout`, or a file (0600, opened anew for each batch).",
     "Paths may tell more than they should; queries, headers and bodies are never written."),

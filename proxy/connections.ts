@@ -1,4 +1,5 @@
 import { endedEdges, sumEdges, type Edge } from "./edges.ts";
+import { displacedFor, type Displaceable } from "./displaced.ts";
 import type { IdentitySource } from "./identity/source.ts";
 import type { Log } from "./log.ts";
 import type { Labels, Metrics } from "./metrics.ts";
@@ -43,6 +44,8 @@ export interface OpenConnection {
 export interface Connections {
   add(connection: NewConnection): OpenConnection;
   count(): number;
+  /** Ends a connection of the client that holds more than half of all, so that another one is let in. @returns false: there is none */
+  makeRoom(clientId: string): boolean;
   /** Who talks to whom, now. */
   edges(): readonly Edge[];
   /** Also who did lately, with no connections. */
@@ -143,7 +146,7 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
   function age(): void {
     const nowMs = now();
     for (const connection of [...live]) {
-      count.traffic(connection);
+      if (count.traffic(connection)) connection.movedAtMs = nowMs;
       const { endsAtMs, retiresAtMs, endsBecause } = connection;
       if (nowMs >= endsAtMs) cut(connection, endsBecause);
       else if (nowMs >= retiresAtMs) retire(connection);
@@ -164,10 +167,11 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
       // RFC 5280 4.1.2.5: notAfter is inclusive and counts whole seconds.
       const validUntilMs = peer === undefined ? Infinity : Math.min(peer.svid.validUntilMs + 1000, given.localValidUntilMs);
       const endsAtMs = Math.min(validUntilMs, openedAtMs + maxAgeMs * (1 - maxAgeJitter * random()));
+      const labelled = labels(given);
       const connection: Live = {
         given, openedAtMs, endsAtMs, endsBecause: endsAtMs === validUntilMs ? "expired" : "max_age",
         retiresAtMs: endsAtMs - Math.min(retirementMs, (endsAtMs - openedAtMs) / 10),
-        labels: labels(given),
+        labels: labelled, clientId: labelled["client_id"] ?? "", movedAtMs: openedAtMs,
         protocol: undefined, retired: false, bytesRead: 0, bytesWritten: 0,
       };
       live.add(connection);
@@ -178,6 +182,11 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
       };
     },
     count: () => live.size,
+    makeRoom(clientId) {
+      const displaced = displacedFor(clientId, live);
+      if (displaced !== undefined) cut(displaced, "displaced");
+      return displaced !== undefined;
+    },
     edges: () => sumEdges([...live].map(edgeOf)),
     recentEdges: () => sumEdges([...[...live].map(edgeOf), ...ended.since(now() - recentMs)]),
     retireAll() {
@@ -209,7 +218,7 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
   };
 }
 
-interface Live {
+interface Live extends Displaceable {
   readonly given: NewConnection;
   readonly openedAtMs: number;
   readonly retiresAtMs: number;
@@ -217,6 +226,7 @@ interface Live {
   readonly endsBecause: "expired" | "max_age";
   readonly labels: Labels;
   protocol: Protocol | undefined;
+  movedAtMs: number;
   retired: boolean;
   /** What the metrics know already. */
   bytesRead: number;
@@ -258,12 +268,15 @@ function connectionMetrics(metrics: Metrics, direction: Direction) {
       closed.inc(labels);
       open.add(-1, labels);
     },
-    traffic(connection: Live) {
+    /** @returns whether bytes have passed since the last time */
+    traffic(connection: Live): boolean {
       const { bytesRead, bytesWritten } = connection.given.traffic();
       read.inc(connection.labels, bytesRead - connection.bytesRead);
       written.inc(connection.labels, bytesWritten - connection.bytesWritten);
+      const moved = bytesRead !== connection.bytesRead || bytesWritten !== connection.bytesWritten;
       connection.bytesRead = bytesRead;
       connection.bytesWritten = bytesWritten;
+      return moved;
     },
     cut: (reason: string) => cut.inc({ direction, reason }),
   };

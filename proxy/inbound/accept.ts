@@ -57,10 +57,9 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
     const peer = addressOf(raw);
     const ends = endsOf(raw);
     const identity = source.identity();
-    const [reason, message] = reasonToTurnAway(identity);
     raw.on("error", () => undefined);
-    if (identity === undefined || reason !== undefined) {
-      refuse({ reason: reason ?? "identity_unavailable", peer, message: message ?? "" });
+    if (identity === undefined) {
+      refuse({ reason: "identity_unavailable", peer, message: "connection refused: this proxy has no valid certificate, or does not know yet what is revoked; see /readyz" });
       return void raw.resetAndDestroy();
     }
     makeRoom(raw.remoteAddress);
@@ -88,18 +87,11 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
     raw.resume();
   }
 
-  function reasonToTurnAway(identity: Identity | undefined): [reason?: string, message?: string] {
-    if (identity === undefined) return ["identity_unavailable", "connection refused: this proxy has no valid certificate, or does not know yet what is revoked; see /readyz"];
-    if (connections.count() >= config.maxConnections) {
-      return ["too_many_connections", `connection refused: ${config.maxConnections} are open already; raise maxConnections if that is what you expect`];
-    }
-    return [];
-  }
-
   /** Nobody is kept out by those who began a handshake and do not go on: the oldest goes, of the same address if it has its share. */
   function makeRoom(from: string | undefined): void {
     const ofAddress = [...handshakes].filter(([, handshake]) => handshake.from === from);
-    const full = handshakes.size >= Math.min(maxHandshakes, config.maxConnections - connections.count());
+    const left = config.maxConnections - connections.count();
+    const full = handshakes.size >= Math.min(maxHandshakes, left > 0 ? left : spareHandshakes);
     const [oldest] = ofAddress.length >= maxHandshakesPerAddress ? ofAddress : full ? handshakes : [];
     if (oldest === undefined) return;
     const [ends, handshake] = oldest;
@@ -135,6 +127,13 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
     const reset = (): void => void raw.resetAndDestroy();
     const admission = admit(peer?.svid.id, identity.id.uri, app.port);
     if (admission === undefined) return void socket.destroy();
+    if (connections.count() >= config.maxConnections && !connections.makeRoom(peer?.svid.id.uri ?? "")) {
+      refuse({
+        reason: "too_many_connections", peer: peer?.svid.id.uri ?? addressOf(raw),
+        message: `connection refused: ${config.maxConnections} are open already; raise maxConnections if that is what you expect`,
+      });
+      return reset();
+    }
     const accepted: AcceptedPeer = {
       socket, peer, admission, reset, app, localId: identity.id.uri, retire: undefined, isAllowed: admission.isAllowed,
       connection: connections.add({
@@ -200,3 +199,5 @@ const tlsHandshake = 22;
 const maxHandshakes = 512;
 /** Half of them, so that one address cannot displace those of all others. */
 const maxHandshakesPerAddress = 256;
+/** Where everything is taken: it has to be known who somebody is to see whether there is room to be made. */
+const spareHandshakes = 16;

@@ -209,12 +209,35 @@ describe("bounds", () => {
     const half = await start({ maxConnections: 1, app: { host: "127.0.0.1", port: silent.port } });
     const first = await tlsClient(half.port, { leaf: hello });
     await readUntil(first, "hi");
-    await expect(tlsClient(half.port, { leaf: hello })).rejects.toThrow();
+    expect((await readAll(await tlsClient(half.port, { leaf: hello }))).bytes.length).toBe(0);
     expect(metricValue(half.metrics, "inbound_refused_total", 'reason="too_many_connections"')).toBe(1);
     first.raw.resetAndDestroy();
     await expect.poll(() => half.path.connections.count()).toBe(0);
     await readUntil(await tlsClient(half.port, { leaf: hello }), "hi");
     await silent.close();
+  });
+
+  test("a client that takes every connection keeps no other client out, whose own are left alone", async () => {
+    const echo = await tcpApp((socket) => socket.on("error", () => undefined).pipe(socket));
+    const half = await start({ maxConnections: 4, app: { host: "127.0.0.1", port: echo.port } });
+    const open = async (leaf: TestLeaf) => {
+      const client = await tlsClient(half.port, { leaf });
+      client.write("hello");
+      await readUntil(client, "hello");
+      return client;
+    };
+    const web = eastIssuer.leaf({ spiffeId: "spiffe://east/web" });
+    const greedy = [await open(hello), await open(hello), await open(hello), await open(hello)];
+    const lost = Promise.race(greedy.map((client) => readAll(client)));
+    const first = await open(web);
+    expect((await lost).ending).toBe("reset");
+    expect(metricValue(half.metrics, "connections_cut_total", 'reason="displaced"')).toBe(1);
+    const second = await open(web);
+    // Half of them: now nobody holds too many.
+    expect((await readAll(await tlsClient(half.port, { leaf: eastIssuer.leaf({ spiffeId: "spiffe://east/cart" }) }))).bytes.length).toBe(0);
+    expect(half.path.connections.count()).toBe(4);
+    for (const client of [first, second, ...greedy]) client.destroy();
+    await echo.close();
   });
 
   const displaced = (half: TestHalf<InboundDataPath>) => metricValue(half.metrics, "inbound_refused_total", 'reason="handshake_displaced"');
