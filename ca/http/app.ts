@@ -11,6 +11,7 @@ import { issuerOperations } from "./issuers.ts";
 import { describeOperation } from "./openapi.ts";
 import { operatorOperations } from "./operators.ts";
 import { policyOperations } from "./policies.ts";
+import { exactFirst } from "./router.ts";
 import { pipeline, refuse, splitRoute, type Operation, type PipelineOptions } from "./operation.ts";
 import { reportOperations } from "./reports.ts";
 import { statusOperations } from "./status.ts";
@@ -34,7 +35,7 @@ export function createApp(
   services: CaServices,
   { bodyLimitBytes = defaultBodyLimitBytes, registry, ...rest }: AppOptions,
 ): OpenAPIHono {
-  const app = new OpenAPIHono();
+  const app = new OpenAPIHono({ router: exactFirst() });
   const options: PipelineOptions = { ...rest, bodyLimitBytes, nextRequestId: requestIds() };
   const operations: readonly Operation[] = [
     ...certificateOperations(services),
@@ -72,7 +73,7 @@ export function createApp(
 
 /** CRLs, OCSP and the certificates of authorities alone: what may be served over plain HTTP. */
 export function createStatusApp(services: CaServices, { bodyLimitBytes = defaultBodyLimitBytes, registry: _, ...rest }: AppOptions): OpenAPIHono {
-  const app = new OpenAPIHono();
+  const app = new OpenAPIHono({ router: exactFirst() });
   route(app, statusOperations(services), services, { ...rest, bodyLimitBytes, nextRequestId: requestIds() });
   return app;
 }
