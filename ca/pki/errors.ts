@@ -53,6 +53,14 @@ export type PkiErrorCode =
   | "svid_trust_domain_unknown"
   | "svid_issuer_trust_domain"
   | "svid_id_unexpected"
+  // JWT-SVIDs
+  | "jwt_svid_malformed"
+  | "jwt_svid_algorithm_refused"
+  | "jwt_svid_audience_refused"
+  | "jwt_svid_expired"
+  | "jwt_svid_not_yet_valid"
+  | "jwt_svid_key_unknown"
+  | "jwt_svid_signature_invalid"
   // CRLs
   | "crl_malformed"
   | "crl_unsupported"
