@@ -8,9 +8,12 @@ export interface AuthorityPlace {
   readonly parentId?: string;
 }
 
-/** Whether an authority is an anchor of the bundle: also a tainted root, so that its holders can talk while they renew. */
+/**
+ * Whether an authority is in the bundle: also a tainted root, so that its holders can talk while they renew. A tainted JWT key is not:
+ * its tokens end in minutes, and whoever has it could make them for everybody.
+ */
 export function isPublished({ type, state }: Pick<AuthorityPlace, "type" | "state">): boolean {
-  return type === "root" && !isOver(state);
+  return type === "root" ? !isOver(state) : type === "jwt" && !isOver(state) && state !== "tainted";
 }
 
 /** Whether an authority is at its end: nothing changes it any more. */
@@ -24,7 +27,8 @@ export function familyOf<Place extends AuthorityPlace>({ id, type }: Pick<Author
   // Root, intermediate, issuer: each look finds one more generation.
   for (let generation = 1; generation < generations; generation++) {
     for (const place of places) {
-      if (place.parentId === undefined ? type === "root" && place.type !== "root" : family.has(place.parentId)) family.add(place.id);
+      const isBelow = place.parentId === undefined ? type === "root" && place.type !== "root" && place.type !== "jwt" : family.has(place.parentId);
+      if (isBelow) family.add(place.id);
     }
   }
   return places.filter((place) => family.has(place.id) && (place.id === id || !isOver(place.state)));

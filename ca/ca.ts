@@ -21,6 +21,7 @@ import { readRootFile, type FirstStart } from "./first-start.ts";
 import type { CaServices } from "./http/services.ts";
 import { apiCertificate, type ApiCredentials } from "./issuance/api-certificate.ts";
 import { certificateIssuer } from "./issuance/issue.ts";
+import { jwtSvidIssuer } from "./issuance/jwt-svid.ts";
 import { lintRecorder } from "./issuance/lint-failed.ts";
 import { profileChoice } from "./issuance/profiles.ts";
 import { serialNumbers } from "./issuance/serial.ts";
@@ -171,6 +172,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       anchors: () => ({ certificates: bundle().x509Authorities, pem: keeper.current().published.pem }),
       keyFingerprints: () => keeper.current().keyFingerprints,
     }),
+    issueJwtSvid: jwtSvidIssuer({ ...names, store, keeper, lints, config, hasRole: operators.hasRole, now: clock.now, onIssued: metrics.jwtSvidIssued }),
     async revoke(...args) {
       const revocation = await revoke(...args);
       lists.crls.revoked();

@@ -20,6 +20,7 @@ export type SettingUnit = "text" | "json" | "list" | "duration" | "bytes" | "cou
 export type SettingKey =
   | "trustDomain" | "dataDir" | "store" | "listen" | "publicUrl" | "apiNames"
   | "certificateLifetime" | "certificateLifetimeMax" | "issuerLifetime" | "issuerRenewBefore" | "rootLifetime" | "rootPrepareAt" | "rootActivateAt" | "rootRetireAfter" | "renewWindow"
+  | "jwtSvidLifetime" | "jwtSvidLifetimeMax" | "jwtKeyRotation"
   | "foreignIssuerLifetimeMax" | "clockSkew" | "profiles"
   | "keyAlgorithm" | "rootCert" | "rootKey" | "rootKeyPassphrase" | "sealing" | "sealingKeyFile" | "sealingKey"
   | "kmsEndpoint" | "kmsRegion" | "pkcs11Pin"
@@ -57,6 +58,10 @@ export const configTable: readonly Setting[] = [
     "Software that knows only the old root works for so long."),
   setting("renewWindow", "duration", "5m", "Over how long holders spread their renewals when an authority is tainted.",
     "Longer, and a stolen key is good for longer; shorter, and all come at once."),
+  setting("jwtSvidLifetime", "duration", "5m", "Lifetime of a JWT-SVID when none is asked for."),
+  setting("jwtSvidLifetimeMax", "duration", "1h", "Longest lifetime that may be asked for.",
+    "Nothing revokes a token before its end but to taint the key of all of them, and whoever reads one can use it."),
+  setting("jwtKeyRotation", "duration", "7d", "How long a key signs JWT-SVIDs before the next one, which is in the bundle all that time, takes over."),
   setting("clockSkew", "duration", "20s", "How far notBefore is set back, for verifiers whose clock is late."),
   setting("profiles", "json", undefined, "Named profiles for some IDs: lifetimes, keys, DNS names and IP ranges; in the file an object (see ca/README.md)."),
   setting("keyAlgorithm", "text", "ec-p256", "Keys of the root and the issuers this CA makes.", undefined, ["ec-p256", "ec-p384"]),

@@ -35,6 +35,9 @@ export interface CaConfig {
   /** Part of a root's life. */
   readonly rootRetirePart: number;
   readonly renewWindowMs: number;
+  readonly jwtSvidLifetimeMs: number;
+  readonly jwtSvidLifetimeMaxMs: number;
+  readonly jwtKeyRotationMs: number;
   readonly clockSkewMs: number;
   readonly profiles: readonly ProfileConfig[];
   readonly keyAlgorithm: "ec-p256" | "ec-p384";
@@ -143,6 +146,9 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     rootActivatePart: percent("rootActivateAt"),
     rootRetirePart: percent("rootRetireAfter"),
     renewWindowMs: duration("renewWindow"),
+    jwtSvidLifetimeMs: duration("jwtSvidLifetime"),
+    jwtSvidLifetimeMaxMs: duration("jwtSvidLifetimeMax"),
+    jwtKeyRotationMs: duration("jwtKeyRotation"),
     clockSkewMs: duration("clockSkew"),
     profiles: readProfiles(values.profiles, text("trustDomain"), {
       lifetimeMs: duration("certificateLifetime"), lifetimeMaxMs: duration("certificateLifetimeMax"), issuerRenewBeforeMs: duration("issuerRenewBefore"),
@@ -320,6 +326,11 @@ function checkTogether(config: CaConfig): void {
   if (config.noRevAvail && certificateLifetimeMaxMs + clockSkewMs >= maxNoRevAvailMs) {
     throw contradiction("noRevAvail is on, and certificateLifetimeMax is not below 7d: only what expires soon may do without revocation; lower the one or turn off the other");
   }
+  if (config.jwtSvidLifetimeMs > config.jwtSvidLifetimeMaxMs) throw contradiction("jwtSvidLifetime is longer than jwtSvidLifetimeMax: lower the one or raise the other");
+  if (config.jwtSvidLifetimeMs < minJwtSvidLifetimeMs) throw new ConfigError("value_refused", "jwtSvidLifetime is below 1m: it would end on its way between clocks; make it longer");
+  if (config.jwtKeyRotationMs < 2 * config.jwtSvidLifetimeMaxMs) {
+    throw contradiction("jwtKeyRotation is not twice jwtSvidLifetimeMax: keys would be replaced before what they signed has ended; raise the one or lower the other");
+  }
   const { kind } = config.rootKey;
   if (config.rootCertPath === undefined ? kind === "file" : kind === "software") {
     throw contradiction("rootCert and rootKey belong together: give both, or neither to have a root made");
@@ -339,5 +350,6 @@ function contradiction(message: string): ConfigError {
 
 const minCertificateLifetimeMs = 60_000;
 const minStatusLifetimeMs = 60_000;
+const minJwtSvidLifetimeMs = 60_000;
 /** The CA/Browser Forum's bound for short-lived certificates since March 2026 (BR 1.6.1). */
 const maxNoRevAvailMs = 7 * 86_400_000;

@@ -17,6 +17,7 @@ export const paths = {
   clock: "/v1/clock",
   authorities: "/v1/authorities",
   issuers: "/v1/issuers",
+  jwtSvids: "/v1/jwt-svids",
   bundle: "/v1/bundle",
   acknowledgements: "/v1/acknowledgements",
   watch: "/v1/watch",
@@ -99,6 +100,29 @@ export interface IssuedCertificate {
   /** Sequence of the own trust domain's bundle; a decimal string, 64 bits. */
   readonly bundleSequence: string;
   readonly feedEpoch: string;
+  /** Index of this issuance in the audit log. */
+  readonly logIndex: number;
+}
+
+/** `POST /v1/jwt-svids`: a token that says who its bearer is. */
+export interface IssueJwtSvidRequest {
+  /** Who is to believe it. */
+  readonly audience: readonly string[];
+  /** Default: the caller's own, which a workload may leave out and nobody else has. */
+  readonly spiffeId?: string | undefined;
+  /** Default and ceiling are settings of the CA. */
+  readonly lifetimeSeconds?: number | undefined;
+}
+
+export interface IssuedJwtSvid {
+  /** JWS in compact form: a secret until it expires. */
+  readonly token: string;
+  readonly spiffeId: string;
+  readonly audience: readonly string[];
+  readonly issuedAt: string;
+  readonly expiresAt: string;
+  /** `kid`. */
+  readonly keyId: string;
   /** Index of this issuance in the audit log. */
   readonly logIndex: number;
 }
@@ -480,12 +504,13 @@ export type CreatedToken = TokenSummary & {
   readonly bootstrap?: string;
 };
 
-export const authorityTypes = ["root", "intermediate", "issuer"] as const;
+/** `jwt`: a key that signs JWT-SVIDs; its certificate is its own word and only carries key and dates. */
+export const authorityTypes = ["root", "intermediate", "issuer", "jwt"] as const;
 export type AuthorityType = (typeof authorityTypes)[number];
 
 export const authorityStates = ["prepared", "active", "retiring", "retired", "tainted", "revoked"] as const;
 /**
- * `prepared`: known (a root: published), and signs nothing yet. `active`: signs. `retiring`: was replaced, what it signed is still
+ * `prepared`: known (a root or JWT key: published), and signs nothing yet. `active`: signs. `retiring`: was replaced, what it signed is still
  * good. `retired`: nothing below it lives. `tainted`: its key may be known to others, what it signed is to be replaced at once.
  * `revoked`: what it signed is refused.
  */
@@ -505,13 +530,13 @@ export interface AuthoritySummary {
   readonly key: "sealed" | "kms" | "pkcs11" | "offline";
   /** Whose key signed it; absent for a root. */
   readonly parentId?: string;
-  /** Root: sequence of the bundle that first had it. */
+  /** Root or JWT key: sequence of the bundle that first had it. */
   readonly publishedSequence?: string;
   /** Prepared: takes over from then on, as soon as every holder has it; absent: when the settings say. */
   readonly activateAt?: string;
-  /** When the last certificate that it signed for a workload ends. */
+  /** When the last certificate or token that it signed for a workload ends. */
   readonly lastCertificateNotAfter?: string;
-  /** Prepared root: who does not trust it yet. */
+  /** Prepared root or JWT key: who does not trust it yet. */
   readonly waitsFor?: { readonly count: number; readonly holders: readonly AuthorityHolder[] };
 }
 
@@ -524,10 +549,10 @@ export interface AuthorityHolder {
   readonly notAfter: string;
 }
 
-/** An operator's step. `prepare` makes a root, `rotate` an issuer at once or a root that takes over as soon as every holder has it. */
+/** An operator's step. `prepare` makes a root, `rotate` an issuer at once or a root or JWT key that takes over as soon as every holder has it. */
 export type AuthorityCommand =
   | { readonly action: "prepare" }
-  | { readonly action: "rotate"; readonly type: "root" | "issuer" }
+  | { readonly action: "rotate"; readonly type: RotateAuthorityRequest["type"] }
   | { readonly action: "activate" | "taint" | "revoke" | "retire"; readonly id: string; readonly force?: boolean | undefined };
 
 /** `POST /v1/authorities`: make a root and publish it. */
@@ -535,9 +560,9 @@ export interface PrepareAuthorityRequest {
   readonly type: "root";
 }
 
-/** `POST /v1/authorities/rotate`: an issuer is replaced at once, a root as soon as every holder trusts the next one. */
+/** `POST /v1/authorities/rotate`: an issuer is replaced at once, a root or JWT key as soon as every holder trusts the next one. */
 export interface RotateAuthorityRequest {
-  readonly type: "root" | "issuer";
+  readonly type: "root" | "issuer" | "jwt";
 }
 
 /** `POST /v1/authorities/{id}/activate`, `taint`, `revoke` and `retire`. */

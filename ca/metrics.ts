@@ -5,6 +5,7 @@ import type { AttestationMethod, ProblemCode } from "./contract.ts";
 export interface CaMetrics {
   readonly registry: Registry;
   issued(method: AttestationMethod, durationMs: number): void;
+  jwtSvidIssued(): void;
   /** Any refusal that was answered; the HTTP layer counts them. */
   denied(code: ProblemCode): void;
   revoked(): void;
@@ -44,6 +45,7 @@ export function caMetrics(): CaMetrics {
   const registry = new Registry();
   const registers = [registry];
   const issued = new Counter({ name: "countersign_certificates_issued_total", help: "Certificates issued.", labelNames: ["attestation"], registers });
+  const jwtSvids = new Counter({ name: "countersign_jwt_svids_issued_total", help: "JWT-SVIDs issued.", registers });
   const denied = new Counter({ name: "countersign_requests_denied_total", help: "Requests refused, by problem code.", labelNames: ["code"], registers });
   const revoked = new Counter({ name: "countersign_certificates_revoked_total", help: "Certificates revoked.", registers });
   const watching = new Gauge({ name: "countersign_watchers", help: "Streams of the feed that are open.", registers });
@@ -87,6 +89,7 @@ export function caMetrics(): CaMetrics {
       issuedBy(method).inc();
       duration.observe(durationMs / 1000);
     },
+    jwtSvidIssued: () => jwtSvids.inc(),
     denied: (code) => deniedBy(code).inc(),
     revoked: () => revoked.inc(),
     watching: (count) => watching.set(count),

@@ -58,6 +58,18 @@ export type AuditEvent =
       readonly permittedUris?: readonly string[];
       readonly permittedDnsNames?: readonly string[];
     }
+  /** A token; what is in it, and SHA-256 of its text. */
+  | {
+      readonly type: "jwt-svid.issued";
+      readonly jwtId: string;
+      readonly spiffeId: string;
+      readonly audience: readonly string[];
+      /** Of the key that signed, its `kid`. */
+      readonly authorityId: string;
+      readonly fingerprint: string;
+      readonly issuedAt: string;
+      readonly expiresAt: string;
+    }
   | { readonly type: "certificate.denied"; readonly code: string; readonly attestation?: string; readonly spiffeId?: string }
   | { readonly type: "certificate.revoked"; readonly serialNumber: string; readonly spiffeId: string; readonly reason: RevocationReason }
   | {

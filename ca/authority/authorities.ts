@@ -9,12 +9,15 @@ import type { AuthorityRow } from "../store/store.ts";
 import { activateIssuer, unsealAuthority, type ActiveIssuer } from "./active-issuer.ts";
 import { publishBundle, type PublishedBundle } from "./bundle.ts";
 import { chainsOf } from "./chains.ts";
+import { openJwtSigner, type JwtSigner } from "./jwt-key.ts";
 import { activeOf } from "./plan-rotation.ts";
 
 /** What this replica knows of the authorities at one moment; swapped as a whole. */
 export interface Authorities {
   readonly rows: readonly AuthorityRow[];
   readonly issuer: ActiveIssuer | undefined;
+  /** Undefined until somebody wants JWT-SVIDs. */
+  readonly jwtSigner: JwtSigner | undefined;
   readonly published: PublishedBundle;
   /**
    * With every root there ever was: what renewal proofs are verified by. The certificate in a proof is one we have on record, byte
@@ -46,15 +49,18 @@ export function readAuthorities(
     const { certificate, privateKey } = unsealAuthority(active, sealing);
     issuer = activateIssuer(certificate, privateKey, profile, trustDomain);
   }
+  const activeJwt = activeOf(rows, "jwt");
+  const jwtSigner = activeJwt && (activeJwt.id === previous?.jwtSigner?.keyId ? previous.jwtSigner : openJwtSigner(activeJwt, sealing));
   if (previous !== undefined && sameRows(previous.rows, rows) && previous.published.sequence === String(bundleSequence)) {
-    return { ...previous, rows, issuer };
+    return { ...previous, rows, issuer, jwtSigner };
   }
   const certificates = new Map(rows.map(({ id, certificate }) => [id, parseCertificate(certificate)]));
   const rootsOf = (chosen: readonly AuthorityRow[]) => chosen.flatMap(({ id, type }) => (type === "root" ? certificates.get(id) ?? [] : []));
+  const jwtKeys = rows.filter((row) => row.type === "jwt" && isPublished(row)).map(({ id: keyId }) => ({ keyId, publicKey: certificates.get(keyId)!.publicKey }));
   const chains = [...chainsOf(rows, certificates)].map(([id, chain]) => [id, chain.map(({ der }) => encodePem("CERTIFICATE", der)).join("")] as const);
   return {
-    rows, issuer,
-    published: publishBundle(trustDomain, rootsOf(rows.filter(isPublished)), bundleSequence),
+    rows, issuer, jwtSigner,
+    published: publishBundle(trustDomain, rootsOf(rows.filter(isPublished)), bundleSequence, jwtKeys),
     everyRoot: { trustDomain, x509Authorities: rootsOf(rows), jwtAuthorities: [] },
     chains: new Map(chains),
     keyFingerprints: new Set([...certificates.values()].map(({ spki }) => hash("sha256", spki, "hex"))),

@@ -1,4 +1,4 @@
-import { encodeBundle, type Bundle } from "../pki/bundle.ts";
+import { encodeBundle, type Bundle, type JwtAuthority } from "../pki/bundle.ts";
 import type { Certificate } from "../pki/certificate.ts";
 import { encodePem } from "../pki/pem.ts";
 
@@ -14,10 +14,10 @@ export interface PublishedBundle {
   readonly sequence: string;
 }
 
-/** Publishes the roots of a trust domain. */
-export function publishBundle(trustDomain: string, roots: readonly Certificate[], sequence: number): PublishedBundle {
+/** Publishes the roots and JWT keys of a trust domain. */
+export function publishBundle(trustDomain: string, roots: readonly Certificate[], sequence: number, jwtAuthorities: readonly JwtAuthority[] = []): PublishedBundle {
   const bundle: Bundle = {
-    trustDomain, x509Authorities: roots, jwtAuthorities: [], sequence: BigInt(sequence), refreshHintSeconds,
+    trustDomain, x509Authorities: roots, jwtAuthorities, sequence: BigInt(sequence), refreshHintSeconds,
   };
   const jwks = encodeBundle(bundle);
   return {

@@ -2,7 +2,7 @@ import { isPublished } from "../authority-tree.ts";
 import { encodeEntry, type Actor, type AuditEvent } from "../audit/event.ts";
 import type { AuthorityState, RevocationReason } from "../contract.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
-import type { Act, AuthorityChange, AuthorityRow, RevocationRow } from "../store/store.ts";
+import type { Act, AuthorityChange, AuthorityRow, HolderRow, RevocationRow } from "../store/store.ts";
 
 export interface ChangeOptions {
   readonly actor: Actor;
@@ -14,11 +14,19 @@ export interface ChangeOptions {
   readonly holdersAffected?: number;
 }
 
+/** What a step would do, and whom it would cut off. */
+export interface PreparedStep {
+  readonly holders: readonly HolderRow[];
+  readonly draftOn: (draft: AuthorityDraft) => void | Promise<void>;
+  /** The authority whose certificates are to be replaced at once. */
+  readonly renew?: string;
+}
+
 /** One change of authorities while it is put together: rows, entries and the bundle's next sequence as one act. */
 export interface AuthorityDraft {
   create(row: AuthorityRow): void;
   move(row: AuthorityRow, to: Exclude<AuthorityState, "revoked">, options?: Pick<AuthorityChange, "unusedOnly" | "activateAtMs">): void;
-  /** Its certificate, and the one that another root made of its key, are refused from now on. */
+  /** Its certificate, and the one that another root made of its key, are refused from now on; of a JWT key there are none. */
   revoke(row: AuthorityRow, reason: RevocationReason): void;
   act(): Act;
 }
@@ -60,6 +68,7 @@ export function authorityDraft({ actor, nowMs, bundleSequence, forced = false, h
       const { id: authorityId, state: from } = row;
       changes.push({ authorityId, from, to: "revoked", atMs: nowMs });
       const also = about(row, "revoked");
+      if (row.type === "jwt") return void events.push({ type: "authority.state-changed", authorityId, from, to: "revoked", ...also });
       for (const { serialNumber, notAfterMs, authorityKeyIdentifier } of certificatesOf(row)) {
         const listedBy = authorityKeyIdentifier === undefined ? authorityId : Buffer.from(authorityKeyIdentifier).toString("hex");
         revocations.push({ serialNumber, reason, revokedAtMs: nowMs, notAfterMs, authorityId: listedBy });

@@ -7,6 +7,8 @@ import { authorityRow } from "./active-issuer.ts";
 import { createRoot } from "./create.ts";
 import { crossSign } from "./cross-sign.ts";
 import { issueIssuer } from "./issue-authority.ts";
+import { createJwtKey } from "./jwt-key.ts";
+import { jwtKeyLifetimeMs } from "./plan-jwt-keys.ts";
 import type { AuthoritySigners } from "./signers.ts";
 
 /** Makes authorities as the configuration wants them; nothing is stored. */
@@ -19,6 +21,8 @@ export interface AuthorityCraft {
   issuer(parent: AuthorityRow, rows: readonly AuthorityRow[], nowMs: number): Promise<AuthorityRow>;
   /** A prepared root, cross-signed by the one before where that can sign and has room below it. */
   root(after: AuthorityRow | undefined, nowMs: number, activateAtMs?: number): Promise<AuthorityRow>;
+  /** A key for JWT-SVIDs. */
+  jwtKey(state: "active" | "prepared", nowMs: number, activateAtMs?: number): AuthorityRow;
 }
 
 export function authorityCraft({ config, sealing, signers }: { readonly config: CaConfig; readonly sealing: Sealing; readonly signers: AuthoritySigners }): AuthorityCraft {
@@ -44,6 +48,10 @@ export function authorityCraft({ config, sealing, signers }: { readonly config: 
         ...(cross !== undefined && { crossCertificate: cross.der }),
         ...(activateAtMs !== undefined && { activateAtMs }),
       };
+    },
+    jwtKey(state, nowMs, activateAtMs) {
+      const { certificate, privateKey } = createJwtKey({ ...config, lifetimeMs: jwtKeyLifetimeMs(config), nowMs });
+      return { ...authorityRow("jwt", certificate, privateKey, sealing, nowMs), state, ...(activateAtMs !== undefined && { activateAtMs }) };
     },
   };
 }

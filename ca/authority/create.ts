@@ -154,7 +154,7 @@ function finish(tbs: Linted<"certificate">, signer: Signer, signature: Uint8Arra
 }
 
 /** A number in each name, since two authorities with the same name lead other people's path builders astray (RFC 4158 2.4). */
-function nameOf(trustDomain: string, type: AuthorityType): Uint8Array {
+export function nameOf(trustDomain: string, type: AuthorityType): Uint8Array {
   const commonName = `${trustDomain} ${type}`;
   return encodeName({
     organization: "Countersign",

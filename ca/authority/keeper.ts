@@ -10,6 +10,8 @@ import type { ActiveIssuer } from "./active-issuer.ts";
 import { readAuthorities, type Authorities } from "./authorities.ts";
 import { authorityCraft } from "./craft.ts";
 import { leaseKeeper } from "./lease.ts";
+import type { JwtSigner } from "./jwt-key.ts";
+import { awaitingJwtKey } from "./plan-jwt-keys.ts";
 import { awaitingHolders, planRotation, type Holders, type RotationPolicy, type RotationStep } from "./plan-rotation.ts";
 import type { AuthoritySigners } from "./signers.ts";
 import { actOfStep } from "./take-step.ts";
@@ -22,6 +24,11 @@ export interface AuthorityKeeper {
    * @throws {Refusal} issuer_unavailable
    */
   issuerUntil(notAfterMs: number): ActiveIssuer | Promise<ActiveIssuer>;
+  /**
+   * The key for a JWT-SVID that ends at `expiresAtMs`; makes the first one of all.
+   * @throws {Refusal} issuer_unavailable
+   */
+  jwtSignerUntil(expiresAtMs: number): JwtSigner | Promise<JwtSigner>;
   /** Takes what the store holds now: for whoever learned that another replica changed something. @throws {StoreError} */
   refresh(): Promise<void>;
   /** Looks at the store and does what is due now. The timer calls it; tests may. */
@@ -139,38 +146,56 @@ export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper
   /** Asked for only where somebody waits for the answer: it looks at every live certificate. */
   async function lookAtHolders(policy: RotationPolicy): Promise<Holders | undefined> {
     const nowMs = now().getTime();
-    const root = awaitingHolders(known.rows, policy, nowMs);
-    if (root?.publishedSequence === undefined) {
+    const waiting = [awaitingHolders(known.rows, policy, nowMs), awaitingJwtKey(known.rows, policy, nowMs)].filter((row) => row?.publishedSequence !== undefined);
+    // Who has the later bundle has what was in the one before.
+    const sequence = Math.max(...waiting.map((row) => row?.publishedSequence ?? 0));
+    const [one] = waiting;
+    if (one === undefined) {
       lookMs = undefined;
       metrics.holdersBehind(undefined);
       return undefined;
     }
     const startedAtMs = performance.now();
-    const behind = await store.holdersBehind({ sequence: root.publishedSequence, nowMs, limit: maxHoldersBehind });
+    const behind = await store.holdersBehind({ sequence, nowMs, limit: maxHoldersBehind });
     lookMs = Math.min(Math.max(minLookMs, (performance.now() - startedAtMs) * lookCostFactor), pollIntervalMs);
     metrics.holdersBehind(behind.length);
     const [first] = behind;
     if (first !== undefined && behind.length !== countLogged) {
-      log.info({ root: root.id, holders: behind.length, first: first.spiffeId, until: new Date(first.notAfterMs).toISOString() }, "the prepared root waits for its holders");
+      log.info({ [one.type]: one.id, holders: behind.length, first: first.spiffeId, until: new Date(first.notAfterMs).toISOString() }, `the prepared ${one.type} waits for its holders`);
     }
     countLogged = behind.length;
-    return { sequence: root.publishedSequence, behind };
+    return { sequence, behind };
   }
 
   async function rotateFor(notAfterMs: number): Promise<ActiveIssuer> {
+    await takeStepsNow({ ...config, issuerRenewBeforeMs: Math.max(config.issuerRenewBeforeMs, notAfterMs - now().getTime()) });
+    const { issuer } = known;
+    if (issuer === undefined || issuer.certificate.notAfterMs < notAfterMs) throw unavailable();
+    return issuer;
+  }
+
+  /** For a request that waits. @throws {Refusal} issuer_unavailable */
+  async function takeStepsNow(policy: RotationPolicy): Promise<void> {
     // A rotation that cannot succeed must not be tried, key and all, by each request that comes in.
     if (now().getTime() - failedAtMs < retryAfterFailureMs) throw unavailable();
     try {
       // Without the lease: it may be held by a replica that has died, and the commit decides.
-      await takeSteps({ ...config, issuerRenewBeforeMs: Math.max(config.issuerRenewBeforeMs, notAfterMs - now().getTime()) }, undefined);
+      await takeSteps(policy, undefined);
     } catch (cause) {
       failedAtMs = now().getTime();
-      log.error({ err: cause }, "the issuer is about to end and could not be replaced");
+      log.error({ err: cause }, "what signs is about to end and could not be replaced");
       throw unavailable(cause);
     }
-    const { issuer } = known;
-    if (issuer === undefined || issuer.certificate.notAfterMs < notAfterMs) throw unavailable();
-    return issuer;
+  }
+
+  async function makeJwtKeys(expiresAtMs: number): Promise<JwtSigner> {
+    // The run that is under way may not know that somebody wants a key: then the next one makes it.
+    for (let attempt = 0; attempt < 2; attempt++) {
+      await takeStepsNow({ ...config, jwtWanted: true });
+      const { jwtSigner } = known;
+      if (jwtSigner !== undefined && jwtSigner.notAfterMs >= expiresAtMs) return jwtSigner;
+    }
+    throw unavailable();
   }
 
   async function tick(): Promise<void> {
@@ -194,6 +219,10 @@ export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper
     issuerUntil(notAfterMs) {
       const { issuer } = known;
       return issuer !== undefined && issuer.certificate.notAfterMs >= notAfterMs ? issuer : rotateFor(notAfterMs);
+    },
+    jwtSignerUntil(expiresAtMs) {
+      const { jwtSigner } = known;
+      return jwtSigner !== undefined && jwtSigner.notAfterMs >= expiresAtMs ? jwtSigner : makeJwtKeys(expiresAtMs);
     },
     refresh,
     tick,

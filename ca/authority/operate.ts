@@ -7,9 +7,10 @@ import type { Log } from "../log.ts";
 import type { CaMetrics } from "../metrics.ts";
 import { Refusal } from "../refusal.ts";
 import { StoreError, type Act, type AuthorityRow, type HolderRow, type Store } from "../store/store.ts";
-import { authorityDraft, type AuthorityDraft } from "./change.ts";
+import { authorityDraft, type AuthorityDraft, type PreparedStep } from "./change.ts";
 import type { AuthorityCraft } from "./craft.ts";
 import { AuthorityError } from "./errors.ts";
+import { jwtKeySteps } from "./operate-jwt-key.ts";
 import type { AuthorityKeeper } from "./keeper.ts";
 import { activeOf, livingBelow, preparedRoot, signingParent } from "./plan-rotation.ts";
 import { describeHolder, maxCounted, maxNamed, summarizeAuthority } from "./summary.ts";
@@ -34,6 +35,8 @@ export type AuthorityOperator = (request: AuthorityCommand, caller: { readonly a
  * @throws {Refusal} not_found | authority_state | authority_held_back (with the holders' names) | issuer_unavailable
  */
 export function authorityOperator({ store, keeper, craft, config, lints, metrics, log, now }: OperatorDeps): AuthorityOperator {
+  const jwtKeys = jwtKeySteps({ store, craft, config });
+
   async function operate(request: AuthorityCommand, { actor }: { readonly actor: Actor }): Promise<AuthorityAnswer> {
     // What another replica did counts too; the commit looks once more.
     await keeper.refresh();
@@ -64,9 +67,11 @@ export function authorityOperator({ store, keeper, craft, config, lints, metrics
   async function prepareStep(request: AuthorityCommand, rows: readonly AuthorityRow[], nowMs: number): Promise<PreparedStep> {
     const atOnce = { holders: [] };
     if (request.action === "prepare") return { ...atOnce, draftOn: await preparingRoot(rows, nowMs, undefined) };
+    if (request.action === "rotate" && request.type === "jwt") return { ...atOnce, draftOn: jwtKeys.rotating(rows, nowMs) };
     if (request.action === "rotate") return { ...atOnce, draftOn: request.type === "root" ? await preparingRoot(rows, nowMs, nowMs) : replacingIssuer(rows, nowMs) };
     const row = rows.find(({ id }) => id === request.id);
     if (row === undefined) throw new Refusal("not_found", `This CA has no authority ${request.id}; list them with GET /v1/authorities.`);
+    if (row.type === "jwt") return jwtKeys.step(request, row, rows, nowMs);
     switch (request.action) {
       case "activate": return activating(row, rows, nowMs);
       case "taint": return tainting(row, rows, nowMs, request.force === true);
@@ -220,13 +225,6 @@ export function authorityOperator({ store, keeper, craft, config, lints, metrics
   }
 
   return operate;
-}
-
-interface PreparedStep {
-  readonly holders: readonly HolderRow[];
-  readonly draftOn: (draft: AuthorityDraft) => void | Promise<void>;
-  /** The authority whose certificates are to be replaced at once. */
-  readonly renew?: string;
 }
 
 function announcementOf(authorityId: string, { renewWindowMs, certificateLifetimeMaxMs }: CaConfig, nowMs: number): NonNullable<Act["announce"]> {

@@ -1,8 +1,9 @@
 import { familyOf, isValidAt } from "../authority-tree.ts";
 import type { AuthorityRow, HolderRow } from "../store/store.ts";
+import { planJwtKeys, type JwtKeyPolicy, type JwtKeyStep } from "./plan-jwt-keys.ts";
 
 /** When authorities are replaced. Parts are of a root's usable life: up to where an issuer made then would outlive it. */
-export interface RotationPolicy {
+export interface RotationPolicy extends JwtKeyPolicy {
   readonly issuerLifetimeMs: number;
   readonly issuerRenewBeforeMs: number;
   readonly rootPreparePart: number;
@@ -25,6 +26,7 @@ export type RotationStep =
   | { readonly kind: "activate"; readonly authorityId: string; readonly replaces: string | undefined }
   /** Make an issuer below the parent. */
   | { readonly kind: "replace-issuer"; readonly parentId: string; readonly replaces: string | undefined }
+  | JwtKeyStep
   /** Nothing below it lives: itself, and with a root all that is left below it. */
   | { readonly kind: "retire"; readonly authorityIds: readonly [string, ...string[]] };
 
@@ -39,7 +41,7 @@ export function planRotation(
 ): RotationStep | undefined {
   const candidates = [
     () => activation(authorities, holders, policy, nowMs), () => preparation(authorities, policy, nowMs),
-    () => issuerReplacement(authorities, policy, nowMs), () => retirement(authorities, policy, nowMs),
+    () => issuerReplacement(authorities, policy, nowMs), () => planJwtKeys(authorities, holders, policy, nowMs), () => retirement(authorities, policy, nowMs),
   ];
   for (const candidate of candidates) {
     const step = candidate();
@@ -114,7 +116,7 @@ function retirement(authorities: readonly AuthorityRow[], policy: RotationPolicy
     // Until its end an issuer can still be revoked, should its key turn up somewhere.
     const over = !isValidAt(row.notAfterMs, nowMs);
     const mayRetire = state === "retiring" || (state === "prepared" && over);
-    if (!mayRetire || (type !== "root" && !over)) continue;
+    if (!mayRetire || (type !== "root" && type !== "jwt" && !over)) continue;
     if (type === "root" && !over && nowMs < row.stateSinceMs + policy.rootRetirePart * (row.notAfterMs - row.notBeforeMs)) continue;
     const below = livingBelow(row, authorities);
     if (below.every((one) => one.state === "retiring" && !isValidAt(one.lastNotAfterMs, nowMs)) && !isValidAt(row.lastNotAfterMs, nowMs)) {

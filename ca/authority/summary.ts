@@ -24,13 +24,13 @@ export function summarizeAuthority(row: AuthorityRow): AuthoritySummary {
   };
 }
 
-/** The same, and of prepared roots who does not trust them yet. */
+/** The same, and of prepared roots and JWT keys who does not trust them yet. */
 export async function summarizeAuthorities(
   rows: readonly AuthorityRow[], store: Pick<Store, "holdersBehind">, nowMs: number,
 ): Promise<readonly AuthoritySummary[]> {
   return Promise.all(rows.map(async (row) => {
     const { type, state, publishedSequence: sequence } = row;
-    if (type !== "root" || state !== "prepared" || sequence === undefined) return summarizeAuthority(row);
+    if ((type !== "root" && type !== "jwt") || state !== "prepared" || sequence === undefined) return summarizeAuthority(row);
     const holders = await store.holdersBehind({ sequence, nowMs, limit: maxCounted });
     return { ...summarizeAuthority(row), waitsFor: { count: holders.length, holders: holders.slice(0, maxNamed).map(describeHolder) } };
   }));

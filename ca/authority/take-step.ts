@@ -33,6 +33,10 @@ async function draftStep(draft: AuthorityDraft, step: RotationStep, known: Autho
       draft.create(await craft.issuer(rowOf(step.parentId), rows, nowMs));
       if (step.replaces !== undefined) draft.move(rowOf(step.replaces), "retiring");
       return;
+    case "create-jwt-key":
+      draft.create(craft.jwtKey(step.state, nowMs));
+      if (step.state === "active" && step.replaces !== undefined) draft.move(rowOf(step.replaces), "retiring");
+      return;
     case "retire":
       for (const id of step.authorityIds) draft.move(rowOf(id), "retired", { unusedOnly: true });
       return;

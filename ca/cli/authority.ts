@@ -25,8 +25,8 @@ export async function authority(args: readonly string[], io: CliIo): Promise<num
     noMore(rest);
     const { authorities } = await ca.call<AuthorityList>("GET", paths.authorities);
     print(authorities, tableOf(authorities));
-    for (const { id, waitsFor } of authorities) {
-      if (waitsFor !== undefined && waitsFor.count > 0) explain(`Root ${id.slice(0, idChars)} waits for ${waitsFor.count} holders that do not trust it yet:\n${holderLines(waitsFor.holders, waitsFor.count)}`);
+    for (const { id, type, waitsFor } of authorities) {
+      if (waitsFor !== undefined && waitsFor.count > 0) explain(`The ${nameOf[type]} ${id.slice(0, idChars)} waits for ${waitsFor.count} holders that do not trust it yet:\n${holderLines(waitsFor.holders, waitsFor.count)}`);
     }
     return 0;
   }
@@ -49,7 +49,7 @@ async function takeStep(
   }
   if (action === "rotate") {
     noMore(rest);
-    if (type !== "root" && type !== "issuer") throw new UsageError(`--type is root or issuer, not ${type}.`);
+    if (type !== "root" && type !== "issuer" && type !== "jwt") throw new UsageError(`--type is root, issuer or jwt, not ${type}.`);
     return ca.call("POST", `${paths.authorities}/rotate`, { type });
   }
   const [given, ...more] = rest;
@@ -80,32 +80,34 @@ function holderLines(holders: readonly AuthorityHolder[], count: number): string
   return lines.join("") + (count > holders.length ? `  and ${count - holders.length} more\n` : "");
 }
 
+const nameOf: Readonly<Record<AuthoritySummary["type"], string>> = { root: "root", intermediate: "intermediate", issuer: "issuer", jwt: "JWT key" };
 /** Two authorities in a billion begin alike. */
 const idChars = 12;
 const hints: Readonly<Record<"prepare" | "rotate" | Step, string>> = {
   prepare: 'It is in the bundle now. "countersign authority list" tells who does not have it yet; it takes over when the settings say, or by activate.\n',
-  rotate: 'An issuer is replaced at once; a root takes over as soon as every holder has it ("countersign authority list" tells who does not).\n',
+  rotate: 'An issuer is replaced at once; a root or JWT key takes over as soon as every holder has it ("countersign authority list" tells who does not).\n',
   activate: "It signs from now on; the one it replaced stays in the bundle while anything depends on it.\n",
   taint: "Whoever has a certificate from it is told to renew. Revoke it when they have: \"countersign authority revoke\" names who has not.\n",
   revoke: "What it signed is refused from now on.\n",
   retire: "It has left the bundle.\n",
 };
 
-const usage = `countersign authority: the roots, intermediates and issuers of the CA
+const usage = `countersign authority: the roots, intermediates, issuers and JWT keys of the CA
 
   countersign authority list
       -o json has certificates and fingerprints in full
-  countersign authority rotate [--type issuer|root]
-      an issuer is replaced at once; a root is made and published, and takes
-      over as soon as every holder of a live certificate trusts it
+  countersign authority rotate [--type issuer|root|jwt]
+      an issuer is replaced at once; a root or JWT key is made and published,
+      and takes over as soon as every holder of a live certificate trusts it
   countersign authority prepare
       makes and publishes a root, which takes over when the settings say
   countersign authority activate ID
-      a prepared root or intermediate takes over
+      a prepared root, intermediate or JWT key takes over
   countersign authority retire ID     a replaced root leaves the bundle
   countersign authority taint ID
       its key may be known to others: another one signs, and whoever has a
-      certificate from it renews within renewWindow
+      certificate from it renews within renewWindow; a JWT key leaves the
+      bundle at once
   countersign authority revoke ID     what it signed is refused from now on
 
   Steps that would cut off holders are refused, with their names; --force

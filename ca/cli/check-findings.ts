@@ -76,12 +76,13 @@ function finding(category: Finding["category"], name: string, status: Finding["s
 
 const short = (id: string): string => id.slice(0, 12);
 /** Issuers are replaced with half of their life left (25 of 48 h), roots prepared at a fifth: later than this, something is stuck. */
-const lateShare = { root: 0.18, intermediate: 0.25, issuer: 0.4 } as const;
-const criticalShare = { root: 0.03, intermediate: 0.05, issuer: 0.1 } as const;
+const lateShare = { root: 0.18, intermediate: 0.25, issuer: 0.4, jwt: 0.1 } as const;
+const criticalShare = { root: 0.03, intermediate: 0.05, issuer: 0.1, jwt: 0.03 } as const;
 const remedies = {
   root: "begin with: countersign authority prepare",
   intermediate: "begin with: countersign ceremony request intermediate",
   issuer: "the CA's log says why it was not replaced; try: countersign authority rotate",
+  jwt: "the CA's log says why it was not replaced; try: countersign authority rotate --type jwt",
 } as const;
 /** Its successor's key is made where its own is. */
 const outsideRootRemedy = "its key is not in the store, so begin with: countersign ceremony request root";

@@ -25,7 +25,7 @@ const commands: Readonly<Record<string, { readonly about: string; readonly load:
     about: "issue by hand, list, show and revoke",
     load: async () => (await import("./certificate.ts")).certificate,
   },
-  authority: { about: "list, replace and revoke roots and issuers", load: async () => (await import("./authority.ts")).authority },
+  authority: { about: "list, replace and revoke roots, issuers, JWT keys", load: async () => (await import("./authority.ts")).authority },
   ceremony: { about: "have a root whose key is offline sign", load: async () => (await import("./ceremony.ts")).ceremony },
   issuer: {
     about: "issuers for other CAs, such as linkerd's",
@@ -36,6 +36,7 @@ const commands: Readonly<Record<string, { readonly about: string; readonly load:
   },
   edges: { about: "who talks to whom, and is it secured", load: async () => (await import("./edges.ts")).edges },
   tap: { about: "look at live requests of a workload", load: async () => (await import("./tap.ts")).tap },
+  jwt: { about: "tokens for what cannot do mutual TLS", load: async () => (await import("./jwt.ts")).jwt },
   check: { about: "whether all is well, line by line", load: async () => (await import("./check.ts")).check },
   clock: { about: "say that the CA's clock is right after it jumped", load: async () => (await import("./clock.ts")).clock },
   bundle: { about: "print the trust bundle", load: async () => (await import("./bundle.ts")).bundle },

@@ -13,4 +13,4 @@ export function nudgingStore(store: Store, onChange: () => void): Store {
 }
 
 /** The feed tells nothing of these, and they are the frequent ones. */
-const quiet: ReadonlySet<Act["kind"]> = new Set(["issue", "record", "create-token", "delete-token"]);
+const quiet: ReadonlySet<Act["kind"]> = new Set(["issue", "issue-jwt-svid", "record", "create-token", "delete-token"]);

@@ -8,6 +8,7 @@ import { certificateOperations } from "./certificates.ts";
 import { docsOperations } from "./docs.ts";
 import { healthOperations, type MetricsRegistry } from "./health.ts";
 import { issuerOperations } from "./issuers.ts";
+import { jwtSvidOperations } from "./jwt-svids.ts";
 import { describeOperation } from "./openapi.ts";
 import { operatorOperations } from "./operators.ts";
 import { policyOperations } from "./policies.ts";
@@ -47,6 +48,7 @@ export function createApp(
     ...watchOperations(services),
     ...issuerOperations(services),
     ...reportOperations(services),
+    ...jwtSvidOperations(services),
     ...auditOperations(services),
     ...statusOperations(services),
     ...clockOperations(services),

@@ -38,6 +38,8 @@ export const access = {
   "POST /v1/authorities/{id}/retire": ["admin"],
   "POST /v1/issuers": ["admin", "operator in scope"],
   "GET /v1/issuers": ["admin", "auditor"],
+  // For its own ID; of others those who vouch for them.
+  "POST /v1/jwt-svids": ["workload", "admin", "operator", "auditor"],
   // However often: it is answered from memory, for less than a refusal costs.
   "GET /v1/bundle": "probe",
   "POST /v1/acknowledgements": "attested",

@@ -332,7 +332,7 @@ const authority = z
   .openapi("Authority");
 export const authorityList = z.object({ authorities: z.array(authority).readonly() }).openapi("AuthorityList");
 export const prepareAuthorityRequest = z.strictObject({ type: z.literal("root") }).openapi("PrepareAuthorityRequest");
-export const rotateAuthorityRequest = z.strictObject({ type: z.enum(["root", "issuer"]) }).openapi("RotateAuthorityRequest");
+export const rotateAuthorityRequest = z.strictObject({ type: z.enum(["root", "issuer", "jwt"]) }).openapi("RotateAuthorityRequest");
 export const authorityStepRequest = z
   .strictObject({ force: z.boolean().optional().openapi({ description: "Also where holders are cut off by it; recorded as forced." }) })
   .openapi("AuthorityStepRequest");

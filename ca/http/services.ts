@@ -9,7 +9,9 @@ import type {
   EdgeList,
   IssuedCertificate,
   IssuedIssuer,
+  IssuedJwtSvid,
   IssueIssuerRequest,
+  IssueJwtSvidRequest,
   IssueRequest,
   Readiness,
   Report,
@@ -62,6 +64,7 @@ export interface CaServices {
     context: { readonly caller?: Caller; readonly idempotencyKey?: string },
   ): Promise<IssuedCertificate>;
   issueIssuer(request: IssueIssuerRequest, caller: Caller, idempotencyKey?: string): Promise<IssuedIssuer>;
+  issueJwtSvid(request: IssueJwtSvidRequest, caller: Caller): Promise<IssuedJwtSvid>;
   revoke(serialNumber: string, reason: RevocationReason, caller: Caller): Promise<Revocation>;
   createToken(request: CreateTokenRequest, caller: Caller): Promise<CreatedToken>;
   deleteToken(id: string, caller: Caller): Promise<void>;

@@ -5,15 +5,15 @@ import type { PermittedNames } from "./permitted-names.ts";
 import type { LintRule } from "./rule.ts";
 import type { TbsView } from "./tbs-view.ts";
 
-/** `issuer` is our own, `foreign-issuer` one for another CA; `cross` certifies a root of ours by another one. */
-export type CertificateKind = "workload" | "api" | "ocsp-signer" | "issuer" | "foreign-issuer" | "intermediate" | "root" | "cross";
+/** `issuer` is our own, `foreign-issuer` one for another CA; `cross` certifies a root of ours by another one; `jwt-key` a key that signs JWT-SVIDs, by itself. */
+export type CertificateKind = "workload" | "api" | "ocsp-signer" | "jwt-key" | "issuer" | "foreign-issuer" | "intermediate" | "root" | "cross";
 
 /** What a certificate is judged against, besides its own bytes. */
 export interface CertificateContext {
   readonly kind: CertificateKind;
   /** What the signer signs with. */
   readonly signatureAlgorithm: SignatureAlgorithm;
-  /** Who signs; undefined for a root, which signs itself. */
+  /** Who signs; undefined for what signs itself. */
   readonly issuer: IssuerFacts | undefined;
   /** The trust domain its SPIFFE ID is of; undefined for a CA of other software, which needs none. */
   readonly trustDomain: string | undefined;
@@ -54,7 +54,8 @@ export interface MeantContent {
 
 export type CertificateRule = LintRule<TbsView, CertificateContext>;
 
-export const leafKinds: readonly CertificateKind[] = ["workload", "api", "ocsp-signer"];
+export const leafKinds: readonly CertificateKind[] = ["workload", "api", "ocsp-signer", "jwt-key"];
+export const selfSignedKinds: readonly CertificateKind[] = ["root", "jwt-key"];
 export const authorityKinds: readonly CertificateKind[] = ["issuer", "foreign-issuer", "intermediate", "root", "cross"];
 
 /** Every kind but these. */

@@ -1,7 +1,7 @@
 import { contentOf, encodeExplicit, encodeSmallInteger, readDer, readOid, readTime, tag, type DerElement } from "../pki/der.ts";
 import { describeSpki, encodeSignatureAlgorithm, importPublicKey } from "../pki/key.ts";
 import { nameOid } from "../pki/oid.ts";
-import { allBut, authorityKinds, type CertificateRule } from "./certificate-context.ts";
+import { allBut, authorityKinds, selfSignedKinds, type CertificateRule } from "./certificate-context.ts";
 import { altNamesOf, childrenOf, latin1Of } from "./extension-values.ts";
 import { strictDerFault } from "./strict-der.ts";
 import { same } from "./rule.ts";
@@ -81,7 +81,7 @@ export const fieldRules: readonly CertificateRule[] = [
   },
 
   {
-    id: "CERT-21", citation: "RFC 5280 6.1.3, SPIRE issue 1266", appliesTo: allBut("root"),
+    id: "CERT-21", citation: "RFC 5280 6.1.3, SPIRE issue 1266", appliesTo: allBut(...selfSignedKinds),
     check: ({ notBefore, notAfter }, { issuer }) => {
       const [beginMs, endMs] = [readTime(notBefore), readTime(notAfter)];
       if (issuer === undefined || endMs > issuer.notAfterMs) return "it would outlive its issuer";
@@ -90,7 +90,7 @@ export const fieldRules: readonly CertificateRule[] = [
   },
 
   {
-    id: "CERT-22", citation: "RFC 2986 4, practice of public CAs", appliesTo: allBut("root"),
+    id: "CERT-22", citation: "RFC 2986 4, practice of public CAs", appliesTo: allBut(...selfSignedKinds),
     check: ({ spki }, { issuer }) =>
       issuer === undefined || same(spki, issuer.spki) ? "its key is its issuer's key" : undefined,
   },

@@ -3,7 +3,7 @@ import { keyUsageBits } from "../pki/extension-encoding.ts";
 import { describeSpki, subjectKeyIdentifier } from "../pki/key.ts";
 import { accessMethodOid, extensionOid, extKeyUsageOid } from "../pki/oid.ts";
 import { revocationInfoOf } from "../pki/revocation-info.ts";
-import { allBut, authorityKinds, leafKinds, type CertificateRule } from "./certificate-context.ts";
+import { allBut, authorityKinds, leafKinds, selfSignedKinds, type CertificateRule } from "./certificate-context.ts";
 import {
   authorityKeyIdentifierOf, basicConstraintsOf, childrenOf, itemsOf, keyUsageOf, purposesOf, subjectKeyIdentifierOf,
 } from "./extension-values.ts";
@@ -91,7 +91,7 @@ export const extensionRules: readonly CertificateRule[] = [
     id: "CERT-15", citation: "RFC 5280 4.2.1.12", appliesTo: "all",
     check: (tbs, { kind }) => {
       const purposes = purposesOf(tbs);
-      if (purposes === undefined) return leafKinds.includes(kind) ? "an end entity without an extended key usage" : undefined;
+      if (purposes === undefined) return leafKinds.includes(kind) && kind !== "jwt-key" ? "an end entity without an extended key usage" : undefined;
       if (purposes.length === 0 || new Set(purposes).size !== purposes.length) return "the extended key usage is empty or repeats itself";
       if (purposes.includes(extKeyUsageOid.any)) return "the extended key usage is any";
       const usage = keyUsageOf(tbs);
@@ -140,7 +140,7 @@ export const extensionRules: readonly CertificateRule[] = [
   },
 
   {
-    id: "CERT-26", citation: "RFC 5280 6.1.4", appliesTo: allBut("root"),
+    id: "CERT-26", citation: "RFC 5280 6.1.4", appliesTo: allBut(...selfSignedKinds),
     check: (tbs, { kind, issuer }) => {
       if (issuer?.basicConstraints?.certificateAuthority !== true) return "its issuer is no CA";
       if (issuer.keyUsage !== undefined && !issuer.keyUsage.keyCertSign) return "its issuer may not sign certificates";

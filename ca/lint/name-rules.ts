@@ -4,7 +4,7 @@ import { readGeneralNames } from "../pki/general-name.ts";
 import { nameConstraintFault } from "../pki/name-constraints.ts";
 import { extensionOid, extKeyUsageOid } from "../pki/oid.ts";
 import { parseSpiffeId } from "../pki/spiffe-id.ts";
-import { allBut, authorityKinds, type CertificateRule } from "./certificate-context.ts";
+import { allBut, authorityKinds, selfSignedKinds, type CertificateRule } from "./certificate-context.ts";
 import { altNamesOf, childrenOf, itemsOf, keyUsageOf, latin1Of, nameTag, purposesOf } from "./extension-values.ts";
 import { permitsDnsName, permitsIpAddress } from "./permitted-names.ts";
 import { extensionOf, isEmptyName, type TbsView } from "./tbs-view.ts";
@@ -36,7 +36,7 @@ export const nameRules: readonly CertificateRule[] = [
   },
 
   {
-    id: "CERT-26-names", citation: "RFC 5280 6.1.3 (b) and (c)", appliesTo: allBut("root"),
+    id: "CERT-26-names", citation: "RFC 5280 6.1.3 (b) and (c)", appliesTo: allBut(...selfSignedKinds),
     check: (tbs, { issuer }) => {
       if (issuer?.nameConstraints === undefined) return undefined;
       const extension = extensionOf(tbs, extensionOid.subjectAltName);
@@ -59,7 +59,7 @@ export const nameRules: readonly CertificateRule[] = [
   },
 
   {
-    id: "XS-11", citation: "X509-SVID 3.2", appliesTo: ["issuer", "foreign-issuer", "intermediate", "root"],
+    id: "XS-11", citation: "X509-SVID 3.2", appliesTo: ["issuer", "foreign-issuer", "intermediate", "root", "jwt-key"],
     check: (tbs, { trustDomain }) => {
       for (const uri of urisOf(tbs)) {
         const id = parseSpiffeId(uri);

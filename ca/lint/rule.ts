@@ -5,7 +5,7 @@ declare const linted: unique symbol;
 export type Linted<Artefact extends LintArtefact> = Uint8Array & { readonly [linted]: Artefact };
 
 /** What is signed here, and so linted. */
-export type LintArtefact = "certificate" | "crl" | "ocsp-response";
+export type LintArtefact = "certificate" | "crl" | "ocsp-response" | "jwt-svid";
 
 /** One rule: one statement of one source about the bytes that will be signed. */
 export interface LintRule<Subject, Context extends { readonly kind: string }> {

@@ -35,8 +35,8 @@ export function crlContent({ index, authorities, statusUrl, now }: {
   readonly statusUrl: string | undefined;
   readonly now: () => Date;
 }): CrlContent {
-  const isLive = ({ state, notAfterMs }: AuthorityRow): boolean =>
-    state !== "prepared" && state !== "retired" && notAfterMs + 1000 > now().getTime();
+  const isLive = ({ type, state, notAfterMs }: AuthorityRow): boolean =>
+    type !== "jwt" && state !== "prepared" && state !== "retired" && notAfterMs + 1000 > now().getTime();
 
   /** Of a root all that it signed: authorities, cross certificates and issuers for others are revoked as any certificate is. */
   const entriesOf = ({ row, scope }: CrlTarget) => ({ issuerId: row.id, ...(scope.kind === "shard" ? scope : whole) });

@@ -184,6 +184,7 @@ function takeEffect(act: Act, draft: Draft, logIndex: number, signer: Checkpoint
     case "reseal":
       draft.writes.resealings.push(act);
       return undefined;
+    case "issue-jwt-svid": return issueJwtSvid(act, draft);
     case "record": return undefined;
   }
 }
@@ -248,6 +249,14 @@ function issue({ certificate, redeem, idempotency }: ActOf<"issue">, draft: Draf
     draft.idempotencyKeys.set(remembered, idempotency.expiresAtMs);
     draft.writes.forgetUntilMs = Math.max(draft.writes.forgetUntilMs ?? 0, issuedAtMs);
   }
+  return undefined;
+}
+
+function issueJwtSvid({ authorityId, expiresAtMs }: ActOf<"issue-jwt-svid">, draft: Draft): Refused | undefined {
+  const signer = authorityOf(authorityId, draft);
+  const unfit = signer && refuseSigner(signer);
+  if (unfit !== undefined) return unfit;
+  if (signer !== undefined) noteLastNotAfter(signer, expiresAtMs, draft);
   return undefined;
 }
 

@@ -1,5 +1,5 @@
 import { familyOf, isPublished, isValidAt } from "../authority-tree.ts";
-import type { AuthorityState, AuthorityType } from "../contract.ts";
+import { authorityTypes, type AuthorityState } from "../contract.ts";
 import type { Refused } from "./batch.ts";
 import type { Act, AuthorityChange, AuthorityRow } from "./store.ts";
 
@@ -30,7 +30,7 @@ export function planAuthorityChange(
     return change === undefined ? fact : { ...fact, state: change.to };
   });
   const after = [...changed, ...add];
-  for (const type of ["root", "intermediate", "issuer"] satisfies AuthorityType[]) {
+  for (const type of authorityTypes) {
     const active = after.filter((fact) => fact.type === type && fact.state === "active").map(({ id }) => id);
     if (active.length > 1) return superseded(`Both ${active.join(" and ")} would be the active ${type}`);
   }

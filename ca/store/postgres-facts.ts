@@ -106,6 +106,7 @@ function wantedFacts(acts: readonly Act[]) {
       wanted.serialNumbers.push(act.serialNumber);
       if (act.descendants !== undefined) wanted.descendants.push({ serialNumber: act.serialNumber, spiffeId: act.descendants.spiffeId });
     }
+    if (act.kind === "issue-jwt-svid") wanted.signers.add(act.authorityId);
     if (act.kind === "publish-crl") wanted.lists.push(act.crl);
     if (act.kind === "delete-token") wanted.tokenIds.push(act.tokenId);
     if (act.answers !== undefined) wanted.ceremonies.push(...act.answers.ceremonies);

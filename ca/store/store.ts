@@ -200,6 +200,8 @@ export type ActBody =
       readonly wrappedSealingKey: string;
       readonly authorities: readonly { readonly id: string; readonly sealed: Uint8Array }[];
     }
+  /** A JWT-SVID, of which only the entries are kept; refused with authority_superseded when its key is stopped by then. */
+  | { readonly kind: "issue-jwt-svid"; readonly authorityId: string; readonly expiresAtMs: number }
   /** Nothing but its entries: a denial, a login. */
   | { readonly kind: "record" };
 
@@ -310,11 +312,11 @@ export interface AuthorityRow {
   readonly parentId?: string;
   /** Root: its name and key signed by the root before it, DER, for software that has only that one as its anchor. */
   readonly crossCertificate?: Uint8Array;
-  /** Root: the bundle sequence that first had it. Holders that acknowledged this one or a later one trust it. */
+  /** Root or JWT key: the bundle sequence that first had it. Holders that acknowledged this one or a later one trust it. */
   readonly publishedSequence?: number;
   /** Prepared: not activated before; absent: when the policy says. */
   readonly activateAtMs?: number;
-  /** The latest notAfter of the certificates it signed for workloads; 0 before the first one. */
+  /** The latest end of the certificates or tokens it signed for workloads; 0 before the first one. */
   readonly lastNotAfterMs: number;
   /** When it came into its state. */
   readonly stateSinceMs: number;

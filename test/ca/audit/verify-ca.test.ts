@@ -27,12 +27,15 @@ test("a CA's log verifies after everything the CA does", async () => {
     // Its own certificate; the issuer below it goes along.
     await ca.operateAuthority({ action: "revoke", id: roots[0]!.id }, admin);
     await ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId } }, { caller: admin });
+    const { keyId } = await ca.issueJwtSvid({ audience: ["db"], spiffeId }, admin);
+    await ca.operateAuthority({ action: "taint", id: keyId }, admin);
+    await ca.operateAuthority({ action: "revoke", id: keyId }, admin);
     await ca.close();
 
     const types = new Set((await store.entries({ start: 0, limit: 1000 })).map(({ body }) => decodeEntry(body)?.type));
     expect([...types].sort()).toEqual([
       "authority.created", "authority.revoked", "authority.state-changed", "ca.initialized", "certificate.denied", "certificate.issued", "certificate.revoked",
-      "request.denied", "token.created", "token.deleted",
+      "jwt-svid.issued", "request.denied", "token.created", "token.deleted",
     ]);
     const verdict = await verifyLog({ store, verifierKey: ca.verifierKey });
     expect(verdict).toMatchObject({ ok: true, revocations: 3 });

@@ -9,6 +9,7 @@ const nowMs = Date.UTC(2026, 0, 1);
 const yearMs = 365 * dayMs;
 const policy: RotationPolicy = {
   issuerLifetimeMs: 48 * hourMs, issuerRenewBeforeMs: 25 * hourMs, rootPreparePart: 0.8, rootActivatePart: 0.9, rootRetirePart: 0.01,
+  jwtKeyRotationMs: 7 * dayMs, jwtSvidLifetimeMaxMs: hourMs,
 };
 const holder: HolderRow = { spiffeId: "spiffe://east/ns/shop/sa/cart", serialNumber: "01", acknowledgedSequence: 1, notAfterMs: nowMs + hourMs };
 const all = (sequence: number): Holders => ({ sequence, behind: [] });

@@ -37,6 +37,7 @@ const allowed: Readonly<Record<RouteName, readonly (Role | "nobody")[]>> = {
   "POST /v1/authorities/{id}/taint": ["admin"],
   "POST /v1/authorities/{id}/revoke": ["admin"],
   "POST /v1/authorities/{id}/retire": ["admin"],
+  "POST /v1/jwt-svids": ["admin", "operator", "auditor"],
   "GET /v1/bundle": ["nobody", "admin", "operator", "auditor"],
   "GET /v1/watch": ["nobody", "admin", "operator", "auditor"],
   "POST /v1/acknowledgements": ["nobody", "admin", "operator", "auditor"],

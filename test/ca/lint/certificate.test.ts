@@ -40,6 +40,9 @@ const good: readonly (readonly [claim: string, parts: Parts, context: Certificat
   ["a workload as it was meant", leaf, { ...leafContext, meant }],
   ["the API with IP addresses", withExtensions(leaf, { [oid.subjectAltName]: altNames(id, dns("localhost"), ip(127, 0, 0, 1)) }), { ...leafContext, kind: "api" }],
   ["an OCSP signer", ocspSigner, { ...leafContext, kind: "ocsp-signer" }],
+  ["a key for JWT-SVIDs", withExtensions({ ...leaf, subject: leaf.issuer }, {
+    [oid.extKeyUsage]: undefined, [oid.authorityKeyIdentifier]: keyId(subjectKeyIdentifier(leaf.spki)), [oid.subjectAltName]: ext(false, encodeSequence(uri("spiffe://east"))),
+  }), { ...leafContext, kind: "jwt-key", issuer: undefined }],
   ["an issuer", issuer, issuerContext],
   ["an issuer with a URI constraint", withExtensions(issuer, constraints(true, permitted(uri("east")))), issuerContext],
   ["an issuer for other software, without an ID", withExtensions(issuer, { [oid.subjectAltName]: undefined }), { ...issuerContext, kind: "foreign-issuer", trustDomain: undefined }],

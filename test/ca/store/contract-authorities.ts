@@ -78,6 +78,20 @@ export function describeStoreAuthorities(kind: Store["kind"], newDatabase: () =>
       expect(await outcome(by(issuer))).toBe("authority_superseded");
     });
 
+    test("a key for JWT-SVIDs knows when the last one ends, retires after that, and signs nothing once it is tainted", async () => {
+      const key = newAuthority({ type: "jwt", createdAtMs: startMs + 1 });
+      await store.commit(change({ add: [key], bundleSequence: { from: 1, to: 2 } }));
+      const token = (expiresAtMs: number): Act => ({ kind: "issue-jwt-svid", authorityId: key.id, expiresAtMs, entries: record("token").entries });
+      await Promise.all([store.commit(token(startMs + 5000)), store.commit(token(startMs + 9000)), store.commit(token(startMs + 7000))]);
+      expect(await rowOf(key)).toMatchObject({ lastNotAfterMs: startMs + 9000 });
+      await store.commit(change({ changes: [to(key, "retiring")] }));
+      const end = (state: "retired" | "tainted", atMs: number) => change({ changes: [{ ...to(key, state), from: "retiring", atMs, unusedOnly: state === "retired" }], bundleSequence: { from: 2, to: 3 } });
+      expect(await outcome(end("retired", startMs + 9999))).toBe("authority_in_use");
+      expect(await outcome(change({ changes: [{ ...to(key, "tainted"), from: "retiring" }] }))).not.toBe("landed"); // it leaves the bundle
+      expect(await Promise.all([outcome(token(startMs)), outcome(end("tainted", startMs)), outcome(token(startMs))])).toEqual(["landed", "landed", "authority_superseded"]);
+      await verifyStore(store, verifierKey);
+    });
+
     test("an authority is retired with what is below it, and only when nothing below is valid any more", async () => {
       const notAfterMs = startMs + 60_000;
       await store.commit(issue(newCertificate({ authorityId: issuer.id, notAfterMs })));
