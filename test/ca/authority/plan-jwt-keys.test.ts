@@ -21,7 +21,7 @@ const next = key("n", "prepared");
 const ending = { notAfterMs: nowMs + hourMs - 1 };
 
 describe("planJwtKeys", () => {
-  test.each<readonly [claim: string, rows: readonly AuthorityRow[], step: unknown, holders?: typeof everybody | { sequence: number; behind: readonly HolderRow[] } | undefined, policy?: JwtKeyPolicy]>([
+  test.for<[claim: string, rows: readonly AuthorityRow[], step: unknown, holders?: { sequence: number; behind: readonly HolderRow[] } | undefined, policy?: JwtKeyPolicy]>([
     ["makes no key for nobody", [], undefined],
     ["makes the first one at once when somebody wants it", [], { kind: "create-jwt-key", state: "active", replaces: undefined }, undefined, wanted],
     ["makes the next one beside it", [signing(0)], { kind: "create-jwt-key", state: "prepared", replaces: "a" }],
@@ -37,7 +37,7 @@ describe("planJwtKeys", () => {
     ["activates early what an operator wants early", [signing(0), { ...next, activateAtMs: nowMs }], { kind: "activate", authorityId: "n", replaces: "a" }, everybody],
     ["takes a prepared one for the first", [next], { kind: "activate", authorityId: "n", replaces: undefined }, undefined, wanted],
     ["leaves tainted keys alone", [signing(0), next, key("t", "tainted")], undefined, everybody],
-  ])("%s", (_claim, rows, step, holders, under = policy) => {
+  ])("%s", ([, rows, step, holders, under = policy]) => {
     expect(planJwtKeys(rows, holders, under, nowMs)).toEqual(step);
   });
 
