@@ -37,7 +37,7 @@ export function describeOperation(operation: Operation): RouteConfig {
     tags: [tag],
     summary,
     description: typeof rule === "string" ? description : `${description}\n\nFor the roles ${rule.join(", ")}.`,
-    security: rule === "public" || rule === "feed" || rule === "probe" ? [] : rule === "attested" ? [{}, { apiToken: [] }, { signedBySvid: [] }] : [{ apiToken: [] }, { signedBySvid: [] }],
+    security: rule === "public" || rule === "probe" ? [] : rule === "attested" || rule === "feed" ? [{}, { apiToken: [] }, { signedBySvid: [] }] : [{ apiToken: [] }, { signedBySvid: [] }],
     request: {
       // The registry asks for the object schemas that these are; Operation only promises what pipeline needs.
       ...(params && { params: params as z.ZodObject }),

@@ -14,7 +14,7 @@ export function watchOperations(services: CaServices): readonly Operation[] {
         "Server-sent events: `epoch` first, then `bundle`, `revocation`, `renew`, `policy` and `tap` with all that is behind Last-Event-ID, and from " +
         "then on whatever comes. An unchanged bundle is left out; a `revocation` comes always, and one whose `more` is false " +
         "says that the list is known whole. Comments show that the connection lives. GET /v1/bundle and GET /v1/revocations tell the " +
-        "same to whoever has to poll.",
+        "same to whoever has to poll. Who signs the request, or has a token, has a place before strangers, who share a quarter of them.",
       headers: z.object({
         "last-event-id": z.string().optional().openapi({ description: "`id` of the last event that was taken in; opaque." }),
       }),

@@ -55,7 +55,7 @@ describe("/openapi.json", () => {
       const [method = "", path = ""] = route.split(" ");
       const { security } = document.paths[path]![method.toLowerCase()]!;
       expect(security, route).toEqual(
-        rule === "public" || rule === "feed" || rule === "probe" ? [] : rule === "attested" ? [{}, { apiToken: [] }, { signedBySvid: [] }] : [{ apiToken: [] }, { signedBySvid: [] }],
+        rule === "public" || rule === "probe" ? [] : rule === "attested" || rule === "feed" ? [{}, { apiToken: [] }, { signedBySvid: [] }] : [{ apiToken: [] }, { signedBySvid: [] }],
       );
     }
   });
