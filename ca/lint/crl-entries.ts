@@ -4,6 +4,7 @@ import { encodeRevokedCertificate } from "../pki/crl-encoding.ts";
 import { extensionOid } from "../pki/oid.ts";
 import type { CrlContext } from "./crl.ts";
 import { failuresOf, type LintFailure, type LintRule } from "./rule.ts";
+import { serialSet } from "./serial-set.ts";
 import { strictDerFault } from "./strict-der.ts";
 import { extensionOf, viewExtensions, type ExtensionView } from "./tbs-view.ts";
 
@@ -58,30 +59,28 @@ export const crlEntryRules: readonly LintRule<CrlEntryView, CrlContext>[] = [
 export async function judgeEntries(
   revoked: DerElement | undefined, context: CrlContext,
 ): Promise<{ readonly count: number; readonly different: number; readonly failures: readonly LintFailure[] }> {
-  const serials = new Set<string>();
   let count = 0;
   if (revoked === undefined) return { count, different: 0, failures: [] };
   const { bytes, end } = revoked;
-  // One view for all of them: making one for each costs more than looking at it.
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  const ours = recognizer(buffer, context.meant.thisUpdateMs);
+  const serials = serialSet(bytes);
+  const ours = recognizer(bytes, context.meant.thisUpdateMs);
   for (let at = revoked.contentStart; at < end;) {
     let next = ours(at, end);
     if (next > 0) {
-      serials.add(buffer.toString("latin1", at + serialAt, at + serialAt + buffer[at + serialAt - 1]!));
+      serials.add(at + serialAt, bytes[at + serialAt - 1]!);
     } else {
       const element = new DerReader({ tag: tag.sequence, bytes, start: at, contentStart: at, end }).next(tag.sequence);
-      const view = viewEntry(encodedOf(element));
-      const failures = failuresOf(crlEntryRules, view, context);
-      if (failures.length > 0) return { count, different: serials.size, failures };
-      serials.add(Buffer.from(view.serialNumber).toString("latin1"));
+      const failures = failuresOf(crlEntryRules, viewEntry(encodedOf(element)), context);
+      if (failures.length > 0) return { count, different: serials.size(), failures };
+      const serialNumber = new DerReader(element).next(tag.integer);
+      serials.add(serialNumber.contentStart, serialNumber.end - serialNumber.contentStart);
       next = element.end;
     }
     at = next;
     count += 1;
     if (count % entriesPerStep === 0) await setImmediate();
   }
-  return { count, different: serials.size, failures: [] };
+  return { count, different: serials.size(), failures: [] };
 }
 
 function viewEntry(bytes: Uint8Array): CrlEntryView {
@@ -98,7 +97,7 @@ function viewEntry(bytes: Uint8Array): CrlEntryView {
  * nothing or one reason, not critical.
  * @returns a function to the offset behind the entry at an offset, 0 for one of another form
  */
-function recognizer(bytes: Buffer, thisUpdateMs: number): (at: number, end: number) => number {
+function recognizer(bytes: Uint8Array, thisUpdateMs: number): (at: number, end: number) => number {
   // What is revoked together is listed together, so dates repeat.
   let goodDateAt = -1;
 
