@@ -1,7 +1,7 @@
-import { readFileSync } from "node:fs";
 import { paths, type ApplyRequest, type ApplyResult, type PolicyList, type PolicyTest, type PolicyTestResult, type ServiceList } from "../contract.ts";
 import { api, apiHelp, apiOptions, ApiError, type Api } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, UsageError } from "./arguments.ts";
+import { readDocumentFile } from "./document-file.ts";
 import type { CliIo } from "./io.ts";
 import { output, type Output } from "./output.ts";
 import { minute, table } from "./table.ts";
@@ -21,7 +21,7 @@ export async function policy(args: readonly string[], io: CliIo): Promise<number
   switch (chooseAction("policy", action, ["apply", "list", "show", "remove", "test"])) {
     case "apply":
       noMore(rest);
-      await apply(required(values.file, "--file", "policies.json"), connect, out);
+      await apply(required(values.file, "--file", "policies.yaml"), connect, out);
       return 0;
     case "list": {
       noMore(rest);
@@ -71,7 +71,7 @@ export async function service(args: readonly string[], io: CliIo): Promise<numbe
   switch (chooseAction("service", action, ["apply", "list", "remove"])) {
     case "apply":
       noMore(rest);
-      await apply(required(values.file, "--file", "services.json"), connect, out);
+      await apply(required(values.file, "--file", "services.yaml"), connect, out);
       return 0;
     case "list": {
       noMore(rest);
@@ -106,12 +106,7 @@ async function apply(path: string, connect: () => Api, { print, explain: tell }:
 
 /** One policy or service, a list of them, or both lists by name; "-" is standard input. */
 function readDocuments(path: string): ApplyRequest {
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(path === "-" ? 0 : path, "utf8"));
-  } catch (cause) {
-    throw new ApiError(`cannot read ${path}: it must be a JSON file of policies and services (${(cause as Error).message.slice(0, 100)})`, { cause });
-  }
+  const value = readDocumentFile(path);
   const documents = Array.isArray(value) ? value : isObject(value) && ("rules" in value || "spiffeId" in value) ? [value] : undefined;
   if (documents === undefined) {
     if (isObject(value) && Object.keys(value).every((key) => key === "policies" || key === "services")) return value as ApplyRequest;
@@ -158,8 +153,9 @@ const reasons: Readonly<Record<PolicyTestResult["reason"], string>> = {
 
 const usage = `countersign policy: who may call whom
 
-  countersign policy apply -f policies.json
-      one policy or service, a list of them, or {"policies":[],"services":[]}
+  countersign policy apply -f policies.yaml
+      one policy or service, a list of them, or {"policies":[],"services":[]},
+      in YAML or JSON
   countersign policy list
   countersign policy show NAME
   countersign policy remove NAME
@@ -178,7 +174,7 @@ ${apiHelp}`;
 
 const serviceUsage = `countersign service: which identity must answer to a name
 
-  countersign service apply -f services.json
+  countersign service apply -f services.yaml
   countersign service list
   countersign service remove NAME
 

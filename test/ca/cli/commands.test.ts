@@ -149,6 +149,9 @@ describe("policy and service", () => {
     const applied = await run("policy", "apply", "-f", file);
     expect([applied.exitCode, applied.stdout]).toEqual([0, "policy cart\nservice cart.shop\n"]);
     expect(await run("policy", "apply", "-f", file)).toMatchObject({ exitCode: 0, stdout: "", stderr: expect.stringContaining("Nothing to change") as string });
+    const yaml = join(folder, "policies.yaml");
+    writeFileSync(yaml, `name: cart\nworkloads: ["${cart}"]\nrules:\n  - {name: reads, action: allow, from: ["${web}"], methods: [GET], paths: [/items/*]}\n---\nname: cart.shop\nspiffeId: ${cart}\n`);
+    expect(await run("policy", "apply", "-f", yaml)).toMatchObject({ exitCode: 0, stdout: "", stderr: expect.stringContaining("Nothing to change") as string });
     expect((await run("policy", "list")).stdout).toMatch(/cart +1 +\d{4}-.* +spiffe:/);
     expect(JSON.parse((await run("policy", "show", "cart")).stdout)).toEqual(cartPolicy);
     expect((await run("service", "list")).stdout).toMatch(/cart\.shop +by DNS +spiffe:/);
