@@ -21,6 +21,8 @@ export interface ProfileConfig {
   /** Address and mask, 8 or 32 octets; of none, none. */
   readonly ipRanges: readonly Uint8Array[];
   readonly noRevAvail: boolean | undefined;
+  /** Whether certificates say where their CRL and OCSP are, where the CA publishes them; default yes. */
+  readonly revocationInfo: boolean | undefined;
 }
 
 export const profileAttestations = ["operator", "join-token"] as const;
@@ -89,11 +91,19 @@ function parseProfile(name: string, body: unknown, trustDomain: string, faults: 
   const names = list("dnsNames");
   const dnsNames = names && each("dnsNames", names, (text) => (dnsPattern.test(text) && isIP(text) === 0 ? text : undefined), "write a DNS name in lower case, or *. and what the names end in");
   const ipRanges = each("ipRanges", list("ipRanges") ?? [], parseRange, "write a range such as 10.0.0.0/8 or fd00::/8");
-  const noRevAvail = given["noRevAvail"];
-  if (noRevAvail !== undefined && typeof noRevAvail !== "boolean") say("noRevAvail", "is neither true nor false");
+  const flag = (member: string): boolean | undefined => {
+    const found = given[member];
+    return found === undefined || typeof found === "boolean" ? found : say(member, "is neither true nor false");
+  };
+  const [noRevAvail, revocationInfo] = [flag("noRevAvail"), flag("revocationInfo")];
+  if (noRevAvail === true && revocationInfo === true) say("revocationInfo", "and noRevAvail exclude each other (RFC 9608)");
+  const purposes = list("extKeyUsage");
+  if (purposes !== undefined && [...purposes].sort().join() !== "clientAuth,serverAuth") {
+    say("extKeyUsage", "is serverAuth and clientAuth, or is left out: X509-SVID 4.4 wants both in every certificate, and proxies refuse others");
+  }
   return {
     name, spiffeIds, attestations, keyAlgorithms, dnsNames, ipRanges, lifetimeMs: duration("lifetime"), lifetimeMaxMs: duration("lifetimeMax"),
-    noRevAvail: typeof noRevAvail === "boolean" ? noRevAvail : undefined,
+    noRevAvail, revocationInfo,
   };
 }
 
@@ -119,7 +129,7 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-const members = ["spiffeIds", "attestations", "lifetime", "lifetimeMax", "keyAlgorithms", "dnsNames", "ipRanges", "noRevAvail"];
+const members = ["spiffeIds", "attestations", "lifetime", "lifetimeMax", "keyAlgorithms", "dnsNames", "ipRanges", "extKeyUsage", "noRevAvail", "revocationInfo"];
 const keyNames: readonly KeyAlgorithm[] = ["ec-p256", "ec-p384", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096"];
 const dnsPattern = /^(?:\*\.)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
 const maxItems = 64;

@@ -47,8 +47,8 @@ export function checkProfile({ name, keyAlgorithms, names }: Profile, keyAlgorit
   }
 }
 
-function profileOf({ name, lifetimeMs, lifetimeMaxMs, keyAlgorithms, dnsNames, ipRanges, noRevAvail }: ProfileConfig, settings: ProfileSettings): Profile {
-  const base = workloadProfile({ ...settings, ...(noRevAvail !== undefined && { noRevAvail }) });
+function profileOf({ name, lifetimeMs, lifetimeMaxMs, keyAlgorithms, dnsNames, ipRanges, noRevAvail, revocationInfo }: ProfileConfig, settings: ProfileSettings): Profile {
+  const base = workloadProfile({ ...settings, ...(noRevAvail !== undefined && { noRevAvail }), ...(revocationInfo === false && { statusUrl: undefined }) });
   const lifetime = lifetimeMs ?? Math.min(base.lifetimeMs, lifetimeMaxMs ?? Infinity);
   return {
     ...base, name, lifetimeMs: lifetime, lifetimeMaxMs: lifetimeMaxMs ?? Math.max(lifetime, base.lifetimeMaxMs),

@@ -62,6 +62,19 @@ describe("a certificate has the profile", () => {
   });
 });
 
+test("certificates of a profile need not say where their CRL and OCSP are, while everybody else's do", async () => {
+  const quiet = await startTestCa({
+    settings: { statusUrl: "http://status.east" }, env: { COUNTERSIGN_PROFILES: JSON.stringify({ quiet: { spiffeIds: ["spiffe://east/quiet/*"], revocationInfo: false } }) },
+  });
+  try {
+    const infoOf = async (path: string) => revocationInfoOf(leafOf(await quiet.ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: `spiffe://east${path}` } }, { caller: quiet.admin })));
+    expect(await infoOf("/quiet/a")).toMatchObject({ crlUrls: [], ocspUrls: [] });
+    expect((await infoOf("/loud/a")).crlUrls).toHaveLength(1);
+  } finally {
+    await quiet.close();
+  }
+});
+
 describe("a profile does not permit", () => {
   const p384 = generateKeyPairSync("ec", { namedCurve: "P-384" }).privateKey;
   const refusals: readonly (readonly [claim: string, code: string, act: () => Promise<unknown>])[] = [
@@ -141,8 +154,9 @@ describe("profiles are read", () => {
   test("and everything that is wrong with them is said at once", () => {
     const wrong = {
       "Bad Name": { spiffeIds: ["spiffe://west/*"], lifetme: "1h" },
-      one: { spiffeIds: ["spiffe://east/a/*"], lifetime: "5h", lifetimeMax: "4h", keyAlgorithms: ["dsa"], dnsNames: ["*"], ipRanges: ["10.0.0.1/8"], noRevAvail: "yes", attestations: ["svid"] },
+      one: { spiffeIds: ["spiffe://east/a/*"], lifetime: "5h", lifetimeMax: "4h", keyAlgorithms: ["dsa"], dnsNames: ["*"], ipRanges: ["10.0.0.1/8"], noRevAvail: "yes", attestations: ["svid"], extKeyUsage: ["serverAuth"], revocationInfo: 1 },
       two: { spiffeIds: ["spiffe://east/b/*"], lifetimeMax: "30h" }, three: { spiffeIds: ["spiffe://east/b/*"] }, four: {}, five: [],
+      six: { spiffeIds: ["spiffe://east/c/*"], noRevAvail: true, revocationInfo: true, extKeyUsage: ["clientAuth", "serverAuth"] },
     };
     const message = ((): string => {
       try {
@@ -154,8 +168,10 @@ describe("profiles are read", () => {
     })();
     for (const part of [
       "Bad Name", "spiffe://west/*", "did you mean lifetime?", "one.lifetime is longer", "one.keyAlgorithms", "one.dnsNames", "one.ipRanges", "one.noRevAvail", "one.attestations",
+      "one.extKeyUsage is serverAuth and clientAuth", "one.revocationInfo is neither", "six.revocationInfo and noRevAvail exclude each other",
       "two.lifetimeMax is not shorter than issuerRenewBefore", "two and three both claim spiffe://east/b/* by operator", "four.spiffeIds is missing", "five is no object",
     ]) expect(message).toContain(part);
+    expect(message).not.toContain("six.extKeyUsage");
   });
 
   test.each(["[]", "{", "3"])("not from %s", (text) => {
