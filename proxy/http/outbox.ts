@@ -43,9 +43,12 @@ export function outbox(socket: Socket): Outbox {
       size += text.length;
     },
     bytes(bytes, from, to) {
+      size += to - from;
+      // What stands together goes in one piece, which need not be copied.
+      const last = sources.length - 1;
+      if (sources[last] === bytes && ranges[2 * last + 1] === from) return void (ranges[2 * last + 1] = to);
       sources.push(bytes);
       ranges.push(from, to);
-      size += to - from;
     },
     flush(borrowed) {
       if (size === 0) return !socket.writableNeedDrain;

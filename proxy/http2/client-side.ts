@@ -1,5 +1,5 @@
 import { floodLimits } from "./floods.ts";
-import { frameReader } from "./frame-reader.ts";
+import { frameReader, type DataHead } from "./frame-reader.ts";
 import { frameFlag, frameOf, frameType, Http2Error, maxStreamId, preface } from "./frames.ts";
 import { headerBlocks } from "./header-block.ts";
 import { hpackDecoder, type DecodedFields } from "./hpack-decoder.ts";
@@ -18,8 +18,7 @@ export interface ClientListener {
   request(streamId: number, endsStream: boolean, decoded: DecodedFields): void;
   /** On a stream that was, whatever became of it. */
   trailers(streamId: number, endsStream: boolean, decoded: DecodedFields): void;
-  /** @param length of the payload, padding included @param dataLength without padding */
-  dataBegins(flags: number, streamId: number, length: number, dataLength: number): void;
+  dataBegins(head: DataHead): void;
   data(bytes: Buffer, from: number, to: number): void;
   reset(streamId: number, frame: Buffer): void;
   windowUpdate(streamId: number, increment: number, frame: Buffer): void;
@@ -68,12 +67,13 @@ export function clientSide(listener: ClientListener, nowMs: () => number): Clien
       if (block !== undefined) onHeaders(streamId, block.endsStream, decoder.decode(block.block));
       else onFrame(type, (flags & frameFlag.ack) !== 0, streamId, payload);
     },
-    dataBegins(flags, streamId, length, dataLength) {
+    dataBegins(head) {
+      const { flags, streamId, dataLength } = head;
       if (!isOpen || blocks.unfinished || streamId === 0) throw new Http2Error("protocolError", "DATA where none may be");
       refuseIdle(streamId);
       progress += 1;
       if (dataLength === 0 && (flags & frameFlag.endStream) === 0) floods.idleFrame();
-      listener.dataBegins(flags & (frameFlag.endStream | frameFlag.padded), streamId, length, dataLength);
+      listener.dataBegins(head);
     },
     data: listener.data,
   });

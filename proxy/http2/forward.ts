@@ -117,10 +117,11 @@ export function serveHttp2<R extends Http2Route>(
       const trailers = decoded.tooLarge ? "head_too_large" : readTrailers(decoded.fields);
       if (typeof trailers === "string" || !endsStream || (stream.left ?? 0) > 0) return takeBack(streamId);
       if (trailers.length > 0) server?.headers(streamId, trailers, true);
-      else server?.writer.dataBegins(frameFlag.endStream, streamId, 0);
+      else server?.writer.end(streamId);
       clientEnds(streamId, stream);
     },
-    dataBegins(flags, streamId, length, dataLength) {
+    dataBegins(head) {
+      const { flags, streamId, length, dataLength } = head;
       const stream = streams.get(streamId);
       const endsStream = (flags & frameFlag.endStream) !== 0;
       if (stream?.clientEnded === true) throw new Http2Error("streamClosed", "DATA behind the end of a stream");
@@ -134,7 +135,7 @@ export function serveHttp2<R extends Http2Route>(
         if (length > 0) toClient.frame(windowUpdateFrame(0, length));
         return;
       }
-      server?.writer.dataBegins(flags, streamId, length);
+      server?.writer.dataBegins(head);
       if (endsStream) clientEnds(streamId, stream);
     },
     data(bytes, from, to) {
@@ -209,12 +210,13 @@ export function serveHttp2<R extends Http2Route>(
       headersToClient(streamId, [{ name: ":status", value: String(status) }, ...fields], endsStream);
       if (endsStream) serverEnds(streamId, stream);
     },
-    dataBegins(flags, streamId, length) {
+    dataBegins(head) {
+      const { flags, streamId, length } = head;
       const stream = streams.get(streamId);
       isPassedBack = stream !== undefined && stream.answered && !stream.serverEnded;
       // The client will never see these bytes, so it will not give their window back.
       if (!isPassedBack || stream === undefined) return server?.credit(length);
-      toClient.dataBegins(flags, streamId, length);
+      toClient.dataBegins(head);
       if ((flags & frameFlag.endStream) !== 0) serverEnds(streamId, stream);
     },
     data(bytes, from, to) {
@@ -240,7 +242,7 @@ export function serveHttp2<R extends Http2Route>(
     const trailers = decoded.tooLarge ? "head_too_large" : readTrailers(decoded.fields);
     if (typeof trailers === "string" || !endsStream || stream.serverEnded) return breakOff(streamId, stream, badResponse("field_malformed"));
     if (trailers.length > 0) headersToClient(streamId, trailers, true);
-    else toClient.dataBegins(frameFlag.endStream, streamId, 0);
+    else toClient.end(streamId);
     serverEnds(streamId, stream);
   }
 

@@ -1,13 +1,26 @@
 import { frameFlag, frameHeadBytes, frameType, Http2Error, maxFrameBytes } from "./frames.ts";
 
+/** The head of a DATA frame. */
+export interface DataHead {
+  readonly flags: number;
+  readonly streamId: number;
+  /** Of its payload, padding included. */
+  readonly length: number;
+  /** Without padding. */
+  readonly dataLength: number;
+  /** Where it stands, valid until this turn ends. */
+  readonly bytes: Buffer;
+  readonly at: number;
+}
+
 /** Told of frames as they come. It may throw {Http2Error}. */
 export interface FrameTaker {
   /** True: no further frame is handed over before `pump`. */
   blocked(): boolean;
   /** A whole frame that is not DATA. @param payload valid until this returns */
   frame(type: number, flags: number, streamId: number, payload: Buffer): void;
-  /** The head of a DATA frame. @param length of its payload, padding included @param dataLength without padding */
-  dataBegins(flags: number, streamId: number, length: number, dataLength: number): void;
+  /** The payload follows by `data`. */
+  dataBegins(head: DataHead): void;
   /** Some of the payload, padding included; the last of it may come with none left. */
   data(bytes: Buffer, from: number, to: number): void;
 }
@@ -59,7 +72,7 @@ export function frameReader(taker: FrameTaker): FrameReader {
       if (padding > length) throw new Http2Error("protocolError", "a frame whose padding is longer than itself");
     }
     dataLeft = length;
-    taker.dataBegins(flags, streamId, length, length - padding);
+    taker.dataBegins({ flags, streamId, length, dataLength: length - padding, bytes, at });
     return payload;
   }
 

@@ -1,13 +1,16 @@
 import type { Socket } from "node:net";
 import { outbox } from "../http/outbox.ts";
-import { frameHeadBytes, frameType, writeFrameHead } from "./frames.ts";
+import type { DataHead } from "./frame-reader.ts";
+import { frameFlag, frameHeadBytes, frameOf, frameType, writeFrameHead } from "./frames.ts";
 
 /** Writes frames to one end of a connection: those passed on, and our own between them. */
 export interface FrameWriter {
   /** A whole frame; while a DATA frame is under way it waits for its end. */
   frame(frame: Buffer): void;
-  /** The payload follows by `data`. */
-  dataBegins(flags: number, streamId: number, length: number): void;
+  /** Passes a DATA frame on; its payload follows by `data`. */
+  dataBegins(head: DataHead): void;
+  /** An empty DATA frame that ends a stream. */
+  end(streamId: number): void;
   data(bytes: Buffer, from: number, to: number): void;
   /** @param borrowed what `data` was given is overwritten once this returns @returns false to wait for 'drain' */
   flush(borrowed: boolean): boolean;
@@ -34,11 +37,17 @@ export function frameWriter(socket: Socket): FrameWriter {
       if (dataLeft > 0) held.push(frame);
       else whole(frame);
     },
-    dataBegins(flags, streamId, length) {
-      const head = Buffer.allocUnsafe(frameHeadBytes);
-      writeFrameHead(head, 0, length, frameType.data, flags, streamId);
-      whole(head);
+    dataBegins({ flags, streamId, length, bytes, at }) {
+      const known = flags & (frameFlag.endStream | frameFlag.padded);
+      // What we look past, the next one shall not see.
+      const isPlain = known === flags && bytes.readUInt32BE(at + 5) === streamId;
+      if (isPlain) out.bytes(bytes, at, at + frameHeadBytes);
+      else out.bytes(dataHead(known, streamId, length), 0, frameHeadBytes);
+      size += frameHeadBytes;
       dataLeft = length;
+    },
+    end(streamId) {
+      this.frame(frameOf(frameType.data, frameFlag.endStream, streamId));
     },
     data(bytes, from, to) {
       out.bytes(bytes, from, to);
@@ -55,6 +64,12 @@ export function frameWriter(socket: Socket): FrameWriter {
     get isAmidst() { return dataLeft > 0; },
     get full() { return socket.writableNeedDrain || size > maxGatheredBytes || held.length > maxHeld; },
   };
+}
+
+function dataHead(flags: number, streamId: number, length: number): Buffer {
+  const head = Buffer.allocUnsafe(frameHeadBytes);
+  writeFrameHead(head, 0, length, frameType.data, flags, streamId);
+  return head;
 }
 
 /** One answer to a chunk of small frames may be many times as large. */

@@ -1,5 +1,5 @@
 import type { PipeEnd } from "../pipe.ts";
-import { frameReader } from "./frame-reader.ts";
+import { frameReader, type DataHead } from "./frame-reader.ts";
 import { frameFlag, frameOf, frameType, headersFrames, Http2Error, preface, resetFrame, windowUpdateFrame, type Http2ErrorCode } from "./frames.ts";
 import { frameWriter, type FrameWriter } from "./frame-writer.ts";
 import { headerBlocks } from "./header-block.ts";
@@ -16,7 +16,7 @@ export interface ServerListener {
   /** The client's SETTINGS are in force. */
   acknowledged(): void;
   headers(streamId: number, endsStream: boolean, decoded: DecodedFields): void;
-  dataBegins(flags: number, streamId: number, length: number): void;
+  dataBegins(head: DataHead): void;
   data(bytes: Buffer, from: number, to: number): void;
   reset(streamId: number, frame: Buffer): void;
   windowUpdate(streamId: number, frame: Buffer): void;
@@ -78,9 +78,9 @@ export function serverSide(end: PipeEnd, settings: Settings, window: number, lis
   const reader = frameReader({
     blocked: listener.blocked,
     frame,
-    dataBegins(flags, streamId, length) {
+    dataBegins(head) {
       if (!hasSpoken || blocks.unfinished) throw new Http2Error("protocolError", "DATA where none may be");
-      listener.dataBegins(flags & (frameFlag.endStream | frameFlag.padded), streamId, length);
+      listener.dataBegins(head);
     },
     data: listener.data,
   });

@@ -1,8 +1,9 @@
-// `npm run bench`: what a unit of work costs in CPU, measured on real processes over loopback. `-- issue`, `-- crl`, `-- proxy` or `-- revoke`
-// for one part; `-- replicas` and `-- million` take minutes and are run by name only.
+// `npm run bench`: what a unit of work costs in CPU, measured on real processes over loopback. `-- issue`, `-- crl`, `-- proxy`, `-- http2` or
+// `-- revoke` for one part; `-- replicas` and `-- million` take minutes and are run by name only.
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
 import { benchCrl } from "./crl.ts";
+import { benchHttp2 } from "./http2.ts";
 import { benchIssue } from "./issue.ts";
 import { benchMillion } from "./million.ts";
 import { benchProxy } from "./proxy.ts";
@@ -13,12 +14,13 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
   issue: () => benchIssue(process.env["COUNTERSIGN_BENCH_STORE"]),
   crl: benchCrl,
   proxy: benchProxy,
+  http2: benchHttp2,
   revoke: benchRevoke,
   million: benchMillion,
   replicas: benchReplicas,
 };
 /** The others take minutes. */
-const usual = ["issue", "crl", "proxy", "revoke"];
+const usual = ["issue", "crl", "proxy", "http2", "revoke"];
 const { positionals } = parseArgs({ allowPositionals: true });
 const unknown = positionals.filter((name) => !(name in parts));
 if (unknown.length > 0) {

@@ -272,6 +272,18 @@ describe("the two ends see each other's limits", () => {
     client.destroy();
   });
 
+  test("flags and bits that nobody may look at are taken off DATA", async () => {
+    let came = Buffer.alloc(0);
+    const client = await raw((socket) => {
+      socket.on("data", (chunk: Buffer) => (came = Buffer.concat([came, chunk])));
+      socket.write(settings());
+    });
+    client.write(Buffer.concat([hello, headers(1, post, false), frame(0, 0xf0, 0x8000_0001, Buffer.from("first")), frame(0, flag.endStream, 1, Buffer.from("last"))]));
+    await expect.poll(() => came.includes("last"), soon).toBe(true);
+    expect(came.includes(Buffer.concat([data(1, "first"), data(1, "last", true)]))).toBe(true);
+    client.destroy();
+  });
+
   test("an app's SETTINGS are acknowledged when the client has done so, not before", async () => {
     const acks: boolean[] = [];
     let acknowledged = false;
@@ -294,7 +306,7 @@ describe("the two ends see each other's limits", () => {
     ["connection fields", headers(1, [[":status", "200"], ["connection", "close"]]), undefined],
     ["a line end in a value", headers(1, [[":status", "200"], ["a", "b\r\nc: d"]]), undefined],
     ["no status", headers(1, [["a", "b"]]), undefined],
-    ["101", headers(1, [[":status", "101"]]), undefined],
+    ["101", headers(1, [[":status", "101"]], false), undefined],
     ["an interim response that ends", headers(1, [[":status", "103"]]), undefined],
     ["a push", frame(5, flag.endHeaders, 1, Buffer.concat([number(2), block(get)])), 0],
     ["a broken header block", frame(1, flag.endHeaders, 1, [0x80 | 99]), 0],
