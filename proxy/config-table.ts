@@ -21,7 +21,7 @@ export type SettingUnit = "text" | "list" | "duration" | "count";
 export type SettingKey =
   | "bootstrap" | "bootstrapFile" | "inbound" | "app" | "inboundProtocol" | "opaquePorts" | "inboundMode" | "outbound" | "transparent" | "transparentDefault" | "route" | "tcp" | "admin" | "allow"
   | "foreignBundle" | "stateDir" | "writeDir" | "onRenewal" | "onRenewalTimeout" | "workloadSocket" | "workloadSocketMode" | "keyAlgorithm" | "certificateLifetime" | "revocationPoll" | "handshakeTimeout"
-  | "connectTimeout" | "idleTimeout" | "connectionMaxAge" | "maxConnections" | "drainTimeout" | "logLevel" | "accessLog" | "remoteTap";
+  | "connectTimeout" | "idleTimeout" | "connectionMaxAge" | "maxConnections" | "drainTimeout" | "logLevel" | "accessLog" | "remoteTap" | "otlpEndpoint" | "traceEvery";
 
 /** Every setting of the proxy: `readConfig`, `--help` and the README's table are made from it. */
 export const configTable: readonly Setting[] = [
@@ -85,6 +85,9 @@ export const configTable: readonly Setting[] = [
   setting("accessLog", "text", undefined, "Where each HTTP request is written as a line of JSON when it has ended: `stdout`, or a file (0600, opened anew for each batch).",
     "Paths may tell more than they should; queries, headers and bodies are never written."),
   setting("remoteTap", "text", "on", "Whether admins and auditors of the CA may look at live requests (`countersign tap`); the CA's audit log says when they did.", undefined, ["on", "off"]),
+  setting("otlpEndpoint", "text", undefined, "OpenTelemetry collector that gets a span for each sampled request, by OTLP/HTTP as JSON: `http://127.0.0.1:4318`. Requests without a `traceparent` get one then.",
+    "Paths and identities leave this host; plain http shows them to the network."),
+  setting("traceEvery", "count", "100", "Of so many requests that come without a `traceparent` one is sampled; those that come with one say so themselves."),
   setting("logLevel", "text", "info", "Least severe log line that is written.", undefined, ["error", "warn", "info", "debug", "silent"]),
 ];
 

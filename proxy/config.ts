@@ -52,6 +52,10 @@ export interface ProxyConfig {
   /** `stdout` or a path; undefined: none. */
   readonly accessLog: string | undefined;
   readonly remoteTap: "on" | "off";
+  /** Undefined: requests are not traced. */
+  readonly otlpEndpoint: URL | undefined;
+  /** At least 1. */
+  readonly traceEvery: number;
 }
 
 /** `detect` looks at the first bytes; `tcp` looks at none, for servers that speak first. */
@@ -117,6 +121,8 @@ export function readConfig(sources: SettingSources): ProxyConfig {
     logLevel: text("logLevel") as LogLevel,
     accessLog: text("accessLog"),
     remoteTap: text("remoteTap") as "on" | "off",
+    otlpEndpoint: readOtlpEndpoint(text("otlpEndpoint")),
+    traceEvery: count("traceEvery"),
   };
   return Object.freeze(config);
 }
@@ -250,6 +256,15 @@ function readWorkloadSocket(path: string | undefined, mode: string): ProxyConfig
   if (!path.startsWith("/") || path.endsWith("/")) throw refused("workloadSocket", path, "write an absolute path, e.g. /run/countersign/workload.sock");
   if (Buffer.byteLength(path) > maxSocketPathBytes) throw refused("workloadSocket", path, `a path for a socket has up to ${maxSocketPathBytes} bytes`);
   return { path, mode: Number.parseInt(mode, 8) };
+}
+
+function readOtlpEndpoint(text: string | undefined): URL | undefined {
+  if (text === undefined) return undefined;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if ((url?.protocol !== "http:" && url?.protocol !== "https:") || url.username !== "" || url.password !== "" || url.search !== "") {
+    throw refused("otlpEndpoint", undefined, "write the collector's OTLP/HTTP address without user and query, e.g. http://127.0.0.1:4318");
+  }
+  return url;
 }
 
 /** Among our settings is a token, which a command has no use for. */

@@ -1,5 +1,6 @@
 import type { Direction, NoTlsReason } from "./connections.ts";
 import type { CounterSeries, HistogramSeries, Metrics } from "./metrics.ts";
+import type { TracePlace, Tracer } from "./tracing/trace-context.ts";
 
 /** Who asks whom, and how that is secured. */
 export interface ExchangeEnds {
@@ -33,11 +34,13 @@ export interface Exchange {
   readonly target: string;
   /** 0 until the response has begun. */
   status: number;
+  /** Undefined where requests are not traced. */
+  readonly trace: TracePlace | undefined;
 }
 
 /** What an observer is told of an exchange that has ended. Nothing of a body, a header or a query. */
 export interface ExchangeRecord extends ExchangeEnds {
-  /** Milliseconds since the epoch. */
+  /** Milliseconds since the epoch, to the microsecond. */
   readonly startedAtMs: number;
   readonly method: string;
   /** Without query, and cut where it is very long. */
@@ -47,14 +50,15 @@ export interface ExchangeRecord extends ExchangeEnds {
   readonly latencyMs: number;
   /** False: it was broken off. */
   readonly whole: boolean;
+  readonly trace?: TracePlace;
 }
 
 /** Counts requests, and tells of them whoever looks. */
 export interface Exchanges {
   /** The same object for the same ends; of more ends than fit the ends are called "other". */
   edge(ends: ExchangeEnds): ExchangeEdge;
-  /** A request's head has come. */
-  begin(edge: ExchangeEdge, method: string, target: string): Exchange;
+  /** A request's head has come. @param traceparents values of that field, asked for only where requests are traced */
+  begin(edge: ExchangeEdge, method: string, target: string, traceparents?: () => readonly string[]): Exchange;
   /** The head of its response is on its way, ours included. */
   answered(exchange: Exchange, status: number): void;
   /** A response to what could not be read as a request. */
@@ -66,7 +70,7 @@ export interface Exchanges {
 }
 
 /** Makes the one counter of HTTP requests; names, labels and buckets are those of Linkerd's boards. */
-export function countExchanges(metrics: Metrics): Exchanges {
+export function countExchanges(metrics: Metrics, tracer?: Tracer): Exchanges {
   const requests = metrics.counter("request_total", "HTTP requests.", labelNames);
   const responses = metrics.counter("response_total", "HTTP responses, ours included.", [...labelNames, "status_class"]);
   const latency = metrics.histogram("response_latency_ms", "From a request's head to the end of its response.", latencyBucketsMs, labelNames);
@@ -96,9 +100,10 @@ export function countExchanges(metrics: Metrics): Exchanges {
       edges.set(key, made);
       return made;
     },
-    begin(edge, method, target) {
+    begin(edge, method, target, traceparents) {
       edge.requests.inc();
-      return { edge, startedMs: performance.now(), method, target, status: 0 };
+      const trace = traceparents && tracer?.(traceparents());
+      return { edge, startedMs: performance.now(), method, target, status: 0, trace };
     },
     answered(exchange, status) {
       exchange.status = status;
@@ -119,10 +124,10 @@ export function countExchanges(metrics: Metrics): Exchanges {
   };
 }
 
-function recordOf({ edge, startedMs, method, target, status }: Exchange, latencyMs: number, whole: boolean): ExchangeRecord {
+function recordOf({ edge, startedMs, method, target, status, trace }: Exchange, latencyMs: number, whole: boolean): ExchangeRecord {
   return {
-    ...edge.ends, startedAtMs: Math.round(performance.timeOrigin + startedMs), method: method.slice(0, maxMethodLength),
-    path: target.split(/[?#]/, 1)[0]!.slice(0, maxPathLength), status, latencyMs: Math.round(latencyMs * 1000) / 1000, whole,
+    ...edge.ends, startedAtMs: Math.round((performance.timeOrigin + startedMs) * 1000) / 1000, method: method.slice(0, maxMethodLength),
+    path: target.split(/[?#]/, 1)[0]!.slice(0, maxPathLength), status, latencyMs: Math.round(latencyMs * 1000) / 1000, whole, ...(trace !== undefined && { trace }),
   };
 }
 

@@ -45,6 +45,15 @@ export interface Metrics {
   histogram(name: string, help: string, buckets: readonly number[], labelNames?: readonly string[]): Histogram;
   /** The Prometheus text format, version 0.0.4. */
   text(): string;
+  /** What is registered, in the order it was, whether it has a value or not. */
+  describe(): readonly MetricDescription[];
+}
+
+export interface MetricDescription {
+  readonly name: string;
+  readonly type: "counter" | "gauge" | "histogram";
+  readonly help: string;
+  readonly labelNames: readonly string[];
 }
 
 /** Makes an empty registry. @source Prometheus exposition formats, text format 0.0.4 */
@@ -92,6 +101,7 @@ export function createMetrics(): Metrics {
       };
     },
     text: () => [...metrics.values()].map(format).join(""),
+    describe: () => [...metrics.values()].map(({ name, type, help, labelNames }) => ({ name, type, help, labelNames })),
   };
 }
 
@@ -103,11 +113,7 @@ interface Series {
   readonly bucketCounts: number[];
 }
 
-interface Metric {
-  readonly name: string;
-  readonly help: string;
-  readonly type: "counter" | "gauge" | "histogram";
-  readonly labelNames: readonly string[];
+interface Metric extends MetricDescription {
   readonly buckets: readonly number[];
   readonly series: Map<string, Series>;
   readonly known: WeakMap<Labels, Series>;

@@ -10,9 +10,11 @@ import { identityHolder } from "./identity/source.ts";
 import { startIdentity, type IdentityKeeper } from "./identity/start.ts";
 import { startInbound } from "./inbound/server.ts";
 import type { Log } from "./log.ts";
-import { createMetrics } from "./metrics.ts";
+import { createMetrics, type Metrics } from "./metrics.ts";
 import { startOutbound } from "./outbound/start.ts";
 import { tapPage } from "./tap/page.ts";
+import { startSpanExporter } from "./tracing/exporter.ts";
+import { tracer } from "./tracing/trace-context.ts";
 import { startWorkload } from "./workload/start.ts";
 
 /** A proxy in this process. */
@@ -33,17 +35,19 @@ export interface RunOptions {
   /** Default: the machine's. */
   readonly clock?: Clock;
   readonly random?: () => number;
+  readonly metrics?: Metrics;
 }
 
 /**
  * Opens the listeners, which refuse everything until there is an identity, and sets out to get one.
  * @throws {ListenError | ConfigError | KeystoreError}
  */
-export async function runProxy({ config, log, clock = systemClock, random = Math.random }: RunOptions): Promise<RunningProxy> {
-  const metrics = createMetrics();
+export async function runProxy({ config, log, clock = systemClock, random = Math.random, metrics = createMetrics() }: RunOptions): Promise<RunningProxy> {
   const holder = identityHolder(clock.now);
-  const exchanges = countExchanges(metrics);
+  const { otlpEndpoint } = config;
+  const exchanges = countExchanges(metrics, otlpEndpoint && tracer(config.traceEvery));
   const deps: DataPathDeps = { config, source: holder, metrics, exchanges, log };
+  const spans = otlpEndpoint && startSpanExporter({ exchanges, endpoint: otlpEndpoint, serviceName: () => holder.identity()?.id.uri ?? "", metrics, log });
   const accessLog = config.accessLog === undefined ? undefined : startAccessLog({ exchanges, append: appendTo(config.accessLog), metrics, log });
   const paths: DataPath[] = [];
   let admin: Admin | undefined;
@@ -55,6 +59,7 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
     for (const path of paths) path.close();
     stopWorkload?.();
     void accessLog?.stop();
+    void spans?.stop();
     keeper?.stop();
     admin?.close();
   }
@@ -95,7 +100,7 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
         log.info({ timeoutSeconds: config.drainTimeoutMs / 1000 }, "draining: no new connections, open ones may finish");
         await Promise.all(paths.map((path) => path.drained(config.drainTimeoutMs)));
         close();
-        await accessLog?.stop();
+        await Promise.all([accessLog?.stop(), spans?.stop()]);
         log.info({}, "countersign-proxy stopped");
       },
     };

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { renderConfigTable as renderCaSettings } from "../ca/config-table.ts";
 import { renderConfigTable as renderProxySettings } from "../proxy/config-table.ts";
@@ -23,4 +23,14 @@ describe("the README", () => {
     const named = [...readFileSync(path, "utf8").matchAll(/^\| `npm (?:run )?([\w:]+)` \|/gm)].map(([, name]) => name);
     expect(named.sort()).toEqual(Object.keys(scripts).sort());
   });
+});
+
+test("proxy/README.md has a row for every metric of the proxy, and no other", () => {
+  const proxy = new URL("../proxy/", import.meta.url);
+  const sources = readdirSync(proxy, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts")).map((name) => readFileSync(new URL(name, proxy), "utf8"));
+  const registered = sources.flatMap((source) => [...source.matchAll(/\.(?:counter|gauge|gaugeOf|histogram)\(\s*["`]([^"`]+)["`]/g)].flatMap(([, name = ""]) => (
+    name.includes("${direction}") ? ["inbound", "outbound"].map((direction) => name.replace("${direction}", direction)) : [name]
+  )));
+  const shown = [...readFileSync(new URL("README.md", proxy), "utf8").matchAll(/^\| `(\w+)` \| (?:counter|gauge|histogram) \|/gm)].map(([, name]) => name);
+  expect(shown.sort(), "write it anew with UPDATE_README=1 npm test -- test/e2e/seeing.test.ts").toEqual([...new Set(registered)].sort());
 });

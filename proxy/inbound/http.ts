@@ -4,6 +4,7 @@ import type { Exchange, ExchangeEnds } from "../exchanges.ts";
 import type { Answer } from "../http/answer.ts";
 import { serveClient, type ClientOwner, type Route } from "../http/client.ts";
 import { clientIdHeader } from "../http/fields.ts";
+import { traceparentsOf, withTraceparent } from "../http/traced.ts";
 import { upstreamPool, type UpstreamPool } from "../http/pool.ts";
 import { parseRequestTarget } from "../http/target.ts";
 import { upstreamConnection, type Upstream, type UpstreamKeeper } from "../http/upstream.ts";
@@ -74,15 +75,16 @@ export function inboundHttp({ config, exchanges, log, appFailed, refuse }: Inbou
     let exchange: Exchange | undefined;
     const addedLines = Buffer.from(id === undefined ? "" : `${clientIdHeader}: ${id.uri}\r\n`);
     return {
-      route({ method, target, host }) {
+      route(head) {
+        const { method, target, host } = head;
         const parsed = target.charCodeAt(0) === slash ? { path: target, authority: undefined } : parseRequestTarget(target);
-        exchange = exchanges.begin(edge, method, parsed?.path ?? "");
+        exchange = exchanges.begin(edge, method, parsed?.path ?? "", () => traceparentsOf(head));
         if (parsed === undefined) return noTarget;
         const { path, authority } = parsed;
         const denial = accepted.admission.request(method, path);
         if (denial !== undefined) return denied(denial);
         // HTTP/1.0 may name no host, HTTP/1.1 has to.
-        return { pool, path, host: authority ?? (host === undefined ? app : undefined), addedLines };
+        return { pool, path, host: authority ?? (host === undefined ? app : undefined), addedLines: withTraceparent(addedLines, exchange) };
       },
       connect: () => noConnect,
       failed(_route, error) {

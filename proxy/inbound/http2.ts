@@ -3,6 +3,7 @@ import type { Answer } from "../http/answer.ts";
 import { clientIdHeader } from "../http/fields.ts";
 import type { IdleWatch } from "../http/watch.ts";
 import type { FieldText } from "../http2/hpack-encoder.ts";
+import { traceparentsIn, withTraceparentField } from "../http2/traced.ts";
 import { serveHttp2, type Http2Owner, type Http2Route } from "../http2/forward.ts";
 import type { AcceptedPeer } from "./accept.ts";
 import type { Denial } from "./admission.ts";
@@ -27,11 +28,12 @@ export interface InboundHttp2Deps {
 export function serveInboundHttp2(accepted: AcceptedPeer, first: Buffer, deps: InboundHttp2Deps): void {
   const { admission, app, peer } = accepted;
   const id = peer?.svid.id.uri;
-  const added: readonly FieldText[] = id === undefined ? [] : [{ name: clientIdHeader, value: id, sensitive: true }];
+  const identityFields: readonly FieldText[] = id === undefined ? [] : [{ name: clientIdHeader, value: id, sensitive: true }];
   const { exchanges, edge } = deps;
   const owner: Http2Owner<InboundRoute> = {
-    route({ method, path }) {
-      const exchange = exchanges.begin(edge, method, path);
+    route({ method, path, fields }) {
+      const exchange = exchanges.begin(edge, method, path, () => traceparentsIn(fields));
+      const added = withTraceparentField(identityFields, exchange);
       if (method === "CONNECT") return { added, exchange, refusal: noConnect };
       const denial = admission.request(method, path);
       return { added, exchange, ...(denial !== undefined && { refusal: denied(denial) }) };

@@ -3,6 +3,7 @@ import type { DataPathDeps } from "../data-path.ts";
 import type { Exchange, ExchangeEdge } from "../exchanges.ts";
 import { answerText, type Answer } from "../http/answer.ts";
 import { serveClient, type ClientOwner, type Route as HttpRoute, type ServedClient } from "../http/client.ts";
+import { traceparentsOf, withTraceparent } from "../http/traced.ts";
 import { parseAuthority, parseRequestTarget } from "../http/target.ts";
 import type { UpstreamError } from "../http/upstream.ts";
 import { lendingServer } from "../lent.ts";
@@ -67,12 +68,13 @@ export function httpProxy({ config, source, exchanges, log, dial, routes, pools,
   function ownerOf(socket: Socket): ClientOwner<ProxiedRoute> {
     let exchange: Exchange | undefined;
     return {
-      route({ method, target, host }) {
+      route(head) {
+        const { method, target, host } = head;
         const parsed = parseRequestTarget(target);
         const route = parsed === undefined ? noTarget : find(parsed.authority ?? host ?? "", defaultPort);
-        exchange = exchanges.begin(edgeTo("serverId" in route ? route.serverId.uri : ""), method, parsed?.path ?? "");
+        exchange = exchanges.begin(edgeTo("serverId" in route ? route.serverId.uri : ""), method, parsed?.path ?? "", () => traceparentsOf(head));
         if (!("serverId" in route)) return route;
-        return { pool: pools.of(route), path: parsed!.path, host: parsed!.authority, addedLines: nothing, serverId: route.serverId.uri };
+        return { pool: pools.of(route), path: parsed!.path, host: parsed!.authority, addedLines: withTraceparent(nothing, exchange), serverId: route.serverId.uri };
       },
       connect({ target }) {
         const route = find(target, 0);

@@ -3,6 +3,7 @@ import type { Exchange, ExchangeEdge, Exchanges } from "../exchanges.ts";
 import type { Answer } from "../http/answer.ts";
 import type { IdleWatch } from "../http/watch.ts";
 import { serveHttp2, type Http2Limits, type Http2Owner, type Http2Route, type ServedHttp2 } from "../http2/forward.ts";
+import { traceparentsIn, withTraceparentField } from "../http2/traced.ts";
 import type { Refusal } from "../refusals.ts";
 import type { Dial } from "./dial.ts";
 import type { Route } from "./routes.ts";
@@ -40,14 +41,14 @@ export function serveOutboundHttp2(socket: Socket, first: Buffer, { limits, watc
   }
 
   const owner: Http2Owner<OutboundRoute> = {
-    route({ method, path, authority = "" }) {
+    route({ method, path, fields, authority = "" }) {
       const found = where(method, authority);
       const isRefused = "status" in found;
       const serverId = isRefused ? "" : found.serverId.uri;
-      const exchange = exchanges.begin(edgeTo(serverId), method, path);
+      const exchange = exchanges.begin(edgeTo(serverId), method, path, () => traceparentsIn(fields));
       if (isRefused) return { added: [], exchange, serverId, refusal: found };
       destination = found;
-      return { added: [], exchange, serverId };
+      return { added: withTraceparentField([], exchange), exchange, serverId };
     },
     open: () => dial(destination!, { allowHalfOpen: false, retire: () => served.retire() }).then((server) => {
       server.connection.speaks("http2");

@@ -50,7 +50,7 @@ export function tapExchanges(exchanges: Exchanges, { filter, perSecond, limit, t
 }
 
 /** A record as people and the CA get it. */
-export function toTapRecord({ startedAtMs, ...record }: ExchangeRecord): TapRecord {
+export function toTapRecord({ startedAtMs, trace: _, ...record }: ExchangeRecord): TapRecord {
   return { startedAt: new Date(startedAtMs).toISOString(), ...record };
 }
 

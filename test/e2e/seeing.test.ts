@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { readFileSync, writeFileSync } from "node:fs";
 import { request, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
@@ -22,8 +23,13 @@ beforeAll(async () => {
     response.end("hello");
   });
   mesh.atEnd(() => app.close());
-  world = await mesh.proxy("world", "--app", `127.0.0.1:${app.port}`, "--outbound", "off");
-  hello = await mesh.proxy("hello", "--inbound", "off", "--route", `world=${world.inbound[0]},spiffe://east/world`);
+  // All that has metrics of its own.
+  const everythingOn = [
+    "--access-log", join(mesh.folder, "access.log"), "--otlp-endpoint", "http://127.0.0.1:1", "--write-dir", join(mesh.folder, "tls"), "--on-renewal", "true",
+    "--workload-socket", join(mesh.folder, "workload.sock"),
+  ];
+  world = await mesh.proxy("world", "--app", `127.0.0.1:${app.port}`, "--outbound", "off", ...everythingOn);
+  hello = await mesh.proxy("hello", "--inbound", "off", "--transparent", "127.0.0.1:0", "--route", `world=${world.inbound[0]},spiffe://east/world`);
 }, 60_000);
 afterAll(() => mesh.close());
 
@@ -46,6 +52,19 @@ test("countersign edges shows who talks to whom, as both sides reported it", asy
   expect([exitCode, stdout]).toEqual([0, "SRC         DST         SECURED\neast/hello  east/world  √ mutual TLS\n"]);
   expect(stderr).toBe("2 proxies reported lately.\n");
 }, 60_000);
+
+test("the table of metrics in proxy/README.md has every one, with its labels, and no other (UPDATE_README=1 writes it)", () => {
+  const all = new Map([hello, world].flatMap(({ registry }) => registry.describe()).map((metric) => [metric.name, metric]));
+  const rows = [...all.values()].sort((a, b) => (a.name < b.name ? -1 : 1)).map(({ name, type, labelNames, help }) => (
+    `| \`${name}\` | ${type} | ${labelNames.map((label) => `\`${label}\``).join(", ")} | ${help.replace(/\.$/, "")} |\n`
+  ));
+  const table = `| metric | type | labels | what |\n| --- | --- | --- | --- |\n${rows.join("")}`;
+  const path = new URL("../../proxy/README.md", import.meta.url);
+  const readme = readFileSync(path, "utf8");
+  const [, before = "", held, after = ""] = /^([^]*<!-- metrics -->\n)([^]*?)(<!-- \/metrics -->[^]*)$/.exec(readme) ?? [];
+  if (process.env["UPDATE_README"] === "1") return writeFileSync(path, before + table + after);
+  expect(held, "write it anew with UPDATE_README=1 npm test -- test/e2e/seeing.test.ts").toBe(table);
+});
 
 test("both proxies count the request by pair, with its latency", async () => {
   for (const [proxy, direction] of [[hello, "outbound"], [world, "inbound"]] as const) {

@@ -65,6 +65,19 @@ describe("the Workload API's socket", () => {
   });
 });
 
+describe("the collector of spans", () => {
+  test("is none unless one is named", () => {
+    expect(read().otlpEndpoint).toBeUndefined();
+    expect(read("--otlp-endpoint", "http://127.0.0.1:4318").otlpEndpoint?.origin).toBe("http://127.0.0.1:4318");
+  });
+
+  test.each(["127.0.0.1:4318", "ftp://collector", "http://user:hunter2@collector", "http://collector/?key=hunter2"])("is refused as %s, which is not repeated", (url) => {
+    const { code, message } = refusal({ args: ["--otlp-endpoint", url], env });
+    expect(code).toBe("value_refused");
+    expect(message).not.toContain("hunter2");
+  });
+});
+
 describe("the command after a renewal", () => {
   test("is an argv, and sees our environment without our settings, of which one is a token", () => {
     const { files } = readConfig({ args: ["--write-dir", "/tls", "--on-renewal", "nginx -s reload"], env: { ...env, PATH: "/bin" } });

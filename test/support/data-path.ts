@@ -3,7 +3,7 @@ import { parseSpiffeId } from "../../ca/pki/spiffe-id.ts";
 import { compileInbound } from "../../ca/policy/decide.ts";
 import type { ProxyConfig } from "../../proxy/config.ts";
 import type { DataPathDeps } from "../../proxy/data-path.ts";
-import { countExchanges } from "../../proxy/exchanges.ts";
+import { countExchanges, type Exchanges } from "../../proxy/exchanges.ts";
 import { identityHolder, type Identity, type IdentityHolder, type PolicyInForce } from "../../proxy/identity/source.ts";
 import { startInbound, type InboundDataPath } from "../../proxy/inbound/server.ts";
 import type { Log } from "../../proxy/log.ts";
@@ -56,21 +56,21 @@ export function policyFor({ id }: Identity, policies: readonly Policy[] = [], se
   return { sequence, inbound: compileInbound(id, policies), services };
 }
 
-export type HalfOptions = Partial<ProxyConfig> & { readonly holder?: IdentityHolder; readonly metrics?: Metrics };
+export type HalfOptions = Partial<ProxyConfig> & { readonly holder?: IdentityHolder; readonly metrics?: Metrics; readonly exchanges?: Exchanges };
 
 /** Starts the inbound half of `spiffe://east/world` on a free loopback port. */
-export async function inboundHalf({ holder = holderOf(eastIdentity("world")), metrics = createMetrics(), ...config }: HalfOptions): Promise<TestHalf<InboundDataPath>> {
+export async function inboundHalf({ holder = holderOf(eastIdentity("world")), metrics = createMetrics(), exchanges = countExchanges(metrics), ...config }: HalfOptions): Promise<TestHalf<InboundDataPath>> {
   const { log, logged } = memoryLog();
   const whole = { ...baseConfig, inbound: loopback, ...config };
-  const path = await startInbound({ config: whole, source: holder, metrics, exchanges: countExchanges(metrics), log } satisfies DataPathDeps);
+  const path = await startInbound({ config: whole, source: holder, metrics, exchanges, log } satisfies DataPathDeps);
   return { path, port: portOf(path.addresses[0]), config: whole, holder, metrics, logged };
 }
 
 /** Starts the outbound half of `spiffe://east/hello` on a free loopback port. */
-export async function outboundHalf({ holder = holderOf(eastIdentity("hello")), metrics = createMetrics(), ...config }: HalfOptions): Promise<TestHalf<OutboundDataPath>> {
+export async function outboundHalf({ holder = holderOf(eastIdentity("hello")), metrics = createMetrics(), exchanges = countExchanges(metrics), ...config }: HalfOptions): Promise<TestHalf<OutboundDataPath>> {
   const { log, logged } = memoryLog();
   const whole = { ...baseConfig, outbound: loopback, ...config };
-  const path = await startOutbound({ config: whole, source: holder, metrics, exchanges: countExchanges(metrics), log } satisfies DataPathDeps);
+  const path = await startOutbound({ config: whole, source: holder, metrics, exchanges, log } satisfies DataPathDeps);
   return { path, port: portOf(path.addresses[0]), config: whole, holder, metrics, logged };
 }
 
@@ -94,5 +94,5 @@ const baseConfig: ProxyConfig = {
   transparent: undefined, transparentDefault: "refuse", routes: [],
   tcpListeners: [], admin: undefined, allow: undefined, foreignBundles: new Map(), stateDir: undefined, files: undefined, workloadApi: undefined, keyAlgorithm: "ec-p256",
   certificateLifetimeSeconds: undefined, revocationPollMs: 1000, handshakeTimeoutMs: 5000, connectTimeoutMs: 5000, idleTimeoutMs: 60_000,
-  connectionMaxAgeMs: 3_600_000, maxConnections: 1000, drainTimeoutMs: 1000, logLevel: "info", accessLog: undefined, remoteTap: "on",
+  connectionMaxAgeMs: 3_600_000, maxConnections: 1000, drainTimeoutMs: 1000, logLevel: "info", accessLog: undefined, remoteTap: "on", otlpEndpoint: undefined, traceEvery: 1,
 };

@@ -8,6 +8,7 @@ import type { Caller } from "../../ca/http/services.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
 import type { Edge } from "../../proxy/edges.ts";
 import { readConfig } from "../../proxy/config.ts";
+import { createMetrics, type Metrics } from "../../proxy/metrics.ts";
 import { runProxy, type RunningProxy } from "../../proxy/run.ts";
 import { recordedLog } from "./recorded-log.ts";
 
@@ -28,6 +29,7 @@ export interface MeshProxy extends RunningProxy {
   readonly log: ReturnType<typeof recordedLog>;
   edges(): Promise<readonly Edge[]>;
   metrics(): Promise<string>;
+  readonly registry: Metrics;
 }
 
 /** Starts the CA of trust domain east. */
@@ -44,14 +46,15 @@ export async function startMesh(): Promise<Mesh> {
       const { bootstrap = "" } = await served.ca.createToken({ type: "join", spiffeId }, admin);
       const log = recordedLog();
       const free = ["inbound", "outbound", "admin"].filter((listener) => !args.includes(`--${listener}`)).flatMap((listener) => [`--${listener}`, "127.0.0.1:0"]);
-      const running = await runProxy({ config: readConfig({ args: [...free, ...args], env: { COUNTERSIGN_BOOTSTRAP: bootstrap } }), log });
+      const registry = createMetrics();
+      const running = await runProxy({ config: readConfig({ args: [...free, ...args], env: { COUNTERSIGN_BOOTSTRAP: bootstrap } }), log, metrics: registry });
       ends.push(() => running.close());
       const read = async (path: string): Promise<Response> => fetch(`http://${running.admin}${path}`);
       for (const deadline = Date.now() + readyTimeoutMs; !(await read("/readyz")).ok; await delay(readyPollMs)) {
         if (Date.now() > deadline) throw new Error(`the proxy of ${spiffeId} did not become ready:\n${log.text()}`);
       }
       return {
-        ...running, spiffeId, log,
+        ...running, spiffeId, log, registry,
         edges: async () => ((await (await read("/edges")).json()) as { readonly edges: readonly Edge[] }).edges,
         metrics: async () => (await read("/metrics")).text(),
       };
