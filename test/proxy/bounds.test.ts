@@ -47,7 +47,7 @@ const cuts = (half: TestHalf<InboundDataPath>, reason: string): number => metric
 describe.concurrent("a connection that is kept busy by a trickle ends all the same", () => {
   test("when the certificate expires that opened it", async () => {
     const half = await inbound(await echo(), { inboundProtocol: "tcp" });
-    const client = await tlsClient(half.port, { leaf: eastIssuer.leaf({ spiffeId: "spiffe://east/hello", notAfterMs: Date.now() + 2000 }) });
+    const client = await tlsClient(half.port, { leaf: eastIssuer.leaf({ spiffeId: "spiffe://east/hello", notAfterMs: Date.now() + 6000 }) });
     client.write("still there");
     await readUntil(client, "there");
     expect((await readAll(client)).ending).toBe("reset");

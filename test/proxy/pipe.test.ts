@@ -21,7 +21,7 @@ const end = (socket: Socket) => ({ socket, reset: () => void socket.resetAndDest
 
 test("the last bytes for one who has ended and does not read are not kept for ever, though the other side is gone", async () => {
   const [client, app] = [await connection(), await connection()];
-  joinSockets(end(client.far), end(app.near), 1500);
+  joinSockets(end(client.far), end(app.near), 3000);
   app.far.pause().end();
   await once(client.near.resume(), "end");
   // Until the kernel takes no more, so that the last piece stays with us.

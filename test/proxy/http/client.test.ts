@@ -118,7 +118,7 @@ describe("what stands still is ended", () => {
   });
 
   test("a client that does not read the end of its last answer", async () => {
-    const { port, appSockets, clientSockets } = await front(mute, { limits: { idleTimeoutMs: 1500 } });
+    const { port, appSockets, clientSockets } = await front(mute, { limits: { idleTimeoutMs: 3000 } });
     const client = await tcpClient(port);
     client.pause().write("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     await expect.poll(() => appSockets.length).toBe(1);
