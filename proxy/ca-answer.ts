@@ -34,6 +34,13 @@ export function readRevocationPage(response: CaResponse, nowMs: number): PolledR
   return { ...readRevocationBatch(page), feedEpoch, renew: renew.map(readRenewNotice) };
 }
 
+/** A token, which is not believed for that. @throws {CaError} ca_answer_invalid | ca_refused | ca_unavailable */
+export function readJwtSvid(response: CaResponse, nowMs: number): string {
+  const { token } = readJson(refuseOtherThan(200, response, nowMs));
+  if (typeof token !== "string") throw invalid("it has no token");
+  return token;
+}
+
 /** Nothing is said. @throws {CaError} ca_refused | ca_unavailable | ca_answer_invalid */
 export function readNothing(response: CaResponse, nowMs: number): void {
   refuseOtherThan(204, response, nowMs);

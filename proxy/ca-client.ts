@@ -1,13 +1,13 @@
 import { randomBytes, type KeyObject } from "node:crypto";
 import {
-  feedEpochHeader, idempotencyKeyHeader, mediaType, paths, type AcknowledgeRequest, type IssueRequest, type ReportRequest,
+  feedEpochHeader, idempotencyKeyHeader, mediaType, paths, type AcknowledgeRequest, type IssueJwtSvidRequest, type IssueRequest, type ReportRequest,
 } from "../ca/contract.ts";
 import { parseBundle, type Bundle } from "../ca/pki/bundle.ts";
 import { PkiError } from "../ca/pki/errors.ts";
 import { encodeRequestAuthorization } from "../ca/pki/request-authorization.ts";
 import { spiffeId } from "../ca/pki/spiffe-id.ts";
 import { verifySvid } from "../ca/pki/svid.ts";
-import { readChangedText, readIssued, readNothing, readRevocationPage, requireStream, type IssuedAnswer, type PolledRevocations } from "./ca-answer.ts";
+import { readChangedText, readIssued, readJwtSvid, readNothing, readRevocationPage, requireStream, type IssuedAnswer, type PolledRevocations } from "./ca-answer.ts";
 import { caConnection, type CaConnection } from "./ca-connection.ts";
 import { CaError } from "./ca-error.ts";
 import { eventParser, type StreamEvent } from "./event-stream.ts";
@@ -21,6 +21,8 @@ export interface CaClient {
   revocations(after: number, by?: Signer): Promise<PolledRevocations>;
   /** Undefined when it is still the one with this entity tag. */
   bundle(etag: string | undefined): Promise<PolledBundle | undefined>;
+  /** A token for these audiences. @param by  whose token: it signs the request */
+  jwtSvid(by: Signer, request: Pick<IssueJwtSvidRequest, "audience">): Promise<string>;
   /** Tells which bundle is in force. */
   acknowledge(request: AcknowledgeRequest): Promise<void>;
   /** Tells what passed here. */
@@ -104,11 +106,11 @@ export function caClient({ caUrl, trustDomain, ownBundle, revoked, rootFingerpri
     return connection;
   }
 
-  function signed(target: string, by: Signer | undefined): Readonly<Record<string, string>> {
+  function signed(target: string, by: Signer | undefined, method = "GET", body = ""): Readonly<Record<string, string>> {
     if (by === undefined) return {};
     const { chain, privateKey } = by;
     const nonce = randomBytes(nonceBytes).toString("base64url");
-    return { authorization: encodeRequestAuthorization({ method: "GET", target, body: "", chain, privateKey, audience: trustDomain, nowMs: now(), nonce }) };
+    return { authorization: encodeRequestAuthorization({ method, target, body, chain, privateKey, audience: trustDomain, nowMs: now(), nonce }) };
   }
 
   return {
@@ -131,6 +133,13 @@ export function caClient({ caUrl, trustDomain, ownBundle, revoked, rootFingerpri
       const text = readChangedText(response, now());
       const feedEpoch = response.headers[feedEpochHeader];
       return text === undefined ? undefined : { text, etag: response.headers.etag, feedEpoch: typeof feedEpoch === "string" ? feedEpoch : undefined };
+    },
+    async jwtSvid(by, request) {
+      const body = JSON.stringify(request);
+      const response = await (await trusted()).request({
+        method: "POST", path: paths.jwtSvids, body, maxBytes: maxRefusalBytes, headers: signed(paths.jwtSvids, by, "POST", body),
+      });
+      return readJwtSvid(response, now());
     },
     async acknowledge(request) {
       const response = await (await trusted()).request({

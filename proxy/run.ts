@@ -1,6 +1,7 @@
 import { appendTo, startAccessLog } from "./access-log.ts";
 import { formatSocketAddress, type SocketAddress } from "./address.ts";
 import { startAdmin, type Admin } from "./admin.ts";
+import { CaError } from "./ca-error.ts";
 import { systemClock, type Clock } from "./clock.ts";
 import type { ProxyConfig } from "./config.ts";
 import type { DataPath, DataPathDeps } from "./data-path.ts";
@@ -83,7 +84,13 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
         streams: { "/tap": tapPage(exchanges) },
       }));
     }
-    stopWorkload = await startWorkload({ config, source: holder, clock, log, metrics });
+    stopWorkload = await startWorkload({
+      config, source: holder, clock, log, metrics,
+      async issueJwtSvid(audience, identity) {
+        if (keeper === undefined) throw new CaError("ca_unreachable", "the proxy is starting");
+        return keeper.issueJwtSvid(audience, identity);
+      },
+    });
     // Last, so that a port in use does not cost a join token.
     keeper = startIdentity({
       config, holder, clock, random, log, metrics, traffic: { edges: () => [inbound, outbound].flatMap(({ connections }) => connections.recentEdges()), exchanges },

@@ -66,7 +66,7 @@ export function encodeBundle({ x509Authorities, jwtAuthorities, sequence, refres
     ...x509Authorities.map(({ publicKey, der }) => (
       { ...publicKey.export({ format: "jwk" }), use: "x509-svid", x5c: [Buffer.from(der).toString("base64")] }
     )),
-    ...jwtAuthorities.map(({ keyId, publicKey }) => ({ ...publicKey.export({ format: "jwk" }), use: "jwt-svid", kid: keyId })),
+    ...jwtAuthorities.map(encodeJwtAuthority),
   ];
   // A bigint has no JSON form of its own, and Number would round it beyond 2^53.
   return JSON.stringify({
@@ -74,6 +74,15 @@ export function encodeBundle({ x509Authorities, jwtAuthorities, sequence, refres
     ...(sequence !== undefined && { spiffe_sequence: rawJson(sequence.toString()) }),
     ...(refreshHintSeconds !== undefined && { spiffe_refresh_hint: refreshHintSeconds }),
   });
+}
+
+/** The keys of a trust domain's JWT-SVIDs alone, as a JWK Set. @source SPIFFE Workload API section 6.2.2 */
+export function encodeJwtBundle({ jwtAuthorities }: Pick<Bundle, "jwtAuthorities">): string {
+  return JSON.stringify({ keys: jwtAuthorities.map(encodeJwtAuthority) });
+}
+
+function encodeJwtAuthority({ keyId, publicKey }: JwtAuthority): object {
+  return { ...publicKey.export({ format: "jwk" }), use: "jwt-svid", kid: keyId };
 }
 
 type JsonObject = Readonly<Record<string, unknown>>;

@@ -65,6 +65,8 @@ export interface IdentityKeeper {
   status(): IdentityStatus;
   /** Why no traffic can be served; undefined when it can. */
   unready(): string | undefined;
+  /** A token of this identity for these audiences. @throws {CaError} */
+  issueJwtSvid(audience: readonly string[], identity: Identity): Promise<string>;
   stop(): void;
 }
 
@@ -250,6 +252,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics, tra
   return {
     status,
     unready: () => unreadyReason(holder, status()),
+    issueJwtSvid: (audience, identity) => client.jwtSvid(identity, { audience }),
     stop() {
       rotation.stop();
       following?.stop();

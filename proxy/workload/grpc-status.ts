@@ -7,7 +7,7 @@ export interface GrpcStatus {
 
 /** The codes that we send. @source grpc/grpc doc/statuscodes.md */
 export const grpcCode = {
-  ok: 0, invalidArgument: 3, deadlineExceeded: 4, permissionDenied: 7, resourceExhausted: 8, unimplemented: 12, unavailable: 14,
+  ok: 0, invalidArgument: 3, deadlineExceeded: 4, permissionDenied: 7, resourceExhausted: 8, unimplemented: 12, internal: 13, unavailable: 14,
 } as const;
 
 /** A message as it goes over the wire, not compressed. @source grpc/grpc doc/PROTOCOL-HTTP2.md, Length-Prefixed-Message */
@@ -19,17 +19,16 @@ export function encodeFrame(message: Uint8Array): Uint8Array {
 }
 
 /**
- * Looks at a whole request body, which has to be one message. What stands in it is not looked at: the messages of this API that
- * we answer have no fields, and fields of later versions are ignored.
- * @returns what is wrong; undefined when it may be answered
+ * Takes a whole request body, which has to be one message, out of its frame.
+ * @returns the message, or what is wrong
  */
-export function requestFault(body: Uint8Array): GrpcStatus | undefined {
+export function decodeFrame(body: Uint8Array): Uint8Array | GrpcStatus {
   if (body.length < prefixBytes) return { code: grpcCode.invalidArgument, message: "the request has no message" };
   if (body[0] !== 0) return { code: grpcCode.unimplemented, message: "the message is compressed; send it as it is" };
   if (new DataView(body.buffer, body.byteOffset).getUint32(1) !== body.length - prefixBytes) {
     return { code: grpcCode.invalidArgument, message: "the request is not exactly one message" };
   }
-  return undefined;
+  return body.subarray(prefixBytes);
 }
 
 const prefixBytes = 5;

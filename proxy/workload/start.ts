@@ -4,6 +4,7 @@ import type { IdentitySource } from "../identity/source.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { listenOnSocket } from "./socket.ts";
+import { jwtSvidCache, type JwtSvidsDeps } from "./jwt-svids.ts";
 import { workloadApi } from "./workload-api.ts";
 import { writeIdentityFiles } from "./write-files.ts";
 
@@ -14,6 +15,8 @@ export interface WorkloadDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Asks the CA for a token. @throws {CaError} */
+  readonly issueJwtSvid: JwtSvidsDeps["issue"];
 }
 
 /**
@@ -35,8 +38,8 @@ export async function startWorkload({ config, ...deps }: WorkloadDeps): Promise<
   }
 }
 
-async function serveWorkloadApi({ path, mode }: NonNullable<ProxyConfig["workloadApi"]>, { source, metrics, log }: Omit<WorkloadDeps, "config">): Promise<() => void> {
-  const api = workloadApi(source, metrics);
+async function serveWorkloadApi({ path, mode }: NonNullable<ProxyConfig["workloadApi"]>, { source, clock, metrics, log, issueJwtSvid: issue }: Omit<WorkloadDeps, "config">): Promise<() => void> {
+  const api = workloadApi({ source, log, metrics, now: clock.now, jwtSvids: jwtSvidCache({ issue, source, clock, metrics }) });
   const socket = await listenOnSocket(api.server, path, mode);
   log.info({ path, mode: mode.toString(8) }, "Workload API listens");
   return () => {

@@ -1,8 +1,11 @@
 import { constants, createServer, type Http2Server, type Http2Session, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { IdentitySource } from "../identity/source.ts";
+import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import { encodeFrame, grpcCode, requestFault, type GrpcStatus } from "./grpc-status.ts";
-import { encodeX509Bundles, encodeX509Svids } from "./x509-messages.ts";
+import { isStreamed, streamAnswer, type Answer, type Method, type StreamedMethod } from "./answers.ts";
+import { decodeFrame, encodeFrame, grpcCode, type GrpcStatus } from "./grpc-status.ts";
+import { jwtCalls } from "./jwt-calls.ts";
+import type { JwtSvids } from "./jwt-svids.ts";
 
 /** The Workload API over HTTP/2, not yet listening. */
 export interface WorkloadApi {
@@ -11,24 +14,34 @@ export interface WorkloadApi {
   close(): void;
 }
 
+export interface WorkloadApiDeps {
+  readonly source: IdentitySource;
+  readonly jwtSvids: JwtSvids;
+  readonly now: () => number;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
 /**
- * Makes the X.509 half of the SPIFFE Workload API: each stream gets the whole state at once, and again whenever it changes. A
- * stream that reads slowly gets the newest state when it has read the last.
+ * Makes the SPIFFE Workload API: each stream gets the whole state at once, and again whenever it changes. A stream that reads slowly
+ * gets the newest state when it has read the last.
  * @source SPIFFE Workload API and Workload Endpoint; grpc/grpc doc/PROTOCOL-HTTP2.md
  */
-export function workloadApi(source: IdentitySource, metrics: Metrics): WorkloadApi {
+export function workloadApi({ source, jwtSvids, now, log, metrics }: WorkloadApiDeps): WorkloadApi {
   const calls = metrics.counter("workload_api_calls_total", "Calls of the Workload API, by method and gRPC status.", ["method", "status"]);
   const sessions = new Set<ServerHttp2Session>();
   const watchers = new Set<Watcher>();
+  const jwt = jwtCalls({ source, jwtSvids, now });
+  let unaryCalls = 0;
   /** One encoding for all streams. */
-  const latest = new Map<Method, Answer>();
+  const latest = new Map<StreamedMethod, Answer>();
   let hadIdentity = false;
   let due = false;
 
-  function answerOf(method: Method): Answer {
+  function answerOf(method: StreamedMethod): Answer {
     const known = latest.get(method);
     if (known !== undefined) return known;
-    const answer = method === "FetchX509SVID" ? x509Svids(source, hadIdentity) : x509Bundles(source);
+    const answer = streamAnswer(method, source, hadIdentity);
     latest.set(method, answer);
     return answer;
   }
@@ -71,16 +84,35 @@ export function workloadApi(source: IdentitySource, metrics: Metrics): WorkloadA
     };
     const fault = headersFault(headers) ?? (method === undefined ? unknownMethod : undefined);
     if (fault !== undefined) return fail(fault);
-    void readRequest(stream).then((status) => {
-      if (stream.destroyed || stream.closed) return;
-      if (status !== undefined) return fail(status);
-      if (watchers.size >= maxStreams) return fail({ code: grpcCode.unavailable, message: `${maxStreams} streams are open; try again later` });
-      const watcher = watch(stream, () => answerOf(method as Method), (code) => calls.inc({ method: method as Method, status: String(code) }));
+    void readRequest(stream).then((message) => {
+      if (stream.destroyed || stream.closed || method === undefined) return;
+      if ("code" in message) return fail(message);
+      if (watchers.size + unaryCalls >= maxStreams) return fail({ code: grpcCode.unavailable, message: `${maxStreams} calls are open; try again later` });
+      if (!isStreamed(method)) return void answerOnce(stream, () => jwt.answer(method, message, hadIdentity), fail, () => calls.inc({ method, status: String(grpcCode.ok) }));
+      const watcher = watch(stream, () => answerOf(method), (code) => calls.inc({ method, status: String(code) }));
       watchers.add(watcher);
       stream.once("close", () => watchers.delete(watcher));
       watcher.send();
     });
   });
+
+  async function answerOnce(stream: ServerHttp2Stream, answer: () => Promise<Answer>, fail: (status: GrpcStatus) => void, succeed: () => void): Promise<void> {
+    unaryCalls++;
+    try {
+      const message = await answer();
+      if (stream.destroyed || stream.closed) return;
+      if ("code" in message) return fail(message);
+      stream.respond({ ":status": 200, "content-type": grpcContentType }, { waitForTrailers: true });
+      stream.once("wantTrailers", () => stream.sendTrailers({ "grpc-status": String(grpcCode.ok) }));
+      stream.end(encodeFrame(message));
+      succeed();
+    } catch (err) {
+      log.error({ err }, "a call of the Workload API failed");
+      fail({ code: grpcCode.internal, message: "a fault of the proxy, whose log has it" });
+    } finally {
+      unaryCalls--;
+    }
+  }
 
   return {
     server,
@@ -96,11 +128,6 @@ export function workloadApi(source: IdentitySource, metrics: Metrics): WorkloadA
     },
   };
 }
-
-/** Methods with an answer; the others of the API are unimplemented. */
-type Method = "FetchX509SVID" | "FetchX509Bundles";
-/** A message in its frame, or why there is none. */
-type Answer = Uint8Array | GrpcStatus;
 
 interface Watcher {
   readonly session: Http2Session | undefined;
@@ -129,27 +156,13 @@ function watch(stream: ServerHttp2Stream, answer: () => Answer, onEnd: (code: nu
       stream.respond({ ":status": 200, "content-type": grpcContentType }, { waitForTrailers: true });
     }
     sent = next;
-    stream.write(next);
+    stream.write(encodeFrame(next));
   }
 
   stream.on("drain", send);
   // A client that cancels has ended the call itself.
   stream.once("close", () => void (ended ||= (onEnd(cancelled), true)));
   return { session: stream.session, send, stop: () => finish({ code: grpcCode.unavailable, message: "the proxy is shutting down" }) };
-}
-
-function x509Svids(source: IdentitySource, hadIdentity: boolean): Answer {
-  const identity = source.identity();
-  const trust = source.trust();
-  if (trust === undefined || (identity === undefined && !hadIdentity)) return starting;
-  if (identity === undefined) return { code: grpcCode.permissionDenied, message: "the identity has expired and could not be renewed; see /identity of the proxy" };
-  if (trust.revoked.has(identity.serialNumber)) return { code: grpcCode.permissionDenied, message: "the identity is revoked" };
-  return encodeFrame(encodeX509Svids(identity, trust));
-}
-
-function x509Bundles(source: IdentitySource): Answer {
-  const trust = source.trust();
-  return trust === undefined ? starting : encodeFrame(encodeX509Bundles(trust));
 }
 
 /** Workload Endpoint section 3: without this header it may be a request that somebody tricked another program into (SSRF). */
@@ -167,15 +180,15 @@ function methodOf({ ":path": path }: IncomingHttpHeaders): Method | undefined {
   return methods.find((method) => path === `/SpiffeWorkloadAPI/${method}`);
 }
 
-/** Reads the request to its end, bounded in bytes and time. @returns what is wrong with it */
-function readRequest(stream: ServerHttp2Stream): Promise<GrpcStatus | undefined> {
+/** Reads the request to its end, bounded in bytes and time. @returns the message, or what is wrong with it */
+function readRequest(stream: ServerHttp2Stream): Promise<Answer> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let sizeBytes = 0;
     const timer = setTimeout(() => resolve({ code: grpcCode.deadlineExceeded, message: "the request did not end" }), requestTimeoutMs);
-    const done = (status: GrpcStatus | undefined): void => {
+    const done = (request: Answer): void => {
       clearTimeout(timer);
-      resolve(status);
+      resolve(request);
     };
     stream.on("data", (chunk: Buffer) => {
       sizeBytes += chunk.length;
@@ -185,8 +198,8 @@ function readRequest(stream: ServerHttp2Stream): Promise<GrpcStatus | undefined>
       }
       chunks.push(chunk);
     });
-    stream.once("end", () => done(requestFault(Buffer.concat(chunks))));
-    stream.once("close", () => done(undefined));
+    stream.once("end", () => done(decodeFrame(Buffer.concat(chunks))));
+    stream.once("close", () => done({ code: cancelled, message: "the client went away" }));
   });
 }
 
@@ -207,14 +220,13 @@ function end(stream: ServerHttp2Stream, { code, message }: GrpcStatus): void {
   stream.once("close", () => clearTimeout(timer));
 }
 
-const methods: readonly Method[] = ["FetchX509SVID", "FetchX509Bundles"];
-const starting: GrpcStatus = { code: grpcCode.unavailable, message: "there is no identity yet; try again" };
-const unknownMethod: GrpcStatus = { code: grpcCode.unimplemented, message: "this endpoint has FetchX509SVID and FetchX509Bundles" };
+const methods: readonly Method[] = ["FetchX509SVID", "FetchX509Bundles", "FetchJWTSVID", "FetchJWTBundles", "ValidateJWTSVID"];
+const unknownMethod: GrpcStatus = { code: grpcCode.unimplemented, message: `this endpoint has ${methods.join(", ")}` };
 const grpcContentType = "application/grpc";
 /** Code of a call that its client ended. */
 const cancelled = 1;
-/** The requests have no fields; this leaves room for those of later versions. */
-const maxRequestBytes = 4096;
+/** A token to validate has 16 KiB at most, its audience far less. */
+const maxRequestBytes = 20 * 1024;
 const requestTimeoutMs = 10_000;
 const idleTimeoutMs = 300_000;
 /** What has been answered may end by itself for this long. */

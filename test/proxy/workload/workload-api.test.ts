@@ -6,8 +6,7 @@ import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { join } from "node:path";
-import { credentials, makeGenericClientConstructor, Metadata, status, type Client, type ClientReadableStream, type ServiceError } from "@grpc/grpc-js";
-import { fromJSON } from "@grpc/proto-loader";
+import { Metadata, status, type ClientReadableStream, type ServiceError } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { verifySvid } from "../../../ca/pki/svid.ts";
 import type { IdentityHolder } from "../../../proxy/identity/source.ts";
@@ -17,35 +16,7 @@ import { startWorkload } from "../../../proxy/workload/start.ts";
 import { east, eastIdentity, holderOf, metricValue } from "../../support/data-path.ts";
 import { recordedLog } from "../../support/recorded-log.ts";
 import { testAuthority, testNowMs } from "../../support/test-ca.ts";
-
-/** Names and numbers of the fields: SPIFFE Workload API, appendix A. Read and written by protobufjs, which shares nothing with our codec. */
-const messages = {
-  X509SVIDRequest: { fields: {} },
-  X509SVIDResponse: {
-    fields: {
-      svids: { rule: "repeated", type: "X509SVID", id: 1 }, crl: { rule: "repeated", type: "bytes", id: 2 },
-      federated_bundles: { keyType: "string", type: "bytes", id: 3 },
-    },
-  },
-  X509SVID: {
-    fields: {
-      spiffe_id: { type: "string", id: 1 }, x509_svid: { type: "bytes", id: 2 }, x509_svid_key: { type: "bytes", id: 3 }, bundle: { type: "bytes", id: 4 },
-      hint: { type: "string", id: 5 },
-    },
-  },
-  X509BundlesRequest: { fields: {} },
-  X509BundlesResponse: { fields: { crl: { rule: "repeated", type: "bytes", id: 1 }, bundles: { keyType: "string", type: "bytes", id: 2 } } },
-  // Unary and with no answer here, so any message will do.
-  SpiffeWorkloadAPI: {
-    methods: {
-      FetchX509SVID: { requestType: "X509SVIDRequest", responseType: "X509SVIDResponse", responseStream: true, comment: "" },
-      FetchX509Bundles: { requestType: "X509BundlesRequest", responseType: "X509BundlesResponse", responseStream: true, comment: "" },
-      FetchJWTSVID: { requestType: "X509SVIDRequest", responseType: "X509SVIDResponse", comment: "" },
-    },
-  },
-};
-const definition = fromJSON({ nested: messages }, { keepCase: true });
-const SpiffeWorkloadApi = makeGenericClientConstructor(definition["SpiffeWorkloadAPI"] as never, "SpiffeWorkloadAPI");
+import { workloadClient, type WorkloadClient } from "../../support/workload-client.ts";
 
 interface Svids { readonly svids: readonly { readonly spiffe_id: string; readonly x509_svid: Buffer; readonly x509_svid_key: Buffer; readonly bundle: Buffer }[]; readonly federated_bundles: Readonly<Record<string, Buffer>> }
 interface Bundles { readonly bundles: Readonly<Record<string, Buffer>> }
@@ -66,15 +37,15 @@ afterEach(() => {
 
 async function serve(holder: IdentityHolder = holderOf(eastIdentity("web"), [east, west]), mode = 0o600) {
   const metrics = createMetrics();
-  const stop = await startWorkload({ config: { files: undefined, workloadApi: { path, mode } }, source: holder, clock: systemClock, log: recordedLog(), metrics });
+  const stop = await startWorkload({ config: { files: undefined, workloadApi: { path, mode } }, source: holder, clock: systemClock, log: recordedLog(), metrics, issueJwtSvid: () => Promise.reject(new Error("nobody asks")) });
   closing.push(stop);
   return { holder, metrics, stop };
 }
 
-function client(): Client & Record<string, (...args: readonly unknown[]) => unknown> {
-  const made = new SpiffeWorkloadApi(`unix:${path}`, credentials.createInsecure());
+function client(): WorkloadClient {
+  const made = workloadClient(path);
   closing.push(() => made.close());
-  return made as never;
+  return made;
 }
 
 function call<Message>(method: "FetchX509SVID" | "FetchX509Bundles", header: Readonly<Record<string, string>> = securityHeader): Call<Message> {
@@ -197,7 +168,7 @@ describe("a call is refused", () => {
     await serve();
     const metadata = new Metadata();
     metadata.set("workload.spiffe.io", "true");
-    const error = await new Promise<ServiceError | null>((resolve) => void client()["FetchJWTSVID"]!({}, metadata, resolve));
+    const error = await new Promise<ServiceError | null>((resolve) => void client()["FetchWITSVID"]!({}, metadata, resolve));
     expect(error).toMatchObject({ code: status.UNIMPLEMENTED });
   });
 
@@ -206,7 +177,7 @@ describe("a call is refused", () => {
     ["that has two messages", Buffer.alloc(10), status.INVALID_ARGUMENT],
     ["that is cut off", Buffer.from([0, 0, 0, 0, 9, 1]), status.INVALID_ARGUMENT],
     ["that is compressed", Buffer.from([1, 0, 0, 0, 0]), status.UNIMPLEMENTED],
-    ["that is larger than any may be", Buffer.alloc(5000), status.RESOURCE_EXHAUSTED],
+    ["that is larger than any may be", Buffer.alloc(21_000), status.RESOURCE_EXHAUSTED],
   ])("%s", async (_what, body, code) => {
     await serve();
     expect(await rawCall(body)).toBe(String(code));
