@@ -8,6 +8,7 @@ import { parseAuthority, parseRequestTarget } from "../http/target.ts";
 import type { UpstreamError } from "../http/upstream.ts";
 import { lendingServer } from "../lent.ts";
 import type { IdleWatch } from "../http/watch.ts";
+import type { PipeEnd } from "../pipe.ts";
 import type { Refusal } from "../refusals.ts";
 import { DialError, type Dial } from "./dial.ts";
 import { serveOutboundHttp2, type OutboundHttp2Deps } from "./http2.ts";
@@ -65,7 +66,8 @@ export function httpProxy({ config, source, exchanges, log, dial, routes, pools,
     edgeTo: (serverId) => edgeTo(serverId, "http2"), find: (authority) => find(authority, defaultPort), failed: failure,
   };
 
-  function ownerOf(socket: Socket): ClientOwner<ProxiedRoute> {
+  function ownerOf(end: PipeEnd): ClientOwner<ProxiedRoute> {
+    const { socket } = end;
     let exchange: Exchange | undefined;
     return {
       route(head) {
@@ -94,7 +96,7 @@ export function httpProxy({ config, source, exchanges, log, dial, routes, pools,
         exchange = undefined;
       },
       bug,
-      http2: (first) => void clients.set(socket, serveOutboundHttp2(socket, first, http2)),
+      http2: (first) => void clients.set(socket, serveOutboundHttp2(end, first, http2)),
     };
   }
 
@@ -102,7 +104,7 @@ export function httpProxy({ config, source, exchanges, log, dial, routes, pools,
     clients.set(socket, undefined);
     socket.once("close", () => clients.delete(socket));
     const end = { socket, lent: true, reset: () => void socket.resetAndDestroy() };
-    clients.set(socket, serveClient(end, undefined, ownerOf(socket), config, watch));
+    clients.set(socket, serveClient(end, undefined, ownerOf(end), config, watch));
   });
 
   return {

@@ -1,9 +1,9 @@
-import type { Socket } from "node:net";
 import type { Exchange, ExchangeEdge, Exchanges } from "../exchanges.ts";
 import type { Answer } from "../http/answer.ts";
 import type { IdleWatch } from "../http/watch.ts";
 import { serveHttp2, type Http2Limits, type Http2Owner, type Http2Route, type ServedHttp2 } from "../http2/forward.ts";
 import { traceparentsIn, withTraceparentField } from "../http2/traced.ts";
+import type { PipeEnd } from "../pipe.ts";
 import type { Refusal } from "../refusals.ts";
 import type { Dial } from "./dial.ts";
 import type { Route } from "./routes.ts";
@@ -28,7 +28,7 @@ export interface OutboundHttp2Deps {
  * its server has the whole connection. What asks for another is 421, and goes over a connection of its own.
  * @param first bytes already read
  */
-export function serveOutboundHttp2(socket: Socket, first: Buffer, { limits, watch, exchanges, edgeTo, find, failed, dial, refuse, bug }: OutboundHttp2Deps): ServedHttp2 {
+export function serveOutboundHttp2(client: PipeEnd, first: Buffer, { limits, watch, exchanges, edgeTo, find, failed, dial, refuse, bug }: OutboundHttp2Deps): ServedHttp2 {
   let destination: Route | undefined;
 
   function where(method: string, authority: string): Route | Answer {
@@ -61,7 +61,7 @@ export function serveOutboundHttp2(socket: Socket, first: Buffer, { limits, watc
     refused: ({ code, message }) => refuse({ reason: `http2_${code}`, peer: "the app", message: `connection closed: the app broke a rule of HTTP/2 (${code}): ${message}` }),
     bug,
   };
-  const served = serveHttp2({ socket, reset: () => void socket.resetAndDestroy() }, first, owner, limits, watch);
+  const served = serveHttp2(client, first, owner, limits, watch);
   return served;
 }
 

@@ -4,6 +4,7 @@ import { afterEach, expect, test } from "vitest";
 import { parseSpiffeId } from "../../../ca/pki/spiffe-id.ts";
 import { eastIdentity, eastIssuer, inboundHalf, metricValue, outboundHalf, type HalfOptions } from "../../support/data-path.ts";
 import { answerOf, http2App, http2Over, type Http2Answer } from "../../support/http2.ts";
+import { data, headers, hello, post, readFrames } from "../../support/http2-frames.ts";
 import { tcpClient, tlsServer, type TestServer } from "../../support/tcp.ts";
 
 const soon = { timeout: 20_000 };
@@ -50,6 +51,23 @@ test("what the app speaks to the forward proxy goes to the identity that the aut
   expect(metricValue(outbound.metrics, "response_total", 'direction="outbound"', 'protocol="http2"', 'server_id="spiffe://east/world"', 'status_class="2xx"')).toBe(2);
   expect(outbound.path.connections.edges()).toMatchObject([{ protocol: "http2", secured: true, connections: 1 }]);
   expect(inbound.path.connections.count()).toBe(1);
+});
+
+test("what several connections send while their server is dialed arrives as each of them sent it", async () => {
+  const bodies: string[] = [];
+  const { outbound } = await pair(await http2App((stream) => {
+    let body = "";
+    stream.setEncoding("latin1").on("data", (chunk: string) => (body += chunk)).on("end", () => bodies.push(body));
+  }));
+  const sent = ["a", "b", "c", "d"].map((letter) => letter.repeat(10_000));
+  const clients = await Promise.all(sent.map(async () => {
+    const client = await tcpClient(outbound.port);
+    client.write(hello);
+    await readFrames(client, ({ type }) => type === 4);
+    return client;
+  }));
+  clients.forEach((client, index) => client.write(Buffer.concat([headers(1, post, false), data(1, sent[index]!, true)])));
+  await expect.poll(() => bodies.sort(), soon).toEqual(sent);
 });
 
 test("no route is a 403 that says what to add, CONNECT a 405, and the connection goes on", async () => {
