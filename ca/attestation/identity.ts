@@ -14,6 +14,10 @@ export interface AttestedIdentity {
   readonly redeem?: { readonly tokenId: string; readonly version: number };
   /** Join token the identity descends from. */
   readonly tokenId?: string;
+  /** Name of the configured attestor that it descends from. */
+  readonly attestor?: string;
+  /** What the attestor's evidence said of who asks, for the audit log; no secret, and bounded. */
+  readonly evidence?: Readonly<Record<string, string>>;
   /** Serial number of the certificate whose key proved it: the commit looks again whether that one is revoked. */
   readonly renewedFrom?: string;
 }

@@ -21,6 +21,7 @@ export async function claimBySvid(deps: PossessionDeps, proof: string, csrDer: U
       actor,
       renewedFrom: svid.serialNumber,
       ...(row.tokenId === undefined ? {} : { tokenId: row.tokenId }),
+      ...(row.attestor === undefined ? {} : { attestor: row.attestor }),
     }),
   };
 }

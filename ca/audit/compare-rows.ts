@@ -16,6 +16,7 @@ export function certificateDifference(event: EventOf<"certificate.issued">, row:
     notAfter: [Date.parse(event.notAfter), row.notAfterMs],
     authority: [event.authorityId, row.authorityId],
     attestation: [event.attestation, row.attestation],
+    attestor: [event.attestor, row.attestor],
     "certificate renewed from": [event.renewedFrom, row.renewedFrom],
   });
 }

@@ -43,6 +43,10 @@ export type AuditEvent =
       readonly notAfter: string;
       readonly authorityId: string;
       readonly attestation: string;
+      /** Name of the configured attestor that its line began with. */
+      readonly attestor?: string;
+      /** What that attestor's evidence said of who asks; not for renewals. */
+      readonly evidence?: Readonly<Record<string, string>>;
       /** Serial number of the certificate it was renewed from. */
       readonly renewedFrom?: string;
       /** Of a named one. */

@@ -136,7 +136,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     const issuer = await keeper.issuerUntil(wanted.notAfterMs);
     const validity = validityUnder(issuer.certificate, wanted, nowMs);
     const serial = nextSerial();
-    const { spiffeId, dnsNames, ipAddresses, method, actor, redeem, tokenId, renewedFrom } = identity;
+    const { spiffeId, dnsNames, ipAddresses, method, actor, redeem, tokenId, attestor, evidence, renewedFrom } = identity;
     const tbs = encodeAndLint(issuer, identity, {
       serialNumber: serial, ...validity, spki, subjectKeyIdentifier: subjectKeyIdentifier(spki), uri: spiffeId.uri, dnsNames,
       ...(ipAddresses && ipAddresses.length > 0 && { ipAddresses }),
@@ -152,13 +152,14 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     const held = acknowledgedSequence(asked, { feedEpoch: deps.feedEpoch, sequence: Number(keeper.current().published.sequence) });
     const row: NewCertificate = {
       serialNumber, spiffeId: spiffeId.uri, dnsNames, ...validity, authorityId: issuer.id, attestation: method, certificate, keyFingerprint,
-      issuedAtMs: nowMs, ...(tokenId !== undefined && { tokenId }), ...(renewedFrom !== undefined && { renewedFrom }),
+      issuedAtMs: nowMs, ...(tokenId !== undefined && { tokenId }), ...(attestor !== undefined && { attestor }), ...(renewedFrom !== undefined && { renewedFrom }),
       ...(held !== undefined && { acknowledgedSequence: held }),
     };
     const entry = encodeEntry(
       {
         type: "certificate.issued", serialNumber, spiffeId: spiffeId.uri, ...(dnsNames.length > 0 && { dnsNames }),
         fingerprint: hash("sha256", certificate, "hex"), keyFingerprint: keyFingerprintHex, notBefore, notAfter, authorityId: issuer.id, attestation: method,
+        ...(attestor !== undefined && { attestor }), ...(evidence && { evidence }),
         ...(renewedFrom !== undefined && { renewedFrom }), ...(profile.name !== undefined && { profile: profile.name }),
       },
       actor, nowMs,

@@ -71,7 +71,7 @@ function packIssue({ certificate, redeem, idempotency, entries }: IssueAct, fiel
     certificate.serialNumber, certificate.spiffeId, certificate.dnsNames.length === 0 ? null : JSON.stringify(certificate.dnsNames),
     certificate.notBeforeMs, certificate.notAfterMs, certificate.authorityId, certificate.attestation,
     certificate.certificate.length, certificate.keyFingerprint.length, certificate.issuedAtMs, certificate.tokenId ?? null, certificate.renewedFrom ?? null,
-    certificate.acknowledgedSequence ?? null,
+    certificate.acknowledgedSequence ?? null, certificate.attestor ?? null,
     redeem?.tokenId ?? null, redeem?.version ?? null,
     idempotency?.scope ?? null, idempotency?.key ?? null, idempotency?.requestHash ?? null, idempotency?.expiresAtMs ?? null,
     entries.length,
@@ -82,7 +82,7 @@ function packIssue({ certificate, redeem, idempotency, entries }: IssueAct, fiel
 function unpackIssue(fields: readonly Field[], entries: Act["entries"], take: (sizeBytes: number) => Uint8Array): IssueAct {
   const [
     serialNumber, spiffeId, dnsNames, notBeforeMs, notAfterMs, authorityId, attestation,
-    certificateBytes, keyFingerprintBytes, issuedAtMs, tokenId, renewedFrom, acknowledgedSequence,
+    certificateBytes, keyFingerprintBytes, issuedAtMs, tokenId, renewedFrom, acknowledgedSequence, attestor,
     redeemTokenId, redeemVersion, scope, key, requestHash, expiresAtMs,
   ] = fields as IssueFields;
   return {
@@ -95,6 +95,7 @@ function unpackIssue(fields: readonly Field[], entries: Act["entries"], take: (s
       tokenId: tokenId ?? undefined,
       renewedFrom: renewedFrom ?? undefined,
       acknowledgedSequence: acknowledgedSequence ?? undefined,
+      attestor: attestor ?? undefined,
     },
     redeem: redeemTokenId === null ? undefined : { tokenId: redeemTokenId, version: redeemVersion! },
     idempotency: scope === null ? undefined : { scope, key: key!, requestHash: requestHash!, expiresAtMs: expiresAtMs! },
@@ -104,10 +105,10 @@ function unpackIssue(fields: readonly Field[], entries: Act["entries"], take: (s
 type IssueFields = [
   serialNumber: string, spiffeId: string, dnsNames: string | null, notBeforeMs: number, notAfterMs: number, authorityId: string,
   attestation: AttestationMethod, certificateBytes: number, keyFingerprintBytes: number, issuedAtMs: number, tokenId: string | null, renewedFrom: string | null,
-  acknowledgedSequence: number | null, redeemTokenId: string | null, redeemVersion: number | null,
+  acknowledgedSequence: number | null, attestor: string | null, redeemTokenId: string | null, redeemVersion: number | null,
   scope: string | null, key: string | null, requestHash: string | null, expiresAtMs: number | null,
 ];
 /** Those of `packIssue` up to the number of entries, which follow. */
-const issueFields = 20;
+const issueFields = 21;
 /** No serial number is empty. */
 const otherAct = "";

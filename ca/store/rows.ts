@@ -57,7 +57,7 @@ export function fromAuthority(row: AuthorityRow): Stored<typeof schema.authoriti
 
 /** @param revocation  the certificate's own, if it has one */
 export function toCertificate(
-  { dnsNames, tokenId, renewedFrom, acknowledgedSequence, ...row }: Stored<typeof schema.certificates>,
+  { dnsNames, tokenId, renewedFrom, attestor, acknowledgedSequence, ...row }: Stored<typeof schema.certificates>,
   revocation: Pick<RevocationRow, "sequence" | "revokedAtMs" | "reason"> | null,
 ): CertificateRow {
   return {
@@ -65,6 +65,7 @@ export function toCertificate(
     dnsNames: parseList(dnsNames) ?? [],
     ...(tokenId !== null && { tokenId }),
     ...(renewedFrom !== null && { renewedFrom }),
+    ...(attestor !== null && { attestor }),
     ...(acknowledgedSequence > 0 && { acknowledgedSequence }),
     ...(revocation !== null && { revokedAtMs: revocation.revokedAtMs, revocationReason: revocation.reason, revocationSequence: revocation.sequence }),
   };
@@ -123,7 +124,7 @@ export function toLaterFact(
 }
 
 export function fromCertificate(certificate: NewCertificate & { readonly logIndex: number }): Stored<typeof schema.certificates> {
-  const { dnsNames, tokenId, renewedFrom, acknowledgedSequence } = certificate;
+  const { dnsNames, tokenId, renewedFrom, attestor, acknowledgedSequence } = certificate;
   return {
     ...certificate,
     certificate: toBuffer(certificate.certificate),
@@ -131,6 +132,7 @@ export function fromCertificate(certificate: NewCertificate & { readonly logInde
     dnsNames: dnsNames.length === 0 ? null : JSON.stringify(dnsNames),
     tokenId: tokenId ?? null,
     renewedFrom: renewedFrom ?? null,
+    attestor: attestor ?? null,
     acknowledgedSequence: acknowledgedSequence ?? 0,
   };
 }

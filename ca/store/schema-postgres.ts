@@ -85,6 +85,8 @@ export const certificates = pgTable("certificates", {
   issuedAtMs: bigint("issued_at_ms", { mode: "number" }).notNull(),
   tokenId: text("token_id"),
   renewedFrom: text("renewed_from"),
+  /** Name of the attestor that its line began with. */
+  attestor: text("attestor"),
   acknowledgedSequence: bigint("acknowledged_sequence", { mode: "number" }).notNull().default(0),
 }, (table) => [
   uniqueIndex("certificates_serial_number").on(table.serialNumber),

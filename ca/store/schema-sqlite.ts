@@ -84,6 +84,8 @@ export const certificates = sqliteTable("certificates", {
   issuedAtMs: integer("issued_at_ms").notNull(),
   tokenId: text("token_id"),
   renewedFrom: text("renewed_from"),
+  /** Name of the attestor that its line began with. */
+  attestor: text("attestor"),
   acknowledgedSequence: integer("acknowledged_sequence").notNull().default(0),
 }, (table) => [
   uniqueIndex("certificates_serial_number").on(table.serialNumber),

@@ -353,6 +353,8 @@ export interface NewCertificate {
   readonly issuedAtMs: number;
   /** The join token it descends from, directly or through renewals: what ties a re-attestation to its holder. */
   readonly tokenId?: string;
+  /** Name of the configured attestor that its line began with: it says whether, and as what, the line may go on. */
+  readonly attestor?: string;
   /**
    * Serial number of the certificate whose key proved who asks, for a renewal or a return with a join token: the commit is
    * refused with certificate_revoked when that one is revoked by then.

@@ -8,7 +8,7 @@ test("acts come out of the message as they went in, in their order", () => {
   const pooled = Buffer.from(randomBytes(200)).subarray(50, 150);
   const acts: readonly Act[] = [
     record("a", "b"),
-    issue(newCertificate({ certificate: pooled, keyFingerprint: new Uint8Array(32), dnsNames: ["a", "b,c"], tokenId: "t", renewedFrom: "ab", acknowledgedSequence: 3 })),
+    issue(newCertificate({ certificate: pooled, keyFingerprint: new Uint8Array(32), dnsNames: ["a", "b,c"], tokenId: "t", renewedFrom: "ab", attestor: "east-cluster", acknowledgedSequence: 3 })),
     { ...issue(), entries: ["{}", "{\"a\":1}", "{}"] },
     issue(newCertificate(), { redeem: { tokenId: "t", version: 0 }, idempotency: { scope: "s", key: "k", requestHash: "h", expiresAtMs: startMs } }),
     createToken(newToken()),

@@ -85,7 +85,7 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
 
       promise("a certificate is read back whole, at the index of its entry", async () => {
         await store.commit(record("first", "second"));
-        const certificate = newCertificate({ dnsNames: ["cart.shop", "cart"], tokenId: "token-x", attestation: "svid" });
+        const certificate = newCertificate({ dnsNames: ["cart.shop", "cart"], tokenId: "token-x", attestor: "east-cluster", attestation: "svid" });
         const bare = newCertificate();
         const renewal = newCertificate({ renewedFrom: bare.serialNumber });
         const { logIndex } = await store.commit(issue(certificate));
