@@ -10,7 +10,7 @@ import { authorityOperator } from "./authority/operate.ts";
 import { summarizeAuthorities } from "./authority/summary.ts";
 import { requestVerifier } from "./attestation/signed-request.ts";
 import { denialRecorder } from "./audit/denials.ts";
-import { clockConfirmer } from "./confirm-clock.ts";
+import { acceptClock, clockConfirmer, recordConfirmation } from "./confirm-clock.ts";
 import { elapsedClock, issuingClock, type ElapsedClock } from "./clock.ts";
 import { ceremonyWatch } from "./ceremony/due.ts";
 import type { CaConfig } from "./config.ts";
@@ -104,11 +104,11 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     now, elapsedMs, newestMs: newest?.issuedAtMs, clockSkewMs: config.clockSkewMs,
     databaseMs: () => elapsedMs && deps.store.databaseTimeMs(),
   });
-  const doubt = clock.doubt();
-  if (doubt !== undefined) throw new AuthorityError("clock_uncertain", `the CA does not start while the time is in doubt: ${doubt}; set the clock right`);
+  const acceptedDoubt = acceptClock(clock, newest?.issuedAtMs, config, now);
   let feed: Feed | undefined;
   const store = nudgingStore(deps.store, () => feed?.nudge());
   const { sealing, state, first } = await openCa({ ...deps, kms, now });
+  if (acceptedDoubt !== undefined) await recordConfirmation(store, { doubt: acceptedDoubt, witnessed: now().toISOString() }, "system", now().getTime());
   const denials = denialRecorder({ store, log, now });
   const lints = lintRecorder({ denials, now });
   const signers = authoritySigners({ sealing, store, kms, pkcs11Pin: config.pkcs11Pin, log, now, onKey: metrics.authorityKey });

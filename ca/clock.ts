@@ -5,8 +5,11 @@ import { Refusal } from "./refusal.ts";
 export interface IssuingClock {
   /** @throws {Refusal} clock_uncertain */
   now(): Date;
-  /** What is wrong with the clock, or undefined. */
-  doubt(): string | undefined;
+  /**
+   * What is wrong with the clock, or undefined.
+   * @param remedy  said where a person can end the doubt; default: by confirming the clock of the CA that runs
+   */
+  doubt(remedy?: string): string | undefined;
   /**
    * Compares the clock with another one, by which somebody knows what time it is.
    * @returns `trust` ends a doubt that came of what this machine remembers
@@ -38,7 +41,7 @@ export interface ElapsedClock {
  * Doubts this machine's clock when it is not the database's, when it jumped, or when it is behind what was issued already: a
  * certificate issued by a wrong clock is expired or not yet valid for everybody else, and we cannot tell which time is right. The
  * database decides where it has a clock; else issuing goes on when the clock is back, when an admin whose clock agrees says that it is
- * right, or with a restart, by which an operator says so. Never by itself for having run evenly since it jumped: a wrong clock runs as
+ * right, or with a restart, by which an operator says so; behind the newest certificate only with `acceptClock`. Never by itself for having run evenly since it jumped: a wrong clock runs as
  * evenly as a right one.
  */
 export function issuingClock({ now, databaseMs, elapsedMs, clockSkewMs, ...sources }: ClockSources): IssuingClock {
@@ -51,7 +54,7 @@ export function issuingClock({ now, databaseMs, elapsedMs, clockSkewMs, ...sourc
     return { ms: now().getTime(), awakeMs: elapsedMs?.awakeMs() ?? 0, sinceBootMs: elapsedMs?.sinceBootMs() ?? 0 };
   }
 
-  function doubtOf(nowMs: number): string | undefined {
+  function doubtOf(nowMs: number, remedy = confirmRemedy): string | undefined {
     const reference = databaseMs();
     if (reference !== undefined) return far(nowMs - reference, "the database's clock");
     if (newestMs !== undefined && nowMs < newestMs - toleranceMs) {
@@ -77,7 +80,7 @@ export function issuingClock({ now, databaseMs, elapsedMs, clockSkewMs, ...sourc
       }
       return time;
     },
-    doubt: () => doubtOf(now().getTime()),
+    doubt: (remedy) => doubtOf(now().getTime(), remedy),
     witnessed(otherMs) {
       const nowMs = now().getTime();
       const reference = databaseMs();
@@ -102,6 +105,6 @@ function seconds(ms: number): string {
   return `${Math.round(Math.abs(ms) / 1000)} s`;
 }
 
-const remedy = '; if it is right now, an admin says so with "countersign clock confirm"';
+const confirmRemedy = '; if it is right now, an admin says so with "countersign clock confirm"';
 /** Machines that follow NTP are within a second of each other. */
 const minToleranceMs = 10_000;

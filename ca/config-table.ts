@@ -25,7 +25,7 @@ export type SettingKey =
   | "keyAlgorithm" | "rootCert" | "rootKey" | "rootKeyPassphrase" | "sealing" | "sealingKeyFile" | "sealingKey"
   | "kmsEndpoint" | "kmsRegion" | "pkcs11Pin"
   | "statusListen" | "statusUrl" | "crlShards" | "crlLifetime" | "rootCrlLifetime" | "ocspLifetime" | "noRevAvail"
-  | "witnessFile" | "checkpoint" | "acceptRollback"
+  | "witnessFile" | "checkpoint" | "acceptRollback" | "acceptClock"
   | "joinTokenLifetime" | "certificateRetention" | "reattestGrace" | "bodyLimit" | "requestTimeout" | "maxConnections" | "maxWatchers" | "callerRate" | "workloadRate" | "anonymousRate" | "logLevel";
 
 /** Every setting there is: `readConfig`, `--help` and the README's table are made from it. */
@@ -99,6 +99,8 @@ export const configTable: readonly Setting[] = [
   setting("checkpoint", "text", undefined, "File with a checkpoint kept elsewhere, which the log must contain at the start."),
   setting("acceptRollback", "count", undefined, "Start although entries of the log up to this one were witnessed and are gone; it is recorded.",
     "What was issued and revoked since is forgotten: a revoked certificate passes again. Not to be left set."),
+  setting("acceptClock", "text", undefined, "Start although this machine's clock is behind certificates issued up to this time, by a wrong one; it is recorded.",
+    "If the clock is wrong now, what is issued by it is expired for everybody else."),
   setting("joinTokenLifetime", "duration", "1h", "How long a join token may wait for its redemption when nobody says."),
   setting("certificateRetention", "duration", "30d", "How long a certificate's row is kept after its end, and never less than reattestGrace; the audit log keeps its record for good.",
     "A key pair may be certified again once it is forgotten."),

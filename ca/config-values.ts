@@ -17,6 +17,12 @@ export function parseCount(text: string): number | undefined {
   return /^[1-9]\d{0,8}$/.test(text) ? Number(text) : undefined;
 }
 
+/** Reads an instant as the CA writes it, e.g. 2026-01-01T00:00:00.000Z. */
+export function parseInstant(text: string): number | undefined {
+  const ms = Date.parse(text);
+  return Number.isSafeInteger(ms) && new Date(ms).toISOString() === text ? ms : undefined;
+}
+
 export interface Listen {
   readonly host: string;
   /** 0 for any free port. */

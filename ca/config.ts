@@ -3,7 +3,7 @@ import { nearestName } from "./config-spelling.ts";
 import { parseProfiles, type ProfileConfig } from "./config-profiles.ts";
 import { configTable, type Setting, type SettingKey } from "./config-table.ts";
 import {
-  apiNamesOf, defaultPublicUrl, parseBytes, parseCount, parseDuration, parseListen, parseNames, parsePublicUrl, parsePercent,
+  apiNamesOf, defaultPublicUrl, parseBytes, parseCount, parseInstant, parseDuration, parseListen, parseNames, parsePublicUrl, parsePercent,
   parseRootKey, parseSealing, parseStatusUrl,
   type Listen, type RootKey,
 } from "./config-values.ts";
@@ -66,6 +66,8 @@ export interface CaConfig {
   readonly checkpointPath: string | undefined;
   /** Size of a witnessed log whose loss is accepted. */
   readonly acceptRollback: number | undefined;
+  /** What was issued up to then was issued by a wrong clock. */
+  readonly acceptClockMs: number | undefined;
   readonly joinTokenLifetimeMs: number;
   readonly certificateRetentionMs: number;
   readonly reattestGraceMs: number;
@@ -174,6 +176,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     witnessPath: text("witnessFile").replace("<dataDir>", dataDir),
     checkpointPath: values.checkpoint,
     acceptRollback: values.acceptRollback === undefined ? undefined : read("acceptRollback", parseCount, "write the size that the CA named when it refused to start"),
+    acceptClockMs: values.acceptClock === undefined ? undefined : read("acceptClock", parseInstant, "write the time that the CA named when it refused to start"),
     joinTokenLifetimeMs: duration("joinTokenLifetime"),
     certificateRetentionMs: duration("certificateRetention"),
     reattestGraceMs: duration("reattestGrace"),

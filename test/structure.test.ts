@@ -41,7 +41,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/policy/http-path.ts", may: [] },
   { of: "ca/policy/id-pattern.ts", may: ["ca/pki/"] },
   { of: "ca/policy/", may: ["ca/policy/", "ca/documents.ts", ...useCase] },
-  { of: "ca/confirm-clock.ts", may: ["ca/clock.ts", "ca/audit/", ...useCase] },
+  { of: "ca/confirm-clock.ts", may: ["ca/clock.ts", "ca/audit/", "ca/authority/errors.ts", ...useCase] },
   { of: "ca/http/services.ts", may: ["ca/contract.ts", "ca/confirm-clock.ts", "ca/operators.ts", "ca/policy/policies.ts", "ca/pki/", "ca/rate-limits.ts", "ca/store/store.ts"] },
   { of: "ca/http/", may: ["ca/http/", "ca/audit/", "ca/feed/", "ca/tokens.ts", ...useCase, "hono", "@hono/zod-openapi", "@hono/node-server", "zod", "node:"] },
   { of: "ca/cli/document-file.ts", may: ["ca/cli/api.ts", "yaml", "node:"] },

@@ -106,7 +106,8 @@ function issuerReplacement(authorities: readonly AuthorityRow[], { issuerRenewBe
   const parent = signingParent(authorities);
   if (parent === undefined) return undefined;
   const active = activeOf(authorities, "issuer");
-  const due = active === undefined || active.notAfterMs - nowMs < issuerRenewBeforeMs || (active.parentId ?? parent.id) !== parent.id;
+  // One that begins later was made by a clock that was ahead, and signs nothing until then.
+  const due = active === undefined || active.notAfterMs - nowMs < issuerRenewBeforeMs || active.notBeforeMs > nowMs || (active.parentId ?? parent.id) !== parent.id;
   return due ? { kind: "replace-issuer", parentId: parent.id, replaces: active?.id } : undefined;
 }
 

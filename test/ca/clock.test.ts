@@ -117,11 +117,24 @@ describe("a CA whose clock is set an hour forward and back", () => {
     expect(await issue()).toBe("issued");
   });
 
-  test("it does not start behind what is in its store", async () => {
-    test_.clock.nowMs += 2 * hourMs;
-    elapsedMs += 2 * hourMs;
+  test("it does not start behind what is in its store, unless the operator accepts that this was issued by a wrong clock, which is recorded", async () => {
+    const start = (acceptClock?: number) => startTestCa({
+      dataDir: test_.dataDir, nowMs: trueMs(), settings: acceptClock === undefined ? {} : { acceptClock: new Date(acceptClock).toISOString() },
+    });
+    // Long enough ahead for another issuer to be made, which nobody would take yet.
+    test_.clock.nowMs += 30 * hourMs;
+    elapsedMs += 30 * hourMs;
+    await test_.ca.tick();
     expect(await issue()).toBe("issued");
-    await expect(startTestCa({ dataDir: test_.dataDir, nowMs: startMs })).rejects.toMatchObject({ code: "clock_uncertain" });
-    await (await startTestCa({ dataDir: test_.dataDir, nowMs: trueMs() })).close();
+    const newestMs = test_.clock.nowMs;
+    elapsedMs = 0;
+    await test_.ca.close();
+    await expect(start()).rejects.toMatchObject({ code: "clock_uncertain", message: expect.stringContaining(`start once with --accept-clock ${new Date(newestMs).toISOString()}`) });
+    await expect(start(newestMs - 1)).rejects.toMatchObject({ code: "clock_uncertain" });
+    const started = await start(newestMs);
+    const issued = await started.ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: "spiffe://east/ns/shop/sa/cart" } }, { caller: started.admin });
+    expect(chainOf(issued).map((der) => parseCertificate(der).notBeforeMs).every((notBeforeMs) => notBeforeMs <= trueMs())).toBe(true);
+    expect(await auditEvents(started.store)).toContainEqual(expect.objectContaining({ type: "clock.confirmed", actor: "system", doubt: expect.stringContaining("behind the newest") }));
+    await started.close();
   });
 });
