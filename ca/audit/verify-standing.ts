@@ -19,6 +19,8 @@ interface Standing {
   readonly authorities: Map<string, Created<"authority.created">>;
   /** What each authority became last; until then it is what it was created as. */
   readonly authorityStates: Map<string, { readonly index: number; readonly state: string }>;
+  /** The first JWT-SVID by what was no key for them then. */
+  strayToken?: Created<"jwt-svid.issued">;
 }
 
 /**
@@ -37,7 +39,7 @@ export function standingVerifier(source: LogReader) {
       const tokens = await readTokens(source);
       const late = nothingLogged();
       for await (const entry of entriesFrom(source, size)) take(entry, late);
-      return compareAuthorities(authorities, logged, late) ?? compareTokens(tokens, logged, late);
+      return judgeJwtSvids(logged) ?? compareAuthorities(authorities, logged, late) ?? compareTokens(tokens, logged, late);
     },
   };
 }
@@ -54,9 +56,24 @@ function take({ index, event }: ReadEntry, into: Standing): void {
   if (event?.type === "authority.created") into.authorities.set(event.authorityId, { index, event });
   if (event?.type === "authority.state-changed") into.authorityStates.set(event.authorityId, { index, state: event.to });
   if (event?.type === "authority.revoked") into.authorityStates.set(event.authorityId, { index, state: "revoked" });
+  if (event?.type === "jwt-svid.issued" && !signsJwtSvids(event.authorityId, into)) into.strayToken ??= { index, event };
   if (event?.type === "certificate.issued" && event.actor.startsWith(joinTokenActor)) {
     into.redeemedTokens.add(event.actor.slice(joinTokenActor.length));
   }
+}
+
+/** As of the entry that is looked at: the log is read from its front. */
+function signsJwtSvids(authorityId: string, { authorities, authorityStates }: Standing): boolean {
+  const created = authorities.get(authorityId)?.event;
+  const state = authorityStates.get(authorityId)?.state ?? created?.state ?? "active";
+  return created?.authorityType === "jwt" && (state === "active" || state === "retiring");
+}
+
+function judgeJwtSvids({ strayToken }: Standing): Misfit | undefined {
+  if (strayToken === undefined) return undefined;
+  const { index, event } = strayToken;
+  return misfit("entry_without_row", index, `Entry ${index} tells of a JWT-SVID of ${event.spiffeId} by key ${event.authorityId}, which was no active JWT key at that ` +
+    "time: this CA would not have issued it, so somebody else wrote the entry, or had the CA's keys.");
 }
 
 function compareAuthorities(rows: readonly AuthorityRow[], logged: Standing, late: Standing): Misfit | undefined {

@@ -24,13 +24,15 @@ export function summarizeAuthority(row: AuthorityRow): AuthoritySummary {
   };
 }
 
-/** The same, and of prepared roots and JWT keys who does not trust them yet. */
+/** The same, and of prepared roots, and JWT keys that an operator wants to take over, who does not trust them yet. */
 export async function summarizeAuthorities(
   rows: readonly AuthorityRow[], store: Pick<Store, "holdersBehind">, nowMs: number,
 ): Promise<readonly AuthoritySummary[]> {
   return Promise.all(rows.map(async (row) => {
-    const { type, state, publishedSequence: sequence } = row;
-    if ((type !== "root" && type !== "jwt") || state !== "prepared" || sequence === undefined) return summarizeAuthority(row);
+    const { type, state, publishedSequence: sequence, activateAtMs = Infinity } = row;
+    // There is always a prepared JWT key; it waits for nobody until it is to be used.
+    const waits = type === "root" || (type === "jwt" && activateAtMs <= nowMs);
+    if (!waits || state !== "prepared" || sequence === undefined) return summarizeAuthority(row);
     const holders = await store.holdersBehind({ sequence, nowMs, limit: maxCounted });
     return { ...summarizeAuthority(row), waitsFor: { count: holders.length, holders: holders.slice(0, maxNamed).map(describeHolder) } };
   }));

@@ -84,7 +84,6 @@ async function authorize(deps: JwtSvidDeps, { spiffeId: asked }: IssueJwtSvidReq
   if (asked === undefined && own === undefined) throw new Refusal("invalid_request", "spiffeId: say whose token it is to be; an API token has no SPIFFE ID of its own.");
   const spiffeId = parseRequestedId(asked ?? own ?? "");
   if (spiffeId.uri === own) return spiffeId;
-  if (caller.role === "workload") throw new Refusal("forbidden", `The caller "${caller.name}" gets tokens for its own ID only.`);
   checkScope(caller, spiffeId);
   authorizeNames(deps, spiffeId, []);
   checkPrivilege(await deps.hasRole(spiffeId), caller, spiffeId, "vouch for");

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { generateKeyPairSync } from "node:crypto";
+import { createPublicKey, generateKeyPairSync, sign } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { encodeBootstrap, parseBootstrap } from "../../ca/pki/bootstrap.ts";
 import { encodeBundle, parseBundle } from "../../ca/pki/bundle.ts";
@@ -7,6 +7,7 @@ import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { encodeCsr, parseCsr } from "../../ca/pki/csr.ts";
 import { DerReader, readDer } from "../../ca/pki/der.ts";
 import { PkiError } from "../../ca/pki/errors.ts";
+import { encodeJwtSvid, verifyJwtSvid } from "../../ca/pki/jwt-svid.ts";
 import { decodePem, encodePem } from "../../ca/pki/pem.ts";
 import { encodeRenewalProof, parseRenewalProof } from "../../ca/pki/renewal-proof.ts";
 import { parseSpiffeId, parseSpiffeIdPattern } from "../../ca/pki/spiffe-id.ts";
@@ -20,6 +21,9 @@ const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
 const csr = encodeCsr({ privateKey, uriSans: ["spiffe://east.example/ns/shop/sa/cart"], dnsSans: ["cart.shop"] });
 const proof = encodeRenewalProof({ chain: leaf.chain, privateKey, csr, audience: "east.example", nowMs: 0 });
 const bootstrap = encodeBootstrap({ caUrl: "https://ca:8443", token: "csjoin_a_b", rootFingerprint: "ab".repeat(32), trustDomain: "east.example" });
+const jwtInput = encodeJwtSvid({ keyId: "k", spiffeId: "spiffe://east.example/cart", audience: ["db"], issuedAt: 0, expiresAt: 60, jwtId: "j" });
+const jwtSvid = `${jwtInput}.${sign("sha256", Buffer.from(jwtInput), { key: privateKey, dsaEncoding: "ieee-p1363" }).toString("base64url")}`;
+const jwtBundles = new Map([["east.example", { ...authority.bundle(), jwtAuthorities: [{ keyId: "k", publicKey: createPublicKey(privateKey) }] }]]);
 const bundles = new Map([["east.example", authority.bundle()]]);
 
 describe("damaged input brings out coded errors only, in bounded time and memory", () => {
@@ -34,6 +38,7 @@ describe("damaged input brings out coded errors only, in bounded time and memory
   text("a SPIFFE ID pattern", "spiffe://east.example/ns/*", 10_000, (value) => void parseSpiffeIdPattern(value));
   text("a bundle", encodeBundle(authority.bundle()), 10_000, (value) => void parseBundle("east.example", value));
   text("a bootstrap string", bootstrap, 10_000, (value) => void parseBootstrap(value));
+  text("a JWT-SVID", jwtSvid, 10_000, (token) => void verifyJwtSvid({ token, audience: "db", bundles: jwtBundles, nowMs: 0 }));
   text("a renewal proof", proof, 10_000, (value) => void parseRenewalProof(value));
 });
 

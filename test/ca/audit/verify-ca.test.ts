@@ -1,7 +1,28 @@
 import { expect, test } from "vitest";
-import { decodeEntry } from "../../../ca/audit/event.ts";
+import { decodeEntry, encodeEntry } from "../../../ca/audit/event.ts";
 import { verifyLog } from "../../../ca/audit/verify.ts";
 import { dayMs, newCsr, proofFor, startTestCa } from "../../support/running-ca.ts";
+
+test.each([
+  ["a key that is not there", () => "aa".repeat(20)],
+  ["an issuer", (ids: Record<string, string>) => ids["issuer"]!],
+  ["a key that was tainted before", (ids: Record<string, string>) => ids["tainted"]!],
+])("an entry about a JWT-SVID by %s is found, though it is sealed", async (_what, choose) => {
+  const { ca, store, admin, close } = await startTestCa();
+  try {
+    const { keyId } = await ca.issueJwtSvid({ audience: ["db"], spiffeId: "spiffe://east/a" }, admin);
+    await ca.operateAuthority({ action: "taint", id: keyId }, admin);
+    await ca.close();
+    const authorityId = choose({ issuer: (await store.authorities()).find(({ type }) => type === "issuer")!.id, tainted: keyId });
+    const time = new Date().toISOString();
+    const entry = encodeEntry({ type: "jwt-svid.issued", jwtId: "x", spiffeId: "spiffe://east/a", audience: ["db"], authorityId, fingerprint: "", issuedAt: time, expiresAt: time }, "system", 0);
+    expect((await verifyLog({ store })).ok).toBe(true);
+    const { logIndex } = await store.commit({ kind: "record", entries: [entry] });
+    expect(await verifyLog({ store })).toMatchObject({ ok: false, kind: "entry_without_row", firstIndex: logIndex, message: expect.stringContaining(authorityId) });
+  } finally {
+    await close();
+  }
+});
 
 test("a CA's log verifies after everything the CA does", async () => {
   const { ca, store, admin, clock, close } = await startTestCa();

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { awaitingJwtKey, jwtKeyLifetimeMs, planJwtKeys, type JwtKeyPolicy } from "../../../ca/authority/plan-jwt-keys.ts";
+import { livingBelow } from "../../../ca/authority/plan-rotation.ts";
 import type { AuthorityRow, HolderRow } from "../../../ca/store/store.ts";
 import { dayMs, hourMs } from "../../support/running-ca.ts";
 
@@ -39,6 +40,10 @@ describe("planJwtKeys", () => {
     ["leaves tainted keys alone", [signing(0), next, key("t", "tainted")], undefined, everybody],
   ])("%s", ([, rows, step, holders, under = policy]) => {
     expect(planJwtKeys(rows, holders, under, nowMs)).toEqual(step);
+  });
+
+  test("are below no root: with a root neither retired nor revoked", () => {
+    expect(livingBelow(key("r", "retiring", { type: "root" }), [key("r", "retiring", { type: "root" }), signing(0), next])).toEqual([]);
   });
 
   test("names who is waited for only while somebody is", () => {

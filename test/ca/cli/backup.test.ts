@@ -15,6 +15,7 @@ let ca: TestCa;
 let targets = 0;
 let target: string;
 let checkpoint: string;
+let jwtKeyId: string;
 
 beforeAll(async () => {
   mkdirSync(dataDir, { mode: 0o700 });
@@ -22,6 +23,7 @@ beforeAll(async () => {
   writeFileSync(join(dataDir, "admin-token"), `${ca.ca.firstStart!.adminToken}\n`, { mode: 0o600 });
   // Enough for a second chunk: what is wrong with that is found when the first was taken in.
   await Promise.all(Array.from({ length: 40 }, () => issue(ca)));
+  jwtKeyId = (await issueJwtSvid(ca)).keyId;
   checkpoint = (await ca.store.checkpoint())!.note;
   // The CA goes on while its backup is made.
   expect(await countersign(["backup", "--out", file, "--data-dir", dataDir], env)).toMatchObject({ exitCode: 0, stderr: "" });
@@ -55,6 +57,7 @@ describe("a backup", () => {
     expect(again.ca.firstStart).toBeUndefined();
     expect(await again.ca.authenticate(readFileSync(join(target, "admin-token"), "utf8").trim())).toMatchObject({ role: "admin" });
     await issue(again);
+    expect((await issueJwtSvid(again)).keyId).toBe(jwtKeyId);
     const [before, after] = [await ca.store.state(), await again.store.state()];
     expect({ ...after, feedEpoch: "" }).toEqual({ ...before, feedEpoch: "" });
     expect(after!.feedEpoch).not.toBe(before!.feedEpoch);
@@ -114,6 +117,10 @@ function restore(args: readonly string[] = [], from = file) {
 
 function issue({ ca: { issue: issueOn }, admin }: TestCa) {
   return issueOn({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: "spiffe://east/ns/shop/sa/cart" } }, { caller: admin });
+}
+
+function issueJwtSvid({ ca: { issueJwtSvid: issueOn }, admin }: TestCa) {
+  return issueOn({ audience: ["db"], spiffeId: "spiffe://east/ns/shop/sa/cart" }, admin);
 }
 
 async function rowsIn(folderOf: string): Promise<number> {

@@ -1,14 +1,19 @@
 import { hash } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createLocalJWKSet, jwtVerify, type JSONWebKeySet } from "jose";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { AuthorityState, IssuedJwtSvid } from "../../../ca/contract.ts";
 import { parseBundle } from "../../../ca/pki/bundle.ts";
 import { verifyJwtSvid } from "../../../ca/pki/jwt-svid.ts";
 import { encodeRequestAuthorization } from "../../../ca/pki/request-authorization.ts";
-import { auditEvents, chainOf, dayMs, newCsr } from "../../support/running-ca.ts";
+import { auditEvents, chainOf, dayMs, newCsr, startTestCa } from "../../support/running-ca.ts";
 import { startTestApp, type Answered, type TestApp } from "../../support/running-app.ts";
 
 let app: TestApp;
+const dataDir = mkdtempSync(join(tmpdir(), "countersign-jwt-keys-"));
+afterAll(() => rmSync(dataDir, { recursive: true, force: true }));
 beforeAll(async () => void (app = await startTestApp({ settings: { issuerLifetime: "60d", issuerRenewBefore: "31d", certificateLifetimeMax: "30d" } })));
 afterAll(() => app.close());
 /** A second later, so that authorities are listed in the order they were made in. */
@@ -113,6 +118,21 @@ describe("an API caller", () => {
 });
 
 describe("keys", () => {
+  test("are made once when many want the first token at once, and sign on after a restart", async () => {
+    const host = await startTestCa({ dataDir });
+    const tokens = await Promise.all(Array.from({ length: 20 }, () => host.ca.issueJwtSvid({ audience: ["db"], spiffeId: cart }, host.admin)));
+    const made = (await host.store.authorities()).filter(({ type }) => type === "jwt").map(({ state }) => state);
+    expect(made.sort()).toEqual(["active", "prepared"]);
+    expect(new Set(tokens.map(({ token }) => token)).size).toBe(20);
+    await host.close();
+    const again = await startTestCa({ dataDir, nowMs: host.clock.nowMs + 1000 });
+    const { keyId, token } = await again.ca.issueJwtSvid({ audience: ["db"], spiffeId: cart }, again.admin);
+    expect(keyId).toBe(tokens[0]!.keyId);
+    const published = parseBundle("east", again.ca.bundle().jwks);
+    for (const one of [token, tokens[0]!.token]) expect(verifyJwtSvid({ token: one, audience: "db", bundles: new Map([["east", published]]), nowMs: again.clock.nowMs }).id.uri).toBe(cart);
+    await again.close();
+  });
+
   test("take over from each other without a gap, and leave the bundle when what they signed has ended", async () => {
     const before = issued(await ask({ audience: ["db"], spiffeId: cart, lifetimeSeconds: 3600 }));
     const [active, next] = [(await keys("active"))[0]!, (await keys("prepared"))[0]!];
@@ -174,6 +194,7 @@ describe("keys", () => {
     await expect(app.ca.operateAuthority({ action: "activate", id: next! }, app.admin)).rejects.toMatchObject({ code: "authority_held_back", message: expect.stringContaining(cart) });
     await app.ca.operateAuthority({ action: "rotate", type: "jwt" }, app.admin);
     expect(await keys("active")).toEqual([keyId]);
+    expect((await app.ca.authorities()).find(({ id }) => id === next)?.waitsFor).toMatchObject({ count: expect.any(Number) });
     await app.ca.operateAuthority({ action: "activate", id: next!, force: true }, app.admin);
     expect(await keys("active")).toEqual([next]);
     await expect(app.ca.operateAuthority({ action: "retire", id: keyId }, app.admin)).rejects.toMatchObject({ code: "authority_in_use" });

@@ -1,6 +1,6 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { connect as connectHttp2, type ClientHttp2Session, type OutgoingHttpHeaders } from "node:http2";
+import { connect as connectHttp2, type ClientHttp2Session, type ClientHttp2Stream, type OutgoingHttpHeaders } from "node:http2";
 import { chmodSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -238,10 +238,74 @@ describe("the socket", () => {
   });
 });
 
+describe("bounds", () => {
+  const request = Buffer.alloc(5);
+  const openOn = (session: ClientHttp2Session): ClientHttp2Stream => {
+    const stream = session.request({ ":method": "POST", ":path": "/SpiffeWorkloadAPI/FetchX509Bundles", "content-type": "application/grpc", te: "trailers", ...securityHeader });
+    stream.on("error", () => undefined);
+    stream.end(request);
+    return stream;
+  };
+  const statusOf = async (stream: ClientHttp2Stream): Promise<string | undefined> => ((await once(stream, "response")) as [Record<string, string>])[0]["grpc-status"];
+
+  test("a connection has 32 streams, all together have 1024, and further ones are told to come later", async () => {
+    await serve();
+    const sessions = Array.from({ length: 32 }, newSession);
+    const streams = sessions.flatMap((session) => Array.from({ length: 32 }, () => openOn(session)));
+    expect(await Promise.all(streams.map(statusOf))).toEqual(streams.map(() => undefined));
+    expect(await statusOf(openOn(newSession()))).toBe(String(status.UNAVAILABLE));
+    expect(sessions[0]!.remoteSettings.maxConcurrentStreams).toBe(32);
+    streams[0]!.close();
+    await expect.poll(() => statusOf(openOn(newSession())), { timeout: 20_000 }).toBe(undefined);
+  });
+
+  test("256 connections are open at once", async () => {
+    await serve();
+    const open = await Promise.all(Array.from({ length: 256 }, async () => {
+      const socket = connect(path);
+      closing.push(() => socket.destroy());
+      socket.on("error", () => undefined);
+      await once(socket, "data"); // the settings of HTTP/2
+      return socket;
+    }));
+    const further = connect(path);
+    further.on("error", () => undefined);
+    await once(further.resume(), "close");
+    open[0]!.destroy();
+    await expect.poll(async () => {
+      const again = connect(path);
+      closing.push(() => again.destroy());
+      again.on("error", () => undefined);
+      return Promise.race([once(again, "data").then(() => "served"), once(again, "close").then(() => "closed")]);
+    }, { timeout: 20_000 }).toBe("served");
+  });
+
+  test.each([
+    ["in number", Object.fromEntries(Array.from({ length: 80 }, (_, index) => [`x-${index}`, "1"]))],
+    ["in bytes", Object.fromEntries(Array.from({ length: 5 }, (_, index) => [`x-${index}`, "x".repeat(3900)]))],
+  ])("headers are bounded %s", async (_how, headers) => {
+    await serve();
+    const session = newSession();
+    // Before the client has heard of it HTTP/2 has a bound of its own, 64 KiB.
+    await once(session, "remoteSettings");
+    const stream = session.request({ ":method": "POST", ":path": "/SpiffeWorkloadAPI/FetchX509Bundles", "content-type": "application/grpc", ...securityHeader, ...headers });
+    const ended = new Promise<unknown>((resolve) => void stream.on("response", resolve).on("error", ({ code }: NodeJS.ErrnoException) => resolve(code)).on("close", () => resolve("closed")));
+    stream.end(request);
+    expect(["ERR_HTTP2_STREAM_ERROR", "ERR_HTTP2_SESSION_ERROR", "closed"]).toContain(await ended);
+    await nextOf(call<Bundles>("FetchX509Bundles"));
+  });
+});
+
+function newSession(): ClientHttp2Session {
+  const session = connectHttp2("http://localhost", { createConnection: () => connect(path) });
+  session.on("error", () => undefined);
+  closing.push(() => session.destroy());
+  return session;
+}
+
 /** Sends these bytes as the request. @returns grpc-status of an answer without a message */
 async function rawCall(body: Buffer, headers: OutgoingHttpHeaders = {}): Promise<string | undefined> {
-  const session: ClientHttp2Session = connectHttp2("http://localhost", { createConnection: () => connect(path) });
-  closing.push(() => session.destroy());
+  const session = newSession();
   const stream = session.request({
     ":method": "POST", ":path": "/SpiffeWorkloadAPI/FetchX509SVID", "content-type": "application/grpc", te: "trailers", ...securityHeader, ...headers,
   });
