@@ -62,7 +62,7 @@ export async function certificate(args: readonly string[], io: CliIo): Promise<n
       const revocation = await api(values, io).call<Revocation>("POST", `${path}/revoke`, { reason });
       out.print(
         revocation,
-        `${revocation.serialNumber} is revoked (${reason}).\nProxies refuse it from their next poll on.\n`,
+        `${revocation.serialNumber} is revoked (${reason}).\nConnected proxies refuse it within a second, others when they ask next.\n`,
       );
       return 0;
     }

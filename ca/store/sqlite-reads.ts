@@ -2,15 +2,34 @@ import type Database from "better-sqlite3";
 import { and, asc, desc, eq, gt, gte, isNull, lt, max, or, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { pageOfCertificates } from "./certificate-pages.ts";
-import type { StoreReads } from "./reads.ts";
+import { describe, type StoreReads } from "./reads.ts";
 import { sqliteReports } from "./report-reads.ts";
 import { toAuthority, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./rows.ts";
 import * as schema from "./schema-sqlite.ts";
 import { sqliteCertificates, underAny } from "./sqlite-certificates.ts";
 import { sqliteFeed } from "./sqlite-feed.ts";
+import { StoreError } from "./store.ts";
+
+/**
+ * Reads through a connection, which is closed where its tables are not those of this version.
+ * @throws {StoreError} store_unavailable
+ */
+export function openSqliteReads(database: Database.Database, path: string): StoreReads {
+  try {
+    return sqliteReads(database);
+  } catch (cause) {
+    database.close();
+    throw unreadable(path, cause);
+  }
+}
+
+/** What is thrown when a query fails that this version's tables answer. */
+export function unreadable(path: string, cause: unknown): StoreError {
+  return new StoreError("store_unavailable", `The database ${path} cannot be read (${describe(cause)}). If it is of an older version, start the CA of this version on it once.`, { cause });
+}
 
 /** @param database  a read-only connection; each query is short, so it never keeps the write-ahead log from shrinking */
-export function sqliteReads(database: Database.Database): StoreReads {
+function sqliteReads(database: Database.Database): StoreReads {
   const db = drizzle(database);
   const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, revocations, tokens } = schema;
 

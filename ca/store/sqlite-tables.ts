@@ -4,7 +4,7 @@ import { migrationsOf } from "./migrations.ts";
 import { describe } from "./reads.ts";
 import * as schema from "./schema-sqlite.ts";
 import { prepareSqliteFile } from "./sqlite-file.ts";
-import { sqliteReads } from "./sqlite-reads.ts";
+import { openSqliteReads, unreadable } from "./sqlite-reads.ts";
 import { StoreError } from "./store.ts";
 import { tablesOf } from "./table-columns.ts";
 import { pageRows, type Row, type TableSource, type TableTarget } from "./table-copy.ts";
@@ -33,6 +33,7 @@ export function openSqliteSource(path: string, { exclusive }: { readonly exclusi
     if ((cause as { code?: string }).code?.startsWith("SQLITE_BUSY") !== true) throw unreadable(path, cause);
     throw new StoreError("store_unavailable", `A CA, or another program, has ${path} open. Stop it first: what it wrote from now on would be lost.`, { cause });
   }
+  const reads = openSqliteReads(database, path);
   return {
     tables: [...tables.keys()],
     async *pages(table) {
@@ -51,7 +52,7 @@ export function openSqliteSource(path: string, { exclusive }: { readonly exclusi
       if (page.length > 0) yield page;
     },
     count: async (table) => countRows(database, table),
-    reads: sqliteReads(database),
+    reads,
     async close() {
       database.exec("rollback");
       database.close();
@@ -82,7 +83,7 @@ export function openSqliteTarget(path: string, migrationsFolder = migrationsOf("
       for (const row of rows) insert.run(toDriver(row));
     },
     count: async (table) => countRows(database, table),
-    reads: sqliteReads(database),
+    reads: openSqliteReads(database, path),
     async commit() {
       database.exec("commit");
       database.pragma("wal_checkpoint(TRUNCATE)");
@@ -104,10 +105,6 @@ function open(path: string, how: string): Database.Database {
   } catch (cause) {
     throw new StoreError("store_unavailable", `The database ${path} cannot be ${how} (${describe(cause)}).`, { cause });
   }
-}
-
-function unreadable(path: string, cause: unknown): StoreError {
-  return new StoreError("store_unavailable", `The database ${path} cannot be read (${describe(cause)}). If it is of an older version, start the CA of this version on it once.`, { cause });
 }
 
 function countRows(database: Database.Database, table: string): number {

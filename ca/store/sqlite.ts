@@ -9,7 +9,7 @@ import { migrationsOf } from "./migrations.ts";
 import { guardReads } from "./reads.ts";
 import { auditCheckpoints, logHead } from "./schema-sqlite.ts";
 import { prepareSqliteFile } from "./sqlite-file.ts";
-import { sqliteReads } from "./sqlite-reads.ts";
+import { openSqliteReads } from "./sqlite-reads.ts";
 import { sqliteThread } from "./sqlite-thread.ts";
 import { StoreError, type Acknowledgement, type ReportRow, type Store } from "./store.ts";
 import { tokenUse } from "./token-use.ts";
@@ -32,6 +32,7 @@ export interface SqliteOptions {
 export async function openSqlite({ path, readOnly = false, migrationsFolder, writerEntry, onLocked }: SqliteOptions): Promise<Store> {
   if (!readOnly) prepareSqliteFile(path, migrationsFolder ?? migrationsOf("sqlite"));
   const reader = openReader(path);
+  const reads = openSqliteReads(reader, path);
   if (!readOnly) checkHead(reader);
   const thread = readOnly ? undefined : sqliteThread(path, writerEntry, onLocked);
   const group = groupCommit((acts) => writer().commitGroup(acts));
@@ -50,7 +51,7 @@ export async function openSqlite({ path, readOnly = false, migrationsFolder, wri
 
   return {
     kind: "sqlite",
-    ...guardReads(sqliteReads(reader), open),
+    ...guardReads(reads, open),
     unlock: async (sealer) => writer().unlock(sealer),
     commit: (act) => group.commit(act),
     touchToken: touch,

@@ -101,6 +101,22 @@ describe("moving a CA", () => {
     expect(await countersign(["store", "migrate", "--from", full])).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("--to is missing") });
   });
 
+  test("a store of an older version is refused, and what to do is said, whoever reads it", async () => {
+    const older = newFile();
+    await migrate(full, older);
+    await migrate(full, postgres);
+    const database = new Database(older.slice("sqlite:".length));
+    database.exec("alter table idempotency_keys rename column expires_at_ms to renamed");
+    database.close();
+    const client = new pg.Client({ connectionString: postgres });
+    await client.connect();
+    await client.query("alter table idempotency_keys rename column expires_at_ms to renamed").finally(() => client.end());
+    for (const url of [older, postgres]) {
+      expect(await migrate(url, newFile())).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/of\s+an\s+older\s+version,\s+start\s+the\s+CA/) });
+    }
+    expect(await countersign(["audit", "verify", "--store", older])).toMatchObject({ exitCode: 2, stderr: expect.stringMatching(/older\s+version/) });
+  });
+
   const faults: readonly (readonly [fault: string, table: string, change: (rows: readonly Row[]) => readonly Row[]])[] = [
     ["a certificate is lost", "certificates", (rows) => rows.slice(1)],
     ["an entry is lost", "audit_entries", (rows) => rows.slice(0, -1)],
