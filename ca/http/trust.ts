@@ -31,10 +31,10 @@ export function trustOperations(services: CaServices): readonly Operation[] {
     operation({
       route: "POST /v1/authorities/rotate",
       tag: "trust",
-      summary: "Replace the issuer, or the root",
+      summary: "Replace the issuer, the root, or the JWT key",
       description:
         "An issuer is replaced at once. A root is prepared, if none is, and takes over without further ado as soon as every holder of a live certificate " +
-        "has acknowledged the bundle that has it; `GET /v1/authorities` tells who is missing.",
+        "has acknowledged the bundle that has it; `GET /v1/authorities` tells who is missing. So does the next JWT key; the first one signs at once.",
       body: { schema: rotateAuthorityRequest, example: { type: "root" } },
       success: { status: 200, description: "Begun.", content: { [mediaType.json]: authorityAnswer } },
       refusals: ["authority_state", "issuer_unavailable"],
@@ -56,7 +56,7 @@ export function trustOperations(services: CaServices): readonly Operation[] {
       tag: "trust",
       summary: "Fetch the trust bundle",
       description:
-        "The trust domain's anchors as a SPIFFE bundle (JWK Set), or with `Accept: application/x-pem-file` as PEM. " +
+        "The trust domain's anchors and JWT keys as a SPIFFE bundle (JWK Set), or the anchors with `Accept: application/x-pem-file` as PEM. " +
         "With If-None-Match an unchanged bundle costs 304.",
       success: {
         status: 200,

@@ -62,8 +62,10 @@ function audienceFault(audience: readonly string[]): string | undefined {
 }
 
 /** What the CA says is for the app's log as well: whether to try again is what matters. */
-function statusOf({ code, message }: CaError): GrpcStatus {
-  return { code: code === "ca_refused" ? grpcCode.permissionDenied : grpcCode.unavailable, message: headerText(`no token from the CA: ${message}`) };
+function statusOf({ code, problemCode, message }: CaError): GrpcStatus {
+  // A request whose answer was lost is sent again, and is good once: the next one is signed anew.
+  const isDefinite = code === "ca_refused" && problemCode !== "proof_refused";
+  return { code: isDefinite ? grpcCode.permissionDenied : grpcCode.unavailable, message: headerText(`no token from the CA: ${message}`) };
 }
 
 function invalid(detail: string): GrpcStatus {

@@ -46,6 +46,15 @@ describe("replicas on one Postgres", () => {
     expect(new Set(answers.map(({ serialNumber }) => serialNumber)).size).toBe(1);
   });
 
+  test("make the keys of JWT-SVIDs once when the first are asked of all of them at once, and publish the same", async () => {
+    const issued = await Promise.all(Array.from({ length: 12 }, (_, index) => at(index).ca.issueJwtSvid({ audience: ["db"], spiffeId: cart.spiffeId }, at(index).admin)));
+    expect(new Set(issued.map(({ keyId }) => keyId)).size).toBe(1);
+    await Promise.all(replicas.map(({ ca }) => ca.tick()));
+    expect((await at(0).store.authorities()).filter(({ type }) => type === "jwt").map(({ state }) => state).sort()).toEqual(["active", "prepared"]);
+    expect(new Set(replicas.map(({ ca }) => ca.bundle().jwks)).size).toBe(1);
+    expect(at(0).ca.bundle().jwks).toContain(issued[0]!.keyId);
+  });
+
   test("replace the issuer once when all of them find it due, and all sign with the new one", async () => {
     for (const { clock } of replicas) clock.nowMs += 24 * hourMs;
     await Promise.all(replicas.map(({ ca }) => ca.tick()));

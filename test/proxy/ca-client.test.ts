@@ -1,9 +1,12 @@
+import { createPublicKey } from "node:crypto";
 import { createServer as createTcpServer, type AddressInfo } from "node:net";
 import { once } from "node:events";
 import { connect } from "node:tls";
 import { afterEach, describe, expect, test } from "vitest";
 import { parseBundle, type Bundle } from "../../ca/pki/bundle.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
+import { parseRenewalProof, verifyRenewalProof } from "../../ca/pki/renewal-proof.ts";
+import { parseRequestAuthorization, signedBytes } from "../../ca/pki/request-authorization.ts";
 import { caClient, type CaClient } from "../../proxy/ca-client.ts";
 import { CaError } from "../../proxy/ca-error.ts";
 import { presentedChain } from "../../proxy/presented.ts";
@@ -244,6 +247,25 @@ describe("when the CA is not well", () => {
       revoked: nothing, rootFingerprint: undefined, now: Date.now, timeoutMs: 100,
     });
     expect((await failure(client.revocations(0))).code).toBe("ca_timeout");
+  });
+
+  test("a token is asked for with a signature over the request's body, and what is none is not taken for one", async () => {
+    const { ca } = await setUp();
+    const client = clientOf(ca, { bundle: ca.core.root.bundle() });
+    const { chain, privateKey } = ca.core.issuer.leaf({ spiffeId: "spiffe://east/web" });
+    ca.core.intercept = ({ path }) => (path === "/v1/jwt-svids" ? json(201, { token: "a.b.c" }) : undefined);
+    expect(await client.jwtSvid({ chain, privateKey }, { audience: ["db"] })).toBe("a.b.c");
+    const { method, body, headers } = ca.core.requests.at(-1)!;
+    expect([method, JSON.parse(body)]).toEqual(["POST", { audience: ["db"] }]);
+    const { proof, nonce } = parseRequestAuthorization(String(headers.authorization))!;
+    const target = { method: "POST", target: "/v1/jwt-svids" };
+    const verify = (text: string) => verifyRenewalProof(parseRenewalProof(proof, "request"), createPublicKey(privateKey), signedBytes({ ...target, body: text }, nonce), "east");
+    verify(body);
+    expect(() => verify(`${body} `)).toThrow(/made for another request/);
+    for (const nonsense of [{}, { token: 1 }, []]) {
+      ca.core.intercept = () => json(201, nonsense);
+      expect((await failure(client.jwtSvid({ chain, privateKey }, { audience: ["db"] }))).code).toBe("ca_answer_invalid");
+    }
   });
 
   test("a kept connection that the server has just closed costs no failure", async () => {

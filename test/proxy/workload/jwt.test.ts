@@ -113,6 +113,7 @@ describe("FetchJWTSVID", () => {
 
   test.each([
     ["that does not answer", new CaError("ca_unreachable", "it is away"), status.UNAVAILABLE, "no token from the CA: it is away"],
+    ["that has seen the request before", new CaError("ca_refused", "it is good once", { problemCode: "proof_refused" }), status.UNAVAILABLE, "no token from the CA: it is good once"],
     ["that refuses", new CaError("ca_refused", "no 100% \n refusal", { problemCode: "forbidden" }), status.PERMISSION_DENIED, "no token from the CA: no 100  refusal"],
   ])("says so of a CA %s", async (_what, error, code, details) => {
     await serve(() => Promise.reject(error));
