@@ -22,7 +22,7 @@ export type SettingKey =
   | "certificateLifetime" | "certificateLifetimeMax" | "issuerLifetime" | "issuerRenewBefore" | "rootLifetime" | "rootPrepareAt" | "rootActivateAt" | "rootRetireAfter" | "renewWindow"
   | "jwtSvidLifetime" | "jwtSvidLifetimeMax" | "jwtKeyRotation"
   | "foreignIssuerLifetimeMax" | "clockSkew" | "profiles"
-  | "keyAlgorithm" | "rootCert" | "rootKey" | "rootKeyPassphrase" | "sealing" | "sealingKeyFile" | "sealingKey"
+  | "keyAlgorithm" | "rootCert" | "rootKey" | "nextRootKey" | "rootKeyPassphrase" | "sealing" | "sealingKeyFile" | "sealingKey"
   | "kmsEndpoint" | "kmsRegion" | "pkcs11Pin"
   | "statusListen" | "statusUrl" | "crlShards" | "crlLifetime" | "rootCrlLifetime" | "ocspLifetime" | "noRevAvail"
   | "witnessFile" | "checkpoint" | "acceptRollback" | "acceptClock"
@@ -70,6 +70,9 @@ export const configTable: readonly Setting[] = [
     "First start: where the root's key is. `software`: made here and sealed in the store; `kms:KEY-ID` or `pkcs11:...` (RFC 7512): made " +
       "beforehand, for signing; `offline`: signs in ceremonies only; else the path of the private key of rootCert (PEM: PKCS#8, SEC1 or PKCS#1).",
     "A file is copied, sealed, into the store: keep it offline afterwards. Without rootCert a root is made for the key."),
+  setting("nextRootKey", "text", undefined,
+    "Where the next root's key is, made beforehand: `kms:KEY-ID` or `pkcs11:...`. The CA makes that root when it is due, or when asked to, whatever the key of the active " +
+      "one is. Default: where the active one's is sealed in the store, so is the next one's."),
   secret("rootKeyPassphrase", "Passphrase of rootKey, if it has one."),
   setting("sealing", "text", "file",
     "First start: what protects the private keys in the store. `file`: sealingKeyFile or sealingKey; `kms:KEY-ID`: a key that KMS wraps.",

@@ -97,6 +97,14 @@ export function parseRootKey(text: string): RootKey | undefined {
   return keyId === undefined ? undefined : { kind: "kms", keyId };
 }
 
+/** A key that an operator made outside, by its place. */
+export type OutsideRootKey = Extract<RootKey, { readonly kind: "kms" | "pkcs11" }>;
+
+export function parseOutsideRootKey(text: string): OutsideRootKey | undefined {
+  const key = parseRootKey(text);
+  return key?.kind === "kms" || key?.kind === "pkcs11" ? key : undefined;
+}
+
 /** Reads `file` as "" and `kms:KEY-ID` as the key's ID. */
 export function parseSealing(text: string): string | undefined {
   return text === "file" ? "" : parseKmsKey(text);

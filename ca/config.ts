@@ -4,8 +4,8 @@ import { parseProfiles, type ProfileConfig } from "./config-profiles.ts";
 import { configTable, type Setting, type SettingKey } from "./config-table.ts";
 import {
   apiNamesOf, defaultPublicUrl, parseBytes, parseCount, parseInstant, parseDuration, parseListen, parseNames, parsePublicUrl, parsePercent,
-  parseRootKey, parseSealing, parseStatusUrl,
-  type Listen, type RootKey,
+  parseOutsideRootKey, parseRootKey, parseSealing, parseStatusUrl,
+  type Listen, type OutsideRootKey, type RootKey,
 } from "./config-values.ts";
 import { PkiError } from "./pki/errors.ts";
 import { parseTrustDomain } from "./pki/spiffe-id.ts";
@@ -43,6 +43,8 @@ export interface CaConfig {
   readonly keyAlgorithm: "ec-p256" | "ec-p384";
   readonly rootCertPath: string | undefined;
   readonly rootKey: RootKey;
+  /** Where the next root's key is; undefined where the CA makes it. */
+  readonly nextRootKey: OutsideRootKey | undefined;
   readonly rootKeyPassphrase: string | undefined;
   /** ID, ARN or alias of the KMS key that wraps the sealing key of a new store; undefined: it is in a file or the environment. */
   readonly sealingKmsKey: string | undefined;
@@ -159,6 +161,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     keyAlgorithm: text("keyAlgorithm") as CaConfig["keyAlgorithm"],
     rootCertPath: values.rootCert,
     rootKey: read("rootKey", parseRootKey, "write software, offline, kms:KEY-ID, pkcs11:... or the path of a file"),
+    nextRootKey: values.nextRootKey === undefined ? undefined : read("nextRootKey", parseOutsideRootKey, "write kms:KEY-ID or pkcs11:..."),
     rootKeyPassphrase: values.rootKeyPassphrase,
     sealingKmsKey: read("sealing", parseSealing, "write file or kms:KEY-ID") || undefined,
     kmsEndpoint: values.kmsEndpoint,

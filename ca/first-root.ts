@@ -1,4 +1,4 @@
-import { authorityIdOf, authorityRow } from "./authority/active-issuer.ts";
+import { authorityIdOf, authorityRow, outsideRow } from "./authority/active-issuer.ts";
 import { authorityDraft } from "./authority/change.ts";
 import { signRoot } from "./authority/create.ts";
 import { AuthorityError } from "./authority/errors.ts";
@@ -14,7 +14,7 @@ import { pkcs11PublicKey } from "./signer/pkcs11.ts";
 import { parsePkcs11Uri } from "./signer/pkcs11-uri.ts";
 import type { Sealing } from "./signer/sealing.ts";
 import type { Signer } from "./signer/signer.ts";
-import { StoreError, type AuthorityRow, type CaState, type Store } from "./store/store.ts";
+import { StoreError, type CaState, type Store } from "./store/store.ts";
 
 export interface FirstRootDeps {
   readonly config: CaConfig;
@@ -52,14 +52,6 @@ export async function firstOutsideRoot(deps: FirstRootDeps): Promise<void> {
     // Of several replicas at their first start one is first; the others take its root.
     if (!(error instanceof StoreError && error.code === "authority_superseded")) throw error;
   }
-}
-
-/** The row of an authority whose key is not in the store. */
-export function outsideRow(type: AuthorityRow["type"], certificate: Certificate, key: AuthorityRow["key"], nowMs: number): AuthorityRow {
-  return {
-    id: authorityIdOf(certificate), type, state: "active", certificate: certificate.der, key,
-    lastNotAfterMs: 0, stateSinceMs: nowMs, notBeforeMs: certificate.notBeforeMs, notAfterMs: certificate.notAfterMs, createdAtMs: nowMs,
-  };
 }
 
 /** Asks where the key is, and pins its public part. */

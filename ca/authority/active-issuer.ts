@@ -58,6 +58,14 @@ export function authorityRow(
   };
 }
 
+/** The row of an authority whose key is not in the store. */
+export function outsideRow(type: AuthorityRow["type"], certificate: Certificate, key: AuthorityRow["key"], nowMs: number): AuthorityRow {
+  return {
+    id: authorityIdOf(certificate), type, state: "active", certificate: certificate.der, key,
+    lastNotAfterMs: 0, stateSinceMs: nowMs, notBeforeMs: certificate.notBeforeMs, notAfterMs: certificate.notAfterMs, createdAtMs: nowMs,
+  };
+}
+
 /**
  * Opens a stored authority.
  * @throws {SignerError} sealing_key_wrong | sealed_data_altered | sealed_format_unknown

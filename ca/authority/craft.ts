@@ -3,8 +3,8 @@ import { workloadProfile } from "../issuance/profile.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import type { Sealing } from "../signer/sealing.ts";
 import type { AuthorityRow } from "../store/store.ts";
-import { authorityRow } from "./active-issuer.ts";
-import { createRoot } from "./create.ts";
+import { authorityRow, outsideRow } from "./active-issuer.ts";
+import { createRoot, signRoot } from "./create.ts";
 import { crossSign } from "./cross-sign.ts";
 import { issueIssuer } from "./issue-authority.ts";
 import { createJwtKey } from "./jwt-key.ts";
@@ -19,14 +19,29 @@ export interface AuthorityCraft {
    * @throws {AuthorityError} root_expired | root_expires_too_soon | root_names_refused | key_out_of_reach
    */
   issuer(parent: AuthorityRow, rows: readonly AuthorityRow[], nowMs: number): Promise<AuthorityRow>;
-  /** A prepared root, cross-signed by the one before where that can sign and has room below it. */
-  root(after: AuthorityRow | undefined, nowMs: number, activateAtMs?: number): Promise<AuthorityRow>;
+  /**
+   * A prepared root, cross-signed by the one before where that can sign and has room below it.
+   * @param rows  of which none may have its key already
+   * @throws {SignerError} where its key is outside: when it cannot be had or used, or is another authority's
+   */
+  root(after: AuthorityRow | undefined, rows: readonly AuthorityRow[], nowMs: number, activateAtMs?: number): Promise<AuthorityRow>;
   /** A key for JWT-SVIDs. */
   jwtKey(state: "active" | "prepared", nowMs: number, activateAtMs?: number): AuthorityRow;
 }
 
 export function authorityCraft({ config, sealing, signers }: { readonly config: CaConfig; readonly sealing: Sealing; readonly signers: AuthoritySigners }): AuthorityCraft {
   const profile = workloadProfile(config);
+
+  async function newRoot(rows: readonly AuthorityRow[], nowMs: number): Promise<AuthorityRow> {
+    const request = { ...config, lifetimeMs: config.rootLifetimeMs, nowMs };
+    if (config.nextRootKey === undefined) {
+      const { certificate, privateKey } = createRoot(request);
+      return authorityRow("root", certificate, privateKey, sealing, nowMs);
+    }
+    const { key, spki } = await signers.findNext(config.nextRootKey, rows);
+    return outsideRow("root", await signRoot(request, signers.outside(key, spki)), key, nowMs);
+  }
+
   return {
     async issuer(parent, rows, nowMs) {
       const request = { ...config, lifetimeMs: config.issuerLifetimeMs, nowMs, profile };
@@ -38,12 +53,13 @@ export function authorityCraft({ config, sealing, signers }: { readonly config: 
       });
       return authorityRow("issuer", issuer.certificate, privateKey, sealing, nowMs, parent.id);
     },
-    async root(after, nowMs, activateAtMs) {
-      const { certificate, privateKey } = createRoot({ ...config, lifetimeMs: config.rootLifetimeMs, nowMs });
+    async root(after, rows, nowMs, activateAtMs) {
+      const made = await newRoot(rows, nowMs);
+      const certificate = parseCertificate(made.certificate);
       const cross = after === undefined || after.key.kind === "offline" ? undefined
         : await crossSign(certificate, { certificate: parseCertificate(after.certificate), signer: signers.signerFor(after) }, { ...config, nowMs });
       return {
-        ...authorityRow("root", certificate, privateKey, sealing, nowMs),
+        ...made,
         state: "prepared",
         ...(cross !== undefined && { crossCertificate: cross.der }),
         ...(activateAtMs !== undefined && { activateAtMs }),

@@ -12,7 +12,7 @@ import type { AuthorityCraft } from "./craft.ts";
 import { AuthorityError } from "./errors.ts";
 import { jwtKeySteps } from "./operate-jwt-key.ts";
 import type { AuthorityKeeper } from "./keeper.ts";
-import { activeOf, livingBelow, preparedRoot, signingParent } from "./plan-rotation.ts";
+import { activeOf, livingBelow, mayFollow, preparedRoot, signingParent } from "./plan-rotation.ts";
 import { describeHolder, maxCounted, maxNamed, summarizeAuthority } from "./summary.ts";
 
 export interface OperatorDeps {
@@ -85,10 +85,10 @@ export function authorityOperator({ store, keeper, craft, config, lints, metrics
     const prepared = preparedRoot(rows);
     if (prepared !== undefined && activateAtMs !== undefined) return (draft) => draft.move(prepared, "prepared", { activateAtMs });
     if (prepared !== undefined) throw wrongState(`The root ${prepared.id} is prepared already; activate it, or retire it first.`);
-    if (before !== undefined && before.key.kind !== "sealed") {
-      throw wrongState(`The key of the active root is ${before.key.kind === "offline" ? "offline" : `in ${before.key.kind}`}: its successor is made there and brought here by a ceremony.`);
+    if (before !== undefined && !mayFollow(before, config)) {
+      throw wrongState(`The key of the active root is ${before.key.kind === "offline" ? "offline" : `in ${before.key.kind}`}: its successor is made there and brought here by a ceremony${before.key.kind === "offline" ? "" : ", or has its key made there and named by nextRootKey"}.`);
     }
-    const root = await craft.root(before, nowMs, activateAtMs);
+    const root = await craft.root(before, rows, nowMs, activateAtMs);
     return (draft) => draft.create(root);
   }
 
@@ -168,7 +168,7 @@ export function authorityOperator({ store, keeper, craft, config, lints, metrics
           "holder has it, and taint this one then; `force` does all at once and cuts off who has not heard of the new root.",
       );
     }
-    return { row: await craft.root(undefined, nowMs), holders: await store.holdersBehind({ sequence: Number.MAX_SAFE_INTEGER, nowMs, limit: maxCounted }) };
+    return { row: await craft.root(undefined, rows, nowMs), holders: await store.holdersBehind({ sequence: Number.MAX_SAFE_INTEGER, nowMs, limit: maxCounted }) };
   }
 
   async function revoking(row: AuthorityRow, rows: readonly AuthorityRow[], nowMs: number): Promise<PreparedStep> {

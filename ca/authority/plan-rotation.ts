@@ -10,6 +10,8 @@ export interface RotationPolicy extends JwtKeyPolicy {
   readonly rootActivatePart: number;
   /** How long a replaced root stays in the bundle at least. */
   readonly rootRetirePart: number;
+  /** Where the next root's key is; undefined where it is made together with the root. */
+  readonly nextRootKey?: object | undefined;
 }
 
 /** Who has not acknowledged a bundle yet; some of them, where they are many. */
@@ -95,10 +97,9 @@ function acknowledged({ publishedSequence }: AuthorityRow, holders: Holders | un
   return publishedSequence !== undefined && holders !== undefined && holders.sequence >= publishedSequence && holders.behind.length === 0;
 }
 
-/** Where the root's key is elsewhere, its successor's is made there too, by an operator. */
 function preparation(authorities: readonly AuthorityRow[], policy: RotationPolicy, nowMs: number): RotationStep | undefined {
   const active = activeOf(authorities, "root");
-  if (active === undefined || active.key.kind !== "sealed" || preparedRoot(authorities) !== undefined) return undefined;
+  if (active === undefined || !mayFollow(active, policy) || preparedRoot(authorities) !== undefined) return undefined;
   return nowMs >= partOfLife(active, policy.rootPreparePart, policy) ? { kind: "prepare-root", after: active.id } : undefined;
 }
 
@@ -130,6 +131,11 @@ function retirement(authorities: readonly AuthorityRow[], policy: RotationPolicy
 /** Authorities below one that are not at their end yet. */
 export function livingBelow(row: AuthorityRow, authorities: readonly AuthorityRow[]): readonly AuthorityRow[] {
   return familyOf(row, authorities).filter(({ id }) => id !== row.id);
+}
+
+/** Whether the CA can make the next root by itself: where a key is elsewhere, an operator makes the next one. */
+export function mayFollow({ key }: AuthorityRow, { nextRootKey }: Pick<RotationPolicy, "nextRootKey">): boolean {
+  return key.kind === "sealed" || (nextRootKey !== undefined && key.kind !== "offline");
 }
 
 function canSign(root: AuthorityRow, authorities: readonly AuthorityRow[]): boolean {

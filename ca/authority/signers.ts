@@ -5,7 +5,7 @@ import { parseCertificate } from "../pki/certificate.ts";
 import { subjectKeyIdentifier } from "../pki/key.ts";
 import { SignerError } from "../signer/errors.ts";
 import { checkKmsKey, kmsSigner, type Kms } from "../signer/kms.ts";
-import { pkcs11Signer } from "../signer/pkcs11.ts";
+import { pkcs11PublicKey, pkcs11Signer } from "../signer/pkcs11.ts";
 import { parsePkcs11Uri } from "../signer/pkcs11-uri.ts";
 import type { OutsideSigner } from "../signer/outside.ts";
 import type { Sealing } from "../signer/sealing.ts";
@@ -26,6 +26,12 @@ export interface AuthoritySigners {
    * @param spki  its public part, which is pinned by this
    */
   outside(key: OutsideKey, spki: Uint8Array): Signer;
+  /**
+   * The key that an operator made for the next root.
+   * @param rows  of which none may have it already
+   * @throws {SignerError} key_unfit, and what KMS or the token says
+   */
+  findNext(place: OutsideKey, rows: readonly SignedRow[]): Promise<{ readonly key: OutsideKey; readonly spki: Uint8Array }>;
   /**
    * Asks whether the key of an authority in KMS still is the one of its certificate.
    * @throws {SignerError} key_changed, and what KMS says
@@ -96,6 +102,13 @@ export function authoritySigners({ sealing, store, kms, pkcs11Pin, log, now, onK
     };
   }
 
+  async function find(place: OutsideKey): Promise<{ readonly key: OutsideKey; readonly spki: Uint8Array }> {
+    if (place.kind === "pkcs11") return { key: place, spki: await pkcs11PublicKey(parsePkcs11Uri(place.uri), { pin: pkcs11Pin }) };
+    // By its ARN from now on: an alias may come to name another key.
+    const { arn, spki } = await kms.publicKey(place.keyId);
+    return { key: { kind: "kms", keyId: arn }, spki };
+  }
+
   return {
     signerFor(row) {
       if (row.key.kind === "sealed") return softwareSigner(unsealAuthority(row, sealing).privateKey);
@@ -103,6 +116,12 @@ export function authoritySigners({ sealing, store, kms, pkcs11Pin, log, now, onK
       return outside(row.key, parseCertificate(row.certificate).spki, row.id);
     },
     outside: (key, spki) => outside(key, spki, Buffer.from(subjectKeyIdentifier(spki)).toString("hex")),
+    findNext: (place, rows) => watched(nextRoot, place.kind, async () => {
+      const found = await find(place);
+      const user = rows.find(({ certificate }) => Buffer.compare(parseCertificate(certificate).spki, found.spki) === 0);
+      if (user !== undefined) throw new SignerError("key_unfit", `nextRootKey is the key of authority ${user.id}, and each has one of its own: make another key, and name that one`);
+      return found;
+    }),
     async check(row) {
       const { key } = row;
       if (key.kind !== "kms") return;
@@ -127,5 +146,7 @@ function offlineSigner({ id, certificate }: SignedRow): Signer {
   };
 }
 
+/** Stands for the authority that is not there yet. */
+const nextRoot = "next-root";
 const firstPauseMs = 5000;
 const maxPauseMs = 60_000;

@@ -24,7 +24,7 @@ async function draftStep(draft: AuthorityDraft, step: RotationStep, known: Autho
   };
   switch (step.kind) {
     case "prepare-root":
-      return draft.create(await craft.root(rowOf(step.after), nowMs));
+      return draft.create(await craft.root(rowOf(step.after), rows, nowMs));
     case "activate":
       draft.move(rowOf(step.authorityId), "active");
       if (step.replaces !== undefined) draft.move(rowOf(step.replaces), "retiring");

@@ -87,7 +87,7 @@ function outsideRootOf(rows: readonly AuthorityRow[]): AuthorityRow | undefined 
 function rootDue({ id, key: { kind }, notAfterMs }: AuthorityRow): string {
   const where = { offline: "is offline", kms: "is in KMS", pkcs11: "is on a PKCS#11 token", sealed: "is in the store" }[kind];
   const place = { offline: "", kms: ", --key kms:KEY-ID at its sign and import", pkcs11: ", --key pkcs11:URI at its sign and import", sealed: "" }[kind];
-  return `the root ${id}, whose key ${where}, ends ${at(notAfterMs)}: make another one (countersign ceremony request root${place})`;
+  return `the root ${id}, whose key ${where}, ends ${at(notAfterMs)}: make another one (countersign ceremony request root${place}${kind === "offline" ? "" : "; or name its key as nextRootKey"})`;
 }
 
 /** Serial numbers of what the root signed and its CRL should list by now; where there is none yet, of what says that there is one. */

@@ -148,6 +148,48 @@ test("a root in KMS is followed by one in KMS, which the old one vouches for", a
   await verifyStore(host.store, host.ca.verifierKey);
 });
 
+describe("the next root's key, named beforehand,", () => {
+  const rotateRoot = (host: TestCa) => host.ca.operateAuthority({ action: "rotate", type: "root" }, host.admin);
+  const roots = async (host: TestCa) => (await host.store.authorities()).filter(({ type }) => type === "root").map(({ state, key }) => `${state} ${key.kind}`);
+
+  test("takes over from a root in the store by itself when that is due, in KMS from then on", async () => {
+    const keyId = server.createKey("ECC_NIST_P256").keyId;
+    const host = await start({ settings: { nextRootKey: `kms:${keyId}`, rootLifetime: "100d" } });
+    host.clock.nowMs += 79 * 24 * hourMs;
+    await host.ca.tick();
+    expect(await roots(host)).toEqual(["active sealed", "prepared kms"]);
+    const next = (await host.store.authorities()).find(({ state }) => state === "prepared")!;
+    validatePath({ leaf: parseCertificate(next.crossCertificate!), intermediates: [], anchors: [parseCertificate((await rootOf(host)).certificate)], nowMs: host.clock.nowMs });
+    host.clock.nowMs += 10 * 24 * hourMs;
+    await host.ca.tick();
+    expect(await roots(host)).toEqual(["retiring sealed", "active kms"]);
+    const asked = server.count("Sign");
+    await issue(host);
+    expect(server.count("Sign")).toBe(asked);
+    await verifyStore(host.store, host.ca.verifierKey);
+  });
+
+  test("is taken once: where it is an authority's already, nothing is made and readiness says why", async () => {
+    const settings = kmsRoot();
+    const host = await start({ settings: { ...settings, nextRootKey: settings.rootKey } });
+    await expect(rotateRoot(host)).rejects.toMatchObject({ code: "key_unfit", message: expect.stringContaining("make another key") });
+    expect(await roots(host)).toEqual(["active kms"]);
+    expect((await host.ca.readiness()).warnings?.join()).toContain("make another key");
+  });
+
+  test("is what a root in KMS is followed by; without it, the operator is told what to do", async () => {
+    const dataDir = folder();
+    const settings = kmsRoot();
+    const before = await start({ settings, dataDir });
+    await expect(rotateRoot(before)).rejects.toMatchObject({ code: "authority_state", message: expect.stringContaining("nextRootKey") });
+    await stop(before);
+    const host = await start({ settings: { ...settings, nextRootKey: kmsRoot("ECC_NIST_P384").rootKey }, dataDir });
+    await rotateRoot(host);
+    expect(await roots(host)).toEqual(["retiring kms", "active kms"]);
+    await verifyStore(host.store, host.ca.verifierKey);
+  });
+});
+
 describe("KMS that is down or slow", () => {
   test("at the start keeps nobody from a CA whose issuer lives; readiness and metrics say it", async () => {
     const dataDir = folder();
