@@ -39,9 +39,11 @@ import { openKms, type Kms } from "./signer/kms.ts";
 import type { AuthorityRow, Store } from "./store/store.ts";
 import { statusLists } from "./status-lists.ts";
 import { edgeReader } from "./reports/edges.ts";
+import { proxyReader } from "./reports/proxies.ts";
 import { tapService } from "./reports/tap.ts";
 import { reportReceiver } from "./reports/receive.ts";
 import { tokenService } from "./tokens.ts";
+import { vitalsReader } from "./vitals.ts";
 
 export interface CaDeps {
   readonly config: CaConfig;
@@ -193,6 +195,8 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     tap: (request, { actor }) => taps.open(request, actor),
     report: reportReceiver({ ...names, limits, store, now, bundle }),
     edges: edgeReader({ store, now }),
+    proxies: proxyReader({ store, now }),
+    vitals: vitalsReader({ config, store, signers, rows: () => keeper.current().rows, publicUrl: deps.publicUrl ?? (() => config.publicUrl), now }),
     recordDenial: ({ actor, ...denial }) => denials.record({ type: "request.denied", ...denial }, actor),
     crl: lists.crls.current,
     ocsp: lists.ocsp.answer,

@@ -24,6 +24,8 @@ export const paths = {
   reports: "/v1/reports",
   edges: "/v1/edges",
   taps: "/v1/taps",
+  proxies: "/v1/proxies",
+  vitals: "/v1/vitals",
   auditEntries: "/v1/audit/entries",
   auditCheckpoint: "/v1/audit/checkpoint",
   auditProof: "/v1/audit/proof",
@@ -621,6 +623,76 @@ export interface Readiness {
   readonly warnings?: readonly string[];
 }
 
+/** `GET /v1/vitals`: what one replica knows of its own health, and of the store that all of them share. */
+export interface Vitals {
+  /** By the clock that certificates are dated with. */
+  readonly time: string;
+  readonly trustDomain: string;
+  readonly version: string;
+  /** True when others than this machine reach the API. */
+  readonly listensBeyondLoopback: boolean;
+  /** What bootstrap strings carry. */
+  readonly publicUrl: string;
+  readonly store: StoreVitals & { readonly answeredInMs: number };
+  /** Of the authorities that sign, or will. */
+  readonly keys: readonly KeyVitals[];
+  /** The newest CRL of each list. */
+  readonly crls: readonly CrlVitals[];
+  /** `witnessedSize`: of the checkpoint kept beside the database. */
+  readonly log: { readonly size: number; readonly witnessedSize?: number };
+}
+
+export interface StoreVitals {
+  readonly kind: "sqlite" | "postgres";
+  /** Migrations: those the database has had, and those that this version knows. */
+  readonly schema: { readonly applied: number; readonly known: number };
+  /** Whether what was committed survives a power cut, as far as the database's settings say. */
+  readonly durable: boolean;
+  /** Of the file system with the database, where it is on this machine. */
+  readonly disk?: { readonly freeBytes: number; readonly totalBytes: number };
+  /** Streaming replicas of the database, and how far the last one is behind. */
+  readonly standbys?: { readonly count: number; readonly lagSeconds: number };
+  /** The database's clock less this machine's. */
+  readonly clockOffsetMs?: number;
+}
+
+export interface KeyVitals {
+  readonly authorityId: string;
+  readonly location: AuthoritySummary["key"];
+  /** What is wrong: it does not answer, or is not the key of the certificate. */
+  readonly trouble?: string;
+}
+
+export interface CrlVitals {
+  readonly authorityId: string;
+  readonly list: string;
+  readonly number: number;
+  readonly thisUpdate: string;
+  readonly nextUpdate: string;
+}
+
+/** A proxy as it reported itself within the last minutes, by the certificate whose key signed the report. */
+export interface ProxySummary {
+  readonly spiffeId: string;
+  readonly serialNumber: string;
+  readonly authorityId: string;
+  readonly notBefore: string;
+  readonly notAfter: string;
+  /** By its clock, and by the CA's. */
+  readonly reportedAt: string;
+  readonly receivedAt: string;
+  readonly version?: string;
+  /** Of the newest revocation that it enforces. */
+  readonly revocationSequence?: number;
+}
+
+/** `GET /v1/proxies` */
+export interface ProxyList {
+  readonly proxies: readonly ProxySummary[];
+  /** Not all of them fit. */
+  readonly truncated: boolean;
+}
+
 /** Stable code of every refusal, with its HTTP status. `ca/http/problem.ts` is the one place that turns one into the other. */
 export const problemStatus = {
   invalid_request: 400,
@@ -726,7 +798,16 @@ export interface TapRecord {
 /** What a proxy reports of the connections and requests of its own workload. */
 export type Report =
   /** Stands in place of the one before it. `leftOut`: edges that did not fit. */
-  | { readonly type: "edges"; readonly reportedAt: string; readonly edges: readonly SeenEdge[]; readonly leftOut?: number }
+  | {
+      readonly type: "edges";
+      readonly reportedAt: string;
+      readonly edges: readonly SeenEdge[];
+      readonly leftOut?: number;
+      /** Of the proxy's program. */
+      readonly version?: string;
+      /** Of the newest revocation that it enforces. */
+      readonly revocationSequence?: number;
+    }
   /** What a tap brought since the last report, and how much of it did not fit. */
   | { readonly type: "tap"; readonly reportedAt: string; readonly tap: string; readonly records: readonly TapRecord[]; readonly leftOut?: number };
 

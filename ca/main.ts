@@ -12,5 +12,7 @@ process.exitCode = await dispatch(process.argv.slice(2), {
   stderr: (text) => void process.stderr.write(text),
   env: process.env,
   isTerminal: process.stderr.isTTY,
+  // https://no-color.org
+  hasColour: process.stdout.isTTY && !process.env["NO_COLOR"] && process.env["TERM"] !== "dumb",
   ask: terminalAsk(process.stdin, process.stderr),
 });

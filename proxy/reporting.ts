@@ -8,6 +8,7 @@ import { retryDelay, type Random } from "./identity/backoff.ts";
 import type { Identity } from "./identity/source.ts";
 import type { Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
+import { version } from "./version.ts";
 
 /** What is reported, by whom and to whom. */
 export interface ReportingDeps {
@@ -17,6 +18,8 @@ export interface ReportingDeps {
   readonly identity: () => Identity | undefined;
   /** Who talks to whom, and who did lately. */
   readonly edges: () => readonly Edge[];
+  /** Sequence of the newest revocation in force; undefined while none is known. */
+  readonly revocationSequence: () => number | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -24,7 +27,7 @@ export interface ReportingDeps {
 }
 
 /**
- * Tells the CA who talks to whom: once a minute while there is something to tell, and within seconds of an edge that is new. What
+ * Tells the CA who talks to whom, and by that which proxies live: once a minute, and within seconds of an edge that is new. What
  * does not arrive is told the next time; nothing else depends on it.
  * @returns ends it
  */
@@ -33,7 +36,7 @@ export function startReporting(deps: ReportingDeps): () => void {
   const attempts = deps.metrics.counter("reports_total", "Reports of edges to the CA, by result.", ["result"]);
   let told = new Set<string>();
   let failures = 0;
-  let dueMs = 0;
+  let dueMs = clock.now() + Math.round(intervalMs * random());
   let cancel = (): void => undefined;
   let stopped = false;
 
@@ -43,9 +46,9 @@ export function startReporting(deps: ReportingDeps): () => void {
     // A clock that was set back must not silence us.
     if (dueMs - nowMs > maxWaitMs) dueMs = nowMs;
     if (identity !== undefined) {
-      const { report, names } = edgesReport(deps.edges(), identity.id.uri, nowMs);
+      const { report, names } = edgesReport(deps.edges(), identity.id.uri, nowMs, deps.revocationSequence());
       const isNew = failures === 0 && [...names].some((name) => !told.has(name));
-      if (isNew || (nowMs >= dueMs && (names.size > 0 || told.size > 0))) await send(identity, report, names);
+      if (isNew || nowMs >= dueMs) await send(identity, report, names);
     }
     if (!stopped) cancel = clock.after(lookIntervalMs, () => void look());
   }
@@ -82,7 +85,7 @@ export function signReport(report: Report, { chain, privateKey }: Identity, trus
 }
 
 /** The edges of this workload as a report that the CA takes: bounded, and those with most connections first. */
-export function edgesReport(edges: readonly Edge[], spiffeId: string, nowMs: number): { readonly report: Report; readonly names: Set<string> } {
+export function edgesReport(edges: readonly Edge[], spiffeId: string, nowMs: number, revocationSequence?: number): { readonly report: Report; readonly names: Set<string> } {
   const own = edges.filter(({ direction, clientId, serverId }) => (direction === "inbound" ? serverId : clientId) === spiffeId);
   const names = new Set(own.map(({ direction, clientId, serverId, reason }) => `${direction} ${clientId} ${serverId} ${reason}`));
   const fitting: SeenEdge[] = [];
@@ -94,7 +97,11 @@ export function edgesReport(edges: readonly Edge[], spiffeId: string, nowMs: num
     fitting.push(edge);
   }
   const leftOut = own.length - fitting.length;
-  return { report: { type: "edges", reportedAt: new Date(nowMs).toISOString(), edges: fitting, ...(leftOut > 0 && { leftOut }) }, names };
+  const report: Report = {
+    type: "edges", reportedAt: new Date(nowMs).toISOString(), edges: fitting, ...(leftOut > 0 && { leftOut }), version,
+    ...(revocationSequence !== undefined && { revocationSequence }),
+  };
+  return { report, names };
 }
 
 const intervalMs = 60_000;

@@ -1,9 +1,23 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { catalogue, linkOf, renderCatalogue, type CheckId } from "../ca/check/catalogue.ts";
 import { renderConfigTable as renderCaSettings } from "../ca/config-table.ts";
 import { renderConfigTable as renderProxySettings } from "../proxy/config-table.ts";
 
 const path = new URL("../README.md", import.meta.url);
+
+describe("ca/README.md", () => {
+  test("explains every check, at the anchor that its line leads to", () => {
+    const caPath = new URL("../ca/README.md", import.meta.url);
+    const readme = readFileSync(caPath, "utf8");
+    const section = /(<!-- checks: [^>]* -->\n)[^]*?(<!-- end -->)/;
+    const updated = readme.replace(section, (_, begin: string, end: string) => `${begin}${renderCatalogue()}${end}`);
+    if (process.env["UPDATE_README"]) writeFileSync(caPath, updated);
+    else expect(readme, "write it anew with UPDATE_README=1 npm test -- test/readme.test.ts").toBe(updated);
+    expect(readme).toMatch(section);
+    for (const id of Object.keys(catalogue) as CheckId[]) expect(updated).toContain(`<a id="${linkOf(id).split("#")[1]}">`);
+  });
+});
 
 describe("the README", () => {
   test.each([

@@ -1,14 +1,17 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { paths, type AuthorityList, type Readiness } from "../contract.ts";
+import { judge } from "../check/judge.ts";
+import { finding, verdictOf, type Finding } from "../check/finding.ts";
 import { api, ApiError, apiHelp, apiOptions, type Api } from "./api.ts";
-import { noMore, readArguments, UsageError } from "./arguments.ts";
-import { judge, type Finding } from "./check-findings.ts";
+import { noMore, readArguments, seconds, UsageError } from "./arguments.ts";
+import { gatherFacts, type KeptFiles } from "./check-facts.ts";
+import { gatherBeforeInstall } from "./check-pre.ts";
+import { renderFindings } from "./check-report.ts";
+import { judgeBeforeInstall } from "../check/before-install.ts";
 import type { CliIo } from "./io.ts";
-import { wrap } from "./wrap.ts";
 
 /** `countersign check`: whether the CA is well, line by line. @returns 0, 1 when something failed, 2 on a warning with --strict */
 export async function check(args: readonly string[], io: CliIo): Promise<number> {
-  const { values, positionals } = readArguments(args, { ...apiOptions, strict: { type: "boolean" }, wait: { type: "string" } });
+  const { values, positionals } = readArguments(args, { ...apiOptions, ...checkOptions });
   if (values.help) {
     io.stdout(usage);
     return 0;
@@ -16,63 +19,70 @@ export async function check(args: readonly string[], io: CliIo): Promise<number>
   noMore(positionals);
   const format = values.output ?? "table";
   if (!isFormat(format)) throw new UsageError(`-o is table, short or json, not ${format}.`);
-  const waitSeconds = Number(values.wait ?? "0");
-  if (!(waitSeconds >= 0 && waitSeconds <= maxWaitSeconds)) throw new UsageError(`--wait takes seconds, at most ${maxWaitSeconds}.`);
-  const ca = api(values, io);
+  const waitSeconds = values.wait === undefined ? 0 : seconds(values.wait, "--wait");
+  if (waitSeconds > maxWaitSeconds) throw new UsageError(`--wait is at most ${maxWaitSeconds / 60}m.`);
+  const look = values.pre === true ? () => lookBefore(values, io) : lookAt(values, io);
+  const findings = await lookUntilWell(look, waitSeconds, io);
+  io.stdout(renderFindings(findings, format, io));
+  const verdict = verdictOf(findings);
+  if (verdict === "failed") return 1;
+  return values.strict === true && verdict === "warning" ? 2 : 0;
+}
+
+async function lookUntilWell(look: () => Promise<readonly Finding[]>, waitSeconds: number, io: CliIo): Promise<readonly Finding[]> {
   const untilMs = performance.now() + waitSeconds * 1000;
-  let findings = await look(ca);
-  while (failed(findings) && performance.now() < untilMs) {
+  for (;;) {
+    const findings = await look();
+    if (verdictOf(findings) !== "failed" || performance.now() >= untilMs) return findings;
+    const failed = findings.filter(({ status }) => status === "failed");
+    if (io.isTerminal) io.stderr(`waiting for ${failed.length}: ${failed[0]?.name}\n`);
     await sleep(waitIntervalMs);
-    findings = await look(ca);
-  }
-  const text = { table: () => render(findings), short: () => render(findings.filter(({ status }) => status !== "ok")), json: () => `${JSON.stringify(findings, null, 2)}\n` };
-  io.stdout(text[format]());
-  if (failed(findings)) return 1;
-  return values.strict === true && findings.some(({ status }) => status === "warning") ? 2 : 0;
-}
-
-async function look(ca: Api): Promise<readonly Finding[]> {
-  try {
-    const readiness = JSON.parse((await ca.probe(paths.readyz)).text) as Readiness;
-    const { authorities } = await ca.call<AuthorityList>("GET", paths.authorities);
-    return [{ category: "api", status: "ok", name: "the CA can be reached" }, ...judge({ readiness, authorities, nowMs: Date.now() })];
-  } catch (error) {
-    if (!(error instanceof ApiError || error instanceof SyntaxError)) throw error;
-    const hint = error instanceof ApiError ? error.message : "what answers there is no CA; is --url right?";
-    return [{ category: "api", status: "failed", name: "the CA can be reached", hint }];
   }
 }
 
-function failed(findings: readonly Finding[]): boolean {
-  return findings.some(({ status }) => status === "failed");
+function lookAt(values: Values, io: CliIo): () => Promise<readonly Finding[]> {
+  const files: KeptFiles = { dataDir: values["data-dir"] ?? io.env["COUNTERSIGN_DATA_DIR"] ?? "./.countersign", checkpoints: values.checkpoint ?? [], key: values.key };
+  let ca: Api | undefined;
+  return async () => {
+    try {
+      // The root may come while we wait: a CA that starts for the first time writes it.
+      const facts = await gatherFacts((ca ??= api(values, io)), files);
+      return [finding("api-reachable"), ...judge(facts)];
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      return [finding("api-reachable", { status: "failed", what: error.message })];
+    }
+  };
 }
 
-function render(findings: readonly Finding[]): string {
-  const lines: string[] = [];
-  let category: string | undefined;
-  for (const finding of findings) {
-    if (finding.category !== category) lines.push(...(category === undefined ? [] : [""]), finding.category, "-".repeat(finding.category.length));
-    category = finding.category;
-    lines.push(`${signs[finding.status]} ${finding.name}`);
-    if (finding.hint !== undefined) lines.push(wrap(finding.hint, "    "));
-  }
-  const worst = failed(findings) ? "failed" : findings.some(({ status }) => status === "warning") ? "warning" : "ok";
-  return `${[...lines, "", verdicts[worst]].join("\n")}\n`;
+async function lookBefore({ config, store, "data-dir": dataDir, listen }: Values, { env }: CliIo): Promise<readonly Finding[]> {
+  const flags = Object.entries({ config, store, "data-dir": dataDir, listen }).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]]));
+  return judgeBeforeInstall(await gatherBeforeInstall({ flags: Object.fromEntries(flags) as Record<string, string>, env }));
 }
 
 function isFormat(text: string): text is "table" | "short" | "json" {
   return text === "table" || text === "short" || text === "json";
 }
 
-const signs = { ok: "√", warning: "‼", failed: "×" } as const;
-const verdicts = { ok: "All is well: √", warning: "It works, but look at the lines with ‼", failed: "Something is wrong: see the lines with ×" } as const;
+const checkOptions = {
+  strict: { type: "boolean" }, wait: { type: "string" }, pre: { type: "boolean" }, checkpoint: { type: "string", multiple: true }, key: { type: "string" },
+  config: { type: "string" }, store: { type: "string" }, listen: { type: "string" },
+} as const;
+type Values = ReturnType<typeof readArguments<typeof checkOptions & typeof apiOptions>>["values"];
+
 const waitIntervalMs = 1000;
 const maxWaitSeconds = 3600;
 
 const usage = `countersign check: whether the CA is well, line by line
 
-  countersign check [--strict] [--wait SECONDS] [-o table|short|json]
+  countersign check [--strict] [--wait 5m] [-o table|short|json]
       exit code 0, 1 when a line has ×, 2 with --strict when one has ‼
       --wait: look again until nothing has ×, at most so long
       -o short: only what is not well
+      --checkpoint FILE: one kept elsewhere, which the log must continue; may
+      be repeated; --key VKEY: the log's key (DATA-DIR/audit-log.vkey)
+  countersign check --pre [--config FILE] [--store URL] [--listen ADDRESS]
+      before a CA is installed here: settings, folder, address, database
+
+Each line has a name that ca/README.md explains. An admin or auditor sees all.
 ${apiHelp}`;

@@ -7,6 +7,8 @@ export interface CliIo {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** True when stderr is a terminal, where a line may be written over: progress is shown there only. */
   readonly isTerminal?: boolean;
+  /** True when stdout is a terminal that shows colours, and nobody asked for none. */
+  readonly hasColour?: boolean;
   /** Undefined where nobody could answer. */
   readonly ask?: Ask | undefined;
 }

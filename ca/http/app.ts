@@ -20,6 +20,7 @@ import { revocationOperations } from "./revocations.ts";
 import type { CaServices } from "./services.ts";
 import { tokenOperations } from "./tokens.ts";
 import { trustOperations } from "./trust.ts";
+import { vitalsOperations } from "./vitals.ts";
 import { watchOperations } from "./watch.ts";
 
 export interface AppOptions extends Pick<PipelineOptions, "log" | "denied"> {
@@ -52,6 +53,7 @@ export function createApp(
     ...auditOperations(services),
     ...statusOperations(services),
     ...clockOperations(services),
+    ...vitalsOperations(services),
     ...healthOperations(services, registry),
     ...docsOperations(app, services),
   ];

@@ -46,6 +46,7 @@ export const access = {
   "POST /v1/reports": "attested",
   // Whoever sees requests sees paths.
   "POST /v1/taps": ["admin", "auditor"],
+  "GET /v1/proxies": ["admin", "operator in scope", "auditor"],
   "GET /v1/edges": ["admin", "operator in scope", "auditor"],
   // What it tells is public, each event by itself.
   "GET /v1/watch": "feed",
@@ -54,6 +55,7 @@ export const access = {
   "GET /v1/audit/checkpoint": "public",
   "GET /v1/audit/proof": "public",
   "POST /v1/clock": ["admin"],
+  "GET /v1/vitals": ["admin", "auditor"],
   "GET /healthz": "probe",
   "GET /readyz": "probe",
   // No exception for loopback: behind a reverse proxy on the same host everybody comes from there.

@@ -1,5 +1,5 @@
 import { z } from "@hono/zod-openapi";
-import type { EdgeList, Report, ReportRequest, TapRequest } from "../contract.ts";
+import type { EdgeList, ProxyList, Report, ReportRequest, TapRequest } from "../contract.ts";
 
 /** What proxies report and what is put together from it, as zod schemas; checked against the contract at the end. */
 
@@ -22,7 +22,7 @@ const tapRecord = z.strictObject({
 
 /** What the text of a report says. */
 export const report = z.discriminatedUnion("type", [
-  z.strictObject({ type: z.literal("edges"), reportedAt: time, edges: z.array(seenEdge).max(200).readonly(), leftOut }),
+  z.strictObject({ type: z.literal("edges"), reportedAt: time, edges: z.array(seenEdge).max(200).readonly(), leftOut, version: printable(64).optional(), revocationSequence: z.number().int().min(0).optional() }),
   z.strictObject({ type: z.literal("tap"), reportedAt: time, tap: z.string().regex(/^[0-9a-f]{32}$/), records: z.array(tapRecord).max(200).readonly(), leftOut }),
 ]);
 
@@ -55,6 +55,17 @@ export const edgeList = z
   })
   .openapi("EdgeList");
 
+export const proxyList = z
+  .object({
+    proxies: z.array(z.object({
+      spiffeId: z.string().openapi({ example: "spiffe://east/ns/shop/sa/cart" }), serialNumber: z.string(), authorityId: z.string(), notBefore: time, notAfter: time,
+      reportedAt: time.openapi({ description: "By the proxy's clock." }), receivedAt: time.openapi({ description: "By the CA's." }), version: z.string().optional(),
+      revocationSequence: z.number().int().optional().openapi({ description: "Of the newest revocation that it enforces." }),
+    })).readonly(),
+    truncated: z.boolean(),
+  })
+  .openapi("ProxyList");
+
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
 type Is<Schema extends z.ZodType, Type> = Same<z.infer<Schema>, Type>;
 /** As in `schemas.ts`: every row is `true`, or does not compile. */
@@ -63,4 +74,5 @@ export const reportSchemasKeepTheContract: {
   readonly reportRequest: Is<typeof reportRequest, ReportRequest>;
   readonly tapRequest: Is<typeof tapRequest, TapRequest>;
   readonly edgeList: Is<typeof edgeList, EdgeList>;
-} = { report: true, reportRequest: true, tapRequest: true, edgeList: true };
+  readonly proxyList: Is<typeof proxyList, ProxyList>;
+} = { report: true, reportRequest: true, tapRequest: true, edgeList: true, proxyList: true };

@@ -3,7 +3,7 @@ import { encodeFrame, heartbeatFrame } from "../feed/frame.ts";
 import { Refusal } from "../refusal.ts";
 import { json, noContent } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
-import { edgeList, report, reportRequest, tapRequest } from "./report-schemas.ts";
+import { edgeList, proxyList, report, reportRequest, tapRequest } from "./report-schemas.ts";
 import { isInView } from "./scope.ts";
 import type { CaServices } from "./services.ts";
 
@@ -35,6 +35,14 @@ export function reportOperations(services: CaServices): readonly Operation[] {
         "the edges that begin or end in its scope.",
       success: { status: 200, description: "All of them.", content: { [mediaType.json]: edgeList } },
       handle: async ({ caller }) => json(await services.edges((spiffeId) => isInView(caller, spiffeId))),
+    }),
+    operation({
+      route: "GET /v1/proxies",
+      tag: "traffic",
+      summary: "List the proxies that live",
+      description: "As they reported themselves within the last minutes, each by the certificate whose key signed the report. An operator sees those in its scope.",
+      success: { status: 200, description: "Up to 2000 of them.", content: { [mediaType.json]: proxyList } },
+      handle: async ({ caller }) => json(await services.proxies((spiffeId) => isInView(caller, spiffeId))),
     }),
     operation({
       route: "POST /v1/taps",

@@ -7,6 +7,8 @@ import type {
   CreatedToken,
   CreateTokenRequest,
   EdgeList,
+  ProxyList,
+  Vitals,
   IssuedCertificate,
   IssuedIssuer,
   IssuedJwtSvid,
@@ -80,6 +82,10 @@ export interface CaServices {
   report(request: ReportRequest, report: Report): Promise<void>;
   /** Who talks to whom. @param isInView asked of both IDs: what neither is in is left out */
   edges(isInView: (spiffeId: string) => boolean): Promise<EdgeList>;
+  /** The proxies that reported lately. @param isInView as of edges */
+  proxies(isInView: (spiffeId: string) => boolean): Promise<ProxyList>;
+  /** How this replica and its store are. */
+  vitals(): Promise<Vitals>;
   /** Opens a tap. @throws {Refusal} spiffe_id_refused | rate_limited */
   tap(request: TapRequest, caller: Caller): Promise<ReadableStream<TapEvent>>;
   /** Writes a denial to the audit log, at a bounded rate; never fails. */

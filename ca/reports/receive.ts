@@ -1,5 +1,5 @@
 import { verifyPossession, type PossessionDeps } from "../attestation/possession.ts";
-import type { Report, ReportRequest, SeenEdge } from "../contract.ts";
+import type { ProxySummary, Report, ReportRequest, SeenEdge } from "../contract.ts";
 import type { RateLimits } from "../rate-limits.ts";
 import { Refusal } from "../refusal.ts";
 import { keepTapRecords } from "./tap.ts";
@@ -12,6 +12,8 @@ export interface KeptEdges {
   readonly renewedFrom?: string | undefined;
   readonly edges: readonly SeenEdge[];
   readonly leftOut?: number | undefined;
+  /** The proxy that reported, by its certificate. */
+  readonly proxy: Omit<ProxySummary, "spiffeId" | "serialNumber" | "reportedAt">;
 }
 
 export interface ReportReceiverDeps extends PossessionDeps {
@@ -41,10 +43,12 @@ export function reportReceiver(deps: ReportReceiverDeps) {
   };
 }
 
-async function keepEdges({ store }: ReportReceiverDeps, row: CertificateRow, { edges, leftOut }: Extract<Report, { type: "edges" }>, nowMs: number, reportedAtMs: number): Promise<void> {
-  const { spiffeId, serialNumber, renewedFrom } = row;
+async function keepEdges({ store }: ReportReceiverDeps, row: CertificateRow, { edges, leftOut, version, revocationSequence }: Extract<Report, { type: "edges" }>, nowMs: number, reportedAtMs: number): Promise<void> {
+  const { spiffeId, serialNumber, renewedFrom, authorityId, notBeforeMs, notAfterMs } = row;
   for (const edge of edges) requireOwn(edge, spiffeId);
-  const kept: KeptEdges = { spiffeId, renewedFrom, edges, leftOut };
+  const [notBefore, notAfter, receivedAt] = [notBeforeMs, notAfterMs, nowMs].map((ms) => new Date(ms).toISOString()) as [string, string, string];
+  const proxy = { authorityId, notBefore, notAfter, receivedAt, ...(version !== undefined && { version }), ...(revocationSequence !== undefined && { revocationSequence }) };
+  const kept: KeptEdges = { spiffeId, renewedFrom, edges, leftOut, proxy };
   await store.report({ kind: "edges", name: serialNumber, part: "", body: JSON.stringify(kept), reportedAtMs, expiresAtMs: nowMs + edgesRetentionMs });
 }
 

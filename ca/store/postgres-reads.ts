@@ -8,6 +8,7 @@ import { postgresReports } from "./report-reads.ts";
 import type { StoreReads } from "./reads.ts";
 import { toAuthority, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./rows.ts";
 import * as schema from "./schema-postgres.ts";
+import { postgresVitals } from "./vitals.ts";
 
 export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
   const db = drizzle(pool);
@@ -28,6 +29,7 @@ export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
   return {
     ...postgresFeed(db),
     ...postgresReports(db),
+    ...postgresVitals(pool),
     async state() {
       const [row] = await stateQuery.execute();
       return row && toCaState(row);

@@ -5,7 +5,7 @@ export type StoreReads = Pick<
   Store,
   | "state" | "authorities" | "certificate" | "certificates" | "certificateEnds" | "idempotent" | "token" | "tokens" | "revocations" | "revocationSequence" | "crl" | "crls"
   | "ceremony" | "ceremonies" | "documents" | "holdersBehind" | "feedPosition" | "announcements" | "reports"
-  | "checkpoint" | "checkpoints" | "entries" | "subtreeHashes"
+  | "vitals" | "checkpoint" | "checkpoints" | "entries" | "subtreeHashes"
 >;
 
 /**

@@ -9,6 +9,7 @@ import * as schema from "./schema-sqlite.ts";
 import { sqliteCertificates, underAny } from "./sqlite-certificates.ts";
 import { sqliteFeed } from "./sqlite-feed.ts";
 import { StoreError } from "./store.ts";
+import { sqliteVitals } from "./vitals.ts";
 
 /**
  * Reads through a connection, which is closed where its tables are not those of this version.
@@ -48,6 +49,7 @@ function sqliteReads(database: Database.Database): StoreReads {
   return {
     ...sqliteFeed(db),
     ...sqliteReports(db),
+    ...sqliteVitals(database),
     async state() {
       const row = stateQuery.get();
       return row && toCaState(row);

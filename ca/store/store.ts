@@ -1,4 +1,4 @@
-import type { AttestationMethod, AuthorityState, AuthorityType, RevocationReason, Role } from "../contract.ts";
+import type { AttestationMethod, AuthorityState, AuthorityType, RevocationReason, Role, StoreVitals } from "../contract.ts";
 
 /**
  * What the CA keeps. Two adapters, SQLite and Postgres, one contract suite (`test/ca/store/contract.ts`).
@@ -107,6 +107,8 @@ export interface Store {
   /** Gives a lease up, so that the next need not wait for its end; nothing happens to one that is another's by now. */
   releaseLease(lease: Pick<LeaseClaim, "name" | "holder">): Promise<void>;
 
+  /** How the database is, for whoever operates it. */
+  vitals(): Promise<StoreVitals>;
   /** The database's clock, to some tenths of a second; undefined while it is not known, and on SQLite, whose clock is ours. */
   databaseTimeMs(): number | undefined;
   /** Resolves when the store answers; rejects with store_unavailable otherwise. */

@@ -196,7 +196,14 @@ export function startIdentity({ config, holder, clock, random, log, metrics, tra
   }
 
   function reportEdges(): void {
-    if (traffic !== undefined) stopReporting ??= startReporting({ client, trustDomain, identity: holder.identity, edges: traffic.edges, clock, random, log, metrics });
+    if (traffic === undefined) return;
+    stopReporting ??= startReporting({
+      client, trustDomain, identity: holder.identity, edges: traffic.edges, clock, random, log, metrics,
+      revocationSequence() {
+        const { lastSuccessMs, sequence } = following?.status().revocation ?? {};
+        return lastSuccessMs === undefined ? undefined : sequence;
+      },
+    });
   }
 
   function onIssued({ identity, bundles }: Accepted, acknowledged: HeldBundle | undefined): void {

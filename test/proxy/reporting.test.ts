@@ -6,6 +6,7 @@ import { CaError } from "../../proxy/ca-error.ts";
 import type { Edge } from "../../proxy/edges.ts";
 import { createMetrics } from "../../proxy/metrics.ts";
 import { edgesReport, startReporting } from "../../proxy/reporting.ts";
+import { version } from "../../proxy/version.ts";
 import { eastIdentity } from "../support/data-path.ts";
 import { manualClock } from "../support/manual-clock.ts";
 import { recordedLog } from "../support/recorded-log.ts";
@@ -20,7 +21,7 @@ function setUp() {
   const sent: ReportRequest[] = [];
   const world: { edges: readonly Edge[]; error: Error | undefined } = { edges: [], error: undefined };
   const stop = startReporting({
-    clock, random: () => 1, log: recordedLog(), metrics: createMetrics(), trustDomain: "east", identity: () => identity, edges: () => world.edges,
+    clock, random: () => 1, log: recordedLog(), metrics: createMetrics(), trustDomain: "east", identity: () => identity, edges: () => world.edges, revocationSequence: () => 7,
     client: {
       async report(request) {
         sent.push(request);
@@ -33,10 +34,14 @@ function setUp() {
 
 const edgesOf = ({ report }: ReportRequest) => (JSON.parse(report) as Extract<Report, { type: "edges" }>).edges;
 
-test("nothing is said while nobody talks to anybody", async () => {
+test("while nobody talks to anybody it says once a minute that it lives, of which version it is and which revocations it enforces", async () => {
   const { clock, sent } = setUp();
-  await clock.advance(600_000);
+  await clock.advance(59_000);
   expect(sent).toEqual([]);
+  await clock.advance(600_000);
+  expect(sent.length).toBeGreaterThan(8);
+  expect(sent.length).toBeLessThan(12);
+  expect(JSON.parse(sent[0]!.report)).toMatchObject({ type: "edges", edges: [], version, revocationSequence: 7 });
 });
 
 test("an edge that is new is told within seconds, signed; what stays the same once a minute; and that it is gone", async () => {
@@ -57,8 +62,6 @@ test("an edge that is new is told within seconds, signed; what stays the same on
   world.edges = [];
   await clock.advance(63_000);
   expect(edgesOf(sent[3]!)).toEqual([]);
-  await clock.advance(600_000);
-  expect(sent).toHaveLength(4);
   stop();
   world.edges = [edge("hello")];
   await clock.advance(600_000);

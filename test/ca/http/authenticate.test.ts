@@ -43,6 +43,8 @@ const allowed: Readonly<Record<RouteName, readonly (Role | "nobody")[]>> = {
   "POST /v1/acknowledgements": ["nobody", "admin", "operator", "auditor"],
   "POST /v1/reports": ["nobody", "admin", "operator", "auditor"],
   "POST /v1/taps": ["admin", "auditor"],
+  "GET /v1/proxies": ["admin", "operator", "auditor"],
+  "GET /v1/vitals": ["admin", "auditor"],
   "GET /v1/edges": ["admin", "operator", "auditor"],
   "GET /v1/audit/entries": ["admin", "auditor"],
   "GET /v1/audit/checkpoint": ["nobody", "admin", "operator", "auditor"],
@@ -151,6 +153,7 @@ test("an operator without a scope gets nothing from a route that is for operator
     "POST /v1/certificates/{serial}/revoke": [serialNumber, { reason: "unspecified" }],
     "POST /v1/tokens": ["", { type: "join", spiffeId: "spiffe://east/ns/shop/sa/cart" }],
     "GET /v1/edges": ["", undefined],
+    "GET /v1/proxies": ["", undefined],
     "GET /v1/tokens": ["", undefined],
     "DELETE /v1/tokens/{id}": [id, undefined],
     "POST /v1/policies": ["", { policies: [cartPolicy] }],
@@ -163,6 +166,7 @@ test("an operator without a scope gets nothing from a route that is for operator
     const [method = "", path = ""] = route.split(" ");
     const answer = await own.call(method, path.replace(/\{\w+\}/, parameter), { headers, ...(json && { json }) });
     if (route === "GET /v1/edges") expect(answer.json).toEqual({ edges: [], proxies: 0, truncated: false });
+    else if (route === "GET /v1/proxies") expect(answer.json).toEqual({ proxies: [], truncated: false });
     else if (answer.status === 200) expect(Object.values(answer.json)).toEqual([[]]);
     else expect([route, answer.problem.code]).toEqual([route, "forbidden"]);
   }

@@ -36,6 +36,33 @@ const seen = () => {
   return host.ca.edges(() => true);
 };
 
+describe("the listing of proxies", () => {
+  test("has each by its certificate, with both clocks, version and deny-list, and no more once it has renewed", async () => {
+    const own = await startTestCa();
+    try {
+      const key = newKey();
+      const issued = await own.ca.issue({ csr: newCsr(key).csr, attestation: { type: "operator", spiffeId: world } }, { caller: own.admin });
+      const renewedKey = newKey();
+      const csr = newCsr(renewedKey);
+      const reported: Report = { type: "edges", reportedAt: new Date(own.clock.nowMs - 2000).toISOString(), edges: [], version: "1.2.3", revocationSequence: 4 };
+      const text = JSON.stringify(reported);
+      const proofBy = (chain: IssuedCertificate, privateKey: KeyObject) => encodeRenewalProof({ chain: chainOf(chain), privateKey, csr: Buffer.from(text), audience: "east", nowMs: own.clock.nowMs, purpose: "report" });
+      await own.ca.report({ report: text, proof: proofBy(issued, key) }, reported);
+      const { proxies } = await own.ca.proxies(() => true);
+      expect(proxies).toEqual([{
+        spiffeId: world, serialNumber: issued.serialNumber, authorityId: (await own.ca.authorities()).find(({ type }) => type === "issuer")!.id,
+        notBefore: issued.notBefore, notAfter: issued.notAfter, reportedAt: reported.reportedAt, receivedAt: new Date(own.clock.nowMs).toISOString(), version: "1.2.3", revocationSequence: 4,
+      }]);
+      expect(await own.ca.proxies(() => false)).toEqual({ proxies: [], truncated: false });
+      const renewed = await own.ca.issue({ csr: csr.csr, attestation: { type: "svid", proof: proofFor(issued, key, csr.der, own.clock.nowMs) } }, {});
+      await own.ca.report({ report: text, proof: proofBy(renewed, renewedKey) }, reported);
+      expect((await own.ca.proxies(() => true)).proxies.map(({ serialNumber }) => serialNumber)).toEqual([renewed.serialNumber]);
+    } finally {
+      await own.close();
+    }
+  });
+});
+
 describe("a report of edges", () => {
   test.each([
     ["by another key", { key: newKey() }, "proof_refused"],

@@ -28,6 +28,15 @@ export function describeStoreReports(kind: Store["kind"], newDatabase: () => Pro
       (await store.reports({ kind: "edges", nowMs: startMs, limit: 9, ...query })).map(({ name, part }) => name + part)
     );
 
+    test("the vitals say which migrations it has had, that what is committed stays, and on SQLite how much room the disk has", async () => {
+      const { schema, disk, ...rest } = await store.vitals();
+      expect(rest).toEqual({ kind, durable: true });
+      expect(schema.known).toBeGreaterThan(0);
+      expect(schema.applied).toBe(schema.known);
+      if (kind === "postgres") expect(disk).toBeUndefined();
+      else expect(disk?.totalBytes).toBeGreaterThan(disk?.freeBytes ?? Infinity);
+    });
+
     test("a report stands in place of the one before it, and one that was made earlier changes nothing", async () => {
       await store.report(report("a", { body: "1" }));
       await store.report(report("a", { body: "2", reportedAtMs: startMs + 5 }));

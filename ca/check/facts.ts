@@ -1,0 +1,35 @@
+import type {
+  AuditEntry, AuthoritySummary, ConsistencyProof, InclusionProof, OperatorSummary, ProxyList, Readiness, Revocation, TokenSummary, Vitals,
+} from "../contract.ts";
+
+/** What the checks judge, as read from the CA at one moment. What the caller may not read is undefined. */
+export interface CheckFacts {
+  /** Of this machine. */
+  readonly nowMs: number;
+  /** Of this program. */
+  readonly version: string;
+  readonly readiness: Readiness;
+  readonly authorities: readonly AuthoritySummary[];
+  /** PEM: the newest workload certificate, with the chain it is presented with. */
+  readonly newestChain?: string | undefined;
+  readonly vitals?: Vitals | undefined;
+  readonly proxies?: ProxyList | undefined;
+  /** Those that some proxy may lack, oldest first. */
+  readonly revocations?: readonly Revocation[] | undefined;
+  readonly tokens?: readonly TokenSummary[] | undefined;
+  readonly operators?: readonly OperatorSummary[] | undefined;
+  readonly log?: LogFacts | undefined;
+  /** What the caller's role may not read. */
+  readonly notPermitted: readonly string[];
+}
+
+export interface LogFacts {
+  /** The newest checkpoint, a signed note. */
+  readonly checkpoint: string;
+  /** Kept at the first start; undefined: nobody here knows it. */
+  readonly verifierKey?: string | undefined;
+  /** The newest entry under the checkpoint, and the proof that it is. */
+  readonly newest?: { readonly entry: AuditEntry; readonly proof: InclusionProof } | undefined;
+  /** Checkpoints kept elsewhere, and the proof that the newest one continues them; none where the CA gave none. */
+  readonly kept: readonly { readonly where: string; readonly note: string; readonly proof?: ConsistencyProof | undefined }[];
+}

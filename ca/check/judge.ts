@@ -1,0 +1,18 @@
+import { judgeAccess } from "./access.ts";
+import { judgeApi, judgeConfig } from "./api.ts";
+import { judgeLog } from "./audit-log.ts";
+import { judgeAuthorities, judgeConvergence } from "./authorities.ts";
+import { judgeClock } from "./clock.ts";
+import { judgeDataPlane, judgeRevocation } from "./data-plane.ts";
+import type { CheckFacts } from "./facts.ts";
+import type { Finding } from "./finding.ts";
+import { judgeKeys, judgeStore } from "./store.ts";
+
+/** Judges. Pure: what was gathered decides. A part of the CA more is one function here, its facts and its rows in the catalogue. */
+export function judge(facts: CheckFacts): readonly Finding[] {
+  return judges.flatMap((each) => each(facts));
+}
+
+const judges: readonly ((facts: CheckFacts) => readonly Finding[])[] = [
+  judgeApi, judgeConfig, judgeStore, judgeKeys, judgeAuthorities, judgeConvergence, judgeDataPlane, judgeRevocation, judgeLog, judgeAccess, judgeClock,
+];

@@ -1,0 +1,44 @@
+import { z } from "@hono/zod-openapi";
+import { mediaType, type Vitals } from "../contract.ts";
+import { json } from "./answer.ts";
+import { operation, type Operation } from "./operation.ts";
+import type { CaServices } from "./services.ts";
+
+/** How the CA is, for `countersign check`. */
+export function vitalsOperations(services: Pick<CaServices, "vitals">): readonly Operation[] {
+  return [
+    operation({
+      route: "GET /v1/vitals",
+      tag: "operations",
+      summary: "How the CA is",
+      description:
+        "What one replica knows of its own health and of the store that all of them share: tables, disk, standbys, keys, CRLs, the witnessed " +
+        "log. `countersign check` judges it.",
+      success: { status: 200, description: "As of now; keys in KMS as of the last ten seconds.", content: { [mediaType.json]: vitalsSchema } },
+      handle: async () => json(await services.vitals()),
+    }),
+  ];
+}
+
+const time = z.iso.datetime({ precision: 3 });
+
+const vitalsSchema = z
+  .object({
+    time, trustDomain: z.string(), version: z.string(), listensBeyondLoopback: z.boolean(), publicUrl: z.string(),
+    store: z.object({
+      kind: z.enum(["sqlite", "postgres"]), answeredInMs: z.number(),
+      schema: z.object({ applied: z.number().int(), known: z.number().int() }).openapi({ description: "Migrations." }),
+      durable: z.boolean(),
+      disk: z.object({ freeBytes: z.number(), totalBytes: z.number() }).optional(),
+      standbys: z.object({ count: z.number().int(), lagSeconds: z.number() }).optional(),
+      clockOffsetMs: z.number().optional().openapi({ description: "The database's clock less the CA's." }),
+    }),
+    keys: z.array(z.object({ authorityId: z.string(), location: z.enum(["sealed", "kms", "pkcs11", "offline"]), trouble: z.string().optional() })).readonly(),
+    crls: z.array(z.object({ authorityId: z.string(), list: z.string(), number: z.number(), thisUpdate: time, nextUpdate: time })).readonly(),
+    log: z.object({ size: z.number().int(), witnessedSize: z.number().int().optional() }),
+  })
+  .openapi("Vitals");
+
+type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
+/** As in `schemas.ts`. */
+export const vitalsSchemaKeepsTheContract: Same<z.infer<typeof vitalsSchema>, Vitals> = true;

@@ -1,0 +1,82 @@
+import { readFileSync } from "node:fs";
+import packageJson from "../package.json" with { type: "json" };
+import { parseCheckpoint } from "./audit/checkpoint.ts";
+import { AuditError } from "./audit/errors.ts";
+import { parseNote } from "./audit/note.ts";
+import type { AuthoritySigners } from "./authority/signers.ts";
+import type { CaConfig } from "./config.ts";
+import type { KeyVitals, Vitals } from "./contract.ts";
+import { parseCertificate } from "./pki/certificate.ts";
+import { SignerError } from "./signer/errors.ts";
+import type { AuthorityRow, Store } from "./store/store.ts";
+
+export interface VitalsDeps {
+  readonly config: Pick<CaConfig, "trustDomain" | "listenHost" | "witnessPath">;
+  readonly store: Pick<Store, "ping" | "vitals" | "crls" | "checkpoint" | "databaseTimeMs">;
+  readonly signers: Pick<AuthoritySigners, "check" | "signerFor" | "troubles">;
+  readonly rows: () => readonly AuthorityRow[];
+  readonly publicUrl: () => string;
+  readonly now: () => Date;
+}
+
+/** Makes the look at how this replica and its store are; those who ask at once share one, and keys outside are asked at most every ten seconds. */
+export function vitalsReader(deps: VitalsDeps) {
+  let looking: Promise<Vitals> | undefined;
+  let keys: Promise<readonly KeyVitals[]> | undefined;
+  let keysAtMs = -Infinity;
+
+  async function look(): Promise<Vitals> {
+    const { config, store, now } = deps;
+    const startedMs = performance.now();
+    await store.ping();
+    const answeredInMs = performance.now() - startedMs;
+    if (keys === undefined || performance.now() - keysAtMs > keysStaleAfterMs) {
+      keysAtMs = performance.now();
+      keys = Promise.all(deps.rows().filter(({ state }) => state === "active" || state === "prepared").map((row) => keyVitals(row, deps.signers)));
+      keys.catch(() => (keys = undefined));
+    }
+    const [vitals, crls, newest, keyList] = await Promise.all([store.vitals(), store.crls(), store.checkpoint(), keys]);
+    const databaseMs = store.databaseTimeMs();
+    const nowMs = now().getTime();
+    const witnessedSize = readWitnessedSize(config.witnessPath);
+    return {
+      time: new Date(nowMs).toISOString(), trustDomain: config.trustDomain, version: packageJson.version,
+      listensBeyondLoopback: !/^(?:127\.[\d.]+|::1|localhost)$/.test(config.listenHost), publicUrl: deps.publicUrl(),
+      store: { ...vitals, answeredInMs, ...(databaseMs !== undefined && { clockOffsetMs: databaseMs - nowMs }) },
+      keys: keyList,
+      crls: crls.map(({ authorityId, list, number, thisUpdateMs, nextUpdateMs }) => (
+        { authorityId, list, number, thisUpdate: new Date(thisUpdateMs).toISOString(), nextUpdate: new Date(nextUpdateMs).toISOString() }
+      )),
+      log: { size: newest?.size ?? 0, ...(witnessedSize !== undefined && { witnessedSize }) },
+    };
+  }
+
+  return (): Promise<Vitals> => (looking ??= look().finally(() => (looking = undefined)));
+}
+
+/** A key in the store is opened, one in KMS is asked; a token is only spoken of, since asking needs a process, as is what is offline. */
+async function keyVitals(row: AuthorityRow, signers: VitalsDeps["signers"]): Promise<KeyVitals> {
+  const about = { authorityId: row.id, location: row.key.kind };
+  try {
+    await signers.check(row);
+    const fits = Buffer.compare(signers.signerFor(row).spki, parseCertificate(row.certificate).spki) === 0;
+    if (!fits) return { ...about, trouble: "the key in its place is another one than the certificate's" };
+    const known = signers.troubles().find(({ authorityId }) => authorityId === row.id);
+    return known === undefined ? about : { ...about, trouble: known.message };
+  } catch (error) {
+    if (error instanceof SignerError) return { ...about, trouble: error.message };
+    throw error;
+  }
+}
+
+/** Undefined where there is none, or none that can be read: that it is missed is a finding. */
+function readWitnessedSize(path: string): number | undefined {
+  try {
+    return parseCheckpoint(parseNote(readFileSync(path, "utf8"))).size;
+  } catch (error) {
+    if (error instanceof AuditError || (error as NodeJS.ErrnoException).code !== undefined) return undefined;
+    throw error;
+  }
+}
+
+const keysStaleAfterMs = 10_000;

@@ -1,0 +1,172 @@
+import { generateKeyPairSync, type KeyObject } from "node:crypto";
+import { beforeAll, describe, expect, test } from "vitest";
+import { catalogue, type CheckId } from "../../../ca/check/catalogue.ts";
+import type { CheckFacts } from "../../../ca/check/facts.ts";
+import { judge } from "../../../ca/check/judge.ts";
+import { judgeBeforeInstall, type BeforeInstallFacts } from "../../../ca/check/before-install.ts";
+import { hashLeaf } from "../../../ca/audit/merkle.ts";
+import { checkpointSigner } from "../../../ca/audit/checkpoint.ts";
+import type { AuthoritySummary, ProxySummary, TokenSummary, Vitals } from "../../../ca/contract.ts";
+import { chainOf, newCsr, startTestCa } from "../../support/running-ca.ts";
+
+/** What a CA and a proxy that are well told: certificates, authorities and vitals are real, the rest is made to go with them. */
+let well: CheckFacts;
+let other: CheckFacts;
+beforeAll(async () => {
+  [well, other] = [await factsOf("east"), await factsOf("west")];
+});
+
+async function factsOf(trustDomain: string): Promise<CheckFacts> {
+  const { ca, admin, clock, close } = await startTestCa({ settings: { trustDomain } });
+  try {
+    const issued = await ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: `spiffe://${trustDomain}/ns/shop/sa/cart` } }, { caller: { ...admin, scope: [`spiffe://${trustDomain}/*`] } });
+    expect(chainOf(issued).length).toBeGreaterThan(1);
+    const vitals = await ca.vitals();
+    const authorities = await ca.authorities();
+    const at = (offsetMs: number): string => new Date(clock.nowMs + offsetMs).toISOString();
+    const proxy: ProxySummary = {
+      spiffeId: issued.spiffeId, serialNumber: issued.serialNumber, authorityId: authorities.find(({ type }) => type === "issuer")!.id,
+      notBefore: issued.notBefore, notAfter: issued.notAfter, reportedAt: at(-900), receivedAt: at(0), version: vitals.version, revocationSequence: 5,
+    };
+    return {
+      nowMs: clock.nowMs, version: vitals.version, readiness: await ca.readiness(), authorities, newestChain: issued.chain, notPermitted: [],
+      vitals: { ...vitals, log: { size: 1, witnessedSize: 1 }, crls: [{ authorityId: proxy.authorityId, list: "full.crl", number: 1, thisUpdate: at(-3_600_000), nextUpdate: at(7_200_000) }] },
+      proxies: { proxies: [proxy], truncated: false }, revocations: [], tokens: [token()], operators: [], log: logOf("entry"),
+    };
+  } finally {
+    await close();
+  }
+}
+
+const token = (more: Partial<TokenSummary> = {}): TokenSummary => (
+  { id: "0123456789abcdef", type: "api", name: "ci", role: "admin", createdBy: "token:0", createdAt: new Date().toISOString(), lastUsedAt: new Date().toISOString(), ...more }
+);
+
+const logKey = generateKeyPairSync("ed25519").privateKey;
+const signerOf = (key: KeyObject) => checkpointSigner({ origin: "countersign.dev/east/log", privateKeyPkcs8: key.export({ format: "der", type: "pkcs8" }) });
+function logOf(body: string): NonNullable<CheckFacts["log"]> {
+  const signer = signerOf(logKey);
+  const checkpoint = signer.sign(1, hashLeaf(body));
+  const entry = { index: 0, body, leafHash: Buffer.from(hashLeaf(body)).toString("base64") };
+  return { checkpoint, verifierKey: signer.verifierKey, newest: { entry, proof: { index: 0, size: 1, hashes: [] } }, kept: [{ where: "kept", note: checkpoint, proof: { oldSize: 1, size: 1, hashes: [] } }] };
+}
+
+const wrong = (facts: CheckFacts) => judge(facts).filter(({ status }) => status !== "ok").map(({ check, status, hint }) => `${check} ${status}: ${hint}`);
+const vitals = (more: Partial<Vitals>): CheckFacts => ({ ...well, vitals: { ...well.vitals!, ...more } });
+const store = (more: Partial<Vitals["store"]>): CheckFacts => vitals({ store: { ...well.vitals!.store, ...more } });
+const proxy = (more: Partial<ProxySummary>): CheckFacts => ({ ...well, proxies: { truncated: false, proxies: [{ ...well.proxies!.proxies[0]!, ...more }] } });
+const ms = (offsetMs: number): string => new Date(well.nowMs + offsetMs).toISOString();
+const days = (count: number): string => ms(count * 86_400_000);
+const changed = (type: AuthoritySummary["type"], more: Partial<AuthoritySummary>): CheckFacts => (
+  { ...well, authorities: well.authorities.map((one) => (one.type === type ? { ...one, ...more } : one)) }
+);
+const of = (type: AuthoritySummary["type"]): AuthoritySummary => well.authorities.find((one) => one.type === type)!;
+const added = (...more: readonly AuthoritySummary[]): CheckFacts => ({ ...well, authorities: [...well.authorities, ...more] });
+
+test("a CA that is well has nothing but √, in every category", () => {
+  expect(wrong(well)).toEqual([]);
+  const looked = new Set(judge(well).map(({ category }) => category));
+  expect([...looked]).toEqual(["api", "config", "store", "keys", "authorities", "data plane", "revocation", "audit log", "access", "clock"]);
+});
+
+type Case = readonly [what: string, facts: () => CheckFacts, check: CheckId, expected: RegExp];
+const cases: readonly Case[] = [
+  ["is not ready", () => ({ ...well, readiness: { ready: false, reasons: ["the database does not answer"] } }), "api-ready", /failed: the database does/],
+  ["announces trouble", () => ({ ...well, readiness: { ready: true, reasons: [], warnings: ["KMS does not answer"] } }), "api-warnings", /warning: KMS/],
+  ["is asked by an operator", () => ({ ...well, notPermitted: ["its vitals"] }), "api-permitted", /warning: your role may not read its vitals.*admin or auditor/],
+  ["is of another version than the command", () => ({ ...well, version: "9.9.9" }), "api-version", /warning: .*this is 9\.9\.9/],
+  ["tells proxies elsewhere to ask themselves", () => vitals({ listensBeyondLoopback: true, publicUrl: "https://127.0.0.1:8443" }), "config-public-url", /warning: it is https:\/\/127/],
+  ["waits for its database", () => store({ answeredInMs: 1500 }), "store-answers", /warning: it took 1500 ms/],
+  ["is older than its database", () => store({ schema: { applied: 5, known: 4 } }), "store-migrated", /warning: .*a newer version/],
+  ["lacks a migration", () => store({ schema: { applied: 3, known: 4 } }), "store-migrated", /failed: it has had 3 of 4/],
+  ["has a database that may forget", () => store({ durable: false }), "store-durable", /failed: .*fsync/],
+  ["has a standby that is behind", () => store({ standbys: { count: 2, lagSeconds: 300 } }), "store-replication", /warning: the slowest is 300 s behind/],
+  ["has little room", () => store({ disk: { freeBytes: 3e9, totalBytes: 1e11 } }), "store-disk", /warning: 2861 MiB/],
+  ["has no room", () => store({ disk: { freeBytes: 3e7, totalBytes: 1e11 } }), "store-disk", /failed: 28 MiB/],
+  ["has a key that does not answer", () => vitals({ keys: [{ authorityId: "0123456789abcdef", location: "kms", trouble: "KMS says AccessDenied" }] }), "key-answers", /failed: KMS says/],
+  ["has no active issuer", () => ({ ...proxyFree(), authorities: [of("root")] }), "authority-active", /failed: there is none/],
+  ["has a certificate that proxies do not read", () => changed("issuer", { certificate: "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n" }), "authority-algorithm", /failed: proxies do not read/],
+  ["has a retiring root that has ended", () => withoutChain(added({ ...of("root"), id: "aa", state: "retiring", notAfter: ms(-5000) })), "authority-valid", /failed: it ended at/],
+  ["has a prepared root of the future", () => added({ ...of("root"), id: "aa", state: "prepared", notBefore: ms(60_000) }), "authority-valid", /failed: it begins at/],
+  ["has a root near its end without a successor", () => changed("root", { notBefore: days(-90), notAfter: days(10) }), "authority-life", /warning: 10 %.*authority prepare/],
+  ["has a root in KMS near its end", () => changed("root", { key: "kms", notBefore: days(-90), notAfter: days(10) }), "authority-life", /warning: 10 %.*ceremony request root/],
+  ["has an issuer that was not replaced in time", () => changed("issuer", { notBefore: days(-70), notAfter: days(30) }), "authority-life", /warning: 30 %/],
+  ["has an issuer at its very end", () => changed("issuer", { notBefore: days(-95), notAfter: days(5) }), "authority-life", /failed: 5 %/],
+  ["issues what one of its roots does not vouch for", () => ({ ...well, newestChain: other.newestChain }), "authority-chain", /failed: the newest certificate does not lead to it/],
+  ["has an authority of another trust domain", () => changed("issuer", { certificate: other.authorities.find(({ type }) => type === "issuer")!.certificate }), "authority-names", /failed: it names spiffe:\/\/west, and this is east/],
+  ["trusts a tainted authority", () => added({ ...of("issuer"), id: "0123456789abcdef", state: "tainted" }), "authority-tainted", /warning: issuer 0123456789ab is; .* revoke 0123456789ab/],
+  ["has a holder that does not trust the next root", () => added({
+    ...of("root"), id: "0123456789abcdef", state: "prepared",
+    waitsFor: { count: 7, holders: [{ spiffeId: "spiffe://east/ns/shop/sa/cart", serialNumber: "07", acknowledgedSequence: "0", notAfter: "" }] },
+  }), "convergence-trusted", /warning: it waits for \/ns\/shop\/sa\/cart \(07\) and 6 more/],
+  ["has a proxy with a certificate of a stopped issuer", () => proxy({ authorityId: "0123456789abcdef" }), "proxy-chain", /failed: \/ns\/shop\/sa\/cart \(.*\) has one of 0123456789ab/],
+  ["has a proxy that has not renewed", () => proxy({ notBefore: ms(-90_000_000), notAfter: ms(10_000_000) }), "proxy-life", /warning: .* ends at/],
+  ["has a proxy that has expired", () => proxy({ notBefore: ms(-90_000_000), notAfter: ms(-1000) }), "proxy-life", /failed: .* expired at/],
+  ["has a proxy whose clock is wrong", () => proxy({ reportedAt: ms(-25_000) }), "proxy-clock", /warning: .* is 25 s behind/],
+  ["has a proxy of another version", () => proxy({ version: "0.0.1" }), "proxy-version", /warning: .* is 0\.0\.1/],
+  ["has more proxies than a look shows", () => ({ ...well, proxies: { ...well.proxies!, truncated: true } }), "proxy-list", /warning: only 1 /],
+  ["has a proxy that lacks a revocation", () => ({ ...well, revocations: [{ sequence: 6, serialNumber: "07", reason: "keyCompromise", revokedAt: ms(-120_000), notAfter: ms(1e6) }] }), "revocation-lag", /failed: .* stands at 5/],
+  ["has a CRL that has lapsed", () => vitals({ crls: [{ ...well.vitals!.crls[0]!, nextUpdate: ms(-1000) }] }), "crl-fresh", /failed: it was good until/],
+  ["has a CRL that is late", () => vitals({ crls: [{ ...well.vitals!.crls[0]!, thisUpdate: ms(-90_000), nextUpdate: ms(10_000) }] }), "crl-fresh", /warning: it ends at/],
+  ["has a log with another entry than was sealed", () => ({ ...well, log: { ...well.log!, newest: { ...well.log!.newest!, entry: { index: 0, body: "forged", leafHash: "" } } } }), "log-verifies", /failed: the proof does not lead/],
+  ["has lost the entry under its checkpoint", () => ({ ...well, log: { ...well.log!, newest: undefined } }), "log-verifies", /failed: .*last of them is not there/],
+  ["has a log that is sealed with another key", () => ({ ...well, log: { ...well.log!, verifierKey: signerOf(generateKeyPairSync("ed25519").privateKey).verifierKey } }), "log-verifies", /failed: .*sign/],
+  ["has a log that is not what was witnessed", () => ({ ...well, log: { ...well.log!, kept: [{ ...well.log!.kept[0]!, note: logOf("another entry").checkpoint }] } }), "log-continues", /failed: two different roots/],
+  ["has a log without its checkpoint beside it", () => vitals({ log: { size: 1 } }), "log-witnessed", /warning: there is none/],
+  ["has a log shorter than was witnessed", () => vitals({ log: { size: 1, witnessedSize: 2 } }), "log-witnessed", /failed: it is over 2/],
+  ["has an old token", () => ({ ...well, tokens: [token({ createdAt: days(-200) })] }), "token-age", /warning: ci \(admin\) is from/],
+  ["has an operator's token for everything and ever", () => ({ ...well, tokens: [token({ role: "operator", scope: ["spiffe://east/*"] })] }), "token-scope", /warning: ci \(operator\) has spiffe:\/\/east\/\* for ever/],
+  ["has a token that nobody uses", () => ({ ...well, tokens: [token({ createdAt: days(-60), lastUsedAt: days(-50) })] }), "token-used", /warning: ci \(admin\) was last used/],
+  ["has a role that many have", () => ({ ...well, operators: [{ spiffeId: "spiffe://east/ops/*", role: "admin", createdAt: "", createdBy: "" }] }), "operator-scope", /warning: whoever is spiffe:\/\/east\/ops\/\* is admin/],
+  ["has another time than this machine", () => vitals({ time: ms(-8000) }), "clock-here", /warning: the CA's is 8\.0 s behind/],
+  ["has another time than its database", () => store({ clockOffsetMs: 7000 }), "clock-store", /warning: the database's is 7\.0 s ahead/],
+];
+const withoutChain = (facts: CheckFacts): CheckFacts => ({ ...facts, newestChain: undefined });
+const proxyFree = (): CheckFacts => ({ ...well, proxies: { proxies: [], truncated: false } });
+
+test.each(cases)("one that %s is told so, and nothing else", (_, facts, check, expected) => {
+  const found = wrong(facts());
+  expect(found).toHaveLength(1);
+  expect(found[0]).toMatch(new RegExp(`^${check} ${expected.source}`));
+});
+
+test("a root near its end with a successor prepared is well", () => {
+  const facts = changed("root", { notBefore: days(-90), notAfter: days(10) });
+  expect(wrong({ ...facts, authorities: [...facts.authorities, { ...of("root"), id: "aa", state: "prepared" }] })).toEqual([]);
+});
+
+test("an issuer of 48 h that has 30 h left is well, and with 10 h left it is not", () => {
+  const left = (hours: number) => wrong(changed("issuer", { notBefore: ms((hours - 48) * 3_600_000), notAfter: ms(hours * 3_600_000) }));
+  expect([left(30), left(10).length]).toEqual([[], 1]);
+});
+
+test("a proxy that reported before a revocation does not lag", () => {
+  expect(wrong({ ...well, revocations: [{ sequence: 6, serialNumber: "07", reason: "keyCompromise", revokedAt: ms(-1000), notAfter: ms(1e6) }] })).toEqual([]);
+});
+
+describe("before an install", () => {
+  const ready: BeforeInstallFacts = { nodeVersion: "24.12.0", config: { folder: undefined, listen: undefined, store: undefined, sealing: undefined, clockOffsetMs: 0 } };
+  const failing = (facts: BeforeInstallFacts) => judgeBeforeInstall(facts).filter(({ status }) => status !== "ok").map(({ check, status }) => `${check} ${status}`);
+
+  test("a machine that is ready has nothing but √", () => {
+    expect(failing(ready)).toEqual([]);
+  });
+
+  test.each<[string, BeforeInstallFacts, readonly string[]]>([
+    ["an old Node.js", { ...ready, nodeVersion: "24.11.1" }, ["pre-node failed"]],
+    ["settings that contradict each other", { ...ready, config: { trouble: "issuerRenewBefore must exceed" } }, ["pre-config failed"]],
+    ["a folder of others", { ...ready, config: { ...ready.config, folder: "cannot be written" } as BeforeInstallFacts["config"] }, ["pre-folder failed"]],
+    ["an address in use", { ...ready, config: { ...ready.config, listen: "EADDRINUSE" } as BeforeInstallFacts["config"] }, ["pre-listen failed"]],
+    ["a database that does not answer", { ...ready, config: { ...ready.config, store: "no answer" } as BeforeInstallFacts["config"] }, ["pre-store failed"]],
+    ["a CA's database without its sealing key", { ...ready, config: { ...ready.config, sealing: "is not there" } as BeforeInstallFacts["config"] }, ["pre-sealing failed"]],
+    ["a clock that is somewhat off", { ...ready, config: { ...ready.config, clockOffsetMs: -6000 } as BeforeInstallFacts["config"] }, ["pre-clock warning"]],
+    ["a clock that is wrong", { ...ready, config: { ...ready.config, clockOffsetMs: 60_000 } as BeforeInstallFacts["config"] }, ["pre-clock failed"]],
+  ])("%s is told, and nothing else", (_, facts, expected) => {
+    expect(failing(facts)).toEqual(expected);
+  });
+});
+
+test("every check of the catalogue is broken by a case here, but for the one of reaching the CA", () => {
+  const broken = new Set<string>([...cases.map(([, , check]) => check), "pre-node", "pre-config", "pre-folder", "pre-listen", "pre-store", "pre-sealing", "pre-clock", "api-reachable"]);
+  expect(Object.keys(catalogue).filter((id) => !broken.has(id))).toEqual([]);
+});
