@@ -3,6 +3,7 @@ import { displacedFor, type Displaceable } from "./displaced.ts";
 import type { IdentitySource } from "./identity/source.ts";
 import type { Log } from "./log.ts";
 import type { Labels, Metrics } from "./metrics.ts";
+import { pacedByName } from "./paced.ts";
 import { PeerError, type Peer, type PeerVerifier } from "./peer.ts";
 
 export type Direction = "inbound" | "outbound";
@@ -82,6 +83,7 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
   const live = new Set<Live>();
   const ended = endedEdges();
   const waiting = new Set<() => void>();
+  const say = pacedByName(now);
   const count = connectionMetrics(metrics, direction);
   const labels = peerLabels(direction);
   let judgedBy = source.trust()?.bundles;
@@ -98,7 +100,10 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
 
   function cut(connection: Live, reason: string): void {
     const { localId, peer } = connection.given;
-    log.info({ direction, localId, peerId: peer?.svid.id.uri, serialNumber: peer?.svid.serialNumber, reason }, "connection cut");
+    const peerId = peer?.svid.id.uri;
+    say(`${reason} ${peerId}`, (heldBack) => (
+      log.info({ direction, localId, peerId, serialNumber: peer?.svid.serialNumber, reason, ...(heldBack > 0 && { heldBack }) }, "connection cut")
+    ));
     count.cut(reason);
     connection.given.cut();
     remove(connection);
@@ -153,7 +158,7 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
     }
   }
 
-  const unsubscribe = source.onChange((what) => { 
+  const unsubscribe = source.onChange((what) => {
     if (what === "trust") onTrust();
     else if (what === "policy") onPolicy();
   });

@@ -3,6 +3,7 @@ import { matchesSpiffeIdPattern, type SpiffeId } from "../../ca/pki/spiffe-id.ts
 import type { ConnectionPolicy } from "../../ca/policy/decide.ts";
 import type { DataPathDeps } from "../data-path.ts";
 import type { PolicyInForce } from "../identity/source.ts";
+import { pacedByName } from "../paced.ts";
 import type { Refusal } from "../refusals.ts";
 
 /** Why a request is refused. */
@@ -51,7 +52,7 @@ export function inboundAdmission({ config, source, metrics, log, refuse, now }: 
   const denied = metrics.counter("inbound_policy_denied_total", "Connections and requests that policy denied, by rule", labels);
   const wouldDeny = metrics.counter("inbound_policy_would_deny_total", "What policy would have denied, let through in the mode audit", labels);
   const audited = metrics.counter("inbound_policy_audited_total", "What fits a rule with the action audit", labels);
-  const say = pacedLog(now);
+  const say = pacedByName(now);
 
   return (client, server, port) => {
     const name = client?.uri ?? "an unauthenticated client";
@@ -146,24 +147,6 @@ function explain({ rule, reason }: Decision, client: string): string {
   return reasons[reason] ?? `policy does not let ${client} do this`;
 }
 
-/** Runs what it is given once a second for each name; the rest is held back and counted. */
-function pacedLog(now: () => number): (name: string, write: (heldBack: number) => void) => void {
-  const last = new Map<string, { readonly atMs: number; heldBack: number }>();
-  return (name, write) => {
-    const before = last.get(name);
-    const nowMs = now();
-    if (before !== undefined && nowMs - before.atMs < logIntervalMs) {
-      before.heldBack += 1;
-      return;
-    }
-    last.delete(name);
-    last.set(name, { atMs: nowMs, heldBack: 0 });
-    const [oldest] = last.size > maxRemembered ? last.keys() : [];
-    if (oldest !== undefined) last.delete(oldest);
-    write(before?.heldBack ?? 0);
-  };
-}
-
 const noAudit = { audit: [] } as const;
 const reasons: Readonly<Partial<Record<Decision["reason"], string>>> = {
   no_rule_allows: "policies select this workload, and none of their rules allows this; add one that does",
@@ -171,6 +154,3 @@ const reasons: Readonly<Partial<Record<Decision["reason"], string>>> = {
   unauthenticated: "it proved no identity",
   not_in_allow_list: "it is authenticated, but not in the allow list of this proxy; add it to --allow",
 };
-const logIntervalMs = 1000;
-/** Clients choose how many they are; memory is ours. */
-const maxRemembered = 1024;

@@ -34,6 +34,7 @@ export interface DialedServer extends PipeEnd {
 
 export type DialErrorCode =
   | PeerErrorCode
+  | "route_withdrawn"
   | "identity_unavailable"
   | "too_many_connections"
   | "connect_failed"
@@ -62,6 +63,8 @@ export interface DialOptions {
 export interface DialDeps extends Pick<DataPathDeps, "config" | "source"> {
   readonly verifier: PeerVerifier;
   readonly connections: Connections;
+  /** Whether the destination still is to be had; asked again whenever policy changes. */
+  readonly isInForce: (destination: Destination) => boolean;
   readonly refuse: (refusal: Refusal) => void;
 }
 
@@ -72,12 +75,12 @@ export type Dial = (destination: Destination, options: DialOptions) => Promise<D
  * no plain text to fall back to.
  * @returns a function that rejects with {DialError}
  */
-export function dialer({ config, source, verifier, connections, refuse }: DialDeps): Dial {
+export function dialer({ config, source, verifier, connections, isInForce, refuse }: DialDeps): Dial {
   const contextOf = clientContexts();
   const order = addressOrder(Date.now, Math.random);
   let dialing = 0;
 
-  async function dial(address: SocketAddress, serverId: SpiffeId, { allowHalfOpen, retire }: DialOptions): Promise<DialedServer> {
+  async function dial(address: SocketAddress, destination: Destination, { allowHalfOpen, retire }: DialOptions): Promise<DialedServer> {
     const identity = source.identity();
     if (identity === undefined) {
       throw new DialError("identity_unavailable", "this proxy has no valid certificate, or does not know yet what is revoked; see /readyz and its log");
@@ -92,10 +95,11 @@ export function dialer({ config, source, verifier, connections, refuse }: DialDe
     try {
       await opened(raw, where, config.connectTimeoutMs);
       const socket = await secured(raw, contextOf(identity), where, config.handshakeTimeoutMs);
-      const peer = verifier.verify(socket, "server", serverId);
+      const peer = verifier.verify(socket, "server", destination.serverId);
+      if (!isInForce(destination)) throw new DialError("route_withdrawn", `${where}: the service was withdrawn, or another identity must answer now; try again`);
       const connection = connections.add({
         peer, localId: identity.id.uri, localValidUntilMs: identity.notAfterMs + 1000, traffic: () => socket, cut: reset,
-        ...(retire !== undefined && { retire: () => retire(socket) }),
+        isAllowed: () => isInForce(destination), ...(retire !== undefined && { retire: () => retire(socket) }),
       });
       connection.speaks(retire === undefined ? "tcp" : "http");
       socket.once("close", () => connection.closed());
@@ -109,17 +113,18 @@ export function dialer({ config, source, verifier, connections, refuse }: DialDe
     }
   }
 
-  return async ({ address, addresses = [{ ...address, weight: 1 }], serverId }, options) => {
+  return async (destination, options) => {
+    const { address, addresses = [{ ...address, weight: 1 }], serverId } = destination;
     let last: unknown;
     for (const candidate of order.of(addresses)) {
       try {
-        return await dial(candidate, serverId, options);
+        return await dial(candidate, destination, options);
       } catch (error) {
         last = error;
         if (!(error instanceof DialError)) throw error;
         refuse({ reason: error.code, peer: serverId.uri, message: `no connection to ${serverId.uri}: ${error.message}` });
-        // It is we who cannot, wherever it goes.
-        if (error.code === "identity_unavailable" || error.code === "too_many_connections") throw error;
+        // It is we who cannot, or may not, wherever it goes.
+        if (error.code === "identity_unavailable" || error.code === "too_many_connections" || error.code === "route_withdrawn") throw error;
         order.failed(candidate);
       }
     }

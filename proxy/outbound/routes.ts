@@ -41,6 +41,9 @@ export function routesInForce(routes: readonly Route[], source: Pick<IdentitySou
   const own = routeTable(routes);
   let services = new Map<string, Route>();
   let told: RouteTable;
+  /** Of each service that was ever told: which name it was for, and who had to answer. */
+  const names = new WeakMap<Destination, string>();
+  let named: ReadonlySet<string> = new Set();
   let byHostAddress: ReadonlyMap<string, Route> = new Map();
 
   function read(): void {
@@ -51,6 +54,8 @@ export function routesInForce(routes: readonly Route[], source: Pick<IdentitySou
     }));
     const now = [...services.values()];
     told = routeTable(now);
+    for (const route of now) names.set(route, `${keyOf(route.host, route.port)}=${route.serverId.uri}`);
+    named = new Set(now.map((route) => names.get(route)!));
     byHostAddress = new Map(now.flatMap((route) => (
       route.port === undefined ? [] : (route.addresses ?? []).map(({ host }) => [keyOf(host, route.port), route] as const)
     )).reverse());
@@ -64,12 +69,18 @@ export function routesInForce(routes: readonly Route[], source: Pick<IdentitySou
     find: (host, port) => own.find(host, port) ?? told.find(host, port),
     // An app that looked the name up connects to the port of the service, not to that of the proxy before it.
     leadingTo: (address) => own.leadingTo(address) ?? told.leadingTo(address) ?? byHostAddress.get(keyOf(address.host, address.port)),
+    isInForce(destination) {
+      const name = names.get(destination);
+      return name === undefined || named.has(name);
+    },
     stop,
   };
 }
 
 /** Ends with `stop`. */
 export interface RoutesInForce extends RouteTable {
+  /** Whether its server still is who must answer there: always where this host says so; of a service, whatever its addresses are by now. */
+  isInForce(destination: Destination): boolean;
   stop(): void;
 }
 

@@ -27,12 +27,13 @@ export interface OutboundDataPath extends DataPath {
 export async function startOutbound({ config, source, metrics, exchanges, log }: DataPathDeps): Promise<OutboundDataPath> {
   const now = Date.now;
   const verifier = peerVerifier({ source, now });
+  // Before the connections: when policy changes these ask for what is in force by then.
+  const routes = routesInForce(config.routes, source, (gone) => pools.drop(gone));
   const connections = trackConnections({ direction: "outbound", source, verifier, metrics, log, now, maxAgeMs: config.connectionMaxAgeMs });
   const refuse = refusalReporter({ direction: "outbound", metrics, log, now });
-  const dial = dialer({ config, source, verifier, connections, refuse });
+  const dial = dialer({ config, source, verifier, connections, isInForce: routes.isInForce, refuse });
   const watch = idleWatch(watchIntervalMs(config.idleTimeoutMs));
   const pools = destinationPools(dial, source, watch);
-  const routes = routesInForce(config.routes, source, pools.drop);
   const http = httpProxy({ config, source, exchanges, log, dial, routes, pools, watch, refuse });
   const servers: Server[] = [];
   const addresses: string[] = [];

@@ -9,7 +9,7 @@ import { opaqueProtocol } from "../opaque.ts";
 import { joinSockets } from "../pipe.ts";
 import type { Refusal } from "../refusals.ts";
 import type { Dial } from "./dial.ts";
-import type { RouteTable } from "./routes.ts";
+import type { Route, RouteTable } from "./routes.ts";
 import { tunnel } from "./tcp.ts";
 
 export interface TransparentDeps extends Pick<DataPathDeps, "config" | "source" | "metrics"> {
@@ -33,6 +33,8 @@ export function transparentListener({ config, source, metrics, connections, dial
     app.resetAndDestroy();
   }
 
+  const routeTo = (to: SocketAddress): Route | undefined => routes.find(to.host, to.port) ?? routes.leadingTo(to);
+
   function passThrough(app: Socket, to: SocketAddress): void {
     if (connections.count() >= config.maxConnections) {
       return turnAway(app, "too_many_connections", formatSocketAddress(to), `connection refused: ${config.maxConnections} outbound connections are open already; raise maxConnections if that is what you expect`);
@@ -41,6 +43,7 @@ export function transparentListener({ config, source, metrics, connections, dial
     const reset = (): void => void app.resetAndDestroy();
     const connection = connections.add({
       peer: undefined, noTlsReason: "no_route", localId: source.identity()?.id.uri ?? "", localValidUntilMs: Infinity, cut: reset,
+      isAllowed: () => routeTo(to) === undefined,
       // Read from the app is written to the server.
       traffic: () => ({ bytesRead: app.bytesWritten, bytesWritten: app.bytesRead }),
     });
@@ -63,7 +66,7 @@ export function transparentListener({ config, source, metrics, connections, dial
       return turnAway(app, "not_redirected", `${app.remoteAddress}:${app.remotePort}`, "connection refused: it came straight to the transparent listener, which takes only what `countersign-proxy intercept` redirects");
     }
     const where = formatSocketAddress(to);
-    const route = routes.find(to.host, to.port) ?? routes.leadingTo(to);
+    const route = routeTo(to);
     if (route !== undefined) return tunnel(app, undefined, route, dial, config.idleTimeoutMs, () => void app.resetAndDestroy(), () => undefined);
     if (config.transparentDefault === "passthrough") return passThrough(app, to);
     turnAway(app, "no_route", where, `connection refused: no route names who must answer at ${where}; add --route '${where}=${where},SPIFFE-ID', or leave its port or address out of the interception`);

@@ -3,7 +3,7 @@ import { trackConnections, type Connections, type NewConnection } from "../../pr
 import { identityHolder, type IdentityHolder } from "../../proxy/identity/source.ts";
 import { createMetrics, type Metrics } from "../../proxy/metrics.ts";
 import { PeerError, type Peer } from "../../proxy/peer.ts";
-import { east, metricValue } from "../support/data-path.ts";
+import { east, eastIdentity, metricValue, policyFor } from "../support/data-path.ts";
 
 let holder: IdentityHolder;
 let metrics: Metrics;
@@ -11,6 +11,7 @@ let connections: Connections;
 /** IDs that `recheck` refuses from now on. */
 let refused: Set<string>;
 let events: string[];
+let logged: object[];
 /** 0: the whole of the maximum age. */
 let chance: number;
 
@@ -20,11 +21,12 @@ beforeEach(() => {
   metrics = createMetrics();
   refused = new Set();
   events = [];
+  logged = [];
   chance = 0;
   holder.setRevoked(new Set());
   const quiet = (): void => undefined;
   connections = trackConnections({
-    direction: "inbound", source: holder, metrics, now: Date.now, maxAgeMs: hour, random: () => chance, log: { debug: quiet, info: quiet, warn: quiet, error: quiet },
+    direction: "inbound", source: holder, metrics, now: Date.now, maxAgeMs: hour, random: () => chance, log: { debug: quiet, info: (fields) => void logged.push(fields), warn: quiet, error: quiet },
     verifier: {
       recheck({ svid }) {
         events.push(`${svid.serialNumber} judged`);
@@ -55,6 +57,14 @@ function connection(name: string, options: { validForMs?: number; localValidForM
 const changeTrust = (): void => holder.setBundles("east", east.bundles());
 
 describe("a connection ends with its reason", () => {
+  test("which the log says once a second for a peer, however many of its connections go", () => {
+    for (let index = 0; index < 100; index++) connections.add({ ...connection("cart"), isAllowed: () => false });
+    connections.add({ ...connection("web"), isAllowed: () => false });
+    holder.setPolicy(policyFor(eastIdentity("world")));
+    expect(events).toHaveLength(101);
+    expect(logged).toMatchObject([{ peerId: "spiffe://east/cart", reason: "policy_denied" }, { peerId: "spiffe://east/web" }]);
+  });
+
   test("at once when the peer is revoked, and nobody else with it; no chain is verified for that", () => {
     changeTrust();
     connections.add(connection("cart"));

@@ -4,7 +4,7 @@ import { afterEach, expect, test } from "vitest";
 import { parseSpiffeId } from "../../../ca/pki/spiffe-id.ts";
 import type { SocketAddress } from "../../../proxy/address.ts";
 import { DialError, type Dial } from "../../../proxy/outbound/dial.ts";
-import { routeTable, type Route } from "../../../proxy/outbound/routes.ts";
+import { routeTable, type Route, type RouteTable } from "../../../proxy/outbound/routes.ts";
 import { transparentListener } from "../../../proxy/outbound/transparent.ts";
 import { outboundHalf, type HalfOptions } from "../../support/data-path.ts";
 import { echoApp, knock, readAll, readUntil, tcpClient } from "../../support/tcp.ts";
@@ -15,13 +15,13 @@ afterEach(async () => {
 });
 
 /** A listener to which everything was redirected on its way to `to`. */
-async function listener(to: SocketAddress | undefined, options: HalfOptions & { readonly dial?: Dial; readonly routed?: readonly Route[] } = {}) {
-  const { dial = () => Promise.reject(new DialError("connect_failed", "nobody there")), routed = [], ...config } = options;
+async function listener(to: SocketAddress | undefined, options: HalfOptions & { readonly dial?: Dial; readonly routed?: readonly Route[]; readonly found?: RouteTable } = {}) {
+  const { dial = () => Promise.reject(new DialError("connect_failed", "nobody there")), routed = [], found = routeTable(routed), ...config } = options;
   const half = await outboundHalf({ transparentDefault: "passthrough", ...config });
   closing.push(() => half.path.close());
   const refused: string[] = [];
   const server: Server = transparentListener({
-    config: { ...half.config, ...config }, source: half.holder, metrics: half.metrics, connections: half.path.connections, dial, routes: routeTable(routed),
+    config: { ...half.config, ...config }, source: half.holder, metrics: half.metrics, connections: half.path.connections, dial, routes: found,
     originalDestination: () => to, refuse: ({ reason }) => void refused.push(reason),
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -75,4 +75,19 @@ test("a connection that was not redirected is refused, or the proxy would connec
   const { refused, port } = await listener(undefined);
   expect(await knock(port)).toBe("");
   expect(refused).toEqual(["not_redirected"]);
+});
+
+test("what passes through unsecured is cut once a service names who must answer there", async () => {
+  const to = await echo();
+  const inForce = new Map<string, Route>();
+  const { half, port } = await listener(to, { found: { find: (host) => inForce.get(host), leadingTo: () => undefined } });
+  const app = await tcpClient(port);
+  app.write("ping");
+  await readUntil(app, "ping");
+  const rest = readAll(app);
+  half.holder.setPolicy(half.holder.policy()!);
+  expect(half.path.connections.count()).toBe(1);
+  inForce.set(to.host, { host: to.host, port: undefined, address: to, serverId: parseSpiffeId("spiffe://east/world") });
+  half.holder.setPolicy(half.holder.policy()!);
+  expect((await rest).ending).toBe("reset");
 });
