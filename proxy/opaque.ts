@@ -1,3 +1,10 @@
+import type { ProxyConfig } from "./config.ts";
+
+/** Whether connections to this port of the app are carried as they come, with nobody looking at what they are. */
+export function isOpaquePort({ inboundProtocol, opaquePorts }: Pick<ProxyConfig, "inboundProtocol" | "opaquePorts">, port: number): boolean {
+  return inboundProtocol === "tcp" || (inboundProtocol === "detect" && opaquePorts.has(port));
+}
+
 /** What opaque bytes are, by the first of them; only for people to see, nothing is decided by it. */
 export type OpaqueProtocol = "tls" | "tcp";
 

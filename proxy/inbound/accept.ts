@@ -6,6 +6,7 @@ import type { Identity } from "../identity/source.ts";
 import type { DataPathDeps } from "../data-path.ts";
 import { originalDestinations } from "../intercept/original-destination.ts";
 import { keepAlive } from "../keep-alive.ts";
+import { isOpaquePort } from "../opaque.ts";
 import { PeerError, type Peer, type PeerVerifier } from "../peer.ts";
 import type { PipeEnd } from "../pipe.ts";
 import type { Refusal } from "../refusals.ts";
@@ -64,7 +65,7 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
     }
     makeRoom(raw.remoteAddress);
     const handshake: Handshake = {
-      raw, identity, app: originalDestination?.(raw) ?? config.app, from: raw.remoteAddress, deadline: setTimeout(() => expire(handshake), config.handshakeTimeoutMs), fault: undefined,
+      raw, identity, app: originalDestination?.(raw) ?? config.app, from: raw.remoteAddress, deadline: setTimeout(() => expire(handshake), config.handshakeTimeoutMs), silence: undefined, fault: undefined,
     };
     handshakes.set(ends, handshake);
     raw.once("close", () => {
@@ -72,16 +73,33 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
       const [reason, message] = handshake.fault ?? handshakeFault("ECONNRESET");
       refuse({ reason, peer, message: `connection refused: ${message}` });
     });
-    if (config.inboundMode === "permissive") raw.once("data", (first: Buffer) => sortOut(handshake, first));
+    if (config.inboundMode === "permissive") waitForFirst(handshake);
     else tls.emit("connection", raw);
   });
 
-  /** The first byte tells: a TLS handshake begins with 22 (RFC 8446 5.1), and no text does. */
-  function sortOut(handshake: Handshake, first: Buffer): void {
+  /**
+   * The first byte tells: a TLS handshake begins with 22 (RFC 8446 5.1), and no text does. Clients of TLS speak first and at once,
+   * so where the server is declared to speak first, silence is plain text too.
+   */
+  function waitForFirst(handshake: Handshake): void {
+    const { raw, app } = handshake;
+    const onFirst = (first: Buffer): void => {
+      clearTimeout(handshake.silence);
+      raw.pause();
+      raw.unshift(first);
+      if (first[0] === tlsHandshake) tls.emit("connection", raw);
+      else takePlain(handshake);
+    };
+    raw.once("data", onFirst);
+    if (!isOpaquePort(config, app.port)) return;
+    handshake.silence = setTimeout(() => {
+      raw.off("data", onFirst).pause();
+      takePlain(handshake);
+    }, config.handshakeTimeoutMs * silentPart);
+  }
+
+  function takePlain(handshake: Handshake): void {
     const { raw } = handshake;
-    raw.pause();
-    raw.unshift(first);
-    if (first[0] === tlsHandshake) return void tls.emit("connection", raw);
     finish(endsOf(raw), handshake);
     handOn(raw, raw, handshake, undefined);
     raw.resume();
@@ -108,6 +126,7 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
   /** @returns false if it was finished before */
   function finish(ends: string, handshake: Handshake): boolean {
     clearTimeout(handshake.deadline);
+    clearTimeout(handshake.silence);
     return handshakes.get(ends) === handshake && handshakes.delete(ends);
   }
 
@@ -174,6 +193,8 @@ interface Handshake {
   /** Address without port. */
   readonly from: string | undefined;
   readonly deadline: NodeJS.Timeout;
+  /** Until a client that says nothing is let wait for the server. */
+  silence: NodeJS.Timeout | undefined;
   /** Why it is about to fail. */
   fault: [reason: string, message: string] | undefined;
 }
@@ -195,6 +216,8 @@ function handshakeFault(code: string): [reason: string, message: string] {
 
 const notTls: ReadonlySet<string> = new Set(["ERR_SSL_WRONG_VERSION_NUMBER", "ERR_SSL_HTTP_REQUEST", "ERR_SSL_PACKET_LENGTH_TOO_LONG"]);
 const tlsHandshake = 22;
+/** Of the handshake timeout, 2.5 s by default: longer than a lost first packet takes to come again. */
+const silentPart = 0.25;
 /** A handshake holds about 60 KiB and half a millisecond of CPU: this many take 30 MiB and a quarter of a second. */
 const maxHandshakes = 512;
 /** Half of them, so that one address cannot displace those of all others. */

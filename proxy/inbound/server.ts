@@ -4,7 +4,7 @@ import type { DataPath, DataPathDeps } from "../data-path.ts";
 import { listen } from "../listen.ts";
 import { peerVerifier } from "../peer.ts";
 import { refusalReporter } from "../refusals.ts";
-import { opaqueProtocol } from "../opaque.ts";
+import { isOpaquePort, opaqueProtocol } from "../opaque.ts";
 import type { PipeEnd } from "../pipe.ts";
 import { acceptPeers, type AcceptedPeer } from "./accept.ts";
 import { inboundAdmission } from "./admission.ts";
@@ -56,8 +56,7 @@ export async function startInbound({ config, source, metrics, exchanges, log }: 
   function onPeer(accepted: AcceptedPeer): void {
     const failed = (error: Error): void => appFailed(accepted.app, error);
     if (config.inboundProtocol === "http") return serveHttp(accepted, undefined);
-    const isOpaque = config.inboundProtocol === "tcp" || config.opaquePorts.has(accepted.app.port);
-    if (isOpaque) return serveTcp(accepted, undefined, undefined);
+    if (isOpaquePort(config, accepted.app.port)) return serveTcp(accepted, undefined, undefined);
     sniffProtocol(accepted, config, {
       http: (head) => serveHttp(accepted, head),
       tcp: (head, openApp) => serveTcp(accepted, head, openApp),

@@ -349,4 +349,25 @@ describe("permissive", () => {
     secured.destroy();
     await web.close();
   });
+
+  test("lets a server speak first, where it is declared to, to a client that says nothing in plain text", async () => {
+    const greeter = await tcpApp((socket) => void socket.on("error", () => undefined).on("data", (data) => socket.end(`echo ${data}`)).write("greeting\n"));
+    const options: HalfOptions = { app: { host: "127.0.0.1", port: greeter.port }, inboundMode: "permissive", handshakeTimeoutMs: 1000 };
+    for (const declared of [{ inboundProtocol: "tcp" }, { inboundProtocol: "detect", opaquePorts: new Set([greeter.port]) }] as const) {
+      const half = await start({ ...options, ...declared });
+      const plain = await tcpClient(half.port);
+      expect(await readUntil(plain, "greeting\n")).toBe("greeting\n");
+      expect(half.path.connections.edges()).toMatchObject([{ clientId: "", secured: false, reason: "plain_text", protocol: "tcp" }]);
+      plain.write("x");
+      expect(String((await readAll(plain)).bytes)).toBe("echo x");
+    }
+    await greeter.close();
+  });
+
+  test("counts a client that says nothing to anything else as a handshake that did not end", async () => {
+    const half = await start({ inboundProtocol: "detect", inboundMode: "permissive", handshakeTimeoutMs: 200 });
+    expect(await knock(half.port)).toBe("");
+    await expect.poll(() => refusals(half), { timeout: 10_000 }).toEqual(['inbound_refused_total{reason="handshake_timeout"} 1']);
+    expect(reachedApp).toBe(0);
+  });
 });
