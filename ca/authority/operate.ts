@@ -6,6 +6,7 @@ import type { LintRecorder } from "../issuance/lint-failed.ts";
 import type { Log } from "../log.ts";
 import type { CaMetrics } from "../metrics.ts";
 import { Refusal } from "../refusal.ts";
+import { SignerError } from "../signer/errors.ts";
 import { StoreError, type Act, type AuthorityRow, type HolderRow, type Store } from "../store/store.ts";
 import { authorityDraft, type AuthorityDraft, type PreparedStep } from "./change.ts";
 import type { AuthorityCraft } from "./craft.ts";
@@ -42,13 +43,13 @@ export function authorityOperator({ store, keeper, craft, config, lints, metrics
     await keeper.refresh();
     const { rows, published } = keeper.current();
     const nowMs = now().getTime();
-    const { holders, draftOn, renew } = await lints(() => prepareStep(request, rows, nowMs), actor);
+    const { holders, draftOn, renew } = await inWords(() => lints(() => prepareStep(request, rows, nowMs), actor));
     const forced = "force" in request && request.force === true;
     if (holders.length > 0 && !forced) throw heldBack(request, holders);
     const draft = authorityDraft({
       actor, nowMs, bundleSequence: Number(published.sequence), ...(forced && { forced, holdersAffected: holders.length }),
     });
-    await lints(() => draftOn(draft), actor);
+    await inWords(() => lints(() => draftOn(draft), actor));
     const act = { ...draft.act(), ...(renew !== undefined && { announce: announcementOf(renew, config, nowMs) }) };
     await commit(act);
     metrics.authorityStep(request.action, "taken");
@@ -225,6 +226,17 @@ export function authorityOperator({ store, keeper, craft, config, lints, metrics
   }
 
   return operate;
+}
+
+/** What an operator is told of a key that does not sign; readiness and log have it too. */
+async function inWords<T>(act: () => T | Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (cause) {
+    if (!(cause instanceof SignerError)) throw cause;
+    const mayPass = cause.code === "signer_unavailable" || cause.code === "signer_offline";
+    throw new Refusal(mayPass ? "issuer_unavailable" : "authority_state", `The key that should sign does not, and nothing was changed: ${cause.message}.`, { cause });
+  }
 }
 
 function announcementOf(authorityId: string, { renewWindowMs, certificateLifetimeMaxMs }: CaConfig, nowMs: number): NonNullable<Act["announce"]> {

@@ -25,7 +25,7 @@ export function trustOperations(services: CaServices): readonly Operation[] {
       description: "Makes the successor of the active root and publishes it in the bundle. Nothing is signed with it before it is activated.",
       body: { schema: prepareAuthorityRequest, example: { type: "root" } },
       success: { status: 201, description: "Prepared.", content: { [mediaType.json]: authorityAnswer } },
-      refusals: ["authority_state"],
+      refusals: ["authority_state", "issuer_unavailable"],
       handle: async ({ caller }) => json(await services.operateAuthority({ action: "prepare" }, known(caller)), 201),
     }),
     operation({

@@ -172,7 +172,7 @@ describe("the next root's key, named beforehand,", () => {
   test("is taken once: where it is an authority's already, nothing is made and readiness says why", async () => {
     const settings = kmsRoot();
     const host = await start({ settings: { ...settings, nextRootKey: settings.rootKey } });
-    await expect(rotateRoot(host)).rejects.toMatchObject({ code: "key_unfit", message: expect.stringContaining("make another key") });
+    await expect(rotateRoot(host)).rejects.toMatchObject({ code: "authority_state", message: expect.stringContaining("make another key") });
     expect(await roots(host)).toEqual(["active kms"]);
     expect((await host.ca.readiness()).warnings?.join()).toContain("make another key");
   });
@@ -208,6 +208,21 @@ describe("KMS that is down or slow", () => {
     } finally {
       await server.up();
     }
+  });
+
+  test("refuses an operator's step in words, and changes nothing", async () => {
+    const host = await start({ settings: kmsRoot() });
+    const [, before] = chainOf(await issue(host));
+    await server.down();
+    try {
+      const issuer = (await host.ca.authorities()).find(({ type }) => type === "issuer")!;
+      for (const command of [{ action: "rotate", type: "issuer" }, { action: "taint", id: issuer.id }] as const) {
+        await expect(host.ca.operateAuthority(command, host.admin)).rejects.toMatchObject({ code: "issuer_unavailable", message: expect.stringContaining("nothing was changed") });
+      }
+    } finally {
+      await server.up();
+    }
+    expect(chainOf(await issue(host))[1]).toEqual(before);
   });
 
   test("during a rotation is not noticed by workloads until the issuer's end, and from then on until it is back", async () => {

@@ -136,6 +136,7 @@ test("a root is replaced from start to end under traffic between 20 proxies with
   const next = find(await list(ca), "root", "prepared")!;
   expect(next.waitsFor?.holders.map(({ spiffeId }) => spiffeId)).toEqual([cutOffId]);
   await expect(step(ca, `${next.id}/activate`)).rejects.toThrow(cutOffId);
+  expect(await countersign(ca, "check")).toContain(cutOffId);
   cutOff.child.kill("SIGCONT");
 
   await until(async () => find(await list(ca), "root", "retiring")?.id === old.id);
