@@ -11,14 +11,14 @@ const root = fileURLToPath(new URL("..", import.meta.url));
  * DESIGN 3 as data. The first row whose `of` begins a file's path decides what that file may import: project paths by
  * prefix, packages by name, Node's modules by `node:` name (`node:` alone allows all of them).
  */
-const useCase = ["ca/pki/", "ca/contract.ts", "ca/refusal.ts", "ca/privilege.ts", "ca/rate-limits.ts", "ca/rate-buckets.ts", "ca/log.ts", "ca/config.ts", "ca/config-profiles.ts", "ca/metrics.ts", "ca/status-paths.ts", "ca/authority-tree.ts", "ca/store/store.ts", "ca/signer/signer.ts", "node:crypto"];
+const useCase = ["ca/pki/", "ca/contract.ts", "ca/refusal.ts", "ca/privilege.ts", "ca/rate-limits.ts", "ca/rate-buckets.ts", "ca/log.ts", "ca/config.ts", "ca/config-profiles.ts", "ca/config-attestors.ts", "ca/metrics.ts", "ca/status-paths.ts", "ca/authority-tree.ts", "ca/store/store.ts", "ca/signer/signer.ts", "node:crypto"];
 const table: readonly { readonly of: string; readonly may: readonly string[] }[] = [
   { of: "ca/pki/", may: ["ca/pki/", "node:crypto", "node:buffer", "node:net"] },
   { of: "ca/contract.ts", may: [] },
   { of: "ca/status-paths.ts", may: [] },
   { of: "ca/authority-tree.ts", may: ["ca/contract.ts"] },
   { of: "ca/refusal.ts", may: ["ca/contract.ts"] },
-  { of: "ca/config", may: ["ca/config-table.ts", "ca/config-profiles.ts", "ca/config-spelling.ts", "ca/config-values.ts", "ca/pki/", "ca/contract.ts", "ca/refusal.ts", "node:"] },
+  { of: "ca/config", may: ["ca/config-table.ts", "ca/config-profiles.ts", "ca/config-attestors.ts", "ca/attestation/name-template.ts", "ca/config-spelling.ts", "ca/config-values.ts", "ca/pki/", "ca/contract.ts", "ca/refusal.ts", "node:"] },
   { of: "ca/rate-buckets.ts", may: [] },
   { of: "ca/privilege.ts", may: ["ca/refusal.ts", "ca/pki/"] },
   { of: "ca/rate-limits.ts", may: ["ca/rate-buckets.ts", "ca/refusal.ts", "ca/contract.ts"] },
@@ -29,7 +29,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/signer/", may: ["ca/signer/", "ca/pki/", "@aws-sdk/client-kms", "node:"] },
   { of: "ca/lint/", may: ["ca/lint/", "ca/pki/", "ca/refusal.ts", "node:crypto", "node:timers/promises"] },
   { of: "ca/audit/", may: ["ca/audit/", ...useCase] },
-  { of: "ca/attestation/", may: ["ca/attestation/", "ca/audit/", ...useCase] },
+  { of: "ca/attestation/", may: ["ca/attestation/", "ca/audit/", ...useCase, "jose", "node:https", "node:fs"] },
   { of: "ca/issuance/", may: ["ca/issuance/", "ca/lint/", "ca/attestation/", "ca/audit/", "ca/authority/", ...useCase] },
   { of: "ca/authority/", may: ["ca/authority/", "ca/issuance/", "ca/lint/", "ca/audit/", "ca/signer/", ...useCase] },
   { of: "ca/ceremony/", may: ["ca/ceremony/", "ca/revocation/", "ca/authority/", "ca/issuance/", "ca/lint/", "ca/audit/", "ca/signer/", ...useCase] },
