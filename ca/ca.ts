@@ -1,3 +1,5 @@
+import { openAttestors } from "./attestation/attestors.ts";
+import { httpsFetcher } from "./attestation/fetch.ts";
 import { bundleAcknowledger } from "./attestation/acknowledge.ts";
 import { AuthorityError } from "./authority/errors.ts";
 import { foreignIssuers } from "./authority/foreign-issuers.ts";
@@ -134,8 +136,10 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const documents = documentKeeper({ store, now });
   const operators = operatorService({ documents, trustDomain: config.trustDomain });
   const signedRequests = requestVerifier({ store, trustDomain: config.trustDomain, bundle: () => keeper.current().published.bundle, now });
+  const fetcher = httpsFetcher();
+  const attestors = openAttestors(config.attestors, { store, fetch: fetcher.fetch, trustDomain: config.trustDomain, now, onAttested: metrics.attested });
   const issuer = certificateIssuer({
-    ...names, store, hasRole: operators.hasRole, keeper, denials, limits, metrics, now: clock.now, bundle, feedEpoch,
+    ...names, attestors, store, hasRole: operators.hasRole, keeper, denials, limits, metrics, now: clock.now, bundle, feedEpoch,
     reattestGraceMs: config.reattestGraceMs, profileOf: profileChoice(config), nextSerial: serialNumbers(),
   });
   const tokens = tokenService({
@@ -235,6 +239,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       ceremonies.close();
       await pruning.close();
       kms.close();
+      fetcher.close();
       await keeper.close();
       await denials.close();
     },

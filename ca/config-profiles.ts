@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { attestorTypes } from "./config-attestors.ts";
 import { parseDuration } from "./config-values.ts";
 import { nearestName } from "./config-spelling.ts";
 import { PkiError } from "./pki/errors.ts";
@@ -25,7 +26,7 @@ export interface ProfileConfig {
   readonly revocationInfo: boolean | undefined;
 }
 
-export const profileAttestations = ["operator", "join-token"] as const;
+export const profileAttestations = ["operator", "join-token", ...attestorTypes] as const;
 export type ProfileAttestation = (typeof profileAttestations)[number];
 
 /**

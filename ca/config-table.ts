@@ -21,7 +21,7 @@ export type SettingKey =
   | "trustDomain" | "dataDir" | "store" | "listen" | "publicUrl" | "apiNames"
   | "certificateLifetime" | "certificateLifetimeMax" | "issuerLifetime" | "issuerRenewBefore" | "rootLifetime" | "rootPrepareAt" | "rootActivateAt" | "rootRetireAfter" | "renewWindow"
   | "jwtSvidLifetime" | "jwtSvidLifetimeMax" | "jwtKeyRotation"
-  | "foreignIssuerLifetimeMax" | "clockSkew" | "profiles"
+  | "foreignIssuerLifetimeMax" | "clockSkew" | "profiles" | "attestors"
   | "keyAlgorithm" | "rootCert" | "rootKey" | "nextRootKey" | "rootKeyPassphrase" | "sealing" | "sealingKeyFile" | "sealingKey"
   | "kmsEndpoint" | "kmsRegion" | "pkcs11Pin"
   | "statusListen" | "statusUrl" | "crlShards" | "crlLifetime" | "rootCrlLifetime" | "ocspLifetime" | "noRevAvail"
@@ -64,6 +64,8 @@ export const configTable: readonly Setting[] = [
   setting("jwtKeyRotation", "duration", "7d", "How long a key signs JWT-SVIDs before the next one, which is in the bundle all that time, takes over."),
   setting("clockSkew", "duration", "20s", "How far notBefore is set back, for verifiers whose clock is late."),
   setting("profiles", "json", undefined, "Named profiles for some IDs: lifetimes, keys, DNS names and IP ranges; in the file an object (see ca/README.md)."),
+  setting("attestors", "json", undefined, "Who else may vouch for workloads: Kubernetes clusters, OIDC issuers, AWS accounts, other PKIs; in the file an object by name (see ca/README.md).",
+    "Each names workloads as an admin does, whatever its rules let it."),
   setting("keyAlgorithm", "text", "ec-p256", "Keys of the root and the issuers this CA makes.", undefined, ["ec-p256", "ec-p384"]),
   setting("rootCert", "text", undefined, "First start: use this root certificate (PEM) instead of making one."),
   setting("rootKey", "text", "software",

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { nearestName } from "./config-spelling.ts";
+import { parseAttestors, type AttestorConfig } from "./config-attestors.ts";
 import { parseProfiles, type ProfileConfig } from "./config-profiles.ts";
 import { configTable, type Setting, type SettingKey } from "./config-table.ts";
 import {
@@ -40,6 +41,7 @@ export interface CaConfig {
   readonly jwtKeyRotationMs: number;
   readonly clockSkewMs: number;
   readonly profiles: readonly ProfileConfig[];
+  readonly attestors: readonly AttestorConfig[];
   readonly keyAlgorithm: "ec-p256" | "ec-p384";
   readonly rootCertPath: string | undefined;
   readonly rootKey: RootKey;
@@ -158,6 +160,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
       lifetimeMs: duration("certificateLifetime"), lifetimeMaxMs: duration("certificateLifetimeMax"), issuerRenewBeforeMs: duration("issuerRenewBefore"),
       clockSkewMs: duration("clockSkew"),
     }),
+    attestors: readAttestors(values.attestors, text("trustDomain")),
     keyAlgorithm: text("keyAlgorithm") as CaConfig["keyAlgorithm"],
     rootCertPath: values.rootCert,
     rootKey: read("rootKey", parseRootKey, "write software, offline, kms:KEY-ID, pkcs11:... or the path of a file"),
@@ -286,6 +289,13 @@ function readProfiles(json: string | undefined, trustDomain: string, bounds: Pro
   }
   if (faults.length > 0) throw new ConfigError("value_refused", `profiles is refused: ${faults.join("; ")}`);
   return profiles;
+}
+
+function readAttestors(json: string | undefined, trustDomain: string): readonly AttestorConfig[] {
+  const faults: string[] = [];
+  const attestors = json === undefined ? [] : parseAttestors(json, trustDomain, faults);
+  if (faults.length > 0) throw new ConfigError("value_refused", `attestors is refused: ${faults.join("; ")}`);
+  return attestors;
 }
 
 function checkTrustDomain(text: string): string {

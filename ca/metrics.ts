@@ -6,6 +6,8 @@ export interface CaMetrics {
   readonly registry: Registry;
   issued(method: AttestationMethod, durationMs: number): void;
   jwtSvidIssued(): void;
+  /** A configured attestor was shown evidence; `ok`, or the code of its refusal. */
+  attested(attestor: string, outcome: string): void;
   /** Any refusal that was answered; the HTTP layer counts them. */
   denied(code: ProblemCode): void;
   revoked(): void;
@@ -46,6 +48,7 @@ export function caMetrics(): CaMetrics {
   const registers = [registry];
   const issued = new Counter({ name: "countersign_certificates_issued_total", help: "Certificates issued.", labelNames: ["attestation"], registers });
   const jwtSvids = new Counter({ name: "countersign_jwt_svids_issued_total", help: "JWT-SVIDs issued.", registers });
+  const attested = new Counter({ name: "countersign_attestations_total", help: "Evidence shown to configured attestors, by outcome.", labelNames: ["attestor", "outcome"], registers });
   const denied = new Counter({ name: "countersign_requests_denied_total", help: "Requests refused, by problem code.", labelNames: ["code"], registers });
   const revoked = new Counter({ name: "countersign_certificates_revoked_total", help: "Certificates revoked.", registers });
   const watching = new Gauge({ name: "countersign_watchers", help: "Streams of the feed that are open.", registers });
@@ -90,6 +93,7 @@ export function caMetrics(): CaMetrics {
       duration.observe(durationMs / 1000);
     },
     jwtSvidIssued: () => jwtSvids.inc(),
+    attested: (attestor, outcome) => attested.inc({ attestor, outcome }),
     denied: (code) => deniedBy(code).inc(),
     revoked: () => revoked.inc(),
     watching: (count) => watching.set(count),

@@ -29,7 +29,8 @@ export function certificateOperations(services: CaServices): readonly Operation[
       description:
         "First issuance and renewal are the same request with another attestation. `join-token` redeems a " +
         "bootstrap token, `svid` renews with a proof by the " +
-        "current key, `operator` issues any ID within the scope of the API token in the Authorization header. The " +
+        "current key, `operator` issues any ID within the scope of the API token in the Authorization header; `kubernetes`, `oidc`, `x509` and `aws-iam` " +
+        "take what a workload's platform vouches for, as the CA's settings map it to an ID. The " +
         "certificate is durable and in the audit log " +
         "before the answer leaves. With an Idempotency-Key, a retry after a lost answer gets the same certificate.",
       headers: z.object({
@@ -53,6 +54,8 @@ export function certificateOperations(services: CaServices): readonly Operation[
       refusals: [
         "csr_refused",
         "attestation_refused",
+        "attestation_required",
+        "attestor_unavailable",
         "token_unknown",
         "token_expired",
         "token_already_redeemed",

@@ -73,6 +73,8 @@ export const problemTitle: Readonly<Record<ProblemCode, string>> = {
   media_type_unsupported: "The request body is not JSON",
   csr_refused: "The certification request is refused",
   attestation_refused: "The attestation does not prove an identity",
+  attestation_required: "The workload has to attest anew",
+  attestor_unavailable: "Whoever vouches for the workload cannot be asked now",
   token_unknown: "The token is unknown",
   token_expired: "The token has expired",
   token_already_redeemed: "The token has been redeemed",

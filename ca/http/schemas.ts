@@ -69,6 +69,8 @@ const serialNumber = z
 const logIndex = z.number().int().openapi({ description: "Index of the issuance in the audit log." });
 const base64Hashes = z.array(z.string()).readonly().openapi({ description: "SHA-256 hashes, base64." });
 
+const attestor = z.string().min(1).max(63).optional().openapi({ description: "By its name in the CA's settings; needed where there are several of the type." });
+const foreignToken = z.string().min(1).max(16 * 1024).openapi({ description: "JWT, for the attestor's audience." });
 const attestation = z
   .discriminatedUnion(
     "type",
@@ -80,8 +82,15 @@ const attestation = z
       }),
       z.strictObject({ type: z.literal("svid"), proof: z.string().min(1).max(maxProofLength) }),
       z.strictObject({ type: z.literal("operator"), spiffeId, dnsNames: dnsNames.optional(), ipAddresses: ipAddresses.optional() }),
+      z.strictObject({ type: z.literal("kubernetes"), attestor, token: foreignToken }),
+      z.strictObject({ type: z.literal("oidc"), attestor, token: foreignToken }),
+      z.strictObject({ type: z.literal("x509"), attestor, proof: z.string().min(1).max(maxProofLength) }),
+      z.strictObject({
+        type: z.literal("aws-iam"), attestor,
+        region: z.string().min(1).max(32), date: z.string().length(16), authorization: z.string().min(1).max(1024), sessionToken: z.string().min(1).max(8192).optional(),
+      }),
     ],
-    { error: "expected a type: join-token, svid or operator" },
+    { error: "expected a type: join-token, svid, operator, kubernetes, oidc, x509 or aws-iam" },
   )
   .openapi("Attestation", { description: "Who asks, and the proof of it." });
 
@@ -136,7 +145,7 @@ const summaryShape = {
   notBefore: instant,
   notAfter: instant,
   authorityId: z.string().openapi({ description: "Subject key identifier of the issuer, hex." }),
-  attestation: z.enum(["join-token", "svid", "operator", "system", "issuer"]),
+  attestation: z.enum(["join-token", "svid", "operator", "kubernetes", "oidc", "x509", "aws-iam", "system", "issuer"]),
   fingerprint: z.string().openapi({ description: "SHA-256 of the DER, hex." }),
   status: z.enum(["valid", "expired", "revoked"]),
   revokedAt: instant.optional(),

@@ -1,4 +1,5 @@
 import type { AttestedIdentity } from "../attestation/identity.ts";
+import type { AttestorConfig } from "../config-attestors.ts";
 import type { ProfileConfig } from "../config-profiles.ts";
 import { permitsDnsName, permitsIpAddress } from "../lint/permitted-names.ts";
 import type { KeyAlgorithm } from "../pki/key.ts";
@@ -7,13 +8,13 @@ import { Refusal } from "../refusal.ts";
 import { apiProfile, workloadProfile, type Profile, type ProfileSettings } from "./profile.ts";
 
 /** Which profile a certificate has; always the same object for the same profile. */
-export type ProfileChoice = (identity: Pick<AttestedIdentity, "spiffeId" | "method" | "tokenId">) => Profile;
+export type ProfileChoice = (identity: Pick<AttestedIdentity, "spiffeId" | "method" | "tokenId" | "attestor">) => Profile;
 
 /**
  * Chooses by ID and attestation: of the profiles that claim both, the one that names the ID most exactly; otherwise that of everybody
  * else. A renewal has the profile of the attestation its line began with, as of today's settings.
  */
-export function profileChoice(settings: ProfileSettings & { readonly profiles: readonly ProfileConfig[] }): ProfileChoice {
+export function profileChoice(settings: ProfileSettings & { readonly profiles: readonly ProfileConfig[]; readonly attestors?: readonly Pick<AttestorConfig, "name" | "type">[] }): ProfileChoice {
   const standard = workloadProfile(settings);
   const api = apiProfile(settings);
   const claims = settings.profiles
@@ -23,10 +24,14 @@ export function profileChoice(settings: ProfileSettings & { readonly profiles: r
     })
     .sort((one, other) => exactness(other.pattern) - exactness(one.pattern));
 
-  return ({ spiffeId, method, tokenId }) => {
+  const originOf = ({ method, tokenId, attestor }: Parameters<ProfileChoice>[0]) =>
+    settings.attestors?.find(({ name }) => name === attestor)?.type ?? (method === "join-token" || tokenId !== undefined ? "join-token" : "operator");
+
+  return (identity) => {
+    const { spiffeId, method } = identity;
     if (method === "system") return api;
     if (claims.length === 0) return standard;
-    const origin = method === "join-token" || tokenId !== undefined ? "join-token" : "operator";
+    const origin = originOf(identity);
     return claims.find(({ pattern, attestations }) => attestations.includes(origin) && matchesSpiffeIdPattern(pattern, spiffeId))?.profile ?? standard;
   };
 }

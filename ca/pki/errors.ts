@@ -78,6 +78,7 @@ export type PkiErrorCode =
   // documents of our own
   | "bootstrap_malformed"
   | "renewal_proof_malformed"
+  | "aws_iam_claim_malformed"
   | "renewal_proof_signature_invalid";
 
 /** A refused input: `code` for programs, `message` for people. The message never repeats the input's bytes. */

@@ -2,7 +2,7 @@ import { createHash, sign, verify, type KeyObject } from "node:crypto";
 import { PkiError } from "./errors.ts";
 
 /** What a proof is good for, and so for nothing else. */
-export type ProofPurpose = "renewal" | "acknowledgement" | "request" | "report";
+export type ProofPurpose = "renewal" | "acknowledgement" | "request" | "report" | "attestation";
 
 /**
  * Possession of a certificate's key, bound to one CSR (or, for an acknowledgement, to what is acknowledged): a compact JWS whose
@@ -142,11 +142,11 @@ function invalid(detail: string): PkiError {
 }
 
 /** Keeps the JWS from being taken for a JWT-SVID or any other token, and for a proof of another purpose (RFC 8725 3.11). */
-const typeOf = { renewal: "countersign-renewal+jws", acknowledgement: "countersign-acknowledgement+jws", request: "countersign-request+jws", report: "countersign-report+jws" } as const;
+const typeOf = { renewal: "countersign-renewal+jws", acknowledgement: "countersign-acknowledgement+jws", request: "countersign-request+jws", report: "countersign-report+jws", attestation: "countersign-attestation+jws" } as const;
 const otherBound = {
-  renewal: "it was made for another CSR", acknowledgement: "it acknowledges something else", request: "it was made for another request, or this one was changed", report: "it was made for another report, or this one was changed",
+  renewal: "it was made for another CSR", attestation: "it was made for another CSR", acknowledgement: "it acknowledges something else", request: "it was made for another request, or this one was changed", report: "it was made for another report, or this one was changed",
 } as const;
-const boundAs = { renewal: "csr", acknowledgement: "acknowledged", request: "request", report: "report" } as const;
+const boundAs = { renewal: "csr", acknowledgement: "acknowledged", request: "request", report: "report", attestation: "csr" } as const;
 /** A chain of four RSA-4096 certificates in base64 stays below. */
 const maxProofLength = 64 * 1024;
 const maxChainLength = 8;

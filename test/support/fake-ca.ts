@@ -109,8 +109,9 @@ export function fakeCaCore({ trustDomain = "east", now = Date.now, caUrl = "http
     const csrDer = Buffer.from(csr, "base64");
     const { spki, keyAlgorithm } = parseCsr(csrDer);
     if (attestation.type === "operator") return problem("forbidden");
-    if (attestation.proof !== undefined) {
-      const proof = parseRenewalProof(attestation.proof);
+    const given = "proof" in attestation && attestation.type !== "x509" ? attestation.proof : undefined;
+    if (given !== undefined) {
+      const proof = parseRenewalProof(given);
       const leaf = parseCertificate(proof.chain[0]!);
       verifyRenewalProof(proof, leaf.publicKey, csrDer, trustDomain);
       if (attestation.type === "svid" && leaf.notAfterMs < now()) return problem("certificate_expired");
@@ -126,7 +127,7 @@ export function fakeCaCore({ trustDomain = "east", now = Date.now, caUrl = "http
       key: { ...testKey(), publicKey: createPublicKey({ key: spki as Buffer, format: "der", type: "spki" }), kind: keyAlgorithm as "ec-p256" }, ...core.leafFaults,
     });
     const { serialNumber } = leaf;
-    core.issued.push({ attestation: attestation.type, hasProof: attestation.proof !== undefined, serialNumber, spki: Buffer.from(spki).toString("hex") });
+    core.issued.push({ attestation: attestation.type, hasProof: given !== undefined, serialNumber, spki: Buffer.from(spki).toString("hex") });
     // Assembled as text: a sequence of 64 bits does not survive JSON.parse.
     const bundles = Object.entries({ ...core.foreign, [trustDomain]: core.bundleText() }).map(([name, text]) => `${JSON.stringify(name)}:${text}`);
     const answer = {

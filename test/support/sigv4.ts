@@ -13,6 +13,8 @@ export interface SigV4Rules {
   readonly region: string;
   readonly service: string;
   readonly nowMs: number;
+  /** Headers that have to be signed; default: those of AWS's JSON protocols. */
+  readonly needed?: readonly string[];
 }
 
 /**
@@ -31,7 +33,7 @@ export function checkSigV4({ method = "", url = "", headers }: IncomingMessage, 
   if (region !== rules.region || service !== rules.service || terminator !== "aws4_request") return invalid("Credential should be scoped to a valid region and service");
 
   const names = signedHeaders.split(";");
-  for (const needed of ["host", "x-amz-date", "x-amz-target"]) if (!names.includes(needed)) return incomplete(`'${needed}' must be signed`);
+  for (const needed of rules.needed ?? ["host", "x-amz-date", "x-amz-target"]) if (!names.includes(needed)) return incomplete(`'${needed}' must be signed`);
   if (names.join() !== [...names].sort().join()) return incomplete("SignedHeaders are not sorted");
   const time = String(headers["x-amz-date"]);
   const [, y, mo, d, h, mi, s] = (/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(time) ?? []).map(Number);

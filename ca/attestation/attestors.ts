@@ -1,0 +1,125 @@
+import { readFileSync } from "node:fs";
+import type { AttestorConfig, AttestorType } from "../config-attestors.ts";
+import { ConfigError } from "../config.ts";
+import type { Attestation } from "../contract.ts";
+import { parseCertificate, type Certificate } from "../pki/certificate.ts";
+import { PkiError } from "../pki/errors.ts";
+import { decodePem } from "../pki/pem.ts";
+import { Refusal } from "../refusal.ts";
+import type { Store } from "../store/store.ts";
+import { awsIamVerifier } from "./aws-iam.ts";
+import { mapNames, type Evidence } from "./evidence.ts";
+import type { Fetcher } from "./fetch.ts";
+import type { Claim } from "./identity.ts";
+import { kubernetesVerifier } from "./kubernetes.ts";
+import { oidcVerifier } from "./oidc.ts";
+import { x509Verifier } from "./x509.ts";
+
+/** Evidence of a kind that attestors are configured for. */
+export type AttestorClaim = Extract<Attestation, { readonly type: AttestorType }>;
+
+export interface AttestorDeps {
+  readonly store: Pick<Store, "spendRequest">;
+  readonly fetch: Fetcher["fetch"];
+  readonly trustDomain: string;
+  readonly now: () => Date;
+  readonly onAttested: (attestor: string, outcome: string) => void;
+}
+
+/** Those who vouch for workloads, besides operators and join tokens. */
+export interface Attestors {
+  /** @throws {Refusal} attestation_refused | attestor_unavailable; from `attest`: attestation_refused when the evidence was used before */
+  claim(attestation: AttestorClaim, csrDer: Uint8Array): Promise<Claim>;
+  /**
+   * Whether a certificate whose line began with this attestor may renew itself.
+   * @throws {Refusal} attestation_required
+   */
+  checkRenewable(attestor: string | undefined): void;
+}
+
+/** @throws {ConfigError} file_unreadable: the anchors of another PKI */
+export function openAttestors(configs: readonly AttestorConfig[], deps: AttestorDeps): Attestors {
+  const all = configs.map((config) => ({ config, verify: verifierOf(config, deps) }));
+
+  function choose({ type, attestor }: AttestorClaim): (typeof all)[number] {
+    const found = all.filter(({ config }) => config.type === type && (attestor === undefined || config.name === attestor));
+    const [one] = found;
+    if (one !== undefined && found.length === 1) return one;
+    throw new Refusal(
+      "attestation_refused",
+      one === undefined ? `This CA has no such attestor of the type ${type}; its operator sets them with "attestors".`
+        : `This CA has ${found.length} attestors of the type ${type}; name one of them as "attestor".`,
+    );
+  }
+
+  return {
+    async claim(attestation, csrDer) {
+      const { config, verify } = choose(attestation);
+      const { name, type } = config;
+      try {
+        const evidence = await verify(attestation, csrDer);
+        const { spiffeId, dnsNames } = mapNames(config, evidence.facts);
+        deps.onAttested(name, "ok");
+        // Who asks has proved to be this workload, as with an SVID; the entry says by what.
+        const actor = spiffeId.uri;
+        return {
+          scope: `${type}:${name}:${spiffeId.uri}`, actor, spiffeId, asked: `${type} ${name}`,
+          async attest() {
+            await spend(deps, name, evidence);
+            return { spiffeId, dnsNames, method: type, actor, attestor: name, evidence: evidence.record };
+          },
+        };
+      } catch (error) {
+        if (error instanceof Refusal) deps.onAttested(name, error.code);
+        throw error;
+      }
+    },
+    checkRenewable(attestor) {
+      if (attestor === undefined) return;
+      const config = configs.find(({ name }) => name === attestor);
+      if (config?.renew === "svid") return;
+      const why = config === undefined ? "which this CA no longer has" : "whose certificates need evidence anew";
+      throw new Refusal("attestation_required", `The certificate descends from the attestor "${attestor}", ${why}; attest again instead of renewing.`);
+    },
+  };
+}
+
+type Verify = (attestation: AttestorClaim, csrDer: Uint8Array) => Evidence | Promise<Evidence>;
+
+function verifierOf(config: AttestorConfig, deps: AttestorDeps): Verify {
+  switch (config.type) {
+    case "kubernetes": return ofType("kubernetes", kubernetesVerifier(config, deps), ({ token }) => token);
+    case "oidc": return ofType("oidc", oidcVerifier(config, deps), ({ token }) => token);
+    case "x509": return ofType("x509", x509Verifier(config, { ...deps, anchors: readAnchors(config.name, config.anchorsFile) }), ({ proof }) => proof);
+    case "aws-iam": return ofType("aws-iam", awsIamVerifier(config, deps), (claim) => claim);
+  }
+}
+
+/** A verifier gets its own type's evidence: `choose` has seen to that. */
+function ofType<Type extends AttestorType, Part>(
+  type: Type, verify: (part: Part, csrDer: Uint8Array) => Evidence | Promise<Evidence>, partOf: (claim: Extract<AttestorClaim, { type: Type }>) => Part,
+): Verify {
+  return (claim, csrDer) => {
+    if (claim.type !== type) throw new TypeError(`an attestor of the type ${type} was given ${claim.type}`);
+    return verify(partOf(claim as Extract<AttestorClaim, { type: Type }>), csrDer);
+  };
+}
+
+/** In a write of its own, before the certificate is made: if we die in between, whoever asks needs new evidence. */
+async function spend({ store, now }: AttestorDeps, name: string, { once }: Evidence): Promise<void> {
+  if (once === undefined) return;
+  if (await store.spendRequest({ spiffeId: `attestor:${name}`, nonce: once.nonce, untilMs: once.untilMs }, now().getTime())) return;
+  throw new Refusal("attestation_refused", `The attestor "${name}" has seen this token before, and one is good for one certificate; take a new one, and use an Idempotency-Key for retries.`);
+}
+
+function readAnchors(name: string, path: string): readonly Certificate[] {
+  try {
+    const anchors = decodePem(readFileSync(path, "utf8"), "CERTIFICATE").map(parseCertificate);
+    if (anchors.length > 0) return anchors;
+    throw new ConfigError("file_unreadable", `attestors: ${name}.anchorsFile ${path} has no certificate`);
+  } catch (cause) {
+    if (cause instanceof ConfigError) throw cause;
+    const why = cause instanceof PkiError ? cause.message : (cause as NodeJS.ErrnoException).code;
+    throw new ConfigError("file_unreadable", `attestors: ${name}.anchorsFile ${path} cannot be read: ${why}`, { cause });
+  }
+}
