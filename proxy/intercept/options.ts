@@ -46,7 +46,8 @@ export function parseInterceptCommand(args: readonly string[], usersFile = "/etc
 export const interceptHelp = `countersign-proxy intercept install | remove | status
 
 Sends the TCP connections of this host, or network namespace, through the proxy, so that no app needs a setting. Needs root
-and nft; changes the table "inet countersign" and nothing else. The proxy listens with --transparent localhost:4141.
+and nft, whose table "inet countersign" is all that changes; or iptables and ip6tables where there is no nft. The proxy
+listens with --transparent localhost:4141, and with --inbound [::]:4143 where the host has IPv6.
 
   --proxy-user USER           who the proxy runs as; nothing else may run as it
   --inbound PORT | off        the proxy's inbound port [default: 4143]

@@ -75,7 +75,9 @@ function readIpv4(packet: Buffer): TcpSegment | undefined {
 
 function readIpv6(packet: Buffer): TcpSegment | undefined {
   if (packet.length < 40 + minTcpBytes || packet[6] !== tcp) return undefined;
-  const address = (offset: number): string => `[${Array.from({ length: 8 }, (_, group) => packet.readUInt16BE(offset + 2 * group).toString(16)).join(":")}]`;
+  const groups = (offset: number): string[] => Array.from({ length: 8 }, (_, group) => packet.readUInt16BE(offset + 2 * group).toString(16));
+  // As people write it: RFC 5952.
+  const address = (offset: number): string => new URL(`http://[${groups(offset).join(":")}]/`).hostname;
   return readTcp(packet.subarray(40, 40 + (packet.readUInt16BE(4) || packet.length)), address(8), address(24));
 }
 

@@ -25,7 +25,6 @@ export interface PortRange {
  */
 export function interceptRules(plan: InterceptPlan): string {
   const { proxyUserId, inboundPort, outboundPort, skipInboundPorts, skipOutboundPorts, skipAddresses } = plan;
-  const ownPorts = [inboundPort, outboundPort].filter((port) => port !== undefined).map((port) => ({ first: port, last: port }));
   const skipped = (side: "saddr" | "daddr"): string[] => [
     ...set(skipAddresses.filter((address) => !address.includes(":")), (list) => `ip ${side} ${list} return`),
     ...set(skipAddresses.filter((address) => address.includes(":")), (list) => `ip6 ${side} ${list} return`),
@@ -36,7 +35,7 @@ export function interceptRules(plan: InterceptPlan): string {
     "  chain inbound {",
     "    type nat hook prerouting priority dstnat; policy accept;",
     ...['iifname "lo" return', "fib daddr type != local return", ...skipped("saddr"),
-      ...ports([...ownPorts, ...skipInboundPorts]), `meta l4proto tcp redirect to :${inboundPort}`].map((rule) => `    ${rule}`),
+      ...ports([...ownPorts(plan), ...skipInboundPorts]), `meta l4proto tcp redirect to :${inboundPort}`].map((rule) => `    ${rule}`),
     "  }",
   ];
   const outbound = outboundPort === undefined ? [] : [
@@ -48,6 +47,11 @@ export function interceptRules(plan: InterceptPlan): string {
     "  }",
   ];
   return [...removal, `table ${tableName} {`, ...inbound, ...outbound, "}", ""].join("\n");
+}
+
+/** Where the proxy itself listens. */
+export function ownPorts({ inboundPort, outboundPort }: InterceptPlan): readonly PortRange[] {
+  return [inboundPort, outboundPort].filter((port) => port !== undefined).map((port) => ({ first: port, last: port }));
 }
 
 /** Removes our table, and is right too where there is none: `add` makes it first. */

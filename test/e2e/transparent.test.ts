@@ -1,5 +1,5 @@
 import type { ChildProcess } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,7 +8,7 @@ import { programs } from "../../infra/demo/processes.ts";
 import { canMakeNetworks, makeNetwork, printed, stopped, type TestHost, type TestNetwork } from "../support/network.ts";
 
 const possible = canMakeNetworks();
-if (!possible) console.warn("SKIPPED: transparent mode on hosts of its own needs root, `ip netns` and nft (packages iproute2, nftables, tcpdump)");
+if (!possible) console.warn("SKIPPED: transparent mode on hosts of its own needs root, `ip netns` and nft (packages iproute2, nftables, iptables, tcpdump)");
 
 describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
   const folder = mkdtempSync(join(tmpdir(), "countersign-transparent-"));
@@ -31,11 +31,12 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
       const bootstrap = ca.run(process.execPath, [program("ca"), "token", "create", "--id", idOf(host)], {
         COUNTERSIGN_DATA_DIR: join(folder, "ca"), COUNTERSIGN_URL: `https://${ca.address}:8443`,
       }).trim();
-      const routes = host === east ? [8080, 8082, 9000, 9999].flatMap((port) => ["--route", `${west!.address}:${port}=${west!.address}:${port},${idOf(west!)}`]) : [];
+      const goals = [...[8080, 8082, 9000, 9999].map((port) => `${west!.address}:${port}`), ...(west!.address6 === undefined ? [] : [`[${west!.address6}]:8080`])];
+      const routes = host === east ? goals.flatMap((goal) => ["--route", `${goal}=${goal},${idOf(west!)}`]) : [];
       await start(host, [
-        program("proxy"), "--inbound", "0.0.0.0:4143", "--app", "127.0.0.1:1", "--outbound", "off", "--admin", "off", "--transparent", "localhost:4141", "--opaque-ports", "9000", ...routes,
+        program("proxy"), "--inbound", host.address6 === undefined ? "0.0.0.0:4143" : "[::]:4143", "--app", "127.0.0.1:1", "--outbound", "off", "--admin", "off", "--transparent", "localhost:4141", "--opaque-ports", "9000", ...routes,
       ], ["revocations in force", "policy in force"], { COUNTERSIGN_BOOTSTRAP: bootstrap });
-      host.run(process.execPath, [program("proxy"), "intercept", "install", "--proxy-user", "0"]);
+      intercept(host, "install", "--proxy-user", "0");
     }
   }, 60_000);
 
@@ -44,6 +45,8 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
     network.remove();
     rmSync(folder, { recursive: true });
   });
+
+  const intercept = (host: TestHost, ...args: readonly string[]): string => host.run(process.execPath, [program("proxy"), "intercept", ...args]);
 
   /** As a user that is not the proxy's, with an empty environment. */
   const asApp = (host: TestHost, command: string, ...args: readonly string[]): string =>
@@ -60,6 +63,9 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
 
     const answer = asApp(east!, "curl", "-sS", "-d", `question=${marker}`, `http://${west!.address}:8080/`);
     expect(answer).toBe(`hello ${idOf(east!)}, you said question=${marker}`);
+    // By IPv6, too.
+    if (west!.address6 === undefined) console.warn("SKIPPED: redirection of IPv6, which this machine does not have");
+    else expect(asApp(east!, "curl", "-sS", "-d", marker, `http://[${west!.address6}]:8080/`)).toBe(`hello ${idOf(east!)}, you said ${marker}`);
     const greeted = asApp(east!, "bash", "-c", `exec 3<>/dev/tcp/${west!.address}/9000; head -n 1 <&3; echo "${marker}" >&3; head -n 1 <&3`);
     expect(greeted).toBe(`greeting ${marker}\nechoed ${marker}\n`);
 
@@ -71,6 +77,7 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
     expect(captured.includes(Buffer.of(0x17, 0x03, 0x03))).toBe(true);
     expect(report).toMatch(/8080 .* tls\n/);
     expect(report).toMatch(/9000 .* tls\n/);
+    if (west!.address6 !== undefined) expect(report).toMatch(/fd77::3\S*8080 .* tls\n/);
     expect(code, report).toBe(0);
   }, 30_000);
 
@@ -84,6 +91,42 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
 
   test("reach nothing that listens for its own host only", () => {
     expect(() => asApp(east!, "curl", "-sSf", "--max-time", "5", `http://${west!.address}:9999/`)).toThrow(/502/);
+  });
+
+  test("reach directly what is left out of the interception, by port or by address", () => {
+    const elsewhere = (): string => asApp(east!, "curl", "-sS", "-k", "--max-time", "5", `https://${ca!.address}:8443/healthz`);
+    for (const left of [["--skip-outbound-ports", "8443"], ["--skip-addresses", `${ca!.address}/32,fd00:1::/32`]]) {
+      intercept(east!, "install", "--proxy-user", "0", ...left);
+      expect(() => elsewhere(), left.join(" ")).not.toThrow();
+      expect(asApp(east!, "curl", "-sS", `http://${west!.address}:8080/`)).toContain(`hello ${idOf(east!)}`);
+    }
+    intercept(west!, "install", "--proxy-user", "0", "--skip-inbound-ports", "8083");
+    intercept(east!, "install", "--proxy-user", "0", "--skip-outbound-ports", "8083");
+    expect(asApp(east!, "curl", "-sS", `http://${west!.address}:8083/`)).toBe("hello undefined, you said ");
+  });
+
+  test("are intercepted by iptables where there is no nft, and by nothing once that is removed", () => {
+    const withoutNft = join(folder, "without-nft");
+    mkdirSync(withoutNft);
+    for (const name of ["iptables", "iptables-restore", "ip6tables", "ip6tables-restore"]) symlinkSync(`/usr/sbin/${name}`, join(withoutNft, name));
+    const byIptables = (host: TestHost, ...args: readonly string[]): string => host.run("env", [`PATH=${withoutNft}`, process.execPath, program("proxy"), "intercept", ...args]);
+    for (const host of [east!, west!]) {
+      intercept(host, "remove");
+      expect(() => byIptables(host, "status")).toThrow();
+      // Twice: it replaces what there is.
+      for (let time = 0; time < 2; time++) expect(byIptables(host, "install", "--proxy-user", "0", "--skip-outbound-ports", "8443")).toContain("Installed by iptables");
+      expect(byIptables(host, "status").match(/-j COUNTERSIGN_OUTBOUND/g)?.length).toBe(host.address6 === undefined ? 1 : 2);
+    }
+    expect(asApp(east!, "curl", "-sS", `http://${west!.address}:8080/`)).toContain(`hello ${idOf(east!)}`);
+    if (west!.address6 !== undefined) expect(asApp(east!, "curl", "-sS", `http://[${west!.address6}]:8080/`)).toContain(`hello ${idOf(east!)}`);
+    expect(() => asApp(east!, "curl", "-sS", "-k", "--max-time", "5", `https://${ca!.address}:8443/healthz`)).not.toThrow();
+    byIptables(east!, "remove");
+    byIptables(east!, "remove");
+    expect(() => byIptables(east!, "status")).toThrow();
+    expect(east!.run("iptables-save", ["-t", "nat"])).not.toContain("COUNTERSIGN");
+    // The other one is left for nft to remove, as after an upgrade of the host.
+    expect(intercept(west!, "install", "--proxy-user", "0")).toContain("Installed by nft");
+    expect(west!.run("iptables-save", ["-t", "nat"])).not.toContain("COUNTERSIGN");
   });
 
   test("speak plainly again when the interception is removed, which verify-wire sees", async () => {
@@ -106,7 +149,8 @@ const app = `
   createServer((request, response) => {
     let text = "";
     request.on("data", (data) => (text += data)).on("end", () => response.end("hello " + request.headers["countersign-client-id"] + ", you said " + text));
-  }).listen(8080, "0.0.0.0");
+  }).listen(8080, "::").on("error", () => {}).once("error", function () { this.listen(8080, "0.0.0.0"); });
+  createServer((request, response) => response.end("hello " + request.headers["countersign-client-id"] + ", you said ")).listen(8083, "0.0.0.0");
   require("node:http2").createServer().on("stream", (stream, headers) => stream.end("hello " + headers["countersign-client-id"])).listen(8082, "0.0.0.0");
   net.createServer((socket) => { socket.write("greeting ${marker}\\n"); socket.on("data", (data) => socket.write("echoed " + data)); }).listen(9000, "0.0.0.0");
   createServer((request, response) => response.end("private")).listen(9999, "127.0.0.1", () => console.log("listening"));

@@ -1,5 +1,6 @@
 import { execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
 import { once } from "node:events";
 
 /** Hosts of their own on one wire: network namespaces joined by a bridge that stands in a namespace of its own. */
@@ -14,6 +15,8 @@ export interface TestNetwork {
 export interface TestHost {
   readonly namespace: string;
   readonly address: string;
+  /** Undefined where this machine has no IPv6. */
+  readonly address6: string | undefined;
   /** Runs a command on the host to its end. @throws {Error} when it fails */
   run(command: string, args: readonly string[], env?: Readonly<Record<string, string>>): string;
   /** Starts a command on the host with nothing but PATH in its environment, and what is given. */
@@ -24,20 +27,20 @@ export interface TestHost {
 export function canMakeNetworks(): boolean {
   const name = `cs-try-${randomBytes(3).toString("hex")}`;
   if (spawnSync("ip", ["netns", "add", name], { stdio: "ignore" }).status !== 0) return false;
-  const usable = spawnSync("ip", ["netns", "exec", name, "nft", "list", "tables"], { stdio: "ignore" }).status === 0;
+  const usable = [["nft", "list", "tables"], ["iptables", "-t", "nat", "-S"]].every((command) => spawnSync("ip", ["netns", "exec", name, ...command], { stdio: "ignore" }).status === 0);
   spawnSync("ip", ["netns", "del", name]);
   return usable;
 }
 
-/** Makes a host for each name, at 10.77.0.1, .2 and so on. */
+/** Makes a host for each name, at 10.77.0.1, .2 and so on, and at fd77::1, ::2 and so on. */
 export function makeNetwork(...names: readonly string[]): TestNetwork {
   const tag = randomBytes(2).toString("hex");
   const wire = `cs${tag}-wire`;
   const namespaces = [wire];
-  const hostIn = (namespace: string, address: string): TestHost => {
+  const hostIn = (namespace: string, address: string, address6?: string): TestHost => {
     const inside = ["netns", "exec", namespace];
     return {
-      namespace, address,
+      namespace, address, address6,
       run: (command, args, env = {}) => execFileSync("ip", [...inside, command, ...args], { encoding: "utf8", env: { ...bareEnvironment(), ...env }, timeout: commandTimeoutMs, stdio: ["ignore", "pipe", "pipe"] }),
       start: (command, args, env = {}) => spawn("ip", [...inside, command, ...args], { env: { ...bareEnvironment(), ...env }, stdio: ["ignore", "pipe", "pipe"] }),
     };
@@ -53,6 +56,7 @@ export function makeNetwork(...names: readonly string[]): TestNetwork {
     const hosts = names.map((name, index): [string, TestHost] => {
       const namespace = `cs${tag}-${name}`;
       const address = `10.77.0.${index + 1}`;
+      const address6 = hasIpv6 ? `fd77::${index + 1}` : undefined;
       namespaces.push(namespace);
       ip("netns", "add", namespace);
       ip("-n", namespace, "link", "set", "lo", "up");
@@ -60,7 +64,8 @@ export function makeNetwork(...names: readonly string[]): TestNetwork {
       ip("-n", wire, "link", "set", name, "master", "wire", "up");
       ip("-n", namespace, "address", "add", `${address}/24`, "dev", "eth0");
       ip("-n", namespace, "link", "set", "eth0", "up");
-      return [name, hostIn(namespace, address)];
+      if (address6 !== undefined) ip("-n", namespace, "address", "add", `${address6}/64`, "dev", "eth0", "nodad");
+      return [name, hostIn(namespace, address, address6)];
     });
     return { wire: hostIn(wire, ""), hosts: Object.fromEntries(hosts), remove };
   } catch (error) {
@@ -105,4 +110,5 @@ function bareEnvironment(): Record<string, string> {
   return { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" };
 }
 
+const hasIpv6 = existsSync("/proc/net/if_inet6");
 const commandTimeoutMs = 20_000;
