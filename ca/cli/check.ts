@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import packageJson from "../../package.json" with { type: "json" };
+import { gatherFacts } from "../check/gather.ts";
 import { judge } from "../check/judge.ts";
 import { finding, verdictOf, type Finding } from "../check/finding.ts";
 import { api, ApiError, apiHelp, apiOptions, type Api } from "./api.ts";
 import { noMore, readArguments, seconds, UsageError } from "./arguments.ts";
-import { gatherFacts, type KeptFiles } from "./check-facts.ts";
+import { checkedCa, readKeptLog, type KeptFiles } from "./check-facts.ts";
 import { gatherBeforeInstall } from "./check-pre.ts";
 import { renderFindings } from "./check-report.ts";
 import { judgeBeforeInstall } from "../check/before-install.ts";
@@ -46,7 +48,8 @@ function lookAt(values: Values, io: CliIo): () => Promise<readonly Finding[]> {
   return async () => {
     try {
       // The root may come while we wait: a CA that starts for the first time writes it.
-      const facts = await gatherFacts((ca ??= api(values, io)), files);
+      const asked = checkedCa((ca ??= api(values, io)));
+      const facts = await gatherFacts(asked, { kept: readKeptLog(files), version: packageJson.version, now: Date.now });
       return [finding("api-reachable"), ...judge(facts)];
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;

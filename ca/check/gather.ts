@@ -1,0 +1,115 @@
+import { parseCheckpoint } from "../audit/checkpoint.ts";
+import { AuditError } from "../audit/errors.ts";
+import { parseNote } from "../audit/note.ts";
+import {
+  paths, type AuditEntryPage, type AuthorityList, type CertificateDetail, type CertificatePage, type ConsistencyProof, type InclusionProof, type OperatorList, type ProxyList,
+  type Readiness, type Revocation, type RevocationPage, type TokenPage, type TokenSummary, type Vitals,
+} from "../contract.ts";
+import type { CheckFacts, LogFacts } from "./facts.ts";
+
+/** The CA as the checks ask it: over the network, or within its own process. What is refused has the HTTP status as `status`. */
+export interface CheckedCa {
+  call<T>(method: "GET", path: string): Promise<T>;
+  /** A public document as text. */
+  fetchPublic(path: string, accept: string): Promise<string>;
+  readiness(): Promise<Readiness>;
+}
+
+/** What is kept apart from the database, and says what its log must be. */
+export interface KeptLog {
+  /** The log's key; undefined: nobody here knows it. */
+  readonly verifierKey: string | undefined;
+  /** Checkpoints, read before the newest one is asked for: the log only grows. */
+  readonly notes: readonly { readonly where: string; readonly note: string }[];
+}
+
+export interface Gathering {
+  readonly kept: KeptLog;
+  /** Of the program that judges. */
+  readonly version: string;
+  readonly now: () => number;
+}
+
+/** Asks the CA for all that the checks judge. */
+export async function gatherFacts(ca: CheckedCa, { kept, version, now }: Gathering): Promise<CheckFacts> {
+  const readiness = await ca.readiness();
+  const notPermitted: string[] = [];
+  /** What the caller may not read is not looked at, and said so. */
+  async function permitted<T>(what: string, read: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await read();
+    } catch (error) {
+      if (!isForbidden(error)) throw error;
+      notPermitted.push(what);
+      return undefined;
+    }
+  }
+  const { authorities } = await ca.call<AuthorityList>("GET", paths.authorities);
+  const vitals = await permitted("its vitals", () => ca.call<Vitals>("GET", paths.vitals));
+  const nowMs = now();
+  const proxies = await permitted("its proxies", () => ca.call<ProxyList>("GET", paths.proxies));
+  return {
+    nowMs, version, readiness, authorities, vitals, proxies, notPermitted,
+    newestChain: await readNewestChain(ca),
+    revocations: proxies && (await readRevocations(ca, proxies)),
+    tokens: await permitted("API tokens", () => readTokens(ca)),
+    operators: await permitted("operators", async () => (await ca.call<OperatorList>("GET", paths.operators)).operators),
+    log: await permitted("the audit log", () => readLog(ca, kept)),
+  };
+}
+
+function isForbidden(error: unknown): boolean {
+  return error instanceof Error && "status" in error && error.status === 403;
+}
+
+async function readNewestChain(ca: CheckedCa): Promise<string | undefined> {
+  const { certificates: [newest] } = await ca.call<CertificatePage>("GET", `${paths.certificates}?limit=1&status=valid`);
+  return newest && (await ca.call<CertificateDetail>("GET", `${paths.certificates}/${newest.serialNumber}`)).chain;
+}
+
+/** From where the proxy that is furthest behind stands: the oldest that it lacks is on the first page. */
+async function readRevocations(ca: CheckedCa, { proxies }: ProxyList): Promise<readonly Revocation[]> {
+  const sequences = proxies.flatMap(({ revocationSequence }) => (revocationSequence === undefined ? [] : [revocationSequence]));
+  if (sequences.length === 0) return [];
+  return (await ca.call<RevocationPage>("GET", `${paths.revocations}?after=${Math.min(...sequences)}`)).revocations;
+}
+
+async function readTokens(ca: CheckedCa): Promise<readonly TokenSummary[]> {
+  const tokens: TokenSummary[] = [];
+  let cursor = "";
+  for (let pages = 0; pages < maxTokenPages; pages++) {
+    const page: TokenPage = await ca.call<TokenPage>("GET", `${paths.tokens}?limit=1000${cursor}`);
+    tokens.push(...page.tokens);
+    if (page.nextCursor === undefined) break;
+    cursor = `&cursor=${encodeURIComponent(page.nextCursor)}`;
+  }
+  return tokens;
+}
+
+async function readLog(ca: CheckedCa, { verifierKey, notes }: KeptLog): Promise<LogFacts> {
+  const checkpoint = await ca.fetchPublic(paths.auditCheckpoint, "text/plain");
+  const size = sizeOf(checkpoint);
+  if (size === undefined || size === 0) return { checkpoint, verifierKey, kept: [] };
+  const { entries: [entry] } = await ca.call<AuditEntryPage>("GET", `${paths.auditEntries}?start=${size - 1}&limit=1`);
+  const proof = await ca.call<InclusionProof>("GET", `${paths.auditProof}?index=${size - 1}&size=${size}`);
+  const kept = await Promise.all(notes.map(async (one) => ({ ...one, proof: await readConsistency(ca, sizeOf(one.note), size) })));
+  return { checkpoint, verifierKey, kept, ...(entry && { newest: { entry, proof } }) };
+}
+
+async function readConsistency(ca: CheckedCa, oldSize: number | undefined, size: number): Promise<ConsistencyProof | undefined> {
+  if (oldSize === undefined || oldSize > size) return undefined;
+  return ca.call<ConsistencyProof>("GET", `${paths.auditProof}?oldSize=${oldSize}&size=${size}`);
+}
+
+/** Undefined for what is no checkpoint, which the check says. */
+function sizeOf(note: string): number | undefined {
+  try {
+    return parseCheckpoint(parseNote(note)).size;
+  } catch (error) {
+    if (error instanceof AuditError) return undefined;
+    throw error;
+  }
+}
+
+/** 10 000 tokens. */
+const maxTokenPages = 10;
