@@ -32,6 +32,10 @@ import { caMetrics, type CaMetrics } from "./metrics.ts";
 import { openCa } from "./open-ca.ts";
 import { parseCertificate } from "./pki/certificate.ts";
 import { documentKeeper } from "./documents.ts";
+import { leaseKeeper } from "./authority/lease.ts";
+import { federationService } from "./federation/federation.ts";
+import { noticeSince } from "./federation/notice.ts";
+import { federatedPeers, storeWithPeers } from "./federation/peers.ts";
 import { operatorService } from "./operators.ts";
 import { policyService } from "./policy/policies.ts";
 import { rateLimits } from "./rate-limits.ts";
@@ -117,23 +121,31 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const lints = lintRecorder({ denials, now });
   const signers = authoritySigners({ sealing, store, kms, pkcs11Pin: config.pkcs11Pin, log, now, onKey: metrics.authorityKey });
   if ((await store.authorities()).length === 0) await lints(() => firstOutsideRoot({ config, store, state, sealing, signers, kms, nowMs: now().getTime() }));
-  const keeper = await authorityKeeper({ store, sealing, signers, config, lints, log, metrics, now: clock.now });
+  const { feedEpoch } = state;
+  const limits = rateLimits(config, now);
+  const documents = documentKeeper({ store, now });
+  const peers = federatedPeers({
+    documents, store, trustDomain: config.trustDomain, feedEpoch, limits, now, publishedSequence: () => Number(keeper.current().published.sequence),
+  });
+  const withPeers = storeWithPeers(store, peers.behind);
+  const keeper = await authorityKeeper({ store: withPeers, sealing, signers, config, lints, log, metrics, now: clock.now });
   checkConfiguredRoot(config, keeper.current().rows.filter(({ type }) => type === "root").map(({ certificate }) => certificate));
   requireParent(keeper.current().rows);
   await lookAfterKeys(keeper, signers, config, log, now);
 
-  const { feedEpoch } = state;
   feed = openFeed({
     store, now, metrics, log, maxWatchers: config.maxWatchers,
     async bundle(sequence) {
       if (Number(keeper.current().published.sequence) < sequence) await keeper.refresh();
       return keeper.current().published;
     },
+    async federation(after) {
+      const set = await documents.refresh();
+      return Math.max(set.sequences.federation, set.sequences["foreign-bundle"]) > after ? noticeSince(set, after) : undefined;
+    },
   });
-  const limits = rateLimits(config, now);
   const names = { trustDomain: config.trustDomain, reservedDnsNames: new Set(config.apiDnsNames) };
   const bundle = () => keeper.current().everyRoot;
-  const documents = documentKeeper({ store, now });
   const operators = operatorService({ documents, trustDomain: config.trustDomain });
   const signedRequests = requestVerifier({ store, trustDomain: config.trustDomain, bundle: () => keeper.current().published.bundle, now });
   const fetcher = httpsFetcher();
@@ -142,11 +154,12 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     ...names, attestors, store, hasRole: operators.hasRole, keeper, denials, limits, metrics, now: clock.now, bundle, feedEpoch,
     reattestGraceMs: config.reattestGraceMs, profileOf: profileChoice(config), nextSerial: serialNumbers(),
   });
+  const publicUrl = deps.publicUrl ?? (() => config.publicUrl);
+  const rootFingerprint = (): string => activeRootFingerprint(keeper.current().rows);
   const tokens = tokenService({
     ...names, store, now, hasRole: operators.hasRole,
     joinTokenLifetimeMs: config.joinTokenLifetimeMs,
-    publicUrl: deps.publicUrl ?? (() => config.publicUrl),
-    rootFingerprint: () => activeRootFingerprint(keeper.current().rows),
+    publicUrl, rootFingerprint,
   });
   const revoke = certificateRevoker({ store, hasRole: operators.hasRole, now, metrics, reattestGraceMs: config.reattestGraceMs });
   const api = await apiCertificate({ issuer, keeper, config, log, now });
@@ -157,6 +170,13 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   keeper.start();
   api.start();
   lists.crls.start();
+  const federationLease = leaseKeeper({ store, name: "federation", log });
+  const federation = federationService({
+    documents, store, trustDomain: config.trustDomain, peers, publicUrl, rootFingerprint, limits, metrics, log, now,
+    bundle: () => keeper.current().published, credentials: api.current, hold: federationLease.hold, settleMs: config.federationSettleMs,
+    webRoots: config.federationWebRoots === undefined ? undefined : [config.federationWebRoots],
+  });
+  federation.start();
   const ceremonies = ceremonyWatch({ store, rows: () => keeper.current().rows, log, now });
   ceremonies.start();
 
@@ -169,6 +189,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     spendSigned: signedRequests.spend,
     operators,
     policies: policyService({ documents }),
+    federation,
     issue: issuer.issue,
     issueIssuer: foreignIssuers({
       store, denials, now: clock.now, trustDomain: config.trustDomain, lifetimeMaxMs: config.foreignIssuerLifetimeMaxMs, clockSkewMs: config.clockSkewMs, statusUrl: config.statusUrl,
@@ -205,8 +226,8 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     crl: lists.crls.current,
     ocsp: lists.ocsp.answer,
     authorityCertificate: (id) => keeper.current().rows.find((row) => row.id === id)?.certificate,
-    authorities: () => summarizeAuthorities(keeper.current().rows, store, now().getTime()),
-    operateAuthority: authorityOperator({ store, keeper, craft: authorityCraft({ config, sealing, signers }), config, lints, metrics, log, now }),
+    authorities: () => summarizeAuthorities(keeper.current().rows, withPeers, now().getTime()),
+    operateAuthority: authorityOperator({ store: withPeers, keeper, craft: authorityCraft({ config, sealing, signers }), config, lints, metrics, log, now }),
     chainBehind: (authorityId) => keeper.current().chains.get(authorityId) ?? "",
     bundle: () => keeper.current().published,
     confirmClock: clockConfirmer({ store, clock, log, now }),
@@ -230,6 +251,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       await keeper.tick();
       await api.tick();
       await lists.crls.tick();
+      await federation.tick();
     },
     async close() {
       feed.close();
@@ -240,6 +262,8 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       await pruning.close();
       kms.close();
       fetcher.close();
+      await federation.close();
+      await federationLease.close();
       await keeper.close();
       await denials.close();
     },

@@ -26,7 +26,7 @@ export type SettingKey =
   | "kmsEndpoint" | "kmsRegion" | "pkcs11Pin"
   | "statusListen" | "statusUrl" | "crlShards" | "crlLifetime" | "rootCrlLifetime" | "ocspLifetime" | "noRevAvail"
   | "witnessFile" | "checkpoint" | "acceptRollback" | "acceptClock"
-  | "joinTokenLifetime" | "certificateRetention" | "reattestGrace" | "bodyLimit" | "requestTimeout" | "maxConnections" | "maxWatchers" | "callerRate" | "workloadRate" | "anonymousRate" | "logLevel";
+  | "joinTokenLifetime" | "certificateRetention" | "reattestGrace" | "bodyLimit" | "requestTimeout" | "maxConnections" | "maxWatchers" | "bundleRefreshHint" | "federationSettle" | "federationWebRoots" | "callerRate" | "workloadRate" | "anonymousRate" | "logLevel";
 
 /** Every setting there is: `readConfig`, `--help` and the README's table are made from it. */
 export const configTable: readonly Setting[] = [
@@ -121,6 +121,12 @@ export const configTable: readonly Setting[] = [
     "As many again for those who follow the feed without proving who they are, a quarter of it for one address; the bundle is not counted."),
   setting("maxWatchers", "count", "3000", "Proxies that follow the feed by a stream at once; more are told to poll. At most a quarter are strangers, who make room for proxies.",
     "Each holds one of maxConnections: leave enough for renewals."),
+  setting("bundleRefreshHint", "duration", "60s", "How often federated peers, and proxies without a stream, are asked to look for a new bundle.",
+    "What changes is known to them that late."),
+  setting("federationSettle", "duration", "90s", "How long another trust domain's bundle has been told to proxies before its CA hears that it is trusted here.",
+    "Below twice bundleRefreshHint, a proxy without a stream may not have it by then, and refuses that CA's new root."),
+  setting("federationWebRoots", "text", undefined, "PEM file of the roots that https_web bundle endpoints are verified by, instead of those that Node brings along.",
+    "Whoever has one of these keys can be any endpoint."),
   setting("logLevel", "text", "info", "Least severe log line that is written.", undefined, ["fatal", "error", "warn", "info", "debug", "trace", "silent"]),
 ];
 

@@ -83,6 +83,11 @@ export interface CaConfig {
   readonly workloadRate: number;
   readonly anonymousRate: number;
   readonly maxWatchers: number;
+  /** What peers and proxies without a stream are asked to poll at. */
+  readonly bundleRefreshHintMs: number;
+  readonly federationSettleMs: number;
+  /** PEM; undefined: those that Node brings along. */
+  readonly federationWebRoots: string | undefined;
   readonly logLevel: string;
 }
 
@@ -193,6 +198,9 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     workloadRate: read("workloadRate", parseCount, "write a whole number above 0"),
     anonymousRate: read("anonymousRate", parseCount, "write a whole number above 0"),
     maxWatchers: read("maxWatchers", parseCount, "write a whole number above 0"),
+    bundleRefreshHintMs: duration("bundleRefreshHint"),
+    federationSettleMs: duration("federationSettle"),
+    federationWebRoots: values.federationWebRoots === undefined ? undefined : read("federationWebRoots", readCertificates, "name a readable file of certificates in PEM"),
     logLevel: text("logLevel"),
   };
   checkTogether(config);
@@ -251,6 +259,16 @@ function refuseUnknown(flags: object, env: object, file: object): void {
 function unknown(what: string, near: string | undefined): ConfigError {
   const hint = near === undefined ? "see `countersign serve --help` for all of them" : `did you mean ${near}?`;
   return new ConfigError("unknown_setting", `unknown ${what}; ${hint}`);
+}
+
+/** Their text, unread: OpenSSL is who reads them. */
+function readCertificates(path: string): string | undefined {
+  try {
+    const text = readFileSync(path, "utf8");
+    return text.includes("-----BEGIN CERTIFICATE-----") ? text : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function readConfigFile(path: string): Record<string, unknown> {

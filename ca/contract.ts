@@ -19,6 +19,12 @@ export const paths = {
   issuers: "/v1/issuers",
   jwtSvids: "/v1/jwt-svids",
   bundle: "/v1/bundle",
+  federation: "/v1/federation",
+  federationInvitations: "/v1/federation/invitations",
+  federationAcceptances: "/v1/federation/acceptances",
+  federationJoins: "/v1/federation/joins",
+  federationAcknowledgements: "/v1/federation/acknowledgements",
+  federatedBundles: "/v1/federated-bundles",
   acknowledgements: "/v1/acknowledgements",
   watch: "/v1/watch",
   reports: "/v1/reports",
@@ -287,8 +293,21 @@ export type WatchEvent =
   | { readonly event: "revocation"; readonly data: RevocationBatch }
   | { readonly event: "renew"; readonly data: RenewNotice }
   | { readonly event: "policy"; readonly data: PolicyNotice }
-  | { readonly event: "tap"; readonly data: TapNotice };
+  | { readonly event: "tap"; readonly data: TapNotice }
+  | { readonly event: "federation"; readonly data: FederationNotice };
 export type WatchEventName = WatchEvent["event"];
+
+/**
+ * The watch event `federation`: every trust domain that is federated with now, and the bundles of those that changed. What is not
+ * named is no longer trusted; what is named and not in `bundles` is as it was.
+ */
+export interface FederationNotice {
+  /** Rises with each change; what has a lower one than was read before is old. */
+  readonly sequence: number;
+  readonly trustDomains: readonly string[];
+  /** SPIFFE bundles (JWK Sets) by trust domain, never pooled. */
+  readonly bundles: Readonly<Record<string, unknown>>;
+}
 
 /** Some policy or service changed: the watch event `policy`. Whom it concerns learns it by `GET /v1/policy?sequence=`. */
 export interface PolicyNotice {
@@ -562,11 +581,15 @@ export interface AuthoritySummary {
 /** Somebody that a step of an authority depends on, by its newest certificate. */
 export interface AuthorityHolder {
   readonly spiffeId: string;
+  /** Or `federatedCa`. */
   readonly serialNumber: string;
   /** Of the bundle it has; "0" for none. */
   readonly acknowledgedSequence: string;
   readonly notAfter: string;
 }
+
+/** A holder's serial number where it is no certificate of this CA, but the CA of another trust domain that holds our bundle. */
+export const federatedCa = "federated CA";
 
 /** An operator's step. `prepare` makes a root, `rotate` an issuer at once or a root or JWT key that takes over as soon as every holder has it. */
 export type AuthorityCommand =
@@ -744,6 +767,10 @@ export const problemStatus = {
   already_revoked: 409,
   certificate_not_revocable: 409,
   bundle_unknown: 409,
+  federation_refused: 400,
+  federation_exists: 409,
+  federation_failed: 502,
+  invitation_refused: 403,
   lint_failed: 500,
   authority_held_back: 409,
   authority_state: 409,
@@ -906,3 +933,102 @@ export interface TapNotice extends TapFilter {
 export function tapTarget(tap: string, workload: string): string {
   return `${tap} ${workload}`;
 }
+
+/** How a bundle endpoint proves itself: by a certificate of the Web PKI for its host name, or by its X509-SVID. */
+export const federationProfiles = ["https_web", "https_spiffe"] as const;
+export type FederationProfile = (typeof federationProfiles)[number];
+
+/** `POST /v1/federation`: trust the workloads of another trust domain, by the bundle that its endpoint publishes. */
+export interface AddFederationRequest {
+  readonly trustDomain: string;
+  readonly profile: FederationProfile;
+  /** `https`, without user and fragment. */
+  readonly endpointUrl: string;
+  /** `https_spiffe`: the SPIFFE ID of the endpoint; of this trust domain, or of another one that is federated with. */
+  readonly endpointSpiffeId?: string | undefined;
+  /** Its bundle, a SPIFFE JWK Set or PEM; `https_spiffe` needs it where the endpoint's ID is of this trust domain. */
+  readonly bundle?: string | undefined;
+}
+
+export interface FederationSummary {
+  readonly trustDomain: string;
+  readonly profile: FederationProfile;
+  readonly endpointUrl: string;
+  readonly endpointSpiffeId?: string;
+  /** URL of its API, for a Countersign CA that was invited or invited us: it acknowledges our bundle, and we acknowledge its. */
+  readonly apiUrl?: string;
+  readonly addedAt: string;
+  readonly addedBy: string;
+  /** The last good one; absent: there was none yet, and nobody of this trust domain is believed. */
+  readonly bundle?: ForeignBundleSummary;
+  /** Absent: nobody has looked for it yet. */
+  readonly refresh?: FederationRefresh;
+  /** Which bundle of ours its CA has. */
+  readonly acknowledged?: { readonly bundleSequence: string; readonly at: string };
+}
+
+export interface ForeignBundleSummary {
+  /** Decimal, 64 bits. */
+  readonly sequence?: string;
+  readonly authorities: readonly { readonly fingerprint: string; readonly notAfter: string }[];
+  readonly jwtKeys: number;
+  readonly refreshHintSeconds?: number;
+  readonly changedAt: string;
+}
+
+/** How the last look for a bundle went. */
+export interface FederationRefresh {
+  readonly attemptedAt: string;
+  readonly succeededAt?: string;
+  /** In a row. */
+  readonly failures: number;
+  /** Why the last one failed. */
+  readonly error?: string;
+  /** How long after an attempt the next one comes. */
+  readonly intervalSeconds: number;
+}
+
+/** `GET /v1/federation`, by trust domain. */
+export interface FederationList {
+  readonly federation: readonly FederationSummary[];
+}
+
+/** `POST /v1/federation/invitations` */
+export interface InviteFederationRequest {
+  /** How long it may wait; default 3600. */
+  readonly expiresInSeconds?: number | undefined;
+}
+
+export interface FederationInvitation {
+  /** The one string that the other CA needs; a secret. */
+  readonly invitation: string;
+  readonly trustDomain: string;
+  /** Of the root in it: to be compared with what the other side shows. */
+  readonly rootFingerprint: string;
+  readonly expiresAt: string;
+}
+
+/** `POST /v1/federation/acceptances`: federate both ways with the CA that made the invitation. */
+export interface AcceptFederationRequest {
+  readonly invitation: string;
+}
+
+/** Both directions stand. */
+export interface FederationAcceptance {
+  readonly federation: FederationSummary;
+  readonly own: { readonly trustDomain: string; readonly rootFingerprints: readonly string[] };
+  readonly peer: { readonly trustDomain: string; readonly rootFingerprints: readonly string[] };
+}
+
+/** `POST /v1/federation/joins`: from the CA that accepts an invitation to the one that made it. */
+export interface JoinFederationRequest {
+  readonly invitation: string;
+  readonly secret: string;
+  readonly trustDomain: string;
+  readonly apiUrl: string;
+  /** SPIFFE bundle, JWK Set. */
+  readonly bundle: string;
+}
+
+/** `GET /v1/federated-bundles`: all of them, for whoever cannot follow `GET /v1/watch`. */
+export type FederatedBundles = FederationNotice;

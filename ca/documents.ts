@@ -64,7 +64,7 @@ export function documentKeeper({ store, now }: { readonly store: Pick<Store, "do
       } catch (error) {
         if (!(error instanceof StoreError) || error.code !== "documents_changed") throw error;
         if (attempt < maxAttempts) continue;
-        throw new Refusal("changed_meanwhile", "Others keep changing operators, policies or services: try again.", { cause: error });
+        throw new Refusal("changed_meanwhile", "Others keep changing operators, policies, services or federation: try again.", { cause: error });
       }
     }
   }
@@ -85,7 +85,9 @@ function merge(set: DocumentSet, rows: readonly DocumentRow[]): DocumentSet {
   // Of two readings at once the older one may come last.
   const newer = rows.filter(({ sequence }) => sequence > set.sequence);
   if (newer.length === 0) return set;
-  const byKind = { operator: new Map(set.byKind.operator), policy: new Map(set.byKind.policy), service: new Map(set.byKind.service) };
+  const changed = new Set(newer.map(({ kind }) => kind));
+  // The others stay the same maps: what was made of them is still good.
+  const byKind = eachKind((kind) => (changed.has(kind) ? new Map(set.byKind[kind]) : set.byKind[kind] as Map<string, PresentDocument>));
   const sequences = { ...set.sequences };
   for (const row of newer) {
     if (row.body === undefined) byKind[row.kind].delete(row.name);
@@ -99,8 +101,13 @@ function eventOf({ kind, name, document }: DocumentChange): AuditEvent {
   return document === undefined ? { type: `${kind}.removed`, name } : { type: `${kind}.changed`, name, document };
 }
 
-const none: DocumentSet = {
-  sequence: 0, sequences: { operator: 0, policy: 0, service: 0 }, byKind: { operator: new Map(), policy: new Map(), service: new Map() },
-};
+function eachKind<T>(make: (kind: DocumentKind) => T): Record<DocumentKind, T> {
+  return {
+    operator: make("operator"), policy: make("policy"), service: make("service"),
+    federation: make("federation"), "foreign-bundle": make("foreign-bundle"), "federation-invitation": make("federation-invitation"),
+  };
+}
+
+const none: DocumentSet = { sequence: 0, sequences: eachKind(() => 0), byKind: eachKind(() => new Map()) };
 const staleAfterMs = 1000;
 const maxAttempts = 5;

@@ -31,6 +31,10 @@ export interface CaMetrics {
   authorityStep(step: string, result: "taken" | "failed"): void;
   /** How many holders keep a prepared root from its activation; undefined when none waits. */
   holdersBehind(count: number | undefined): void;
+  /** A look for another trust domain's bundle: `ok`, or why it failed. */
+  federationRefreshed(trustDomain: string, result: string): void;
+  /** How long ago the bundle was last known to be the newest; undefined: never, or it is not federated with any more. */
+  federationHeld(trustDomain: string, ageMs: number | undefined): void;
   authorities(list: readonly { readonly id: string; readonly type: string; readonly state: string; readonly notAfterMs: number }[]): void;
 }
 
@@ -81,6 +85,12 @@ export function caMetrics(): CaMetrics {
   const behind = new Gauge({
     name: "countersign_authority_holders_behind", help: "Holders that have not acknowledged the bundle a prepared root waits for, up to 1000.", registers,
   });
+  const federationRefreshes = new Counter({
+    name: "countersign_federation_refreshes_total", help: "Looks for the bundles of other trust domains, by result.", labelNames: ["trust_domain", "result"], registers,
+  });
+  const federationAge = new Gauge({
+    name: "countersign_federation_bundle_age_seconds", help: "How long ago each was last known to be the newest, on the replica that looks.", labelNames: ["trust_domain"], registers,
+  });
   // Looking a label up by object costs more than counting: each child is made once.
   const issuedBy = childOf((attestation: AttestationMethod) => issued.labels({ attestation }));
   const ocspBy = childOf((outcome: string) => ocsp.labels({ outcome }));
@@ -119,6 +129,8 @@ export function caMetrics(): CaMetrics {
     authorityKey: (location, authority, ok) => keys.set({ authority, location }, ok ? 1 : 0),
     authorityStep: (step, result) => steps.inc({ step, result }),
     holdersBehind: (count) => behind.set(count ?? 0),
+    federationRefreshed: (trust_domain, result) => federationRefreshes.inc({ trust_domain, result }),
+    federationHeld: (trust_domain, ageMs) => (ageMs === undefined ? federationAge.remove({ trust_domain }) : federationAge.set({ trust_domain }, ageMs / 1000)),
     authorities(list) {
       expiry.reset();
       for (const { id, type, state, notAfterMs } of list) expiry.set({ authority: id, type, state }, notAfterMs / 1000);

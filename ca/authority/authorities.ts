@@ -34,6 +34,7 @@ export interface ReadOptions {
   readonly trustDomain: string;
   readonly profile: Profile;
   readonly sealing: Sealing;
+  readonly bundleRefreshHintMs: number;
 }
 
 /**
@@ -41,7 +42,7 @@ export interface ReadOptions {
  * @throws {SignerError} when the active issuer cannot be opened
  */
 export function readAuthorities(
-  rows: readonly AuthorityRow[], bundleSequence: number, previous: Authorities | undefined, { trustDomain, profile, sealing }: ReadOptions,
+  rows: readonly AuthorityRow[], bundleSequence: number, previous: Authorities | undefined, { trustDomain, profile, sealing, bundleRefreshHintMs }: ReadOptions,
 ): Authorities {
   const active = activeOf(rows, "issuer");
   let issuer = active === undefined ? undefined : previous?.issuer;
@@ -60,7 +61,7 @@ export function readAuthorities(
   const chains = [...chainsOf(rows, certificates)].map(([id, chain]) => [id, chain.map(({ der }) => encodePem("CERTIFICATE", der)).join("")] as const);
   return {
     rows, issuer, jwtSigner,
-    published: publishBundle(trustDomain, rootsOf(rows.filter(isPublished)), bundleSequence, jwtKeys),
+    published: publishBundle(trustDomain, rootsOf(rows.filter(isPublished)), bundleSequence, jwtKeys, Math.max(1, Math.round(bundleRefreshHintMs / 1000))),
     everyRoot: { trustDomain, x509Authorities: rootsOf(rows), jwtAuthorities: [] },
     chains: new Map(chains),
     keyFingerprints: new Set([...certificates.values()].map(({ spki }) => hash("sha256", spki, "hex"))),

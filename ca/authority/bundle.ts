@@ -15,7 +15,7 @@ export interface PublishedBundle {
 }
 
 /** Publishes the roots and JWT keys of a trust domain. */
-export function publishBundle(trustDomain: string, roots: readonly Certificate[], sequence: number, jwtAuthorities: readonly JwtAuthority[] = []): PublishedBundle {
+export function publishBundle(trustDomain: string, roots: readonly Certificate[], sequence: number, jwtAuthorities: readonly JwtAuthority[] = [], refreshHintSeconds = defaultRefreshHintSeconds): PublishedBundle {
   const bundle: Bundle = {
     trustDomain, x509Authorities: roots, jwtAuthorities, sequence: BigInt(sequence), refreshHintSeconds,
   };
@@ -26,4 +26,4 @@ export function publishBundle(trustDomain: string, roots: readonly Certificate[]
 }
 
 /** How often a proxy asks that has no stream. */
-const refreshHintSeconds = 60;
+const defaultRefreshHintSeconds = 60;

@@ -54,6 +54,7 @@ export const catalogue = {
     remedy: "look whether they reach GET /v1/watch or can poll",
   },
   "crl-fresh": { category: "revocation", holds: "is fresh", remedy: "the CA's log says why it was not signed; for a root that is offline: countersign ceremony request root-crl" },
+  "federation-fresh": { category: "federation", holds: "is there and up to date", remedy: "countersign federation refresh it" },
   "log-verifies": { category: "audit log", holds: "the newest checkpoint is signed and over the newest entry", remedy: "keep the database as it is, and run: countersign audit verify" },
   "log-continues": { category: "audit log", holds: "is continued by the log", remedy: "somebody rewrote it, or it was restored; run: countersign audit verify" },
   "log-witnessed": { category: "audit log", holds: "the newest checkpoint is kept beside the database", remedy: "the CA's log says why witnessFile was not written" },

@@ -1,5 +1,5 @@
 import type {
-  AuditEntry, AuthoritySummary, ConsistencyProof, InclusionProof, OperatorSummary, ProxyList, Readiness, Revocation, TokenSummary, Vitals,
+  AuditEntry, AuthoritySummary, ConsistencyProof, FederationSummary, InclusionProof, OperatorSummary, ProxyList, Readiness, Revocation, TokenSummary, Vitals,
 } from "../contract.ts";
 
 /** What the checks judge, as read from the CA at one moment. What the caller may not read is undefined. */
@@ -18,6 +18,8 @@ export interface CheckFacts {
   readonly revocations?: readonly Revocation[] | undefined;
   readonly tokens?: readonly TokenSummary[] | undefined;
   readonly operators?: readonly OperatorSummary[] | undefined;
+  /** Other trust domains. */
+  readonly federation?: readonly FederationSummary[] | undefined;
   readonly log?: LogFacts | undefined;
   /** What the caller's role may not read. */
   readonly notPermitted: readonly string[];

@@ -2,7 +2,7 @@ import { parseCheckpoint } from "../audit/checkpoint.ts";
 import { AuditError } from "../audit/errors.ts";
 import { parseNote } from "../audit/note.ts";
 import {
-  paths, type AuditEntryPage, type AuthorityList, type CertificateDetail, type CertificatePage, type ConsistencyProof, type InclusionProof, type OperatorList, type ProxyList,
+  paths, type AuditEntryPage, type AuthorityList, type CertificateDetail, type CertificatePage, type ConsistencyProof, type FederationList, type InclusionProof, type OperatorList, type ProxyList,
   type Readiness, type Revocation, type RevocationPage, type TokenPage, type TokenSummary, type Vitals,
 } from "../contract.ts";
 import type { CheckFacts, LogFacts } from "./facts.ts";
@@ -54,6 +54,7 @@ export async function gatherFacts(ca: CheckedCa, { kept, version, now }: Gatheri
     revocations: proxies && (await readRevocations(ca, proxies)),
     tokens: await permitted("API tokens", () => readTokens(ca)),
     operators: await permitted("operators", async () => (await ca.call<OperatorList>("GET", paths.operators)).operators),
+    federation: await permitted("federation", async () => (await ca.call<FederationList>("GET", paths.federation)).federation),
     log: await permitted("the audit log", () => readLog(ca, kept)),
   };
 }

@@ -5,6 +5,7 @@ import { judgeAuthorities, judgeConvergence } from "./authorities.ts";
 import { judgeClock } from "./clock.ts";
 import { judgeDataPlane, judgeRevocation } from "./data-plane.ts";
 import type { CheckFacts } from "./facts.ts";
+import { judgeFederation } from "./federation.ts";
 import type { Finding } from "./finding.ts";
 import { judgeKeys, judgeStore } from "./store.ts";
 
@@ -14,5 +15,5 @@ export function judge(facts: CheckFacts): readonly Finding[] {
 }
 
 const judges: readonly ((facts: CheckFacts) => readonly Finding[])[] = [
-  judgeApi, judgeConfig, judgeStore, judgeKeys, judgeAuthorities, judgeConvergence, judgeDataPlane, judgeRevocation, judgeLog, judgeAccess, judgeClock,
+  judgeApi, judgeConfig, judgeStore, judgeKeys, judgeAuthorities, judgeConvergence, judgeDataPlane, judgeRevocation, judgeFederation, judgeLog, judgeAccess, judgeClock,
 ];

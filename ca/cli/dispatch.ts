@@ -21,6 +21,7 @@ const commands: Readonly<Record<string, { readonly about: string; readonly load:
   operator: { about: "give roles to SPIFFE IDs", load: async () => (await import("./operator.ts")).operator },
   policy: { about: "say who may call whom, and test it", load: async () => (await import("./policy.ts")).policy },
   service: { about: "say which identity answers to a name", load: async () => (await import("./policy.ts")).service },
+  federation: { about: "trust the workloads of other trust domains", load: async () => (await import("./federation.ts")).federation },
   certificate: {
     about: "issue by hand, list, show and revoke",
     load: async () => (await import("./certificate.ts")).certificate,

@@ -1,16 +1,16 @@
 import type { FeedPosition } from "../store/store.ts";
 
 /** How far a reader has come: the sequence of each source. The order is that of the numbers in an event's ID: new ones go to the end. */
-export const sourceNames = ["bundle", "revocation", "renew", "policy", "tap"] as const;
+export const sourceNames = ["bundle", "revocation", "renew", "policy", "tap", "federation"] as const;
 export type SourceName = (typeof sourceNames)[number];
 export type Cursor = Readonly<Record<SourceName, number>>;
 
 /** Before everything. */
-export const beginning: Cursor = { bundle: 0, revocation: 0, renew: 0, policy: 0, tap: 0 };
+export const beginning: Cursor = { bundle: 0, revocation: 0, renew: 0, policy: 0, tap: 0, federation: 0 };
 
 /** Where a reader is who has read everything. */
 export function cursorAt({ bundleSequence, revocationSequence, announcementSequence, documentSequence, tapSequence }: FeedPosition): Cursor {
-  return { bundle: bundleSequence, revocation: revocationSequence, renew: announcementSequence, policy: documentSequence, tap: tapSequence };
+  return { bundle: bundleSequence, revocation: revocationSequence, renew: announcementSequence, policy: documentSequence, tap: tapSequence, federation: documentSequence };
 }
 
 /** Names a position in a feed; opaque to whoever is not this file. */
@@ -38,5 +38,5 @@ export function isUpToDate(cursor: Cursor, newest: Cursor): boolean {
   return sourceNames.every((name) => cursor[name] >= newest[name]);
 }
 
-/** An epoch and five numbers stay below. */
+/** An epoch and six numbers stay below. */
 const maxIdLength = 256;

@@ -8,6 +8,8 @@ export interface SourceDeps {
   readonly store: Pick<Store, "revocations" | "announcements" | "reports">;
   /** The own trust domain's bundle, of this sequence or a later one. */
   readonly bundle: (sequence: number) => Promise<{ readonly jwks: string; readonly sequence: string }>;
+  /** What changed of other trust domains behind a sequence of the documents; undefined when nothing did. */
+  readonly federation: (after: number) => Promise<{ readonly json: string; readonly sequence: number; readonly more: boolean } | undefined>;
   readonly now: () => Date;
 }
 
@@ -25,7 +27,7 @@ export interface Told {
 export type Source = (after: number, newest: number) => Promise<Told>;
 
 /** Everything the feed tells of. A new kind of event is one more row here, one more name in `sourceNames` and its type in the contract. */
-export function feedSources({ store, bundle, now }: SourceDeps): Readonly<Record<SourceName, Source>> {
+export function feedSources({ store, bundle, federation, now }: SourceDeps): Readonly<Record<SourceName, Source>> {
   return {
     async bundle(after, newest) {
       if (after >= newest) return { data: [], sequence: after, more: false };
@@ -51,6 +53,12 @@ export function feedSources({ store, bundle, now }: SourceDeps): Readonly<Record
       if (after >= newest) return { data: [], sequence: newest, more: false };
       const rows = await store.reports({ kind: "tap", nowMs: now().getTime(), limit: pageSize });
       return { data: rows.filter(({ reportedAtMs }) => reportedAtMs > after).map((row) => JSON.stringify(noticeOf(row))), sequence: newest, more: false };
+    },
+    async federation(after, newest) {
+      if (after >= newest) return { data: [], sequence: after, more: false };
+      const notice = await federation(after);
+      if (notice === undefined) return { data: [], sequence: newest, more: false };
+      return { data: [notice.json], sequence: notice.more ? notice.sequence : Math.max(notice.sequence, newest), more: notice.more };
     },
     async renew(after, newest) {
       if (after >= newest) return { data: [], sequence: after, more: false };

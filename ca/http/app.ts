@@ -6,6 +6,7 @@ import { auditOperations } from "./audit.ts";
 import { clockOperations } from "./clock.ts";
 import { certificateOperations } from "./certificates.ts";
 import { docsOperations } from "./docs.ts";
+import { federationOperations } from "./federation.ts";
 import { healthOperations, type MetricsRegistry } from "./health.ts";
 import { issuerOperations } from "./issuers.ts";
 import { jwtSvidOperations } from "./jwt-svids.ts";
@@ -46,6 +47,7 @@ export function createApp(
     ...operatorOperations(services),
     ...policyOperations(services),
     ...trustOperations(services),
+    ...federationOperations(services),
     ...watchOperations(services),
     ...issuerOperations(services),
     ...reportOperations(services),

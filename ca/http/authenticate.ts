@@ -42,6 +42,17 @@ export const access = {
   "POST /v1/jwt-svids": ["workload", "admin", "operator", "auditor"],
   // However often: it is answered from memory, for less than a refusal costs.
   "GET /v1/bundle": "probe",
+  "GET /v1/federation": ["admin", "operator", "auditor"],
+  "POST /v1/federation": ["admin"],
+  "GET /v1/federation/{trustDomain}": ["admin", "operator", "auditor"],
+  "DELETE /v1/federation/{trustDomain}": ["admin"],
+  "POST /v1/federation/{trustDomain}/refresh": ["admin"],
+  "POST /v1/federation/invitations": ["admin"],
+  "POST /v1/federation/acceptances": ["admin"],
+  // The invitation's secret is in the body, as the proof of a peer is.
+  "POST /v1/federation/joins": "attested",
+  "POST /v1/federation/acknowledgements": "attested",
+  "GET /v1/federated-bundles": "feed",
   "POST /v1/acknowledgements": "attested",
   "POST /v1/reports": "attested",
   // Whoever sees requests sees paths.

@@ -113,6 +113,7 @@ const tagDescriptions = [
   { name: "policies", description: "Who may call whom, and who answers to a name." },
   { name: "traffic", description: "Who talks to whom." },
   { name: "trust", description: "Authorities and the bundle made of them." },
+  { name: "federation", description: "Other trust domains: whom to believe, and how two CAs come to believe each other." },
   { name: "audit", description: "What was done, and the proof of it." },
   { name: "operations", description: "For orchestrators, Prometheus and people." },
 ];

@@ -13,7 +13,7 @@ import type { Caller, CaServices } from "./services.ts";
 /** One route: what the OpenAPI document says of it, and the function that answers it. */
 export interface Operation<Params = unknown, Query = unknown, Body = unknown> {
   readonly route: RouteName;
-  readonly tag: "certificates" | "revocations" | "tokens" | "operators" | "policies" | "traffic" | "trust" | "status" | "audit" | "operations";
+  readonly tag: "certificates" | "revocations" | "tokens" | "operators" | "policies" | "traffic" | "trust" | "federation" | "status" | "audit" | "operations";
   readonly summary: string;
   readonly description: string;
   readonly params?: z.ZodType<Params>;

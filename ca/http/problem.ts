@@ -99,6 +99,10 @@ export const problemTitle: Readonly<Record<ProblemCode, string>> = {
   already_revoked: "The certificate is revoked already",
   certificate_not_revocable: "The certificate cannot be revoked",
   bundle_unknown: "The bundle is not one of this CA",
+  federation_refused: "The federation is refused",
+  federation_exists: "The trust domain is federated with already",
+  federation_failed: "The other trust domain's CA did not do its part",
+  invitation_refused: "The invitation is refused",
   lint_failed: "The certificate would break a rule",
   authority_held_back: "The authority is still relied on, or not yet",
   authority_state: "The authority's state does not allow this",
@@ -139,7 +143,7 @@ const storeRefusal: Readonly<Record<StoreErrorCode, readonly [ProblemCode, strin
     "store_unavailable",
     "The CA cannot reach its database: try again with the same Idempotency-Key.",
   ],
-  documents_changed: ["changed_meanwhile", "Operators, policies or services were changed while the request was under way: look at them and try again."],
+  documents_changed: ["changed_meanwhile", "Operators, policies, services or federation were changed while the request was under way: look at them and try again."],
   log_inconsistent: [
     "store_unavailable",
     "The CA has stopped writing because its audit log does not fit its own head: an operator must look.",
@@ -161,6 +165,7 @@ const pkiRefusal: readonly (readonly [prefix: string, code: ProblemCode])[] = [
   ["certificate_", "proof_refused"],
   ["path_", "proof_refused"],
   ["svid_", "proof_refused"],
+  ["bundle_", "federation_refused"],
 ];
 
 /** What a client waits before it tries a 503 again, unless the refusal says otherwise. */

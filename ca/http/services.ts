@@ -24,6 +24,7 @@ import type {
   RevocationReason,
 } from "../contract.ts";
 import type { ClockConfirmer } from "../confirm-clock.ts";
+import type { Federation } from "../federation/federation.ts";
 import type { RateLimits } from "../rate-limits.ts";
 import type { Operators } from "../operators.ts";
 import type { Policies } from "../policy/policies.ts";
@@ -72,6 +73,7 @@ export interface CaServices {
   deleteToken(id: string, caller: Caller): Promise<void>;
   readonly operators: Operators;
   readonly policies: Policies;
+  readonly federation: Omit<Federation, "tick" | "start" | "close">;
   /** Names the feed; new after a restore. */
   readonly feedEpoch: string;
   /** Server-sent events behind `lastEventId`, and from then on all that come; who proved an identity has a place before strangers. */

@@ -11,7 +11,7 @@ export function watchOperations(services: CaServices): readonly Operation[] {
       tag: "trust",
       summary: "Follow bundle and revocations",
       description:
-        "Server-sent events: `epoch` first, then `bundle`, `revocation`, `renew`, `policy` and `tap` with all that is behind Last-Event-ID, and from " +
+        "Server-sent events: `epoch` first, then `bundle`, `revocation`, `renew`, `policy`, `tap` and `federation` with all that is behind Last-Event-ID, and from " +
         "then on whatever comes. An unchanged bundle is left out; a `revocation` comes always, and one whose `more` is false " +
         "says that the list is known whole. Comments show that the connection lives. GET /v1/bundle and GET /v1/revocations tell the " +
         "same to whoever has to poll. Who signs the request, or has a token, has a place before strangers, who share a quarter of them.",

@@ -418,7 +418,13 @@ export interface TokenRow {
 }
 
 /** What is decided by operators and may be taken back: who operates, who may call whom, who answers to a name. */
-export type DocumentKind = "operator" | "policy" | "service";
+export type DocumentKind = "operator" | "policy" | "service" | FederationKind;
+
+/**
+ * `federation`: another trust domain whose bundle is fetched, and where. `foreign-bundle`: the last good one. `federation-invitation`:
+ * a secret, hashed, for which another CA may add itself.
+ */
+export type FederationKind = "federation" | "foreign-bundle" | "federation-invitation";
 
 export interface DocumentRow {
   readonly kind: DocumentKind;
@@ -529,8 +535,11 @@ export interface EntryRow {
   readonly leafHash: Uint8Array;
 }
 
-/** `edges`: who talks to whom, by serial number. `tap`: a tap that is open; `tap-records`: what it brought and nobody has read yet. */
-export type ReportKind = "edges" | "tap" | "tap-records";
+/**
+ * `edges`: who talks to whom, by serial number. `tap`: a tap that is open; `tap-records`: what it brought and nobody has read yet.
+ * `federation`: how the last look for another trust domain's bundle went; `federation-peer`: which bundle of ours its CA has.
+ */
+export type ReportKind = "edges" | "tap" | "tap-records" | "federation" | "federation-peer";
 
 export interface ReportKey {
   readonly kind: ReportKind;

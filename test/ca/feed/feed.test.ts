@@ -26,7 +26,7 @@ afterEach(() => {
 /** A feed over the CA's store that hears of commits by its poll alone, as on another replica. */
 function newFeed({ store = host.store, ...deps }: Partial<FeedDeps> = {}): Feed {
   const feed = openFeed({
-    now: () => new Date(host.clock.nowMs), maxWatchers: 3, bundle: async () => host.ca.bundle(),
+    now: () => new Date(host.clock.nowMs), maxWatchers: 3, bundle: async () => host.ca.bundle(), federation: async () => undefined,
     metrics: { watching: () => undefined, watchEnded: (why) => void ended.push(why) },
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },
     limits: { pollIntervalMs: 5 },

@@ -1,0 +1,25 @@
+import type { FederationSummary } from "../contract.ts";
+import type { CheckFacts } from "./facts.ts";
+import { finding, type Finding, type Trouble } from "./finding.ts";
+
+/** The bundles of other trust domains: a line for each. */
+export function judgeFederation({ federation = [], nowMs }: CheckFacts): readonly Finding[] {
+  return federation.map((one) => finding("federation-fresh", judgeOne(one, nowMs), `the bundle of ${one.trustDomain}`));
+}
+
+/** Stale: not known to be the newest for three of its intervals, and the five minutes that no outage is worth a warning. */
+function judgeOne({ trustDomain, bundle, refresh }: FederationSummary, nowMs: number): Trouble | undefined {
+  const why = refresh?.error ?? "nobody has looked for it yet";
+  const remedy = `try: countersign federation refresh ${trustDomain}`;
+  if (bundle === undefined) return { status: "failed", what: `there is none, so nobody of it is believed: ${why}`, remedy };
+  if (bundle.authorities.every(({ notAfter }) => Date.parse(notAfter) < nowMs)) {
+    return { status: "failed", what: `all its roots have ended, so nobody of it is believed: ${why}`, remedy: `if it is gone, countersign federation remove ${trustDomain}` };
+  }
+  const ageMs = nowMs - Date.parse(refresh?.succeededAt ?? bundle.changedAt);
+  if (ageMs < Math.max(staleIntervals * (bundle.refreshHintSeconds ?? defaultHintSeconds) * 1000, minStaleMs)) return undefined;
+  return { status: "warning", what: `it was last fetched ${refresh?.succeededAt ?? "never"}; the last good one is in force, and a root of ours waits for its CA: ${why}`, remedy };
+}
+
+const staleIntervals = 3;
+const defaultHintSeconds = 300;
+const minStaleMs = 5 * 60_000;

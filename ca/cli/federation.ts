@@ -1,0 +1,145 @@
+import { readFileSync } from "node:fs";
+import {
+  federationProfiles, paths, type AcceptFederationRequest, type AddFederationRequest, type FederationAcceptance, type FederationInvitation, type FederationList, type FederationSummary,
+  type InviteFederationRequest,
+} from "../contract.ts";
+import { api, apiHelp, apiOptions, ApiError } from "./api.ts";
+import { chooseAction, noMore, readArguments, required, seconds, UsageError } from "./arguments.ts";
+import type { CliIo } from "./io.ts";
+import { output } from "./output.ts";
+import { minute, table } from "./table.ts";
+
+/** `countersign federation invite|accept|add|list|show|refresh|remove`. */
+export async function federation(args: readonly string[], io: CliIo): Promise<number> {
+  const {
+    values,
+    positionals: [action, ...rest],
+  } = readArguments(args, {
+    ...apiOptions, profile: { type: "string" }, endpoint: { type: "string" }, "endpoint-id": { type: "string" }, bundle: { type: "string" }, ttl: { type: "string" },
+  });
+  if (values.help || action === undefined) {
+    (values.help ? io.stdout : io.stderr)(usage);
+    return values.help ? 0 : 2;
+  }
+  const { json, print, explain } = output(values.output, io);
+  const ca = () => api(values, io);
+  switch (chooseAction("federation", action, ["invite", "accept", "add", "list", "show", "refresh", "remove"])) {
+    case "invite": {
+      noMore(rest);
+      const made = await ca().call<FederationInvitation>("POST", paths.federationInvitations, (values.ttl === undefined ? {} : { expiresInSeconds: seconds(values.ttl, "--ttl") }) satisfies InviteFederationRequest);
+      print(made, `${made.invitation}\n`);
+      explain(
+        `A secret, for one CA, until ${minute(made.expiresAt)}. On the other side: countersign federation accept STRING\n` +
+          `It must show this fingerprint for ${made.trustDomain}:\n  ${made.rootFingerprint}\n`,
+      );
+      return 0;
+    }
+    case "accept": {
+      const invitation = one(rest, "the invitation", "countersign_federate_...");
+      const done = await ca().call<FederationAcceptance>("POST", paths.federationAcceptances, { invitation: invitation === "-" ? readFileSync(0, "utf8").trim() : invitation } satisfies AcceptFederationRequest);
+      const sides = [done.own, done.peer].map(({ trustDomain, rootFingerprints }) => `${trustDomain}\n${rootFingerprints.map((each) => `  ${each}\n`).join("")}`);
+      print(done, sides.join(""));
+      explain(
+        `${done.own.trustDomain} and ${done.peer.trustDomain} believe each other's workloads now; nobody of the other side may call anything yet: allow it with a policy.\n` +
+          "Compare the fingerprints with: countersign federation show, on the other side.\n",
+      );
+      return 0;
+    }
+    case "add": {
+      const added = await ca().call<FederationSummary>("POST", paths.federation, addition(one(rest, "the trust domain", "west"), values));
+      print(added, describe(added));
+      if (added.refresh?.error !== undefined) explain(`Its bundle could not be fetched, which is tried again: ${added.refresh.error}\n`);
+      return 0;
+    }
+    case "list": {
+      noMore(rest);
+      const { federation: all } = await ca().call<FederationList>("GET", paths.federation);
+      const rows = all.map(({ trustDomain, profile, endpointUrl, bundle, refresh }) => (
+        [trustDomain, bundle === undefined ? "none" : String(bundle.authorities.length), refresh?.error === undefined ? minute(refresh?.succeededAt) : `failing (${refresh.failures})`, profile, endpointUrl]
+      ));
+      print(all, table(["TRUST DOMAIN", "ROOTS", "REFRESHED", "PROFILE", "ENDPOINT"], rows));
+      return 0;
+    }
+    case "show": {
+      const found = await ca().call<FederationSummary>("GET", pathTo(one(rest, "the trust domain", "west")));
+      print(found, describe(found));
+      return 0;
+    }
+    case "refresh": {
+      const found = await ca().call<FederationSummary>("POST", `${pathTo(one(rest, "the trust domain", "west"))}/refresh`, undefined);
+      print(found, describe(found));
+      return 0;
+    }
+    case "remove": {
+      const trustDomain = one(rest, "the trust domain", "west");
+      await ca().call("DELETE", pathTo(trustDomain));
+      if (!json) io.stderr(`Nobody of ${trustDomain} is believed any more; open connections are cut. To end the other direction, remove this trust domain over there.\n`);
+      return 0;
+    }
+  }
+}
+
+type AddOptions = { readonly [Name in "profile" | "endpoint" | "endpoint-id" | "bundle"]?: string | undefined };
+
+function addition(trustDomain: string, values: AddOptions): AddFederationRequest {
+  const profile = federationProfiles.find((each) => each === required(values.profile, "--profile", "https_web"));
+  if (profile === undefined) throw new UsageError(`--profile is ${federationProfiles.join(" or ")}, not ${values.profile}.`);
+  return {
+    trustDomain, profile, endpointUrl: required(values.endpoint, "--endpoint", "https://ca.west.example:8443/v1/bundle"),
+    ...(values["endpoint-id"] !== undefined && { endpointSpiffeId: values["endpoint-id"] }),
+    ...(values.bundle !== undefined && { bundle: readBundle(values.bundle) }),
+  };
+}
+
+function readBundle(path: string): string {
+  try {
+    return readFileSync(path === "-" ? 0 : path, "utf8");
+  } catch (cause) {
+    throw new ApiError(`cannot read the bundle ${path} (${(cause as NodeJS.ErrnoException).code})`, { cause });
+  }
+}
+
+function describe({ trustDomain, profile, endpointUrl, endpointSpiffeId, bundle, refresh, acknowledged, addedAt, addedBy }: FederationSummary): string {
+  const lines: readonly (readonly [string, string | undefined])[] = [
+    ["trust domain", trustDomain],
+    ["endpoint", `${endpointUrl} (${profile})`],
+    ["endpoint's ID", endpointSpiffeId],
+    ["added", `${minute(addedAt)} by ${addedBy}`],
+    ["sequence", bundle?.sequence],
+    ["roots", bundle === undefined ? "none: nobody of it is believed" : undefined],
+    ...(bundle?.authorities ?? []).map(({ fingerprint, notAfter }) => ["root", `${fingerprint} until ${minute(notAfter)}`] as const),
+    ["JWT keys", bundle && String(bundle.jwtKeys)],
+    ["refreshed", refresh && minute(refresh.succeededAt)],
+    ["failing", refresh?.error === undefined ? undefined : `${refresh.failures} times: ${refresh.error}`],
+    ["it has our bundle", acknowledged && `${acknowledged.bundleSequence} (${minute(acknowledged.at)})`],
+  ];
+  return lines.filter(([, value]) => value !== undefined).map(([label, value]) => `${label}: ${value}\n`).join("");
+}
+
+function pathTo(trustDomain: string): string {
+  return `${paths.federation}/${encodeURIComponent(trustDomain)}`;
+}
+
+function one([value, ...more]: readonly string[], what: string, example: string): string {
+  noMore(more);
+  return required(value, what, example);
+}
+
+const usage = `countersign federation: trust the workloads of other trust domains
+
+  countersign federation invite [--ttl 1h]
+      prints one string for another Countersign CA
+  countersign federation accept STRING
+      both believe each other from now on; "-" reads the string from stdin
+  countersign federation add west --profile https_web --endpoint URL
+  countersign federation add west --profile https_spiffe --endpoint URL \\
+      --endpoint-id spiffe://west/countersign/ca --bundle FILE
+      one way, with any SPIFFE bundle endpoint; FILE is a JWK Set or PEM
+  countersign federation list
+  countersign federation show west
+  countersign federation refresh west
+  countersign federation remove west
+      open connections are cut within a second
+
+Being believed allows nothing yet: a policy names who of west may call what.
+${apiHelp}`;

@@ -1,0 +1,90 @@
+import { createPrivateKey } from "node:crypto";
+import { acknowledgedText, paths, type FederationNotice, type HeldBundle } from "../contract.ts";
+import type { Documents, DocumentSet } from "../documents.ts";
+import type { Log } from "../log.ts";
+import type { CaMetrics } from "../metrics.ts";
+import type { Bundle } from "../pki/bundle.ts";
+import { decodePem } from "../pki/pem.ts";
+import { encodeRenewalProof } from "../pki/renewal-proof.ts";
+import type { RateLimits } from "../rate-limits.ts";
+import type { Fence, Store } from "../store/store.ts";
+import { relationshipsOf, type HeldRelationship } from "./documents.ts";
+import { askEndpoint } from "./endpoint.ts";
+import { FederationError } from "./errors.ts";
+import { proofOf, type FetchTrust } from "./fetch-bundle.ts";
+import { invitationService, type Invitations } from "./invitations.ts";
+import { noticeSince } from "./notice.ts";
+import type { Peers } from "./peers.ts";
+import { bundleRefresher, type Refresher } from "./refresh.ts";
+import { relationshipService, type Relationships } from "./relationships.ts";
+
+export interface FederationDeps {
+  readonly documents: Documents;
+  readonly store: Pick<Store, "report" | "reports">;
+  readonly trustDomain: string;
+  readonly peers: Peers;
+  readonly publicUrl: () => string;
+  readonly rootFingerprint: () => string;
+  readonly bundle: () => { readonly jwks: string; readonly bundle: Bundle };
+  /** Key and chain of the API, PEM: what speaks for this CA to others. */
+  readonly credentials: () => { readonly key: string; readonly chain: string };
+  readonly hold: () => Promise<Fence | undefined>;
+  readonly webRoots: readonly string[] | undefined;
+  readonly settleMs: number;
+  readonly limits: Pick<RateLimits, "anonymous">;
+  readonly metrics: Pick<CaMetrics, "federationRefreshed" | "federationHeld">;
+  readonly log: Log;
+  readonly now: () => Date;
+}
+
+/** Other trust domains: with which this one is federated, and their bundles. */
+export interface Federation extends Relationships, Invitations, Pick<Refresher, "tick" | "start" | "close"> {
+  /** Takes down which bundle of ours a peer holds. @throws {Refusal} proof_refused | bundle_unknown | rate_limited */
+  acknowledge(held: HeldBundle, proof: string): Promise<void>;
+  /** JSON of a `FederationNotice` with all bundles, and its sequence; at most a second old. */
+  bundles(): Promise<{ readonly json: string; readonly sequence: FederationNotice["sequence"] }>;
+}
+
+/** Puts federation together. */
+export function federationService(deps: FederationDeps): Federation {
+  const { documents, trustDomain: own, peers, now } = deps;
+  const trust = (relationships: ReadonlyMap<string, HeldRelationship>): FetchTrust => {
+    const bundles = new Map<string, Bundle>([[own, deps.bundle().bundle]]);
+    for (const [name, { held }] of relationships) if (held !== undefined) bundles.set(name, held.parsed);
+    return { bundles, webRoots: deps.webRoots, nowMs: now().getTime() };
+  };
+
+  /** To the API of the CA that published it, known as its endpoint is. */
+  async function acknowledgeTo(relationship: HeldRelationship): Promise<void> {
+    const { apiUrl, held, trustDomain } = relationship;
+    const sequence = held?.parsed.sequence;
+    if (apiUrl === undefined || held?.feedEpoch === undefined || sequence === undefined) return;
+    const { key, chain } = deps.credentials();
+    const bundleHeld: HeldBundle = { feedEpoch: held.feedEpoch, bundleSequence: String(sequence) };
+    const proof = encodeRenewalProof({
+      chain: decodePem(chain, "CERTIFICATE"), privateKey: createPrivateKey(key), csr: Buffer.from(acknowledgedText(bundleHeld)), audience: trustDomain,
+      nowMs: now().getTime(), purpose: "acknowledgement",
+    });
+    const { status } = await askEndpoint({
+      method: "POST", url: new URL(paths.federationAcknowledgements, apiUrl), body: JSON.stringify({ ...bundleHeld, proof }),
+      proof: proofOf(relationship, trust(relationshipsOf(await documents.current()))),
+    });
+    if (status !== 204) throw new FederationError("endpoint_answer", `${trustDomain} did not take the acknowledgement (status ${status})`, { status });
+  }
+
+  const refresher = bundleRefresher({ ...deps, trust, acknowledge: acknowledgeTo });
+  const relationships = relationshipService({ documents, trustDomain: own, peers, refresher });
+  const encoded = new WeakMap<DocumentSet, string>();
+  return {
+    ...relationships,
+    ...invitationService({ ...deps, relationships }),
+    acknowledge: peers.acknowledge,
+    async bundles() {
+      const set = await documents.current();
+      let json = encoded.get(set);
+      if (json === undefined) encoded.set(set, json = noticeSince(set, 0, Infinity).json);
+      return { json, sequence: set.sequence };
+    },
+    tick: refresher.tick, start: refresher.start, close: refresher.close,
+  };
+}

@@ -1,0 +1,128 @@
+import { acknowledgedText, federatedCa, type HeldBundle } from "../contract.ts";
+import type { Documents } from "../documents.ts";
+import { PkiError } from "../pki/errors.ts";
+import { parseRenewalProof, verifyRenewalProof } from "../pki/renewal-proof.ts";
+import { verifySvid } from "../pki/svid.ts";
+import type { RateLimits } from "../rate-limits.ts";
+import { Refusal } from "../refusal.ts";
+import type { HolderRow, ReportRow, Store } from "../store/store.ts";
+import { relationshipsOf, type HeldRelationship } from "./documents.ts";
+
+/** Which bundle of ours the CA of another trust domain has. */
+export interface PeerAcknowledgement {
+  readonly feedEpoch: string;
+  readonly sequence: number;
+  readonly atMs: number;
+}
+
+export interface PeersDeps {
+  readonly documents: Documents;
+  readonly store: Pick<Store, "report" | "reports">;
+  readonly trustDomain: string;
+  readonly feedEpoch: string;
+  readonly publishedSequence: () => number;
+  readonly limits: Pick<RateLimits, "workload" | "anonymous">;
+  readonly now: () => Date;
+}
+
+/** The CAs of other trust domains as holders of our bundle. */
+export interface Peers {
+  /**
+   * Takes down which bundle of ours a peer holds; its proof is by the key of the peer's endpoint.
+   * @throws {Refusal} proof_refused | bundle_unknown | rate_limited
+   */
+  acknowledge(held: HeldBundle, proof: string): Promise<void>;
+  acknowledgements(): Promise<ReadonlyMap<string, PeerAcknowledgement>>;
+  /** Who has not acknowledged this sequence: a root waits for them as for our own proxies. */
+  behind(sequence: number): Promise<readonly HolderRow[]>;
+}
+
+/** Keeps what peers acknowledge. One whose bundle has ended counts no more: nobody of that trust domain is believed anyway. */
+export function federatedPeers(deps: PeersDeps): Peers {
+  const { documents, store, now } = deps;
+
+  async function acknowledgements(): Promise<ReadonlyMap<string, PeerAcknowledgement>> {
+    const all = new Map<string, PeerAcknowledgement>();
+    for (let after: ReportRow | undefined; ;) {
+      const rows = await store.reports({ kind: "federation-peer", nowMs: now().getTime(), limit: pageRows, ...(after && { after }) });
+      for (const { name, body, reportedAtMs } of rows) {
+        const { feedEpoch, sequence } = JSON.parse(body) as Omit<PeerAcknowledgement, "atMs">;
+        all.set(name, { feedEpoch, sequence, atMs: reportedAtMs });
+      }
+      after = rows.at(-1);
+      if (rows.length < pageRows) return all;
+    }
+  }
+
+  return {
+    acknowledgements,
+    async acknowledge(held, proof) {
+      const peer = proven(deps, held, proof, relationshipsOf(await documents.current()));
+      const excess = deps.limits.workload(peer.endpointSpiffeId ?? peer.trustDomain);
+      if (excess !== undefined) throw excess;
+      const sequence = Number(held.bundleSequence);
+      if (held.feedEpoch !== deps.feedEpoch || sequence > deps.publishedSequence()) {
+        throw new Refusal("bundle_unknown", `This CA has not published the bundle ${held.bundleSequence} of the feed "${held.feedEpoch}": read it again and acknowledge that one.`);
+      }
+      const nowMs = now().getTime();
+      await store.report({
+        kind: "federation-peer", name: peer.trustDomain, part: "", body: JSON.stringify({ feedEpoch: held.feedEpoch, sequence }),
+        reportedAtMs: nowMs, expiresAtMs: nowMs + retentionMs,
+      });
+    },
+    async behind(sequence) {
+      const peers = [...relationshipsOf(await documents.refresh()).values()].filter((one) => one.apiUrl !== undefined);
+      if (peers.length === 0) return [];
+      const known = await acknowledgements();
+      return peers.flatMap((peer) => {
+        const { feedEpoch, sequence: has = 0 } = known.get(peer.trustDomain) ?? {};
+        const acknowledgedSequence = feedEpoch === deps.feedEpoch ? has : 0;
+        const notAfterMs = Math.max(0, ...(peer.held?.parsed.x509Authorities ?? []).map((authority) => authority.notAfterMs));
+        if (acknowledgedSequence >= sequence || notAfterMs < now().getTime()) return [];
+        return [{ spiffeId: peer.endpointSpiffeId ?? `spiffe://${peer.trustDomain}`, serialNumber: federatedCa, acknowledgedSequence, notAfterMs }];
+      });
+    },
+  };
+}
+
+/** The store, but that federated CAs are among the holders of our bundle. */
+export function storeWithPeers(store: Store, behind: (sequence: number) => Promise<readonly HolderRow[]>): Store {
+  return {
+    ...store,
+    async holdersBehind(query) {
+      const holders = await store.holdersBehind(query);
+      // Nobody of another trust domain has a certificate by one of our authorities.
+      return query.authorityIds === undefined ? [...await behind(query.sequence), ...holders].slice(0, query.limit) : holders;
+    },
+  };
+}
+
+/** The peer whose endpoint made the proof, by its bundle as we hold it. */
+function proven(deps: PeersDeps, held: HeldBundle, jws: string, relationships: ReadonlyMap<string, HeldRelationship>): HeldRelationship {
+  try {
+    const proof = parseRenewalProof(jws, "acknowledgement");
+    const nowMs = deps.now().getTime();
+    if (Math.abs(nowMs - proof.issuedAtMs) > proofWindowMs) throw refused("it was made more than 5 min from this CA's clock; check the clocks");
+    const bundles = new Map([...relationships].flatMap(([name, { held: bundle }]) => (bundle === undefined ? [] : [[name, bundle.parsed] as const])));
+    const { id, leaf } = verifySvid({ chain: proof.chain, bundles, nowMs, purpose: "client" });
+    const peer = relationships.get(id.trustDomain);
+    // Any workload of that trust domain has a certificate; its CA alone speaks for it.
+    if (peer?.endpointSpiffeId !== id.uri) throw refused(`${id.uri} is not the endpoint of its trust domain`);
+    verifyRenewalProof(proof, leaf.publicKey, Buffer.from(acknowledgedText(held)), deps.trustDomain);
+    return peer;
+  } catch (cause) {
+    if (cause instanceof PkiError || cause instanceof Refusal) {
+      throw deps.limits.anonymous() ?? (cause instanceof Refusal ? cause : refused(cause.message, cause));
+    }
+    throw cause;
+  }
+}
+
+function refused(why: string, cause?: unknown): Refusal {
+  return new Refusal("proof_refused", `The acknowledgement's proof does not hold: ${why}.`, { cause });
+}
+
+const proofWindowMs = 5 * 60_000;
+const pageRows = 500;
+/** Sent again with each refresh, once an hour at least. */
+const retentionMs = 30 * 24 * 3_600_000;

@@ -1,0 +1,231 @@
+import type { FederationRefresh } from "../contract.ts";
+import type { Documents, DocumentSet } from "../documents.ts";
+import type { Log } from "../log.ts";
+import type { CaMetrics } from "../metrics.ts";
+import type { Fence, ReportRow, Store } from "../store/store.ts";
+import { relationshipsOf, type HeldRelationship } from "./documents.ts";
+import { FederationError } from "./errors.ts";
+import { processBundle, requestBundle, type FetchTrust } from "./fetch-bundle.ts";
+
+export interface RefreshDeps {
+  readonly documents: Documents;
+  readonly store: Pick<Store, "report" | "reports">;
+  /** Undefined while another replica does this. */
+  readonly hold: () => Promise<Fence | undefined>;
+  readonly trust: (relationships: ReadonlyMap<string, HeldRelationship>) => FetchTrust;
+  /** Tells the publisher which of its bundles is held here. @throws {FederationError} */
+  readonly acknowledge: (relationship: HeldRelationship) => Promise<void>;
+  /** How long a bundle has been known here before it is acknowledged, in ms. */
+  readonly settleMs: number;
+  readonly metrics: Pick<CaMetrics, "federationRefreshed" | "federationHeld">;
+  readonly log: Log;
+  readonly now: () => Date;
+  readonly random?: () => number;
+}
+
+/** Keeps the bundles of other trust domains up to date, on one replica at a time. */
+export interface Refresher {
+  /** Looks for those that are due. The timer calls it; tests may. */
+  tick(): Promise<void>;
+  /** Looks for one now, whichever replica this is. */
+  refreshNow(trustDomain: string): Promise<void>;
+  /** How the last look for each went, whichever replica it was. */
+  status(): Promise<ReadonlyMap<string, FederationRefresh>>;
+  start(): void;
+  close(): Promise<void>;
+}
+
+/**
+ * Polls at each publisher's hint, a little sooner and never at the same instant; after failures later and later (SPIFFE Federation 6.2).
+ * What is refused or cannot be fetched changes nothing: the last good bundle stays, and the failure is on record.
+ */
+export function bundleRefresher(deps: RefreshDeps): Refresher {
+  const { documents, store, metrics, log, now, random = Math.random } = deps;
+  const due = new Map<string, number>();
+  const succeededAt = new Map<string, number>();
+  const lastError = new Map<string, string>();
+  let restored = false;
+  let idle = false;
+  let running: Promise<void> | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let closed = false;
+
+  async function tick(): Promise<void> {
+    const relationships = relationshipsOf(await documents.current());
+    for (const name of due.keys()) if (!relationships.has(name)) forget(name);
+    idle = relationships.size === 0 || await deps.hold() === undefined;
+    if (idle) {
+      restored = false;
+      return;
+    }
+    if (!restored) await resume(relationships);
+    restored = true;
+    for (const name of relationships.keys()) metrics.federationHeld(name, ageOf(name));
+    const waiting = [...relationships.keys()].filter((name) => now().getTime() >= (due.get(name) ?? 0));
+    await inParallel(waiting, maxAtOnce, refreshOne);
+  }
+
+  function ageOf(trustDomain: string): number | undefined {
+    const at = succeededAt.get(trustDomain);
+    return at === undefined ? undefined : now().getTime() - at;
+  }
+
+  /** After a start, or another replica: those that were looked for lately wait for their turn, so that not all come at once. */
+  async function resume(relationships: ReadonlyMap<string, HeldRelationship>): Promise<void> {
+    for (const [name, { attemptedAt, succeededAt: at, intervalSeconds }] of await status()) {
+      if (!relationships.has(name)) continue;
+      if (at !== undefined) succeededAt.set(name, Date.parse(at));
+      due.set(name, Math.min(Date.parse(attemptedAt), now().getTime()) + intervalSeconds * 1000);
+    }
+  }
+
+  async function refreshOne(trustDomain: string): Promise<void> {
+    const before = await statusOf(trustDomain);
+    const attemptedAt = now().toISOString();
+    try {
+      const relationship = await fetchOne(trustDomain);
+      succeededAt.set(trustDomain, now().getTime());
+      const intervalMs = intervalOf(relationship);
+      await record(trustDomain, { attemptedAt, succeededAt: now().toISOString(), failures: 0, intervalSeconds: intervalMs / 1000 });
+      metrics.federationRefreshed(trustDomain, "ok");
+      if (lastError.delete(trustDomain)) log.info({ trustDomain }, "the bundle of another trust domain is refreshed again");
+    } catch (error) {
+      if (!(error instanceof FederationError)) throw error;
+      const failures = (before?.failures ?? 0) + 1;
+      const { held } = relationshipsOf(await documents.current()).get(trustDomain) ?? {};
+      const intervalMs = Math.min(hintOf(held) * 2 ** Math.min(failures - 1, maxDoublings), Math.max(maxBackoffMs, hintOf(held))) * jitter();
+      await record(trustDomain, {
+        attemptedAt, ...(before?.succeededAt !== undefined && { succeededAt: before.succeededAt }), failures, error: error.message.slice(0, maxErrorLength), intervalSeconds: intervalMs / 1000,
+      });
+      metrics.federationRefreshed(trustDomain, error.code);
+      if (lastError.get(trustDomain) !== error.message) log.warn({ err: error, trustDomain }, "the bundle of another trust domain is not refreshed; the last good one stays");
+      lastError.set(trustDomain, error.message);
+    }
+  }
+
+  /** Fetches, keeps and acknowledges. @throws {FederationError} */
+  async function fetchOne(trustDomain: string): Promise<HeldRelationship> {
+    const relationships = relationshipsOf(await documents.refresh());
+    const relationship = relationships.get(trustDomain);
+    if (relationship === undefined) throw new FederationError("endpoint_answer", `${trustDomain} is not federated with any more`);
+    const answer = await requestBundle(relationship, deps.trust(relationships));
+    let after: DocumentSet = await documents.current();
+    // Decided inside: it may have been removed, or replaced by an operator, while we asked.
+    let refusal: unknown;
+    after = await documents.change((set) => {
+      refusal = undefined;
+      const current = relationshipsOf(set).get(trustDomain);
+      if (current === undefined || current.endpointUrl !== relationship.endpointUrl) return [];
+      try {
+        const stored = processBundle(trustDomain, current.held, answer);
+        return stored === undefined ? [] : [{ kind: "foreign-bundle", name: trustDomain, document: stored }];
+      } catch (error) {
+        refusal = error;
+        return [];
+      }
+    }, "system");
+    if (refusal !== undefined) throw refusal;
+    const current = relationshipsOf(after).get(trustDomain);
+    if (current === undefined) throw new FederationError("endpoint_answer", `${trustDomain} is not federated with any more`);
+    if (current.apiUrl !== undefined && unsettledMs(current) <= 0) {
+      // The bundle is good all the same; who waits for the acknowledgement waits on, and it comes with the next look.
+      await deps.acknowledge(current).catch((err: unknown) => log.warn({ err, trustDomain }, "the bundle of another trust domain could not be acknowledged; its next root waits for that"));
+    }
+    return current;
+  }
+
+  /** Proxies without a stream have to have it too before we say that we do. */
+  function unsettledMs({ held }: HeldRelationship): number {
+    return held === undefined ? 0 : held.changedAtMs + deps.settleMs - now().getTime();
+  }
+
+  function intervalOf(relationship: HeldRelationship): number {
+    const untilSettledMs = relationship.apiUrl === undefined ? 0 : unsettledMs(relationship);
+    const regularMs = hintOf(relationship.held) * jitter();
+    return untilSettledMs > 0 ? Math.min(regularMs, untilSettledMs + settleSlackMs) : regularMs;
+  }
+
+  /** Sooner than the hint, never later: at a hint of a minute, what changed is known within the minute. */
+  function jitter(): number {
+    return 1 - jitterPart * random();
+  }
+
+  async function statusOf(trustDomain: string): Promise<FederationRefresh | undefined> {
+    const [row] = await store.reports({ kind: "federation", name: trustDomain, nowMs: now().getTime(), limit: 1 });
+    return row && JSON.parse(row.body) as FederationRefresh;
+  }
+
+  async function record(trustDomain: string, status: FederationRefresh): Promise<void> {
+    const nowMs = now().getTime();
+    due.set(trustDomain, nowMs + status.intervalSeconds * 1000);
+    await store.report({ kind: "federation", name: trustDomain, part: "", body: JSON.stringify(status), reportedAtMs: nowMs, expiresAtMs: nowMs + statusRetentionMs });
+  }
+
+  async function status(): Promise<ReadonlyMap<string, FederationRefresh>> {
+    const all = new Map<string, FederationRefresh>();
+    for (let after: ReportRow | undefined; ;) {
+      const rows = await store.reports({ kind: "federation", nowMs: now().getTime(), limit: pageRows, ...(after && { after }) });
+      for (const row of rows) all.set(row.name, JSON.parse(row.body) as FederationRefresh);
+      after = rows.at(-1);
+      if (rows.length < pageRows) return all;
+    }
+  }
+
+  function forget(trustDomain: string): void {
+    due.delete(trustDomain);
+    lastError.delete(trustDomain);
+    succeededAt.delete(trustDomain);
+    metrics.federationHeld(trustDomain, undefined);
+  }
+
+  function runOnce(): Promise<void> {
+    return (running ??= tick().catch((err: unknown) => log.error({ err }, "looking after the bundles of other trust domains failed; tried again"))
+      .finally(() => (running = undefined)));
+  }
+
+  function schedule(): void {
+    if (!closed) timer = setTimeout(() => void runOnce().then(schedule), idle ? idleLookMs : lookMs).unref();
+  }
+
+  return {
+    tick: runOnce,
+    refreshNow: refreshOne,
+    status,
+    start: schedule,
+    async close() {
+      closed = true;
+      clearTimeout(timer);
+      await running;
+    },
+  };
+}
+
+function hintOf(held: HeldRelationship["held"]): number {
+  return Math.min(Math.max((held?.refreshHintSeconds ?? defaultHintSeconds) * 1000, minIntervalMs), maxIntervalMs);
+}
+
+async function inParallel<T>(items: readonly T[], limit: number, act: (item: T) => Promise<void>): Promise<void> {
+  const queue = items.values();
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, async () => {
+    for (const item of queue) await act(item);
+  }));
+}
+
+/** SPIFFE Trust Domain and Bundle 4.1.3. */
+const defaultHintSeconds = 300;
+const minIntervalMs = 1_000;
+const maxIntervalMs = 3_600_000;
+/** Where failures do not make it later than the hint already does. */
+const maxBackoffMs = 600_000;
+const maxDoublings = 10;
+const jitterPart = 0.2;
+const settleSlackMs = 100;
+/** How many endpoints are asked at once: a thousand that are due together are asked within some minutes if each takes its time. */
+const maxAtOnce = 16;
+const lookMs = 1_000;
+/** Where there is nothing to look for, or another replica does. */
+const idleLookMs = 5_000;
+const pageRows = 500;
+const maxErrorLength = 500;
+/** Whoever wants to know what happened to a peer that vanished has this long. */
+const statusRetentionMs = 90 * 24 * 3_600_000;
