@@ -1,4 +1,4 @@
-import { problemStatus, type HeldBundle, type PolicyNotice, type Problem, type RenewNotice, type Revocation, type RevocationBatch, type RevocationPage, type TapNotice } from "../ca/contract.ts";
+import { problemStatus, type FederationNotice, type HeldBundle, type PolicyNotice, type Problem, type RenewNotice, type Revocation, type RevocationBatch, type RevocationPage, type TapNotice } from "../ca/contract.ts";
 import type { CaResponse } from "./ca-connection.ts";
 import { CaError } from "./ca-error.ts";
 
@@ -94,6 +94,18 @@ export function readPolicyNotice({ sequence }: Readonly<Record<string, unknown>>
   return { sequence };
 }
 
+/** Other trust domains as the CA has them; bundles as JSON text, their sequences of 64 bits intact. */
+export type FederationTexts = Omit<FederationNotice, "bundles"> & { readonly bundles: Readonly<Record<string, string>> };
+
+/** @throws {CaError} ca_answer_invalid */
+export function readFederation(text: string): FederationTexts {
+  const { sequence, trustDomains, bundles } = parseObject(text, rawSequence);
+  if (!isSequence(sequence) || !Array.isArray(trustDomains) || trustDomains.length > maxTrustDomains || !trustDomains.every((name) => typeof name === "string") || !isObject(bundles)) {
+    throw invalid("it tells of other trust domains without saying which");
+  }
+  return { sequence, trustDomains, bundles: Object.fromEntries(Object.entries(bundles).map(([name, bundle]) => [name, JSON.stringify(bundle)])) };
+}
+
 /** Somebody wants to look. @throws {CaError} ca_answer_invalid */
 export function readTapNotice(value: Readonly<Record<string, unknown>>): TapNotice {
   const { tap, target, seconds, limit, direction, method, path } = value;
@@ -142,6 +154,10 @@ function readProblem({ text }: CaResponse): { readonly code: Problem["code"] | u
 
 function readJson({ headers, text }: CaResponse, reviver?: Reviver): Record<string, unknown> {
   if (!/^application\/(?:[a-z.+-]+\+)?json\b/i.test(headers["content-type"] ?? "")) throw invalid("it is not JSON");
+  return parseObject(text, reviver);
+}
+
+function parseObject(text: string, reviver?: Reviver): Record<string, unknown> {
   let value: unknown;
   try {
     value = JSON.parse(text, reviver as (key: string, value: unknown) => unknown);
@@ -198,6 +214,8 @@ function invalid(detail: string, cause?: unknown): CaError {
 /** ECMAScript 2026, in Node since 22; not yet in the types. */
 const rawJson = (JSON as typeof JSON & { readonly rawJSON: (text: string) => unknown }).rawJSON;
 const maxDetailLength = 400;
+/** More than a CA federates with. */
+const maxTrustDomains = 10_000;
 /** As long as the CA takes one. */
 const maxEpochLength = 64;
 /** Ten minutes: a CA under load may slow us down, not send us away. */

@@ -23,6 +23,8 @@ export interface CaClient {
   bundle(etag: string | undefined): Promise<PolledBundle | undefined>;
   /** A token for these audiences. @param by  whose token: it signs the request */
   jwtSvid(by: Signer, request: Pick<IssueJwtSvidRequest, "audience">): Promise<string>;
+  /** The bundles of all other trust domains; undefined when they are still those with this entity tag. @param by  as for `revocations` */
+  federatedBundles(etag: string | undefined, by?: Signer): Promise<PolledBundle | undefined>;
   /** Tells which bundle is in force. */
   acknowledge(request: AcknowledgeRequest): Promise<void>;
   /** Tells what passed here. */
@@ -141,6 +143,14 @@ export function caClient({ caUrl, trustDomain, ownBundle, revoked, rootFingerpri
       });
       return readJwtSvid(response, now());
     },
+    async federatedBundles(etag, by) {
+      const path = paths.federatedBundles;
+      const response = await (await trusted()).request({
+        method: "GET", path, maxBytes: maxFederatedBytes, headers: { ...signed(path, by), ...(etag !== undefined && { "if-none-match": etag }) },
+      });
+      const text = readChangedText(response, now());
+      return text === undefined ? undefined : { text, etag: response.headers.etag, feedEpoch: undefined };
+    },
     async acknowledge(request) {
       const response = await (await trusted()).request({
         method: "POST", path: paths.acknowledgements, body: JSON.stringify(request), maxBytes: maxRefusalBytes,
@@ -222,6 +232,8 @@ async function fetchPinned({ trustDomain, rootFingerprint, nowMs, ...common }: P
 /** A chain of RSA-4096 certificates with twenty bundles stays below. */
 const maxIssuedBytes = 2 * 1024 * 1024;
 const maxBundleBytes = 1024 * 1024;
+/** Those of two thousand trust domains in rotation. */
+const maxFederatedBytes = 16 * 1024 * 1024;
 const maxPageBytes = 1024 * 1024;
 /** The CA keeps no more than 1 MiB of policies and services. */
 const maxPolicyBytes = 4 * 1024 * 1024;

@@ -4,7 +4,7 @@ import { decodePem } from "../../ca/pki/pem.ts";
 import { verifySvid, type VerifiedSvid } from "../../ca/pki/svid.ts";
 import type { IssuedAnswer } from "../ca-answer.ts";
 import { CaError } from "../ca-error.ts";
-import { mergeBundles, type HeldBundles, type MergedBundles } from "./bundles.ts";
+import { bundleTexts, mergeBundles, type HeldBundles, type MergedBundles } from "./bundles.ts";
 import type { Identity } from "./source.ts";
 
 /** An answer and all it is held against. */
@@ -36,7 +36,8 @@ export interface Accepted {
  */
 export function acceptIssued(input: AcceptInput): Accepted {
   const { answer, trustDomain, held, rootFingerprint, last } = input;
-  const bundles = mergeBundles(trustDomain, held, answer.bundles);
+  // Who is no longer federated with is told by the feed, not by being left out here.
+  const bundles = mergeBundles(trustDomain, held, { ...bundleTexts(held), ...answer.bundles });
   const own = bundles.held.get(trustDomain)?.bundle;
   if (own === undefined) throw refusedAnswer(`it has no usable bundle of our trust domain ${trustDomain}`);
   if (!held.has(trustDomain) && !own.x509Authorities.some(({ fingerprint }) => fingerprint === rootFingerprint)) {

@@ -7,7 +7,11 @@ import { jittered, type Random } from "./backoff.ts";
 /** Whom to ask for bundles, and whom to tell. */
 export interface BundlePollingDeps {
   readonly client: Pick<CaClient, "bundle">;
-  /** Takes a new bundle of the own trust domain. @throws when it is refused */
+  /** What is asked for, in the metrics and the log. */
+  readonly subject: { readonly metric: string; readonly name: string };
+  /** Until the first look; default: as long as between two. */
+  readonly firstLookMs?: number;
+  /** Takes what came. @throws when it is refused */
   readonly onBundle: (text: string) => void;
   /** Names the feed that the next bundle is of. */
   readonly onEpoch?: (feedEpoch: string) => void;
@@ -42,7 +46,7 @@ export interface BundlePolling {
 /** Looks for a new bundle at its refresh hint; the first look is one interval away. On failure the last good one stays. */
 export function startBundlePolling(deps: BundlePollingDeps): BundlePolling {
   const { client, clock, random, log } = deps;
-  const refreshes = deps.metrics.counter("bundle_refreshes_total", "Looks for a new trust bundle, by result.", ["result"]);
+  const refreshes = deps.metrics.counter(deps.subject.metric, `Looks for ${deps.subject.name}, by result.`, ["result"]);
   let etag: string | undefined;
   let status: BundlePollingStatus = { lastSuccessMs: undefined, lastError: undefined };
   let cancel = (): void => undefined;
@@ -78,16 +82,20 @@ export function startBundlePolling(deps: BundlePollingDeps): BundlePolling {
 
   function fail({ message }: Error): void {
     refreshes.inc({ result: "error" });
-    log.warn({ error: message }, "trust bundle not refreshed; the last good one stays in force");
+    log.warn({ error: message }, `${deps.subject.name} not refreshed; what was last good stays in force`);
     status = { ...status, lastError: message };
   }
 
-  function wait(): void {
+  function wait(firstMs?: number): void {
+    if (firstMs !== undefined) {
+      cancel = clock.after(jittered(firstMs, random), () => void poll());
+      return;
+    }
     const hintMs = (deps.refreshHintSeconds() ?? defaultRefreshSeconds) * 1000;
     cancel = clock.after(jittered(Math.min(Math.max(hintMs, minRefreshMs), maxRefreshMs), random), () => void poll());
   }
 
-  wait();
+  wait(deps.firstLookMs);
   return {
     status: () => status,
     take(text) {

@@ -49,6 +49,29 @@ export function mergeOwnBundle(ownTrustDomain: string, held: HeldBundles, text: 
   return mergeBundles(ownTrustDomain, held, { ...Object.fromEntries(others), [ownTrustDomain]: text }, options);
 }
 
+/**
+ * Takes what the CA says of other trust domains: who is not named is dropped, and of who is the bundle that came with it or else the
+ * one that is held. The CA has judged which is newer; what cannot be read changes nothing. The own bundle is never touched.
+ */
+export function mergeFederation(
+  ownTrustDomain: string, held: HeldBundles, trustDomains: readonly string[], offered: Readonly<Record<string, string>>,
+): MergedBundles {
+  const merged = new Map<string, HeldBundle>();
+  const refused: { trustDomain: string; reason: string }[] = [];
+  for (const trustDomain of [ownTrustDomain, ...trustDomains]) {
+    const before = held.get(trustDomain);
+    if (before !== undefined) merged.set(trustDomain, before);
+    const text = trustDomain !== ownTrustDomain && Object.hasOwn(offered, trustDomain) ? offered[trustDomain] : undefined;
+    if (text === undefined || text === before?.text) continue;
+    try {
+      merged.set(trustDomain, { text, bundle: parseBundle(trustDomain, text) });
+    } catch (error) {
+      refused.push({ trustDomain, reason: (error as Error).message });
+    }
+  }
+  return { held: merged, refused };
+}
+
 /** True if both hold the same texts. */
 export function sameBundles(one: HeldBundles, other: HeldBundles): boolean {
   return one.size === other.size && [...one].every(([trustDomain, { text }]) => other.get(trustDomain)?.text === text);

@@ -1,5 +1,6 @@
 import type { HeldBundle, RenewNotice, TapNotice } from "../../ca/contract.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
+import { readFederation, type FederationTexts } from "../ca-answer.ts";
 import type { CaClient } from "../ca-client.ts";
 import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
@@ -20,7 +21,7 @@ export interface FollowedList extends DenyList {
 
 /** The CA, and what is done with what it tells. */
 export interface FollowDeps {
-  readonly client: Pick<CaClient, "bundle" | "revocations" | "watch" | "acknowledge" | "policy">;
+  readonly client: Pick<CaClient, "bundle" | "federatedBundles" | "revocations" | "watch" | "acknowledge" | "policy">;
   readonly trustDomain: string;
   readonly restored: FollowedList | undefined;
   readonly restoredPolicy: HeldPolicy | undefined;
@@ -32,6 +33,8 @@ export interface FollowDeps {
   readonly refreshFiles: () => void;
   /** Takes a bundle of the own trust domain, also an older one after a restore. @throws when it is refused */
   readonly onBundle: (text: string, options: { readonly restored: boolean }) => void;
+  /** Takes what is told of other trust domains. */
+  readonly onFederation: (told: FederationTexts) => void;
   readonly onRevoked: (serialNumbers: ReadonlySet<string> | undefined) => void;
   readonly onComplete: (list: FollowedList) => void;
   readonly onTap: (notice: TapNotice) => void;
@@ -79,6 +82,7 @@ export function followFeed(deps: FollowDeps): Following {
   };
   let feedEpoch = restored?.feedEpoch;
   let bundleIsRestored = false;
+  let federationSequence = 0;
   let renewed = "";
   const notices = new Map<string, RenewNotice>();
   let watch: Watch | undefined;
@@ -87,7 +91,11 @@ export function followFeed(deps: FollowDeps): Following {
     ...deps, client, intervalMs: deps.revocationPollMs, onEpoch, onRenew, isStreamed,
     onComplete: (list) => deps.onComplete({ ...list, feedEpoch, lastEventId: watch?.status().lastEventId ?? restored?.lastEventId }),
   });
-  const bundle = startBundlePolling({ ...deps, onBundle, onEpoch, isStreamed });
+  const bundle = startBundlePolling({ ...deps, subject: { metric: "bundle_refreshes_total", name: "trust bundle" }, onBundle, onEpoch, isStreamed });
+  const federation = startBundlePolling({
+    ...deps, subject: { metric: "federated_bundle_refreshes_total", name: "bundles of other trust domains" }, isStreamed,
+    client: { bundle: (etag) => deps.client.federatedBundles(etag, signer()) }, onBundle: onFederation, refreshFiles: () => undefined, firstLookMs: firstFederationLookMs,
+  });
   const policy = startPolicyPolling({ ...deps, restored: deps.restoredPolicy, identity: () => deps.held().identity, feedEpoch: () => feedEpoch, isStreamed });
   const acknowledging = startAcknowledging({
     ...deps,
@@ -103,9 +111,11 @@ export function followFeed(deps: FollowDeps): Following {
     onRevocations: revocation.take,
     onAlive: revocation.heard,
     onPolicy: policy.heardOf,
+    onFederation: federation.take,
     onBroken() {
       revocation.lookNow();
       bundle.lookNow();
+      federation.lookNow();
       policy.lookNow();
     },
   });
@@ -130,6 +140,8 @@ export function followFeed(deps: FollowDeps): Following {
       bundleIsRestored = true;
       revocation.beginAnew();
       bundle.lookNow();
+      federationSequence = 0;
+      federation.lookNow();
       policy.beginAnew();
     }
     acknowledging.check();
@@ -139,6 +151,14 @@ export function followFeed(deps: FollowDeps): Following {
     deps.onBundle(text, { restored: bundleIsRestored });
     bundleIsRestored = false;
     acknowledging.check();
+  }
+
+  /** A replica may lag behind the one that told last: who was dropped must not come back by it. */
+  function onFederation(text: string): void {
+    const told = readFederation(text);
+    if (told.sequence < federationSequence) return;
+    federationSequence = told.sequence;
+    deps.onFederation(told);
   }
 
   /** Also for certificates to come: one that was under way when the authority was tainted may be by it still. */
@@ -182,6 +202,7 @@ export function followFeed(deps: FollowDeps): Following {
       watch?.stop();
       acknowledging.stop();
       bundle.stop();
+      federation.stop();
       policy.stop();
       revocation.stop();
     },
@@ -198,6 +219,8 @@ function descendsFrom({ chain }: Identity, authorityId: string): boolean {
 
 /** Authorities tainted in one proxy's life. */
 const maxNotices = 64;
+/** Time for the stream to tell it. */
+const firstFederationLookMs = 3000;
 const noStream: WatchStatus = { liveSinceMs: undefined, lastEventId: undefined, lastError: undefined };
 /** A day: longer than a certificate lives by default, so it is renewed before. */
 const maxRenewWindowMs = 86_400_000;

@@ -2,6 +2,7 @@ import type { HeldBundle } from "../../ca/contract.ts";
 import type { Bundle } from "../../ca/pki/bundle.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { verifySvid } from "../../ca/pki/svid.ts";
+import type { FederationTexts } from "../ca-answer.ts";
 import { caClient } from "../ca-client.ts";
 import type { Clock } from "../clock.ts";
 import type { Edge } from "../edges.ts";
@@ -14,7 +15,7 @@ import { remoteTaps } from "../tap/remote.ts";
 import { refused } from "../settings.ts";
 import type { Accepted } from "./accept.ts";
 import type { Random } from "./backoff.ts";
-import { mergeOwnBundle, sameBundles, type HeldBundles, type MergedBundles } from "./bundles.ts";
+import { mergeFederation, mergeOwnBundle, sameBundles, type HeldBundles, type MergedBundles } from "./bundles.ts";
 import { followFeed, type FollowedList, type Following, type FollowStatus } from "./follow.ts";
 import { foreignBundles } from "./foreign-bundles.ts";
 import { exposeGauges } from "./gauges.ts";
@@ -184,7 +185,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics, tra
   function followCa(restored?: FollowedList, restoredPolicy?: HeldPolicy): void {
     following ??= followFeed({
       client, trustDomain, restored, restoredPolicy, onPolicyInForce: holder.setPolicy, onPolicyChanged: savePolicy, clock, random, log, metrics, revocationPollMs: config.revocationPollMs,
-      onRevoked, onComplete: saveRevocations, onBundle: onOwnBundle, refreshHintSeconds: () => held.get(trustDomain)?.bundle.refreshHintSeconds,
+      onRevoked, onComplete: saveRevocations, onBundle: onOwnBundle, onFederation, refreshHintSeconds: () => held.get(trustDomain)?.bundle.refreshHintSeconds,
       onRenew: (withinMs) => rotation.renewNow(withinMs),
       onTap: (notice) => taps?.heardOf(notice),
       held: () => ({ sequence: held.get(trustDomain)?.bundle.sequence, identity: last }),
@@ -232,6 +233,13 @@ export function startIdentity({ config, holder, clock, random, log, metrics, tra
       );
       rotation.renewNow();
     }
+  }
+
+  function onFederation({ trustDomains, bundles }: FederationTexts): void {
+    const merged = mergeFederation(trustDomain, held, trustDomains, bundles);
+    const changed = !sameBundles(held, merged.held);
+    take(merged);
+    if (changed) save();
   }
 
   if (last !== undefined) {

@@ -19,6 +19,7 @@ export interface WatchDeps {
   readonly onRenew: (notice: RenewNotice) => void;
   readonly onPolicy: (notice: PolicyNotice) => void;
   readonly onTap: (notice: TapNotice) => void;
+  readonly onFederation: (text: string) => void;
   /** Something came, if only a sign of life, while everything was known. */
   readonly onAlive: () => void;
   /** The stream that had told everything has ended: from now on nothing is told. */
@@ -83,6 +84,7 @@ export function startWatch(deps: WatchDeps): Watch {
     else if (event === "renew") deps.onRenew(readRenewNotice(readValue(data)));
     else if (event === "policy") deps.onPolicy(readPolicyNotice(readValue(data)));
     else if (event === "tap") deps.onTap(readTapNotice(readValue(data)));
+    else if (event === "federation") deps.onFederation(data);
     else if (event === "revocation") takeRevocations(readRevocationBatch(readValue(data)));
     // A later version of the CA may tell more; its names must not fill the metrics.
     events.inc({ event: knownEvents.has(event) ? event : "other" });
@@ -111,7 +113,7 @@ export function startWatch(deps: WatchDeps): Watch {
   };
 }
 
-const knownEvents: ReadonlySet<string> = new Set(["epoch", "bundle", "revocation", "renew", "policy", "tap"]);
+const knownEvents: ReadonlySet<string> = new Set(["epoch", "bundle", "revocation", "renew", "policy", "tap", "federation"]);
 /** A stream that ends sooner was none: the next is opened with back-off. */
 const stableMs = 10_000;
 /** A CA that restarts loses all its streams at once. */

@@ -76,6 +76,7 @@ export function fakeCaCore({ trustDomain = "east", now = Date.now, caUrl = "http
       if (intercepted !== undefined) return intercepted;
       if (request.path === "/v1/bundle") return bundle(request);
       if (request.path === "/v1/revocations") return revocations(request);
+      if (request.path === "/v1/federated-bundles") return federated();
       if (request.path === "/v1/policy") return policy(request);
       if (request.path === "/v1/certificates" && request.method === "POST") return issue(request);
       return problem("not_found");
@@ -86,6 +87,11 @@ export function fakeCaCore({ trustDomain = "east", now = Date.now, caUrl = "http
     const etag = `"${core.sequence}"`;
     if (headers["if-none-match"] === etag) return { status: 304, headers: { etag }, body: "" };
     return { status: 200, headers: { etag, "content-type": "application/json" }, body: core.bundleText() };
+  }
+
+  function federated(): FakeAnswer {
+    const bundles = Object.entries(core.foreign).map(([name, text]) => `${JSON.stringify(name)}:${text}`);
+    return { status: 200, headers: { "content-type": "application/json" }, body: `{"sequence":1,"trustDomains":${JSON.stringify(Object.keys(core.foreign))},"bundles":{${bundles.join(",")}}}` };
   }
 
   function revocations({ query }: FakeRequest): FakeAnswer {

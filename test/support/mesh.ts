@@ -17,7 +17,8 @@ export interface Mesh {
   /** For what a test writes; removed at the end. */
   readonly folder: string;
   readonly served: ServedCa;
-  /** Starts the proxy of `spiffe://east/<name>`; it has its identity and knows its policy when this resolves. */
+  readonly admin: Caller;
+  /** Starts the proxy of `spiffe://<trust domain>/<name>`; it has its identity and knows its policy when this resolves. */
   proxy(name: string, ...args: readonly string[]): Promise<MeshProxy>;
   /** Something to end with the mesh, before its proxies. */
   atEnd(end: () => unknown): void;
@@ -32,17 +33,18 @@ export interface MeshProxy extends RunningProxy {
   readonly registry: Metrics;
 }
 
-/** Starts the CA of trust domain east. */
-export async function startMesh(): Promise<Mesh> {
+/** Starts the CA of a trust domain. @param flags  further settings of the CA */
+export async function startMesh({ trustDomain = "east", flags = {} }: { readonly trustDomain?: string; readonly flags?: Readonly<Record<string, string>> } = {}): Promise<Mesh> {
   const folder = mkdtempSync(join(tmpdir(), "countersign-mesh-"));
   const ends: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
-  const config = readCaConfig({ flags: { "data-dir": join(folder, "ca"), "trust-domain": "east", listen: "127.0.0.1:0" } });
+  const config = readCaConfig({ flags: { "data-dir": join(folder, "ca"), "trust-domain": trustDomain, listen: "127.0.0.1:0", ...flags } });
   const served = await serveCa(config, pino({ level: "silent" }));
   ends.push(() => served.stop());
+  const admin: Caller = { actor: "token:test", name: "test", role: "admin", scope: [`spiffe://${trustDomain}/*`] };
   return {
-    folder, served,
+    folder, served, admin,
     async proxy(name, ...args) {
-      const spiffeId = `spiffe://east/${name}`;
+      const spiffeId = `spiffe://${trustDomain}/${name}`;
       const { bootstrap = "" } = await served.ca.createToken({ type: "join", spiffeId }, admin);
       const log = recordedLog();
       const free = ["inbound", "outbound", "admin"].filter((listener) => !args.includes(`--${listener}`)).flatMap((listener) => [`--${listener}`, "127.0.0.1:0"]);
@@ -66,6 +68,5 @@ export async function startMesh(): Promise<Mesh> {
   };
 }
 
-const admin: Caller = { actor: "token:test", name: "test", role: "admin", scope: ["spiffe://east/*"] };
 const readyTimeoutMs = 30_000;
 const readyPollMs = 20;

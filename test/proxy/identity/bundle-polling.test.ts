@@ -12,6 +12,7 @@ function setUp({ hintSeconds }: { hintSeconds?: number } = {}) {
   const ca = { etag: '"1"', text: "one", failing: false, refusing: false };
   const log = recordedLog();
   const polling = startBundlePolling({
+    subject: { metric: "bundle_refreshes_total", name: "trust bundle" },
     clock, log, metrics: createMetrics(), random: () => 0.5, refreshHintSeconds: () => hintSeconds, refreshFiles: () => undefined,
     onBundle(text) {
       if (ca.refusing) throw new Error("older than what is held");

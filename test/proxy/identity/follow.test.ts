@@ -22,10 +22,10 @@ const entry = (sequence: number): Revocation => ({
 /** A CA with a feed that a test tells from, or that has to be asked. */
 function setUp(restored?: FollowedList, list: Revocation[] = []) {
   const clock = manualClock(startMs);
-  const ca = { epoch: "e", list, bundle: "one", renew: [] as { authorityId: string; windowSeconds: number }[], refusesBundle: false };
+  const ca = { epoch: "e", list, bundle: "one", renew: [] as { authorityId: string; windowSeconds: number }[], refusesBundle: false, federation: '{"sequence":1,"trustDomains":[],"bundles":{}}' };
   const asked: string[] = [];
   const signers: (string | undefined)[] = [];
-  const seen = { revoked: [] as readonly number[], bundles: [] as unknown[], renewed: [] as number[], kept: [] as FollowedList[], acknowledged: [] as unknown[] };
+  const seen = { revoked: [] as readonly number[], bundles: [] as unknown[], renewed: [] as number[], kept: [] as FollowedList[], acknowledged: [] as unknown[], federated: [] as unknown[] };
   const held = { sequence: 1n as bigint | undefined, identity };
   let stream: (WatchListener & { readonly end: () => void }) | undefined;
   const following = followFeed({
@@ -39,6 +39,7 @@ function setUp(restored?: FollowedList, list: Revocation[] = []) {
     onComplete: (list) => void seen.kept.push(list),
     onRenew: (withinMs) => void seen.renewed.push(withinMs),
     onTap: () => undefined,
+    onFederation: ({ trustDomains }) => void seen.federated.push(trustDomains),
     held: () => held,
     client: {
       async revocations(after, by) {
@@ -50,6 +51,9 @@ function setUp(restored?: FollowedList, list: Revocation[] = []) {
       async bundle() {
         asked.push("bundle");
         return { text: ca.bundle, etag: '"1"', feedEpoch: ca.epoch };
+      },
+      async federatedBundles() {
+        return { text: ca.federation, etag: undefined, feedEpoch: undefined };
       },
       async acknowledge({ feedEpoch, bundleSequence }) {
         seen.acknowledged.push([feedEpoch, bundleSequence]);

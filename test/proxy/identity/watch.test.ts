@@ -33,6 +33,7 @@ function setUp({ random = () => 1 } = {}) {
     },
     onRenew: (notice) => void heard.push(notice),
     onPolicy: (notice) => void heard.push(notice),
+    onFederation: (text) => void heard.push(text),
     onAlive: () => void heard.push("alive"),
     onBroken: () => void heard.push("broken"),
   });
