@@ -91,7 +91,7 @@ export function followFeed(deps: FollowDeps): Following {
     ...deps, client, intervalMs: deps.revocationPollMs, onEpoch, onRenew, isStreamed,
     onComplete: (list) => deps.onComplete({ ...list, feedEpoch, lastEventId: watch?.status().lastEventId ?? restored?.lastEventId }),
   });
-  const bundle = startBundlePolling({ ...deps, subject: { metric: "bundle_refreshes_total", name: "trust bundle" }, onBundle, onEpoch, isStreamed });
+  const bundle = startBundlePolling({ ...deps, subject: { metric: "bundle_refreshes_total", name: "the own trust bundle" }, onBundle, onEpoch, isStreamed });
   const federation = startBundlePolling({
     ...deps, subject: { metric: "federated_bundle_refreshes_total", name: "bundles of other trust domains" }, isStreamed,
     client: { bundle: (etag) => deps.client.federatedBundles(etag, signer()) }, onBundle: onFederation, refreshFiles: () => undefined, firstLookMs: firstFederationLookMs,

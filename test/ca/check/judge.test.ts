@@ -6,7 +6,7 @@ import { judge } from "../../../ca/check/judge.ts";
 import { judgeBeforeInstall, type BeforeInstallFacts } from "../../../ca/check/before-install.ts";
 import { hashLeaf } from "../../../ca/audit/merkle.ts";
 import { checkpointSigner } from "../../../ca/audit/checkpoint.ts";
-import type { AuthoritySummary, ProxySummary, TokenSummary, Vitals } from "../../../ca/contract.ts";
+import { federatedCa, type AuthoritySummary, type FederationSummary, type ProxySummary, type TokenSummary, type Vitals } from "../../../ca/contract.ts";
 import { chainOf, newCsr, startTestCa } from "../../support/running-ca.ts";
 
 /** What a CA and a proxy that are well told: certificates, authorities and vitals are real, the rest is made to go with them. */
@@ -32,6 +32,11 @@ async function factsOf(trustDomain: string): Promise<CheckFacts> {
       nowMs: clock.nowMs, version: vitals.version, readiness: await ca.readiness(), authorities, newestChain: issued.chain, notPermitted: [],
       vitals: { ...vitals, log: { size: 1, witnessedSize: 1 }, crls: [{ authorityId: proxy.authorityId, list: "full.crl", number: 1, thisUpdate: at(-3_600_000), nextUpdate: at(7_200_000) }] },
       proxies: { proxies: [proxy], truncated: false }, revocations: [], tokens: [token()], operators: [], log: logOf("entry"),
+      federation: [{
+        trustDomain: "north", profile: "https_spiffe", endpointUrl: "https://north.example/bundle", addedAt: at(0), addedBy: "token:0",
+        bundle: { authorities: [{ fingerprint: "00", notAfter: at(86_400_000) }], jwtKeys: 0, refreshHintSeconds: 60, changedAt: at(-86_400_000) },
+        refresh: { attemptedAt: at(-200_000), succeededAt: at(-200_000), failures: 0, intervalSeconds: 60 },
+      }],
     };
   } finally {
     await close();
@@ -55,6 +60,7 @@ const wrong = (facts: CheckFacts) => judge(facts).filter(({ status }) => status 
 const vitals = (more: Partial<Vitals>): CheckFacts => ({ ...well, vitals: { ...well.vitals!, ...more } });
 const store = (more: Partial<Vitals["store"]>): CheckFacts => vitals({ store: { ...well.vitals!.store, ...more } });
 const proxy = (more: Partial<ProxySummary>): CheckFacts => ({ ...well, proxies: { truncated: false, proxies: [{ ...well.proxies!.proxies[0]!, ...more }] } });
+const peer = (more: Partial<FederationSummary>): CheckFacts => ({ ...well, federation: [{ ...well.federation![0]!, ...more }] });
 const ms = (offsetMs: number): string => new Date(well.nowMs + offsetMs).toISOString();
 const days = (count: number): string => ms(count * 86_400_000);
 const changed = (type: AuthoritySummary["type"], more: Partial<AuthoritySummary>): CheckFacts => (
@@ -66,7 +72,7 @@ const added = (...more: readonly AuthoritySummary[]): CheckFacts => ({ ...well, 
 test("a CA that is well has nothing but √, in every category", () => {
   expect(wrong(well)).toEqual([]);
   const looked = new Set(judge(well).map(({ category }) => category));
-  expect([...looked]).toEqual(["api", "config", "store", "keys", "authorities", "data plane", "revocation", "audit log", "access", "clock"]);
+  expect([...looked]).toEqual(["api", "config", "store", "keys", "authorities", "data plane", "revocation", "federation", "audit log", "access", "clock"]);
 });
 
 type Case = readonly [what: string, facts: () => CheckFacts, check: CheckId, expected: RegExp];
@@ -99,6 +105,13 @@ const cases: readonly Case[] = [
     ...of("root"), id: "0123456789abcdef", state: "prepared",
     waitsFor: { count: 7, holders: [{ spiffeId: "spiffe://east/ns/shop/sa/cart", serialNumber: "07", acknowledgedSequence: "0", notAfter: "" }] },
   }), "convergence-trusted", /warning: it waits for \/ns\/shop\/sa\/cart \(07\) and 6 more/],
+  ["has a federated CA that does not have the next root", () => added({
+    ...of("root"), id: "0123456789abcdef", state: "prepared",
+    waitsFor: { count: 1, holders: [{ spiffeId: "spiffe://west/countersign/ca", serialNumber: federatedCa, acknowledgedSequence: "0", notAfter: "" }] },
+  }), "convergence-trusted", /warning: it waits for spiffe:\/\/west\/countersign\/ca \(federated CA\);/],
+  ["has no bundle of a trust domain", () => peer({ bundle: undefined as never, refresh: { attemptedAt: ms(0), failures: 3, intervalSeconds: 60, error: "it does not answer" } }), "federation-fresh", /failed: there is none, .*: it does not answer; .*refresh north/],
+  ["holds roots that have ended", () => peer({ bundle: { ...well.federation![0]!.bundle!, authorities: [{ fingerprint: "00", notAfter: ms(-1000) }] } }), "federation-fresh", /failed: all its roots have ended/],
+  ["has not had a bundle for long", () => peer({ refresh: { attemptedAt: ms(0), succeededAt: ms(-400_000), failures: 5, intervalSeconds: 60, error: "it does not answer" } }), "federation-fresh", /warning: it was last fetched .*the last good one is in force.*it does not answer/],
   ["has a proxy with a certificate of a stopped issuer", () => proxy({ authorityId: "0123456789abcdef" }), "proxy-chain", /failed: \/ns\/shop\/sa\/cart \(.*\) has one of 0123456789ab/],
   ["has a proxy that has not renewed", () => proxy({ notBefore: ms(-90_000_000), notAfter: ms(10_000_000) }), "proxy-life", /warning: .* ends at/],
   ["has a proxy that has expired", () => proxy({ notBefore: ms(-90_000_000), notAfter: ms(-1000) }), "proxy-life", /failed: .* expired at/],
