@@ -165,7 +165,6 @@ const pkiRefusal: readonly (readonly [prefix: string, code: ProblemCode])[] = [
   ["certificate_", "proof_refused"],
   ["path_", "proof_refused"],
   ["svid_", "proof_refused"],
-  ["bundle_", "federation_refused"],
 ];
 
 /** What a client waits before it tries a 503 again, unless the refusal says otherwise. */

@@ -1,14 +1,16 @@
 import type { CaClient } from "../ca-client.ts";
 import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";
-import type { Metrics } from "../metrics.ts";
+import type { Counter } from "../metrics.ts";
 import { jittered, type Random } from "./backoff.ts";
 
 /** Whom to ask for bundles, and whom to tell. */
 export interface BundlePollingDeps {
   readonly client: Pick<CaClient, "bundle">;
-  /** What is asked for, in the metrics and the log. */
-  readonly subject: { readonly metric: string; readonly name: string };
+  /** What is asked for, in the log. */
+  readonly subject: string;
+  /** Looks, by `result`. */
+  readonly refreshes: Counter;
   /** Until the first look; default: as long as between two. */
   readonly firstLookMs?: number;
   /** Takes what came. @throws when it is refused */
@@ -24,7 +26,6 @@ export interface BundlePollingDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  readonly metrics: Metrics;
 }
 
 /** Times in milliseconds since the epoch. */
@@ -45,8 +46,7 @@ export interface BundlePolling {
 
 /** Looks for a new bundle at its refresh hint; the first look is one interval away. On failure the last good one stays. */
 export function startBundlePolling(deps: BundlePollingDeps): BundlePolling {
-  const { client, clock, random, log } = deps;
-  const refreshes = deps.metrics.counter(deps.subject.metric, `Looks for ${deps.subject.name}, by result.`, ["result"]);
+  const { client, refreshes, clock, random, log } = deps;
   let etag: string | undefined;
   let status: BundlePollingStatus = { lastSuccessMs: undefined, lastError: undefined };
   let cancel = (): void => undefined;
@@ -82,7 +82,7 @@ export function startBundlePolling(deps: BundlePollingDeps): BundlePolling {
 
   function fail({ message }: Error): void {
     refreshes.inc({ result: "error" });
-    log.warn({ error: message }, `${deps.subject.name} not refreshed; what was last good stays in force`);
+    log.warn({ error: message }, `${deps.subject} not refreshed; what was last good stays in force`);
     status = { ...status, lastError: message };
   }
 

@@ -91,9 +91,12 @@ export function followFeed(deps: FollowDeps): Following {
     ...deps, client, intervalMs: deps.revocationPollMs, onEpoch, onRenew, isStreamed,
     onComplete: (list) => deps.onComplete({ ...list, feedEpoch, lastEventId: watch?.status().lastEventId ?? restored?.lastEventId }),
   });
-  const bundle = startBundlePolling({ ...deps, subject: { metric: "bundle_refreshes_total", name: "the own trust bundle" }, onBundle, onEpoch, isStreamed });
+  const bundle = startBundlePolling({
+    ...deps, subject: "the trust bundle", refreshes: deps.metrics.counter("bundle_refreshes_total", "Looks for a new trust bundle, by result.", ["result"]), onBundle, onEpoch, isStreamed,
+  });
   const federation = startBundlePolling({
-    ...deps, subject: { metric: "federated_bundle_refreshes_total", name: "bundles of other trust domains" }, isStreamed,
+    ...deps, subject: "the bundles of other trust domains", isStreamed,
+    refreshes: deps.metrics.counter("federated_bundle_refreshes_total", "Looks for bundles of other trust domains, by result.", ["result"]),
     client: { bundle: (etag) => deps.client.federatedBundles(etag, signer()) }, onBundle: onFederation, refreshFiles: () => undefined, firstLookMs: firstFederationLookMs,
   });
   const policy = startPolicyPolling({ ...deps, restored: deps.restoredPolicy, identity: () => deps.held().identity, feedEpoch: () => feedEpoch, isStreamed });

@@ -12,8 +12,8 @@ function setUp({ hintSeconds }: { hintSeconds?: number } = {}) {
   const ca = { etag: '"1"', text: "one", failing: false, refusing: false };
   const log = recordedLog();
   const polling = startBundlePolling({
-    subject: { metric: "bundle_refreshes_total", name: "trust bundle" },
-    clock, log, metrics: createMetrics(), random: () => 0.5, refreshHintSeconds: () => hintSeconds, refreshFiles: () => undefined,
+    subject: "the trust bundle", refreshes: createMetrics().counter("bundle_refreshes_total", "Looks.", ["result"]),
+    clock, log, random: () => 0.5, refreshHintSeconds: () => hintSeconds, refreshFiles: () => undefined,
     onBundle(text) {
       if (ca.refusing) throw new Error("older than what is held");
       taken.push(text);
