@@ -1,4 +1,5 @@
 import { dispatch } from "./cli/dispatch.ts";
+import { readAll } from "./cli/input.ts";
 import { terminalAsk } from "./cli/prompt.ts";
 
 // `countersign audit ... | head` closes our output early, which is no failure.
@@ -14,5 +15,6 @@ process.exitCode = await dispatch(process.argv.slice(2), {
   isTerminal: process.stderr.isTTY,
   // https://no-color.org
   hasColour: process.stdout.isTTY && !process.env["NO_COLOR"] && process.env["TERM"] !== "dumb",
+  readStdin: (maxBytes) => readAll(process.stdin, maxBytes),
   ask: terminalAsk(process.stdin, process.stderr),
 });

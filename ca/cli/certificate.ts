@@ -17,8 +17,10 @@ import { output, type Output } from "./output.ts";
 import { minute, pathOf, table } from "./table.ts";
 import { wrap } from "./wrap.ts";
 
-/** `countersign certificate issue|list|show|revoke`. */
+/** `countersign certificate issue|list|show|revoke|inspect`. */
 export async function certificate(args: readonly string[], io: CliIo): Promise<number> {
+  // It talks to no CA, so it has flags of its own.
+  if (args[0] === "inspect") return (await import("./inspect.ts")).inspect(args.slice(1), io);
   const {
     values,
     positionals: [action, ...rest],
@@ -28,7 +30,7 @@ export async function certificate(args: readonly string[], io: CliIo): Promise<n
     return values.help ? 0 : 2;
   }
   const out = output(values.output, io);
-  switch (chooseAction("certificate", action, ["issue", "list", "show", "revoke"])) {
+  switch (chooseAction("certificate", action, ["issue", "list", "show", "revoke", "inspect"])) {
     case "issue":
       noMore(rest);
       await issue(values, () => api(values, io), out);
@@ -66,6 +68,8 @@ export async function certificate(args: readonly string[], io: CliIo): Promise<n
       );
       return 0;
     }
+    case "inspect":
+      throw new UsageError('"inspect" comes first: countersign certificate inspect FILE');
   }
 }
 
@@ -147,7 +151,7 @@ function certificatePath([serial, ...rest]: readonly string[]): string {
   return `${paths.certificates}/${plain}`;
 }
 
-const usage = `countersign certificate: issue by hand, and look at what was issued
+const usage = `countersign certificate: issue by hand, look at what was issued, explain any
 
   countersign certificate issue --id spiffe://TD/ns/shop/sa/cart \\
       --cert cart.pem --key cart.key [--dns NAME]... [--ttl 12h]
@@ -157,4 +161,6 @@ const usage = `countersign certificate: issue by hand, and look at what was issu
   countersign certificate show SERIAL
   countersign certificate revoke SERIAL [--reason keyCompromise]
 ${wrap(`reasons (RFC 5280): ${revocationReasons.join(", ")}`, "      ")}
+  countersign certificate inspect FILE|HOST:PORT|-
+      what it is, in plain words, and why it would be refused
 ${apiHelp}`;

@@ -23,7 +23,7 @@ const commands: Readonly<Record<string, { readonly about: string; readonly load:
   service: { about: "say which identity answers to a name", load: async () => (await import("./policy.ts")).service },
   federation: { about: "trust the workloads of other trust domains", load: async () => (await import("./federation.ts")).federation },
   certificate: {
-    about: "issue by hand, list, show and revoke",
+    about: "issue by hand, list, show, revoke, explain any",
     load: async () => (await import("./certificate.ts")).certificate,
   },
   authority: { about: "list, replace and revoke roots, issuers, JWT keys", load: async () => (await import("./authority.ts")).authority },
@@ -51,7 +51,8 @@ const commands: Readonly<Record<string, { readonly about: string; readonly load:
  * Finds the command and runs it.
  * @returns the exit code: 0 done, 1 it could not be done, 2 wrong usage
  */
-export async function dispatch([name, ...args]: readonly string[], io: CliIo): Promise<number> {
+export async function dispatch([given, ...args]: readonly string[], io: CliIo): Promise<number> {
+  const name = given === "cert" ? "certificate" : given;
   if (name === "version" || name === "--version") {
     io.stdout(`countersign ${packageJson.version}, Node.js ${process.versions.node}\n`);
     return 0;

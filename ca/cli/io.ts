@@ -9,6 +9,8 @@ export interface CliIo {
   readonly isTerminal?: boolean;
   /** True when stdout is a terminal that shows colours, and nobody asked for none. */
   readonly hasColour?: boolean;
+  /** All of standard input. @throws {RangeError} when it is longer than `maxBytes` */
+  readonly readStdin?: (maxBytes: number) => Promise<Uint8Array>;
   /** Undefined where nobody could answer. */
   readonly ask?: Ask | undefined;
 }

@@ -29,7 +29,7 @@ test("version names ours and that of Node", async () => {
 describe("a wrong command line ends with 2 and says what was probably meant", () => {
   test.for([
     ["sreve", 'did you mean "serve"'],
-    ["cert", 'did you mean "certificate"'],
+    ["certifcate", 'did you mean "certificate"'],
     ["nonsense", "lists them"],
     ["__proto__", "there is no command"],
     ["help nonsense", "there is no command"],
