@@ -16,12 +16,12 @@ import { acceptClock, clockConfirmer, recordConfirmation } from "./confirm-clock
 import { elapsedClock, issuingClock, type ElapsedClock } from "./clock.ts";
 import { ceremonyWatch } from "./ceremony/due.ts";
 import type { CaConfig } from "./config.ts";
-import { openFeed, type Feed } from "./feed/feed.ts";
+import { openFeed, refuseStream, type Feed } from "./feed/feed.ts";
 import { nudgingStore } from "./feed/nudging.ts";
 import { firstOutsideRoot } from "./first-root.ts";
 import { readRootFile, type FirstStart } from "./first-start.ts";
 import type { CaServices } from "./http/services.ts";
-import { apiCertificate, type ApiCredentials } from "./issuance/api-certificate.ts";
+import { apiCertificate, apiCredentialsOnDemand, noApiCertificate, type ApiCredentials } from "./issuance/api-certificate.ts";
 import { certificateIssuer } from "./issuance/issue.ts";
 import { jwtSvidIssuer } from "./issuance/jwt-svid.ts";
 import { lintRecorder } from "./issuance/lint-failed.ts";
@@ -39,6 +39,7 @@ import { federatedPeers, storeWithPeers } from "./federation/peers.ts";
 import { operatorService } from "./operators.ts";
 import { policyService } from "./policy/policies.ts";
 import { rateLimits } from "./rate-limits.ts";
+import { onDemand, type OnDemand } from "./on-demand.ts";
 import { pruner } from "./pruning.ts";
 import { certificateRevoker } from "./revocation/revoke.ts";
 import { openKms, type Kms } from "./signer/kms.ts";
@@ -66,6 +67,8 @@ export interface CaDeps {
   readonly kms?: Kms;
   /** First start only: called with the admin token before it is committed. */
   readonly saveAdminToken?: (token: string) => void | Promise<void>;
+  /** For a host that may stand still or end between requests: no timers, no streams and no certificate for a listener; it calls `Ca.onDemand`. */
+  readonly onDemand?: boolean;
 }
 
 export interface Ca extends CaServices {
@@ -81,6 +84,8 @@ export interface Ca extends CaServices {
   endWatches(): void;
   /** Called when the bundle changed, or the chains that lead to it. */
   onBundle(listener: () => void): void;
+  /** In the place of the timers, where `CaDeps.onDemand` stopped them. */
+  readonly onDemand: OnDemand;
   /** Does now what the timers would do in time: rotation, and renewal of the API's certificate. */
   tick(): Promise<void>;
   /** Stops the timers and waits for what is under way. */
@@ -105,7 +110,7 @@ export async function startCa(deps: CaDeps): Promise<Ca> {
 }
 
 async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Kms): Promise<Ca> {
-  const { config, log, metrics, now = () => new Date() } = deps;
+  const { config, log, metrics, now = () => new Date(), onDemand: isOnDemand = false } = deps;
   const [newest] = await deps.store.certificates({ limit: 1, nowMs: 0 });
   const elapsedMs = deps.now === undefined ? elapsedClock : deps.elapsedMs;
   const clock = issuingClock({
@@ -117,7 +122,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const store = nudgingStore(deps.store, () => feed?.nudge());
   const { sealing, state, first } = await openCa({ ...deps, kms, now });
   if (acceptedDoubt !== undefined) await recordConfirmation(store, { doubt: acceptedDoubt, witnessed: now().toISOString() }, "system", now().getTime());
-  const denials = denialRecorder({ store, log, now });
+  const denials = denialRecorder({ store, log, now, onDemand: isOnDemand });
   const lints = lintRecorder({ denials, now });
   const signers = authoritySigners({ sealing, store, kms, pkcs11Pin: config.pkcs11Pin, log, now, onKey: metrics.authorityKey });
   if ((await store.authorities()).length === 0) await lints(() => firstOutsideRoot({ config, store, state, sealing, signers, kms, nowMs: now().getTime() }));
@@ -131,7 +136,8 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const keeper = await authorityKeeper({ store: withPeers, sealing, signers, config, lints, log, metrics, now: clock.now });
   checkConfiguredRoot(config, keeper.current().rows.filter(({ type }) => type === "root").map(({ certificate }) => certificate));
   requireParent(keeper.current().rows);
-  await lookAfterKeys(keeper, signers, config, log, now);
+  // On demand, what is due waits for the request that needs it.
+  if (!isOnDemand) await lookAfterKeys(keeper, signers, config, log, now);
 
   feed = openFeed({
     store, now, metrics, log, maxWatchers: config.maxWatchers,
@@ -148,7 +154,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const bundle = () => keeper.current().everyRoot;
   const operators = operatorService({ documents, trustDomain: config.trustDomain });
   const signedRequests = requestVerifier({ store, trustDomain: config.trustDomain, bundle: () => keeper.current().published.bundle, now });
-  const fetcher = httpsFetcher();
+  const fetcher = httpsFetcher({ keepAlive: !isOnDemand });
   const attestors = openAttestors(config.attestors, { store, fetch: fetcher.fetch, trustDomain: config.trustDomain, now, onAttested: metrics.attested });
   const issuer = certificateIssuer({
     ...names, attestors, store, hasRole: operators.hasRole, keeper, denials, limits, metrics, now: clock.now, bundle, feedEpoch,
@@ -162,23 +168,20 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     publicUrl, rootFingerprint,
   });
   const revoke = certificateRevoker({ store, hasRole: operators.hasRole, now, metrics, reattestGraceMs: config.reattestGraceMs });
-  const api = await apiCertificate({ issuer, keeper, config, log, now });
+  const apiDeps = { issuer, keeper, config, log, now };
+  const api = isOnDemand ? noApiCertificate() : await apiCertificate(apiDeps);
   const taps = tapService({ store, now, trustDomain: config.trustDomain });
   const lists = statusLists({ store, sealing, signers, keeper, config, lints, metrics, log, now });
   const pruning = pruner({ store, log, now: clock.now, retentionMs: Math.max(config.certificateRetentionMs, config.reattestGraceMs) });
-  pruning.start();
-  keeper.start();
-  api.start();
-  lists.crls.start();
   const federationLease = leaseKeeper({ store, name: "federation", log });
   const federation = federationService({
     documents, store, trustDomain: config.trustDomain, peers, publicUrl, rootFingerprint, limits, metrics, log, now,
-    bundle: () => keeper.current().published, credentials: api.current, hold: federationLease.hold, settleMs: config.federationSettleMs,
+    bundle: () => keeper.current().published, hold: federationLease.hold, settleMs: config.federationSettleMs,
+    credentials: isOnDemand ? apiCredentialsOnDemand(apiDeps) : api.current,
     webRoots: config.federationWebRoots === undefined ? undefined : [config.federationWebRoots],
   });
-  federation.start();
   const ceremonies = ceremonyWatch({ store, rows: () => keeper.current().rows, log, now });
-  ceremonies.start();
+  if (!isOnDemand) for (const part of [pruning, keeper, api, lists.crls, federation, ceremonies]) part.start();
 
   return {
     trustDomain: config.trustDomain, store, now, metrics, limits,
@@ -202,14 +205,14 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     issueJwtSvid: jwtSvidIssuer({ ...names, store, keeper, lints, config, hasRole: operators.hasRole, now: clock.now, onIssued: metrics.jwtSvidIssued }),
     async revoke(...args) {
       const revocation = await revoke(...args);
-      lists.crls.revoked();
+      if (!isOnDemand) lists.crls.revoked();
       lists.ocsp.revoked();
       return revocation;
     },
     createToken: tokens.create,
     deleteToken: tokens.remove,
     feedEpoch,
-    watch: feed.watch,
+    watch: isOnDemand ? async () => { throw refuseStream(); } : feed.watch,
     endWatches() {
       feed.close();
       taps.close();
@@ -217,7 +220,10 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     acknowledge: bundleAcknowledger({
       ...names, limits, store, now, bundle, published: () => ({ feedEpoch, sequence: Number(keeper.current().published.sequence) }),
     }),
-    tap: (request, { actor }) => taps.open(request, actor),
+    tap: async (request, { actor }) => {
+      if (isOnDemand) throw refuseStream();
+      return taps.open(request, actor);
+    },
     report: reportReceiver({ ...names, limits, store, now, bundle }),
     edges: edgeReader({ store, now }),
     proxies: proxyReader({ store, now }),
@@ -247,6 +253,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     apiCredentials: api.current,
     onApiCredentials: api.onChange,
     onBundle: keeper.onChange,
+    onDemand: onDemand({ store, keeper, crls: lists.crls, federation, pruning, denials, ceremonies, checkKeys: () => checkKeys(keeper, signers, log), log }),
     async tick() {
       await keeper.tick();
       await api.tick();
@@ -275,14 +282,21 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
  * the issuer in the store can serve.
  */
 async function lookAfterKeys(keeper: AuthorityKeeper, signers: AuthoritySigners, config: CaConfig, log: Log, now: () => Date): Promise<void> {
-  const { issuer, rows } = keeper.current();
-  const outside = rows.filter(({ key, state }) => state !== "retired" && (key.kind === "kms" || key.kind === "pkcs11"));
-  for (const row of outside) {
-    void signers.check(row).catch((err: unknown) => log.error({ err, authority: row.id }, "the authority's key could not be checked"));
-  }
+  const { issuer } = keeper.current();
+  void checkKeys(keeper, signers, log);
   const servesUntilMs = issuer?.certificate.notAfterMs ?? 0;
   const ticked = keeper.tick();
-  if (outside.length === 0 || servesUntilMs < now().getTime() + config.certificateLifetimeMaxMs) await ticked;
+  if (outsideOf(keeper).length === 0 || servesUntilMs < now().getTime() + config.certificateLifetimeMaxMs) await ticked;
+}
+
+/** Asks for all keys outside at once; never rejects. */
+async function checkKeys(keeper: AuthorityKeeper, signers: AuthoritySigners, log: Log): Promise<void> {
+  await Promise.all(outsideOf(keeper).map((row) =>
+    signers.check(row).catch((err: unknown) => log.error({ err, authority: row.id }, "the authority's key could not be checked"))));
+}
+
+function outsideOf(keeper: AuthorityKeeper): readonly AuthorityRow[] {
+  return keeper.current().rows.filter(({ key, state }) => state !== "retired" && (key.kind === "kms" || key.kind === "pkcs11"));
 }
 
 /** A root that is offline signs no issuer: without an intermediate there is nothing to start with. */

@@ -88,6 +88,8 @@ export interface CaConfig {
   readonly federationSettleMs: number;
   /** PEM; undefined: those that Node brings along. */
   readonly federationWebRoots: string | undefined;
+  /** Proxies before us whose X-Forwarded-For is believed. */
+  readonly forwarders: number | undefined;
   readonly logLevel: string;
 }
 
@@ -201,6 +203,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     bundleRefreshHintMs: duration("bundleRefreshHint"),
     federationSettleMs: duration("federationSettle"),
     federationWebRoots: values.federationWebRoots === undefined ? undefined : read("federationWebRoots", readCertificates, "name a readable file of certificates in PEM"),
+    forwarders: values.forwarders === undefined ? undefined : read("forwarders", parseCount, "write a whole number above 0, or leave it out"),
     logLevel: text("logLevel"),
   };
   checkTogether(config);

@@ -4,8 +4,12 @@ import type { Log } from "./log.ts";
 import type { CertificateEnd, Fence, Store } from "./store/store.ts";
 
 export interface Pruner {
-  /** Goes through what may have ended long enough ago, if this replica holds the lease. The timer calls it; tests may. @returns rows that it forgot */
-  tick(): Promise<number>;
+  /**
+   * Goes through what may have ended long enough ago, if this replica holds the lease. The timer calls it; tests may.
+   * @param untilMs  by `performance.now()`: begins no further step then; the next call goes on
+   * @returns rows that it forgot
+   */
+  tick(untilMs?: number): Promise<number>;
   start(): void;
   close(): Promise<void>;
 }
@@ -28,10 +32,10 @@ export function pruner({ store, log, now, retentionMs }: PrunerDeps): Pruner {
   let running: Promise<number> | undefined;
   let closed = false;
 
-  async function pass(): Promise<number> {
+  async function pass(untilMs: number): Promise<number> {
     const expiredBeforeMs = now().getTime() - retentionMs;
     let pruned = 0;
-    for (let start = 0, step = 0; step < maxSteps && !closed; step++) {
+    for (let start = 0, step = 0; step < maxSteps && !closed && performance.now() < untilMs; step++) {
       const fence = await lease.hold();
       if (fence === undefined) break;
       const page = await store.certificateEnds({ start, limit: pageRows });
@@ -54,8 +58,8 @@ export function pruner({ store, log, now, retentionMs }: PrunerDeps): Pruner {
     await store.commit({ kind: "prune", from, to, expiredBeforeMs, nowMs, fence, entries: [entry] });
   }
 
-  function tick(): Promise<number> {
-    return (running ??= pass().finally(() => (running = undefined)));
+  function tick(untilMs = Infinity): Promise<number> {
+    return (running ??= pass(untilMs).finally(() => (running = undefined)));
   }
 
   function schedule(): void {

@@ -1,4 +1,6 @@
 import { build, type BuildOptions, type Metafile } from "esbuild";
+import { cpSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** The bundles that ship, by name. Each is one file, and whatever it may not carry is a test (test/structure.test.ts). */
@@ -8,6 +10,8 @@ export const bundles = {
     // Native code stays outside; pg-native is an optional add-on that we do not use.
     external: ["better-sqlite3", "pg-native"],
   },
+  /** The CA as a function, without SQLite; the migrations stand beside it (`functionPackage`). */
+  lambda: { entryPoints: { lambda: "ca/runtime/lambda.ts" }, external: ["pg-native"], outExtension: { ".js": ".mjs" }, minify: true },
   proxy: { entryPoints: { "countersign-proxy": "proxy/main.ts" }, external: [] },
 } as const satisfies Record<string, BuildOptions>;
 
@@ -35,11 +39,18 @@ export async function bundle(name: BundleName, outdir: string): Promise<Metafile
   return metafile;
 }
 
+/** The folder that is zipped for AWS Lambda, whose handler is `lambda.handler`: the bundle and the migrations. */
+export async function functionPackage(outdir: string): Promise<Metafile> {
+  const metafile = await bundle("lambda", outdir);
+  cpSync(join(root, "migrations", "postgres"), join(outdir, "migrations", "postgres"), { recursive: true });
+  return metafile;
+}
+
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 if (import.meta.main) {
   for (const name of Object.keys(bundles) as BundleName[]) {
-    const { outputs } = await bundle(name, `${root}dist`);
+    const { outputs } = await (name === "lambda" ? functionPackage(`${root}dist/lambda`) : bundle(name, `${root}dist`));
     for (const [file, { bytes }] of Object.entries(outputs)) console.log(`${file}  ${Math.ceil(bytes / 1024)} KiB`);
   }
 }

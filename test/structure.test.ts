@@ -1,9 +1,9 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
-import { bundle } from "../infra/bundle.ts";
+import { bundle, functionPackage } from "../infra/bundle.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -85,6 +85,18 @@ describe("the bundle that is the proxy", () => {
     expect(Object.keys(outputs)).toHaveLength(1);
     expect(readFileSync(join(outdir, "countersign-proxy.js"), "utf8")).not.toMatch(/drizzle|hono|aws-sdk/i);
   });
+});
+
+test("the function's bundle is one file, with the migrations beside it and without SQLite, a listener or the command line", async () => {
+  const outdir = mkdtempSync(join(tmpdir(), "countersign-bundle-"));
+  try {
+    const { inputs } = await functionPackage(outdir);
+    expect(Object.keys(inputs).filter((input) => /better-sqlite3|ca\/store\/sqlite|node-server|ca\/cli\/|ca\/runtime\/(node|listener)\.ts/.test(input))).toEqual([]);
+    expect(readdirSync(outdir).sort()).toEqual(["lambda.mjs", "lambda.mjs.LEGAL.txt", "migrations"]);
+    expect(existsSync(join(outdir, "migrations", "postgres", "meta", "_journal.json"))).toBe(true);
+  } finally {
+    rmSync(outdir, { recursive: true });
+  }
 });
 
 test("nothing stands at the top level beside the agreed names", () => {

@@ -31,9 +31,12 @@ export class FetchError extends Error {
   override readonly name = "FetchError";
 }
 
-/** HTTPS within bounds of time, size and number. */
-export function httpsFetcher({ timeoutMs = defaultTimeoutMs }: { readonly timeoutMs?: number } = {}): Fetcher {
-  const agent = new Agent({ keepAlive: true, maxSockets: maxSocketsEach });
+/**
+ * HTTPS within bounds of time, size and number.
+ * @param keepAlive  not for a process that may be frozen: its connections are gone when it goes on
+ */
+export function httpsFetcher({ timeoutMs = defaultTimeoutMs, keepAlive = true }: { readonly timeoutMs?: number; readonly keepAlive?: boolean } = {}): Fetcher {
+  const agent = new Agent({ keepAlive, maxSockets: maxSocketsEach });
   let underWay = 0;
 
   async function fetch({ url, caFile, headers = {}, body }: Outgoing): Promise<Fetched> {

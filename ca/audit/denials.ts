@@ -6,6 +6,8 @@ import { encodeEntry, type Actor, type AuditEvent } from "./event.ts";
 export interface DenialRecorder {
   /** Writes the denial to the log, or counts it when there are too many. Never throws, never waits. */
   record(event: AuditEvent, actor: Actor): void;
+  /** Writes what was counted for a minute or longer: for a process without timers. */
+  flushDue(): void;
   /** Writes what was counted and waits for what is under way. */
   close(): Promise<void>;
 }
@@ -15,12 +17,19 @@ export interface DenialRecorder {
  * in the actor's bucket, then one `denials.suppressed` of that actor with their number when the minute is over. All strangers are
  * one actor: being refused costs them nothing, and must not hide what an insider tries; nor may one insider hide another.
  */
-export function denialRecorder({ store, log, now }: { readonly store: Pick<Store, "commit">; readonly log: Log; readonly now: () => Date }): DenialRecorder {
+export function denialRecorder({ store, log, now, onDemand = false }: {
+  readonly store: Pick<Store, "commit">;
+  readonly log: Log;
+  readonly now: () => Date;
+  /** No timer: `flushDue` is called. */
+  readonly onDemand?: boolean;
+}): DenialRecorder {
   const each = rateBuckets({ perSecond: 10, burst: 100, maxIdentities: maxActors });
   const allKnown = rateBuckets({ perSecond: 50, burst: 1000 });
   const suppressed = new Map<Actor, number>();
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
+  let countingSinceMs: number | undefined;
   const underWay = new Set<Promise<void>>();
 
   function isWritten(actor: Actor): boolean {
@@ -41,12 +50,14 @@ export function denialRecorder({ store, log, now }: { readonly store: Pick<Store
   function suppress(actor: Actor): void {
     const counted = suppressed.has(actor) || suppressed.size < maxActors ? actor : "system";
     suppressed.set(counted, (suppressed.get(counted) ?? 0) + 1);
-    timer ??= setTimeout(flush, suppressedFlushMs).unref();
+    countingSinceMs ??= now().getTime();
+    if (!onDemand) timer ??= setTimeout(flush, suppressedFlushMs).unref();
   }
 
   function flush(): void {
     clearTimeout(timer);
     timer = undefined;
+    countingSinceMs = undefined;
     for (const [actor, count] of suppressed) write({ type: "denials.suppressed", count }, actor);
     suppressed.clear();
   }
@@ -56,6 +67,9 @@ export function denialRecorder({ store, log, now }: { readonly store: Pick<Store
       if (closed) return;
       if (isWritten(actor)) write(event, actor);
       else suppress(actor);
+    },
+    flushDue() {
+      if (countingSinceMs !== undefined && Math.abs(now().getTime() - countingSinceMs) >= suppressedFlushMs) flush();
     },
     async close() {
       closed = true;

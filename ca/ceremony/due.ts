@@ -39,7 +39,9 @@ export function dueCeremonies(
 export interface CeremonyWatch {
   /** What is due now. @throws {StoreError} */
   due(): Promise<readonly string[]>;
-  /** Looks now and every hour, and logs what is due once a day. */
+  /** Logs what is due, each once a day. @throws {StoreError} */
+  look(): Promise<void>;
+  /** Looks now and every hour. */
   start(): void;
   close(): void;
 }
@@ -69,6 +71,7 @@ export function ceremonyWatch({ store, rows, log, now }: {
 
   return {
     due,
+    look,
     start() {
       // A database that is away is told of elsewhere.
       const lookQuietly = (): void => void look().catch(() => undefined);

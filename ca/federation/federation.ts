@@ -27,7 +27,7 @@ export interface FederationDeps {
   readonly rootFingerprint: () => string;
   readonly bundle: () => { readonly jwks: string; readonly bundle: Bundle };
   /** Key and chain of the API, PEM: what speaks for this CA to others. */
-  readonly credentials: () => { readonly key: string; readonly chain: string };
+  readonly credentials: () => Credentials | Promise<Credentials>;
   readonly hold: () => Promise<Fence | undefined>;
   readonly webRoots: readonly string[] | undefined;
   readonly settleMs: number;
@@ -35,6 +35,12 @@ export interface FederationDeps {
   readonly metrics: Pick<CaMetrics, "federationRefreshed" | "federationHeld">;
   readonly log: Log;
   readonly now: () => Date;
+}
+
+/** PEM. */
+interface Credentials {
+  readonly key: string;
+  readonly chain: string;
 }
 
 /** Other trust domains: with which this one is federated, and their bundles. */
@@ -59,7 +65,7 @@ export function federationService(deps: FederationDeps): Federation {
     const { apiUrl, held, trustDomain } = relationship;
     const sequence = held?.parsed.sequence;
     if (apiUrl === undefined || held?.feedEpoch === undefined || sequence === undefined) return;
-    const { key, chain } = deps.credentials();
+    const { key, chain } = await deps.credentials();
     const bundleHeld: HeldBundle = { feedEpoch: held.feedEpoch, bundleSequence: String(sequence) };
     const proof = encodeRenewalProof({
       chain: decodePem(chain, "CERTIFICATE"), privateKey: createPrivateKey(key), csr: Buffer.from(acknowledgedText(bundleHeld)), audience: trustDomain,

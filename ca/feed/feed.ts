@@ -161,10 +161,17 @@ function refused(why: string): Refusal {
   return new Refusal("watchers_full", `${why} Poll GET /v1/bundle and GET /v1/revocations, and try again in ${retryAfterSeconds} s plus a random part of ${retryAfterSeconds * 2} s.`, { retryAfterSeconds });
 }
 
+/** What a CA says that runs for one request at a time, and so keeps no stream. */
+export function refuseStream(): Refusal {
+  return new Refusal("watchers_full", "This CA runs on demand and keeps no stream open. Poll GET /v1/bundle and GET /v1/revocations.", { retryAfterSeconds: noStreamRetrySeconds });
+}
+
 const allTaken = "As many readers follow the feed already as the setting maxWatchers allows.";
 const takenByStrangers = "All places for readers that prove no identity are taken, or for those of this address; a request signed by an SVID gets one of the others.";
 /** What somebody waits who found no place: as long as a proxy waits to reconnect. */
 const retryAfterSeconds = 10;
+/** As a rule it never will: a proxy asks again in case the CA was moved. */
+const noStreamRetrySeconds = 600;
 
 export const feedLimits = {
   /** How late a replica tells what another one did: a quarter of the second within which everybody shall refuse a revoked certificate. */

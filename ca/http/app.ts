@@ -24,7 +24,7 @@ import { trustOperations } from "./trust.ts";
 import { vitalsOperations } from "./vitals.ts";
 import { watchOperations } from "./watch.ts";
 
-export interface AppOptions extends Pick<PipelineOptions, "log" | "denied"> {
+export interface AppOptions extends Pick<PipelineOptions, "log" | "denied" | "forwarders"> {
   readonly registry: MetricsRegistry;
   /** Largest request body; default 64 KiB. */
   readonly bodyLimitBytes?: number;

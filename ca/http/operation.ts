@@ -55,6 +55,8 @@ export interface PipelineOptions {
   readonly log: RequestLog;
   /** Unique for each request and free of meaning. */
   readonly nextRequestId: () => string;
+  /** Proxies before us whose X-Forwarded-For is believed; default 0. */
+  readonly forwarders?: number | undefined;
   /** Counts refusals by code. */
   readonly denied?: (code: ProblemCode) => void;
 }
@@ -93,7 +95,7 @@ export function pipeline(definition: Operation, services: CaServices, options: P
     const startedMs = options.log.isLevelEnabled("debug") ? performance.now() : 0;
     const requestId = options.nextRequestId();
     const request = context.req.raw;
-    const address = clientAddress(context.env);
+    const address = clientAddress(context.env, options.forwarders, request.headers.get("x-forwarded-for"));
     let answer: Answer;
     let caller: Caller | undefined;
     let recordsItself = false;

@@ -98,6 +98,33 @@ export async function apiCertificate({ issuer, keeper, config, log, now }: ApiCe
   };
 }
 
+/** Where TLS ends before it comes to this process: there is no certificate, and asking for it is a mistake. */
+export function noApiCertificate(): ApiCertificate {
+  return {
+    current() {
+      throw new Error("this CA has no TLS listener, so no certificate for one");
+    },
+    onChange: () => undefined,
+    tick: () => Promise.resolve(),
+    start: () => undefined,
+    close: () => undefined,
+  };
+}
+
+/** Where there is no listener either, and this CA speaks for itself only now and then: issued when it is asked for. */
+export function apiCredentialsOnDemand(deps: ApiCertificateDeps): () => Promise<ApiCredentials> {
+  let made: Promise<ApiCertificate> | undefined;
+  return async () => {
+    made ??= apiCertificate(deps).catch((error: unknown) => {
+      made = undefined;
+      throw error;
+    });
+    const certificate = await made;
+    await certificate.tick();
+    return certificate.current();
+  };
+}
+
 const renewFrom = 0.5;
 const renewUntil = 0.7;
 const checkIntervalMs = 15_000;

@@ -1,6 +1,6 @@
 import { accessSync, constants, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { pino, type Logger } from "pino";
+import type { Logger } from "pino";
 import { startCa, type Ca } from "../ca.ts";
 import type { CaConfig } from "../config.ts";
 import { defaultPublicUrl } from "../config-values.ts";
@@ -10,6 +10,7 @@ import { closeFolder } from "../store/file-access.ts";
 import { openStore } from "../store/open.ts";
 import { RuntimeError } from "./errors.ts";
 import { openListener, openPlainListener } from "./listener.ts";
+import { caLogger } from "./log.ts";
 import { startWhenUnsealed } from "./sealing-wait.ts";
 import { checkpointWitness, checkWitnesses, recordRollbacks } from "./witness.ts";
 import { writeAtomically } from "./write-file.ts";
@@ -90,7 +91,7 @@ export async function serveCa(
       publishRoots(files, ca, log);
     });
     const { registry, denied } = ca.metrics;
-    const options = { log, registry, denied, bodyLimitBytes: config.bodyLimitBytes };
+    const options = { log, registry, denied, bodyLimitBytes: config.bodyLimitBytes, forwarders: config.forwarders };
     listener.serve(createApp(ca, options).fetch);
     status?.serve(createStatusApp(ca, options).fetch);
     const host = config.listenHost.includes(":") ? `[${config.listenHost}]` : config.listenHost;
@@ -113,19 +114,6 @@ export async function serveCa(
     await closeAll();
     throw error;
   }
-}
-
-/** JSON lines on standard error; nothing secret is put into a field, and what looks like it is blanked all the same. */
-export function caLogger({ logLevel }: Pick<CaConfig, "logLevel">): Logger {
-  return pino(
-    {
-      level: logLevel,
-      base: undefined,
-      timestamp: pino.stdTimeFunctions.isoTime,
-      redact: { paths: redactedFields, censor: "[redacted]" },
-    },
-    pino.destination({ dest: 2, sync: true }),
-  );
 }
 
 function makeFolder(path: string): void {
@@ -176,14 +164,4 @@ function withPort(url: string, port: number): string {
   return changed.origin;
 }
 
-const redactedFields = [
-  "token",
-  "secret",
-  "authorization",
-  "bootstrap",
-  "csr",
-  "proof",
-  "privateKey",
-  "passphrase",
-].flatMap((name) => [name, `*.${name}`]);
 const drainTimeoutMs = 10_000;

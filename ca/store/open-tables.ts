@@ -1,4 +1,4 @@
-import { isPostgresUrl, sqlitePath, unknownScheme } from "./open.ts";
+import { isPostgresUrl, sqlitePath, unknownScheme } from "./store-url.ts";
 import type { TableSource, TableTarget } from "./table-copy.ts";
 
 /**

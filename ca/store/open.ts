@@ -1,5 +1,6 @@
 import { openSqlite } from "./sqlite.ts";
-import { StoreError, type LogSealer, type Store } from "./store.ts";
+import { isPostgresUrl, sqlitePath, unknownScheme } from "./store-url.ts";
+import type { LogSealer, Store } from "./store.ts";
 
 export interface OpenStoreOptions {
   /** `sqlite:/path/to/file.db` or `postgres://user:password@host/database`. */
@@ -12,6 +13,8 @@ export interface OpenStoreOptions {
   readonly onLocked?: ((lockedMs: number) => void) | undefined;
   /** For looking only: nothing is created, migrated or locked, and `commit` is refused. */
   readonly readOnly?: boolean;
+  /** For a process that may be frozen between requests (see PostgresOptions); nothing where the store is SQLite. */
+  readonly onDemand?: boolean;
 }
 
 /**
@@ -38,21 +41,4 @@ async function openByScheme(url: string, options: Omit<OpenStoreOptions, "url" |
     return openPostgres({ url, ...options });
   }
   throw unknownScheme();
-}
-
-/** @throws {StoreError} store_unavailable */
-export function sqlitePath(url: string): string {
-  const path = url.slice("sqlite:".length).replace(/^\/\/\//, "/");
-  if (path === "" || path.startsWith("//")) throw new StoreError("store_unavailable", `${url} does not name a file. Write sqlite:/path/to/file.db.`);
-  return path;
-}
-
-export function isPostgresUrl(url: string): boolean {
-  return /^postgres(ql)?:/.test(url);
-}
-
-/** What is thrown for a URL of another kind of store. */
-export function unknownScheme(): StoreError {
-  // The URL itself may hold a password, so it is not repeated.
-  return new StoreError("store_unavailable", "The store's URL starts neither with sqlite: nor with postgres:. Write sqlite:/path/to/file.db or postgres://user@host/database.");
 }

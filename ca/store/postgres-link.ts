@@ -11,6 +11,11 @@ export interface PostgresLink {
   require(): void;
   /** A connection broke: looks now. */
   suspect(): void;
+  /**
+   * Looks now, unless it did within the last second, by a clock that goes on while this process is frozen. Connections that nobody used for
+   * long are cut rather than trusted: their other end may be gone and not say so. @throws {StoreError} store_unavailable
+   */
+  awake(): Promise<void>;
   /** The database's clock by now; undefined before the first look, and when the last one was long ago or slow. */
   databaseTimeMs(): number | undefined;
   close(): Promise<void>;
@@ -21,7 +26,7 @@ export interface PostgresLink {
  * it does not. When it is found lost, all connections are cut: what waits for an answer on them is refused rather than left to
  * hang until the network gives up.
  */
-export function postgresLink(config: pg.ClientConfig, { readOnly }: { readonly readOnly: boolean }): PostgresLink {
+export function postgresLink(config: pg.ClientConfig, { readOnly, onDemand = false }: LinkOptions): PostgresLink {
   const sockets = new Set<Socket>();
   const options: pg.ClientConfig = { ...config, stream: openSocket };
   let watch: Watch | undefined;
@@ -30,6 +35,7 @@ export function postgresLink(config: pg.ClientConfig, { readOnly }: { readonly r
   let looking: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
+  let lookedAtMs = -Infinity;
 
   function openSocket(): Socket {
     const socket = new Socket();
@@ -42,12 +48,17 @@ export function postgresLink(config: pg.ClientConfig, { readOnly }: { readonly r
     try {
       await ask();
       lost = undefined;
+      lookedAtMs = Date.now();
     } catch (cause) {
       if (!closed) lost = unreachable(cause);
-      watch = undefined;
-      for (const socket of sockets) socket.destroy();
+      cutAll();
     }
-    if (!closed) schedule();
+    if (!closed && !onDemand) schedule();
+  }
+
+  function cutAll(): void {
+    watch = undefined;
+    for (const socket of sockets) socket.destroy();
   }
 
   async function ask(): Promise<void> {
@@ -93,6 +104,15 @@ export function postgresLink(config: pg.ClientConfig, { readOnly }: { readonly r
       if (lost !== undefined) throw lost;
     },
     suspect,
+    async awake() {
+      const idleMs = Math.abs(Date.now() - lookedAtMs);
+      if (lost !== undefined || idleMs > freshForMs) {
+        if (idleMs > trustedForMs && Number.isFinite(idleMs)) cutAll();
+        suspect();
+        await looking;
+      }
+      if (lost !== undefined) throw lost;
+    },
     databaseTimeMs() {
       const sinceMs = performance.now() - (clock?.atMs ?? -Infinity);
       return clock === undefined || sinceMs > clockGoodForMs ? undefined : clock.databaseMs + sinceMs;
@@ -106,12 +126,22 @@ export function postgresLink(config: pg.ClientConfig, { readOnly }: { readonly r
   };
 }
 
+export interface LinkOptions {
+  readonly readOnly: boolean;
+  /** No timer looks: `awake` does, before each request. Default false. */
+  readonly onDemand?: boolean;
+}
+
 interface Watch {
   readonly client: pg.Client;
   /** By the server or by the network: it will answer nothing more. */
   ended(): boolean;
 }
 
+/** Of `awake`. */
+const freshForMs = 1_000;
+/** Below what firewalls and servers keep of a connection that is silent. */
+const trustedForMs = 30_000;
 const lookEveryMs = 1_000;
 /** How late we notice that the database is back; well within the 5 s in which issuing must resume. */
 const retryMs = 250;

@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { drizzle } from "drizzle-orm/node-postgres";
 import { migrate } from "drizzle-orm/node-postgres/migrator";
 import pg from "pg";
@@ -11,6 +13,7 @@ import { StoreError } from "./store.ts";
  * @throws {StoreError} store_unavailable
  */
 export async function migratePostgres(url: string, migrationsFolder: string): Promise<void> {
+  if (await isUpToDate(url, migrationsFolder)) return;
   // The lock is held by a transaction of another connection: one of a session would not survive a pooler in between.
   const pool = new pg.Pool({ ...connectionOptions(url), lock_timeout: migrationTimeoutMs, statement_timeout: migrationTimeoutMs, idle_in_transaction_session_timeout: migrationTimeoutMs, query_timeout: migrationTimeoutMs, max: 2 });
   pool.on("error", () => undefined);
@@ -31,6 +34,26 @@ export async function migratePostgres(url: string, migrationsFolder: string): Pr
     throw new StoreError("store_unavailable", `The database's tables cannot be brought up to date from ${migrationsFolder} (${describe(cause)}). The CA's user needs the right to create tables; a standby cannot be migrated.`, { cause });
   } finally {
     await pool.end();
+  }
+}
+
+/** Whether the newest migration was applied: one look, where a process starts for a single request. */
+async function isUpToDate(url: string, migrationsFolder: string): Promise<boolean> {
+  const { entries } = JSON.parse(readFileSync(join(migrationsFolder, "meta", "_journal.json"), "utf8")) as { readonly entries: readonly { readonly when: number }[] };
+  const client = new pg.Client(connectionOptions(url));
+  client.on("error", () => undefined);
+  try {
+    await client.connect();
+    const { rows: [applied] } = await client.query<{ newest: string | null }>(
+      "select max(created_at) as newest from drizzle.__drizzle_migrations where exists (select from log_head)");
+    // As drizzle compares them: what a later version has applied is not missing here.
+    return Number(applied?.newest ?? -1) >= (entries.at(-1)?.when ?? Infinity);
+  } catch (error) {
+    // There is no such table yet.
+    if (error instanceof pg.DatabaseError && (error.code === "42P01" || error.code === "3F000")) return false;
+    throw unreachable(error);
+  } finally {
+    await client.end().catch(() => undefined);
   }
 }
 

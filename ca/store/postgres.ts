@@ -26,6 +26,8 @@ export interface PostgresOptions {
   readonly url: string;
   /** For looking only: nothing is migrated or locked, and `commit` is refused. */
   readonly readOnly?: boolean;
+  /** For a process that may be frozen between requests: nothing looks at the database but `ping`, before each, and few connections are kept. */
+  readonly onDemand?: boolean;
   readonly onLocked?: ((lockedMs: number) => void) | undefined;
   /** Default: `migrations/postgres` of the repository. */
   readonly migrationsFolder?: string;
@@ -35,10 +37,10 @@ export interface PostgresOptions {
  * The store that any number of replicas share: one connection writes, in groups, a pool of others reads.
  * @throws {StoreError} store_unavailable | log_inconsistent
  */
-export async function openPostgres({ url, readOnly = false, migrationsFolder, onLocked }: PostgresOptions): Promise<Store> {
+export async function openPostgres({ url, readOnly = false, onDemand = false, migrationsFolder, onLocked }: PostgresOptions): Promise<Store> {
   if (!readOnly) await migratePostgres(url, migrationsFolder ?? migrationsOf("postgres"));
-  const link = postgresLink(connectionOptions(url), { readOnly });
-  const pool = new pg.Pool({ ...link.options, max: maxReaders, allowExitOnIdle: true, ...(!readOnly && { onConnect: requireWritable }) });
+  const link = postgresLink(connectionOptions(url), { readOnly, onDemand });
+  const pool = new pg.Pool({ ...link.options, ...(onDemand ? { max: maxReadersOnDemand, idleTimeoutMillis: 0 } : { max: maxReaders }), allowExitOnIdle: true, ...(!readOnly && { onConnect: requireWritable }) });
   // Without a listener the end of an idle connection would end the process.
   pool.on("error", () => link.suspect());
   const writer = postgresCommit(link, onLocked);
@@ -96,6 +98,7 @@ export async function openPostgres({ url, readOnly = false, migrationsFolder, on
     dropReports: (keys) => write("reports", [dropReports(keys.map(({ kind }) => kind), keys.map(({ name }) => name), keys.map(({ part }) => part))]),
     databaseTimeMs: link.databaseTimeMs,
     async ping() {
+      if (onDemand) return link.awake();
       open();
       await pool.query("select 1").catch((cause) => {
         link.suspect();
@@ -131,3 +134,5 @@ async function readSealedHead(pool: pg.Pool): Promise<{ readonly head: CompactRa
 const forReadingOnly = { code: "store_unavailable", message: "This store was opened for reading only." } as const;
 /** A request reads one or two rows; more connections than this only wait for each other inside Postgres. */
 const maxReaders = 8;
+/** One request at a time, and there may be hundreds of such processes on one database. */
+const maxReadersOnDemand = 2;

@@ -65,6 +65,13 @@ describe.each(["sqlite", "postgres"] as const)("certificates that ended long ago
     expect(await verifyLog({ store, verifierKey: running.ca.verifierKey })).toMatchObject({ ok: false, kind: "entry_without_row", message: expect.stringContaining(`Entry ${logIndex} `) });
   });
 
+  test("stay for the next pass where the time of this one is over", async () => {
+    await issue("a");
+    running.clock.nowMs += 40 * dayMs;
+    expect(await pruning.tick(performance.now())).toBe(0);
+    expect(await pruning.tick(performance.now() + 60_000)).toBeGreaterThan(0);
+  });
+
   test("are forgotten by one replica, and by none that lost its lease", async () => {
     await issue("a");
     running.clock.nowMs += 40 * dayMs;

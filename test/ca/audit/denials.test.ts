@@ -5,11 +5,12 @@ import type { Act } from "../../../ca/store/store.ts";
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const denial = { type: "request.denied", code: "unauthenticated", method: "GET", path: "/v1/tokens" } as const;
 
-function recorder(commit: (act: Act) => Promise<{ logIndex: number }> = () => Promise.resolve({ logIndex: 0 })) {
+function recorder(commit: (act: Act) => Promise<{ logIndex: number }> = () => Promise.resolve({ logIndex: 0 }), options: { readonly onDemand?: boolean } = {}) {
   const entries: { type: string; count?: number }[] = [];
   const clock = { nowMs: 1_000_000 };
   const log: string[] = [];
   const denials = denialRecorder({
+    ...options,
     store: {
       commit: (act) => {
         entries.push(...act.entries.map((entry) => JSON.parse(entry) as { type: string }));
@@ -20,6 +21,20 @@ function recorder(commit: (act: Act) => Promise<{ logIndex: number }> = () => Pr
   });
   return { denials, entries, clock, log };
 }
+
+test("of a process without timers are counted into the log by whoever comes a minute later", async () => {
+  const { denials, entries, clock } = recorder(undefined, { onDemand: true });
+  for (let count = 0; count < 5000; count++) denials.record(denial, "anonymous");
+  clock.nowMs += 59_999;
+  denials.flushDue();
+  expect(entries).toHaveLength(100);
+  clock.nowMs += 1;
+  denials.flushDue();
+  denials.flushDue();
+  expect(entries.slice(100)).toMatchObject([{ type: "denials.suppressed", count: 4900 }]);
+  await denials.close();
+  expect(entries).toHaveLength(101);
+});
 
 describe("denials", () => {
   test("are written one by one while they are few", async () => {

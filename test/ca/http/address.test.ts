@@ -16,3 +16,14 @@ test.each([
 test("a request without a socket has a share all the same", () => {
   for (const env of [undefined, {}, { incoming: { socket: {} } }]) expect(clientAddress(env)).toBe("");
 });
+
+test("the function runtime's word for who asks counts, a header only as far as forwarders are configured", () => {
+  const env = { clientIp: "10.0.0.1" };
+  expect(clientAddress(env)).toBe("10.0.0.1");
+  expect(clientAddress(env, undefined, "1.2.3.4")).toBe("10.0.0.1");
+  // The nearest forwarder wrote the last address; what is before those of all forwarders anybody may have written.
+  expect(clientAddress(env, 1, "6.6.6.6, 192.0.2.1")).toBe("192.0.2.1");
+  expect(clientAddress(env, 2, "6.6.6.6, 2001:db8:1:2::9, 10.9.9.9")).toBe("2001:db8:1:2::/64");
+  for (const header of [null, "", "unknown", "6.6.6.6,"]) expect(clientAddress(env, 1, header)).toBe("10.0.0.1");
+  expect(clientAddress(env, 3, "6.6.6.6, 192.0.2.1")).toBe("10.0.0.1");
+});

@@ -26,4 +26,26 @@ test("when an administrator ends the session that watches, the others stand and 
   }
 });
 
+test("on demand nothing looks at the database until it is asked, and then it is told how it stands", async () => {
+  const clock = vi.spyOn(Date, "now");
+  const url = await createDatabase();
+  const link = postgresLink(connectionOptions(url), { readOnly: false, onDemand: true });
+  const other = new pg.Client(link.options);
+  try {
+    await link.awake();
+    await other.connect();
+    // As after a freeze of an hour: what stood open that long is cut rather than believed.
+    const cut = new Promise((resolve) => other.once("error", resolve));
+    clock.mockReturnValue(Date.now() + 3_600_000);
+    await link.awake();
+    await cut;
+    link.require();
+    expect(link.databaseTimeMs()).toBeDefined();
+  } finally {
+    clock.mockRestore();
+    await other.end().catch(() => undefined);
+    await link.close();
+  }
+});
+
 const waiting = { timeout: 20_000, interval: 20 };

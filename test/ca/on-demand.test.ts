@@ -1,0 +1,53 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { auditEvents, dayMs, hourMs, newCsr, startTestCa, type TestCa } from "../support/running-ca.ts";
+
+describe("a CA that runs on demand", () => {
+  let running: TestCa;
+  beforeEach(async () => void (running = await startTestCa({ deps: { onDemand: true } })));
+  afterEach(() => running.close());
+
+  const issuers = async (): Promise<number> =>
+    (await auditEvents(running.store)).filter(({ type, authorityType }) => type === "authority.created" && authorityType === "issuer").length;
+  const issue = () => running.ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: "spiffe://east/web" } }, { caller: running.admin });
+
+  test("replaces an issuer that is due when its schedule comes, and once however often that is", async () => {
+    expect(await issuers()).toBe(1);
+    running.clock.nowMs += 24 * hourMs;
+    const untilMs = performance.now() + 10_000;
+    await Promise.all([running.ca.onDemand.maintain(untilMs), running.ca.onDemand.maintain(untilMs)]);
+    await running.ca.onDemand.maintain(untilMs);
+    expect(await issuers()).toBe(2);
+  });
+
+  test("without a schedule, the first request in ten minutes does what is due, and is over when that is", async () => {
+    running.clock.nowMs += 24 * hourMs;
+    await running.ca.onDemand.attend();
+    await running.ca.onDemand.settle();
+    expect(await issuers()).toBe(2);
+    running.clock.nowMs += 24 * hourMs;
+    // The lease says that it was done.
+    await running.ca.onDemand.attend();
+    await running.ca.onDemand.settle();
+    expect(await issuers()).toBe(2);
+  });
+
+  test("signs by an issuer that lasts even where nothing looked after it for days", async () => {
+    running.clock.nowMs += 3 * dayMs;
+    expect((await issue()).serialNumber).toMatch(/^[0-9a-f]+$/);
+    expect(await issuers()).toBe(2);
+  });
+
+  test("forgets certificates that ended long ago, within the time it is given", async () => {
+    await issue();
+    running.clock.nowMs += 40 * dayMs;
+    expect(await running.ca.onDemand.maintain(performance.now())).toEqual({ pruned: 0 });
+    const { pruned } = await running.ca.onDemand.maintain(performance.now() + 60_000);
+    expect(pruned).toBeGreaterThan(0);
+  });
+
+  test("keeps no stream and has no certificate for a listener", async () => {
+    await expect(running.ca.watch(undefined, { proven: true, name: "x" })).rejects.toMatchObject({ code: "watchers_full" });
+    await expect(running.ca.tap({ spiffeId: "spiffe://east/web" } as never, running.admin)).rejects.toMatchObject({ code: "watchers_full" });
+    expect(() => running.ca.apiCredentials()).toThrow(/no TLS listener/);
+  });
+});
