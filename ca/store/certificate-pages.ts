@@ -33,7 +33,7 @@ export interface PositionBounds {
  */
 export async function pageOfCertificates(listing: CertificateListing, query: CertificateQuery): Promise<readonly CertificateRow[]> {
   const { limit } = query;
-  if (isInOrder(query)) return listing.range(query, { from: 0, before: query.before ?? Number.MAX_SAFE_INTEGER }, limit);
+  if (isInOrder(query)) return listing.range(query, { from: Number.MIN_SAFE_INTEGER, before: query.before ?? Number.MAX_SAFE_INTEGER }, limit);
   const bounds = await listing.bounds(query);
   if (bounds === undefined) return [];
   const rows: CertificateRow[] = [];

@@ -54,4 +54,4 @@ test("the server counts a connection until it is closed", async () => {
   expect(await count()).toBe(0);
 });
 
-const megabytes = 6_000_000;
+const megabytes = 24_000_000;
