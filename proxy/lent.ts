@@ -18,9 +18,44 @@ export function lentReads(socket: () => Socket): OnReadOpts {
   };
 }
 
-/** The bytes as they may be written to `sink`, which keeps them until they are sent; only TLS encrypts at once, unless a write is under way. */
-export function keepable(bytes: Buffer, sink: Socket): Buffer {
-  return sink instanceof TLSSocket && sink.writableLength === 0 ? bytes : Buffer.from(bytes);
+/**
+ * Writes bytes that are overwritten once this returns. A socket keeps what it is given until it is sent; only TLS encrypts at once,
+ * unless a write is under way.
+ * @returns false if the socket asks to wait for 'drain'
+ */
+export function writeLent(sink: Socket, bytes: Buffer): boolean {
+  if (bytes.length <= maxSmallBytes || sink.writableLength > 0) {
+    return sink.write(sink instanceof TLSSocket && sink.writableLength === 0 ? bytes : Buffer.from(bytes));
+  }
+  if (sink instanceof TLSSocket) return sink.write(bytes);
+  const kept = sparePlace ?? Buffer.allocUnsafeSlow(sharedBuffer.length);
+  sparePlace = undefined;
+  kept.set(bytes);
+  const goesOn = sink.write(kept.subarray(0, bytes.length));
+  // Sent already, as nearly always; else the place is the socket's.
+  if (sink.writableLength === 0) sparePlace = kept;
+  return goesOn;
+}
+
+/**
+ * Makes a TLS connection lend its bytes from now on. Several records may come of one read, so what comes after a listener has paused
+ * the socket waits in the stream, copied, as do bytes that were there before.
+ * @returns whether it does: where this Node.js is not made as the one we know, nothing changes
+ */
+export function lendTls(socket: TLSSocket): boolean {
+  const { _handle: handle } = socket as unknown as { readonly _handle: { useUserBuffer?(buffer: Buffer): void } | null };
+  if (readBuffer === undefined || onRead === undefined || handle?.useUserBuffer === undefined) return false;
+  handle.useUserBuffer(tlsBuffer);
+  Object.assign(socket, {
+    [readBuffer]: tlsBuffer,
+    [onRead](size: number): boolean {
+      const bytes = tlsBuffer.subarray(0, size);
+      if (socket.readableFlowing !== true || socket.readableLength > 0) return socket.push(Buffer.from(bytes));
+      socket.emit("data", bytes);
+      return true;
+    },
+  });
+  return true;
 }
 
 /** Makes a server of plain connections that lend their bytes; nothing is read from one before it has a listener. */
@@ -45,6 +80,13 @@ interface WithHandle {
   _handle: object | null;
 }
 
+/** Where `onread` of `net.connect` puts its buffer and callback, which a TLS connection over an open socket cannot be given. (Node 26, lib/net.js) */
+const [readBuffer, onRead] = ["kBuffer", "kBufferCb"].map((name) => Object.getOwnPropertySymbols(new Socket()).find(({ description }) => description === name));
+/** OpenSSL gives at most one record at a time. */
+const tlsBuffer = Buffer.allocUnsafeSlow(16 * 1024);
+/** Copied into memory of their own, which is cheap for as few. */
+const maxSmallBytes = 2048;
+let sparePlace: Buffer | undefined;
 const sharedBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 /** Windows gives the buffer to the kernel long before there is anything to read, so there each connection has its own. */
 const newBuffer = process.platform === "win32" ? () => Buffer.allocUnsafeSlow(sharedBuffer.length) : () => sharedBuffer;

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { keepable } from "./lent.ts";
+import { writeLent } from "./lent.ts";
 
 /** One end of a pipe. */
 export interface PipeEnd {
@@ -32,7 +32,7 @@ function forward(from: PipeEnd, to: PipeEnd): void {
   const { socket: source, lent = false } = from;
   const { socket: sink } = to;
   source.on("data", (chunk: Buffer) => {
-    if (!sink.write(lent ? keepable(chunk, sink) : chunk)) source.pause();
+    if (!(lent ? writeLent(sink, chunk) : sink.write(chunk))) source.pause();
   });
   sink.on("drain", () => source.resume());
   source.on("end", () => sink.end());

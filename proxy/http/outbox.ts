@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { keepable } from "../lent.ts";
+import { writeLent } from "../lent.ts";
 import type { Pieces } from "./forwarded.ts";
 
 /** Gathers what is to be written to a socket, so that what belongs together leaves in one packet and one system call. */
@@ -19,12 +19,7 @@ export function outbox(socket: Socket): Outbox {
   const ranges: number[] = [];
   let size = 0;
 
-  function gathered(borrowed: boolean): Buffer {
-    const [only] = sources;
-    if (sources.length === 1 && typeof only === "object") {
-      const bytes = size === only.length ? only : only.subarray(ranges[0], ranges[1]);
-      return borrowed ? keepable(bytes, socket) : bytes;
-    }
+  function joined(): Buffer {
     const whole = Buffer.allocUnsafe(size);
     for (let index = 0, at = 0; index < sources.length; index++) {
       const source = sources[index]!;
@@ -52,9 +47,11 @@ export function outbox(socket: Socket): Outbox {
     },
     flush(borrowed) {
       if (size === 0) return !socket.writableNeedDrain;
-      const bytes = gathered(borrowed);
+      const [only] = sources;
+      const piece = sources.length === 1 && typeof only === "object" ? only.subarray(ranges[0], ranges[1]) : undefined;
+      const bytes = piece ?? joined();
       sources.length = ranges.length = size = 0;
-      return socket.write(bytes);
+      return borrowed && piece !== undefined ? writeLent(socket, piece) : socket.write(bytes);
     },
   };
 }

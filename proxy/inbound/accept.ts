@@ -1,11 +1,12 @@
 import { createServer as createTcpServer, type Server, type Socket } from "node:net";
-import { createServer as createTlsServer, type TLSSocket } from "node:tls";
+import { createServer as createTlsServer, TLSSocket } from "node:tls";
 import type { SocketAddress } from "../address.ts";
 import type { Connections, OpenConnection } from "../connections.ts";
 import type { Identity } from "../identity/source.ts";
 import type { DataPathDeps } from "../data-path.ts";
 import { originalDestinations } from "../intercept/original-destination.ts";
 import { keepAlive } from "../keep-alive.ts";
+import { lendTls } from "../lent.ts";
 import { isOpaquePort } from "../opaque.ts";
 import { PeerError, type Peer, type PeerVerifier } from "../peer.ts";
 import type { PipeEnd } from "../pipe.ts";
@@ -154,7 +155,7 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
       return reset();
     }
     const accepted: AcceptedPeer = {
-      socket, peer, admission, reset, app, localId: identity.id.uri, retire: undefined, isAllowed: admission.isAllowed,
+      socket, lent: socket instanceof TLSSocket && lendTls(socket), peer, admission, reset, app, localId: identity.id.uri, retire: undefined, isAllowed: admission.isAllowed,
       connection: connections.add({
         peer, ...(peer === undefined && { noTlsReason: "plain_text" }), localId: identity.id.uri, localValidUntilMs: identity.notAfterMs + 1000,
         traffic: () => socket, cut: reset, retire: () => accepted.retire?.(), isAllowed: () => accepted.isAllowed(),

@@ -17,7 +17,7 @@ export interface SniffOutcome {
  * could wait for the deadline and then send HTTP would get its own identity header through. What the deadline does is open the
  * connection to the app, so that a server which speaks first can. A client that has begun a line has as long to finish it.
  */
-export function sniffProtocol({ socket, reset, app }: AcceptedPeer, settings: AppSettings, outcome: SniffOutcome): void {
+export function sniffProtocol({ socket, lent = false, reset, app }: AcceptedPeer, settings: AppSettings, outcome: SniffOutcome): void {
   let head: Buffer = Buffer.alloc(0);
   let openApp: PipeEnd | undefined;
   /** What the app has said before the client did. */
@@ -29,7 +29,7 @@ export function sniffProtocol({ socket, reset, app }: AcceptedPeer, settings: Ap
       clearTimeout(deadline);
       deadline = setTimeout(() => decide("undecided"), detectionTimeoutMs);
     }
-    head = head.length === 0 ? chunk : Buffer.concat([head, chunk]);
+    head = head.length === 0 && !lent ? chunk : Buffer.concat([head, chunk]);
     if (!mayDecide(chunk, head.length)) return;
     const detected = detectProtocol(head);
     if (detected !== "undecided") decide(detected);

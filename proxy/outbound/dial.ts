@@ -6,6 +6,7 @@ import type { Connections, OpenConnection } from "../connections.ts";
 import type { DataPathDeps } from "../data-path.ts";
 import type { Identity } from "../identity/source.ts";
 import { keepAlive } from "../keep-alive.ts";
+import { lendTls } from "../lent.ts";
 import { PeerError, type PeerErrorCode, type PeerVerifier } from "../peer.ts";
 import type { PipeEnd } from "../pipe.ts";
 import type { Refusal } from "../refusals.ts";
@@ -103,7 +104,7 @@ export function dialer({ config, source, verifier, connections, isInForce, refus
       });
       connection.speaks(retire === undefined ? "tcp" : "http");
       socket.once("close", () => connection.closed());
-      return { socket, identity, connection, reset };
+      return { socket, lent: lendTls(socket), identity, connection, reset };
     } catch (cause) {
       reset();
       if (cause instanceof PeerError) throw new DialError(cause.code, `${where}: ${cause.message}`, { cause });
