@@ -38,7 +38,7 @@ const wellFormed = fc.record({
 
 interface Seen { readonly method: string; readonly url: string; readonly headers: readonly string[]; readonly body: string; readonly trailers: readonly string[] }
 let seen: Seen[] = [];
-const server = createServer({ insecureHTTPParser: false }, collect).on("checkContinue", collect).on("connect", collect).on("upgrade", collect);
+const server = createServer({ insecureHTTPParser: false }, collect).on("checkContinue", collect).on("checkExpectation", collect).on("connect", collect).on("upgrade", collect);
 afterAll(() => void server.close());
 
 function collect(request: IncomingMessage): void {
