@@ -188,6 +188,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     firstStart: first && { ...first, rootFingerprint: activeRootFingerprint(keeper.current().rows) },
     verifierKey: state.logVerifierKey,
     authenticate: tokens.authenticate,
+    tokenCaller: tokens.callerOf,
     authenticateSigned: async (authorization, request) => operators.callerOf(await signedRequests.verify(authorization, request)),
     spendSigned: signedRequests.spend,
     operators,

@@ -24,6 +24,8 @@ export interface TokenDeps extends NameRules, OperatorDeps {
 
 export interface Tokens {
   authenticate(bearerToken: string): Promise<Caller | undefined>;
+  /** The caller that an API token is which was authenticated before. @param actor `token:<id>` */
+  callerOf(actor: string): Promise<Caller | undefined>;
   /** @throws {Refusal} forbidden | invalid_request | spiffe_id_refused | dns_name_refused */
   create(request: CreateTokenRequest, caller: Caller): Promise<CreatedToken>;
   /** @throws {Refusal} forbidden | not_found */
@@ -40,12 +42,16 @@ export function tokenService(deps: TokenDeps): Tokens {
     const parts = parseToken(bearerToken);
     if (parts?.type !== "api") return undefined;
     const nowMs = now().getTime();
-    const row = rememberedRow(parts.id, nowMs) ?? (await readRow(parts.id, nowMs));
+    const row = await livingRow(parts.id, nowMs);
     // The secret is compared each time, also with a remembered row.
     if (row === undefined || !isSecretOf(parts.secret, row.secretHash)) return undefined;
-    if (row.expiresAtMs !== undefined && nowMs >= row.expiresAtMs) return undefined;
     noteUse(row, nowMs);
     return callerOf(row, trustDomain);
+  }
+
+  async function livingRow(id: string, nowMs: number): Promise<TokenRow | undefined> {
+    const row = rememberedRow(id, nowMs) ?? (await readRow(id, nowMs));
+    return row?.expiresAtMs !== undefined && nowMs >= row.expiresAtMs ? undefined : row;
   }
 
   function rememberedRow(id: string, nowMs: number): TokenRow | undefined {
@@ -119,7 +125,13 @@ export function tokenService(deps: TokenDeps): Tokens {
     }
   }
 
-  return { authenticate, create, remove };
+  return {
+    authenticate, create, remove,
+    async callerOf(actor) {
+      const row = await livingRow(actor.slice(actor.indexOf(":") + 1), now().getTime());
+      return row && callerOf(row, trustDomain);
+    },
+  };
 }
 
 /** What a list shows of a token. */

@@ -125,6 +125,8 @@ export type AuditEvent =
     }
   /** Certificates whose entries come before `below` and that ended before `expiredBefore` are no longer in their table. */
   | { readonly type: "certificates.pruned"; readonly below: number; readonly expiredBefore: string }
+  /** Somebody signed in to the dashboard; `session` is no secret. */
+  | { readonly type: "session.started"; readonly session: string; readonly role: string; readonly expiresAt: string }
   /** All private keys of the store are sealed under another sealing key: one in a file or the environment, or one that KMS wraps. */
   | { readonly type: "sealing.changed"; readonly sealing: "key" | "kms"; readonly kmsKey?: string; readonly keys: number }
   /** An admin said what time it is by another clock, which agrees with the CA's: it is trusted again. */

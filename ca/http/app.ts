@@ -74,7 +74,17 @@ export function createApp(
       "base64url, of method, target, nonce and body, each but the last followed by a line feed. Good for a minute, and for one act once.",
   });
   route(app, operations, services, options);
+  let dashboard: Promise<DashboardFetch> | undefined;
+  app.on(["GET", "POST"], ["/ui", "/ui/*"], async ({ req, env }) => (await (dashboard ??= loadDashboard(services, app, options)))(req.raw, env as object));
   return app;
+}
+
+type DashboardFetch = (request: Request, env: object) => Response | Promise<Response>;
+
+/** When it is first looked at: a CA that serves proxies alone has no use for it. */
+async function loadDashboard(services: CaServices, app: OpenAPIHono, { log, nextRequestId }: PipelineOptions): Promise<DashboardFetch> {
+  const { dashboard } = await import("../dashboard/app.ts");
+  return dashboard(services, { fetchApi: (request, env) => app.fetch(request, env), log, nextRequestId });
 }
 
 /** CRLs, OCSP and the certificates of authorities alone: what may be served over plain HTTP. */

@@ -118,6 +118,12 @@ export async function authenticate(
   return { caller, refusal: roleRefusal(rule, caller) };
 }
 
+/** The same for a caller that is authenticated already (`vouched.ts`). */
+export function admit(rule: Access, caller: Caller): Authenticated {
+  if (rule === "public" || rule === "probe") return nobody;
+  return { caller, refusal: rule === "feed" ? undefined : roleRefusal(rule, caller) };
+}
+
 /** Whoever proves nothing is a stranger there, and not refused: what is revoked is for everybody, also for one whose clock is wrong. */
 async function follower(services: Pick<CaServices, "authenticate" | "authenticateSigned" | "spendSigned">, header: string, request: () => Promise<SignedRequest>): Promise<Authenticated> {
   const { caller, refusal } = await authenticate(services, anyRole, header, request);

@@ -6,9 +6,10 @@ import { answerProblem, isInternal } from "./problem.ts";
 import { toResponse, type Answer } from "./answer.ts";
 import type { RateLimits } from "../rate-limits.ts";
 import { clientAddress } from "./address.ts";
-import { access, authenticate, type Access, type Authenticated, type RouteName } from "./authenticate.ts";
+import { access, admit, authenticate, type Access, type Authenticated, type RouteName } from "./authenticate.ts";
 import { readJson, readText } from "./body.ts";
 import type { Caller, CaServices } from "./services.ts";
+import { vouchedCaller } from "./vouched.ts";
 
 /** One route: what the OpenAPI document says of it, and the function that answers it. */
 export interface Operation<Params = unknown, Query = unknown, Body = unknown> {
@@ -101,7 +102,8 @@ export function pipeline(definition: Operation, services: CaServices, options: P
     let recordsItself = false;
     let bodyText: string | undefined;
     try {
-      const authenticated = await authenticate(services, rule, request.headers.get("authorization"), async () => {
+      const vouched = vouchedCaller(context.env);
+      const authenticated = vouched !== undefined ? admit(rule, vouched) : await authenticate(services, rule, request.headers.get("authorization"), async () => {
         const { pathname, search } = new URL(request.url);
         bodyText = await readText(request, bodyLimitBytes);
         return { method: request.method, target: pathname + search, body: bodyText };

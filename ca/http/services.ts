@@ -55,6 +55,8 @@ export interface CaServices {
   readonly limits: RateLimits;
   /** Undefined for an unknown, deleted or expired token; the secret is compared in constant time. */
   authenticate(bearerToken: string): Promise<Caller | undefined>;
+  /** The caller that an API token is which was authenticated before; undefined once it is deleted or expired. @param actor `token:<id>` */
+  tokenCaller(actor: string): Promise<Caller | undefined>;
   /**
    * The caller whose SVID signed the request.
    * @throws {Refusal} proof_refused | certificate_expired | certificate_revoked

@@ -1,0 +1,133 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Role } from "../../../ca/contract.ts";
+import { auditEvents, hourMs } from "../../support/running-ca.ts";
+import { startTestApp, type Answered, type TestApp } from "../../support/running-app.ts";
+
+let app: TestApp;
+beforeAll(async () => {
+  app = await startTestApp();
+});
+afterAll(() => app.close());
+
+const formType = { "content-type": "application/x-www-form-urlencoded" };
+
+function send(path: string, fields: Readonly<Record<string, string>>, headers: Readonly<Record<string, string>> = {}): Promise<Answered> {
+  return app.call("POST", path, { body: new URLSearchParams(fields).toString(), headers: { ...formType, "sec-fetch-site": "same-origin", ...headers } });
+}
+
+/** @returns the header by which the browser is known from then on */
+async function signIn(token: string): Promise<{ readonly cookie: string }> {
+  const answer = await send("/ui/sign-in", { token });
+  return { cookie: /^[^;]*/.exec(answer.headers.get("set-cookie") ?? "")?.[0] ?? "" };
+}
+
+const look = (path: string, headers: Readonly<Record<string, string>>): Promise<Answered> => app.call("GET", path, { headers });
+
+describe("signing in", () => {
+  test("a token makes a session that the audit log knows of, and a cookie that neither scripts nor other sites have", async () => {
+    const { status, headers } = await send("/ui/sign-in", { token: app.tokens.auditor });
+    expect(status).toBe(303);
+    expect(headers.get("set-cookie")).toMatch(/^__Host-countersign=[\w-]{43}; Path=\/; Max-Age=28800; Secure; HttpOnly; SameSite=Strict$/);
+    const [started] = (await auditEvents(app.store)).filter(({ type }) => type === "session.started").slice(-1);
+    expect(started).toMatchObject({ role: "auditor", actor: expect.stringMatching(/^token:[0-9a-f]{16}$/) });
+  });
+
+  test("what the store keeps of it is a hash", async () => {
+    const { cookie } = await signIn(app.tokens.admin);
+    const rows = await app.store.reports({ kind: "session", nowMs: app.clock.nowMs, limit: 100 });
+    expect(rows.length).toBeGreaterThan(0);
+    expect(JSON.stringify(rows)).not.toContain(cookie.split("=")[1]);
+  });
+
+  test("an unknown token is refused", async () => {
+    const answer = await send("/ui/sign-in", { token: `${app.tokens.admin.slice(0, -2)}AA` });
+    expect([answer.status, answer.headers.get("set-cookie")]).toEqual([401, null]);
+  });
+
+  test.each([["https://evil.example/"], ["//evil.example"], ["/ui\\evil"], ["/uix"], ["/v1/tokens"]])("it does not lead to %s", async (next) => {
+    const answer = await send("/ui/sign-in", { token: app.tokens.admin, next });
+    expect(answer.headers.get("location")).toBe("/ui");
+  });
+
+  test("without a session there is nothing but the way to it", async () => {
+    for (const cookie of ["", "__Host-countersign=", `__Host-countersign=${"A".repeat(43)}`]) {
+      const answer = await look("/ui", { cookie });
+      expect([answer.status, answer.headers.get("location")]).toEqual([303, "/ui/sign-in?next=%2Fui"]);
+    }
+    expect((await look("/ui/live", {})).status).toBe(204);
+  });
+
+  test("a session is no credential of the API", async () => {
+    expect((await look("/v1/certificates", await signIn(app.tokens.admin))).status).toBe(401);
+  });
+});
+
+describe("a session ends", () => {
+  test("with its time", async () => {
+    const browser = await signIn(app.tokens.admin);
+    expect((await look("/ui", browser)).status).toBe(200);
+    app.clock.nowMs += 8 * hourMs;
+    expect((await look("/ui", browser)).status).toBe(303);
+  });
+
+  test("with a sign-out, whoever has the cookie", async () => {
+    const browser = await signIn(app.tokens.admin);
+    const { headers } = await send("/ui/sign-out", {}, browser);
+    expect(headers.get("set-cookie")).toContain("Max-Age=0");
+    expect((await look("/ui", browser)).status).toBe(303);
+  });
+
+  test("with its token", async () => {
+    const created = await app.ca.createToken({ type: "api", name: "soon-gone", role: "auditor" }, app.admin);
+    const browser = await signIn(created.token);
+    expect((await look("/ui", browser)).status).toBe(200);
+    await app.ca.deleteToken(created.id, app.admin);
+    expect((await look("/ui", browser)).status).toBe(303);
+  });
+
+  test("when the same caller opens too many; another's stays", async () => {
+    const [first, other] = [await signIn(app.tokens.operator), await signIn(app.tokens.auditor)];
+    for (let more = 0; more < 8; more++) {
+      app.clock.nowMs += 1000;
+      await signIn(app.tokens.operator);
+    }
+    expect([(await look("/ui", first)).status, (await look("/ui", other)).status]).toEqual([303, 200]);
+  });
+});
+
+describe("what another site has a browser send", () => {
+  test.each<Readonly<Record<string, string>>>([
+    { "sec-fetch-site": "cross-site" }, { "sec-fetch-site": "same-site" }, { "sec-fetch-site": "none" }, { origin: "https://evil.example" }, { origin: "null" }, {},
+  ])("with %j is refused before anything is done", async (headers) => {
+    const browser = await signIn(app.tokens.admin);
+    const { status } = await app.call("POST", "/ui/sign-out", { body: "", headers: { ...formType, ...headers, ...browser } });
+    expect(status).toBe(403);
+    expect((await look("/ui", browser)).status).toBe(200);
+  });
+
+  test("a browser of before Sec-Fetch-Site is known by its Origin", async () => {
+    const headers = { ...formType, origin: "https://ca.example", host: "ca.example" };
+    const { status } = await app.call("POST", "/ui/sign-in", { body: new URLSearchParams({ token: app.tokens.admin }).toString(), headers });
+    expect(status).toBe(303);
+  });
+});
+
+test.each<[Role, boolean]>([["admin", true], ["auditor", true], ["operator", false]])("the overview of the role %s has what it may read", async (role, readsLog) => {
+  const { text, status } = await look("/ui", await signIn(app.tokens[role]));
+  expect(status).toBe(200);
+  expect(text.includes("Your role may not read the audit log")).toBe(!readsLog);
+});
+
+test("every page says that nothing may come from elsewhere, run inline or frame it", async () => {
+  const { headers, text } = await look("/ui", await signIn(app.tokens.admin));
+  expect(headers.get("content-security-policy")).toMatch(/^default-src 'none'; style-src 'self'; script-src 'self'; .*form-action 'self'.*frame-ancestors 'none'/);
+  expect(headers.get("cache-control")).toBe("no-store");
+  expect(text).not.toMatch(/ style=| on\w+="|<style|<script>|https?:\/\//);
+});
+
+test("style, script and icon are named by what is in them, and kept for good", async () => {
+  const { text } = await look("/ui/sign-in", {});
+  const paths = [...text.matchAll(/(?:href|src)="(\/ui\/[^"]+\.(?:css|js|svg))"/g)].map(([, path]) => path!);
+  expect(paths).toHaveLength(3);
+  for (const path of paths) expect((await look(path, {})).headers.get("cache-control")).toContain("immutable");
+});
