@@ -76,8 +76,8 @@ export interface CaClientOptions {
   readonly ownBundle: () => Bundle | undefined;
   /** Serial numbers that no server may have, lower-case hex. */
   readonly revoked: () => ReadonlySet<string>;
-  /** SHA-256 of the root's DER, lower-case hex, out of the bootstrap string. */
-  readonly rootFingerprint: string | undefined;
+  /** SHA-256 of the DER of the roots that it may have before there is a bundle, lower-case hex: of the bootstrap string, or of the settings. */
+  readonly rootFingerprints: readonly string[];
   readonly now: () => number;
   readonly timeoutMs?: number;
 }
@@ -87,7 +87,7 @@ export interface CaClientOptions {
  * hold. Before there is a bundle, one unverified connection fetches the CA's, and only the root in it with the pinned
  * fingerprint is believed; nothing of ours goes over that connection, and what follows is verified by that root.
  */
-export function caClient({ caUrl, trustDomain, ownBundle, revoked, rootFingerprint, now, timeoutMs }: CaClientOptions): CaClient {
+export function caClient({ caUrl, trustDomain, ownBundle, revoked, rootFingerprints, now, timeoutMs }: CaClientOptions): CaClient {
   const caId = spiffeId(trustDomain, "countersign", "ca");
   const common = { url: caUrl, ...(timeoutMs !== undefined && { timeoutMs }) };
   let pinned: Bundle | undefined;
@@ -104,7 +104,7 @@ export function caClient({ caUrl, trustDomain, ownBundle, revoked, rootFingerpri
   }
 
   async function trusted(): Promise<CaConnection> {
-    if (ownBundle() === undefined) pinned ??= await fetchPinned({ ...common, trustDomain, rootFingerprint, nowMs: now() });
+    if (ownBundle() === undefined) pinned ??= await fetchPinned({ ...common, trustDomain, rootFingerprints, nowMs: now() });
     return connection;
   }
 
@@ -199,21 +199,21 @@ interface PinOptions {
   readonly url: string;
   readonly timeoutMs?: number;
   readonly trustDomain: string;
-  readonly rootFingerprint: string | undefined;
+  readonly rootFingerprints: readonly string[];
   readonly nowMs: number;
 }
 
 /** The only connection that verifies nobody: it carries a GET without any secret, and of the answer one hash decides. */
-async function fetchPinned({ trustDomain, rootFingerprint, nowMs, ...common }: PinOptions): Promise<Bundle> {
-  if (rootFingerprint === undefined) {
+async function fetchPinned({ trustDomain, rootFingerprints, nowMs, ...common }: PinOptions): Promise<Bundle> {
+  if (rootFingerprints.length === 0) {
     throw new CaError("ca_untrusted", "there is neither a bundle nor a bootstrap string to know the CA by");
   }
   const unverified = caConnection({ ...common, verifyServer: () => undefined });
   try {
     const response = await unverified.request({ method: "GET", path: paths.bundle, maxBytes: maxBundleBytes });
     const bundle = parseBundle(trustDomain, readChangedText(response, nowMs) ?? "");
-    const root = bundle.x509Authorities.find(({ fingerprint }) => fingerprint === rootFingerprint);
-    if (root !== undefined) return { trustDomain, x509Authorities: [root], jwtAuthorities: [] };
+    const roots = bundle.x509Authorities.filter(({ fingerprint }) => rootFingerprints.includes(fingerprint));
+    if (roots.length > 0) return { trustDomain, x509Authorities: roots, jwtAuthorities: [] };
   } catch (cause) {
     if (cause instanceof CaError) throw cause;
     throw new CaError(
@@ -225,8 +225,8 @@ async function fetchPinned({ trustDomain, rootFingerprint, nowMs, ...common }: P
     unverified.close();
   }
   throw new CaError("ca_untrusted",
-    `what answers at ${common.url} does not have the root ${rootFingerprint.slice(0, 16)}... that the bootstrap string names: ` +
-      "another CA, or somebody in between; the token was not sent. If the CA was set up anew, make a new token");
+    `what answers at ${common.url} does not have the root ${rootFingerprints.map((one) => `${one.slice(0, 16)}...`).join(" or ")} that the bootstrap string or the settings name: ` +
+      "another CA, or somebody in between; the token was not sent. If the CA was set up anew, make a new token, or name its new root");
 }
 
 /** A chain of RSA-4096 certificates with twenty bundles stays below. */

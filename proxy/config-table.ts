@@ -19,7 +19,8 @@ export type SettingUnit = "text" | "list" | "duration" | "count";
 
 /** Name of a setting. */
 export type SettingKey =
-  | "bootstrap" | "bootstrapFile" | "inbound" | "app" | "inboundProtocol" | "opaquePorts" | "inboundMode" | "outbound" | "transparent" | "transparentDefault" | "route" | "tcp" | "admin" | "allow"
+  | "bootstrap" | "bootstrapFile" | "attest" | "attestor" | "tokenFile" | "certFile" | "keyFile" | "awsRegion" | "awsEndpoint" | "ca" | "trustDomain" | "root"
+  | "inbound" | "app" | "inboundProtocol" | "opaquePorts" | "inboundMode" | "outbound" | "transparent" | "transparentDefault" | "route" | "tcp" | "admin" | "allow"
   | "foreignBundle" | "stateDir" | "writeDir" | "onRenewal" | "onRenewalTimeout" | "workloadSocket" | "workloadSocketMode" | "keyAlgorithm" | "certificateLifetime" | "revocationPoll" | "handshakeTimeout"
   | "connectTimeout" | "idleTimeout" | "connectionMaxAge" | "maxConnections" | "drainTimeout" | "logLevel" | "accessLog" | "remoteTap" | "otlpEndpoint" | "traceEvery";
 
@@ -32,6 +33,18 @@ export const configTable: readonly Setting[] = [
   },
   setting("bootstrapFile", "text", undefined, "File that holds the bootstrap string, instead of the environment.",
     "Readable by others, its token can be redeemed by others: mode 0600."),
+  setting("attest", "text", "join-token", "Who vouches for this workload: the bootstrap string's token, or its platform, by an attestor of the CA; then `ca`, `trustDomain` and `root` are needed.",
+    undefined, ["join-token", "kubernetes", "oidc", "x509", "aws-iam"]),
+  setting("attestor", "text", undefined, "The attestor's name at the CA, where it has several of the type."),
+  setting("tokenFile", "text", undefined, "`kubernetes`, `oidc`: the file in which the platform keeps a token for the CA's audience. Read at each use."),
+  setting("certFile", "text", undefined, "`x509`: PEM file of a client certificate of another PKI, leaf first. Read at each use, as is `keyFile`."),
+  setting("keyFile", "text", undefined, "`x509`: PEM file of its key."),
+  setting("awsRegion", "text", undefined, "`aws-iam`: whose STS the CA asks. Default: `AWS_REGION`. Credentials come from the environment, the container's agent or the instance."),
+  setting("awsEndpoint", "text", undefined, "`aws-iam`: STS in place of the region's own, as the CA has it."),
+  setting("ca", "text", undefined, "`https://host:port` of the CA."),
+  setting("trustDomain", "text", undefined, "The CA's trust domain."),
+  setting("root", "list", "", "What the CA is known by before the first certificate: PEM files of its roots (`countersign bundle show -o pem`), or SHA-256 fingerprints in hex.",
+    "Whoever writes it decides who our CA is."),
   setting("inbound", "text", "0.0.0.0:4143", "Where mutual TLS is accepted for the app; `off` for none."),
   setting("app", "text", "127.0.0.1:8080", "The local app that inbound connections are forwarded to.",
     "Anything but loopback carries plain text over a network."),

@@ -4,6 +4,7 @@ import { PkiError } from "../ca/pki/errors.ts";
 import type { KeyAlgorithm } from "../ca/pki/key.ts";
 import { parseSpiffeId, parseSpiffeIdPattern, parseTrustDomain, type SpiffeId, type SpiffeIdPattern } from "../ca/pki/spiffe-id.ts";
 import { isLoopback, parseSocketAddress, type SocketAddress } from "./address.ts";
+import { readPlatform, type PlatformConfig } from "./config-platform.ts";
 import { gatherSettings, refused, type SettingSources } from "./settings.ts";
 import type { LogLevel } from "./log.ts";
 import type { RenewalCommand } from "./workload/renewal-command.ts";
@@ -11,8 +12,10 @@ import type { FilesConfig } from "./workload/write-files.ts";
 
 /** What the operator decided, checked and frozen. Every default is in `config-table.ts`. Holds a secret: never log it whole. */
 export interface ProxyConfig {
-  /** Undefined only where a state directory may hold an identity already. */
+  /** Undefined only where a platform vouches, or a state directory may hold an identity already. */
   readonly bootstrap: Bootstrap | undefined;
+  /** Who vouches in place of a bootstrap string. */
+  readonly platform: PlatformConfig | undefined;
   /** Undefined: no inbound side. */
   readonly inbound: SocketAddress | undefined;
   readonly app: SocketAddress;
@@ -89,10 +92,12 @@ export interface TcpListener {
  * @throws {ConfigError} file_unreadable | unknown_setting | value_refused | contradiction
  */
 export function readConfig(sources: SettingSources): ProxyConfig {
-  const { text, list, duration, count } = gatherSettings(sources);
+  const settings = gatherSettings(sources);
+  const { text, list, duration, count } = settings;
   const lifetimeMs = duration("certificateLifetime");
+  const platform = readPlatform(settings, sources.env ?? {});
   const config: ProxyConfig = {
-    bootstrap: readBootstrap(text("bootstrap"), text("bootstrapFile"), text("stateDir")),
+    platform, bootstrap: platform === undefined ? readBootstrap(text("bootstrap"), text("bootstrapFile"), text("stateDir")) : undefined,
     inbound: listenAddress("inbound", text("inbound")),
     app: address("app", text("app") ?? ""),
     inboundProtocol: text("inboundProtocol") as InboundProtocol,
@@ -135,7 +140,7 @@ function readBootstrap(text: string | undefined, file: string | undefined, state
     if (stateDir !== undefined) return undefined;
     throw refused("bootstrap", undefined,
       'nothing is set; run "countersign token create --id <SPIFFE ID>" at the CA ' +
-        "and pass what it prints in COUNTERSIGN_BOOTSTRAP or --bootstrap-file");
+        "and pass what it prints in COUNTERSIGN_BOOTSTRAP or --bootstrap-file, or let the platform vouch with --attest");
   }
   try {
     return parseBootstrap(value);

@@ -16,8 +16,8 @@ export interface AcceptInput {
   readonly trustDomain: string;
   /** What is held so far; empty at the first issuance. */
   readonly held: HeldBundles;
-  /** Pinned by the bootstrap string; looked at while no own bundle is held. */
-  readonly rootFingerprint: string | undefined;
+  /** Pinned by the bootstrap string or the settings; looked at while no own bundle is held. */
+  readonly rootFingerprints: readonly string[];
   /** The identity had so far: a renewal does not make us somebody else. */
   readonly last: Identity | undefined;
   readonly nowMs: number;
@@ -35,13 +35,13 @@ export interface Accepted {
  * @throws {CaError} ca_answer_invalid
  */
 export function acceptIssued(input: AcceptInput): Accepted {
-  const { answer, trustDomain, held, rootFingerprint, last } = input;
+  const { answer, trustDomain, held, rootFingerprints, last } = input;
   // Who is no longer federated with is told by the feed, not by being left out here.
   const bundles = mergeBundles(trustDomain, held, { ...bundleTexts(held), ...answer.bundles });
   const own = bundles.held.get(trustDomain)?.bundle;
   if (own === undefined) throw refusedAnswer(`it has no usable bundle of our trust domain ${trustDomain}`);
-  if (!held.has(trustDomain) && !own.x509Authorities.some(({ fingerprint }) => fingerprint === rootFingerprint)) {
-    throw refusedAnswer("its bundle lacks the root that the bootstrap string names");
+  if (!held.has(trustDomain) && !own.x509Authorities.some(({ fingerprint }) => rootFingerprints.includes(fingerprint))) {
+    throw refusedAnswer("its bundle lacks the root that the bootstrap string or the settings name");
   }
   const { svid, chain } = verify(input, bundles.held);
   if (Buffer.compare(svid.leaf.spki, input.publicKey.export({ format: "der", type: "spki" })) !== 0) {

@@ -4,6 +4,7 @@ import type { Attestation, HeldBundle, IssueRequest } from "../../ca/contract.ts
 import { encodeCsr } from "../../ca/pki/csr.ts";
 import type { KeyAlgorithm } from "../../ca/pki/key.ts";
 import { encodeRenewalProof } from "../../ca/pki/renewal-proof.ts";
+import type { Evidence } from "../attest/evidence.ts";
 import type { StoredRequest } from "./keystore.ts";
 import { isExpired, type Identity } from "./source.ts";
 
@@ -13,7 +14,8 @@ export interface PreparedRequest {
   readonly publicKey: KeyObject;
   readonly request: IssueRequest;
   readonly idempotencyKey: string;
-  readonly attestation: "join-token" | "svid" | "join-token with proof";
+  /** By what; a platform's by its type. */
+  readonly attestation: "join-token" | "svid" | "join-token with proof" | "kubernetes" | "oidc" | "x509" | "aws-iam";
   readonly preparedAtMs: number;
 }
 
@@ -24,30 +26,38 @@ export interface RequestInput {
   readonly trustDomain: string;
   /** The join token, as long as it is known. */
   readonly token: string | undefined;
+  /** What the platform says, in place of a join token. */
+  readonly evidence?: Evidence | undefined;
   /** The last identity, expired or not; undefined before the first. */
   readonly last: Identity | undefined;
+  /** Asks by the platform's evidence although the last identity is valid. */
+  readonly afresh?: boolean;
   /** The bundle in force; left out for a CA that has not said which feed it is of. */
   readonly holds?: HeldBundle | undefined;
   readonly nowMs: number;
 }
 
 /**
- * Makes a new key and asks for a certificate for it: by the current certificate while it is valid, else by the join token,
- * together with a proof by the last key if there is one (the CA takes a redeemed token only so).
+ * Makes a new key and asks for a certificate for it: by the current certificate while it is valid, else by the platform's evidence, or by
+ * the join token, together with a proof by the last key if there is one (the CA takes a redeemed token only so).
  * @returns undefined when nothing is left to attest with: the certificate has expired and there is no token
+ * @throws {EvidenceError}
  */
 export async function prepareRequest(input: RequestInput): Promise<PreparedRequest | undefined> {
-  const { keyAlgorithm, lifetimeSeconds, token, last, nowMs, trustDomain, holds } = input;
-  const renewing = last !== undefined && !isExpired(last, nowMs);
-  if (!renewing && token === undefined) return undefined;
+  const { keyAlgorithm, lifetimeSeconds, token, evidence, last, afresh = false, nowMs, trustDomain, holds } = input;
+  const renewing = last !== undefined && !isExpired(last, nowMs) && !(afresh && evidence !== undefined);
+  if (!renewing && evidence === undefined && token === undefined) return undefined;
   const privateKey = await generateKey(keyAlgorithm);
   const csr = encodeCsr({ privateKey });
-  const proof = last && encodeRenewalProof({ chain: last.chain, privateKey: last.privateKey, csr, audience: trustDomain, nowMs });
-  const [attestation, name] = attestationOf(renewing, token ?? "", proof);
+  const [attestation, name] = renewing || evidence === undefined ? attestationOf(renewing, token ?? "", last && proofBy(last)) : platformAttestation(await evidence.attest(csr));
   return {
     privateKey, publicKey: createPublicKey(privateKey), attestation: name, preparedAtMs: nowMs, idempotencyKey: randomUUID(),
     request: { csr: Buffer.from(csr).toString("base64"), attestation, ...(lifetimeSeconds !== undefined && { lifetimeSeconds }), ...holds },
   };
+
+  function proofBy({ chain, privateKey: by }: Identity): string {
+    return encodeRenewalProof({ chain, privateKey: by, csr, audience: trustDomain, nowMs });
+  }
 }
 
 /** A first request as it was before a restart: unchanged, it gives the certificate that the token has paid for already. */
@@ -60,6 +70,11 @@ export function restoreRequest(
     privateKey, publicKey: createPublicKey(privateKey), attestation: "join-token", preparedAtMs: nowMs, idempotencyKey,
     request: { csr, attestation: { type: "join-token", token }, ...(lifetimeSeconds !== undefined && { lifetimeSeconds }) },
   };
+}
+
+function platformAttestation(attestation: Attestation): [Attestation, PreparedRequest["attestation"]] {
+  if (attestation.type === "operator") throw new TypeError("a platform is no operator");
+  return [attestation, attestation.type];
 }
 
 function attestationOf(renewing: boolean, token: string, proof: string | undefined): [Attestation, PreparedRequest["attestation"]] {

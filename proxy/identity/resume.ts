@@ -3,6 +3,7 @@ import { encodeBootstrap, type Bootstrap } from "../../ca/pki/bootstrap.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { decodePem } from "../../ca/pki/pem.ts";
 import { verifySvid } from "../../ca/pki/svid.ts";
+import type { PlatformConfig } from "../config-platform.ts";
 import { identityOf } from "./accept.ts";
 import { bundleTexts, mergeBundles, type HeldBundles } from "./bundles.ts";
 import { KeystoreError, type StoredIdentity } from "./keystore.ts";
@@ -17,11 +18,12 @@ export interface Resumed {
 
 /**
  * Takes up a stored identity, verified as if it had just been issued, at the latest at its own last second.
- * @returns undefined when the bootstrap string is another one than the identity descends from: the operator wants a new start
+ * @param originHash  of the bootstrap string or the platform that the settings name; undefined: of none
+ * @returns undefined when it is another one than the identity descends from: the operator wants a new start
  * @throws {KeystoreError} keystore_unreadable
  */
-export function resume(stored: StoredIdentity, bootstrap: Bootstrap | undefined, nowMs: number): Resumed | undefined {
-  if (bootstrap !== undefined && hashBootstrap(bootstrap) !== stored.bootstrapHash) return undefined;
+export function resume(stored: StoredIdentity, originHash: string | undefined, nowMs: number): Resumed | undefined {
+  if (originHash !== undefined && originHash !== stored.bootstrapHash) return undefined;
   try {
     const { held } = mergeBundles(stored.trustDomain, new Map(), stored.bundles);
     const chain = decodePem(stored.chainPem, "CERTIFICATE");
@@ -52,6 +54,11 @@ export function toStored(
     ...origin, chainPem: identity.chainPem, bundles: bundleTexts(bundles),
     privateKeyPem: identity.privateKey.export({ format: "pem", type: "pkcs8" }),
   };
+}
+
+/** Knows the place of a platform's CA again, and by which attestor; roots and files come and go. */
+export function hashPlatform({ caUrl, trustDomain, attestor, evidence }: PlatformConfig): string {
+  return createHash("sha256").update(JSON.stringify(["platform", caUrl, trustDomain, evidence.type, attestor ?? null])).digest("hex");
 }
 
 /** Knows a bootstrap string again without keeping its secret. */

@@ -1,4 +1,5 @@
-import type { HeldBundle, IssueRequest } from "../../ca/contract.ts";
+import type { HeldBundle, IssueRequest, ProblemCode } from "../../ca/contract.ts";
+import { EvidenceError } from "../attest/error.ts";
 import type { CaClient } from "../ca-client.ts";
 import { CaError, type CaErrorCode } from "../ca-error.ts";
 import { atTime, type Clock } from "../clock.ts";
@@ -11,9 +12,9 @@ import { prepareRequest, type PreparedRequest, type RequestInput } from "./reque
 import { isExpired, type Identity } from "./source.ts";
 
 /** What the rotation works with, and whom it tells. */
-export interface RotationDeps extends Pick<RequestInput, "keyAlgorithm" | "lifetimeSeconds" | "trustDomain" | "token"> {
+export interface RotationDeps extends Pick<RequestInput, "keyAlgorithm" | "lifetimeSeconds" | "trustDomain" | "token" | "evidence"> {
   readonly client: Pick<CaClient, "issue">;
-  readonly rootFingerprint: string | undefined;
+  readonly rootFingerprints: readonly string[];
   /** What a restart resumes with. */
   readonly restored: Identity | undefined;
   /** A first request whose answer a restart may have missed. */
@@ -46,8 +47,11 @@ export interface RotationStatus {
   readonly lastError: { readonly code: RotationErrorCode; readonly message: string; readonly atMs: number } | undefined;
 }
 
-/** `no_attestation`: expired, and there is no token to come back with. `internal`: our own bug. */
-export type RotationErrorCode = CaErrorCode | "no_attestation" | "internal";
+/**
+ * `no_attestation`: expired, and there is no token to come back with. `evidence_unavailable`: the platform's is not there.
+ * `internal`: our own bug.
+ */
+export type RotationErrorCode = CaErrorCode | "no_attestation" | "evidence_unavailable" | "internal";
 
 /** A running rotation. */
 export interface Rotation {
@@ -71,6 +75,8 @@ export function startRotation(deps: RotationDeps): Rotation {
   );
   let last = deps.restored;
   let prepared = deps.restoredRequest;
+  /** The CA takes no renewals of this workload. */
+  let evidenceOnly = false;
   let status: RotationStatus = { nextAttemptMs: undefined, lastRefreshMs: undefined, failures: 0, lastError: undefined };
   let cancelAttempt = (): void => undefined;
   let cancelExpiry = (): void => undefined;
@@ -88,16 +94,30 @@ export function startRotation(deps: RotationDeps): Rotation {
     else fail(outcome.error);
   }
 
+  /** The platform vouches where our own certificate does not, or not any more. */
   async function request(): Promise<Answered> {
-    if (prepared === undefined || !isResendable(prepared, last, clock.now())) {
-      prepared = await prepareRequest({ ...deps, last, holds: last && deps.holds?.(), nowMs: clock.now() });
+    try {
+      return await ask(evidenceOnly);
+    } catch (error) {
+      const code = error instanceof CaError ? error.problemCode : undefined;
+      if (deps.evidence === undefined || prepared?.attestation !== "svid" || code === undefined || !certificateProblems.includes(code)) throw error;
+      evidenceOnly ||= code === "attestation_required";
+      prepared = undefined;
+      return ask(true);
+    }
+  }
+
+  async function ask(afresh: boolean): Promise<Answered> {
+    if (prepared === undefined || !(await isResendable(prepared, { last, evidence: deps.evidence, afresh, nowMs: clock.now() }))) {
+      prepared = undefined;
+      prepared = await prepareRequest({ ...deps, last, afresh, holds: last && deps.holds?.(), nowMs: clock.now() });
       if (prepared === undefined) throw new NothingToAttestWith();
       if (prepared.attestation === "join-token") deps.onFirstRequest?.(prepared);
     }
     const { privateKey, publicKey, request: body, idempotencyKey } = prepared;
     const answer = await deps.client.issue(body, idempotencyKey);
     const accepted = acceptIssued({
-      answer, privateKey, publicKey, trustDomain, held: deps.heldBundles(), rootFingerprint: deps.rootFingerprint, last, nowMs: clock.now(),
+      answer, privateKey, publicKey, trustDomain, held: deps.heldBundles(), rootFingerprints: deps.rootFingerprints, last, nowMs: clock.now(),
     });
     return { accepted, acknowledged: takenDown(body, answer.published) };
   }
@@ -210,17 +230,19 @@ class NothingToAttestWith extends Error {
 
 /**
  * Whether an unanswered request may be sent again as it is. A bare join token must be: if the CA has redeemed it, only the same
- * request gives the certificate that was lost. A proof ages, so after a minute a new request is better.
+ * request gives the certificate that was lost. A proof ages, so after a minute a new request is better. Of evidence its maker knows.
  */
-function isResendable(prepared: PreparedRequest, last: Identity | undefined, nowMs: number): boolean {
-  if (prepared.attestation === "join-token") return true;
-  const fresh = nowMs >= prepared.preparedAtMs && nowMs - prepared.preparedAtMs < maxProofAgeMs;
-  const renewing = last !== undefined && !isExpired(last, nowMs);
-  return fresh && (prepared.attestation === "svid") === renewing;
+async function isResendable({ attestation, preparedAtMs, request }: PreparedRequest, { last, evidence, afresh = false, nowMs }: Pick<RequestInput, "last" | "evidence" | "afresh" | "nowMs">): Promise<boolean> {
+  if (attestation === "join-token") return true;
+  const ageMs = nowMs - preparedAtMs;
+  const renewing = last !== undefined && !isExpired(last, nowMs) && !(afresh && evidence !== undefined);
+  if ((attestation === "svid") !== renewing) return false;
+  return renewing || evidence === undefined ? ageMs >= 0 && ageMs < maxProofAgeMs : evidence.isCurrent(request.attestation, ageMs);
 }
 
 function codeOf(error: unknown): RotationErrorCode {
   if (error instanceof CaError) return error.code;
+  if (error instanceof EvidenceError) return "evidence_unavailable";
   return error instanceof NothingToAttestWith ? "no_attestation" : "internal";
 }
 
@@ -236,6 +258,8 @@ function isoTime(ms: number): string {
   return new Date(ms).toISOString();
 }
 
+/** What the CA may say of the certificate that vouches for us; evidence of the platform's is another matter. */
+const certificateProblems: readonly ProblemCode[] = ["attestation_required", "certificate_expired", "certificate_revoked", "proof_refused"];
 /** RFC 5280 4.1.2.5: notAfter is inclusive. */
 const lastSecondMs = 1000;
 /** However short certificates are, the CA is asked at most once a second. */

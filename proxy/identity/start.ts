@@ -4,6 +4,7 @@ import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { verifySvid } from "../../ca/pki/svid.ts";
 import type { FederationTexts } from "../ca-answer.ts";
 import { caClient } from "../ca-client.ts";
+import { evidenceOf } from "../attest/evidence.ts";
 import type { Clock } from "../clock.ts";
 import type { Edge } from "../edges.ts";
 import type { Exchanges } from "../exchanges.ts";
@@ -22,7 +23,7 @@ import { exposeGauges } from "./gauges.ts";
 import { openKeystore, type Keystore } from "./keystore.ts";
 import type { HeldPolicy } from "./policies.ts";
 import { restoreRequest, type PreparedRequest } from "./request.ts";
-import { hashBootstrap, resume, toStored } from "./resume.ts";
+import { hashBootstrap, hashPlatform, resume, toStored } from "./resume.ts";
 import { startRotation, type RotationStatus } from "./rotate.ts";
 import { isExpired, type Identity, type IdentityHolder } from "./source.ts";
 
@@ -78,15 +79,16 @@ export interface IdentityKeeper {
  * @throws {KeystoreError}
  */
 export function startIdentity({ config, holder, clock, random, log, metrics, traffic }: IdentityDeps): IdentityKeeper {
-  const { bootstrap } = config;
+  const { bootstrap, platform } = config;
   const keystore = config.stateDir === undefined ? undefined : openKeystore(config.stateDir);
   const stored = keystore?.load();
-  const resumed = stored && resume(stored, bootstrap, clock.now());
+  const resumed = stored && resume(stored, platform ? hashPlatform(platform) : bootstrap && hashBootstrap(bootstrap), clock.now());
   if (stored !== undefined && resumed === undefined) {
-    log.info({ stateDir: config.stateDir }, "another bootstrap string than the stored identity came from: starting anew");
+    log.info({ stateDir: config.stateDir }, "another bootstrap string or platform than the stored identity came from: starting anew");
   }
   const origin = originOf(config, resumed && stored);
   const { trustDomain } = origin;
+  const rootFingerprints = platform?.rootFingerprints ?? (bootstrap === undefined ? [] : [bootstrap.rootFingerprint]);
   if (config.foreignBundles.has(trustDomain)) {
     throw refused("foreignBundle", trustDomain, "it is our own trust domain, whose bundle comes from the CA");
   }
@@ -101,7 +103,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics, tra
   let stopReporting: (() => void) | undefined;
 
   const client = caClient({
-    caUrl: origin.caUrl, trustDomain, rootFingerprint: bootstrap?.rootFingerprint, now: clock.now,
+    caUrl: origin.caUrl, trustDomain, rootFingerprints, now: clock.now,
     ownBundle: () => held.get(trustDomain)?.bundle, revoked: () => revoked,
   });
 
@@ -171,14 +173,22 @@ export function startIdentity({ config, holder, clock, random, log, metrics, tra
   }
 
   function onRevoked(serialNumbers: ReadonlySet<string> | undefined): void {
+    const before = revoked;
     revoked = serialNumbers ?? revoked;
     holder.setRevoked(serialNumbers);
     serve();
-    // Our own certificate is another matter: whoever revoked it will not give us the next one.
-    const authority = last?.chain.slice(1).map(parseCertificate).find(({ serialNumber }) => revoked.has(serialNumber));
-    if (authority === undefined) return;
-    log.warn({ authority: authority.serialNumber, serialNumber: last?.serialNumber }, "the authority that our certificate is from is revoked; asking for another one now");
-    rotation.renewNow();
+    const identity = last;
+    if (identity === undefined) return;
+    const { serialNumber } = identity;
+    const authority = identity.chain.slice(1).map(parseCertificate).find((one) => revoked.has(one.serialNumber))?.serialNumber;
+    if (authority !== undefined) {
+      log.warn({ authority, serialNumber }, "the authority that our certificate is from is revoked; asking for another one now");
+    } else if (platform !== undefined && revoked.has(serialNumber) && !before.has(serialNumber)) {
+      // With a join token it would be for nothing: whoever revoked the certificate will not give us the next one.
+      log.warn({ serialNumber }, "our certificate is revoked; attesting anew");
+    } else return;
+    // A list that was kept is told of before there is a rotation.
+    queueMicrotask(() => rotation.renewNow());
   }
 
   /** From the first bundle on: before, the CA could only be asked by somebody with a token. */
@@ -256,7 +266,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics, tra
     onFirstRequest: saveRequest,
     client, trustDomain, clock, random, log, metrics, onIssued,
     keyAlgorithm: config.keyAlgorithm, lifetimeSeconds: config.certificateLifetimeSeconds, token: bootstrap?.token,
-    rootFingerprint: bootstrap?.rootFingerprint, restored: last, heldBundles: () => held, holds: () => following?.holds(),
+    evidence: platform && evidenceOf(platform, clock.now), rootFingerprints, restored: last, heldBundles: () => held, holds: () => following?.holds(),
     onExpired: () => holder.setIdentity(undefined),
   });
   const status = (): IdentityStatus => {
@@ -306,7 +316,8 @@ interface Origin {
   readonly bootstrapHash: string | undefined;
 }
 
-function originOf({ bootstrap, stateDir }: ProxyConfig, stored: Origin | undefined): Origin {
+function originOf({ bootstrap, platform, stateDir }: ProxyConfig, stored: Origin | undefined): Origin {
+  if (platform !== undefined) return { trustDomain: platform.trustDomain, caUrl: platform.caUrl, bootstrapHash: hashPlatform(platform) };
   if (bootstrap !== undefined) {
     return { trustDomain: bootstrap.trustDomain, caUrl: bootstrap.caUrl, bootstrapHash: hashBootstrap(bootstrap) };
   }

@@ -32,7 +32,7 @@ async function setUp(options: Parameters<typeof fakeCa>[0] = {}, client: ClientF
 
 function clientOf(ca: FakeCa, { bundle, timeoutMs = 5000, fingerprint, now = Date.now }: ClientFaults = {}): CaClient {
   const client = caClient({
-    caUrl: ca.url, trustDomain: "east", ownBundle: () => bundle, revoked: nothing, rootFingerprint: fingerprint ?? ca.bootstrap.rootFingerprint, now, timeoutMs,
+    caUrl: ca.url, trustDomain: "east", ownBundle: () => bundle, revoked: nothing, rootFingerprints: [fingerprint ?? ca.bootstrap.rootFingerprint], now, timeoutMs,
   });
   closing.push(() => client.close());
   return client;
@@ -89,7 +89,7 @@ describe("who is believed to be the CA", () => {
     let bundle: Bundle | undefined;
     const { ca } = await setUp();
     const { rootFingerprint } = ca.bootstrap;
-    const client = caClient({ caUrl: ca.url, trustDomain: "east", ownBundle: () => bundle, revoked: nothing, rootFingerprint, now: Date.now });
+    const client = caClient({ caUrl: ca.url, trustDomain: "east", ownBundle: () => bundle, revoked: nothing, rootFingerprints: [rootFingerprint], now: Date.now });
     closing.push(() => client.close());
     await client.revocations(0);
     await client.revocations(0);
@@ -104,7 +104,7 @@ describe("who is believed to be the CA", () => {
     const { ca } = await setUp();
     let revoked: ReadonlySet<string> = new Set();
     const client = caClient({
-      caUrl: ca.url, trustDomain: "east", ownBundle: () => ca.core.root.bundle(), revoked: () => revoked, rootFingerprint: undefined, now: Date.now,
+      caUrl: ca.url, trustDomain: "east", ownBundle: () => ca.core.root.bundle(), revoked: () => revoked, rootFingerprints: [], now: Date.now,
     });
     closing.push(() => client.close());
     await client.revocations(0);
@@ -244,7 +244,7 @@ describe("when the CA is not well", () => {
     closing.push(() => mute.close());
     const client = caClient({
       caUrl: `https://127.0.0.1:${(mute.address() as AddressInfo).port}`, trustDomain: "east", ownBundle: () => ca.core.root.bundle(),
-      revoked: nothing, rootFingerprint: undefined, now: Date.now, timeoutMs: 100,
+      revoked: nothing, rootFingerprints: [], now: Date.now, timeoutMs: 100,
     });
     expect((await failure(client.revocations(0))).code).toBe("ca_timeout");
   });

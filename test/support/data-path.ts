@@ -90,7 +90,7 @@ function memoryLog(): { log: Log; logged: string[] } {
 
 const loopback = { host: "127.0.0.1", port: 0 };
 const baseConfig: ProxyConfig = {
-  bootstrap: undefined, inbound: undefined, app: { host: "127.0.0.1", port: 1 }, inboundProtocol: "detect", opaquePorts: new Set(), inboundMode: "strict", outbound: undefined,
+  bootstrap: undefined, platform: undefined, inbound: undefined, app: { host: "127.0.0.1", port: 1 }, inboundProtocol: "detect", opaquePorts: new Set(), inboundMode: "strict", outbound: undefined,
   transparent: undefined, transparentDefault: "refuse", routes: [],
   tcpListeners: [], admin: undefined, allow: undefined, foreignBundles: new Map(), stateDir: undefined, files: undefined, workloadApi: undefined, keyAlgorithm: "ec-p256",
   certificateLifetimeSeconds: undefined, revocationPollMs: 1000, handshakeTimeoutMs: 5000, connectTimeoutMs: 5000, idleTimeoutMs: 60_000,

@@ -1,10 +1,12 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import type { IssueRequest } from "../../../ca/contract.ts";
+import type { Attestation, IssueRequest, ProblemCode } from "../../../ca/contract.ts";
 import { encodeBundle } from "../../../ca/pki/bundle.ts";
 import { readIssued } from "../../../proxy/ca-answer.ts";
 import { CaError } from "../../../proxy/ca-error.ts";
 import { renewalTime, retryDelay } from "../../../proxy/identity/backoff.ts";
+import { EvidenceError } from "../../../proxy/attest/error.ts";
+import type { Evidence } from "../../../proxy/attest/evidence.ts";
 import type { HeldBundles } from "../../../proxy/identity/bundles.ts";
 import { startRotation, type Rotation, type RotationDeps } from "../../../proxy/identity/rotate.ts";
 import { identityHolder, type Identity } from "../../../proxy/identity/source.ts";
@@ -38,7 +40,7 @@ const down = (): never => {
 };
 
 async function startProxy(options: {
-  clock?: ManualClock; core?: FakeCaCore; random?: () => number; restored?: Identity; token?: string | undefined; network?: Proxy["network"];
+  clock?: ManualClock; core?: FakeCaCore; random?: () => number; restored?: Identity; token?: string | undefined; evidence?: Evidence; network?: Proxy["network"];
   /** Which certificates are wanted replaced as soon as they come: the second is 2. */
   unwanted?: Set<number>;
 } = {}): Promise<Proxy> {
@@ -51,7 +53,7 @@ async function startProxy(options: {
   const proxy = { core, clock, holder, log, metrics, attempts: [], network: options.network ?? ((answer) => answer()), expirations: 0 } as unknown as Proxy;
   const deps: RotationDeps = {
     keyAlgorithm: "ec-p256", lifetimeSeconds: undefined, trustDomain: "east", token: "token" in options ? options.token : core.token,
-    rootFingerprint: core.bootstrap.rootFingerprint, restored: options.restored, heldBundles: () => held, clock, random: options.random ?? (() => 0.5), log, metrics,
+    rootFingerprints: [core.bootstrap.rootFingerprint], restored: options.restored, ...(options.evidence && { evidence: options.evidence }), heldBundles: () => held, clock, random: options.random ?? (() => 0.5), log, metrics,
     client: {
       async issue(request, idempotencyKey) {
         proxy.attempts.push({ atMs: clock.now(), request, idempotencyKey });
@@ -141,6 +143,84 @@ describe("the first certificate", () => {
     const gaps = gapsOf(proxy);
     expect(gaps.at(-1)).toBeGreaterThan(4 * minuteMs);
     expect(gaps.at(-1)).toBeLessThanOrEqual(5 * minuteMs);
+  });
+});
+
+describe("a workload that its platform vouches for", () => {
+  /** A platform whose token is in a file that the test replaces. */
+  function platform(token = "pod-1"): Evidence & { token: string | undefined } {
+    const evidence = {
+      token: token as string | undefined,
+      async attest() {
+        if (evidence.token === undefined) throw new EvidenceError("/run/token cannot be read (ENOENT)");
+        return { type: "kubernetes", token: evidence.token } as const;
+      },
+      isCurrent: async (attestation: Attestation) => attestation.type === "kubernetes" && attestation.token === evidence.token,
+    };
+    return evidence;
+  }
+  const refusing = (core: FakeCaCore, type: Attestation["type"], code: ProblemCode): void => {
+    core.intercept = ({ path, body }) => (path === "/v1/certificates" && (JSON.parse(body) as IssueRequest).attestation.type === type ? problem(code) : undefined);
+  };
+
+  test("attests by its evidence, renews by its certificate, and attests again once that has expired", async () => {
+    const proxy = await startProxy({ token: undefined, evidence: platform() });
+    await proxy.pass(20 * hourMs);
+    expect(proxy.core.issued).toMatchObject([{ attestation: "kubernetes" }, { attestation: "svid" }]);
+    proxy.network = down;
+    await proxy.pass(30 * hourMs);
+    proxy.network = (answer) => answer();
+    await proxy.pass(2 * minuteMs);
+    expect(proxy.core.issued.map(({ attestation }) => attestation)).toEqual(["kubernetes", "svid", "kubernetes"]);
+    expect(proxy.expirations).toBe(1);
+  });
+
+  test("reads its evidence anew at each attempt, and sends the same request again for as long as it is the same", async () => {
+    const evidence = platform();
+    const proxy = await startProxy({ token: undefined, evidence, network: down, random: () => 0 });
+    await proxy.pass(20_000);
+    expect(new Set(proxy.attempts.map(({ idempotencyKey }) => idempotencyKey)).size).toBe(1);
+    evidence.token = "pod-1 again";
+    await proxy.pass(20_000);
+    expect(new Set(proxy.attempts.map(({ idempotencyKey }) => idempotencyKey)).size).toBe(2);
+    expect(proxy.attempts.at(-1)?.request.attestation).toEqual({ type: "kubernetes", token: "pod-1 again" });
+  });
+
+  test("says what is missing while there is none, and goes on when there is", async () => {
+    const evidence = platform();
+    evidence.token = undefined;
+    const proxy = await startProxy({ token: undefined, evidence });
+    expect(proxy.rotation.status().lastError).toMatchObject({ code: "evidence_unavailable", message: expect.stringContaining("/run/token") as string });
+    evidence.token = "pod-1";
+    await proxy.pass(11_000);
+    expect(serialOf(proxy)).toBeDefined();
+  });
+
+  test("attests anew where the CA takes no renewals, at once, and does not ask for one again", async () => {
+    const proxy = await startProxy({ token: undefined, evidence: platform() });
+    refusing(proxy.core, "svid", "attestation_required");
+    await proxy.pass(40 * hourMs);
+    expect(proxy.core.issued.map(({ attestation }) => attestation)).toEqual(["kubernetes", "kubernetes", "kubernetes"]);
+    expect(proxy.attempts.filter(({ request }) => request.attestation.type === "svid")).toHaveLength(1);
+    expect(proxy.rotation.status().failures).toBe(0);
+  });
+
+  test("attests anew when its certificate does not vouch for it any more, and renews by the next one", async () => {
+    const proxy = await startProxy({ token: undefined, evidence: platform() });
+    refusing(proxy.core, "svid", "certificate_revoked");
+    await proxy.pass(17 * hourMs);
+    proxy.core.intercept = () => undefined;
+    await proxy.pass(17 * hourMs);
+    expect(proxy.core.issued.map(({ attestation }) => attestation)).toEqual(["kubernetes", "kubernetes", "svid"]);
+  });
+
+  test("keeps its certificate while the platform is refused", async () => {
+    const proxy = await startProxy({ token: undefined, evidence: platform() });
+    const serialNumber = serialOf(proxy);
+    proxy.core.intercept = ({ path, body }) => (path === "/v1/certificates" ? problem((JSON.parse(body) as IssueRequest).attestation.type === "svid" ? "attestation_required" : "attestation_refused") : undefined);
+    await proxy.pass(20 * hourMs);
+    expect(serialOf(proxy)).toBe(serialNumber);
+    expect(proxy.rotation.status().lastError).toMatchObject({ code: "ca_refused" });
   });
 });
 
@@ -403,7 +483,7 @@ describe("1000 proxies that were started in the same second", () => {
     const restored = first.holder.identity()!;
     const plannedMs = randoms.map((random) => {
       const rotation = startRotation({
-        keyAlgorithm: "ec-p256", lifetimeSeconds: undefined, trustDomain: "east", token: undefined, rootFingerprint: undefined, restored,
+        keyAlgorithm: "ec-p256", lifetimeSeconds: undefined, trustDomain: "east", token: undefined, rootFingerprints: [], restored,
         heldBundles: () => new Map(), onIssued: () => undefined, onExpired: () => undefined, clock, random, log: recordedLog(),
         metrics: createMetrics(), client: { issue: async () => down() },
       });

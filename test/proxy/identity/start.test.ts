@@ -133,6 +133,43 @@ describe("the identity half over a real connection", () => {
     await changed(holder, () => holder.identity()?.serialNumber !== serialNumber);
   });
 
+  test("starts with a list in which the authority that its own certificate is from is revoked, and asks for another", async () => {
+    const ca = await startCa();
+    const dir = join(temporaryFolder(), "state");
+    const first = start(ca, ["--state-dir", dir, "--revocation-poll", "1s"]);
+    await changed(first.holder, () => first.holder.identity() !== undefined && first.holder.trust() !== undefined);
+    const { serialNumber, chain } = first.holder.identity()!;
+    ca.core.intercept = ({ path }) => (path === "/v1/certificates" ? problem("store_busy") : undefined);
+    ca.core.revocations.push(revocation(parseCertificate(chain[1]!).serialNumber));
+    await changed(first.holder, () => first.holder.trust()!.revoked.size > 0);
+    first.keeper.stop();
+    ca.core.intercept = () => undefined;
+    ca.core.issuer = ca.core.root.issuer();
+    const { holder } = start(undefined, ["--state-dir", dir]);
+    await changed(holder, () => holder.identity()?.serialNumber !== undefined && holder.identity()?.serialNumber !== serialNumber);
+  });
+
+  test("of a workload that its platform vouches for is attested anew when it is revoked, and not resumed under another attestor", async () => {
+    const ca = await startCa();
+    const folder = temporaryFolder();
+    const tokenFile = join(folder, "token");
+    writeFileSync(tokenFile, "a.pod.token\n");
+    const args = (attestor: string): string[] => [
+      "--attest", "kubernetes", "--attestor", attestor, "--token-file", tokenFile, "--ca", ca.url, "--trust-domain", "east", "--root", ca.bootstrap.rootFingerprint,
+      "--state-dir", join(folder, "state"), "--revocation-poll", "1s",
+    ];
+    const { holder, keeper } = start(undefined, args("west"));
+    await changed(holder, () => holder.identity() !== undefined && holder.trust() !== undefined);
+    const { serialNumber } = holder.identity()!;
+    ca.core.intercept = ({ path, body }) => (path === "/v1/certificates" && body.includes('"svid"') ? problem("certificate_revoked") : undefined);
+    ca.core.revocations.push(revocation(serialNumber));
+    await changed(holder, () => holder.identity()?.serialNumber !== serialNumber);
+    expect(ca.core.issued.map(({ attestation }) => attestation)).toEqual(["kubernetes", "kubernetes"]);
+    keeper.stop();
+    expect(start(undefined, args("west")).holder.identity()).toBeDefined();
+    expect(start(undefined, args("north")).holder.identity()).toBeUndefined();
+  });
+
   test("an expired identity is gone and its reason named; when the CA is back it is the same workload again", async () => {
     const ca = await startCa();
     let aheadMs = 0;

@@ -1,0 +1,76 @@
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { awsCredentials } from "../../../proxy/attest/aws-credentials.ts";
+import type { AwsEnvironment } from "../../../proxy/config-platform.ts";
+
+let server: Server;
+let url: string;
+/** By method and path; undefined: 404. */
+let answer: (request: IncomingMessage) => string | undefined = () => undefined;
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    const text = answer(request);
+    response.writeHead(text === undefined ? 404 : 200).end(text);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+afterAll(() => {
+  server.closeAllConnections();
+  server.close();
+});
+const ask = (env: Partial<AwsEnvironment>) => awsCredentials(env as AwsEnvironment);
+const given = JSON.stringify({ AccessKeyId: "ASIA", SecretAccessKey: "secret", Token: "session", Expiration: "2026-11-21T18:00:00Z" });
+const credentials = { accessKeyId: "ASIA", secretAccessKey: "secret", sessionToken: "session" };
+
+describe("AWS credentials", () => {
+  test("of the environment go before all others", async () => {
+    expect(await ask({ AWS_ACCESS_KEY_ID: "AKIA", AWS_SECRET_ACCESS_KEY: "s", AWS_CONTAINER_CREDENTIALS_FULL_URI: "http://evil.example/" })).toEqual({ accessKeyId: "AKIA", secretAccessKey: "s", sessionToken: undefined });
+  });
+
+  test("of a container come from its agent, for the token in its file", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "countersign-aws-"));
+    try {
+      writeFileSync(join(folder, "token"), "pod-token\n");
+      answer = ({ headers, url: path }) => (headers.authorization === "pod-token" && path === "/v1/credentials" ? given : undefined);
+      expect(await ask({ AWS_CONTAINER_CREDENTIALS_FULL_URI: `${url}/v1/credentials`, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: join(folder, "token") })).toEqual(credentials);
+      await expect(ask({ AWS_CONTAINER_CREDENTIALS_FULL_URI: `${url}/v1/credentials` })).rejects.toThrow(/answered 404/);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  test.each(["http://evil.example/", "http://169.254.169.254/", "http://127.evil.example/", "ftp://127.0.0.1/"])("are not asked for at %s, which could be anybody's", async (full) => {
+    await expect(ask({ AWS_CONTAINER_CREDENTIALS_FULL_URI: full, AWS_CONTAINER_AUTHORIZATION_TOKEN: "pod-token" })).rejects.toMatchObject({ name: "EvidenceError", message: expect.stringContaining("own agents only") as string });
+  });
+
+  test("of an instance come by IMDSv2: a session first", async () => {
+    const seen: string[] = [];
+    answer = ({ method, url: path = "", headers }) => {
+      seen.push(`${method} ${path}`);
+      if (method === "PUT" && path === "/latest/api/token") return "imds-session";
+      if (headers["x-aws-ec2-metadata-token"] !== "imds-session") return undefined;
+      return path.endsWith("/security-credentials/") ? "web-role\n" : path.endsWith("/security-credentials/web-role") ? given : undefined;
+    };
+    expect(await ask({ AWS_EC2_METADATA_SERVICE_ENDPOINT: url })).toEqual(credentials);
+    expect(seen).toEqual(["PUT /latest/api/token", "GET /latest/meta-data/iam/security-credentials/", "GET /latest/meta-data/iam/security-credentials/web-role"]);
+  });
+
+  test.each<[string, string, RegExp]>([
+    ["that are none", "hunter2", /are no credentials/], ["without a key", JSON.stringify({ AccessKeyId: "ASIA" }), /are no credentials/], ["without end", "x".repeat(100_000), /too long/],
+  ])("%s are refused, without being repeated", async (_claim, text, why) => {
+    answer = () => text;
+    await expect(ask({ AWS_CONTAINER_CREDENTIALS_FULL_URI: url })).rejects.toMatchObject({ name: "EvidenceError", message: expect.stringMatching(why) as string });
+    await expect(ask({ AWS_CONTAINER_CREDENTIALS_FULL_URI: url })).rejects.toThrow(expect.not.stringContaining("hunter2") as string);
+  });
+
+  test("are missing where nobody gives any", async () => {
+    answer = () => undefined;
+    await expect(ask({ AWS_EC2_METADATA_SERVICE_ENDPOINT: url })).rejects.toThrow(/gives no credentials: it answered 404/);
+  });
+});
