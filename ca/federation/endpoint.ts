@@ -14,8 +14,8 @@ export type EndpointProof =
   | { readonly profile: "https_web"; readonly roots?: readonly string[] | undefined }
   /** An X509-SVID for this ID, by the bundle of its own trust domain. */
   | { readonly profile: "https_spiffe"; readonly spiffeId: string; readonly bundles: ReadonlyMap<string, Bundle>; readonly nowMs: number }
-  /** Whoever has a certificate below this root for this ID: for the one connection that brings the bundle it is pinned by. */
-  | { readonly profile: "pinned"; readonly verify: (chain: readonly Uint8Array[]) => void };
+  /** Nobody in particular: to learn a root whose fingerprint is known. Nothing secret may be sent, and what comes proves nothing yet. */
+  | { readonly profile: "stranger" };
 
 export interface EndpointRequest {
   readonly method: "GET" | "POST";
@@ -100,11 +100,9 @@ async function open(url: URL, proof: EndpointProof, signal: AbortSignal): Promis
 }
 
 function verify(socket: TLSSocket, proof: EndpointProof): void {
-  if (proof.profile === "https_web") return;
-  const chain = presentedChain(socket);
-  if (proof.profile === "pinned") return proof.verify(chain);
+  if (proof.profile !== "https_spiffe") return;
   const { spiffeId, bundles, nowMs } = proof;
-  const { id } = verifySvid({ chain, bundles, nowMs, purpose: "server" });
+  const { id } = verifySvid({ chain: presentedChain(socket), bundles, nowMs, purpose: "server" });
   if (id.uri !== spiffeId) throw new FederationError("endpoint_untrusted", `it is ${id.uri}, not ${spiffeId}`);
 }
 

@@ -14,7 +14,7 @@ export interface FetchTrust {
 
 /**
  * Asks a bundle endpoint for what it publishes. Each look begins at the configured URL; redirects are followed a few times, by the same
- * rules and to the same identity, and nothing of them is kept.
+ * rules and to the same identity (its SPIFFE ID, or its host), and nothing of them is kept.
  * @throws {FederationError} endpoint_unreachable | endpoint_untrusted | endpoint_answer
  * @source SPIFFE Federation 5.2.1.4 and 5.2.2.4
  */
@@ -25,7 +25,10 @@ export async function requestBundle(relationship: Relationship, trust: FetchTrus
     const answer = await askEndpoint({ method: "GET", url, proof });
     if (!redirectStatus.has(answer.status)) return answer;
     if (answer.location === undefined || !URL.canParse(answer.location, url)) throw new FederationError("endpoint_answer", `${url.host} redirects to nowhere`);
-    url = new URL(answer.location, url);
+    const next = new URL(answer.location, url);
+    // Whoever can place a redirect on that host must not become the publisher; a host with another name proves nothing more than its name.
+    if (proof.profile === "https_web" && next.hostname !== url.hostname) throw new FederationError("endpoint_answer", `${url.host} redirects to another host, ${next.host}; name that one as the endpoint`);
+    url = next;
   }
   throw new FederationError("endpoint_answer", `it redirects more than ${maxRedirects} times`);
 }

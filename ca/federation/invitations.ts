@@ -125,7 +125,7 @@ function overInvitations(set: DocumentSet, now: Date): readonly DocumentChange[]
 /** The bundle of the CA that has the root of the invitation; of what strangers answer one hash decides, and nothing secret was sent. */
 async function fetchPinned({ apiUrl, trustDomain, rootFingerprint }: InvitationParts, nowMs: number): Promise<{ readonly text: string; readonly bundle: Bundle }> {
   const url = urlOf(apiUrl, paths.bundle);
-  const stranger = await askEndpoint({ method: "GET", url, proof: { profile: "pinned", verify: () => undefined } });
+  const stranger = await askEndpoint({ method: "GET", url, proof: { profile: "stranger" } });
   const root = refusing(() => parseBundle(trustDomain, stranger.text)).x509Authorities.find(({ fingerprint }) => fingerprint === rootFingerprint);
   if (root === undefined) {
     throw new FederationError("endpoint_untrusted", `what answers at ${url.host} does not have the root ${rootFingerprint.slice(0, 16)}... of the invitation: another CA, or somebody in between; the secret was not sent`);

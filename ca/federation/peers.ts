@@ -75,14 +75,20 @@ export function federatedPeers(deps: PeersDeps): Peers {
       if (peers.length === 0) return [];
       const known = await acknowledgements();
       return peers.flatMap((peer) => {
-        const { feedEpoch, sequence: has = 0 } = known.get(peer.trustDomain) ?? {};
-        const acknowledgedSequence = feedEpoch === deps.feedEpoch ? has : 0;
+        const has = acknowledgedBy(peer, known);
+        const acknowledgedSequence = has?.feedEpoch === deps.feedEpoch ? has.sequence : 0;
         const notAfterMs = Math.max(0, ...(peer.held?.parsed.x509Authorities ?? []).map((authority) => authority.notAfterMs));
         if (acknowledgedSequence >= sequence || notAfterMs < now().getTime()) return [];
         return [{ spiffeId: peer.endpointSpiffeId ?? `spiffe://${peer.trustDomain}`, serialNumber: federatedCa, acknowledgedSequence, notAfterMs }];
       });
     },
   };
+}
+
+/** What a peer has acknowledged since it was added: what it had before it was removed, it may have dropped. */
+export function acknowledgedBy({ trustDomain, addedAtMs }: HeldRelationship, all: ReadonlyMap<string, PeerAcknowledgement>): PeerAcknowledgement | undefined {
+  const found = all.get(trustDomain);
+  return found !== undefined && found.atMs > addedAtMs ? found : undefined;
 }
 
 /** The store, but that federated CAs are among the holders of our bundle. */

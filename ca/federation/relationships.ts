@@ -6,7 +6,7 @@ import { Refusal } from "../refusal.ts";
 import { fingerprintsOf, readBundleText, relationshipOf, relationshipsOf, storedBundle, type HeldForeignBundle, type HeldRelationship, type Relationship } from "./documents.ts";
 import { requireEndpointUrl } from "./endpoint.ts";
 import { FederationError } from "./errors.ts";
-import type { Peers } from "./peers.ts";
+import { acknowledgedBy, type Peers } from "./peers.ts";
 import type { Refresher } from "./refresh.ts";
 
 export interface RelationshipsDeps {
@@ -37,14 +37,14 @@ export function relationshipService({ documents, trustDomain: own, peers, refres
   async function get(trustDomain: string): Promise<FederationSummary> {
     const found = relationshipsOf(await documents.refresh()).get(trustDomain);
     if (found === undefined) throw notFound(trustDomain);
-    return summarize(found, (await refresher.status()).get(trustDomain), (await peers.acknowledgements()).get(trustDomain));
+    return summarize(found, (await refresher.status()).get(trustDomain), acknowledgedBy(found, await peers.acknowledgements()));
   }
 
   return {
     get,
     async list() {
       const [set, status, acknowledgements] = await Promise.all([documents.refresh(), refresher.status(), peers.acknowledgements()]);
-      return [...relationshipsOf(set).values()].map((one) => summarize(one, status.get(one.trustDomain), acknowledgements.get(one.trustDomain)));
+      return [...relationshipsOf(set).values()].map((one) => summarize(one, status.get(one.trustDomain), acknowledgedBy(one, acknowledgements)));
     },
     async add(request, { actor }) {
       const { trustDomain } = request;

@@ -73,7 +73,7 @@ test("north, whose bundle west does not have, is refused though a policy names i
   expect(await world.metrics()).toMatch(/inbound_refused_total\{reason="svid_trust_domain_unknown"\} [1-9]/);
 });
 
-test("a certificate for spiffe://east/hello by west's own root is refused by west, which is good for west made the same way", async () => {
+test("FE-21: a certificate for spiffe://east/hello by west's own root is refused by west, which is good for west made the same way", async () => {
   const port = Number(world.inbound[0]!.split(":").at(-1));
   await allow(["spiffe://east/hello", "spiffe://west/hello"]);
   const presented = (spiffeId: string) => {
@@ -84,7 +84,7 @@ test("a certificate for spiffe://east/hello by west's own root is refused by wes
   expect(await presented("spiffe://east/hello")).toBe("");
 }, 60_000);
 
-test("east's root is replaced under traffic: it waits for west, and no request fails", async () => {
+test("FE-22, FE-23: east's root is replaced under traffic: it waits for west, and no request fails", async () => {
   let [asked, failed, done] = [0, 0, false];
   const traffic = (async () => {
     while (!done) {
@@ -111,7 +111,7 @@ test("east's root is replaced under traffic: it waits for west, and no request f
   expect([failed, asked > 10]).toEqual([0, true]);
 }, 120_000);
 
-test("removing east cuts its live connection at once, and lets nobody of it in", async () => {
+test("FE-26: removing east cuts its live connection at once, and lets nobody of it in", async () => {
   const live = await tunnel(hello);
   // A reset is a cut like any other.
   const cut = new Promise((resolve) => live.on("error", () => undefined).once("close", resolve));

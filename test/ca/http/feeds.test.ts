@@ -122,7 +122,7 @@ describe("GET /v1/watch", () => {
 });
 
 describe("GET /v1/bundle", () => {
-  test("is a SPIFFE bundle of the root, and the same as PEM", async () => {
+  test("FE-07, FE-08: is a SPIFFE bundle of the root for whoever asks, and the same as PEM", async () => {
     const jwks = await app.call("GET", "/v1/bundle");
     expect(jwks.headers.get("content-type")).toBe("application/json");
     expect(jwks.headers.get("countersign-feed-epoch")).toBe(app.ca.feedEpoch);
