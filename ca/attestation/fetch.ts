@@ -37,7 +37,7 @@ export class FetchError extends Error {
  */
 export function httpsFetcher({ timeoutMs = defaultTimeoutMs, keepAlive = true }: { readonly timeoutMs?: number; readonly keepAlive?: boolean } = {}): Fetcher {
   const agent = new Agent({ keepAlive, maxSockets: maxSocketsEach });
-  let underWay = 0;
+  const underWay = new Map<string, number>();
 
   async function fetch({ url, caFile, headers = {}, body }: Outgoing): Promise<Fetched> {
     const { protocol, host } = new URL(url);
@@ -66,9 +66,17 @@ export function httpsFetcher({ timeoutMs = defaultTimeoutMs, keepAlive = true }:
 
   return {
     async fetch(outgoing) {
-      if (underWay >= maxUnderWay) throw new FetchError(`${maxUnderWay} requests of this kind are under way already`);
-      underWay += 1;
-      return fetch(outgoing).finally(() => (underWay -= 1));
+      const { host } = new URL(outgoing.url);
+      const before = underWay.get(host) ?? 0;
+      if (before >= maxUnderWayEach) throw new FetchError(`${maxUnderWayEach} requests to ${host} are under way already`);
+      underWay.set(host, before + 1);
+      try {
+        return await fetch(outgoing);
+      } finally {
+        const left = (underWay.get(host) ?? 1) - 1;
+        if (left > 0) underWay.set(host, left);
+        else underWay.delete(host);
+      }
     },
     close: () => agent.destroy(),
   };
@@ -77,7 +85,7 @@ export function httpsFetcher({ timeoutMs = defaultTimeoutMs, keepAlive = true }:
 /** Whoever asks for a certificate waits for this, within the request's own time. */
 const defaultTimeoutMs = 5000;
 const maxSocketsEach = 16;
-/** Strangers can have us ask; what is more than this is answered 503. */
-const maxUnderWay = 64;
+/** Strangers can have us ask: what is more than this is answered 503, and other hosts are asked all the same. */
+const maxUnderWayEach = 32;
 /** Key sets and reviews have some KiB. */
 const maxAnswerBytes = 256 * 1024;

@@ -1,4 +1,5 @@
 import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from "jose";
+import { parseSpiffeId } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
 import type { KeySet } from "./key-set.ts";
 
@@ -6,6 +7,7 @@ import type { KeySet } from "./key-set.ts";
 export interface TokenRules {
   /** Of the attestor, for messages. */
   readonly attestor: string;
+  /** Its URL; `spiffe://west` for JWT-SVIDs of the trust domain west, which name no issuer, but whose subject is of it. */
   readonly issuer: string;
   readonly audience: string;
   readonly keys: KeySet;
@@ -16,14 +18,15 @@ export interface TokenRules {
  * Verifies another issuer's token by that issuer's published keys alone: what a token says of where its key is (jku, x5u, jwk, x5c) is not looked at.
  * @returns its claims
  * @throws {Refusal} attestation_refused | attestor_unavailable
- * @source RFC 8725 section 3
+ * @source RFC 8725 section 3; JWT-SVID sections 3 and 5
  */
 export async function verifyForeignJwt(token: string, { attestor, issuer, audience, keys, nowMs }: TokenRules): Promise<JWTPayload> {
   const refuse = (why: string, cause?: unknown): Refusal =>
     new Refusal("attestation_refused", `The attestor "${attestor}" refuses the token: ${why}.`, { cause });
   if (token.length > maxTokenLength) throw refuse(`it has more than ${maxTokenLength} characters`);
   checkHeader(token, refuse);
-  const options = { issuer, audience, algorithms: [...algorithms], currentDate: new Date(nowMs), clockTolerance: leewaySeconds, requiredClaims: ["exp", "sub"] };
+  const trustDomain = trustDomainOf(issuer);
+  const options = { ...(trustDomain === undefined && { issuer }), audience, algorithms: [...algorithms], currentDate: new Date(nowMs), clockTolerance: leewaySeconds, requiredClaims: ["exp", "sub"] };
   const verify = async (afresh: boolean): Promise<JWTPayload> => (await jwtVerify(token, await keys.keys(afresh), options)).payload;
   try {
     const claims = await verify(false).catch((error: unknown) => {
@@ -31,6 +34,7 @@ export async function verifyForeignJwt(token: string, { attestor, issuer, audien
       if (error instanceof errors.JWKSNoMatchingKey) return verify(true);
       throw error;
     });
+    if (trustDomain !== undefined && !isOfTrustDomain(claims.sub, trustDomain)) throw refuse(`its subject is no SPIFFE ID of the trust domain ${trustDomain}`);
     if (claims.iat !== undefined && claims.iat > nowMs / 1000 + leewaySeconds) throw refuse("it was made in the future; check the clocks");
     return claims;
   } catch (error) {
@@ -38,6 +42,19 @@ export async function verifyForeignJwt(token: string, { attestor, issuer, audien
     // Key material that Node does not take: RSA of 512 bits, a point off its curve.
     if (error instanceof TypeError || (error as { name?: unknown } | null)?.name === "DataError") throw refuse("the key that it names is unfit for its algorithm", error);
     throw error;
+  }
+}
+
+/** Of an issuer that is a trust domain and not a URL: what its JWT-SVIDs are of. */
+export function trustDomainOf(issuer: string): string | undefined {
+  return issuer.startsWith("spiffe://") ? issuer.slice("spiffe://".length) : undefined;
+}
+
+function isOfTrustDomain(subject: string | undefined, trustDomain: string): boolean {
+  try {
+    return parseSpiffeId(subject ?? "").trustDomain === trustDomain;
+  } catch {
+    return false;
   }
 }
 
@@ -52,7 +69,7 @@ function checkHeader(token: string, refuse: (why: string) => Refusal): void {
   const { alg, typ } = header;
   if (alg === undefined || !algorithms.includes(alg)) throw refuse(`its algorithm is none of ${algorithms.join(", ")}`);
   // Access tokens and proofs of other kinds are signed by the same keys, and are no identity (RFC 8725 3.11).
-  if (typ !== undefined && typ.toUpperCase() !== "JWT") throw refuse("its typ is not JWT");
+  if (typ !== undefined && !["JWT", "JOSE"].includes(typ.toUpperCase())) throw refuse("its typ is not JWT");
 }
 
 function reasonOf(error: errors.JOSEError, issuer: string, audience: string): string {

@@ -3,6 +3,7 @@ import { createLocalJWKSet, type JSONWebKeySet, type JWTVerifyGetKey } from "jos
 import type { TokenIssuer } from "../config-attestors.ts";
 import { Refusal } from "../refusal.ts";
 import { FetchError, type Fetcher } from "./fetch.ts";
+import { trustDomainOf } from "./foreign-jwt.ts";
 
 export interface KeySetDeps {
   readonly fetch: Fetcher["fetch"];
@@ -24,6 +25,8 @@ export function keySetOf(name: string, { issuer, keys, caFile }: TokenIssuer, { 
   let triedAtMs = -Infinity;
   let trouble = "";
   let underWay: Promise<void> | undefined;
+  // A bundle has the keys of X.509 and JWT-SVIDs side by side (SPIFFE Trust Domain and Bundle 4.2.2).
+  const use = trustDomainOf(issuer) === undefined ? "sig" : "jwt-svid";
 
   async function get(url: string): Promise<unknown> {
     const { status, text } = await fetch({ url, caFile, headers: { accept: "application/json" } });
@@ -32,9 +35,9 @@ export function keySetOf(name: string, { issuer, keys, caFile }: TokenIssuer, { 
   }
 
   async function read(): Promise<JSONWebKeySet> {
-    if (keys?.kind === "file") return readKeySet(parse(await readFile(keys.path, "utf8"), keys.path), keys.path);
+    if (keys?.kind === "file") return readKeySet(parse(await readFile(keys.path, "utf8"), keys.path), keys.path, use);
     const url = keys?.url ?? (await discover());
-    return readKeySet(await get(url), url);
+    return readKeySet(await get(url), url, use);
   }
 
   /** What a discovery document names is under the issuer's own name, or an operator has said that it may be elsewhere. */
@@ -80,16 +83,17 @@ function parse(text: string, where: string): unknown {
 }
 
 /** Public keys for signatures, and nothing else: what has a secret in it is no key set. */
-function readKeySet(value: unknown, where: string): JSONWebKeySet {
+function readKeySet(value: unknown, where: string, wanted: "sig" | "jwt-svid"): JSONWebKeySet {
   const keys: unknown = typeof value === "object" && value !== null && "keys" in value ? value.keys : undefined;
   if (!Array.isArray(keys) || keys.length > maxKeys) throw new FetchError(`${where} has no key set of at most ${maxKeys} keys`);
   const usable = keys.filter((key: unknown): key is JSONWebKeySet["keys"][number] => {
     if (typeof key !== "object" || key === null) return false;
     const { kty, use, d, k } = key as Record<string, unknown>;
-    return typeof kty === "string" && keyTypes.includes(kty) && (use === undefined || use === "sig") && d === undefined && k === undefined;
+    return typeof kty === "string" && keyTypes.includes(kty) && (use === wanted || (use === undefined && wanted === "sig")) && d === undefined && k === undefined;
   });
   if (usable.length === 0) throw new FetchError(`${where} has no public key for signatures`);
-  return { keys: usable };
+  // To jose a use is sig or enc.
+  return { keys: usable.map(({ use: _use, ...key }) => key) };
 }
 
 const keyTypes = ["RSA", "EC", "OKP"];

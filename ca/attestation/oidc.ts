@@ -1,8 +1,9 @@
 import type { OidcAttestor } from "../config-attestors.ts";
 import { sha256 } from "../pki/sha256.ts";
+import { parseSpiffeId } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
 import { recordOf, type Evidence } from "./evidence.ts";
-import { verifyForeignJwt } from "./foreign-jwt.ts";
+import { trustDomainOf, verifyForeignJwt } from "./foreign-jwt.ts";
 import { keySetOf, type KeySetDeps } from "./key-set.ts";
 import type { Facts } from "./name-template.ts";
 
@@ -18,11 +19,16 @@ export function oidcVerifier(config: OidcAttestor, deps: KeySetDeps): (token: st
       throw new Refusal("attestation_refused", `The attestor "${name}" refuses the token: it is good for more than a day, too long to remember that it was used. Ask for one that ends sooner.`);
     }
     return {
-      facts: factsOfClaims(claims),
+      facts: factsOfClaims(trustDomainOf(issuer) === undefined ? claims : { ...claims, workload: workloadOf(sub ?? "") }),
       record: recordOf({ issuer, subject: sub, tokenId: typeof jti === "string" ? jti : undefined }),
       ...(once && { once: { nonce: typeof jti === "string" && jti !== "" ? `jti ${hashOf(jti)}` : `token ${hashOf(signedPart(token))}`, untilMs: exp * 1000 + marginMs } }),
     };
   };
+}
+
+/** Path of a SPIFFE ID without its slash, for templates: `ns/shop/sa/cart`. */
+function workloadOf(uri: string): string {
+  return parseSpiffeId(uri).path.slice(1);
 }
 
 /** Claims by name, those within objects by `outer.inner`. An issuer's own names with dots go before. */

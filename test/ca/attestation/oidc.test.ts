@@ -114,3 +114,34 @@ describe("an ID token", () => {
     expect((await verify(await signToken(key, { ...good(), iss: "https://unreachable.invalid" }))).record["subject"]).toContain("acme");
   });
 });
+
+describe("a JWT-SVID of another trust domain", () => {
+  const claims = (sub = "spiffe://west/ns/shop/sa/cart"): Record<string, unknown> => ({ aud: ["spiffe://east"], sub, exp: nowSeconds() + 300 });
+  const bundle = (uses: readonly (string | undefined)[]): void => void platform.answers.set("/bundle", () => ({
+    json: { spiffe_sequence: 1, keys: uses.map((use) => ({ ...key.publicKey.export({ format: "jwk" }), kid: "key-1", use })) },
+  }));
+  const west = () => verifier({ issuer: "spiffe://west", keysUrl: `${platform.url}/bundle`, when: { workload: "ns/shop/*" }, spiffeId: "spiffe://east/west/{+workload}" });
+
+  test("names its workload, by the bundle's keys for JWT-SVIDs, and no issuer", async () => {
+    bundle(["jwt-svid"]);
+    for (const typ of [undefined, "JWT", "JOSE"]) {
+      expect(factsToObject((await west()(await signToken(key, claims(), { ...(typ && { typ }) }))).facts)).toMatchObject({ sub: "spiffe://west/ns/shop/sa/cart", workload: "ns/shop/sa/cart" });
+    }
+    expect(factsToObject((await west()(await signToken(key, { ...claims(), workload: "ns/bank/sa/till" }))).facts)).toMatchObject({ workload: "ns/shop/sa/cart" });
+  });
+
+  test.each(["spiffe://north/ns/shop/sa/cart", "spiffe://west.evil/x", "west", "https://west/x", "spiffe://west/../x"])("of somebody else (%s) is refused", async (sub) => {
+    bundle(["jwt-svid"]);
+    await expect(west()(await signToken(key, claims(sub)))).rejects.toThrow(refused(/no SPIFFE ID of the trust domain west/));
+  });
+
+  test.each(["x509-svid", "sig", undefined])("by a key for something else (%s) is refused", async (use) => {
+    bundle([use]);
+    await expect(west()(await signToken(key, claims()))).rejects.toMatchObject({ code: "attestor_unavailable" });
+  });
+});
+
+test("an ID token by an issuer's key for JWT-SVIDs is refused", async () => {
+  platform.answers.set("/odd", () => ({ json: { keys: [{ ...key.publicKey.export({ format: "jwk" }), kid: "key-1", use: "jwt-svid" }] } }));
+  await expect(verifier({ keysUrl: `${platform.url}/odd` })(await signToken(key, good()))).rejects.toMatchObject({ code: "attestor_unavailable" });
+});
