@@ -12,7 +12,8 @@ On the CA's machine (it may serve meanwhile):
   countersign ceremony request cross-certificate --root ANSWER --out FILE
       the old root vouches for a new one, which is not imported yet
   countersign ceremony import ANSWER [--cross ANSWER] [--key KEY]
-      checks everything, takes authority and transcript into the audit log;
+      says what it takes and asks for the request's fingerprint, or for a new
+      root's own; takes authority and transcript into the audit log;
       --key kms:KEY-ID or pkcs11:... of a root that the CA is to sign with
   countersign ceremony list | show FINGERPRINT | withdraw FINGERPRINT
 

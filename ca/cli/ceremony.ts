@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { authoritySigners } from "../authority/signers.ts";
 import { askForCrl, askForCross, askForIntermediate, askForRoot, withdrawRequest, type AskDeps, type IntermediateKey } from "../ceremony/ask.ts";
 import { CeremonyError } from "../ceremony/errors.ts";
-import { readAnswer } from "../ceremony/answer.ts";
+import { inspectRequest } from "../ceremony/inspect.ts";
 import { fingerprintOf, isFingerprint, readRequest, type WrittenRequest } from "../ceremony/request.ts";
 import { takeAnswer } from "../ceremony/take.ts";
 import { readConfig } from "../config.ts";
@@ -15,6 +15,7 @@ import { pkcs11PublicKey } from "../signer/pkcs11.ts";
 import { parsePkcs11Uri } from "../signer/pkcs11-uri.ts";
 import { openStore } from "../store/open.ts";
 import { chooseAction, noMore, readArguments, required, seconds, UsageError } from "./arguments.ts";
+import { confirmImport } from "./ceremony-confirm.ts";
 import { explainedCeremony, readWholeFile, refuseExisting } from "./ceremony-files.ts";
 import { ceremonyUsage } from "./ceremony-usage.ts";
 import type { CliIo } from "./io.ts";
@@ -59,6 +60,8 @@ const actions = {
         "cross-certificate": async () => askForCross(deps, readWholeFile(required(options.root, "--root", "root.answer"))),
       }[kind]();
       save(path, written.text, `the request is open all the same; write it again with: countersign ceremony show ${fingerprintOf(written)}`);
+      const { shown } = await inspectRequest(written.request, deps.now().getTime());
+      io.stdout(`${shown.join("\n")}\n\n`);
       explainRequest(path, written, io);
     });
   },
@@ -70,7 +73,7 @@ const actions = {
     await withCa(options, io, {}, async (deps, kms) => {
       const place = options.key === undefined ? undefined : await findKey(options.key, deps, kms);
       if (place !== undefined && !("key" in place)) throw new UsageError("--key of a root that is imported is kms:KEY-ID or pkcs11:...");
-      if (place === undefined) await confirmRoot(answer, options.confirm, io);
+      await confirmImport(deps, answer, { given: options.confirm, isKeyKnown: place !== undefined, isJson: options.output === "json" }, io);
       const { kind, authority: { id, type, state }, untilMs } = await takeAnswer(deps, answer, { cross, rootKey: place });
       const until = minute(new Date(untilMs).toISOString());
       const what = kind === "root-crl" ? `The CRL of root ${id} is published, until ${until}.` : `The ${type} ${id} is ${state}, until ${until}. ${nextAfter[type]}`;
@@ -137,25 +140,6 @@ async function withCa(
 function saveAdminToken(path: string, token: string): void {
   rmSync(path, { force: true });
   createSecretFile(path, `${token}\n`);
-}
-
-/**
- * Of all answers a root alone is signed by a key of which nothing is known here: whoever carries the answer, and has read the
- * request, could bring a root of their own, and every proxy would trust it.
- */
-async function confirmRoot(text: string, given: string | undefined, io: CliIo): Promise<void> {
-  const { transcript: { kind, result } } = readAnswer(text);
-  if (kind !== "root") return;
-  const typed = given ?? await io.ask?.("Every proxy will trust this root. If it is the one you made, type the fingerprint that \"ceremony sign\" printed: ");
-  if (typed === undefined) {
-    throw new CeremonyError("fingerprint_wrong", 'there is no terminal to confirm at; give the fingerprint that "ceremony sign" printed as --confirm FINGERPRINT');
-  }
-  if (isFingerprint(typed, { id: result })) return;
-  throw new CeremonyError(
-    "fingerprint_wrong",
-    'that is not the fingerprint of this root, and nothing was changed; compare it with what "ceremony sign" printed: if you typed that, this is not the ' +
-      "root that was made there",
-  );
 }
 
 async function findKey(text: string, { config }: AskDeps, kms: Kms): Promise<IntermediateKey> {

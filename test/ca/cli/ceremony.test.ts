@@ -32,6 +32,7 @@ function setUp() {
       const { stdout, stderr, exitCode } = await onCa("request", kind, "--out", inFolder(name), ...more);
       expect(stderr).toBe("");
       expect(exitCode).toBe(0);
+      expect(stdout, "says what is asked for").toMatch(/^ {2}Asked +20/m);
       return /^ {2}([0-9a-f-]{24})$/m.exec(stdout)?.[1] ?? "";
     },
     /** On the other machine: no environment, no database. */
@@ -61,6 +62,18 @@ function setUp() {
     },
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
+}
+
+/** A ceremony's command at a terminal where somebody types these answers. */
+async function atTerminal(env: Readonly<Record<string, string>>, args: readonly string[], answers: readonly string[]) {
+  const { dispatch } = await import("../../../ca/cli/dispatch.ts");
+  const asked: { readonly question: string; readonly secret: boolean }[] = [];
+  let [stdout, stderr] = ["", ""];
+  const exitCode = await dispatch(["ceremony", ...args], {
+    stdout: (text) => void (stdout += text), stderr: (text) => void (stderr += text), env,
+    ask: async (question, { secret = false } = {}) => answers[asked.push({ question, secret }) - 1] ?? "",
+  });
+  return { exitCode, stdout, stderr, asked };
 }
 
 describe("the ceremonies of a CA whose root's key is offline", () => {
@@ -97,7 +110,13 @@ describe("the ceremonies of a CA whose root's key is offline", () => {
     expect(signed).toMatchObject({ exitCode: 0, stderr: "" });
     expect(signed.stdout).toContain("Certify an intermediate of the trust domain east");
     expect(readFileSync(inFolder("intermediate.answer.transcript.txt"), "utf8")).toMatch(/operator +alice/);
-    expect(await onCa("import", inFolder("intermediate.answer"))).toMatchObject({ exitCode: 0, stderr: "" });
+    const wrong = `${fingerprint.startsWith("0") ? "1" : "0"}${fingerprint.slice(1)}`;
+    expect(await onCa("import", inFolder("intermediate.answer"), "--confirm", wrong)).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("not the fingerprint of the request") });
+    expect(await atTerminal(at.env, ["import", inFolder("intermediate.answer")], [wrong])).toMatchObject({ exitCode: 1, asked: [{ question: expect.stringContaining("fingerprint of its request") }] });
+    expect(await rowsOf("intermediate")).toEqual([]);
+    const taken = await onCa("import", inFolder("intermediate.answer"), "--confirm", fingerprint);
+    expect(taken).toMatchObject({ exitCode: 0, stderr: "" });
+    expect(taken.stdout).toMatch(/^It is the answer to this request:\s+Certify an intermediate of the trust domain east[^]* is active/);
     const [root] = await rowsOf("root");
     const [intermediate] = await rowsOf("intermediate");
     expect(intermediate).toMatchObject({ state: "active", parentId: root?.id, key: { kind: "sealed" } });
@@ -218,7 +237,7 @@ describe("the ceremonies of a CA whose root's key is offline", () => {
     })) {
       writeFileSync(inFolder(name), text);
       const [, its = ""] = /"result": "([0-9a-f]{64})"/.exec(text) ?? [];
-      expect(await onCa("import", inFolder(name), "--confirm", its.slice(0, 20))).toMatchObject({ exitCode: 1, stdout: "" });
+      expect(await onCa("import", inFolder(name), "--confirm", its.slice(0, 20))).toMatchObject({ exitCode: 1, stdout: expect.not.stringContaining("is prepared") });
     }
     expect(await rowsOf("root")).toHaveLength(2);
   });
@@ -284,19 +303,9 @@ describe("a ceremony at a terminal", () => {
     fingerprint = await at.request("root", "root.request");
   });
 
-  async function signAsking(answers: readonly string[], name: string) {
-    const { dispatch } = await import("../../../ca/cli/dispatch.ts");
-    const asked: { readonly question: string; readonly secret: boolean }[] = [];
-    let [stdout, stderr] = ["", ""];
-    const exitCode = await dispatch(
-      ["ceremony", "sign", at.inFolder("root.request"), "--key", at.inFolder(`${name}.key`), "--create-key", "ec-p256", "--out", at.inFolder(`${name}.answer`)],
-      {
-        stdout: (text) => void (stdout += text), stderr: (text) => void (stderr += text), env: {},
-        ask: async (question, { secret = false } = {}) => answers[asked.push({ question, secret }) - 1] ?? "",
-      },
-    );
-    return { exitCode, stdout, stderr, asked };
-  }
+  const signAsking = (answers: readonly string[], name: string) => atTerminal({}, [
+    "sign", at.inFolder("root.request"), "--key", at.inFolder(`${name}.key`), "--create-key", "ec-p256", "--out", at.inFolder(`${name}.answer`),
+  ], answers);
 
   test("asks for the fingerprint after it said what it does, and twice for a new passphrase, which it does not show", async () => {
     const { exitCode, asked } = await signAsking([fingerprint, passphrase, passphrase], "asked");
