@@ -59,32 +59,35 @@ export function startProcess(file: string, args: readonly string[], env: Readonl
 }
 
 /** `countersign serve` on a free loopback port, ready to issue when this resolves. */
-export async function startCa({ dataDir, port, env = {}, args = [] }: {
+export async function startCa({ dataDir, port, env = {}, args = [], program = programs.ca }: {
   readonly dataDir: string;
   readonly port?: number;
   readonly env?: Readonly<Record<string, string>>;
   readonly args?: readonly string[];
+  /** Path from the project's folder. */
+  readonly program?: string;
 }): Promise<RunningCa> {
   const listen = port ?? (await freePort());
   const trustDomain = env["COUNTERSIGN_TRUST_DOMAIN"] ?? "countersign.local";
   const url = `https://127.0.0.1:${listen}`;
-  const started = startProcess(programs.ca, ["serve", "--data-dir", dataDir, "--listen", `127.0.0.1:${listen}`, ...args], env);
+  const started = startProcess(program, ["serve", "--data-dir", dataDir, "--listen", `127.0.0.1:${listen}`, ...args], env);
   await untilReady("the CA", started, () => httpsStatus(`${url}/readyz`));
   return { ...started, url, dataDir, trustDomain, rootPemPath: join(dataDir, "root.pem"), adminTokenPath: join(dataDir, "admin-token") };
 }
 
 /** `countersign-proxy` with its listeners on free loopback ports, holding its identity when this resolves. */
-export async function startProxy({ bootstrap, app, args = [], env = {}, ports }: {
+export async function startProxy({ bootstrap, app, args = [], env = {}, ports, program = programs.proxy }: {
   readonly bootstrap: string;
   /** Port of the local app. */
   readonly app: number;
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly ports?: { readonly inbound: number; readonly outbound: number; readonly admin: number };
+  readonly program?: string;
 }): Promise<RunningProxy> {
   const { inbound, outbound, admin } = ports ?? { inbound: await freePort(), outbound: await freePort(), admin: await freePort() };
   const started = startProcess(
-    programs.proxy,
+    program,
     [
       "--inbound", `127.0.0.1:${inbound}`, "--app", `127.0.0.1:${app}`, "--outbound", `127.0.0.1:${outbound}`,
       "--admin", `127.0.0.1:${admin}`, ...args,
