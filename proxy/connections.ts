@@ -182,7 +182,10 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
       live.add(connection);
       count.opened(connection);
       return {
-        speaks: (protocol) => void (connection.protocol = protocol),
+        speaks(protocol) {
+          connection.protocol = protocol;
+          if (protocol === "tls") count.appTls(connection);
+        },
         closed: () => remove(connection),
       };
     },
@@ -263,6 +266,7 @@ function connectionMetrics(metrics: Metrics, direction: Direction) {
   const closed = metrics.counter("tcp_close_total", "Connections closed", names);
   const read = metrics.counter("tcp_read_bytes_total", "Bytes read from peers, after decryption", names);
   const written = metrics.counter("tcp_write_bytes_total", "Bytes written to peers, before encryption", names);
+  const appTls = metrics.counter("tcp_app_tls_total", "Connections in which the apps speak TLS of their own, carried as it is", names);
   const cut = metrics.counter("connections_cut_total", "Connections ended because their reason to exist was gone", ["direction", "reason"]);
   return {
     opened({ labels }: Live) {
@@ -283,6 +287,7 @@ function connectionMetrics(metrics: Metrics, direction: Direction) {
       connection.bytesWritten = bytesWritten;
       return moved;
     },
+    appTls: ({ labels }: Live) => appTls.inc(labels),
     cut: (reason: string) => cut.inc({ direction, reason }),
   };
 }

@@ -109,6 +109,7 @@ describe.skipIf(!hasPsql)("PostgreSQL", () => {
     expect(socket.alpnProtocol).toBe("postgresql");
     for (const proxy of [client, services["postgres"]!.proxy]) {
       expect(await proxy.edges()).toContainEqual(expect.objectContaining({ clientId: client.spiffeId, serverId: "spiffe://east/postgres", protocol: "tls", secured: true }));
+      expect(await proxy.metrics()).toMatch(/^tcp_app_tls_total\{.*server_id="spiffe:\/\/east\/postgres".*\} [1-9]/m);
     }
     socket.destroy();
   });

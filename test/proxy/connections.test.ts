@@ -140,7 +140,11 @@ test("metrics count connections and bytes, while they are open and after", () =>
   expect(metricValue(metrics, "tcp_open_connections", "cart")).toBe(1);
   expect(metricValue(metrics, "tcp_read_bytes_total", "cart")).toBe(10);
   vi.advanceTimersByTime(1000);
+  open.speaks("tcp");
+  expect(metricValue(metrics, "tcp_app_tls_total", "cart")).toBe(0);
+  open.speaks("tls");
   open.closed();
+  expect(metricValue(metrics, "tcp_app_tls_total", "cart")).toBe(1);
   expect(metricValue(metrics, "tcp_open_connections", "cart")).toBe(0);
   expect(metricValue(metrics, "tcp_open_total", "cart")).toBe(1);
   expect(metricValue(metrics, "tcp_write_bytes_total", "cart")).toBe(20);
