@@ -49,6 +49,7 @@ import { edgeReader } from "./reports/edges.ts";
 import { proxyReader } from "./reports/proxies.ts";
 import { tapService } from "./reports/tap.ts";
 import { reportReceiver } from "./reports/receive.ts";
+import { workloadReader } from "./reports/workloads.ts";
 import { tokenService } from "./tokens.ts";
 import { vitalsReader } from "./vitals.ts";
 
@@ -228,6 +229,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     report: reportReceiver({ ...names, limits, store, now, bundle }),
     edges: edgeReader({ store, now }),
     proxies: proxyReader({ store, now }),
+    workloads: workloadReader({ store, now }),
     vitals: vitalsReader({ config, store, signers, rows: () => keeper.current().rows, publicUrl: deps.publicUrl ?? (() => config.publicUrl), now }),
     recordDenial: ({ actor, ...denial }) => denials.record({ type: "request.denied", ...denial }, actor),
     crl: lists.crls.current,

@@ -28,6 +28,7 @@ export const paths = {
   acknowledgements: "/v1/acknowledgements",
   watch: "/v1/watch",
   reports: "/v1/reports",
+  workloads: "/v1/workloads",
   edges: "/v1/edges",
   taps: "/v1/taps",
   proxies: "/v1/proxies",
@@ -237,6 +238,17 @@ export interface CertificatePage {
   readonly certificates: readonly CertificateSummary[];
   /** Opaque: the `cursor` of the next page; absent on the last one. */
   readonly nextCursor?: string;
+}
+
+/** `GET /v1/workloads`, by ID: who holds a certificate that lives and was neither renewed nor revoked. */
+export interface WorkloadList {
+  readonly workloads: readonly AuthorityHolder[];
+  /** On all pages. */
+  readonly total: number;
+  /** There are more than are listed. */
+  readonly truncated: boolean;
+  /** Opaque: the `cursor` of the next page; absent on the last one. */
+  readonly nextCursor?: string | undefined;
 }
 
 export interface RevokeRequest {

@@ -10,12 +10,15 @@ import { Refusal } from "../refusal.ts";
 import { AskError, askFor, type AppFetch } from "./ask.ts";
 import { assets } from "./assets.ts";
 import { isOwnForm, readCookie, sessionCookie } from "./browser.ts";
+import { certificatePage, revokeAction, revokePage } from "./certificate.ts";
+import { edgesPage } from "./edges.ts";
 import { renderPage } from "./layout.ts";
 import { liveStream } from "./live.ts";
 import { overviewPage } from "./overview.ts";
 import type { Action, Page, PageContext, Shown } from "./page.ts";
 import { dashboardSessions } from "./sessions.ts";
 import { refusedPage, signInPage } from "./sign-in.ts";
+import { workloadsPage } from "./workloads.ts";
 
 export interface DashboardOptions {
   /** The whole API: what pages ask. */
@@ -69,7 +72,7 @@ export function dashboard(services: CaServices, { fetchApi, log, nextRequestId }
   }
 
   const verifierKey = async (): Promise<string | undefined> => (await services.store.state())?.logVerifierKey;
-  const pages: readonly Page[] = [overviewPage(verifierKey)];
+  const pages: readonly Page[] = [overviewPage(verifierKey), workloadsPage, certificatePage, revokePage, edgesPage];
   for (const { path, section, show } of pages) {
     app.get(path, signedIn(section, async (context, requestId) => html(await show(context), requestId, context.caller, section)));
   }
@@ -147,7 +150,7 @@ function assetAnswer({ body, contentType, etag }: (typeof assets)[string]): Answ
   return { status: 200, body, contentType, headers: { etag, "cache-control": "public, max-age=31536000, immutable" } };
 }
 
-const actions: readonly Action[] = [];
+const actions: readonly Action[] = [revokeAction];
 
 const pageHeaders = {
   "content-security-policy":

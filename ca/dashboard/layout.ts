@@ -51,7 +51,8 @@ function navigation(section: string | undefined): Markup {
 }
 
 const sections = [
-  ["/ui", "Overview"],
+  ["/ui", "Overview"], ["/ui/trust", "Trust"], ["/ui/workloads", "Workloads"], ["/ui/edges", "Edges"], ["/ui/policies", "Policies"], ["/ui/audit", "Audit"],
+  ["/ui/federation", "Federation"],
 ] as const;
 
 /** A shield that is signed twice. */

@@ -39,7 +39,7 @@ export function table(caption: string, columns: readonly string[], rows: readonl
   return html`<table role="table"><caption>${caption}</caption>
 <thead role="rowgroup"><tr role="row">${columns.map((column) => html`<th role="columnheader" scope="col">${column}</th>`)}</tr></thead>
 <tbody role="rowgroup">${rows.map((cells) => html`<tr role="row">${cells.map((cell, index) =>
-    html`<td role="cell" data-label="${columns[index] ?? ""}">${cell}</td>`)}</tr>`)}</tbody></table>`;
+    html`<td role="cell" data-label="${columns[index] ?? ""}"><div>${cell}</div></td>`)}</tr>`)}</tbody></table>`;
 }
 
 /** A part of a page under a heading of its own. @param id of the heading */

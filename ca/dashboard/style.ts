@@ -32,7 +32,7 @@ p { margin: .375rem 0; }
 a { color: var(--link); text-decoration: none; }
 a:hover { text-decoration: underline; }
 p a, li a { text-decoration: underline; text-underline-offset: 2px; }
-nav a, .brand, td a { text-decoration: none; }
+nav a, .brand, td a, a.button { text-decoration: none; }
 td a:hover { text-decoration: underline; }
 :focus-visible { outline: 2px solid var(--link); outline-offset: 2px; border-radius: 4px; }
 code, pre, .id, .mono { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: .8125rem; }
@@ -90,6 +90,17 @@ svg text { fill: var(--soft); font-size: 11px; font-family: inherit; }
 .grid { stroke: var(--grid); } .axis { stroke: var(--line); } .now { stroke: var(--link); stroke-width: 1.5; }
 .fill-bar { fill: var(--bar); } .fill-ok { fill: var(--ok); } .fill-warning { fill: var(--warning); } .fill-failed { fill: var(--failed); }
 .legend { display: flex; gap: 1rem; flex-wrap: wrap; font-size: .8125rem; color: var(--soft); margin: .25rem 0 0; padding: 0; list-style: none; }
+form.bar { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: .75rem 1rem; margin-bottom: 1rem; }
+label.check { display: flex; gap: .5rem; align-items: center; color: var(--text); font-size: .875rem; padding: .5rem 0; }
+label.check input { width: auto; }
+dl.facts { display: grid; grid-template-columns: 8rem minmax(0, 1fr); gap: .375rem 1rem; margin: 0; font-size: .9375rem; }
+dl.facts dt { color: var(--soft); } dl.facts dd { margin: 0; }
+svg.life { margin-top: .375rem; max-width: 30rem; } .rest { fill: var(--grid); }
+.edge { stroke-width: 1.5; } .edge.secured { stroke: var(--ok); } .edge.unsecured { stroke: var(--failed); stroke-dasharray: 5 3; }
+.arrow.secured { fill: var(--ok); } .arrow.unsecured { fill: var(--failed); }
+.node { fill: var(--card); stroke: var(--bar); } .node.unknown { stroke: var(--failed); stroke-dasharray: 4 3; }
+svg text.name { fill: var(--text); font-size: 12px; }
+.scroll { overflow-x: auto; } svg.graph { min-width: 34rem; }
 .legend svg { vertical-align: -1px; margin-right: .25rem; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 @media (max-width: 44rem) {
@@ -101,8 +112,10 @@ svg text { fill: var(--soft); font-size: 11px; font-family: inherit; }
   tr:last-child { border-bottom: 0; }
   td { border: 0; padding: .125rem 0; display: grid; grid-template-columns: 6.5rem minmax(0, 1fr); gap: .5rem; }
   td::before { content: attr(data-label); color: var(--soft); font-size: .8125rem; }
-  td > * { min-width: 0; justify-self: start; }
+  td > * { min-width: 0; }
   .who .name { max-width: 8rem; }
+  dl.facts { grid-template-columns: 1fr; gap: 0; } dl.facts dd { margin-bottom: .5rem; }
+  .wide-only { display: none; }
   form.fields .grow { grid-column: auto; }
 }
 @media (prefers-reduced-motion: no-preference) { .fresh { animation: fresh 1.2s ease-out; } @keyframes fresh { from { background: var(--warning-back); } } }

@@ -23,6 +23,7 @@ import { tokenOperations } from "./tokens.ts";
 import { trustOperations } from "./trust.ts";
 import { vitalsOperations } from "./vitals.ts";
 import { watchOperations } from "./watch.ts";
+import { workloadOperations } from "./workloads.ts";
 
 export interface AppOptions extends Pick<PipelineOptions, "log" | "denied" | "forwarders"> {
   readonly registry: MetricsRegistry;
@@ -42,6 +43,7 @@ export function createApp(
   const options: PipelineOptions = { ...rest, bodyLimitBytes, nextRequestId: requestIds() };
   const operations: readonly Operation[] = [
     ...certificateOperations(services),
+    ...workloadOperations(services),
     ...revocationOperations(services),
     ...tokenOperations(services),
     ...operatorOperations(services),

@@ -12,6 +12,7 @@ import type { Caller, CaServices } from "./services.ts";
 export const access = {
   "POST /v1/certificates": "attested",
   "GET /v1/certificates": ["admin", "operator in scope", "auditor"],
+  "GET /v1/workloads": ["admin", "operator in scope", "auditor"],
   "GET /v1/certificates/{serial}": ["admin", "operator in scope", "auditor"],
   "POST /v1/certificates/{serial}/revoke": ["admin", "operator in scope"],
   "GET /v1/revocations": "feed",

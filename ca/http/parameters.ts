@@ -42,8 +42,8 @@ export const serialParameter = z.object({
     .openapi({ description: "Serial number, hex.", example: "6f1c9d02a7b34e58c1d0e9f8a7b6c5d4" }),
 });
 
-/** What the position is of that a cursor stands for: an entry of the log, or a revocation among all of them. */
-export type PositionKind = "entry" | "revocation";
+/** What the position is of that a cursor stands for: an entry of the log, a revocation among all of them, a workload in their list. */
+export type PositionKind = "entry" | "revocation" | "workload";
 
 /** The cursor of a position, which is good for listings of its kind only. */
 export function encodePosition(position: number, kind: PositionKind = "entry"): string {
@@ -74,4 +74,4 @@ export function parseIdempotencyKey(value: string | null): string | undefined {
 }
 
 const idempotencyKey = /^[\x20-\x7e]{1,255}$/;
-const prefixes: Readonly<Record<PositionKind, string>> = { entry: "", revocation: "r" };
+const prefixes: Readonly<Record<PositionKind, string>> = { entry: "", revocation: "r", workload: "w" };

@@ -29,6 +29,7 @@ import type { RateLimits } from "../rate-limits.ts";
 import type { Operators } from "../operators.ts";
 import type { Policies } from "../policy/policies.ts";
 import type { RequestAuthorization, SignedRequest } from "../pki/request-authorization.ts";
+import type { WorkloadPage, WorkloadQuery } from "../reports/workloads.ts";
 import type { Store } from "../store/store.ts";
 
 /** An authenticated API caller. */
@@ -88,6 +89,8 @@ export interface CaServices {
   edges(isInView: (spiffeId: string) => boolean): Promise<EdgeList>;
   /** The proxies that reported lately. @param isInView as of edges */
   proxies(isInView: (spiffeId: string) => boolean): Promise<ProxyList>;
+  /** Who holds a live certificate; some seconds old. */
+  workloads(query: WorkloadQuery): Promise<WorkloadPage>;
   /** How this replica and its store are. */
   vitals(): Promise<Vitals>;
   /** Opens a tap. @throws {Refusal} spiffe_id_refused | rate_limited */

@@ -19,6 +19,7 @@ describe.runIf(programAvailable("chromium"))("the dashboard in Chromium", () => 
     shop = await openShop(mesh.served.ca);
     context = await browser.newContext({ baseURL: mesh.served.url, ignoreHTTPSErrors: true });
     page = await context.newPage();
+    page.setDefaultTimeout(15_000);
     complaints = complaintsOf(page);
   }, 120_000);
   afterAll(async () => {
@@ -66,6 +67,47 @@ describe.runIf(programAvailable("chromium"))("the dashboard in Chromium", () => 
     expect(await seriousFindings(page)).toEqual([]);
     await page.emulateMedia({ colorScheme: "light" });
     await page.setViewportSize({ width: 1280, height: 800 });
+  }, 30_000);
+
+  test("a workload is found by a part of its ID, among those that live", async () => {
+    await page.goto("/ui/workloads");
+    expect(await page.getByRole("row").count()).toBe(1 + shop.workloads.size);
+    await page.getByRole("searchbox").fill("cart");
+    await page.keyboard.press("Enter");
+    await page.getByText("1 holder of a live certificate").waitFor();
+    expect(await seriousFindings(page)).toEqual([]);
+    await page.getByLabel("Show").selectOption("revoked");
+    await page.getByRole("searchbox").fill("");
+    await page.getByRole("button", { name: "Search" }).click();
+    await page.getByText("revoked last first").waitFor();
+    expect(await page.locator("tbody tr").count()).toBe(1);
+  }, 30_000);
+
+  test("its certificate shows its history and whom it talks to, and is revoked when that is confirmed", async () => {
+    const { serialNumber } = shop.workloads.get("catalogue")!;
+    await page.goto(`/ui/workloads?show=all&search=${serialNumber}`);
+    await page.getByRole("link", { name: serialNumber }).click();
+    await page.getByRole("heading", { name: "History" }).waitFor();
+    expect(await page.locator("#talks").textContent()).toContain("/ns/shop/sa/postgres");
+    expect(await seriousFindings(page)).toEqual([]);
+    await page.getByRole("link", { name: "Revoke" }).click();
+    await page.getByLabel("Reason").selectOption("superseded");
+    expect(await seriousFindings(page)).toEqual([]);
+    await page.getByRole("button", { name: "Revoke" }).click();
+    await page.locator("#facts").getByText("superseded").waitFor();
+    expect(await mesh.served.ca.store.certificate(serialNumber)).toMatchObject({ revocationReason: "superseded" });
+    expect(await page.getByRole("link", { name: "Revoke" }).count()).toBe(0);
+  }, 30_000);
+
+  test("edges are a picture and a table, and say why one is not secured", async () => {
+    await page.goto("/ui/edges");
+    expect(await page.locator("svg.graph rect.node").count()).toBe(7);
+    expect(await page.locator("#edges").textContent()).toContain("2 not secured");
+    expect(await seriousFindings(page)).toEqual([]);
+    await page.getByLabel("only what is not secured").check();
+    await page.getByRole("button", { name: "Show" }).click();
+    await page.locator("tbody").getByText("plain text").waitFor();
+    expect(await page.locator("tbody tr").count()).toBe(2);
   }, 30_000);
 
   test("whoever signs out is out", async () => {

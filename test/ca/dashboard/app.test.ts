@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Role } from "../../../ca/contract.ts";
-import { auditEvents, hourMs } from "../../support/running-ca.ts";
+import { auditEvents, hourMs, newCsr } from "../../support/running-ca.ts";
 import { startTestApp, type Answered, type TestApp } from "../../support/running-app.ts";
 
 let app: TestApp;
@@ -130,4 +130,19 @@ test("style, script and icon are named by what is in them, and kept for good", a
   const paths = [...text.matchAll(/(?:href|src)="(\/ui\/[^"]+\.(?:css|js|svg))"/g)].map(([, path]) => path!);
   expect(paths).toHaveLength(3);
   for (const path of paths) expect((await look(path, {})).headers.get("cache-control")).toContain("immutable");
+});
+
+describe("what a role may not do", () => {
+  test("is refused by the API, whatever form is sent: an auditor revokes nothing, an operator nothing outside its scope", async () => {
+    const inside = await app.ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: "spiffe://east/ns/shop/sa/web" } }, { caller: app.admin });
+    const outside = await app.ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: "spiffe://east/ns/bank/sa/vault" } }, { caller: app.admin });
+    const [auditor, operator] = [await signIn(app.tokens.auditor), await signIn(app.tokens.operator)];
+    const revoke = (serialNumber: string, browser: { readonly cookie: string }): Promise<Answered> => send(`/ui/certificates/${serialNumber}/revoke`, { reason: "superseded" }, browser);
+    expect((await revoke(inside.serialNumber, auditor)).status).toBe(403);
+    expect((await revoke(outside.serialNumber, operator)).status).toBe(403);
+    expect((await revoke(inside.serialNumber, operator)).status).toBe(303);
+    expect((await look(`/ui/certificates/${outside.serialNumber}`, operator)).status).toBe(403);
+    expect((await look("/ui/workloads", operator)).text).not.toContain("/ns/bank/");
+    expect((await auditEvents(app.store)).slice(-3)).toContainEqual(expect.objectContaining({ type: "certificate.revoked", serialNumber: inside.serialNumber }));
+  });
 });

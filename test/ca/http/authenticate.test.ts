@@ -13,6 +13,7 @@ const allowed: Readonly<Record<RouteName, readonly (Role | "nobody")[]>> = {
   "POST /v1/certificates": ["nobody", "admin", "operator", "auditor"],
   "GET /v1/certificates": ["admin", "operator", "auditor"],
   "GET /v1/certificates/{serial}": ["admin", "operator", "auditor"],
+  "GET /v1/workloads": ["admin", "operator", "auditor"],
   "POST /v1/certificates/{serial}/revoke": ["admin", "operator"],
   "GET /v1/revocations": ["nobody", "admin", "operator", "auditor"],
   "POST /v1/tokens": ["admin", "operator"],
@@ -160,6 +161,7 @@ test("an operator without a scope gets nothing from a route that is for operator
   const requests = {
     "GET /v1/certificates": ["", undefined],
     "GET /v1/certificates/{serial}": [serialNumber, undefined],
+    "GET /v1/workloads": [serialNumber, undefined],
     "POST /v1/certificates/{serial}/revoke": [serialNumber, { reason: "unspecified" }],
     "POST /v1/tokens": ["", { type: "join", spiffeId: "spiffe://east/ns/shop/sa/cart" }],
     "GET /v1/edges": ["", undefined],
@@ -177,6 +179,7 @@ test("an operator without a scope gets nothing from a route that is for operator
     const answer = await own.call(method, path.replace(/\{\w+\}/, parameter), { headers, ...(json && { json }) });
     if (route === "GET /v1/edges") expect(answer.json).toEqual({ edges: [], proxies: 0, truncated: false });
     else if (route === "GET /v1/proxies") expect(answer.json).toEqual({ proxies: [], truncated: false });
+    else if (route === "GET /v1/workloads") expect(answer.json).toEqual({ workloads: [], total: 0, truncated: false });
     else if (answer.status === 200) expect(Object.values(answer.json)).toEqual([[]]);
     else expect([route, answer.problem.code]).toEqual([route, "forbidden"]);
   }

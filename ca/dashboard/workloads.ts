@@ -1,0 +1,74 @@
+import { html } from "hono/html";
+import { paths, type CertificatePage, type CertificateStatus, type CertificateSummary, type ProxyList, type WorkloadList } from "../contract.ts";
+import { chip, count, identity, table, when, type Markup, type Tone } from "./marks.ts";
+import type { Page } from "./page.ts";
+
+/** Who has a certificate: those who live, and every certificate that was issued. */
+export const workloadsPage: Page = {
+  path: "/ui/workloads",
+  section: "/ui/workloads",
+  async show({ ask, nowMs, query }) {
+    const show = viewOf(query.get("show"));
+    const search = (query.get("search") ?? "").trim();
+    const cursor = query.get("cursor") ?? undefined;
+    const asked = new URLSearchParams({ limit: String(rowsOfPage), ...(cursor !== undefined && { cursor }) });
+    const form = searchForm(search, show);
+    if (show === "live") {
+      if (search !== "") asked.set("search", search);
+      const list = await ask.call<WorkloadList>("GET", `${paths.workloads}?${asked}`);
+      const proxies = await ask.maybe<ProxyList>(paths.proxies);
+      const reported = new Map(proxies?.proxies.map((proxy) => [proxy.serialNumber, proxy]));
+      const rows = list.workloads.map(({ spiffeId, serialNumber, notAfter }) => [
+        html`<a href="/ui/certificates/${serialNumber}">${identity(spiffeId)}</a>`,
+        when(notAfter, nowMs),
+        reported.has(serialNumber) ? html`${chip("ok", "reports")} <span class="soft">${reported.get(serialNumber)?.version ?? ""}</span>` : chip("plain", "no proxy heard of"),
+        html`<span class="mono soft">${serialNumber.slice(0, 16)}</span>`,
+      ]);
+      const caption = `${count(list.total, "holder")} of a live certificate${search === "" ? "" : ` with “${search}”`}, by ID${list.truncated ? "; more than are listed" : ""}`;
+      return { title: "Workloads", body: html`${form}<div class="card" id="list" data-part>${rows.length === 0 ? nothing(search) : table(caption, ["Workload", "Certificate ends", "Proxy", "Serial number"], rows)}
+${nextPage(search, show, list.nextCursor)}</div>` };
+    }
+    const isSerial = /^[0-9a-f]{32}$/i.test(search);
+    if (isSerial) return { title: "Workloads", body: html`${form}<p class="card"><a href="/ui/certificates/${search.toLowerCase()}">The certificate ${search.toLowerCase()}</a></p>` };
+    if (show !== "all") asked.set("status", show);
+    if (search !== "") asked.set("spiffeId", search);
+    const { certificates, nextCursor } = await ask.call<CertificatePage>("GET", `${paths.certificates}?${asked}`);
+    return { title: "Workloads", body: html`${form}<div class="card" id="list" data-part>
+${certificates.length === 0 ? nothing(search) : certificateTable(`Certificates, ${show === "revoked" ? "revoked last" : "newest"} first`, certificates, nowMs)}${nextPage(search, show, nextCursor)}</div>` };
+  },
+};
+
+/** Certificates as rows. */
+export function certificateTable(caption: string, certificates: readonly CertificateSummary[], nowMs: number): Markup {
+  return table(caption, ["Certificate of", "Status", "Ends", "Serial number"], certificates.map(({ spiffeId, serialNumber, status, notAfter }) => [
+    html`<a href="/ui/certificates/${serialNumber}">${identity(spiffeId)}</a>`, statusChip(status), when(notAfter, nowMs), html`<span class="mono soft">${serialNumber.slice(0, 16)}</span>`,
+  ]));
+}
+
+export function statusChip(status: CertificateStatus): Markup {
+  return chip(tones[status], status);
+}
+
+function searchForm(search: string, show: View): Markup {
+  return html`<form class="fields bar" method="get" action="/ui/workloads" role="search">
+<div class="grow"><label for="search">Search: part of an ID, or for certificates an ID, a prefix ending in /*, or a serial number</label>
+<input id="search" name="search" type="search" value="${search}" spellcheck="false"></div>
+<div><label for="show">Show</label><select id="show" name="show">${views.map(([value, name]) =>
+    html`<option value="${value}"${value === show ? html` selected` : ""}>${name}</option>`)}</select></div>
+<div><button>Search</button></div></form>`;
+}
+
+function nextPage(search: string, show: View, cursor: string | undefined): Markup | string {
+  if (cursor === undefined) return "";
+  return html`<p><a class="button quiet" href="/ui/workloads?${new URLSearchParams({ ...(search !== "" && { search }), show, cursor }).toString()}">Next page</a></p>`;
+}
+
+function nothing(search: string): Markup {
+  return html`<p class="soft">${search === "" ? "There is none." : `Nothing fits “${search}”.`}</p>`;
+}
+
+const views = [["live", "live workloads"], ["valid", "valid certificates"], ["revoked", "revoked certificates"], ["expired", "expired certificates"], ["all", "all certificates"]] as const;
+type View = (typeof views)[number][0];
+const viewOf = (text: string | null): View => views.find(([value]) => value === text)?.[0] ?? "live";
+const tones: Readonly<Record<CertificateStatus, Tone>> = { valid: "ok", expired: "plain", revoked: "failed" };
+const rowsOfPage = 50;
