@@ -84,7 +84,11 @@ describe("the bundle that is the proxy", () => {
     const shared = ["ca/contract.ts", ...policyKernel];
     expect(own.filter((input) => !input.startsWith("ca/pki/") && !shared.includes(input))).toEqual([]);
     expect(Object.keys(outputs)).toHaveLength(1);
-    expect(readFileSync(join(outdir, "countersign-proxy.js"), "utf8")).not.toMatch(/drizzle|hono|aws-sdk/i);
+    const text = readFileSync(join(outdir, "countersign-proxy.js"), "utf8");
+    expect(text).not.toMatch(/drizzle|hono|aws-sdk/i);
+    const [, kibibytes, modules] = /makes the proxy one file: (\d+) KiB, (\d+) modules/.exec(readFileSync(join(root, "README.md"), "utf8")) ?? [];
+    expect(Math.abs(text.length / 1024 / Number(kibibytes) - 1), `README.md says ${kibibytes} KiB, it is ${text.length / 1024}`).toBeLessThan(0.15);
+    expect(Math.abs(Object.keys(inputs).length / Number(modules) - 1), `README.md says ${modules} modules, it is ${Object.keys(inputs).length}`).toBeLessThan(0.15);
   });
 });
 
