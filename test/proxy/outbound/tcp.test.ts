@@ -1,8 +1,8 @@
-import type { Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import type { Service } from "../../../ca/contract.ts";
 import { eastIdentity, holderOf, inboundHalf, metricValue, outboundHalf, policyFor } from "../../support/data-path.ts";
-import { echoApp, readAll, readUntil, tcpClient } from "../../support/tcp.ts";
+import { echoApp, readAll, readUntil, tcpApp, tcpClient } from "../../support/tcp.ts";
 
 const closing: (() => unknown)[] = [];
 afterEach(async () => {
@@ -44,6 +44,24 @@ describe("a tunnel to a service", () => {
       expect(metricValue(outbound.metrics, "connections_cut_total", 'direction="outbound"', 'reason="policy_denied"')).toBe(1);
     });
   }
+
+  test("that is withdrawn while its server is being reached is not opened", async () => {
+    const inbound = await inboundHalf({ app: { host: "127.0.0.1", port: 1 } });
+    const holder = holderOf(hello);
+    const outbound = await outboundHalf({ holder });
+    // On the way to the server, whose identity is the right one still.
+    const gate = await tcpApp((socket) => {
+      holder.setPolicy(policyFor(hello, [], []));
+      const on = connect(inbound.port, "127.0.0.1").on("error", () => undefined).on("close", () => socket.destroy());
+      socket.on("error", () => undefined).on("close", () => on.destroy()).pipe(on).pipe(socket);
+    });
+    closing.push(() => gate.close(), () => inbound.path.close(), () => outbound.path.close());
+    holder.setPolicy(policyFor(hello, [], [{ name: "db", port: 5432, spiffeId: "spiffe://east/world", addresses: [{ host: "127.0.0.1", port: gate.port }] }]));
+    const client = await tcpClient(outbound.port);
+    client.write("CONNECT db:5432 HTTP/1.1\r\nhost: db:5432\r\n\r\n");
+    expect(String((await readAll(client)).bytes)).toMatch(/^HTTP\/1\.1 502 [^]*the service was withdrawn/);
+    expect(metricValue(outbound.metrics, "outbound_refused_total", 'reason="route_withdrawn"')).toBe(1);
+  });
 
   test("goes on where only addresses or other services change", async () => {
     const { db, tell, client, outbound } = await openTunnel();
