@@ -27,6 +27,7 @@ import { jwtSvidIssuer } from "./issuance/jwt-svid.ts";
 import { lintRecorder } from "./issuance/lint-failed.ts";
 import { profileChoice } from "./issuance/profiles.ts";
 import { serialNumbers } from "./issuance/serial.ts";
+import { linkerdIdentity, type LinkerdAnswer } from "./linkerd/certify.ts";
 import type { Log } from "./log.ts";
 import { caMetrics, type CaMetrics } from "./metrics.ts";
 import { openCa } from "./open-ca.ts";
@@ -81,6 +82,8 @@ export interface Ca extends CaServices {
   /** Key and chain for the API's TLS listener. */
   apiCredentials(): ApiCredentials;
   onApiCredentials(listener: (credentials: ApiCredentials) => void): void;
+  /** Answers a call of Linkerd's identity protocol; undefined: it is not spoken. */
+  readonly linkerd: ((path: string, message: Uint8Array) => Promise<LinkerdAnswer>) | undefined;
   /** Ends every stream of the feed, so that no reader keeps the listener from closing. */
   endWatches(): void;
   /** Called when the bundle changed, or the chains that lead to it. */
@@ -253,6 +256,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       const warnings = [...troubles, ...(await ceremonies.due().catch(() => []))];
       return { ready: reasons.length === 0, reasons, ...(warnings.length > 0 && { warnings }) };
     },
+    linkerd: config.linkerd && linkerdIdentity({ issue: issuer.issue, attestor: config.linkerd.attestor, onDenied: metrics.denied, log }),
     apiCredentials: api.current,
     onApiCredentials: api.onChange,
     onBundle: keeper.onChange,

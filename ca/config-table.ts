@@ -21,7 +21,7 @@ export type SettingKey =
   | "trustDomain" | "dataDir" | "store" | "listen" | "publicUrl" | "apiNames"
   | "certificateLifetime" | "certificateLifetimeMax" | "issuerLifetime" | "issuerRenewBefore" | "rootLifetime" | "rootPrepareAt" | "rootActivateAt" | "rootRetireAfter" | "renewWindow"
   | "jwtSvidLifetime" | "jwtSvidLifetimeMax" | "jwtKeyRotation"
-  | "foreignIssuerLifetimeMax" | "clockSkew" | "profiles" | "attestors"
+  | "foreignIssuerLifetimeMax" | "clockSkew" | "profiles" | "attestors" | "linkerdListen" | "linkerdAttestor"
   | "keyAlgorithm" | "rootCert" | "rootKey" | "nextRootKey" | "rootKeyPassphrase" | "sealing" | "sealingKeyFile" | "sealingKey"
   | "kmsEndpoint" | "kmsRegion" | "pkcs11Pin"
   | "statusListen" | "statusUrl" | "crlShards" | "crlLifetime" | "rootCrlLifetime" | "ocspLifetime" | "noRevAvail"
@@ -66,6 +66,9 @@ export const configTable: readonly Setting[] = [
   setting("profiles", "json", undefined, "Named profiles for some IDs: lifetimes, keys, DNS names and IP ranges; in the file an object (see ca/README.md)."),
   setting("attestors", "json", undefined, "Who else may vouch for workloads: Kubernetes clusters, OIDC issuers, AWS accounts, other PKIs; in the file an object by name (see ca/README.md).",
     "Each names workloads as an admin does, whatever its rules let it."),
+  setting("linkerdListen", "text", undefined, "Address and port where stock Linkerd proxies get their certificates, in Linkerd's own protocol (see ca/README.md).",
+    "These proxies keep their key until they restart, so each key is certified many times."),
+  setting("linkerdAttestor", "text", undefined, "The attestor, of the type kubernetes, that judges their tokens and gives them their DNS names."),
   setting("keyAlgorithm", "text", "ec-p256", "Keys of the root and the issuers this CA makes.", undefined, ["ec-p256", "ec-p384"]),
   setting("rootCert", "text", undefined, "First start: use this root certificate (PEM) instead of making one."),
   setting("rootKey", "text", "software",

@@ -42,6 +42,8 @@ export interface CaConfig {
   readonly clockSkewMs: number;
   readonly profiles: readonly ProfileConfig[];
   readonly attestors: readonly AttestorConfig[];
+  /** Linkerd's identity protocol; undefined: it is not spoken. */
+  readonly linkerd: { readonly listen: Listen; readonly attestor: string } | undefined;
   readonly keyAlgorithm: "ec-p256" | "ec-p384";
   readonly rootCertPath: string | undefined;
   readonly rootKey: RootKey;
@@ -140,6 +142,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     ? undefined : read("statusListen", parseListen, "write host:port, e.g. 0.0.0.0:8080");
   const statusUrl = values.statusUrl !== undefined
     ? read("statusUrl", parseStatusUrl, "write http://host, http://host:port or either with a path") : statusListen && defaultPublicUrl(statusListen, "http");
+  const attestors = readAttestors(values.attestors, text("trustDomain"));
   const furtherNames = read("apiNames", parseNames, "write DNS names in lower case and IP addresses");
   const config: CaConfig = {
     trustDomain: checkTrustDomain(text("trustDomain")),
@@ -167,7 +170,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
       lifetimeMs: duration("certificateLifetime"), lifetimeMaxMs: duration("certificateLifetimeMax"), issuerRenewBeforeMs: duration("issuerRenewBefore"),
       clockSkewMs: duration("clockSkew"),
     }),
-    attestors: readAttestors(values.attestors, text("trustDomain")),
+    attestors, linkerd: readLinkerd(values, attestors),
     keyAlgorithm: text("keyAlgorithm") as CaConfig["keyAlgorithm"],
     rootCertPath: values.rootCert,
     rootKey: read("rootKey", parseRootKey, "write software, offline, kms:KEY-ID, pkcs11:... or the path of a file"),
@@ -317,6 +320,20 @@ function readAttestors(json: string | undefined, trustDomain: string): readonly 
   const attestors = json === undefined ? [] : parseAttestors(json, trustDomain, faults);
   if (faults.length > 0) throw new ConfigError("value_refused", `attestors is refused: ${faults.join("; ")}`);
   return attestors;
+}
+
+function readLinkerd({ linkerdListen, linkerdAttestor }: Partial<Record<SettingKey, string>>, attestors: readonly AttestorConfig[]): CaConfig["linkerd"] {
+  const refuse = (key: SettingKey, why: string): never => {
+    throw new ConfigError("value_refused", `${key} is refused: ${why}`);
+  };
+  if (linkerdListen === undefined) return linkerdAttestor === undefined ? undefined : refuse("linkerdAttestor", "it says nothing without linkerdListen");
+  const listen = parseListen(linkerdListen) ?? refuse("linkerdListen", "write host:port, e.g. 0.0.0.0:8080");
+  const attestor = attestors.find(({ name }) => name === linkerdAttestor);
+  if (attestor?.type !== "kubernetes") return refuse("linkerdAttestor", "name one of the attestors, of the type kubernetes, whose audience is that of the proxies' tokens: identity.l5d.io");
+  if (attestor.rules.some(({ dnsNames }) => dnsNames.length === 0)) {
+    refuse("linkerdAttestor", `${attestor.name} gives no DNS names, by which Linkerd knows workloads; set dnsNames, e.g. ["{serviceAccount}.{namespace}.serviceaccount.identity.linkerd.cluster.local"]`);
+  }
+  return { listen, attestor: attestor.name };
 }
 
 function checkTrustDomain(text: string): string {

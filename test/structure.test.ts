@@ -42,6 +42,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/policy/id-pattern.ts", may: ["ca/pki/"] },
   { of: "ca/policy/", may: ["ca/policy/", "ca/documents.ts", ...useCase] },
   { of: "ca/federation/", may: ["ca/federation/", "ca/documents.ts", ...useCase, "node:"] },
+  { of: "ca/linkerd/", may: ["ca/linkerd/", "ca/issuance/issue.ts", ...useCase] },
   { of: "ca/confirm-clock.ts", may: ["ca/clock.ts", "ca/audit/", "ca/authority/errors.ts", ...useCase] },
   { of: "ca/http/services.ts", may: ["ca/contract.ts", "ca/reports/workloads.ts", "ca/confirm-clock.ts", "ca/operators.ts", "ca/federation/federation.ts", "ca/policy/policies.ts", "ca/pki/", "ca/rate-limits.ts", "ca/store/store.ts"] },
   { of: "ca/dashboard/", may: ["ca/dashboard/", "ca/http/", "ca/check/", "ca/audit/", "ca/feed/", "ca/policy/", ...useCase, "hono", "package.json"] },

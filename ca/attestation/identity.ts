@@ -20,6 +20,8 @@ export interface AttestedIdentity {
   readonly evidence?: Readonly<Record<string, string>>;
   /** Serial number of the certificate whose key proved it: the commit looks again whether that one is revoked. */
   readonly renewedFrom?: string;
+  /** Asked for in Linkerd's protocol, and in the shape that its proxies need. */
+  readonly linkerd?: true;
 }
 
 /**

@@ -2,6 +2,11 @@ import { hash } from "node:crypto";
 import type { AuthorityRow, CertificateRow, RevocationRow, TokenRow } from "../store/store.ts";
 import type { AuditEvent } from "./event.ts";
 
+/** What stands in a certificate's row for a key that another row has already: rows have one key each. */
+export function reusedKeyName(keyFingerprint: Uint8Array, serialNumber: string): Uint8Array {
+  return hash("sha256", Buffer.concat([keyFingerprint, Buffer.from(serialNumber, "hex")]), "buffer");
+}
+
 type EventOf<Type extends AuditEvent["type"]> = Extract<AuditEvent, { readonly type: Type }>;
 
 /** Names the first column in which a certificate's row and its entry differ, or undefined if they tell the same. */
@@ -11,7 +16,7 @@ export function certificateDifference(event: EventOf<"certificate.issued">, row:
     "SPIFFE ID": [event.spiffeId, row.spiffeId],
     "DNS names": [event.dnsNames ?? [], row.dnsNames],
     certificate: [event.fingerprint, hash("sha256", row.certificate)],
-    key: [event.keyFingerprint, hex(row.keyFingerprint)],
+    key: [event.keyReused === true ? hex(reusedKeyName(Buffer.from(event.keyFingerprint, "hex"), event.serialNumber)) : event.keyFingerprint, hex(row.keyFingerprint)],
     notBefore: [Date.parse(event.notBefore), row.notBeforeMs],
     notAfter: [Date.parse(event.notAfter), row.notAfterMs],
     authority: [event.authorityId, row.authorityId],

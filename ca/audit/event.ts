@@ -39,6 +39,8 @@ export type AuditEvent =
       readonly dnsNames?: readonly string[];
       readonly fingerprint: string;
       readonly keyFingerprint: string;
+      /** The workload had a certificate for this key before: its profile lets it keep its key. */
+      readonly keyReused?: true;
       readonly notBefore: string;
       readonly notAfter: string;
       readonly authorityId: string;

@@ -3,6 +3,7 @@ import { authenticateClaim, type ClaimDeps } from "../attestation/claim.ts";
 import { acknowledgedSequence } from "../attestation/acknowledge.ts";
 import type { AttestedIdentity } from "../attestation/identity.ts";
 import type { Operator } from "../attestation/operator.ts";
+import { reusedKeyName } from "../audit/compare-rows.ts";
 import { encodeEntry } from "../audit/event.ts";
 import type { DenialRecorder } from "../audit/denials.ts";
 import type { ActiveIssuer } from "../authority/active-issuer.ts";
@@ -20,9 +21,10 @@ import { Refusal } from "../refusal.ts";
 import { StoreError, type CertificateRow, type NewCertificate, type Store } from "../store/store.ts";
 import { decodeCsrText } from "./csr-text.ts";
 import { idempotencyLifetimeMs, idempotentRequest, recall, type IdempotentRequest } from "./idempotency.ts";
+import { certifiedBefore } from "./key-reuse.ts";
 import { lintFailed } from "./lint-failed.ts";
-import { authorizeNames, type NameRules } from "./names.ts";
-import { validityFor, validityUnder, type Profile } from "./profile.ts";
+import { authorizeNames, narrowToLinkerd, type NameRules } from "./names.ts";
+import { linkerdProfile, validityFor, validityUnder, type Profile } from "./profile.ts";
 import { checkProfile, type ProfileChoice } from "./profiles.ts";
 import { signCertificate } from "./sign.ts";
 import type { CertificateFields } from "./template.ts";
@@ -43,6 +45,8 @@ export interface IssuerDeps extends ClaimDeps, NameRules {
 export interface IssueContext {
   readonly caller?: Operator;
   readonly idempotencyKey?: string;
+  /** Linkerd's protocol: the one name of the attested that the certificate is for. */
+  readonly linkerdIdentity?: string;
 }
 
 export interface CertificateIssuer {
@@ -73,7 +77,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     }
   }
 
-  async function runCycle(request: IssueRequest, { caller, idempotencyKey }: IssueContext, attempt: Attempt): Promise<IssuedCertificate> {
+  async function runCycle(request: IssueRequest, { caller, idempotencyKey, linkerdIdentity }: IssueContext, attempt: Attempt): Promise<IssuedCertificate> {
     await endOfTurn();
     const csrDer = decodeCsrText(request.csr);
 
@@ -92,7 +96,8 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
 
     try {
       // 3. Which identity does the attestation prove?
-      const identity = await claim.attest();
+      const attested = await claim.attest();
+      const identity = linkerdIdentity === undefined ? attested : narrowToLinkerd(attested, linkerdIdentity);
 
       // 4. May any workload have these names?
       authorizeNames(deps, identity.spiffeId, identity.dnsNames);
@@ -130,12 +135,13 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
 
     // 6. Build and lint: what the lint lets through is what is signed. The issuer outlives the certificate or is replaced first.
     const nowMs = now().getTime();
-    const profile = profileOf(identity);
+    const profile = identity.linkerd === true ? linkerdProfile(profileOf(identity)) : profileOf(identity);
     checkProfile(profile, describeSpki(spki).keyAlgorithm, identity);
     const wanted = validityFor(profile, nowMs, asked.lifetimeSeconds);
     const issuer = await keeper.issuerUntil(wanted.notAfterMs);
     const validity = validityUnder(issuer.certificate, wanted, nowMs);
     const serial = nextSerial();
+    const keyReused = profile.keyReuse === true && (await certifiedBefore(store, keyFingerprint, spki, identity, nowMs));
     const { spiffeId, dnsNames, ipAddresses, method, actor, redeem, tokenId, attestor, evidence, renewedFrom } = identity;
     const tbs = encodeAndLint(issuer, identity, {
       serialNumber: serial, ...validity, spki, subjectKeyIdentifier: subjectKeyIdentifier(spki), uri: spiffeId.uri, dnsNames,
@@ -151,14 +157,15 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     const notAfter = new Date(validity.notAfterMs).toISOString();
     const held = acknowledgedSequence(asked, { feedEpoch: deps.feedEpoch, sequence: Number(keeper.current().published.sequence) });
     const row: NewCertificate = {
-      serialNumber, spiffeId: spiffeId.uri, dnsNames, ...validity, authorityId: issuer.id, attestation: method, certificate, keyFingerprint,
+      serialNumber, spiffeId: spiffeId.uri, dnsNames, ...validity, authorityId: issuer.id, attestation: method, certificate,
+      keyFingerprint: keyReused ? reusedKeyName(keyFingerprint, serialNumber) : keyFingerprint,
       issuedAtMs: nowMs, ...(tokenId !== undefined && { tokenId }), ...(attestor !== undefined && { attestor }), ...(renewedFrom !== undefined && { renewedFrom }),
       ...(held !== undefined && { acknowledgedSequence: held }),
     };
     const entry = encodeEntry(
       {
         type: "certificate.issued", serialNumber, spiffeId: spiffeId.uri, ...(dnsNames.length > 0 && { dnsNames }),
-        fingerprint: hash("sha256", certificate, "hex"), keyFingerprint: keyFingerprintHex, notBefore, notAfter, authorityId: issuer.id, attestation: method,
+        fingerprint: hash("sha256", certificate, "hex"), keyFingerprint: keyFingerprintHex, ...(keyReused && { keyReused }), notBefore, notAfter, authorityId: issuer.id, attestation: method,
         ...(attestor !== undefined && { attestor }), ...(evidence && { evidence }),
         ...(renewedFrom !== undefined && { renewedFrom }), ...(profile.name !== undefined && { profile: profile.name }),
       },

@@ -48,5 +48,5 @@ function encode(template: CertificateTemplate, fields: CertificateFields): Uint8
 }
 
 function meantOf({ profile }: CertificateTemplate, { uri, ipAddresses = [], ...fields }: CertificateFields): Omit<MeantContent, "revocationInfo"> {
-  return { ...fields, uris: [uri], ipAddresses, keyUsage: profile.keyUsage, extKeyUsage: profile.extKeyUsage };
+  return { ...fields, uris: [uri], ipAddresses, dnsFirst: profile.dnsFirst ?? false, keyUsage: profile.keyUsage, extKeyUsage: profile.extKeyUsage };
 }

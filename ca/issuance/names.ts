@@ -1,3 +1,4 @@
+import type { AttestedIdentity } from "../attestation/identity.ts";
 import type { SpiffeId } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
 
@@ -68,6 +69,16 @@ export function authorizeNames({ trustDomain, reservedDnsNames }: NameRules, id:
       );
     }
   }
+}
+
+/**
+ * Leaves of an attested identity the one DNS name that Linkerd knows it by.
+ * @throws {Refusal} dns_name_refused: it is not among those that were attested
+ */
+export function narrowToLinkerd(identity: AttestedIdentity, name: string): AttestedIdentity {
+  if (identity.dnsNames.includes(name)) return { ...identity, dnsNames: [name], linkerd: true };
+  const attested = identity.dnsNames.length === 0 ? "no DNS name: its attestor needs dnsNames" : identity.dnsNames.join(", ");
+  throw new Refusal("dns_name_refused", `The identity that is asked for is not the token's, which is ${identity.spiffeId.uri} with ${attested}.`);
 }
 
 /** Whether it is a DNS name in the one spelling we issue: lower case, no wildcard, no final dot. */

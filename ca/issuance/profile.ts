@@ -20,6 +20,10 @@ export interface Profile {
   readonly revocation?: RevocationProfile;
   readonly keyAlgorithms: readonly KeyAlgorithm[];
   readonly names: PermittedNames;
+  /** Whether DNS names come before the SPIFFE ID; default no. */
+  readonly dnsFirst?: boolean;
+  /** Whether a workload's key may be certified again, for that workload; default no. */
+  readonly keyReuse?: boolean;
 }
 
 export interface ProfileSettings {
@@ -53,6 +57,18 @@ export function workloadProfile(settings: ProfileSettings): Profile {
 export function apiProfile(settings: ProfileSettings): Profile {
   return { ...workloadProfile(settings), kind: "api", names: { dnsNames: undefined, ipRanges: undefined } };
 }
+
+/**
+ * A profile as stock Linkerd proxies need it: they take a peer's first name for its identity, keep their key until they restart,
+ * and show certificates with other keys to nobody. The same object each time, since templates are compiled once for each.
+ */
+export function linkerdProfile(of: Profile): Profile {
+  const known = linkerdProfiles.get(of) ?? { ...of, name: "linkerd", keyAlgorithms: ["ec-p256"], dnsFirst: true, keyReuse: true };
+  linkerdProfiles.set(of, known);
+  return known;
+}
+
+const linkerdProfiles = new WeakMap<Profile, Profile>();
 
 function revocationProfile({ statusUrl, crlShards = 1, noRevAvail = false }: ProfileSettings): RevocationProfile | undefined {
   if (noRevAvail) return { kind: "not-available" };

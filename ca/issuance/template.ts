@@ -23,14 +23,14 @@ export interface CertificateTemplate {
 
 /** Compiles the template; done once when an issuer becomes active. */
 export function compileCertificateTemplate(issuer: Certificate, signer: Signer, profile: Profile): CertificateTemplate {
-  const { keyUsage, extKeyUsage, revocation } = profile;
+  const { keyUsage, extKeyUsage, revocation, dnsFirst = false } = profile;
   const { subject, subjectKeyIdentifier: authorityKeyIdentifier } = issuer;
   if (authorityKeyIdentifier === undefined) throw new TypeError("an issuer of ours has a subject key identifier");
   const signatureAlgorithm = signatureAlgorithmFor(signer.keyAlgorithm);
   const basicConstraints = { certificateAuthority: false };
   const revocationInfo = revocationInfoBy(Buffer.from(authorityKeyIdentifier).toString("hex"), revocation) ?? [{}];
   const encodeCompiled = compileTemplate({
-    signatureAlgorithm, issuer: subject, authorityKeyIdentifier, basicConstraints, keyUsage, extKeyUsage, revocationInfo,
+    signatureAlgorithm, issuer: subject, authorityKeyIdentifier, basicConstraints, keyUsage, extKeyUsage, revocationInfo, dnsFirst,
   });
   const infoOf = (serialNumber: Uint8Array): RevocationInfo => revocationInfo[shardOf(serialNumber, revocationInfo.length)]!;
   return {
@@ -42,7 +42,7 @@ export function compileCertificateTemplate(issuer: Certificate, signer: Signer, 
         ...rest, signatureAlgorithm, issuer: subject, subject: emptyName,
         extensions: {
           basicConstraints, keyUsage, extKeyUsage, authorityKeyIdentifier, revocationInfo: infoOf(rest.serialNumber), subjectKeyIdentifier,
-          subjectAltName: { uris: [uri], dnsNames, ipAddresses },
+          subjectAltName: { uris: [uri], dnsNames, ipAddresses, dnsFirst },
         },
       });
     },

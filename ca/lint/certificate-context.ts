@@ -47,6 +47,8 @@ export interface MeantContent {
   readonly uris: readonly string[];
   readonly dnsNames: readonly string[];
   readonly ipAddresses: readonly Uint8Array[];
+  /** Whether DNS names come before URIs. */
+  readonly dnsFirst?: boolean;
   readonly keyUsage: readonly KeyUsageBit[];
   readonly extKeyUsage: readonly ExtKeyUsagePurpose[];
   readonly revocationInfo: RevocationInfo;

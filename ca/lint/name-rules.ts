@@ -86,9 +86,9 @@ export const nameRules: readonly CertificateRule[] = [
       if (meant === undefined) return undefined;
       const names = altNamesOf(tbs)?.names ?? [];
       const written = names.map((name) => `${name.tag} ${latin1Of(name)}`);
+      const [uris, dnsNames] = [meant.uris.map((uri) => `${nameTag.uri} ${uri}`), meant.dnsNames.map((name) => `${nameTag.dnsName} ${name}`)];
       const wanted = [
-        ...meant.uris.map((uri) => `${nameTag.uri} ${uri}`),
-        ...meant.dnsNames.map((name) => `${nameTag.dnsName} ${name}`),
+        ...(meant.dnsFirst === true ? [...dnsNames, ...uris] : [...uris, ...dnsNames]),
         ...meant.ipAddresses.map((address) => `${nameTag.ipAddress} ${Buffer.from(address).toString("latin1")}`),
       ];
       return written.length === wanted.length && wanted.every((name, index) => name === written[index]) ? undefined : "the names are others than meant";

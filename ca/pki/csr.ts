@@ -24,6 +24,8 @@ export interface Csr {
   readonly uriSans: readonly string[];
   /** DNS names asked for, as written: well formed, not granted yet. */
   readonly dnsSans: readonly string[];
+  /** How many names of other kinds are asked for. */
+  readonly otherSans: number;
   /** Subject Name in DER, a view into the request. */
   readonly subject: Uint8Array;
 }
@@ -83,8 +85,8 @@ export function encodeCsr({ privateKey, publicKey, uriSans = [], dnsSans = [] }:
   return encodeSequence(info, encodeSignatureAlgorithm(signatureAlgorithm), encodeBitString(signature));
 }
 
-type Names = Pick<Csr, "uriSans" | "dnsSans">;
-const noNames: Names = { uriSans: [], dnsSans: [] };
+type Names = Pick<Csr, "uriSans" | "dnsSans" | "otherSans">;
+const noNames: Names = { uriSans: [], dnsSans: [], otherSans: 0 };
 
 /** Names in the attributes, `[0] IMPLICIT SET OF SEQUENCE { type, values SET }`. */
 function namesOf(attributes: DerElement): Names {
@@ -119,8 +121,8 @@ function namesInExtensions(extensions: DerElement): Names {
     if (seen.has(oid)) throw malformed("an extension occurs twice");
     seen.add(oid);
     if (oid === extensionOid.subjectAltName) {
-      const { uris, dnsNames } = readGeneralNames(readDer(value, tag.sequence));
-      names = { uriSans: uris, dnsSans: dnsNames };
+      const { uris, dnsNames, ipAddresses, emails, directoryNames, otherKinds } = readGeneralNames(readDer(value, tag.sequence));
+      names = { uriSans: uris, dnsSans: dnsNames, otherSans: ipAddresses.length + emails.length + directoryNames.length + otherKinds.length };
     }
   }
   if (seen.size === 0) throw malformed("the list of extensions is empty");

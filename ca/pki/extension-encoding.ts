@@ -13,6 +13,8 @@ export interface AltNames {
   readonly uris?: readonly string[];
   readonly dnsNames?: readonly string[];
   readonly ipAddresses?: readonly Uint8Array[];
+  /** Whether DNS names come before URIs; default no. */
+  readonly dnsFirst?: boolean;
 }
 
 /** One side of name constraints. A URI constraint is a host or ".domain"; an IP range is address and mask, 8 or 32 octets. */
@@ -77,10 +79,12 @@ export function encodeSubjectKeyIdentifier(keyIdentifier: Uint8Array): Uint8Arra
 }
 
 /** @throws {RangeError} without a name */
-export function encodeSubjectAltName({ uris = [], dnsNames = [], ipAddresses = [] }: AltNames, critical: boolean): Uint8Array {
+export function encodeSubjectAltName({ uris = [], dnsNames = [], ipAddresses = [], dnsFirst = false }: AltNames, critical: boolean): Uint8Array {
   const names: Uint8Array[] = [];
   for (const uri of uris) names.push(encodeIa5String(uri, uriTag));
-  for (const dnsName of dnsNames) names.push(encodeIa5String(dnsName, dnsTag));
+  const dns = dnsNames.map((dnsName) => encodeIa5String(dnsName, dnsTag));
+  if (dnsFirst) names.unshift(...dns);
+  else names.push(...dns);
   for (const address of ipAddresses) names.push(encodeIp(address, [4, 16]));
   if (names.length === 0) throw new RangeError("subjectAltName needs a name");
   return encodeExtension(subjectAltNameOid, critical, encodeSequence(...names));

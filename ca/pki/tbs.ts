@@ -37,6 +37,8 @@ export interface TemplateFields {
   readonly extKeyUsage: readonly ExtKeyUsagePurpose[];
   /** One for each shard of the issuer's CRL; their number is a power of two. A certificate takes the one at its serial number modulo that. */
   readonly revocationInfo?: readonly RevocationInfo[];
+  /** As AltNames has it. */
+  readonly dnsFirst?: boolean;
 }
 
 /** What is its own in each workload certificate. */
@@ -87,7 +89,7 @@ export function encodeTbs(fields: TbsFields): Uint8Array {
  * @source X509-SVID sections 2 and 4: exactly one URI name, critical because the subject is empty
  */
 export function compileTemplate(template: TemplateFields): (workload: WorkloadFields) => Uint8Array {
-  const { signatureAlgorithm, issuer, authorityKeyIdentifier, basicConstraints, keyUsage, extKeyUsage, revocationInfo = [{}] } = template;
+  const { signatureAlgorithm, issuer, authorityKeyIdentifier, basicConstraints, keyUsage, extKeyUsage, revocationInfo = [{}], dnsFirst = false } = template;
   if (isEmpty(issuer)) throw new RangeError("the issuer needs a name");
   const algorithmAndIssuer = Buffer.concat([encodeSignatureAlgorithm(signatureAlgorithm), issuer]);
   const staticExtensions = revocationInfo.map((shard) => Buffer.concat(
@@ -112,7 +114,7 @@ export function compileTemplate(template: TemplateFields): (workload: WorkloadFi
       encodeExplicit(3, encodeSequence(
         staticExtensions[shardOf(serialNumber, staticExtensions.length)]!,
         encodeSubjectKeyIdentifier(subjectKeyIdentifier),
-        encodeSubjectAltName({ uris: [uri], dnsNames }, true),
+        encodeSubjectAltName({ uris: [uri], dnsNames, dnsFirst }, true),
       )),
     );
 }

@@ -9,6 +9,7 @@ import { caMetrics } from "../metrics.ts";
 import { closeFolder } from "../store/file-access.ts";
 import { openStore } from "../store/open.ts";
 import { RuntimeError } from "./errors.ts";
+import { openGrpcListener } from "./grpc-listener.ts";
 import { openListener, openPlainListener } from "./listener.ts";
 import { caLogger } from "./log.ts";
 import { startWhenUnsealed } from "./sealing-wait.ts";
@@ -23,6 +24,8 @@ export interface ServedCa {
   readonly publicUrl: string;
   /** Where CRLs and OCSP are had over plain HTTP; undefined without such a listener. */
   readonly statusUrl: string | undefined;
+  /** Port of Linkerd's identity protocol. */
+  readonly linkerdPort: number | undefined;
   readonly files: CaFiles;
   /** Lets requests under way finish within the deadline, then closes listener, CA and store; never rejects. */
   stop(): Promise<void>;
@@ -67,6 +70,8 @@ export async function serveCa(
     closers.push(() => listener.drain(deadlineMs));
     const status = config.statusListen && (await openPlainListener(config.statusListen.host, config.statusListen.port, config));
     if (status !== undefined) closers.push(() => status.drain(deadlineMs));
+    const linkerd = config.linkerd && (await openGrpcListener(config.linkerd.listen.host, config.linkerd.listen.port, "--linkerd-listen", config));
+    if (linkerd !== undefined) closers.push(() => linkerd.drain(deadlineMs));
     const listenUrl = status && withPort(defaultPublicUrl(config.statusListen!, "http"), status.port);
     const statusUrl = config.statusListen?.port === 0 && config.statusUrl === defaultPublicUrl(config.statusListen, "http") ? listenUrl : config.statusUrl;
     const publicUrl = config.listenPort === 0 ? withPort(config.publicUrl, listener.port) : config.publicUrl;
@@ -83,6 +88,7 @@ export async function serveCa(
       const { key, chain } = ca.apiCredentials();
       // Leaf, issuer, root: who has pinned the root's fingerprint finds the root in the handshake.
       listener.present({ key, chain: chain + ca.bundle().pem });
+      linkerd?.present({ key, chain });
     };
     present();
     ca.onApiCredentials(present);
@@ -94,12 +100,14 @@ export async function serveCa(
     const options = { log, registry, denied, bodyLimitBytes: config.bodyLimitBytes, forwarders: config.forwarders };
     listener.serve(createApp(ca, options).fetch);
     status?.serve(createStatusApp(ca, options).fetch);
+    if (ca.linkerd !== undefined) linkerd?.serve(ca.linkerd);
     const host = config.listenHost.includes(":") ? `[${config.listenHost}]` : config.listenHost;
     log.info({ listen: `${host}:${listener.port}`, trustDomain: ca.trustDomain, store: store.kind }, "serving");
     return {
       ca,
       publicUrl,
       statusUrl: listenUrl,
+      linkerdPort: linkerd?.port,
       files,
       url: `https://${host}:${listener.port}`,
       async stop() {

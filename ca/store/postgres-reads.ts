@@ -6,7 +6,7 @@ import { postgresCertificates, underAny } from "./postgres-certificates.ts";
 import { postgresFeed } from "./postgres-feed.ts";
 import { postgresReports } from "./report-reads.ts";
 import type { StoreReads } from "./reads.ts";
-import { toAuthority, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./rows.ts";
+import { toAuthority, toBuffer, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./rows.ts";
 import * as schema from "./schema-postgres.ts";
 import { postgresVitals } from "./vitals.ts";
 
@@ -40,6 +40,12 @@ export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
     },
     async certificate(serialNumber) {
       const [row] = await certificateQuery.execute({ serialNumber });
+      return row && toCertificate(row.certificate, row.revocation);
+    },
+    async certificateOfKey(keyFingerprint) {
+      const columns = { certificate: getTableColumns(certificates), revocation: getTableColumns(revocations) };
+      const [row] = await db.select(columns).from(certificates).leftJoin(revocations, eq(revocations.serialNumber, certificates.serialNumber))
+        .where(eq(certificates.keyFingerprint, toBuffer(keyFingerprint)));
       return row && toCertificate(row.certificate, row.revocation);
     },
     certificates: (query) => pageOfCertificates(listing, query),

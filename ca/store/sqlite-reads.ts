@@ -4,7 +4,7 @@ import { drizzle } from "drizzle-orm/better-sqlite3";
 import { pageOfCertificates } from "./certificate-pages.ts";
 import { describe, type StoreReads } from "./reads.ts";
 import { sqliteReports } from "./report-reads.ts";
-import { toAuthority, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./rows.ts";
+import { toAuthority, toBuffer, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./rows.ts";
 import * as schema from "./schema-sqlite.ts";
 import { sqliteCertificates, underAny } from "./sqlite-certificates.ts";
 import { sqliteFeed } from "./sqlite-feed.ts";
@@ -60,6 +60,10 @@ function sqliteReads(database: Database.Database): StoreReads {
     async certificate(serialNumber) {
       const row = certificateQuery.get({ serialNumber });
       return row && toCertificate(row, revocationQuery.get({ serialNumber }) ?? null);
+    },
+    async certificateOfKey(keyFingerprint) {
+      const [row] = db.select().from(certificates).where(eq(certificates.keyFingerprint, toBuffer(keyFingerprint))).all();
+      return row && toCertificate(row, revocationQuery.get({ serialNumber: row.serialNumber }) ?? null);
     },
     certificates: (query) => pageOfCertificates(listing, query),
     async certificateEnds({ start, limit }) {

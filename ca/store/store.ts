@@ -29,6 +29,8 @@ export interface Store {
   authorities(): Promise<readonly AuthorityRow[]>;
 
   certificate(serialNumber: string): Promise<CertificateRow | undefined>;
+  /** The certificate with this `keyFingerprint`. */
+  certificateOfKey(keyFingerprint: Uint8Array): Promise<CertificateRow | undefined>;
   /** Newest first, of the revoked those whose revocation is the newest; at most `limit` rows below `before`. */
   certificates(query: CertificateQuery): Promise<readonly CertificateRow[]>;
   /** Ascending by log index, from `start` on: what decides whether they may be forgotten. */

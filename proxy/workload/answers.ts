@@ -1,5 +1,5 @@
 import type { Identity, IdentitySource, Trust } from "../identity/source.ts";
-import { grpcCode, type GrpcStatus } from "./grpc-status.ts";
+import { grpcCode, type GrpcStatus } from "../../ca/pki/grpc.ts";
 import { encodeJwtBundles } from "./jwt-messages.ts";
 import { encodeX509Bundles, encodeX509Svids } from "./x509-messages.ts";
 

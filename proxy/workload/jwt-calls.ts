@@ -3,10 +3,10 @@ import { verifyJwtSvid } from "../../ca/pki/jwt-svid.ts";
 import { CaError } from "../ca-error.ts";
 import type { IdentitySource } from "../identity/source.ts";
 import { presentIdentity, starting, type Answer, type UnaryMethod } from "./answers.ts";
-import { grpcCode, type GrpcStatus } from "./grpc-status.ts";
+import { grpcCode, type GrpcStatus } from "../../ca/pki/grpc.ts";
 import { decodeJwtSvidRequest, decodeValidateRequest, encodeJwtSvids, encodeValidated } from "./jwt-messages.ts";
 import type { JwtSvids } from "./jwt-svids.ts";
-import { ProtobufError } from "./protobuf.ts";
+import { ProtobufError } from "../../ca/pki/protobuf.ts";
 
 export interface JwtCallsDeps {
   readonly source: IdentitySource;

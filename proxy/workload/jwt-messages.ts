@@ -1,6 +1,6 @@
 import { encodeJwtBundle, type Bundle } from "../../ca/pki/bundle.ts";
 import type { Trust } from "../identity/source.ts";
-import { decodeFields, decodeText, encodeDouble, encodeField, encodeMap, encodeVarint } from "./protobuf.ts";
+import { decodeFields, decodeText, encodeDouble, encodeField, encodeMap, encodeVarint } from "../../ca/pki/protobuf.ts";
 
 /** JWTSVIDRequest. @throws {ProtobufError} */
 export function decodeJwtSvidRequest(message: Uint8Array): { readonly audience: readonly string[]; readonly spiffeId: string } {

@@ -3,7 +3,7 @@ import type { IdentitySource } from "../identity/source.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 import { isStreamed, streamAnswer, type Answer, type Method, type StreamedMethod } from "./answers.ts";
-import { decodeFrame, encodeFrame, grpcCode, type GrpcStatus } from "./grpc-status.ts";
+import { decodeFrame, encodeFrame, grpcCode, grpcContentType, statusHeaders, type GrpcStatus } from "../../ca/pki/grpc.ts";
 import { jwtCalls } from "./jwt-calls.ts";
 import type { JwtSvids } from "./jwt-svids.ts";
 
@@ -161,7 +161,7 @@ function watch(stream: ServerHttp2Stream, answer: () => Answer, onEnd: (code: nu
 
   stream.on("drain", send);
   // A client that cancels has ended the call itself.
-  stream.once("close", () => void (ended ||= (onEnd(cancelled), true)));
+  stream.once("close", () => void (ended ||= (onEnd(grpcCode.cancelled), true)));
   return { session: stream.session, send, stop: () => finish({ code: grpcCode.unavailable, message: "the proxy is shutting down" }) };
 }
 
@@ -199,13 +199,13 @@ function readRequest(stream: ServerHttp2Stream): Promise<Answer> {
       chunks.push(chunk);
     });
     stream.once("end", () => done(decodeFrame(Buffer.concat(chunks))));
-    stream.once("close", () => done({ code: cancelled, message: "the client went away" }));
+    stream.once("close", () => done({ code: grpcCode.cancelled, message: "the client went away" }));
   });
 }
 
 /** Ends a call with its status: in trailers after messages, else in the only headers. */
-function end(stream: ServerHttp2Stream, { code, message }: GrpcStatus): void {
-  const status = { "grpc-status": String(code), "grpc-message": message };
+function end(stream: ServerHttp2Stream, ended: GrpcStatus): void {
+  const status = statusHeaders(ended);
   if (stream.destroyed) return;
   if (stream.headersSent) {
     stream.once("wantTrailers", () => stream.sendTrailers(status));
@@ -222,9 +222,6 @@ function end(stream: ServerHttp2Stream, { code, message }: GrpcStatus): void {
 
 const methods: readonly Method[] = ["FetchX509SVID", "FetchX509Bundles", "FetchJWTSVID", "FetchJWTBundles", "ValidateJWTSVID"];
 const unknownMethod: GrpcStatus = { code: grpcCode.unimplemented, message: `this endpoint has ${methods.join(", ")}` };
-const grpcContentType = "application/grpc";
-/** Code of a call that its client ended. */
-const cancelled = 1;
 /** A token to validate has 16 KiB at most, its audience far less. */
 const maxRequestBytes = 20 * 1024;
 const requestTimeoutMs = 10_000;

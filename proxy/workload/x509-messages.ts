@@ -1,5 +1,5 @@
 import type { Identity, Trust } from "../identity/source.ts";
-import { encodeField, encodeMap } from "./protobuf.ts";
+import { encodeField, encodeMap } from "../../ca/pki/protobuf.ts";
 
 /**
  * The X509SVIDResponse: our one SVID with the bundle of its trust domain, and the bundles of other domains apart.

@@ -389,6 +389,17 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
         expect(await outcome(store, again())).toBe("key_reused");
       });
 
+      promise("a certificate is found by its key, with its revocation", async () => {
+        const certificate = newCertificate();
+        expect(await store.certificateOfKey(certificate.keyFingerprint)).toBeUndefined();
+        await store.commit(issue(certificate));
+        await store.commit(issue(newCertificate()));
+        expect(await store.certificateOfKey(certificate.keyFingerprint)).toMatchObject({ serialNumber: certificate.serialNumber });
+        expect((await store.certificateOfKey(certificate.keyFingerprint))?.revokedAtMs).toBeUndefined();
+        await store.commit(revoke(certificate.serialNumber));
+        expect((await store.certificateOfKey(certificate.keyFingerprint))?.revokedAtMs).toBeDefined();
+      });
+
       promise("a serial number is given once", async () => {
         const { serialNumber } = newCertificate();
         const again = () => issue(newCertificate({ serialNumber }));

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { decodeFields, decodeText, encodeField, ProtobufError } from "../../../proxy/workload/protobuf.ts";
+import { decodeFields, decodeText, encodeField, ProtobufError } from "../../../ca/pki/protobuf.ts";
 
 describe("a message is taken apart", () => {
   test("with fields of other types and later versions passed over", () => {
