@@ -396,7 +396,7 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
         await store.commit(issue(newCertificate()));
         expect(await store.certificateOfKey(certificate.keyFingerprint)).toMatchObject({ serialNumber: certificate.serialNumber });
         expect((await store.certificateOfKey(certificate.keyFingerprint))?.revokedAtMs).toBeUndefined();
-        await store.commit(revoke(certificate.serialNumber));
+        await store.commit(revoke(certificate));
         expect((await store.certificateOfKey(certificate.keyFingerprint))?.revokedAtMs).toBeDefined();
       });
 
