@@ -54,7 +54,7 @@ export function onDemand({ store, keeper, crls, federation, pruning, denials, ce
   }
 
   async function maintainIfNobodyDid(): Promise<void> {
-    const { held } = await store.acquireLease({ name: "maintenance", holder, ttlMs: maintainEveryMs });
+    const { held } = await store.acquireLease({ name: leaseName, holder, ttlMs: maintainEveryMs });
     if (held) await doWhatIsDue(performance.now() + maxMaintenanceMs);
   }
 
@@ -77,6 +77,8 @@ export function onDemand({ store, keeper, crls, federation, pruning, denials, ce
       claiming = maintainIfNobodyDid().catch((err: unknown) => log.warn({ err }, "what was due could not be done; tried again in some minutes"));
     },
     async maintain(untilMs) {
+      // Then no request has to.
+      await store.acquireLease({ name: leaseName, holder: "schedule", ttlMs: maintainEveryMs });
       await checkKeys();
       return doWhatIsDue(untilMs);
     },
@@ -88,6 +90,7 @@ export function onDemand({ store, keeper, crls, federation, pruning, denials, ce
   };
 }
 
+const leaseName = "maintenance";
 /** How late such a process may notice what another one did, if nothing else tells it: as a replica. */
 const readEveryMs = 5_000;
 const maintainEveryMs = 10 * 60_000;

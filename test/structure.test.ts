@@ -93,12 +93,17 @@ describe("the bundle that is the proxy", () => {
   });
 });
 
-test("the function's bundle is one file, with the migrations beside it and without SQLite, a listener or the command line", async () => {
+test("the function's folder holds its bundle, compiled, and the migrations, without SQLite, a listener or the command line", async () => {
   const outdir = mkdtempSync(join(tmpdir(), "countersign-bundle-"));
   try {
-    const { inputs } = await functionPackage(outdir);
+    const { inputs, outputs } = await functionPackage(outdir);
     expect(Object.keys(inputs).filter((input) => /better-sqlite3|ca\/store\/sqlite|node-server|ca\/cli\/|ca\/runtime\/(node|listener)\.ts/.test(input))).toEqual([]);
-    expect(readdirSync(outdir).sort()).toEqual(["lambda.mjs", "lambda.mjs.LEGAL.txt", "migrations"]);
+    expect(readdirSync(outdir).filter((name) => !/\.mjs(\.LEGAL\.txt)?$/.test(name)).sort()).toEqual(["compile-cache", "migrations"]);
+    const { imports = [] } = Object.values(outputs).find(({ entryPoint }) => entryPoint === "ca/runtime/lambda.ts") ?? {};
+    expect(imports.filter(({ kind }) => kind === "dynamic-import")).toHaveLength(1);
+    // KMS alone needs it.
+    const [started = ""] = Object.keys(outputs).filter((name) => name.includes("lambda-function"));
+    expect(Object.keys(outputs[started]?.inputs ?? {}).filter((input) => /node_modules\/@(aws-sdk|smithy)/.test(input))).toEqual([]);
     expect(existsSync(join(outdir, "migrations", "postgres", "meta", "_journal.json"))).toBe(true);
   } finally {
     rmSync(outdir, { recursive: true });

@@ -53,7 +53,7 @@ export function openKms({ endpoint, region, limits: given, onCall }: KmsOptions)
   let loaded: Promise<Sdk> | undefined;
 
   async function load(): Promise<Sdk> {
-    const sdk = await import("@aws-sdk/client-kms");
+    const sdk = await import("./kms-sdk.ts");
     const client = new sdk.KMSClient({
       ...(endpoint !== undefined && { endpoint }),
       ...(region !== undefined && { region }),
@@ -140,7 +140,7 @@ export async function checkKmsKey(kms: Kms, keyId: string, spki: Uint8Array): Pr
 }
 
 interface Sdk {
-  readonly sdk: typeof import("@aws-sdk/client-kms");
+  readonly sdk: typeof import("./kms-sdk.ts");
   readonly client: KMSClient;
 }
 

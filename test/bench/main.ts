@@ -1,7 +1,8 @@
-// `npm run bench`: what a unit of work costs in CPU, measured on real processes over loopback. `-- issue`, `-- crl`, `-- proxy`, `-- http2` or
+// `npm run bench`: what a unit of work costs in CPU, measured on real processes over loopback. `-- issue`, `-- crl`, `-- cold`, `-- proxy`, `-- http2` or
 // `-- revoke` for one part; `-- replicas` and `-- million` take minutes and are run by name only.
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
+import { benchCold } from "./cold.ts";
 import { benchCrl } from "./crl.ts";
 import { benchHttp2 } from "./http2.ts";
 import { benchIssue } from "./issue.ts";
@@ -13,6 +14,7 @@ import { benchRevoke } from "./revoke.ts";
 const parts: Readonly<Record<string, () => Promise<void>>> = {
   issue: () => benchIssue(process.env["COUNTERSIGN_BENCH_STORE"]),
   crl: benchCrl,
+  cold: benchCold,
   proxy: benchProxy,
   http2: benchHttp2,
   revoke: benchRevoke,
@@ -20,7 +22,7 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
   replicas: benchReplicas,
 };
 /** The others take minutes. */
-const usual = ["issue", "crl", "proxy", "http2", "revoke"];
+const usual = ["issue", "crl", "cold", "proxy", "http2", "revoke"];
 const { positionals } = parseArgs({ allowPositionals: true });
 const unknown = positionals.filter((name) => !(name in parts));
 if (unknown.length > 0) {

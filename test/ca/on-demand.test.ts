@@ -31,6 +31,14 @@ describe("a CA that runs on demand", () => {
     expect(await issuers()).toBe(2);
   });
 
+  test("with a schedule, no request does what is due", async () => {
+    await running.ca.onDemand.maintain(performance.now() + 10_000);
+    running.clock.nowMs += 24 * hourMs;
+    await running.ca.onDemand.attend();
+    await running.ca.onDemand.settle();
+    expect(await issuers()).toBe(1);
+  });
+
   test("signs by an issuer that lasts even where nothing looked after it for days", async () => {
     running.clock.nowMs += 3 * dayMs;
     expect((await issue()).serialNumber).toMatch(/^[0-9a-f]+$/);

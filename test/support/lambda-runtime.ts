@@ -20,6 +20,8 @@ export interface LambdaRuntime {
   readonly starts: number;
   /** Of the process there is. */
   pid(): number | undefined;
+  /** When the process there is asked for its first event, by `performance.now()`. */
+  askedAtMs(): number;
   /** Its log. */
   readonly lines: readonly string[];
 }
@@ -29,6 +31,8 @@ export interface LambdaFunction {
   readonly file: string;
   readonly env: Readonly<Record<string, string>>;
   readonly nodeArgs?: readonly string[];
+  /** Program and arguments before Node's. */
+  readonly command?: readonly string[];
 }
 
 export function lambdaRuntime(fn: LambdaFunction): LambdaRuntime {
@@ -49,6 +53,7 @@ export function lambdaRuntime(fn: LambdaFunction): LambdaRuntime {
       return starts;
     },
     pid: () => environment?.child.pid,
+    askedAtMs: () => environment?.askedAtMs() ?? NaN,
     async invoke(event, { timeoutMs = 30_000 } = {}) {
       if (environment === undefined || environment.child.exitCode !== null) {
         starts++;
@@ -70,13 +75,15 @@ export function lambdaRuntime(fn: LambdaFunction): LambdaRuntime {
 /** One process and the Runtime API for it alone: what one that was killed had still sent is no other's. */
 interface Environment {
   readonly child: ChildProcess;
+  askedAtMs(): number;
   invoke(event: unknown, deadlineMs: number): Promise<unknown>;
   kill(): Promise<void>;
 }
 
-async function startEnvironment({ file, env, nodeArgs = [] }: LambdaFunction, lines: string[]): Promise<Environment> {
+async function startEnvironment({ file, env, nodeArgs = [], command = [] }: LambdaFunction, lines: string[]): Promise<Environment> {
   /** The process's question for the next invocation, which is answered when there is one. */
   let asking: ServerResponse | undefined;
+  let askedAtMs = NaN;
   let pending: { readonly id: string; readonly event: unknown; readonly deadlineMs: number } | undefined;
   let settle: ((outcome: { readonly body: string } | { readonly error: Error }) => void) | undefined;
 
@@ -84,6 +91,7 @@ async function startEnvironment({ file, env, nodeArgs = [] }: LambdaFunction, li
     const [, what] = /^\/2018-06-01\/runtime\/invocation\/[\w-]+\/(response|error)$/.exec(request.url ?? "") ?? [];
     if (request.url === "/2018-06-01/runtime/invocation/next") {
       asking = response;
+      if (Number.isNaN(askedAtMs)) askedAtMs = performance.now();
       hand();
       return;
     }
@@ -95,7 +103,8 @@ async function startEnvironment({ file, env, nodeArgs = [] }: LambdaFunction, li
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
-  const child = spawn(process.execPath, [...nodeArgs, file], {
+  const [program = process.execPath, ...args] = [...command, process.execPath, ...nodeArgs, file];
+  const child = spawn(program, args, {
     stdio: ["ignore", "ignore", "pipe"],
     env: { PATH: process.env["PATH"] ?? "", AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${port}`, ...env },
   });
@@ -116,6 +125,7 @@ async function startEnvironment({ file, env, nodeArgs = [] }: LambdaFunction, li
 
   return {
     child,
+    askedAtMs: () => askedAtMs,
     async invoke(event, deadlineMs) {
       const outcome = await new Promise<{ readonly body: string } | { readonly error: Error }>((resolve) => {
         settle = resolve;
