@@ -48,6 +48,10 @@ export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
         .where(eq(certificates.keyFingerprint, toBuffer(keyFingerprint)));
       return row && toCertificate(row.certificate, row.revocation);
     },
+    async acmeRecord(id, nowMs) {
+      const [row] = await db.select().from(schema.acmeRecords).where(and(eq(schema.acmeRecords.id, id), gte(schema.acmeRecords.untilMs, nowMs)));
+      return row;
+    },
     certificates: (query) => pageOfCertificates(listing, query),
     async certificateEnds({ start, limit }) {
       const { logIndex, issuedAtMs, notAfterMs } = certificates;

@@ -65,6 +65,21 @@ export const spendRequest = statement("spend-request", sql`
   insert into ${schema.spentRequests} (${bare(schema.spentRequests.spiffeId)}, ${bare(schema.spentRequests.nonce)}, ${bare(schema.spentRequests.untilMs)})
   values (${value("spiffeId")}, ${value("nonce")}, ${value("untilMs")}) on conflict do nothing returning 1`);
 
+const forgottenAcme = sql`with forgotten as (
+    delete from ${schema.acmeRecords} where ctid = any(array(
+      select ctid from ${schema.acmeRecords} where ${schema.acmeRecords.untilMs} < ${value("nowMs")} limit ${sql.raw(String(maxForgottenSpent))} for update skip locked))
+  )`;
+
+/** A row where it is the first. */
+export const insertAcme = statement("insert-acme", sql`${forgottenAcme}
+  insert into ${schema.acmeRecords} (${bare(schema.acmeRecords.id)}, ${bare(schema.acmeRecords.version)}, ${bare(schema.acmeRecords.body)}, ${bare(schema.acmeRecords.untilMs)})
+  values (${value("id")}, 1, ${value("body")}, ${value("untilMs")}) on conflict do nothing returning 1`);
+
+/** A row where it is as it was read. */
+export const updateAcme = statement("update-acme", sql`
+  update ${schema.acmeRecords} set ${bare(schema.acmeRecords.version)} = ${schema.acmeRecords.version} + 1, ${bare(schema.acmeRecords.body)} = ${value("body")}, ${bare(schema.acmeRecords.untilMs)} = ${value("untilMs")}
+  where ${schema.acmeRecords.id} = ${value("id")} and ${schema.acmeRecords.version} = ${value("version")} returning 1`);
+
 /** A query for each statement that keeps these reports, or none. */
 export function putReports(rows: readonly ReportRow[]): readonly Query[] {
   const newest = rows.at(-1);

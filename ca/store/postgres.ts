@@ -14,7 +14,7 @@ import { acquireLease, releaseLease } from "./postgres-lease.ts";
 import { postgresLink } from "./postgres-link.ts";
 import { migratePostgres } from "./postgres-migrate.ts";
 import { postgresReads } from "./postgres-reads.ts";
-import { acknowledge, dropReports, putReports, spendRequest, touchToken } from "./postgres-writes.ts";
+import { acknowledge, dropReports, insertAcme, putReports, spendRequest, touchToken, updateAcme } from "./postgres-writes.ts";
 import type { Query } from "./postgres-statement.ts";
 import { describe, guardReads } from "./reads.ts";
 import { auditCheckpoints, logHead } from "./schema-postgres.ts";
@@ -89,6 +89,15 @@ export async function openPostgres({ url, readOnly = false, onDemand = false, mi
       open();
       if (readOnly) throw new StoreError(forReadingOnly.code, forReadingOnly.message);
       const { rowCount } = await pool.query(spendRequest(nowMs, spiffeId, nonce, untilMs)).catch((cause) => {
+        link.suspect();
+        throw unreachable(cause);
+      });
+      return rowCount === 1;
+    },
+    async putAcmeRecord({ id, version, body, untilMs }, nowMs) {
+      open();
+      if (readOnly) throw new StoreError(forReadingOnly.code, forReadingOnly.message);
+      const { rowCount } = await pool.query(version === 0 ? insertAcme(nowMs, id, body, untilMs) : updateAcme(body, untilMs, id, version)).catch((cause) => {
         link.suspect();
         throw unreachable(cause);
       });

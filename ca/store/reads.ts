@@ -3,7 +3,7 @@ import { StoreError, type Store } from "./store.ts";
 /** What a store answers without its writer. */
 export type StoreReads = Pick<
   Store,
-  | "state" | "authorities" | "certificate" | "certificateOfKey" | "certificates" | "certificateEnds" | "idempotent" | "token" | "tokens" | "revocations" | "revocationSequence" | "crl" | "crls"
+  | "state" | "authorities" | "certificate" | "certificateOfKey" | "acmeRecord" | "certificates" | "certificateEnds" | "idempotent" | "token" | "tokens" | "revocations" | "revocationSequence" | "crl" | "crls"
   | "ceremony" | "ceremonies" | "documents" | "holdersBehind" | "feedPosition" | "announcements" | "reports"
   | "vitals" | "checkpoint" | "checkpoints" | "entries" | "subtreeHashes"
 >;

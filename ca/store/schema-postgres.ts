@@ -191,6 +191,14 @@ export const spentRequests = pgTable("spent_requests", {
   untilMs: bigint("until_ms", { mode: "number" }).notNull(),
 }, (table) => [primaryKey({ columns: [table.spiffeId, table.nonce] }), index("spent_requests_until").on(table.untilMs)]);
 
+/** ACME's accounts, orders and authorizations. */
+export const acmeRecords = pgTable("acme_records", {
+  id: text("id").primaryKey(),
+  version: bigint("version", { mode: "number" }).notNull(),
+  body: text("body").notNull(),
+  untilMs: bigint("until_ms", { mode: "number" }).notNull(),
+}, (table) => [index("acme_records_until").on(table.untilMs)]);
+
 /** What proxies tell and nobody needs after a while. */
 export const reports = pgTable("reports", {
   kind: text("kind").$type<ReportKind>().notNull(),

@@ -189,6 +189,14 @@ export const spentRequests = sqliteTable("spent_requests", {
   untilMs: integer("until_ms").notNull(),
 }, (table) => [primaryKey({ columns: [table.spiffeId, table.nonce] }), index("spent_requests_until").on(table.untilMs)]);
 
+/** ACME's accounts, orders and authorizations. */
+export const acmeRecords = sqliteTable("acme_records", {
+  id: text("id").primaryKey(),
+  version: integer("version").notNull(),
+  body: text("body").notNull(),
+  untilMs: integer("until_ms").notNull(),
+}, (table) => [index("acme_records_until").on(table.untilMs)]);
+
 /** What proxies tell and nobody needs after a while. */
 export const reports = sqliteTable("reports", {
   kind: text("kind").$type<ReportKind>().notNull(),

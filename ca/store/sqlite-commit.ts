@@ -6,7 +6,7 @@ import { emptyHead, readHead, type SealedHead } from "./head.ts";
 import { locked, requireSignedBy, signerFor } from "./sealer.ts";
 import type { SqliteSql } from "./sqlite-sql.ts";
 import { sqliteStatements } from "./sqlite-statements.ts";
-import { type Acknowledgement, type Act, type CheckpointRow, type LeaseAnswer, type LeaseClaim, type LogSealer, type ReportKey, type ReportRow, type SpentRequest, StoreError } from "./store.ts";
+import { type Acknowledgement, type AcmeRecord, type Act, type CheckpointRow, type LeaseAnswer, type LeaseClaim, type LogSealer, type ReportKey, type ReportRow, type SpentRequest, StoreError } from "./store.ts";
 
 /** The one connection of this process that writes. Synchronous: it lives in a thread of its own (`sqlite-writer.ts`). */
 export interface SqliteCommit {
@@ -25,6 +25,8 @@ export interface SqliteCommit {
   acknowledge(group: readonly Acknowledgement[]): void;
   /** In one transaction of its own. @throws {StoreError} store_unavailable */
   spendRequest(request: SpentRequest, nowMs: number): boolean;
+  /** In one transaction of its own. @throws {StoreError} store_unavailable */
+  putAcmeRecord(record: AcmeRecord, nowMs: number): boolean;
   /** In one transaction of its own. @throws {StoreError} store_unavailable */
   report(rows: readonly ReportRow[], dropped: readonly ReportKey[]): void;
   /** Moves what was committed from the write-ahead log into the database, if there is enough of it to be worth a flush. */
@@ -111,6 +113,7 @@ export function sqliteCommit(path: string, sql: SqliteSql): SqliteCommit {
       actsInLog += group.length;
     },
     spendRequest: (request, nowMs) => coded(() => database.transaction(() => statements.spendRequest(request, nowMs)).immediate()),
+    putAcmeRecord: (record, nowMs) => coded(() => database.transaction(() => statements.putAcmeRecord(record, nowMs)).immediate()),
     report(rows, dropped) {
       coded(() => database.transaction(() => statements.report(rows, dropped)).immediate());
       actsInLog += rows.length;

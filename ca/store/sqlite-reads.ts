@@ -65,6 +65,10 @@ function sqliteReads(database: Database.Database): StoreReads {
       const [row] = db.select().from(certificates).where(eq(certificates.keyFingerprint, toBuffer(keyFingerprint))).all();
       return row && toCertificate(row, revocationQuery.get({ serialNumber: row.serialNumber }) ?? null);
     },
+    async acmeRecord(id, nowMs) {
+      const [row] = db.select().from(schema.acmeRecords).where(and(eq(schema.acmeRecords.id, id), gte(schema.acmeRecords.untilMs, nowMs))).all();
+      return row;
+    },
     certificates: (query) => pageOfCertificates(listing, query),
     async certificateEnds({ start, limit }) {
       const { logIndex, issuedAtMs, notAfterMs } = certificates;

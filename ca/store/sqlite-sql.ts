@@ -5,7 +5,7 @@ import { maxAcknowledgedGenerations } from "./acknowledgements.ts";
 import { maxForgotten } from "./report-reads.ts";
 import { maxLaterCertificates } from "./batch.ts";
 import { maxForgottenSpent } from "./spent-requests.ts";
-import { announcements, auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, leases, logHead, reports, revocations, spentRequests, tokens } from "./schema-sqlite.ts";
+import { acmeRecords, announcements, auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, leases, logHead, reports, revocations, spentRequests, tokens } from "./schema-sqlite.ts";
 
 /** An INSERT and the properties of a row in the order of its placeholders. */
 export interface Insertion<Row> {
@@ -116,6 +116,14 @@ export function sqliteSql() {
     forgetSpent: text(db.delete(spentRequests).where(
       sql`rowid in (select rowid from ${spentRequests} where ${lt(spentRequests.untilMs, given("nowMs"))} limit ${sql.raw(String(maxForgottenSpent))})`,
     )),
+    forgetAcme: text(db.delete(acmeRecords).where(
+      sql`rowid in (select rowid from ${acmeRecords} where ${lt(acmeRecords.untilMs, given("nowMs"))} limit ${sql.raw(String(maxForgottenSpent))})`,
+    )),
+    insertAcme: text(db.insert(acmeRecords).values({ id: given("id"), version: sql`1`, body: given("body"), untilMs: given("untilMs") }).onConflictDoNothing()),
+    updateAcme: text(
+      db.update(acmeRecords).set({ version: sql`${acmeRecords.version} + 1`, body: given("body"), untilMs: given("untilMs") })
+        .where(and(eq(acmeRecords.id, given("id")), eq(acmeRecords.version, given("version")))),
+    ),
     spend: text(db.insert(spentRequests).values({ spiffeId: given("spiffeId"), nonce: given("nonce"), untilMs: given("untilMs") }).onConflictDoNothing()),
 
     insertState: insertion(caState),

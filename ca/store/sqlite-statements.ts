@@ -3,7 +3,7 @@ import { maxLaterCertificates, type Facts, type Writes } from "./batch.ts";
 import type { HeadRow, SealedHead } from "./head.ts";
 import { type AuthorityFactRow, fromAuthority, fromCeremony, fromCertificate, fromCrl, fromDocument, fromToken, type LaterRow, toAuthorityFact, toBuffer, toLaterFact } from "./rows.ts";
 import type { Insertion, SqliteSql } from "./sqlite-sql.ts";
-import type { Acknowledgement, CheckpointRow, LeaseAnswer, LeaseClaim, ReportKey, ReportRow, SpentRequest } from "./store.ts";
+import type { Acknowledgement, AcmeRecord, CheckpointRow, LeaseAnswer, LeaseClaim, ReportKey, ReportRow, SpentRequest } from "./store.ts";
 
 /** What the writer does to the database inside its transaction. */
 export interface SqliteStatements {
@@ -17,6 +17,7 @@ export interface SqliteStatements {
   releaseLease(lease: Pick<LeaseClaim, "name" | "holder">): void;
   acknowledge(acknowledgement: Acknowledgement): void;
   spendRequest(request: SpentRequest, nowMs: number): boolean;
+  putAcmeRecord(record: AcmeRecord, nowMs: number): boolean;
   report(rows: readonly ReportRow[], dropped: readonly ReportKey[]): void;
 }
 
@@ -52,6 +53,9 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
   const releaseLease = database.prepare<[string, string]>(sql.releaseLease);
   const acknowledge = database.prepare<[number, number, string]>(sql.acknowledge);
   const forgetSpent = database.prepare<[number]>(sql.forgetSpent);
+  const forgetAcme = database.prepare<[number]>(sql.forgetAcme);
+  const insertAcme = database.prepare<[string, string, number]>(sql.insertAcme);
+  const updateAcme = database.prepare<[string, number, string, number]>(sql.updateAcme);
   const spend = database.prepare<[string, string, number]>(sql.spend);
   const pruneCertificates = database.prepare<[number, number, number]>(sql.pruneCertificates);
   const pruneCheckpoints = database.prepare<[number, number]>(sql.pruneCheckpoints);
@@ -146,6 +150,10 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
     spendRequest({ spiffeId, nonce, untilMs }, nowMs) {
       forgetSpent.run(nowMs);
       return spend.run(spiffeId, nonce, untilMs).changes === 1;
+    },
+    putAcmeRecord({ id, version, body, untilMs }, nowMs) {
+      forgetAcme.run(nowMs);
+      return (version === 0 ? insertAcme.run(id, body, untilMs) : updateAcme.run(body, untilMs, id, version)).changes === 1;
     },
     report(rows, dropped) {
       for (const row of rows) putReport(row);

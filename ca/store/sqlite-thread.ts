@@ -4,7 +4,7 @@ import { packActs } from "./acts-message.ts";
 import type { Outcome } from "./batch.ts";
 import { sqliteSql } from "./sqlite-sql.ts";
 import type { WriterData, WriterReply, WriterRequest } from "./sqlite-writer.ts";
-import { type Acknowledgement, type Act, type LeaseAnswer, type LeaseClaim, type LogSealer, type ReportKey, type ReportRow, type SpentRequest, StoreError } from "./store.ts";
+import { type Acknowledgement, type AcmeRecord, type Act, type LeaseAnswer, type LeaseClaim, type LogSealer, type ReportKey, type ReportRow, type SpentRequest, StoreError } from "./store.ts";
 
 /** The writer's thread as the main one sees it. Each rejects with store_unavailable if the thread dies before it answers. */
 export interface SqliteThread {
@@ -15,6 +15,7 @@ export interface SqliteThread {
   releaseLease(lease: Pick<LeaseClaim, "name" | "holder">): Promise<void>;
   acknowledge(group: readonly Acknowledgement[]): Promise<void>;
   spendRequest(request: SpentRequest, nowMs: number): Promise<boolean>;
+  putAcmeRecord(record: AcmeRecord, nowMs: number): Promise<boolean>;
   report(rows: readonly ReportRow[], dropped: readonly ReportKey[]): Promise<void>;
   ping(): Promise<void>;
   close(): Promise<void>;
@@ -66,6 +67,12 @@ export function sqliteThread(path: string, entry: URL = writerEntry(), onLocked:
     },
     async spendRequest(request, nowMs) {
       const reply = await current().ask({ kind: "spend", request, nowMs });
+      if ("spent" in reply) return reply.spent;
+      confirm(reply);
+      throw outOfStep();
+    },
+    async putAcmeRecord(record, nowMs) {
+      const reply = await current().ask({ kind: "put-acme", record, nowMs });
       if ("spent" in reply) return reply.spent;
       confirm(reply);
       throw outOfStep();

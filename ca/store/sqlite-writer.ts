@@ -3,13 +3,14 @@ import { unpackActs, type ActsMessage } from "./acts-message.ts";
 import type { Outcome } from "./batch.ts";
 import { sqliteCommit } from "./sqlite-commit.ts";
 import type { SqliteSql } from "./sqlite-sql.ts";
-import { type Acknowledgement, type LeaseAnswer, type LeaseClaim, type LogSealer, type ReportKey, type ReportRow, type SpentRequest, StoreError, type StoreErrorCode } from "./store.ts";
+import { type Acknowledgement, type AcmeRecord, type LeaseAnswer, type LeaseClaim, type LogSealer, type ReportKey, type ReportRow, type SpentRequest, StoreError, type StoreErrorCode } from "./store.ts";
 
 /** The writer's thread: an entry of its own, in the bundle too. Answers requests in their order, one for one. */
 
 export type WriterRequest =
   | { readonly kind: "commit"; readonly acts: ActsMessage }
   | { readonly kind: "acknowledge"; readonly group: readonly Acknowledgement[] }
+  | { readonly kind: "put-acme"; readonly record: AcmeRecord; readonly nowMs: number }
   | { readonly kind: "spend"; readonly request: SpentRequest; readonly nowMs: number }
   | { readonly kind: "report"; readonly rows: readonly ReportRow[]; readonly dropped: readonly ReportKey[] }
   | { readonly kind: "touch"; readonly tokenId: string; readonly usedAtMs: number }
@@ -50,6 +51,7 @@ function serve(port: NonNullable<typeof parentPort>, { path, sql }: WriterData):
     try {
       if (request.kind === "acquire-lease") return { lease: writer.acquireLease(request.claim) };
       if (request.kind === "spend") return { spent: writer.spendRequest(request.request, request.nowMs) };
+      if (request.kind === "put-acme") return { spent: writer.putAcmeRecord(request.record, request.nowMs) };
       if (request.kind === "release-lease") writer.releaseLease(request.lease);
       else if (request.kind === "touch") writer.touchToken(request.tokenId, request.usedAtMs);
       else if (request.kind === "acknowledge") writer.acknowledge(request.group);

@@ -59,6 +59,7 @@ export async function openSqlite({ path, readOnly = false, migrationsFolder, wri
     releaseLease: async (lease) => writer().releaseLease(lease),
     acknowledge: acknowledgements.add,
     spendRequest: async (request, nowMs) => writer().spendRequest(request, nowMs),
+    putAcmeRecord: async (record, nowMs) => writer().putAcmeRecord(record, nowMs),
     report: reports.add,
     dropReports: async (keys) => writer().report([], keys),
     databaseTimeMs: () => undefined,

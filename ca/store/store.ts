@@ -70,6 +70,15 @@ export interface Store {
    */
   spendRequest(request: SpentRequest, nowMs: number): Promise<boolean>;
 
+  /** Undefined also for one that is over. */
+  acmeRecord(id: string, nowMs: number): Promise<AcmeRecord | undefined>;
+  /**
+   * Compare-and-swap: the record has to be as it was read, version 0 for one that was not there. Durable when it resolves; not audited.
+   * Forgets some of those that are over, by the caller's clock.
+   * @returns false when somebody was faster, and nothing is changed
+   */
+  putAcmeRecord(record: AcmeRecord, nowMs: number): Promise<boolean>;
+
   /** Where the feed stands: one cheap look, asked for several times a second. */
   feedPosition(): Promise<FeedPosition>;
   /** Ascending by sequence, those above `after` that have not expired. */
@@ -376,6 +385,15 @@ export interface CertificateRow extends NewCertificate {
 }
 
 export type CertificateEnd = Pick<CertificateRow, "logIndex" | "issuedAtMs" | "notAfterMs">;
+
+/** An account, order or authorization of ACME's, as JSON. */
+export interface AcmeRecord {
+  readonly id: string;
+  /** As it was read; its successor has one more. */
+  readonly version: number;
+  readonly body: string;
+  readonly untilMs: number;
+}
 
 export interface CertificateQuery {
   readonly limit: number;

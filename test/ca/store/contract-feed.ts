@@ -142,6 +142,22 @@ export function describeStoreFeed(kind: Store["kind"], newDatabase: () => Promis
       expect(await verifyStore(store, verifierKey)).toEqual([]);
     });
 
+    test("a record of ACME's is swapped by whoever read it last, on any replica, and forgotten when it is over", async () => {
+      const record = { id: "order-1", version: 0, body: "{}", untilMs: startMs + 10 };
+      const other = await openStore({ url: database.url, sealer });
+      expect((await Promise.all([store, other].map((each) => each.putAcmeRecord(record, startMs)))).filter((done) => done)).toEqual([true]);
+      expect(await other.acmeRecord("order-1", startMs)).toEqual({ ...record, version: 1 });
+      expect(await store.putAcmeRecord({ ...record, version: 1, body: "[1]" }, startMs)).toBe(true);
+      expect(await other.putAcmeRecord({ ...record, version: 1, body: "[2]" }, startMs)).toBe(false);
+      expect(await store.putAcmeRecord({ ...record, id: "order-2", version: 1 }, startMs)).toBe(false);
+      await other.close();
+      expect(await store.acmeRecord("order-1", startMs)).toMatchObject({ version: 2, body: "[1]" });
+      expect(await store.acmeRecord("order-1", startMs + 11)).toBeUndefined();
+      await store.putAcmeRecord({ ...record, id: "order-3", untilMs: startMs + 99 }, startMs + 11);
+      expect(await store.acmeRecord("order-1", startMs)).toBeUndefined();
+      expect(await verifyStore(store, verifierKey)).toEqual([]);
+    });
+
     test("a spent request is remembered until its time is over, then forgotten", async () => {
       const spend = (nonce: string, nowMs: number) => store.spendRequest({ spiffeId: "spiffe://east/ops", nonce, untilMs: startMs + 10 }, nowMs);
       for (let index = 0; index < 20; index++) await spend(`nonce-${index}`, startMs);
