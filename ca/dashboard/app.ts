@@ -9,15 +9,19 @@ import type { Caller, CaServices } from "../http/services.ts";
 import { Refusal } from "../refusal.ts";
 import { AskError, askFor, type AppFetch } from "./ask.ts";
 import { assets } from "./assets.ts";
+import { auditPage, entryPage } from "./audit.ts";
 import { isOwnForm, readCookie, sessionCookie } from "./browser.ts";
 import { certificatePage, revokeAction, revokePage } from "./certificate.ts";
 import { edgesPage } from "./edges.ts";
+import { federationPage, refreshAction } from "./federation.ts";
 import { renderPage } from "./layout.ts";
 import { liveStream } from "./live.ts";
 import { overviewPage } from "./overview.ts";
 import type { Action, Page, PageContext, Shown } from "./page.ts";
+import { policiesPage } from "./policies.ts";
 import { dashboardSessions } from "./sessions.ts";
 import { refusedPage, signInPage } from "./sign-in.ts";
+import { trustPage } from "./trust.ts";
 import { workloadsPage } from "./workloads.ts";
 
 export interface DashboardOptions {
@@ -72,7 +76,7 @@ export function dashboard(services: CaServices, { fetchApi, log, nextRequestId }
   }
 
   const verifierKey = async (): Promise<string | undefined> => (await services.store.state())?.logVerifierKey;
-  const pages: readonly Page[] = [overviewPage(verifierKey), workloadsPage, certificatePage, revokePage, edgesPage];
+  const pages: readonly Page[] = [overviewPage(verifierKey), trustPage, workloadsPage, certificatePage, revokePage, edgesPage, policiesPage, auditPage, entryPage(verifierKey), federationPage];
   for (const { path, section, show } of pages) {
     app.get(path, signedIn(section, async (context, requestId) => html(await show(context), requestId, context.caller, section)));
   }
@@ -150,7 +154,7 @@ function assetAnswer({ body, contentType, etag }: (typeof assets)[string]): Answ
   return { status: 200, body, contentType, headers: { etag, "cache-control": "public, max-age=31536000, immutable" } };
 }
 
-const actions: readonly Action[] = [revokeAction];
+const actions: readonly Action[] = [revokeAction, refreshAction];
 
 const pageHeaders = {
   "content-security-policy":

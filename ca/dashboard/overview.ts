@@ -43,7 +43,7 @@ function verdict(findings: readonly Finding[]): Markup {
   const bad = findings.filter((one) => one.status !== "ok");
   return html`<div class="verdict ${status}"><span class="sign" aria-hidden="true">${signs[status]}</span>
 <p><strong>${verdicts[status]}</strong> ${count(findings.length - bad.length, "check")} of ${findings.length} passed.</p></div>
-${bad.length === 0 ? "" : card("trouble-heading", "What is not well", list(bad))}${bad.length === 0 ? "" : html`<p></p>`}`;
+${bad.length === 0 ? "" : card("trouble-heading", "What is not well", list(bad))}`;
 }
 
 function list(findings: readonly Finding[]): Markup {

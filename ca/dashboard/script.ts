@@ -56,4 +56,61 @@ if (document.body.dataset.live !== undefined && document.querySelector("[data-pa
   stream.addEventListener("changed", refresh);
   stream.addEventListener("error", () => say("Not live: the connection to the CA was lost; it is tried again."));
 }
+
+const proofPlace = document.getElementById("proof");
+if (proofPlace !== null) prove(JSON.parse(proofPlace.dataset.proof)).then((steps) => showProof(proofPlace, steps, undefined), (error) => showProof(proofPlace, error.steps ?? [], error));
+
+function showProof(place, steps, error) {
+  const list = document.createElement("ol");
+  for (const step of steps) list.appendChild(document.createElement("li")).textContent = step;
+  const verdict = document.createElement("p");
+  verdict.className = "chip " + (error === undefined ? "ok" : "failed");
+  verdict.id = "proof-verdict";
+  verdict.textContent = error === undefined ? "√ Proved in this browser" : "× Not proved: " + error.message;
+  place.replaceChildren(verdict, list);
+}
+
+/* RFC 6962 2.1 and C2SP signed-note, from what the page gave: nothing that the CA says of itself is believed. */
+async function prove({ index, size, body, hashes, note, key }) {
+  const steps = [];
+  const fail = (message) => { throw Object.assign(new Error(message), { steps }); };
+  const bytes = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  const sha256 = async (...parts) => new Uint8Array(await crypto.subtle.digest("SHA-256", await new Blob(parts).arrayBuffer()));
+  const hex = (octets) => Array.from(octets, (octet) => octet.toString(16).padStart(2, "0")).join("");
+
+  let hash = await sha256(Uint8Array.of(0), body);
+  steps.push("The hash of the entry's bytes is " + hex(hash).slice(0, 16) + "….");
+  let [position, last] = [index, size - 1];
+  for (const sibling of hashes.map(bytes)) {
+    if (last === 0) fail("the proof has too many hashes");
+    if (position % 2 === 1 || position === last) {
+      hash = await sha256(Uint8Array.of(1), sibling, hash);
+      while (position % 2 === 0 && position !== 0) [position, last] = [position / 2, Math.floor(last / 2)];
+    } else hash = await sha256(Uint8Array.of(1), hash, sibling);
+    [position, last] = [Math.floor(position / 2), Math.floor(last / 2)];
+  }
+  if (last !== 0) fail("the proof has too few hashes");
+  const end = note.lastIndexOf("\\n\\n");
+  const text = note.slice(0, end + 1);
+  const [origin, signedSize, root] = text.split("\\n");
+  if (Number(signedSize) !== size || hex(bytes(root)) !== hex(hash)) fail("the hashes do not lead to the root that the CA has signed");
+  steps.push(hashes.length + " hashes lead from it to the root " + hex(hash).slice(0, 16) + "… over " + size + " entries.");
+
+  const [, name, keyId, encoded] = /^([^+]+)\\+([0-9a-f]{8})\\+(.+)$/.exec(key) ?? fail("the log's key is not known");
+  const raw = bytes(encoded);
+  if (raw[0] !== 1) fail("the log's key is not of a kind that this page knows");
+  const publicKey = await crypto.subtle.importKey("raw", raw.slice(1), "Ed25519", false, ["verify"]);
+  const line = note.slice(end + 2).split("\\n").find((candidate) => candidate.startsWith("\u2014 " + name + " "));
+  if (name !== origin || line === undefined) fail("the checkpoint is not signed by the log's key");
+  const signature = bytes(line.slice(line.lastIndexOf(" ") + 1));
+  if (hex(signature.slice(0, 4)) !== keyId) fail("the checkpoint is signed by another key");
+  if (!(await crypto.subtle.verify("Ed25519", publicKey, signature.slice(4), new TextEncoder().encode(text)))) fail("the checkpoint's signature is wrong");
+  steps.push("The log's key has signed that root.");
+
+  const known = localStorage.getItem("log-key");
+  if (known === null) localStorage.setItem("log-key", key);
+  else if (known !== key) fail("the log's key is another one than this browser saw before");
+  steps.push(known === null ? "This browser remembers the key from now on." : "It is the key that this browser saw before.");
+  return steps;
+}
 `;

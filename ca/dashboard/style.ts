@@ -39,13 +39,12 @@ code, pre, .id, .mono { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "
 code { background: var(--code); border-radius: 4px; padding: .1em .3em; }
 pre { background: var(--code); border-radius: 8px; padding: .75rem 1rem; margin: .5rem 0; overflow-x: auto; white-space: pre-wrap; }
 .soft { color: var(--soft); }
-.cards { display: grid; gap: 1rem; grid-template-columns: repeat(12, minmax(0, 1fr)); }
+.cards { display: grid; gap: 0 1rem; grid-template-columns: repeat(12, minmax(0, 1fr)); }
 .cards > * { grid-column: span 12; }
 @media (min-width: 60rem) { .cards > .half { grid-column: span 6; } .cards > .wide { grid-column: span 8; } .cards > .slim { grid-column: span 4; } }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 1rem 1.25rem; min-width: 0; }
-.card + .card { margin-top: 1rem; }
-.cards > .card + .card, .cards > * > .card { margin-top: 0; }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 1rem 1.25rem; margin-bottom: 1rem; min-width: 0; }
 .cards > * { min-width: 0; }
+.cards .tiles { margin-bottom: 1rem; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: .75rem; margin: 0; }
 .tiles > div { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: .625rem .875rem; }
 .tiles dt { font-size: .8125rem; color: var(--soft); }
@@ -100,6 +99,16 @@ svg.life { margin-top: .375rem; max-width: 30rem; } .rest { fill: var(--grid); }
 .arrow.secured { fill: var(--ok); } .arrow.unsecured { fill: var(--failed); }
 .node { fill: var(--card); stroke: var(--bar); } .node.unknown { stroke: var(--failed); stroke-dasharray: 4 3; }
 svg text.name { fill: var(--text); font-size: 12px; }
+ol.tree { list-style: none; margin: 0; padding: 0; font-size: .875rem; }
+.tree li { display: grid; grid-template-columns: minmax(0, 24rem) minmax(0, 1fr); gap: .25rem 1rem; align-items: center; padding: .25rem 0; border-bottom: 1px solid var(--line); }
+.tree li:last-child { border-bottom: 0; } .tree li.ticks { padding: 0; } .tree li a { text-decoration: none; } .tree li a:hover { text-decoration: underline; }
+.tree .d1 { padding-left: 1.25rem; } .tree .d2 { padding-left: 2.5rem; } .tree .d3 { padding-left: 3.75rem; }
+.small { font-size: .8125rem; display: block; }
+progress { width: 100%; height: .75rem; accent-color: var(--link); }
+article + article { border-top: 1px solid var(--line); margin-top: .75rem; padding-top: .25rem; }
+article h3 { font-size: .9375rem; } ul.rules { margin: .25rem 0; padding-left: 1rem; list-style: none; } ul.rules li { padding: .125rem 0; }
+#decision { margin-top: .75rem; } .failed-text { color: var(--failed); } .node.own { stroke: var(--link); stroke-width: 2; }
+#proof ol { margin: .5rem 0; padding-left: 1.25rem; } #proof li { margin: .25rem 0; }
 .scroll { overflow-x: auto; } svg.graph { min-width: 34rem; }
 .legend svg { vertical-align: -1px; margin-right: .25rem; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
@@ -116,6 +125,7 @@ svg text.name { fill: var(--text); font-size: 12px; }
   .who .name { max-width: 8rem; }
   dl.facts { grid-template-columns: 1fr; gap: 0; } dl.facts dd { margin-bottom: .5rem; }
   .wide-only { display: none; }
+  .tree li { grid-template-columns: minmax(0, 1fr); } .tree .d1 { padding-left: .75rem; } .tree .d2 { padding-left: 1.5rem; } .tree .d3 { padding-left: 2.25rem; }
   form.fields .grow { grid-column: auto; }
 }
 @media (prefers-reduced-motion: no-preference) { .fresh { animation: fresh 1.2s ease-out; } @keyframes fresh { from { background: var(--warning-back); } } }

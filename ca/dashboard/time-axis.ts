@@ -32,7 +32,7 @@ ${ticks.map(([, ms]) => html`<line class="${ms === 0 ? "now" : "grid"}" x1="${pe
 /** The words of the axis, above its bars. */
 export function axisHead(): Markup {
   return html`<svg class="chart axis-head" height="18" aria-hidden="true">
-${ticks.map(([name, ms]) => html`<text x="${percent(placeOf(ms))}" y="13" text-anchor="${Math.abs(ms) >= outermostMs ? (ms < 0 ? "start" : "end") : "middle"}"${ms === 0 || Math.abs(ms) >= dayMs && !name.includes("30") ? "" : html` class="wide-only"`}>${name}</text>`)}</svg>`;
+${ticks.filter(([name]) => name !== "").map(([name, ms, always]) => html`<text x="${percent(placeOf(ms))}" y="13" text-anchor="${Math.abs(ms) < outermostMs ? "middle" : ms < 0 ? "start" : "end"}"${always === true ? "" : html` class="wide-only"`}>${name}</text>`)}</svg>`;
 }
 
 /** 0 to 1, now at 0.5. */
@@ -44,7 +44,8 @@ function placeOf(ms: number): number {
 const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;
 const outermostMs = 10 * 365 * dayMs;
-const ticks: readonly (readonly [string, number])[] = [
-  ["10 y ago", -outermostMs], ["1 y ago", -365 * dayMs], ["30 d ago", -30 * dayMs], ["1 d ago", -dayMs], ["1 h", -hourMs], ["now", 0], ["1 h", hourMs], ["in 1 d", dayMs],
-  ["in 30 d", 30 * dayMs], ["in 1 y", 365 * dayMs], ["in 10 y", outermostMs],
+/** What is written at an instant, and whether also where it is narrow. */
+const ticks: readonly (readonly [name: string, ms: number, always?: true])[] = [
+  ["10 y ago", -outermostMs, true], ["1 y ago", -365 * dayMs], ["30 d ago", -30 * dayMs], ["1 d ago", -dayMs, true], ["", -hourMs], ["now", 0, true], ["", hourMs], ["in 1 d", dayMs, true],
+  ["in 30 d", 30 * dayMs], ["in 1 y", 365 * dayMs], ["in 10 y", outermostMs, true],
 ];
