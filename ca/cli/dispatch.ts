@@ -3,48 +3,56 @@ import { nearestName } from "../config-spelling.ts";
 import { UsageError } from "./arguments.ts";
 import { ApiError } from "./api.ts";
 import type { CliIo } from "./io.ts";
+import { overview, type About } from "./overview.ts";
 import { wrap } from "./wrap.ts";
 
 /** A command: its arguments without its own name, the world, and the exit code it ends with. */
 type Command = (args: readonly string[], io: CliIo) => Promise<number>;
 
 /** Each command is loaded when it is called: `token create` has no use for a database driver. */
-const commands: Readonly<Record<string, { readonly about: string; readonly load: () => Promise<Command> }>> = {
+const commands: Readonly<Record<string, About & { readonly load: () => Promise<Command> }>> = {
   serve: {
-    about: "run the CA",
+    group: "run", about: "run the CA",
     load: async () => {
       const { serve } = await import("./serve.ts");
       return (args, io) => serve(args, io, signalled);
     },
   },
-  token: { about: "make, list and delete join and API tokens", load: async () => (await import("./token.ts")).token },
-  operator: { about: "give roles to SPIFFE IDs", load: async () => (await import("./operator.ts")).operator },
-  policy: { about: "say who may call whom, and test it", load: async () => (await import("./policy.ts")).policy },
-  service: { about: "say which identity answers to a name", load: async () => (await import("./policy.ts")).service },
-  federation: { about: "trust the workloads of other trust domains", load: async () => (await import("./federation.ts")).federation },
+  token: { group: "workloads", about: "make, list and delete join and API tokens", load: async () => (await import("./token.ts")).token },
+  operator: { group: "workloads", about: "give roles to SPIFFE IDs", load: async () => (await import("./operator.ts")).operator },
+  policy: { group: "workloads", about: "say who may call whom, and test it", load: async () => (await import("./policy.ts")).policy },
+  service: { group: "workloads", about: "say which identity answers to a name", load: async () => (await import("./policy.ts")).service },
+  federation: { group: "trust", about: "trust the workloads of other trust domains", load: async () => (await import("./federation.ts")).federation },
   certificate: {
-    about: "issue by hand, list, show, revoke, explain any",
+    group: "workloads", about: "issue by hand, list, show, revoke, explain any",
     load: async () => (await import("./certificate.ts")).certificate,
   },
-  authority: { about: "list, replace and revoke roots, issuers, JWT keys", load: async () => (await import("./authority.ts")).authority },
-  ceremony: { about: "have a root whose key is offline sign", load: async () => (await import("./ceremony.ts")).ceremony },
+  authority: { group: "trust", about: "list, replace and revoke roots, issuers, JWT keys", load: async () => (await import("./authority.ts")).authority },
+  ceremony: { group: "trust", about: "have a root whose key is offline sign", load: async () => (await import("./ceremony.ts")).ceremony },
   issuer: {
-    about: "issuers for other CAs, such as linkerd's",
+    group: "trust", about: "issuers for other CAs, such as linkerd's",
     load: async () => {
       const { issuer } = await import("./issuer.ts");
       return (args, io) => issuer(args, io, signalled);
     },
   },
-  edges: { about: "who talks to whom, and is it secured", load: async () => (await import("./edges.ts")).edges },
-  tap: { about: "look at live requests of a workload", load: async () => (await import("./tap.ts")).tap },
-  jwt: { about: "tokens for what cannot do mutual TLS", load: async () => (await import("./jwt.ts")).jwt },
-  check: { about: "whether all is well, line by line", load: async () => (await import("./check.ts")).check },
-  clock: { about: "say that the CA's clock is right after it jumped", load: async () => (await import("./clock.ts")).clock },
-  bundle: { about: "print the trust bundle", load: async () => (await import("./bundle.ts")).bundle },
-  store: { about: "move the CA to another database", load: async () => (await import("./store.ts")).store },
-  backup: { about: "everything in one sealed file", load: async () => (await import("./backup.ts")).backup },
-  restore: { about: "a CA out of its backup", load: async () => (await import("./restore.ts")).restore },
-  audit: { about: "verify the audit log", load: async () => (await import("./audit.ts")).audit },
+  edges: { group: "see", about: "who talks to whom, and is it secured", load: async () => (await import("./edges.ts")).edges },
+  tap: { group: "see", about: "look at live requests of a workload", load: async () => (await import("./tap.ts")).tap },
+  jwt: { group: "workloads", about: "tokens for what cannot do mutual TLS", load: async () => (await import("./jwt.ts")).jwt },
+  check: { group: "see", about: "whether all is well, line by line", load: async () => (await import("./check.ts")).check },
+  clock: { group: "run", about: "say that the CA's clock is right after it jumped", load: async () => (await import("./clock.ts")).clock },
+  bundle: { group: "trust", about: "print the trust bundle", load: async () => (await import("./bundle.ts")).bundle },
+  store: { group: "run", about: "move the CA to another database", load: async () => (await import("./store.ts")).store },
+  backup: { group: "run", about: "everything in one sealed file", load: async () => (await import("./backup.ts")).backup },
+  restore: { group: "run", about: "a CA out of its backup", load: async () => (await import("./restore.ts")).restore },
+  completion: {
+    group: "run", about: "have TAB complete commands and flags",
+    load: async () => {
+      const { completion } = await import("./completion.ts");
+      return (args, io) => completion(args, io, helpTexts);
+    },
+  },
+  audit: { group: "see", about: "verify the audit log", load: async () => (await import("./audit.ts")).audit },
 };
 
 /**
@@ -102,12 +110,13 @@ function signalled(): Promise<void> {
   });
 }
 
-const help = `countersign: a certificate authority for workloads
+/** What each command says of itself. */
+async function helpTexts(): Promise<readonly (readonly [string, string, string])[]> {
+  return Promise.all(Object.entries(commands).map(async ([name, { about, load }]) => {
+    let text = "";
+    await (await load())(["--help"], { stdout: (part) => void (text += part), stderr: () => undefined, env: {} });
+    return [name, about, text] as const;
+  }));
+}
 
-${Object.entries(commands)
-  .map(([name, { about }]) => `  countersign ${name.padEnd(12)} ${about}\n`)
-  .join("")}  countersign version
-
-Each explains itself: countersign token --help
-To begin: countersign serve
-`;
+const help = overview(commands);
