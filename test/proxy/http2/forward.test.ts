@@ -191,7 +191,7 @@ describe("a malformed request is refused with its stream, never repaired, and th
 });
 
 describe("floods are bounded", () => {
-  const table: readonly (readonly [claim: string, bytes: () => Buffer, code: number])[] = [
+  const table: readonly (readonly [claim: string, bytes: () => Buffer, reason: string])[] = [
     ["requests that are taken back at once", () => manyFrames(1001, (index) => Buffer.concat([headers(streamOf(index), post, false), frame(3, 0, streamOf(index), number(8))])), "requests that are taken back"],
     ["requests that have to be refused", () => manyFrames(1001, (index) => headers(streamOf(index), [["connection", "x"]])), "requests that are taken back"],
     ["SETTINGS", () => manyFrames(120, () => settings()), "too many SETTINGS"],
