@@ -6,8 +6,10 @@ import { StoreError } from "./store.ts";
 /**
  * How the CA connects to Postgres. Each connection has limits of its own, set by the server: a lock, a statement or a transaction that
  * somebody forgot ends by itself.
+ * @throws {StoreError} store_unavailable for a URL that is none
  */
 export function connectionOptions(url: string): pg.ClientConfig {
+  requireUrl(url);
   return {
     connectionString: url,
     application_name: "countersign",
@@ -19,6 +21,19 @@ export function connectionOptions(url: string): pg.ClientConfig {
     query_timeout: statementTimeoutMs + connectTimeoutMs,
     keepAlive: true,
   };
+}
+
+/** The driver's own error names nothing, and what it holds may be a password. */
+function requireUrl(connectionString: string): void {
+  try {
+    new pg.Client({ connectionString });
+  } catch {
+    throw new StoreError(
+      "store_unavailable",
+      "The store's URL cannot be read. Write postgres://user@host:5432/database, with characters such as @ and / of a password as %40 and %2F, and one host: a " +
+        "name or proxy that leads to the primary, where there are several.",
+    );
+  }
 }
 
 /** A connection that sends a query without waiting for the answer to the one before. */
