@@ -168,7 +168,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     clockSkewMs: duration("clockSkew"),
     profiles: readProfiles(values.profiles, text("trustDomain"), {
       lifetimeMs: duration("certificateLifetime"), lifetimeMaxMs: duration("certificateLifetimeMax"), issuerRenewBeforeMs: duration("issuerRenewBefore"),
-      clockSkewMs: duration("clockSkew"),
+      clockSkewMs: duration("clockSkew"), noRevAvail: text("noRevAvail") === "on",
     }),
     attestors, linkerd: readLinkerd(values, attestors),
     keyAlgorithm: text("keyAlgorithm") as CaConfig["keyAlgorithm"],
@@ -299,6 +299,7 @@ interface ProfileBounds {
   readonly lifetimeMaxMs: number;
   readonly issuerRenewBeforeMs: number;
   readonly clockSkewMs: number;
+  readonly noRevAvail: boolean;
 }
 
 /** All that is wrong with the profiles is told at once. */
@@ -306,10 +307,11 @@ function readProfiles(json: string | undefined, trustDomain: string, bounds: Pro
   if (json === undefined) return [];
   const faults: string[] = [];
   const profiles = parseProfiles(json, trustDomain, faults);
-  for (const { name, lifetimeMs = bounds.lifetimeMs, lifetimeMaxMs = Math.max(lifetimeMs, bounds.lifetimeMaxMs) } of profiles) {
+  for (const { name, lifetimeMs = bounds.lifetimeMs, lifetimeMaxMs = Math.max(lifetimeMs, bounds.lifetimeMaxMs), noRevAvail = bounds.noRevAvail } of profiles) {
     if (lifetimeMs < minCertificateLifetimeMs) faults.push(`${name}.lifetime is below 1m: proxies could not renew in time`);
     if (lifetimeMs > lifetimeMaxMs) faults.push(`${name}.lifetime is longer than its lifetimeMax`);
     if (lifetimeMaxMs + bounds.clockSkewMs >= bounds.issuerRenewBeforeMs) faults.push(`${name}.lifetimeMax is not shorter than issuerRenewBefore, so certificates would outlive their issuer`);
+    if (noRevAvail && lifetimeMaxMs + bounds.clockSkewMs >= maxNoRevAvailMs) faults.push(`${name}.lifetimeMax is not below 7d, and only what expires soon may do without revocation (noRevAvail)`);
   }
   if (faults.length > 0) throw new ConfigError("value_refused", `profiles is refused: ${faults.join("; ")}`);
   return profiles;

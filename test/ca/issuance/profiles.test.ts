@@ -174,6 +174,15 @@ describe("profiles are read", () => {
     expect(message).not.toContain("six.extKeyUsage");
   });
 
+  test.each([
+    ["that says it", "off", { noRevAvail: true }, /quiet\.lifetimeMax is not below 7d/], ["that follows the setting", "on", {}, /quiet\.lifetimeMax is not below 7d/],
+    ["that does not", "on", { noRevAvail: false }, undefined],
+  ] as const)("without revocation only for less than a week: of a profile %s", (_which, noRevAvail, quiet, refusal) => {
+    const file = { noRevAvail, issuerLifetime: "60d", issuerRenewBefore: "40d", profiles: { quiet: { spiffeIds: ["spiffe://countersign.local/*"], lifetimeMax: "30d", ...quiet } } };
+    if (refusal === undefined) expect(readConfig({ file }).profiles).toHaveLength(1);
+    else expect(() => readConfig({ file })).toThrow(refusal);
+  });
+
   test.each(["[]", "{", "3"])("not from %s", (text) => {
     expect(() => readConfig({ env: { COUNTERSIGN_PROFILES: text } })).toThrow(expect.objectContaining({ code: "value_refused" }));
   });
