@@ -27,11 +27,11 @@ export interface Facts {
   /** In whatever state. */
   authority(id: string): AuthorityFact | undefined;
   readonly bundleSequence: number | undefined;
-  /** The token of a lease that is held by somebody, also when its time is over; undefined for one that nobody has. */
   /** Whether a request to an offline key waits for its answer. */
   ceremonyOpen(id: string): boolean;
   /** Of the newest change of any document, 0 when there is none. */
   documentSequence(): number;
+  /** The token of a lease that is held by somebody, also when its time is over; undefined for one that nobody has. */
   leaseToken(name: string): number | undefined;
   /** Number of the list's newest CRL; undefined when it has none. */
   crlNumber(authorityId: string, list: string): number | undefined;

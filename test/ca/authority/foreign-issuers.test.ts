@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { IssuedIssuer, IssueIssuerRequest } from "../../../ca/contract.ts";
@@ -13,6 +16,7 @@ import { emptyName, encodeCertificate, encodeName, encodeTbs } from "../../../ca
 import { softwareSigner } from "../../../ca/signer/software.ts";
 import { openssl, opensslAvailable } from "../../support/openssl.ts";
 import { auditEvents, callerWith, hourMs, newCsr, newKey, startTestCa, type TestCa } from "../../support/running-ca.ts";
+import { testAuthority } from "../../support/test-ca.ts";
 
 let host: TestCa;
 beforeAll(async () => {
@@ -217,6 +221,22 @@ describe("an issuer is not signed", () => {
     const key = newKey();
     await sign({}, key);
     await expect(sign({}, key)).rejects.toMatchObject({ code: "key_reused" });
+  });
+
+  test("for the key of one of our own authorities", async () => {
+    const root = testAuthority({ trustDomain: "east", notAfterMs: Date.now() + 3650 * 86_400_000 });
+    const folder = mkdtempSync(join(tmpdir(), "countersign-own-key-"));
+    const [rootCert, rootKey] = ["root.pem", "root.key"].map((name) => join(folder, name)) as [string, string];
+    writeFileSync(rootCert, root.pem);
+    writeFileSync(rootKey, root.privateKey.export({ format: "pem", type: "pkcs8" }), { mode: 0o600 });
+    const own = await startTestCa({ settings: { rootCert, rootKey } });
+    try {
+      const request = { csr: newCsr(root.privateKey).csr, profile: "istio", trustDomain: "west" } as const;
+      await expect(own.ca.issueIssuer(request, own.admin)).rejects.toMatchObject({ code: "csr_refused", message: expect.stringContaining("one of this CA's authorities") });
+    } finally {
+      await own.close();
+      rmSync(folder, { recursive: true });
+    }
   });
 
   test("for an auditor, or an operator without the scope for it", async () => {

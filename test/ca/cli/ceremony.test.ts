@@ -80,7 +80,13 @@ describe("the ceremonies of a CA whose root's key is offline", () => {
   const at = setUp();
   const { inFolder, onCa, request, sign, quickSign, withStore } = at;
   afterAll(at.remove);
-  const fingerprintOfRoot = (answer: string) => (JSON.parse(readFileSync(inFolder(answer), "utf8")) as CeremonyAnswer).transcript.result.slice(0, 20);
+  const answerIn = (name: string) => JSON.parse(readFileSync(inFolder(name), "utf8")) as CeremonyAnswer;
+  const fingerprintOfRoot = (answer: string) => answerIn(answer).transcript.result.slice(0, 20);
+  /** As an answer to another request of the same kind. */
+  const pretend = (name: string, answer: string, requestName: string) => {
+    const { transcript, ...rest } = answerIn(answer);
+    writeFileSync(inFolder(name), writeAnswer({ ...rest, transcript: { ...transcript, request: fileHash(inFolder(requestName)) } }));
+  };
   const rowsOf = (type: string) => withStore(async (store) => (await store.authorities()).filter((row) => row.type === type));
 
   test("the first one makes the root where it signs", async () => {
@@ -178,6 +184,9 @@ describe("the ceremonies of a CA whose root's key is offline", () => {
     const before = await rowsOf("root");
     const refused = await onCa("import", inFolder("stolen.answer"), "--confirm", fingerprintOfRoot("made.answer"));
     expect(refused).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/not the\s+fingerprint\s+of\s+this\s+root/) });
+    // Under the name of the one that was made.
+    writeFileSync(inFolder("mixed.answer"), writeAnswer({ ...answerIn("made.answer"), result: answerIn("stolen.answer").result }));
+    expect(await onCa("import", inFolder("mixed.answer"), "--confirm", fingerprintOfRoot("made.answer"))).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/its\s+transcript\s+is\s+of\s+something\s+else/) });
     expect(await onCa("import", inFolder("stolen.answer"))).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/no\s+terminal\s+to\s+confirm/) });
     expect(await rowsOf("root")).toEqual(before);
     expect((await onCa("withdraw", fingerprint)).exitCode).toBe(0);
@@ -191,6 +200,15 @@ describe("the ceremonies of a CA whose root's key is offline", () => {
     expect(await onCa("import", inFolder("cross.answer"))).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/together\s+with its root/) });
     const confirm = ["--confirm", fingerprintOfRoot("root2.answer")];
     expect(await onCa("import", inFolder("root2.answer"), ...confirm, "--cross", inFolder("intermediate.answer"))).toMatchObject({ exitCode: 1 });
+    const third = await request("root", "root3.request");
+    await quickSign("root3.request", "root3.answer", third, newKey());
+    const thirdCross = await request("cross-certificate", "cross3.request", "--root", inFolder("root3.answer"));
+    await quickSign("cross3.request", "cross3.answer", thirdCross);
+    pretend("cross2.answer", "cross3.answer", "cross.request");
+    for (const [cross, said] of [["cross3.answer", /not\s+one\s+of\s+this\s+root/], ["cross2.answer", /not\s+the\s+one\s+that\s+was\s+asked/]] as const) {
+      expect(await onCa("import", inFolder("root2.answer"), ...confirm, "--cross", inFolder(cross))).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(said) });
+    }
+    for (const open of [third, thirdCross]) expect((await onCa("withdraw", open)).exitCode).toBe(0);
     expect(await onCa("import", inFolder("root2.answer"), ...confirm, "--cross", inFolder("cross.answer"))).toMatchObject({ exitCode: 0, stderr: "" });
     const [old, next] = await rowsOf("root");
     expect(next).toMatchObject({ state: "prepared", key: { kind: "offline" } });
@@ -205,6 +223,11 @@ describe("the ceremonies of a CA whose root's key is offline", () => {
   test("the root's CRL is signed in a ceremony too, and published once", async () => {
     const fingerprint = await request("root-crl", "crl.request");
     expect((await quickSign("crl.request", "crl.answer", fingerprint)).join()).toContain("Revokes  no authority");
+    const other = await request("root-crl", "crl2.request");
+    await quickSign("crl2.request", "crl2.answer", other);
+    pretend("crl3.answer", "crl2.answer", "crl.request");
+    expect(await onCa("import", inFolder("crl3.answer"))).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/not\s+the\s+one\s+that\s+was\s+asked/) });
+    expect((await onCa("withdraw", other)).exitCode).toBe(0);
     expect(await onCa("import", inFolder("crl.answer"))).toMatchObject({ exitCode: 0, stderr: "" });
     expect((await onCa("import", inFolder("crl.answer"))).exitCode).toBe(1);
     const [root] = await rowsOf("root");
@@ -245,11 +268,9 @@ describe("the ceremonies of a CA whose root's key is offline", () => {
   test("another certificate than was asked for is refused, though the root signed it", async () => {
     const [asked, other] = [await request("intermediate", "asked.request"), await request("intermediate", "unasked.request")];
     await quickSign("unasked.request", "unasked.answer", other);
-    const id = fileHash(inFolder("asked.request"));
-    expect(id.slice(0, 4)).toBe(asked.slice(0, 4));
-    const answer = readFileSync(inFolder("unasked.answer"), "utf8").replace(/"request": "[0-9a-f]+"/, `"request": "${id}"`);
-    writeFileSync(inFolder("swapped.answer"), answer);
-    expect(await onCa("import", inFolder("swapped.answer"))).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/not the one\s+that was\s+asked/) });
+    expect(fileHash(inFolder("asked.request")).slice(0, 4)).toBe(asked.slice(0, 4));
+    pretend("swapped.answer", "unasked.answer", "asked.request");
+    expect(await onCa("import", inFolder("swapped.answer"))).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/not\s+the\s+one\s+that\s+was\s+asked/) });
   });
 
   test("another key than the root's certifies nothing", async () => {

@@ -87,6 +87,7 @@ describe("planning a group", () => {
     ["work under a lease that nobody holds", { ...issue(), fence: { lease: "authority", token: 1 } }, {}, "lease_lost"],
     ["a CRL after one of another replica", publishCrl(newCrl({ number: 2 }), 1), { crlNumber: () => 2 }, "crl_superseded"],
     ["a first CRL that is not the first", publishCrl(newCrl(), undefined), { crlNumber: () => 1 }, "crl_superseded"],
+    ["a CRL with a higher number that was made after another one than the last", publishCrl(newCrl({ number: 9 }), 1), { crlNumber: () => 2 }, "crl_superseded"],
     ["a CRL number used before", publishCrl(newCrl({ number: 1 }), 1), { crlNumber: () => 1 }, "crl_superseded"],
     ["a first issuer that is not the first", rotateIssuer(newAuthority(), undefined), { authorities: () => [newAuthority({ id: "a" })] }, "authority_superseded"],
   ];
