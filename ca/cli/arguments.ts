@@ -55,7 +55,7 @@ export function chooseAction<const Action extends string>(
 
 /** The value of a flag that must be there. */
 export function required(value: string | undefined, flag: string, example: string): string {
-  if (value === undefined || value === "") throw new UsageError(`${flag} is missing, for example ${flag} ${example}.`);
+  if (value === undefined || value === "") throw new UsageError(`${flag} is missing, for example ${flag.startsWith("-") ? `${flag} ` : ""}${example}.`);
   return value;
 }
 

@@ -54,7 +54,7 @@ async function takeStep(
   }
   const [given, ...more] = rest;
   noMore(more);
-  const id = await findId(required(given, "the authority's ID", 'as "countersign authority list" shows it'), ca);
+  const id = await findId(required(given, "the authority's ID", "8bc2d1d09855; countersign authority list has them"), ca);
   return ca.call("POST", `${paths.authorities}/${id}/${action}`, force === true ? { force } : {});
 }
 
