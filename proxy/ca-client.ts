@@ -78,6 +78,8 @@ export interface CaClientOptions {
   readonly revoked: () => ReadonlySet<string>;
   /** SHA-256 of the DER of the roots that it may have before there is a bundle, lower-case hex: of the bootstrap string, or of the settings. */
   readonly rootFingerprints: readonly string[];
+  /** The CA's TLS is a front end's, with a certificate of the web; default false. */
+  readonly byWebRoots?: boolean;
   readonly now: () => number;
   readonly timeoutMs?: number;
 }
@@ -85,16 +87,18 @@ export interface CaClientOptions {
 /**
  * The CA proves itself like everybody else: an SVID, `spiffe://<trust domain>/countersign/ca`, verified by the bundle we
  * hold. Before there is a bundle, one unverified connection fetches the CA's, and only the root in it with the pinned
- * fingerprint is believed; nothing of ours goes over that connection, and what follows is verified by that root.
+ * fingerprint is believed; nothing of ours goes over that connection, and what follows is verified by that root. Where a front end ends
+ * the TLS, web roots and the name in the URL tell who it is; the bundle must have the pinned root all the same.
  */
-export function caClient({ caUrl, trustDomain, ownBundle, revoked, rootFingerprints, now, timeoutMs }: CaClientOptions): CaClient {
+export function caClient({ caUrl, trustDomain, ownBundle, revoked, rootFingerprints, byWebRoots = false, now, timeoutMs }: CaClientOptions): CaClient {
   const caId = spiffeId(trustDomain, "countersign", "ca");
-  const common = { url: caUrl, ...(timeoutMs !== undefined && { timeoutMs }) };
+  const common = { url: caUrl, byWebRoots, ...(timeoutMs !== undefined && { timeoutMs }) };
   let pinned: Bundle | undefined;
 
   const connection = caConnection({ ...common, verifyServer });
 
   function verifyServer(chain: readonly Uint8Array[]): void {
+    if (byWebRoots) return;
     const bundle = ownBundle() ?? pinned;
     if (bundle === undefined) throw new PkiError("svid_trust_domain_unknown", "there is no bundle to verify it with");
     const { id, path } = verifySvid({ chain, bundles: new Map([[trustDomain, bundle]]), nowMs: now(), purpose: "server" });
@@ -197,6 +201,7 @@ export function caClient({ caUrl, trustDomain, ownBundle, revoked, rootFingerpri
 
 interface PinOptions {
   readonly url: string;
+  readonly byWebRoots: boolean;
   readonly timeoutMs?: number;
   readonly trustDomain: string;
   readonly rootFingerprints: readonly string[];

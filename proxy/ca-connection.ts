@@ -56,15 +56,17 @@ export interface CaConnectionOptions {
    * to refuse. No byte of a request is written before it has agreed.
    */
   readonly verifyServer: (chain: readonly Uint8Array[]) => void;
+  /** Somebody else ends the TLS, as a load balancer: Node judges by its roots and the URL's name, before `verifyServer` does. Default false. */
+  readonly byWebRoots?: boolean;
   /** For a handshake, and for a whole request, each. Default 10 s. */
   readonly timeoutMs?: number;
 }
 
 /**
  * Opens nothing yet. TLS 1.3 without resumption and without a client certificate: an expired one must never lock us out
- * (linkerd2#13136). Node's own chain check is off, since its pool of anchors knows no trust domains.
+ * (linkerd2#13136). Node's own chain check is off, since its pool of anchors knows no trust domains, unless it is asked for.
  */
-export function caConnection({ url, verifyServer, timeoutMs = defaultTimeoutMs }: CaConnectionOptions): CaConnection {
+export function caConnection({ url, verifyServer, byWebRoots = false, timeoutMs = defaultTimeoutMs }: CaConnectionOptions): CaConnection {
   const { hostname, port } = new URL(url);
   const host = hostname.replaceAll(/[[\]]/g, "");
   const agent = new Agent({ keepAlive: true, maxSockets, maxFreeSockets: maxSockets });
@@ -82,7 +84,7 @@ export function caConnection({ url, verifyServer, timeoutMs = defaultTimeoutMs }
   function openVerified(): Promise<TLSSocket> {
     return new Promise((resolve, reject) => {
       const socket = connect({
-        ...anonymousTlsOptions, host, port: Number(port || defaultPort), rejectUnauthorized: false, ALPNProtocols: ["http/1.1"],
+        ...(byWebRoots ? webTlsOptions : { ...anonymousTlsOptions, rejectUnauthorized: false }), host, port: Number(port || defaultPort), ALPNProtocols: ["http/1.1"],
         ...(isIP(host) === 0 && { servername: host }),
       });
       opening.add(socket);
@@ -93,7 +95,7 @@ export function caConnection({ url, verifyServer, timeoutMs = defaultTimeoutMs }
         reject(error);
       };
       const deadline = setTimeout(() => fail(timedOut(url, "the TLS handshake", timeoutMs)), timeoutMs);
-      socket.on("error", (cause) => fail(unreachable(url, cause)));
+      socket.on("error", (cause) => fail(socket.authorizationError ? untrusted(url, cause) : unreachable(url, cause)));
       socket.on("close", () => fail(unreachable(url, undefined)));
       socket.once("secureConnect", () => {
         const chain = presentedChain(socket);
@@ -263,6 +265,8 @@ const untrustedHints: Readonly<Record<string, string>> = {
   path_expired: "compare this machine's clock with the CA's",
   certificate_revoked: "the CA makes another one when it is restarted",
 };
+/** Some front ends have no TLS 1.3 yet. */
+const webTlsOptions = { minVersion: "TLSv1.2", secureOptions: anonymousTlsOptions.secureOptions } as const;
 const defaultTimeoutMs = 10_000;
 const defaultPort = 443;
 /** The stream, a renewal, a poll of each kind, and one to spare. */

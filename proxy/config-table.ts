@@ -19,7 +19,7 @@ export type SettingUnit = "text" | "list" | "duration" | "count";
 
 /** Name of a setting. */
 export type SettingKey =
-  | "bootstrap" | "bootstrapFile" | "attest" | "attestor" | "tokenFile" | "certFile" | "keyFile" | "awsRegion" | "awsEndpoint" | "ca" | "trustDomain" | "root"
+  | "bootstrap" | "bootstrapFile" | "attest" | "attestor" | "tokenFile" | "certFile" | "keyFile" | "awsRegion" | "awsEndpoint" | "ca" | "caTls" | "trustDomain" | "root"
   | "inbound" | "app" | "inboundProtocol" | "opaquePorts" | "inboundMode" | "outbound" | "transparent" | "transparentDefault" | "route" | "tcp" | "admin" | "allow"
   | "foreignBundle" | "stateDir" | "writeDir" | "onRenewal" | "onRenewalTimeout" | "workloadSocket" | "workloadSocketMode" | "keyAlgorithm" | "certificateLifetime" | "revocationPoll" | "handshakeTimeout"
   | "connectTimeout" | "idleTimeout" | "connectionMaxAge" | "maxConnections" | "drainTimeout" | "logLevel" | "accessLog" | "remoteTap" | "otlpEndpoint" | "traceEvery";
@@ -42,6 +42,9 @@ export const configTable: readonly Setting[] = [
   setting("awsRegion", "text", undefined, "`aws-iam`: whose STS the CA asks. Default: `AWS_REGION`. Credentials come from the environment, the container's agent or the instance."),
   setting("awsEndpoint", "text", undefined, "`aws-iam`: STS in place of the region's own, as the CA has it."),
   setting("ca", "text", undefined, "`https://host:port` of the CA."),
+  setting("caTls", "text", "svid", "By what the CA is known: `svid`, its own certificate; `web`, where a load balancer or AWS Lambda ends the TLS: a certificate for its name by a root " +
+    "that Node.js trusts (`NODE_EXTRA_CA_CERTS` adds one). The first bundle must have the pinned root in either case.",
+    "With `web` whoever gets such a certificate for the CA's name decides whom this proxy trusts.", ["svid", "web"]),
   setting("trustDomain", "text", undefined, "The CA's trust domain."),
   setting("root", "list", "", "What the CA is known by before the first certificate: PEM files of its roots (`countersign bundle show -o pem`), or SHA-256 fingerprints in hex.",
     "Whoever writes it decides who our CA is."),

@@ -51,6 +51,8 @@ export interface ProxyConfig {
   readonly connectionMaxAgeMs: number;
   readonly maxConnections: number;
   readonly drainTimeoutMs: number;
+  /** The CA's TLS is a front end's. */
+  readonly caByWebRoots: boolean;
   readonly logLevel: LogLevel;
   /** `stdout` or a path; undefined: none. */
   readonly accessLog: string | undefined;
@@ -123,6 +125,7 @@ export function readConfig(sources: SettingSources): ProxyConfig {
     connectionMaxAgeMs: duration("connectionMaxAge") ?? 0,
     maxConnections: count("maxConnections"),
     drainTimeoutMs: duration("drainTimeout") ?? 0,
+    caByWebRoots: text("caTls") === "web",
     logLevel: text("logLevel") as LogLevel,
     accessLog: text("accessLog"),
     remoteTap: text("remoteTap") as "on" | "off",

@@ -47,7 +47,8 @@ Which CA, and as whom:
   --svid-cert FILE   sign with an SVID instead: its chain, and
   --svid-key FILE    its key (COUNTERSIGN_SVID_CERT, COUNTERSIGN_SVID_KEY)
   --ca-cert FILE     root to trust; default DATA-DIR/root.pem
-                     (COUNTERSIGN_CA_CERT)
+                     (COUNTERSIGN_CA_CERT); "web": Node's own roots, for
+                     a CA whose TLS a load balancer or Lambda ends
   --data-dir DIR     default ./.countersign (COUNTERSIGN_DATA_DIR)
   -o json            the API's answer as it is, for scripts
 `;
@@ -93,7 +94,7 @@ export function api(flags: ApiFlags, { env }: CliIo): Api {
   if (!URL.canParse(url) || new URL(url).protocol !== "https:")
     throw new UsageError(`--url must be an https URL, not ${url}.`);
   const rootPath = flags["ca-cert"] ?? env["COUNTERSIGN_CA_CERT"] ?? join(dataDir, "root.pem");
-  const ca = read(rootPath, "root certificate", "--ca-cert");
+  const tls: RequestOptions = rootPath === "web" ? {} : { ca: read(rootPath, "root certificate", "--ca-cert"), checkServerIdentity: checkApiIdentity };
 
   function readToken(): string {
     const tokenPath = flags["token-file"] ?? env["COUNTERSIGN_TOKEN_FILE"] ?? join(dataDir, "admin-token");
@@ -120,7 +121,7 @@ export function api(flags: ApiFlags, { env }: CliIo): Api {
         payload === undefined ? {} : { "content-length": Buffer.byteLength(payload), "content-type": mediaType.json };
       const { pathname, search } = new URL(path, url);
       const headers = { authorization: authorize(method, pathname + search, payload ?? ""), ...length, ...(idempotencyKey !== undefined && { [idempotencyKeyHeader]: idempotencyKey }) };
-      const text = await exchange(new URL(path, url), { method, ca, headers }, payload);
+      const text = await exchange(new URL(path, url), { method, ...tls, headers }, payload);
       return (text === "" ? undefined : JSON.parse(text)) as T;
     },
     async follow(path, body, onEvent) {
@@ -130,11 +131,11 @@ export function api(flags: ApiFlags, { env }: CliIo): Api {
         authorization: authorize("POST", pathname + search, payload), accept: `${mediaType.eventStream}, ${mediaType.problem}`,
         "content-length": Buffer.byteLength(payload), "content-type": mediaType.json,
       };
-      const { status, text } = await answered(new URL(path, url), { method: "POST", ca, headers }, payload, eventReader(onEvent));
+      const { status, text } = await answered(new URL(path, url), { method: "POST", ...tls, headers }, payload, eventReader(onEvent));
       if (status !== 200) throw new ApiError(explain(status, text), { status });
     },
-    fetchPublic: (path, accept) => exchange(new URL(path, url), { method: "GET", ca, headers: { accept } }),
-    probe: (path) => answered(new URL(path, url), { method: "GET", ca }),
+    fetchPublic: (path, accept) => exchange(new URL(path, url), { method: "GET", ...tls, headers: { accept } }),
+    probe: (path) => answered(new URL(path, url), { method: "GET", ...tls }),
   };
 }
 
@@ -171,7 +172,7 @@ async function exchange(url: URL, options: RequestOptions, payload?: string): Pr
 
 async function answered(url: URL, options: RequestOptions, payload?: string, onText?: (text: string) => string): Promise<Answered> {
   try {
-    return await send(url, { ...options, agent: false, timeout: timeoutMs, checkServerIdentity: checkApiIdentity }, payload, onText);
+    return await send(url, { ...options, agent: false, timeout: timeoutMs }, payload, onText);
   } catch (cause) {
     const hint = hints[(cause as NodeJS.ErrnoException).code ?? ""] ?? `${(cause as Error).message}; is --url right?`;
     throw new ApiError(`no CA at ${url.origin}: ${hint}`, { cause });

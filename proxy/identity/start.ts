@@ -103,7 +103,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics, tra
   let stopReporting: (() => void) | undefined;
 
   const client = caClient({
-    caUrl: origin.caUrl, trustDomain, rootFingerprints, now: clock.now,
+    caUrl: origin.caUrl, trustDomain, rootFingerprints, byWebRoots: config.caByWebRoots, now: clock.now,
     ownBundle: () => held.get(trustDomain)?.bundle, revoked: () => revoked,
   });
 

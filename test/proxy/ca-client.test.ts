@@ -53,6 +53,17 @@ async function failure(promise: Promise<unknown>): Promise<CaError> {
 }
 
 describe("who is believed to be the CA", () => {
+  test("by web roots, nobody whose certificate is from another root, though it were our own", async () => {
+    const ca = await fakeCa();
+    closing.push(() => ca.stop());
+    const client = caClient({
+      caUrl: ca.url, trustDomain: "east", ownBundle: () => undefined, revoked: nothing, rootFingerprints: [ca.bootstrap.rootFingerprint], byWebRoots: true, now: Date.now,
+    });
+    closing.push(() => client.close());
+    expect((await failure(client.issue(issueRequest, "key"))).code).toBe("ca_untrusted");
+    expect(ca.core.requests).toEqual([]);
+  });
+
   test("before there is a bundle, the one whose bundle has the pinned root and whose SVID it vouches for", async () => {
     const { client, ca } = await setUp();
     expect(await client.revocations(0)).toMatchObject({ revocations: [], sequence: 0, more: false });

@@ -94,5 +94,5 @@ const baseConfig: ProxyConfig = {
   transparent: undefined, transparentDefault: "refuse", routes: [],
   tcpListeners: [], admin: undefined, allow: undefined, foreignBundles: new Map(), stateDir: undefined, files: undefined, workloadApi: undefined, keyAlgorithm: "ec-p256",
   certificateLifetimeSeconds: undefined, revocationPollMs: 1000, handshakeTimeoutMs: 5000, connectTimeoutMs: 5000, idleTimeoutMs: 60_000,
-  connectionMaxAgeMs: 3_600_000, maxConnections: 1000, drainTimeoutMs: 1000, logLevel: "info", accessLog: undefined, remoteTap: "on", otlpEndpoint: undefined, traceEvery: 1,
+  connectionMaxAgeMs: 3_600_000, maxConnections: 1000, drainTimeoutMs: 1000, logLevel: "info", accessLog: undefined, remoteTap: "on", otlpEndpoint: undefined, caByWebRoots: false, traceEvery: 1,
 };
