@@ -31,7 +31,7 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
       const bootstrap = ca.run(process.execPath, [program("ca"), "token", "create", "--id", idOf(host)], {
         COUNTERSIGN_DATA_DIR: join(folder, "ca"), COUNTERSIGN_URL: `https://${ca.address}:8443`,
       }).trim();
-      const goals = [...[8080, 8082, 9000, 9999].map((port) => `${west!.address}:${port}`), ...(west!.address6 === undefined ? [] : [`[${west!.address6}]:8080`])];
+      const goals = [...[8080, 8082, 9000, 9999, 4143].map((port) => `${west!.address}:${port}`), ...(west!.address6 === undefined ? [] : [`[${west!.address6}]:8080`])];
       const routes = host === east ? goals.flatMap((goal) => ["--route", `${goal}=${goal},${idOf(west!)}`]) : [];
       await start(host, [
         program("proxy"), "--inbound", host.address6 === undefined ? "0.0.0.0:4143" : "[::]:4143", "--app", "127.0.0.1:1", "--outbound", "off", "--admin", "off", "--transparent", "localhost:4141", "--opaque-ports", "9000", ...routes,
@@ -93,6 +93,10 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
     expect(() => asApp(east!, "curl", "-sSf", "--max-time", "5", `http://${west!.address}:9999/`)).toThrow(/502/);
   });
 
+  test("reach the app that its proxy has where they go to the proxy itself, which is no way into the proxy again", () => {
+    expect(asApp(east!, "curl", "-sS", `http://${west!.address}:4143/`)).toContain("502: the app behind this proxy, 127.0.0.1:1,");
+  });
+
   test("reach directly what is left out of the interception, by port or by address", () => {
     const elsewhere = (): string => asApp(east!, "curl", "-sS", "-k", "--max-time", "5", `https://${ca!.address}:8443/healthz`);
     for (const left of [["--skip-outbound-ports", "8443"], ["--skip-addresses", `${ca!.address}/32,fd00:1::/32`]]) {
@@ -127,7 +131,7 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
     // The other one is left for nft to remove, as after an upgrade of the host.
     expect(intercept(west!, "install", "--proxy-user", "0")).toContain("Installed by nft");
     expect(west!.run("iptables-save", ["-t", "nat"])).not.toContain("COUNTERSIGN");
-  });
+  }, 90_000);
 
   test("speak plainly again when the interception is removed, which verify-wire sees", async () => {
     for (const host of [east!, west!]) host.run(process.execPath, [program("proxy"), "intercept", "remove"]);
