@@ -36,6 +36,13 @@ const commands: Readonly<Record<string, About & { readonly load: () => Promise<C
       return (args, io) => issuer(args, io, signalled);
     },
   },
+  inject: {
+    group: "workloads", about: "proxies for workloads on Kubernetes",
+    load: async () => {
+      const { inject } = await import("./inject.ts");
+      return (args, io) => inject(args, io, signalled);
+    },
+  },
   edges: { group: "see", about: "who talks to whom, and is it secured", load: async () => (await import("./edges.ts")).edges },
   tap: { group: "see", about: "look at live requests of a workload", load: async () => (await import("./tap.ts")).tap },
   jwt: { group: "workloads", about: "tokens for what cannot do mutual TLS", load: async () => (await import("./jwt.ts")).jwt },
