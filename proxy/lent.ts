@@ -24,16 +24,28 @@ export function lentReads(socket: () => Socket): OnReadOpts {
  * @returns false if the socket asks to wait for 'drain'
  */
 export function writeLent(sink: Socket, bytes: Buffer): boolean {
-  if (bytes.length <= maxSmallBytes || sink.writableLength > 0) {
-    return sink.write(sink instanceof TLSSocket && sink.writableLength === 0 ? bytes : Buffer.from(bytes));
-  }
-  if (sink instanceof TLSSocket) return sink.write(bytes);
-  const kept = sparePlace ?? Buffer.allocUnsafeSlow(sharedBuffer.length);
+  if (sink instanceof TLSSocket && sink.writableLength === 0) return sink.write(bytes);
+  if (bytes.length <= maxSmallBytes || bytes.length > placeBytes) return sink.write(Buffer.from(bytes));
+  const place = takePlace(bytes.length);
+  place.set(bytes);
+  return writePlace(sink, place, bytes.length);
+}
+
+/** Memory to gather in what `writePlace` then writes; taken and given back without collections, as nearly all is sent at once. */
+export function takePlace(length: number): Buffer {
+  if (sparePlace === undefined || length > placeBytes) return Buffer.allocUnsafeSlow(Math.max(length, placeBytes));
+  const place = sparePlace;
   sparePlace = undefined;
-  kept.set(bytes);
-  const goesOn = sink.write(kept.subarray(0, bytes.length));
-  // Sent already, as nearly always; else the place is the socket's.
-  if (sink.writableLength === 0) sparePlace = kept;
+  return place;
+}
+
+/** Writes the first bytes of a place, which is the caller's no more. @returns false if the socket asks to wait for 'drain' */
+export function writePlace(sink: Socket, place: Buffer, length: number): boolean {
+  const bytes = place.subarray(0, length);
+  // It would have the whole place for as long as it waits.
+  if (sink.writableLength > 0 || sink.connecting) return sink.write(Buffer.from(bytes));
+  const goesOn = sink.write(bytes);
+  if (place.length === placeBytes && (sink instanceof TLSSocket || sink.writableLength === 0)) sparePlace = place;
   return goesOn;
 }
 
@@ -84,6 +96,8 @@ interface WithHandle {
 const [readBuffer, onRead] = ["kBuffer", "kBufferCb"].map((name) => Object.getOwnPropertySymbols(new Socket()).find(({ description }) => description === name));
 /** OpenSSL gives at most one record at a time. */
 const tlsBuffer = Buffer.allocUnsafeSlow(16 * 1024);
+/** A record, or the head of a message. */
+const placeBytes = 16 * 1024;
 /** Copied into memory of their own, which is cheap for as few. */
 const maxSmallBytes = 2048;
 let sparePlace: Buffer | undefined;

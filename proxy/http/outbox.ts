@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { writeLent } from "../lent.ts";
+import { takePlace, writeLent, writePlace } from "../lent.ts";
 import type { Pieces } from "./forwarded.ts";
 
 /** Gathers what is to be written to a socket, so that what belongs together leaves in one packet and one system call. */
@@ -14,44 +14,61 @@ export interface Outbox extends Pieces {
 
 /** Makes the outbox of a socket. */
 export function outbox(socket: Socket): Outbox {
-  const sources: (string | Buffer)[] = [];
-  /** Of each source: where it begins and ends. */
-  const ranges: number[] = [];
+  /** What was gathered but the last piece; undefined while there is none. */
+  let place: Buffer | undefined;
   let size = 0;
+  /** The last piece. What stands together goes in one, and one that is alone is not copied. */
+  let last: Buffer | undefined;
+  let [lastFrom, lastTo] = [0, 0];
 
-  function joined(): Buffer {
-    const whole = Buffer.allocUnsafe(size);
-    for (let index = 0, at = 0; index < sources.length; index++) {
-      const source = sources[index]!;
-      const [from, to] = [ranges[2 * index]!, ranges[2 * index + 1]!];
-      if (typeof source === "string") whole.write(source, at, "latin1");
-      else source.copy(whole, at, from, to);
-      at += to - from;
+  function room(length: number): Buffer {
+    if (place === undefined) place = takePlace(length);
+    else if (size + length > place.length) {
+      const larger = Buffer.allocUnsafeSlow(2 * (size + length));
+      larger.set(place.subarray(0, size));
+      place = larger;
     }
-    return whole;
+    return place;
+  }
+
+  function gatherLast(): void {
+    if (last === undefined) return;
+    const to = room(lastTo - lastFrom);
+    if (lastTo - lastFrom > maxLoopBytes) last.copy(to, size, lastFrom, lastTo);
+    else for (let from = lastFrom, at = size; from < lastTo; from++, at++) to[at] = last[from]!;
+    size += lastTo - lastFrom;
+    last = undefined;
+  }
+
+  function flushLast(bytes: Buffer, borrowed: boolean): boolean {
+    const piece = lastTo - lastFrom === bytes.length ? bytes : bytes.subarray(lastFrom, lastTo);
+    last = undefined;
+    return borrowed ? writeLent(socket, piece) : socket.write(piece);
   }
 
   return {
     text(text) {
-      sources.push(text);
-      ranges.push(0, text.length);
+      gatherLast();
+      room(text.length).write(text, size, "latin1");
       size += text.length;
     },
     bytes(bytes, from, to) {
-      size += to - from;
-      // What stands together goes in one piece, which need not be copied.
-      const last = sources.length - 1;
-      if (sources[last] === bytes && ranges[2 * last + 1] === from) return void (ranges[2 * last + 1] = to);
-      sources.push(bytes);
-      ranges.push(from, to);
+      if (last === bytes && lastTo === from) return void (lastTo = to);
+      gatherLast();
+      last = bytes;
+      lastFrom = from;
+      lastTo = to;
     },
     flush(borrowed) {
-      if (size === 0) return !socket.writableNeedDrain;
-      const [only] = sources;
-      const piece = sources.length === 1 && typeof only === "object" ? only.subarray(ranges[0], ranges[1]) : undefined;
-      const bytes = piece ?? joined();
-      sources.length = ranges.length = size = 0;
-      return borrowed && piece !== undefined ? writeLent(socket, piece) : socket.write(bytes);
+      if (place === undefined) return last === undefined ? !socket.writableNeedDrain : flushLast(last, borrowed);
+      gatherLast();
+      const [gathered, length] = [place, size];
+      place = undefined;
+      size = 0;
+      return writePlace(socket, gathered, length);
     },
   };
 }
+
+/** Up to here a loop is faster than a call. */
+const maxLoopBytes = 16;

@@ -1,9 +1,13 @@
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 import { promisify } from "node:util";
 import { afterEach, expect, test, vi } from "vitest";
-import { lendingServer } from "../../proxy/lent.ts";
+import { lendTls, lendingServer, writeLent } from "../../proxy/lent.ts";
 import { joinSockets } from "../../proxy/pipe.ts";
+import { eastIssuer } from "../support/data-path.ts";
+import { readAll, tcpApp, tlsClient, tlsServer, type TestServer } from "../support/tcp.ts";
 
 const servers: Server[] = [];
 afterEach(async () => {
@@ -53,6 +57,70 @@ test("the server counts a connection until it is closed", async () => {
   await closed;
   await new Promise((resolve) => setImmediate(resolve));
   expect(await count()).toBe(0);
+});
+
+const leaf = eastIssuer.leaf({ spiffeId: "spiffe://east/world" });
+
+test.each(["TLS", "plain text"])("what is written of lent bytes stays as it was, however slow its reader is: %s", async (kind) => {
+  const readers: Promise<{ readonly bytes: Buffer }>[] = [];
+  const start = Promise.withResolvers<void>();
+  const take = (socket: Socket): void => void readers.push(start.promise.then(() => readAll(socket)));
+  const server: TestServer = kind === "TLS" ? await tlsServer(leaf, take) : await tcpApp(take);
+  const sinks: Socket[] = [];
+  for (const count of [1, 2]) {
+    sinks.push(kind === "TLS" ? await tlsClient(server.port, { leaf }) : connect(server.port, "127.0.0.1"));
+    await vi.waitFor(() => expect(readers).toHaveLength(count), { timeout: 10_000 });
+  }
+  const lent = Buffer.alloc(16_000);
+  for (let round = 0; round < 500; round++) {
+    for (const [index, sink] of sinks.entries()) writeLent(sink, lent.fill(index + 1));
+    // So that the kernel takes what it can before the next.
+    await new Promise(setImmediate);
+  }
+  for (const sink of sinks) sink.end();
+  start.resolve();
+  const whole = await Promise.all(readers);
+  expect(whole.map(({ bytes }, index) => [bytes.length, bytes.equals(Buffer.alloc(bytes.length, index + 1))])).toEqual([[8_000_000, true], [8_000_000, true]]);
+  for (const sink of sinks) sink.destroy();
+  await server.close();
+});
+
+test("TLS connections lend one buffer, and what comes of a read after its listener paused waits in its order", async () => {
+  const accepted: TLSSocket[] = [];
+  const server = await tlsServer(leaf, (socket) => accepted.push(socket));
+  const clients: TLSSocket[] = [];
+  for (const count of [1, 2]) {
+    clients.push(await tlsClient(server.port, { leaf }));
+    await vi.waitFor(() => expect(accepted).toHaveLength(count), { timeout: 10_000 });
+  }
+  const [first, second] = accepted as [TLSSocket, TLSSocket];
+  const places = new Set<ArrayBufferLike>();
+  const chunks: Buffer[] = [];
+  const sent = randomBytes(300_000);
+  expect([lendTls(first), lendTls(second)]).toEqual([true, true]);
+  const bothEnded = [first, second].map((socket) => once(socket, "end"));
+  let toldWhilePaused = 0;
+  first.on("data", (bytes: Buffer) => {
+    if (first.isPaused()) toldWhilePaused++;
+    if (first.readableLength === 0) places.add(bytes.buffer);
+    chunks.push(Buffer.from(bytes));
+    first.pause();
+    // Other connections use the buffer meanwhile.
+    second.once("data", () => first.resume());
+    clients[1]!.write("!".repeat(16_000));
+  });
+  second.on("data", (bytes: Buffer) => void places.add(bytes.buffer));
+  clients[0]!.end(sent);
+  await bothEnded[0];
+  clients[1]!.end();
+  await bothEnded[1];
+  expect(toldWhilePaused).toBe(0);
+  expect(Buffer.concat(chunks).equals(sent)).toBe(true);
+  // One read of the kernel's is several records; the first of each is lent.
+  expect(chunks.length).toBeGreaterThan(10);
+  expect(places.size).toBeLessThan(chunks.length);
+  for (const socket of [...clients, first, second]) socket.destroy();
+  await server.close();
 });
 
 const size = 24_000_000;
