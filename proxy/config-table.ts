@@ -90,7 +90,7 @@ export const configTable: readonly Setting[] = [
   setting("keyAlgorithm", "text", "ec-p256", "Kind of key made for each certificate.", undefined, ["ec-p256", "ec-p384", "ed25519", "rsa-2048"]),
   setting("certificateLifetime", "duration", undefined, "Lifetime to ask the CA for. Default: what its profile says.",
     "The shorter, the less time a CA outage leaves."),
-  setting("revocationPoll", "duration", "2s", "How often the CA is asked for new revocations while they do not come by its stream.",
+  setting("revocationPoll", "duration", "2s", "How often the CA is asked for new revocations while they do not come by its stream; and for policies, each 10 s at most.",
     "A revoked certificate is still accepted for this long then."),
   setting("handshakeTimeout", "duration", "10s", "A TLS handshake that takes longer is dropped."),
   setting("connectTimeout", "duration", "5s", "How long a connection to the app or to another proxy may take to open."),

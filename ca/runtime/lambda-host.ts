@@ -31,6 +31,12 @@ export interface FirstStartAnswer {
   readonly verifierKey: string;
 }
 
+/** The store was filled, and what came next failed: the token is given all the same, since nobody else has it. */
+export interface UnfinishedStartAnswer {
+  readonly adminToken: string;
+  readonly unfinished: string;
+}
+
 /** @throws {ConfigError} value_refused where store or sealing key would be on a function's disk, on which nothing stays */
 export function lambdaHost(config: CaConfig, log: Logger): LambdaHost {
   if (!isPostgresUrl(config.storeUrl)) {
@@ -41,8 +47,8 @@ export function lambdaHost(config: CaConfig, log: Logger): LambdaHost {
   }
   let opened: Promise<OpenCa> | undefined;
 
-  function open(isFirst = false): Promise<OpenCa> {
-    return (opened ??= openOnDemand(config, log, isFirst).catch((error: unknown) => {
+  function open(saveAdminToken?: (token: string) => void): Promise<OpenCa> {
+    return (opened ??= openOnDemand(config, log, saveAdminToken).catch((error: unknown) => {
       // The next request tries again.
       opened = undefined;
       throw error;
@@ -67,9 +73,17 @@ export function lambdaHost(config: CaConfig, log: Logger): LambdaHost {
     return served(ca, settle, () => ca.onDemand.maintain(performance.now() + leftMs));
   }
 
-  async function firstStart(): Promise<FirstStartAnswer> {
+  async function firstStart(): Promise<FirstStartAnswer | UnfinishedStartAnswer> {
     if (opened !== undefined) throw new Error(alreadyStarted);
-    const { ca, settle } = await open(true);
+    if (config.rootKey.kind === "offline") throw new ConfigError("value_refused", beginsWithCeremony);
+    let adminToken: string | undefined;
+    const started = await open((token) => (adminToken = token)).catch((error: unknown) => {
+      if (adminToken === undefined) throw error;
+      log.error({ err: error }, "the first start did not end well");
+      return (error as Error).message;
+    });
+    if (typeof started === "string") return { adminToken: adminToken!, unfinished: started };
+    const { ca, settle } = started;
     const { firstStart: first, verifierKey } = ca;
     if (first === undefined) throw new Error(alreadyStarted);
     return served(ca, settle, async () => ({ adminToken: first.adminToken, rootFingerprint: first.rootFingerprint, rootPem: ca.bundle().pem, verifierKey }));
@@ -94,13 +108,13 @@ interface OpenCa {
   settle(): Promise<void>;
 }
 
-async function openOnDemand(config: CaConfig, log: Logger, isFirst: boolean): Promise<OpenCa> {
+async function openOnDemand(config: CaConfig, log: Logger, saveAdminToken?: (token: string) => void): Promise<OpenCa> {
   const metrics = caMetrics();
   const store: SettlingStore = settlingStore(await openPostgres({ url: config.storeUrl, onDemand: true, onLocked: metrics.storeLocked }));
   try {
-    if (!isFirst && (await store.state()) === undefined) throw new NotStarted();
+    if (saveAdminToken === undefined && (await store.state()) === undefined) throw new NotStarted();
     const accepted = await checkWitnesses(store, config);
-    const ca = await startCa({ config, store, log, metrics, onDemand: true });
+    const ca = await startCa({ config, store, log, metrics, onDemand: true, ...(saveAdminToken && { saveAdminToken }) });
     await recordRollbacks(store, accepted, Date.now());
     const app = createApp(ca, { log, registry: metrics.registry, denied: metrics.denied, bodyLimitBytes: config.bodyLimitBytes, forwarders: config.forwarders });
     return {
@@ -148,6 +162,7 @@ class NotStarted extends Error {
 }
 
 const unsealed = "KMS does not unwrap the key that opens this CA's private keys; the CA's log says why. Try again.";
+const beginsWithCeremony = "the root's key is offline: such a CA begins with countersign ceremony request root, on a machine that reaches its store, which leaves the admin token there";
 const alreadyStarted = "this CA was started before: its admin token was given to whoever did";
 /** Of an invocation's time, for what is under way when it ends. */
 const reserveMs = 2_000;

@@ -99,7 +99,7 @@ export function followFeed(deps: FollowDeps): Following {
     refreshes: deps.metrics.counter("federated_bundle_refreshes_total", "Looks for bundles of other trust domains, by result.", ["result"]),
     client: { bundle: (etag) => deps.client.federatedBundles(etag, signer()) }, onBundle: onFederation, refreshFiles: () => undefined, firstLookMs: firstFederationLookMs,
   });
-  const policy = startPolicyPolling({ ...deps, restored: deps.restoredPolicy, identity: () => deps.held().identity, feedEpoch: () => feedEpoch, isStreamed });
+  const policy = startPolicyPolling({ ...deps, restored: deps.restoredPolicy, identity: () => deps.held().identity, feedEpoch: () => feedEpoch, isStreamed, leastIntervalMs: deps.revocationPollMs });
   const acknowledging = startAcknowledging({
     ...deps,
     held() {

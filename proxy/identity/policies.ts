@@ -25,6 +25,8 @@ export interface PolicyPollingDeps {
   readonly feedEpoch: () => string | undefined;
   /** True while changes are told: then the CA is asked now and then only. */
   readonly isStreamed: () => boolean;
+  /** How often the CA is asked while it tells of nothing: every so many ms, but not more often than each 10 s, the default. */
+  readonly leastIntervalMs?: number;
   readonly onPolicyInForce: (policy: PolicyInForce) => void;
   readonly onPolicyChanged: (held: HeldPolicy) => void;
   readonly clock: Clock;
@@ -150,7 +152,7 @@ export function startPolicyPolling(deps: PolicyPollingDeps): PolicyPolling {
       again = false;
       return void ask();
     }
-    const pauseMs = failures === 0 ? jittered(isStreamed() ? streamedIntervalMs : intervalMs, random) : retryDelay(Math.min(failures, maxCountedFailures), held === undefined ? "first" : "renewal", random);
+    const pauseMs = failures === 0 ? jittered(isStreamed() ? streamedIntervalMs : Math.max(intervalMs, deps.leastIntervalMs ?? 0), random) : retryDelay(Math.min(failures, maxCountedFailures), held === undefined ? "first" : "renewal", random);
     cancel = clock.after(pauseMs, () => void ask());
   }
 
