@@ -1,3 +1,4 @@
+import { acmeServer } from "./acme/server.ts";
 import { openAttestors } from "./attestation/attestors.ts";
 import { httpsFetcher } from "./attestation/fetch.ts";
 import { bundleAcknowledger } from "./attestation/acknowledge.ts";
@@ -172,6 +173,13 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     publicUrl, rootFingerprint,
   });
   const revoke = certificateRevoker({ store, hasRole: operators.hasRole, now, metrics, reattestGraceMs: config.reattestGraceMs });
+  const revokeAndTell: typeof revoke = async (...args) => {
+    const revocation = await revoke(...args);
+    if (!isOnDemand) lists.crls.revoked();
+    lists.ocsp.revoked();
+    return revocation;
+  };
+  const chainBehind = (authorityId: string): string => keeper.current().chains.get(authorityId) ?? "";
   const apiDeps = { issuer, keeper, config, log, now };
   const api = isOnDemand ? noApiCertificate() : await apiCertificate(apiDeps);
   const taps = tapService({ store, now, trustDomain: config.trustDomain });
@@ -208,12 +216,10 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       keyFingerprints: () => keeper.current().keyFingerprints,
     }),
     issueJwtSvid: jwtSvidIssuer({ ...names, store, keeper, lints, config, hasRole: operators.hasRole, now: clock.now, onIssued: metrics.jwtSvidIssued }),
-    async revoke(...args) {
-      const revocation = await revoke(...args);
-      if (!isOnDemand) lists.crls.revoked();
-      lists.ocsp.revoked();
-      return revocation;
-    },
+    revoke: revokeAndTell,
+    acme: config.acme && acmeServer({
+      ...names, config: config.acme, store, publicUrl: deps.publicUrl ?? (() => config.publicUrl), chainBehind, revoke: revokeAndTell, limits, log, now, issueTo: issuer.issueTo,
+    }),
     createToken: tokens.create,
     deleteToken: tokens.remove,
     feedEpoch,
@@ -240,7 +246,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     authorityCertificate: (id) => keeper.current().rows.find((row) => row.id === id)?.certificate,
     authorities: () => summarizeAuthorities(keeper.current().rows, withPeers, now().getTime()),
     operateAuthority: authorityOperator({ store: withPeers, keeper, craft: authorityCraft({ config, sealing, signers }), config, lints, metrics, log, now }),
-    chainBehind: (authorityId) => keeper.current().chains.get(authorityId) ?? "",
+    chainBehind,
     bundle: () => keeper.current().published,
     confirmClock: clockConfirmer({ store, clock, log, now }),
     async readiness() {

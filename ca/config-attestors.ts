@@ -95,6 +95,7 @@ export function parseAttestors(json: string, trustDomain: string, faults: string
 function parseAttestor(name: string, body: unknown, trustDomain: string, faults: string[]): AttestorConfig | undefined {
   const say = (member: string, fault: string): undefined => void faults.push(`${name}.${member} ${fault}`);
   if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(name)) faults.push(`"${name}" is no name of an attestor: lower-case letters, digits and dashes`);
+  if (name === "acme") faults.push("acme is the name of what certificates by ACME begin with; choose another");
   if (!isObject(body)) return void faults.push(`${name} is no object`);
   const type = attestorTypes.find((one) => one === body["type"]);
   if (type === undefined) return say("type", `is none of ${attestorTypes.join(", ")}`);

@@ -26,7 +26,7 @@ export interface ProfileConfig {
   readonly revocationInfo: boolean | undefined;
 }
 
-export const profileAttestations = ["operator", "join-token", ...attestorTypes] as const;
+export const profileAttestations = ["operator", "join-token", ...attestorTypes, "acme"] as const;
 export type ProfileAttestation = (typeof profileAttestations)[number];
 
 /**

@@ -21,7 +21,7 @@ export type SettingKey =
   | "trustDomain" | "dataDir" | "store" | "listen" | "publicUrl" | "apiNames"
   | "certificateLifetime" | "certificateLifetimeMax" | "issuerLifetime" | "issuerRenewBefore" | "rootLifetime" | "rootPrepareAt" | "rootActivateAt" | "rootRetireAfter" | "renewWindow"
   | "jwtSvidLifetime" | "jwtSvidLifetimeMax" | "jwtKeyRotation"
-  | "foreignIssuerLifetimeMax" | "clockSkew" | "profiles" | "attestors" | "linkerdListen" | "linkerdAttestor"
+  | "foreignIssuerLifetimeMax" | "clockSkew" | "profiles" | "attestors" | "linkerdListen" | "linkerdAttestor" | "acme"
   | "keyAlgorithm" | "rootCert" | "rootKey" | "nextRootKey" | "rootKeyPassphrase" | "sealing" | "sealingKeyFile" | "sealingKey"
   | "kmsEndpoint" | "kmsRegion" | "pkcs11Pin"
   | "statusListen" | "statusUrl" | "crlShards" | "crlLifetime" | "rootCrlLifetime" | "ocspLifetime" | "noRevAvail"
@@ -69,6 +69,8 @@ export const configTable: readonly Setting[] = [
   setting("linkerdListen", "text", undefined, "Address and port where stock Linkerd proxies get their certificates, in Linkerd's own protocol (see ca/README.md).",
     "These proxies keep their key until they restart, so each key is certified many times."),
   setting("linkerdAttestor", "text", undefined, "The attestor, of the type kubernetes, that judges their tokens and gives them their DNS names."),
+  setting("acme", "json", undefined, "Who gets DNS certificates by ACME, at `/acme/directory`, for which names; in the file an object (see ca/README.md).",
+    "Whoever controls a name's web server or DNS has a certificate for it."),
   setting("keyAlgorithm", "text", "ec-p256", "Keys of the root and the issuers this CA makes.", undefined, ["ec-p256", "ec-p384"]),
   setting("rootCert", "text", undefined, "First start: use this root certificate (PEM) instead of making one."),
   setting("rootKey", "text", "software",

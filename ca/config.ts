@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { nearestName } from "./config-spelling.ts";
+import { parseAcme, type AcmeConfig } from "./config-acme.ts";
 import { parseAttestors, type AttestorConfig } from "./config-attestors.ts";
 import { parseProfiles, type ProfileConfig } from "./config-profiles.ts";
 import { configTable, type Setting, type SettingKey } from "./config-table.ts";
@@ -42,6 +43,8 @@ export interface CaConfig {
   readonly clockSkewMs: number;
   readonly profiles: readonly ProfileConfig[];
   readonly attestors: readonly AttestorConfig[];
+  /** Undefined: ACME is not spoken. */
+  readonly acme: AcmeConfig | undefined;
   /** Linkerd's identity protocol; undefined: it is not spoken. */
   readonly linkerd: { readonly listen: Listen; readonly attestor: string } | undefined;
   readonly keyAlgorithm: "ec-p256" | "ec-p384";
@@ -170,7 +173,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
       lifetimeMs: duration("certificateLifetime"), lifetimeMaxMs: duration("certificateLifetimeMax"), issuerRenewBeforeMs: duration("issuerRenewBefore"),
       clockSkewMs: duration("clockSkew"), noRevAvail: text("noRevAvail") === "on",
     }),
-    attestors, linkerd: readLinkerd(values, attestors),
+    acme: readAcme(values.acme), attestors, linkerd: readLinkerd(values, attestors),
     keyAlgorithm: text("keyAlgorithm") as CaConfig["keyAlgorithm"],
     rootCertPath: values.rootCert,
     rootKey: read("rootKey", parseRootKey, "write software, offline, kms:KEY-ID, pkcs11:... or the path of a file"),
@@ -322,6 +325,13 @@ function readAttestors(json: string | undefined, trustDomain: string): readonly 
   const attestors = json === undefined ? [] : parseAttestors(json, trustDomain, faults);
   if (faults.length > 0) throw new ConfigError("value_refused", `attestors is refused: ${faults.join("; ")}`);
   return attestors;
+}
+
+function readAcme(json: string | undefined): AcmeConfig | undefined {
+  const faults: string[] = [];
+  const acme = json === undefined ? undefined : parseAcme(json, faults);
+  if (faults.length > 0) throw new ConfigError("value_refused", `acme is refused: ${faults.join("; ")}`);
+  return acme;
 }
 
 function readLinkerd({ linkerdListen, linkerdAttestor }: Partial<Record<SettingKey, string>>, attestors: readonly AttestorConfig[]): CaConfig["linkerd"] {

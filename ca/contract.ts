@@ -84,7 +84,7 @@ export interface AwsIamSignature {
  * How a certificate's holder proved its identity; `system` is the CA's own API certificate, which nobody can ask for, and `issuer` one
  * that an API caller had signed for another CA (`POST /v1/issuers`).
  */
-export type AttestationMethod = Attestation["type"] | "system" | "issuer";
+export type AttestationMethod = Attestation["type"] | "acme" | "system" | "issuer";
 
 /** Which bundle of its CA a holder holds. */
 export interface HeldBundle {

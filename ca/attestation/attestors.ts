@@ -76,6 +76,7 @@ export function openAttestors(configs: readonly AttestorConfig[], deps: Attestor
     },
     checkRenewable(attestor) {
       if (attestor === undefined) return;
+      if (attestor === "acme") throw new Refusal("attestation_required", "The certificate came by ACME, where its names are proved each time; order another one there.");
       const config = configs.find(({ name }) => name === attestor);
       if (config?.renew === "svid") return;
       const why = config === undefined ? "which this CA no longer has" : "whose certificates need evidence anew";

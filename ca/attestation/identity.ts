@@ -20,8 +20,8 @@ export interface AttestedIdentity {
   readonly evidence?: Readonly<Record<string, string>>;
   /** Serial number of the certificate whose key proved it: the commit looks again whether that one is revoked. */
   readonly renewedFrom?: string;
-  /** Asked for in Linkerd's protocol, and in the shape that its proxies need. */
-  readonly linkerd?: true;
+  /** Asked for in another protocol, whose clients need certificates of another shape. */
+  readonly shape?: "linkerd" | "acme";
 }
 
 /**

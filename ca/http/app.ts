@@ -1,6 +1,7 @@
 import { OpenAPIHono } from "@hono/zod-openapi";
 import { randomBytes } from "node:crypto";
 import { Refusal } from "../refusal.ts";
+import { acmeHandler } from "./acme.ts";
 import { toResponse, type Answer } from "./answer.ts";
 import { auditOperations } from "./audit.ts";
 import { clockOperations } from "./clock.ts";
@@ -76,6 +77,7 @@ export function createApp(
       "base64url, of method, target, nonce and body, each but the last followed by a line feed. Good for a minute, and for one act once.",
   });
   route(app, operations, services, options);
+  if (services.acme !== undefined) app.on(["GET", "HEAD", "POST"], "/acme/*", acmeHandler(services.acme, options));
   let dashboard: Promise<DashboardFetch> | undefined;
   app.on(["GET", "POST"], ["/ui", "/ui/*"], async ({ req, env }) => (await (dashboard ??= loadDashboard(services, app, options)))(req.raw, env as object));
   return app;

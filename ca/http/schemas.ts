@@ -145,7 +145,7 @@ const summaryShape = {
   notBefore: instant,
   notAfter: instant,
   authorityId: z.string().openapi({ description: "Subject key identifier of the issuer, hex." }),
-  attestation: z.enum(["join-token", "svid", "operator", "kubernetes", "oidc", "x509", "aws-iam", "system", "issuer"]),
+  attestation: z.enum(["join-token", "svid", "operator", "kubernetes", "oidc", "x509", "aws-iam", "acme", "system", "issuer"]),
   fingerprint: z.string().openapi({ description: "SHA-256 of the DER, hex." }),
   status: z.enum(["valid", "expired", "revoked"]),
   revokedAt: instant.optional(),

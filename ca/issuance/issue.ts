@@ -24,7 +24,7 @@ import { idempotencyLifetimeMs, idempotentRequest, recall, type IdempotentReques
 import { certifiedBefore } from "./key-reuse.ts";
 import { lintFailed } from "./lint-failed.ts";
 import { authorizeNames, narrowToLinkerd, type NameRules } from "./names.ts";
-import { linkerdProfile, validityFor, validityUnder, type Profile } from "./profile.ts";
+import { shapedProfile, validityFor, validityUnder, type Profile } from "./profile.ts";
 import { checkProfile, type ProfileChoice } from "./profiles.ts";
 import { signCertificate } from "./sign.ts";
 import type { CertificateFields } from "./template.ts";
@@ -135,7 +135,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
 
     // 6. Build and lint: what the lint lets through is what is signed. The issuer outlives the certificate or is replaced first.
     const nowMs = now().getTime();
-    const profile = identity.linkerd === true ? linkerdProfile(profileOf(identity)) : profileOf(identity);
+    const profile = shapedProfile(profileOf(identity), identity.shape);
     checkProfile(profile, describeSpki(spki).keyAlgorithm, identity);
     const wanted = validityFor(profile, nowMs, asked.lifetimeSeconds);
     const issuer = await keeper.issuerUntil(wanted.notAfterMs);

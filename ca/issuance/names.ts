@@ -76,7 +76,7 @@ export function authorizeNames({ trustDomain, reservedDnsNames }: NameRules, id:
  * @throws {Refusal} dns_name_refused: it is not among those that were attested
  */
 export function narrowToLinkerd(identity: AttestedIdentity, name: string): AttestedIdentity {
-  if (identity.dnsNames.includes(name)) return { ...identity, dnsNames: [name], linkerd: true };
+  if (identity.dnsNames.includes(name)) return { ...identity, dnsNames: [name], shape: "linkerd" };
   const attested = identity.dnsNames.length === 0 ? "no DNS name: its attestor needs dnsNames" : identity.dnsNames.join(", ");
   throw new Refusal("dns_name_refused", `The identity that is asked for is not the token's, which is ${identity.spiffeId.uri} with ${attested}.`);
 }

@@ -59,16 +59,18 @@ export function apiProfile(settings: ProfileSettings): Profile {
 }
 
 /**
- * A profile as stock Linkerd proxies need it: they take a peer's first name for its identity, keep their key until they restart,
- * and show certificates with other keys to nobody. The same object each time, since templates are compiled once for each.
+ * A profile in the shape that clients of another protocol need. The same object each time, since templates are compiled once for each.
+ * Stock Linkerd proxies take a peer's first name for its identity, keep their key until they restart, and show certificates with other
+ * keys to nobody; those of ACME know a certificate by its DNS names.
  */
-export function linkerdProfile(of: Profile): Profile {
-  const known = linkerdProfiles.get(of) ?? { ...of, name: "linkerd", keyAlgorithms: ["ec-p256"], dnsFirst: true, keyReuse: true };
-  linkerdProfiles.set(of, known);
+export function shapedProfile(of: Profile, shape: "linkerd" | "acme" | undefined): Profile {
+  if (shape === undefined) return of;
+  const known = shaped[shape].get(of) ?? { ...of, name: of.name ?? shape, dnsFirst: true, ...(shape === "linkerd" && { name: shape, keyAlgorithms: ["ec-p256"], keyReuse: true }) };
+  shaped[shape].set(of, known);
   return known;
 }
 
-const linkerdProfiles = new WeakMap<Profile, Profile>();
+const shaped = { linkerd: new WeakMap<Profile, Profile>(), acme: new WeakMap<Profile, Profile>() };
 
 function revocationProfile({ statusUrl, crlShards = 1, noRevAvail = false }: ProfileSettings): RevocationProfile | undefined {
   if (noRevAvail) return { kind: "not-available" };

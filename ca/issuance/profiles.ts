@@ -24,7 +24,7 @@ export function profileChoice(settings: ProfileSettings & { readonly profiles: r
     })
     .sort((one, other) => exactness(other.pattern) - exactness(one.pattern));
 
-  const originOf = ({ method, tokenId, attestor }: Parameters<ProfileChoice>[0]) =>
+  const originOf = ({ method, tokenId, attestor }: Parameters<ProfileChoice>[0]) => method === "acme" ? method :
     settings.attestors?.find(({ name }) => name === attestor)?.type ?? (method === "join-token" || tokenId !== undefined ? "join-token" : "operator");
 
   return (identity) => {
