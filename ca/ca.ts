@@ -201,7 +201,10 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     verifierKey: state.logVerifierKey,
     authenticate: tokens.authenticate,
     tokenCaller: tokens.callerOf,
-    authenticateSigned: async (authorization, request) => operators.callerOf(await signedRequests.verify(authorization, request)),
+    async authenticateSigned(authorization, request) {
+      const { id, ...certificate } = await signedRequests.verify(authorization, request);
+      return { ...(await operators.callerOf(id)), certificate };
+    },
     spendSigned: signedRequests.spend,
     operators,
     policies: policyService({ documents }),

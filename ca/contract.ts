@@ -15,6 +15,7 @@ export const paths = {
   policyTest: "/v1/policies/test",
   policy: "/v1/policy",
   clock: "/v1/clock",
+  signIns: "/v1/sign-ins",
   authorities: "/v1/authorities",
   issuers: "/v1/issuers",
   jwtSvids: "/v1/jwt-svids",
@@ -490,6 +491,13 @@ export type PolicyReason =
 
 /** A caller's role; a workload has proved who it is, and is nobody's operator. */
 export type CallerRole = Role | "workload";
+
+/** `POST /v1/sign-ins`: the way into the dashboard for the caller, once and soon. */
+export interface SignInLink {
+  /** Of the page, below the CA's URL; a secret. */
+  readonly path: string;
+  readonly expiresAt: string;
+}
 
 /** `POST /v1/clock`. */
 export interface ConfirmClockRequest {

@@ -9,12 +9,18 @@ export interface RequestVerifierDeps extends PossessionDeps {
   readonly store: Pick<Store, "certificate" | "spendRequest">;
 }
 
+export interface RequestSigner {
+  readonly id: SpiffeId;
+  readonly serialNumber: string;
+  readonly notAfterMs: number;
+}
+
 export interface RequestVerifier {
   /**
-   * Whose certificate's key signed this request.
+   * Whose certificate's key signed this request, and which certificate that is.
    * @throws {Refusal} proof_refused | certificate_expired | certificate_revoked
    */
-  verify(authorization: RequestAuthorization, request: SignedRequest): Promise<SpiffeId>;
+  verify(authorization: RequestAuthorization, request: SignedRequest): Promise<RequestSigner>;
   /**
    * Takes down that a request is acted upon, so that who overheard it cannot have it done again, at this replica or another. Asked for
    * after the caller's role and rate are known to allow it: only those who may act fill this memory, each its own part.
@@ -34,8 +40,8 @@ export function requestVerifier(deps: RequestVerifierDeps): RequestVerifier {
   return {
     async verify(authorization, request) {
       const bound = signedBytes(request, authorization.nonce);
-      const { svid } = await verifyPossession(deps, authorization.proof, bound, { graceMs: 0, purpose: "request", windowMs: requestWindowMs });
-      return svid.id;
+      const { svid, row: { serialNumber, notAfterMs } } = await verifyPossession(deps, authorization.proof, bound, { graceMs: 0, purpose: "request", windowMs: requestWindowMs });
+      return { id: svid.id, serialNumber, notAfterMs };
     },
     async spend({ nonce }, spiffeId) {
       const nowMs = deps.now().getTime();

@@ -54,6 +54,8 @@ Which CA, and as whom:
 `;
 
 export interface Api {
+  /** Of the CA, without a path. */
+  readonly url: string;
   /**
    * The answer to a JSON request.
    * @param idempotencyKey  with which a request whose answer was lost may be repeated unchanged
@@ -115,6 +117,7 @@ export function api(flags: ApiFlags, { env }: CliIo): Api {
   }
 
   return {
+    url: new URL(url).origin,
     async call<T>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown, idempotencyKey?: string): Promise<T> {
       const payload = body === undefined ? undefined : JSON.stringify(body);
       const length =

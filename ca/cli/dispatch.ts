@@ -47,6 +47,7 @@ const commands: Readonly<Record<string, About & { readonly load: () => Promise<C
   tap: { group: "see", about: "look at live requests of a workload", load: async () => (await import("./tap.ts")).tap },
   jwt: { group: "workloads", about: "tokens for what cannot do mutual TLS", load: async () => (await import("./jwt.ts")).jwt },
   check: { group: "see", about: "whether all is well, line by line", load: async () => (await import("./check.ts")).check },
+  dashboard: { group: "see", about: "a link into the dashboard, for a browser", load: async () => (await import("./dashboard.ts")).dashboard },
   clock: { group: "run", about: "say that the CA's clock is right after it jumped", load: async () => (await import("./clock.ts")).clock },
   bundle: { group: "trust", about: "print the trust bundle", load: async () => (await import("./bundle.ts")).bundle },
   store: { group: "run", about: "move the CA to another database", load: async () => (await import("./store.ts")).store },

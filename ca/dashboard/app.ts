@@ -20,7 +20,7 @@ import { overviewPage } from "./overview.ts";
 import type { Action, Page, PageContext, Shown } from "./page.ts";
 import { policiesPage } from "./policies.ts";
 import { dashboardSessions } from "./sessions.ts";
-import { refusedPage, signInPage } from "./sign-in.ts";
+import { linkPage, refusedPage, signInPage } from "./sign-in.ts";
 import { trustPage } from "./trust.ts";
 import { workloadsPage } from "./workloads.ts";
 
@@ -113,6 +113,22 @@ export function dashboard(services: CaServices, { fetchApi, log, nextRequestId }
       return html({ ...signInPage(undefined, error.message), status: problemStatus[error.code] }, requestId);
     }
   });
+  app.get("/ui/sign-in/:code", async (context) => {
+    const code = context.req.param("code");
+    const caller = await sessions.offeredTo(code);
+    if (caller === undefined) return html(refusedPage(403, "This link was used, or is over: it is good once, for two minutes. Make another with: countersign dashboard."), nextRequestId());
+    return html(linkPage(code, caller.name, caller.role), nextRequestId());
+  });
+  app.post("/ui/sign-in/:code", async (context) => {
+    const requestId = nextRequestId();
+    try {
+      const { secret, lifetimeSeconds } = await sessions.accept(context.req.param("code"));
+      return moved("/ui", requestId, { "set-cookie": sessionCookie(secret, lifetimeSeconds) });
+    } catch (error) {
+      if (error instanceof Refusal) services.recordDenial({ code: error.code, method: "POST", path: "/ui/sign-in/{code}", actor: "anonymous" });
+      return failed(error, requestId, context);
+    }
+  });
   app.post("/ui/sign-out", async (context) => {
     const secret = readCookie(context.req.raw);
     if (secret !== undefined) await sessions.end(secret);
@@ -127,7 +143,7 @@ export function dashboard(services: CaServices, { fetchApi, log, nextRequestId }
     if (asset !== undefined && (request.method === "GET" || request.method === "HEAD")) return toResponse(assetAnswer(asset), nextRequestId());
     // A form on somebody else's page must not act, not even sign anybody in or out.
     if (request.method === "POST" && !isOwnForm(request)) {
-      services.recordDenial({ code: "forbidden", method: "POST", path: pathname.slice(0, maxRecordedPath), actor: "anonymous" });
+      services.recordDenial({ code: "forbidden", method: "POST", path: pathname.startsWith("/ui/sign-in/") ? "/ui/sign-in/{code}" : pathname.slice(0, maxRecordedPath), actor: "anonymous" });
       return toResponse(problemAnswer("forbidden", "This form was not sent from a page of this dashboard."), nextRequestId());
     }
     return app.fetch(request, env);

@@ -33,7 +33,7 @@ export async function renderPage({ title, section, trustDomain, caller, body }: 
 <span class="domain" title="Trust domain">${trustDomain}</span>
 ${caller === undefined ? "" : whoIsSignedIn(caller)}
 </header>
-${caller === undefined ? "" : navigation(section)}
+${caller === undefined ? "" : navigation(section, caller)}
 <main id="main" tabindex="-1"><h1>${title}</h1>${body}</main>
 ${caller === undefined ? "" : html`<footer><p id="live" class="soft" role="status"></p><p class="soft"><a href="/docs">API</a></p></footer>`}
 </body>
@@ -45,8 +45,10 @@ function whoIsSignedIn({ name, role }: Caller): Markup {
 <span class="soft">${role}</span><button class="quiet">Sign out</button></form>`;
 }
 
-function navigation(section: string | undefined): Markup {
-  return html`<nav aria-label="Pages"><ul>${sections.map(([path, name]) =>
+function navigation(section: string | undefined, { role }: Caller): Markup {
+  // What is refused anyway is not offered.
+  const offered = sections.filter(([path]) => path !== "/ui/audit" || role !== "operator");
+  return html`<nav aria-label="Pages"><ul>${offered.map(([path, name]) =>
     html`<li><a href="${path}"${section === path ? raw(' aria-current="page"') : ""}>${name}</a></li>`)}</ul></nav>`;
 }
 

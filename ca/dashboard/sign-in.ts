@@ -16,7 +16,17 @@ ${why === undefined ? "" : html`<p class="note failed" role="alert">${why}</p>`}
 </form>
 <p class="soft">The first admin's token is in <code>admin-token</code> in the CA's data folder; others are made with
 <code>countersign token create --type api</code>. You see and do here what its role may.</p>
+<p class="soft">With an SVID, or without copying a token: <code>countersign dashboard</code> prints a link.</p>
 </section>`,
+  };
+}
+
+/** Whoever came by a link says that they mean it: what looks at links beforehand must not use them up. */
+export function linkPage(code: string, name: string, role: string): Shown {
+  return {
+    title: "Sign in",
+    body: html`<section class="card narrow"><form method="post" action="/ui/sign-in/${code}">
+<p>You will be <strong>${name}</strong>, with the role ${role}.</p><p><button autofocus>Sign in</button></p></form></section>`,
   };
 }
 

@@ -20,6 +20,7 @@ import { reportOperations } from "./reports.ts";
 import { statusOperations } from "./status.ts";
 import { revocationOperations } from "./revocations.ts";
 import type { CaServices } from "./services.ts";
+import { signInOperations } from "./sign-ins.ts";
 import { tokenOperations } from "./tokens.ts";
 import { trustOperations } from "./trust.ts";
 import { vitalsOperations } from "./vitals.ts";
@@ -58,6 +59,7 @@ export function createApp(
     ...auditOperations(services),
     ...statusOperations(services),
     ...clockOperations(services),
+    ...signInOperations(services),
     ...vitalsOperations(services),
     ...healthOperations(services, registry),
     ...docsOperations(app, services),

@@ -66,6 +66,7 @@ export const access = {
   // Hashes only: what a witness needs who keeps our checkpoints and holds no token.
   "GET /v1/audit/checkpoint": "public",
   "GET /v1/audit/proof": "public",
+  "POST /v1/sign-ins": ["admin", "operator", "auditor"],
   "POST /v1/clock": ["admin"],
   "GET /v1/vitals": ["admin", "auditor"],
   "GET /healthz": "probe",

@@ -36,6 +36,8 @@ import type { Store } from "../store/store.ts";
 export interface Caller {
   /** Who signed the request with its SVID; absent for an API token. */
   readonly spiffeId?: string;
+  /** Whose key it signed with. */
+  readonly certificate?: { readonly serialNumber: string; readonly notAfterMs: number };
   /** Who it is in the audit log and to the rate limits: `token:<id>`, or a SPIFFE ID. */
   readonly actor: string;
   readonly name: string;

@@ -558,9 +558,9 @@ export interface EntryRow {
 /**
  * `edges`: who talks to whom, by serial number. `tap`: a tap that is open; `tap-records`: what it brought and nobody has read yet.
  * `federation`: how the last look for another trust domain's bundle went; `federation-peer`: which bundle of ours its CA has.
- * `session`: who is signed in to the dashboard, by the hash of what their browser holds.
+ * `session`: who is signed in to the dashboard, by the hash of what their browser holds; `sign-in`: who may sign in by a link, by the hash of it.
  */
-export type ReportKind = "edges" | "tap" | "tap-records" | "federation" | "federation-peer" | "session";
+export type ReportKind = "edges" | "tap" | "tap-records" | "federation" | "federation-peer" | "session" | "sign-in";
 
 export interface ReportKey {
   readonly kind: ReportKind;

@@ -1,9 +1,12 @@
 import { generateKeyPairSync } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { checkpointSigner } from "../../ca/audit/checkpoint.ts";
 import { complaintsOf, openBrowser, seriousFindings } from "../support/browser.ts";
+import { countersign } from "../support/command-line.ts";
+import { newCsr } from "../support/running-ca.ts";
 import { startMesh, type Mesh } from "../support/mesh.ts";
 import { programAvailable } from "../support/programs.ts";
 import { hostile, idOf, openShop, type Shop } from "../support/shop.ts";
@@ -221,6 +224,25 @@ describe.runIf(programAvailable("chromium"))("the dashboard in Chromium", () => 
     await page.getByRole("heading", { level: 1, name: "Sign in" }).waitFor();
     await page.goto("/ui");
     expect(new URL(page.url()).pathname).toBe("/ui/sign-in");
+  }, 90_000);
+
+  test("countersign dashboard signs in whoever has a role by their SVID, and shows what that role may see", async () => {
+    const { ca, url } = mesh.served;
+    const key = newCsr();
+    const oncall = idOf("web");
+    const { chain } = await ca.issue({ csr: key.csr, attestation: { type: "operator", spiffeId: oncall } }, { caller: shop.admin });
+    await ca.operators.add({ spiffeId: oncall, role: "operator", scope: ["spiffe://east/ns/shop/*"] }, shop.admin);
+    const [certPath, keyPath] = [join(mesh.folder, "oncall.pem"), join(mesh.folder, "oncall.key")];
+    writeFileSync(certPath, chain);
+    writeFileSync(keyPath, key.privateKey.export({ format: "pem", type: "pkcs8" }), { mode: 0o600 });
+    const { stdout, exitCode } = await countersign(["dashboard", "--svid-cert", certPath, "--svid-key", keyPath], { COUNTERSIGN_URL: url, COUNTERSIGN_DATA_DIR: join(mesh.folder, "ca") });
+    expect([exitCode, stdout]).toEqual([0, expect.stringMatching(/^https:\S+\/ui\/sign-in\/[\w-]{43}\n$/)]);
+    await page.goto(stdout.trim());
+    expect(await seriousFindings(page)).toEqual([]);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
+    expect(await page.locator(".who").textContent()).toContain(oncall);
+    expect(await page.getByRole("navigation").getByText("Audit").count()).toBe(0);
   }, 90_000);
 
   test("nothing of all this made the browser complain", () => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Role } from "../../../ca/contract.ts";
+import { dashboardSessions } from "../../../ca/dashboard/sessions.ts";
 import { auditEvents, hourMs, newCsr } from "../../support/running-ca.ts";
 import { startTestApp, type Answered, type TestApp } from "../../support/running-app.ts";
 
@@ -92,6 +93,69 @@ describe("a session ends", () => {
       await signIn(app.tokens.operator);
     }
     expect([(await look("/ui", first)).status, (await look("/ui", other)).status]).toEqual([303, 200]);
+  });
+});
+
+describe("a link", () => {
+  const linkFor = async (as: Role): Promise<string> => (await app.call("POST", "/v1/sign-ins", { as })).json["path"] as string;
+
+  test("shows whom it is for, as often as it is looked at, and signs in once", async () => {
+    const path = await linkFor("auditor");
+    for (let looks = 0; looks < 2; looks++) expect((await look(path, {})).text).toContain("<strong>test-auditor</strong>");
+    const used = await send(path, {});
+    expect([used.status, used.headers.get("location")]).toEqual([303, "/ui"]);
+    expect((await look("/ui", { cookie: /^[^;]*/.exec(used.headers.get("set-cookie")!)![0] })).text).toContain("test-auditor");
+    expect([(await look(path, {})).status, (await send(path, {})).status]).toEqual([403, 401]);
+  });
+
+  test("used at once by two signs one of them in", async () => {
+    const path = await linkFor("auditor");
+    const statuses = (await Promise.all([send(path, {}), send(path, {})])).map(({ status }) => status);
+    expect(statuses.sort()).toEqual([303, 401]);
+  });
+
+  test("is over after two minutes, is no session by itself, and is sent by no other site", async () => {
+    const path = await linkFor("admin");
+    expect((await look("/ui", { cookie: `__Host-countersign=${path.slice(12)}` })).status).toBe(303);
+    expect((await app.call("POST", path, { body: "", headers: { ...formType, "sec-fetch-site": "cross-site" } })).status).toBe(403);
+    app.clock.nowMs += 121_000;
+    expect((await send(path, {})).status).toBe(401);
+    expect(JSON.stringify(await auditEvents(app.store))).not.toContain(path.slice(12));
+  });
+});
+
+describe("a session by an SVID", () => {
+  const spiffeId = "spiffe://east/ns/ops/sa/oncall";
+  async function open(): Promise<{ readonly serialNumber: string; readonly browser: { readonly cookie: string } }> {
+    const { serialNumber } = await app.ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId }, lifetimeSeconds: 3600 }, { caller: app.admin });
+    await app.ca.operators.add({ spiffeId, role: "auditor" }, app.admin);
+    const { notAfterMs } = (await app.store.certificate(serialNumber))!;
+    const { secret } = await dashboardSessions(app.ca).start({ actor: spiffeId, name: spiffeId, spiffeId, role: "auditor", scope: [], certificate: { serialNumber, notAfterMs } });
+    const browser = { cookie: `__Host-countersign=${secret}` };
+    expect((await look("/ui", browser)).status).toBe(200);
+    return { serialNumber, browser };
+  }
+
+  test("ends with its role", async () => {
+    const { browser } = await open();
+    await app.ca.operators.remove(spiffeId, app.admin);
+    app.clock.nowMs += 2000;
+    expect((await look("/ui", browser)).status).toBe(303);
+  });
+
+  test("ends with the certificate: when it is revoked, and when it has expired", async () => {
+    const { serialNumber, browser } = await open();
+    await app.ca.revoke(serialNumber, "keyCompromise", app.admin);
+    expect((await look("/ui", browser)).status).toBe(303);
+    await app.ca.operators.remove(spiffeId, app.admin);
+    const another = await open();
+    app.clock.nowMs += hourMs + 1000;
+    expect((await look("/ui", another.browser)).status).toBe(303);
+    await app.ca.operators.remove(spiffeId, app.admin);
+  });
+
+  test("is not for a workload without a role", async () => {
+    await expect(dashboardSessions(app.ca).start({ actor: spiffeId, name: spiffeId, spiffeId, role: "workload", scope: [] })).rejects.toMatchObject({ code: "forbidden" });
   });
 });
 

@@ -60,6 +60,7 @@ const allowed: Readonly<Record<RouteName, readonly (Role | "nobody")[]>> = {
   "GET /v1/audit/entries": ["admin", "auditor"],
   "GET /v1/audit/checkpoint": ["nobody", "admin", "operator", "auditor"],
   "GET /v1/audit/proof": ["nobody", "admin", "operator", "auditor"],
+  "POST /v1/sign-ins": ["admin", "operator", "auditor"],
   "POST /v1/clock": ["admin"],
   "GET /healthz": ["nobody", "admin", "operator", "auditor"],
   "GET /readyz": ["nobody", "admin", "operator", "auditor"],
