@@ -17,6 +17,7 @@ export async function migratePostgres(url: string, migrationsFolder: string): Pr
   // The lock is held by a transaction of another connection: one of a session would not survive a pooler in between.
   const pool = new pg.Pool({ ...connectionOptions(url), lock_timeout: migrationTimeoutMs, statement_timeout: migrationTimeoutMs, idle_in_transaction_session_timeout: migrationTimeoutMs, query_timeout: migrationTimeoutMs, max: 2 });
   pool.on("error", () => undefined);
+  pool.on("connect", (client) => client.on("error", () => undefined));
   try {
     const holder = await pool.connect().catch((cause) => { throw unreachable(cause); });
     try {

@@ -43,6 +43,8 @@ export async function openPostgres({ url, readOnly = false, onDemand = false, mi
   const pool = new pg.Pool({ ...link.options, ...(onDemand ? { max: maxReadersOnDemand, idleTimeoutMillis: 0 } : { max: maxReaders }), allowExitOnIdle: true, ...(!readOnly && { onConnect: requireWritable }) });
   // Without a listener the end of an idle connection would end the process.
   pool.on("error", () => link.suspect());
+  // The pool listens only to those that nobody uses: one that breaks in use would end it, too.
+  pool.on("connect", (client) => client.on("error", () => link.suspect()));
   const writer = postgresCommit(link, onLocked);
   let signer: CheckpointSigner | undefined;
   const group = groupCommit(async (acts, gather) => signer === undefined ? failGroup(acts, readOnly ? forReadingOnly : locked) : writer.commitGroup(acts, signer, gather));

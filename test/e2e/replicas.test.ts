@@ -89,6 +89,8 @@ interface Replica {
   kill(): Promise<void>;
   stop(): Promise<void>;
   signal(signal: "SIGSTOP" | "SIGCONT"): void;
+  /** Its last words, if it ended though nobody told it to. */
+  diedOf(): string | undefined;
 }
 
 async function startReplicas(folder: string, storeUrl: string): Promise<readonly Replica[]> {
@@ -102,8 +104,10 @@ async function startReplicas(folder: string, storeUrl: string): Promise<readonly
   const replicas = Array.from({ length: 3 }, (_, index): Replica => {
     const dataDir = join(folder, `replica-${index}`);
     let running: RunningCa | undefined;
+    let ending = false;
     return {
       running: () => running,
+      diedOf: () => (running === undefined || ending || (running.child.exitCode ?? running.child.signalCode) === null ? undefined : running.output()),
       async start() {
         // Where the database is away at that moment the process ends, and whatever supervises it starts it again.
         for (let attempt = 1; running === undefined; attempt++) {
@@ -119,6 +123,7 @@ async function startReplicas(folder: string, storeUrl: string): Promise<readonly
         await stop("SIGKILL");
       },
       async stop() {
+        ending = true;
         await running?.stop();
       },
       signal: (signal) => void running?.child.kill(signal),
@@ -175,7 +180,10 @@ function startLoad(replicas: readonly Replica[]): Load {
     received,
     async issues() {
       const until = received.size + 10;
-      while (received.size < until) await Promise.race([delay(5), ended]);
+      while (received.size < until) {
+        await Promise.race([delay(5), ended]);
+        for (const replica of replicas) expect(replica.diedOf(), "a replica ended by itself").toBeUndefined();
+      }
     },
     async stop() {
       stopping = true;

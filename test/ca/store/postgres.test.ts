@@ -84,6 +84,13 @@ describe("the Postgres store", () => {
     await expectLogged(...(when === "after" ? ["second"] : []), "fourth");
   });
 
+  test("a connection that breaks while a lease is asked for costs that question alone, not the process", async () => {
+    const claim = { name: "work", holder: "one", ttlMs: 60_000 };
+    link.cutAtBegin();
+    await expect(store.acquireLease(claim)).rejects.toMatchObject({ code: "store_unavailable" });
+    await expect.poll(() => store.acquireLease(claim).catch(({ code }: { code: string }) => code)).toMatchObject({ held: true });
+  });
+
   test("a connection that breaks before COMMIT is replaced and the group done again", async () => {
     link.cutAtBegin();
     expect(await store.commit(record("second"))).toEqual({ logIndex: 1 });
