@@ -29,6 +29,8 @@ export interface CaMetrics {
   /** Replaces what is known of the authorities; read at scrape time. */
   /** A step in the life of the authorities was taken, or could not be. */
   authorityStep(step: string, result: "taken" | "failed"): void;
+  /** The log's newest checkpoint is kept beside the database. */
+  witnessed(): void;
   /** How many holders keep a prepared root from its activation; undefined when none waits. */
   holdersBehind(count: number | undefined): void;
   /** A look for another trust domain's bundle: `ok`, or why it failed. */
@@ -85,6 +87,9 @@ export function caMetrics(): CaMetrics {
   const behind = new Gauge({
     name: "countersign_authority_holders_behind", help: "Holders that have not acknowledged the bundle a prepared root waits for, up to 1000.", registers,
   });
+  const witnessedAt = new Gauge({
+    name: "countersign_log_witnessed_timestamp_seconds", help: "When the log's newest checkpoint was last known to be kept beside the database, Unix time.", registers,
+  });
   const federationRefreshes = new Counter({
     name: "countersign_federation_refreshes_total", help: "Looks for the bundles of other trust domains, by result.", labelNames: ["trust_domain", "result"], registers,
   });
@@ -128,6 +133,7 @@ export function caMetrics(): CaMetrics {
     kmsCall: (operation, ok, durationMs) => kms.observe({ operation, outcome: ok ? "ok" : "failed" }, durationMs / 1000),
     authorityKey: (location, authority, ok) => keys.set({ authority, location }, ok ? 1 : 0),
     authorityStep: (step, result) => steps.inc({ step, result }),
+    witnessed: () => witnessedAt.setToCurrentTime(),
     holdersBehind: (count) => behind.set(count ?? 0),
     federationRefreshed: (trust_domain, result) => federationRefreshes.inc({ trust_domain, result }),
     federationHeld: (trust_domain, ageMs) => (ageMs === undefined ? federationAge.remove({ trust_domain }) : federationAge.set({ trust_domain }, ageMs / 1000)),

@@ -81,7 +81,7 @@ export async function serveCa(
     // Requests under way need the CA: it closes after the listener, so it is put before it.
     closers.splice(1, 0, () => ca.close());
     await recordRollbacks(store, accepted, (now?.() ?? new Date()).getTime());
-    const witness = checkpointWitness(store, config.witnessPath, log);
+    const witness = checkpointWitness(store, config.witnessPath, log, metrics.witnessed);
     closers.splice(1, 0, () => witness.close());
     witness.start();
     const present = () => {

@@ -57,17 +57,21 @@ export interface Witness {
   close(): Promise<void>;
 }
 
-/** Writes the newest checkpoint to a file apart from the database, a few times a minute and at the end. */
-export function checkpointWitness(store: Pick<Store, "checkpoint">, path: string, log: Log): Witness {
+/**
+ * Writes the newest checkpoint to a file apart from the database, a few times a minute and at the end.
+ * @param onWitnessed  the newest one is there
+ */
+export function checkpointWitness(store: Pick<Store, "checkpoint">, path: string, log: Log, onWitnessed: () => void = () => undefined): Witness {
   let written: string | undefined;
   let timer: NodeJS.Timeout | undefined;
 
   async function write(): Promise<void> {
     try {
       const newest = await store.checkpoint();
-      if (newest === undefined || newest.note === written) return;
-      writeAtomically(path, newest.note, 0o600);
+      if (newest === undefined) return;
+      if (newest.note !== written) writeAtomically(path, newest.note, 0o600);
       written = newest.note;
+      onWitnessed();
     } catch (err) {
       log.warn({ err, path }, "the newest checkpoint was not written beside the database; tried again");
     }

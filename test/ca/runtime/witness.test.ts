@@ -7,6 +7,7 @@ import { parseCheckpoint } from "../../../ca/audit/checkpoint.ts";
 import { parseNote } from "../../../ca/audit/note.ts";
 import { readConfig } from "../../../ca/config.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";
+import { checkpointWitness } from "../../../ca/runtime/witness.ts";
 import { auditEvents } from "../../support/running-ca.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "countersign-witness-"));
@@ -76,4 +77,21 @@ describe("a CA whose log is not what was witnessed", () => {
     writeFileSync(elsewhere, "x");
     await expect(start({ witnessFile: elsewhere })).rejects.toMatchObject({ code: "log_behind_witness" });
   });
+});
+
+test("that the newest checkpoint is kept is told each time it is known, also when it is the same, and not when it could not be written", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "countersign-kept-"));
+  const store = { checkpoint: () => Promise.resolve({ note: "note", size: 1 } as never) };
+  let told = 0;
+  const warned: string[] = [];
+  const log = { info: () => undefined, warn: (_: object, message: string) => void warned.push(message), error: () => undefined };
+  for (const [path, times] of [[join(dir, "witness"), 2], [join(dir, "gone", "witness"), 0]] as const) {
+    told = 0;
+    const witness = checkpointWitness(store, path, log, () => told++);
+    witness.start();
+    await witness.close();
+    expect(told, path).toBe(times);
+  }
+  expect(warned.length).toBe(2);
+  rmSync(dir, { recursive: true });
 });
