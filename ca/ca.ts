@@ -12,6 +12,7 @@ import { authorityCraft } from "./authority/craft.ts";
 import { authorityOperator } from "./authority/operate.ts";
 import { summarizeAuthorities } from "./authority/summary.ts";
 import { requestVerifier } from "./attestation/signed-request.ts";
+import { logCosigner } from "./audit/cosignature.ts";
 import { denialRecorder } from "./audit/denials.ts";
 import { acceptClock, clockConfirmer, recordConfirmation } from "./confirm-clock.ts";
 import { elapsedClock, issuingClock, type ElapsedClock } from "./clock.ts";
@@ -20,7 +21,7 @@ import type { CaConfig } from "./config.ts";
 import { openFeed, refuseStream, type Feed } from "./feed/feed.ts";
 import { nudgingStore } from "./feed/nudging.ts";
 import { firstOutsideRoot } from "./first-root.ts";
-import { readRootFile, type FirstStart } from "./first-start.ts";
+import { logKeyName, readRootFile, type FirstStart } from "./first-start.ts";
 import type { CaServices } from "./http/services.ts";
 import { apiCertificate, apiCredentialsOnDemand, noApiCertificate, type ApiCredentials } from "./issuance/api-certificate.ts";
 import { certificateIssuer } from "./issuance/issue.ts";
@@ -38,6 +39,7 @@ import { leaseKeeper } from "./authority/lease.ts";
 import { federationService } from "./federation/federation.ts";
 import { noticeSince } from "./federation/notice.ts";
 import { federatedPeers, storeWithPeers } from "./federation/peers.ts";
+import { witnessName } from "./federation/submit-checkpoint.ts";
 import { operatorService } from "./operators.ts";
 import { policyService } from "./policy/policies.ts";
 import { rateLimits } from "./rate-limits.ts";
@@ -79,6 +81,8 @@ export interface Ca extends CaServices {
   readonly firstStart: (FirstStart & { readonly rootFingerprint: string }) | undefined;
   /** C2SP verifier key of the audit log. */
   readonly verifierKey: string;
+  /** C2SP verifier key of this CA as a witness of others' logs. */
+  readonly witnessKey: string;
   readonly metrics: CaMetrics;
   /** Key and chain for the API's TLS listener. */
   apiCredentials(): ApiCredentials;
@@ -186,7 +190,9 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const lists = statusLists({ store, sealing, signers, keeper, config, lints, metrics, log, now });
   const pruning = pruner({ store, log, now: clock.now, retentionMs: Math.max(config.certificateRetentionMs, config.reattestGraceMs) });
   const federationLease = leaseKeeper({ store, name: "federation", log });
+  const cosigner = logCosigner({ name: witnessName(config.trustDomain), logPrivateKeyPkcs8: sealing.unseal(logKeyName, state.sealedLogKey) });
   const federation = federationService({
+    cosigner, logKey: state.logVerifierKey,
     documents, store, trustDomain: config.trustDomain, peers, publicUrl, rootFingerprint, limits, metrics, log, now,
     bundle: () => keeper.current().published, hold: federationLease.hold, settleMs: config.federationSettleMs,
     credentials: isOnDemand ? apiCredentialsOnDemand(apiDeps) : api.current,
@@ -199,6 +205,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     trustDomain: config.trustDomain, store, now, metrics, limits,
     firstStart: first && { ...first, rootFingerprint: activeRootFingerprint(keeper.current().rows) },
     verifierKey: state.logVerifierKey,
+    witnessKey: cosigner.verifierKey,
     authenticate: tokens.authenticate,
     tokenCaller: tokens.callerOf,
     async authenticateSigned(authorization, request) {

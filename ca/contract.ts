@@ -26,6 +26,9 @@ export const paths = {
   federationJoins: "/v1/federation/joins",
   federationAcknowledgements: "/v1/federation/acknowledgements",
   federatedBundles: "/v1/federated-bundles",
+  witness: "/v1/witness",
+  witnessAddCheckpoint: "/v1/witness/add-checkpoint",
+  witnessCheckpoint: "/v1/witness/checkpoint",
   acknowledgements: "/v1/acknowledgements",
   watch: "/v1/watch",
   reports: "/v1/reports",
@@ -985,6 +988,29 @@ export interface FederationSummary {
   readonly refresh?: FederationRefresh;
   /** Which bundle of ours its CA has. */
   readonly acknowledged?: { readonly bundleSequence: string; readonly at: string };
+  /** C2SP verifier keys of its CA's audit log, and of its CA as a witness of ours. */
+  readonly logKey?: string;
+  readonly witnessKey?: string;
+  /** How far its CA has cosigned our audit log. */
+  readonly cosigned?: FederationCosigned;
+}
+
+export interface FederationCosigned {
+  /** Entries. */
+  readonly size: number;
+  readonly at?: string;
+  /** Why it did not, the last time. */
+  readonly error?: string;
+  /** It says that our log is not the one it cosigned before. */
+  readonly contradicts?: boolean;
+}
+
+/** `GET /v1/witness`: C2SP verifier keys. */
+export interface WitnessKeys {
+  /** Of this CA's audit log. */
+  readonly logKey: string;
+  /** Of this CA as a witness of others' logs. */
+  readonly witnessKey: string;
 }
 
 export interface ForeignBundleSummary {

@@ -37,6 +37,8 @@ export interface CaMetrics {
   federationRefreshed(trustDomain: string, result: string): void;
   /** How long ago the bundle was last known to be the newest; undefined: never, or it is not federated with any more. */
   federationHeld(trustDomain: string, ageMs: number | undefined): void;
+  /** A federated CA was asked to cosign our log: `ok`, or why it did not. @param size  entries it has cosigned by now */
+  cosigned(trustDomain: string, result: string, size?: number): void;
   authorities(list: readonly { readonly id: string; readonly type: string; readonly state: string; readonly notAfterMs: number }[]): void;
 }
 
@@ -96,6 +98,12 @@ export function caMetrics(): CaMetrics {
   const federationAge = new Gauge({
     name: "countersign_federation_bundle_age_seconds", help: "How long ago each was last known to be the newest, on the replica that looks.", labelNames: ["trust_domain"], registers,
   });
+  const cosignatures = new Counter({
+    name: "countersign_witness_requests_total", help: "Requests to federated CAs to cosign this CA's audit log, by result.", labelNames: ["trust_domain", "result"], registers,
+  });
+  const cosignedSize = new Gauge({
+    name: "countersign_witness_cosigned_entries", help: "Entries of the audit log that each federated CA has cosigned.", labelNames: ["trust_domain"], registers,
+  });
   // Looking a label up by object costs more than counting: each child is made once.
   const issuedBy = childOf((attestation: AttestationMethod) => issued.labels({ attestation }));
   const ocspBy = childOf((outcome: string) => ocsp.labels({ outcome }));
@@ -137,6 +145,10 @@ export function caMetrics(): CaMetrics {
     holdersBehind: (count) => behind.set(count ?? 0),
     federationRefreshed: (trust_domain, result) => federationRefreshes.inc({ trust_domain, result }),
     federationHeld: (trust_domain, ageMs) => (ageMs === undefined ? federationAge.remove({ trust_domain }) : federationAge.set({ trust_domain }, ageMs / 1000)),
+    cosigned(trust_domain, result, size) {
+      cosignatures.inc({ trust_domain, result });
+      if (size !== undefined) cosignedSize.set({ trust_domain }, size);
+    },
     authorities(list) {
       expiry.reset();
       for (const { id, type, state, notAfterMs } of list) expiry.set({ authority: id, type, state }, notAfterMs / 1000);

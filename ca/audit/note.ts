@@ -76,12 +76,15 @@ export function verifyNote(note: SignedNote, verifierKeys: readonly VerifierKey[
   throw new AuditError("note_unverified", `the note is signed by ${signers}; the keys to verify it with are ${expected}`);
 }
 
+/** What a key signs: `note` the text as it is (type 0x01), `cosignature` the text with a time before it (0x04). */
+export type KeyUse = "note" | "cosignature";
+
 /**
  * Reads a verifier key, `name+id+key`; Ed25519 keys are supported.
  * @throws {AuditError} verifier_key_malformed | verifier_key_unsupported
  * @source C2SP signed-note.md, "Verifier keys"
  */
-export function parseVerifierKey(verifierKey: string): VerifierKey {
+export function parseVerifierKey(verifierKey: string, use: KeyUse = "note"): VerifierKey {
   const [, name, keyId, encoded] = verifierKeyForm.exec(verifierKey) ?? [];
   const key = encoded === undefined ? undefined : decodeBase64(encoded);
   if (name === undefined || keyId === undefined || key === undefined || !isKeyName(name)) {
@@ -91,18 +94,18 @@ export function parseVerifierKey(verifierKey: string): VerifierKey {
     throw new AuditError("verifier_key_malformed", `the ID of verifier key ${name}+${keyId} does not fit its key: it was ` +
       "cut or altered");
   }
-  if (key[0] !== ed25519Type || key.length !== 1 + ed25519KeyBytes) {
-    throw new AuditError("verifier_key_unsupported", `verifier key ${name}+${keyId} is not an Ed25519 key (type 0x01)`);
+  if (key[0] !== typeOf[use] || key.length !== 1 + ed25519KeyBytes) {
+    throw new AuditError("verifier_key_unsupported", `verifier key ${name}+${keyId} is not an Ed25519 key (type 0x0${typeOf[use]})`);
   }
   const x = key.subarray(1).toString("base64url");
   return { name, keyId, publicKey: createPublicKey({ key: { kty: "OKP", crv: "Ed25519", x }, format: "jwk" }) };
 }
 
 /** Writes a verifier key for an Ed25519 public key of 32 bytes. @throws {AuditError} verifier_key_malformed for a bad name */
-export function encodeVerifierKey(name: string, publicKey: Uint8Array): string {
+export function encodeVerifierKey(name: string, publicKey: Uint8Array, use: KeyUse = "note"): string {
   if (!isKeyName(name)) throw new AuditError("verifier_key_malformed", "a key name is not empty and has no space, plus " +
     "or control character");
-  const key = Buffer.concat([Uint8Array.of(ed25519Type), publicKey]);
+  const key = Buffer.concat([Uint8Array.of(typeOf[use]), publicKey]);
   return `${name}+${computeKeyId(name, key)}+${key.toString("base64")}`;
 }
 
@@ -139,8 +142,8 @@ const verifierKeyForm = /^([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+=*)$/;
 const signatureLineForm = /^— ([^ ]+) ([A-Za-z0-9+/]+=*)$/;
 const controlCharacters = /[\u0000-\u0009\u000b-\u001f]/;
 const keyIdBytes = 4;
-/** Signature type 0x01 of signed-note.md. */
-const ed25519Type = 0x01;
+/** Signature types of signed-note.md. */
+const typeOf = { note: 0x01, cosignature: 0x04 } as const;
 const ed25519KeyBytes = 32;
 /** The format asks verifiers for at least 16; a checkpoint has one of the log's and one of each witness. */
 const maxSignatures = 64;

@@ -1,5 +1,6 @@
 import type { Store } from "../store/store.ts";
 import { parseCheckpoint } from "./checkpoint.ts";
+import { verifyCosignature } from "./cosignature.ts";
 import { AuditError, refusalOf } from "./errors.ts";
 import { misfit, type Misfit } from "./misfit.ts";
 import { parseNote, parseVerifierKey, verifyNote, type VerifierKey } from "./note.ts";
@@ -20,7 +21,16 @@ export interface VerifyLogOptions {
   readonly verifierKey?: string;
   /** Checkpoints (signed notes) kept outside the store: what the log must still contain. */
   readonly checkpoints?: readonly string[];
+  /** The same, as others cosigned them: each has to be signed by its witness as well. */
+  readonly witnessed?: readonly WitnessedCheckpoint[];
   readonly onProgress?: (progress: VerifyProgress) => void;
+}
+
+export interface WitnessedCheckpoint {
+  /** The witness's verifier key, as kept outside the store. */
+  readonly witnessKey: string;
+  /** The signed note. */
+  readonly note: string;
 }
 
 export interface VerifyProgress {
@@ -51,14 +61,15 @@ export interface LogFits {
  * Verifies the whole log: every entry against its leaf hash, every kept checkpoint against the key and the entries, the
  * stored subtree hashes, then entries and rows of the tables against each other. Takes memory for a page, not for the log.
  * @returns the first misfit in the order of the log; the log comes before the tables
- * @throws {AuditError} verifier_key_malformed | verifier_key_unsupported for the given key, note_malformed |
- *   checkpoint_malformed for a given checkpoint; {StoreError} when the store cannot be read
+ * @throws {AuditError} verifier_key_malformed | verifier_key_unsupported for a given key, note_malformed |
+ *   checkpoint_malformed for a given checkpoint, note_unverified | note_signature_invalid for one its witness did not sign; {StoreError} when the store cannot be read
  */
 export async function verifyLog(
-  { store, verifierKey, checkpoints = [], onProgress = () => {} }: VerifyLogOptions,
+  { store, verifierKey, checkpoints = [], witnessed = [], onProgress = () => {} }: VerifyLogOptions,
 ): Promise<Verdict> {
   const given = verifierKey === undefined ? undefined : parseVerifierKey(verifierKey);
-  const outside = checkpoints.map((note) => ({ note: parseNote(note), ...parseCheckpoint(parseNote(note)) }));
+  for (const { witnessKey, note } of witnessed) verifyCosignature(parseNote(note), parseVerifierKey(witnessKey, "cosignature"));
+  const outside = [...checkpoints, ...witnessed.map(({ note }) => note)].map((note) => ({ note: parseNote(note), ...parseCheckpoint(parseNote(note)) }));
   const state = await store.state();
   if (state && verifierKey !== undefined && state.logVerifierKey !== verifierKey) {
     return misfit("unknown_key", undefined, `The store names ${state.logVerifierKey} as the log's key, but the expected ` +

@@ -55,6 +55,7 @@ export const catalogue = {
   },
   "crl-fresh": { category: "revocation", holds: "is fresh", remedy: "the CA's log says why it was not signed; for a root that is offline: countersign ceremony request root-crl" },
   "federation-fresh": { category: "federation", holds: "is there and up to date", remedy: "countersign federation refresh it" },
+  "log-cosigned": { category: "audit log", holds: "has cosigned the audit log lately", remedy: "look at: countersign federation show, and at that CA" },
   "log-verifies": { category: "audit log", holds: "the newest checkpoint is signed and over the newest entry", remedy: "keep the database as it is, and run: countersign audit verify" },
   "log-continues": { category: "audit log", holds: "is continued by the log", remedy: "somebody rewrote it, or it was restored; run: countersign audit verify" },
   "log-witnessed": { category: "audit log", holds: "the newest checkpoint is kept beside the database", remedy: "the CA's log says why witnessFile was not written" },

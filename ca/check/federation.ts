@@ -4,7 +4,10 @@ import { finding, type Finding, type Trouble } from "./finding.ts";
 
 /** The bundles of other trust domains: a line for each. */
 export function judgeFederation({ federation = [], nowMs }: CheckFacts): readonly Finding[] {
-  return federation.map((one) => finding("federation-fresh", judgeOne(one, nowMs), `the bundle of ${one.trustDomain}`));
+  return [
+    ...federation.map((one) => finding("federation-fresh", judgeOne(one, nowMs), `the bundle of ${one.trustDomain}`)),
+    ...federation.filter(({ witnessKey }) => witnessKey !== undefined).map((one) => finding("log-cosigned", judgeWitness(one, nowMs), `the CA of ${one.trustDomain}`)),
+  ];
 }
 
 /** Stale: not known to be the newest for three of its intervals, and the five minutes that no outage is worth a warning. */
@@ -20,6 +23,18 @@ function judgeOne({ trustDomain, bundle, refresh }: FederationSummary, nowMs: nu
   return { status: "warning", what: `it was last fetched ${refresh?.succeededAt ?? "never"}; the last good one is in force, and a root of ours waits for its CA: ${why}`, remedy };
 }
 
+/** A contradiction is what witnesses are for; one that is only away leaves the others. */
+function judgeWitness({ cosigned, addedAt }: FederationSummary, nowMs: number): Trouble | undefined {
+  if (cosigned?.contradicts === true) {
+    return { status: "failed", what: cosigned.error ?? "it remembers another history", remedy: "keep the database as it is, and run: countersign audit verify --witness" };
+  }
+  const ageMs = nowMs - Date.parse(cosigned?.at ?? addedAt);
+  if (ageMs < staleCosignatureMs) return undefined;
+  return { status: "warning", what: `it did so last ${cosigned?.at ?? "never"}, up to entry ${cosigned?.size ?? 0}: ${cosigned?.error ?? "it was not asked since"}` };
+}
+
+/** A log that does not grow is cosigned once an hour. */
+const staleCosignatureMs = 3 * 3_600_000;
 const staleIntervals = 3;
 const defaultHintSeconds = 300;
 const minStaleMs = 5 * 60_000;

@@ -1,8 +1,12 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { AuditError } from "../audit/errors.ts";
-import { verifyLog, type VerifyProgress } from "../audit/verify.ts";
+import { parseVerifierKey } from "../audit/note.ts";
+import { verifyLog, type VerifyProgress, type WitnessedCheckpoint } from "../audit/verify.ts";
 import { ConfigError, readConfig } from "../config.ts";
+import { paths } from "../contract.ts";
+import { askEndpoint } from "../federation/endpoint.ts";
+import { FederationError } from "../federation/errors.ts";
 import { openStore } from "../store/open.ts";
 import { StoreError, type Store } from "../store/store.ts";
 import { readArguments, UsageError } from "./arguments.ts";
@@ -47,6 +51,7 @@ async function verify(store: Store, dataDir: string, options: Options, io: CliIo
   const verdict = await verifyLog({
     store,
     checkpoints: (options.checkpoint ?? []).map(readText),
+    witnessed: await Promise.all((options.witness ?? []).map((each) => readWitness(each, key.verifierKey))),
     ...(key.verifierKey !== undefined && { verifierKey: key.verifierKey }),
     ...(io.isTerminal && { onProgress: progressLine(io) }),
   });
@@ -72,6 +77,25 @@ function findKey(dataDir: string, given: string | undefined): KeyUsed {
   const path = join(dataDir, keyFileName);
   if (!existsSync(path)) return { source: { kind: "store", path }, verifierKey: undefined };
   return { source: { kind: "file", path }, verifierKey: readText(path).trim() };
+}
+
+/** VKEY@SOURCE: what a witness cosigned, from a file or from its API. */
+async function readWitness(text: string, logKey: string | undefined): Promise<WitnessedCheckpoint> {
+  const [, witnessKey, source] = /^([^@]+)@(.+)$/.exec(text) ?? [];
+  if (witnessKey === undefined || source === undefined) throw new UsageError("--witness takes the witness's key, an @, and a file or the URL of its API.");
+  if (!/^https:/.test(source)) return { witnessKey, note: readText(source) };
+  if (logKey === undefined) throw new UnreadableError("Which log the witness is to be asked for follows from its key: give --key.");
+  const url = new URL(paths.witnessCheckpoint, source);
+  url.searchParams.set("origin", parseVerifierKey(logKey).name);
+  try {
+    // Whoever answers: its signature decides.
+    const { status, text: note } = await askEndpoint({ method: "GET", url, proof: { profile: "stranger" } });
+    if (status !== 200) throw new UnreadableError(`The witness at ${url.host} has cosigned nothing of this log (status ${status}).`);
+    return { witnessKey, note };
+  } catch (cause) {
+    if (cause instanceof FederationError) throw new UnreadableError(`The witness cannot be asked: ${cause.message}.`, { cause });
+    throw cause;
+  }
 }
 
 function readText(path: string): string {
@@ -100,7 +124,7 @@ class UnreadableError extends Error {
 
 const auditOptions = {
   store: { type: "string" }, "data-dir": { type: "string" }, config: { type: "string" }, key: { type: "string" },
-  checkpoint: { type: "string", multiple: true }, json: { type: "boolean" },
+  checkpoint: { type: "string", multiple: true }, witness: { type: "string", multiple: true }, json: { type: "boolean" },
 } as const;
 type Options = ReturnType<typeof readArguments<typeof auditOptions>>["values"];
 
@@ -124,6 +148,11 @@ const usage = `countersign audit: can anybody have changed what this CA did?
                       (<data-dir>/audit-log.vkey, else the store's own word)
   --checkpoint FILE   A checkpoint kept elsewhere, which the log must contain.
                       May be repeated.
+  --witness VKEY@SOURCE
+                      What a federated CA cosigned, which the log must contain:
+                      its witness key (witness.vkey in its data folder) and a
+                      file or its API's URL. May be repeated: a log shown
+                      differently to two of them does not fit one.
   --json              Machine-readable result
 `;
 /** Written at the first start, next to the database but not in it. */

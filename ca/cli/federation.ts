@@ -99,7 +99,7 @@ function readBundle(path: string): string {
   }
 }
 
-function describe({ trustDomain, profile, endpointUrl, endpointSpiffeId, bundle, refresh, acknowledged, addedAt, addedBy }: FederationSummary): string {
+function describe({ trustDomain, profile, endpointUrl, endpointSpiffeId, bundle, refresh, acknowledged, logKey, witnessKey, cosigned, addedAt, addedBy }: FederationSummary): string {
   const lines: readonly (readonly [string, string | undefined])[] = [
     ["trust domain", trustDomain],
     ["endpoint", `${endpointUrl} (${profile})`],
@@ -111,6 +111,9 @@ function describe({ trustDomain, profile, endpointUrl, endpointSpiffeId, bundle,
     ["JWT keys", bundle && String(bundle.jwtKeys)],
     ["refreshed", refresh && minute(refresh.succeededAt)],
     ["failing", refresh?.error === undefined ? undefined : `${refresh.failures} times: ${refresh.error}`],
+    ["its log's key", logKey],
+    ["its witness key", witnessKey],
+    ["it cosigned our log", cosigned && `${cosigned.size} entries (${minute(cosigned.at)})${cosigned.error === undefined ? "" : `; not since: ${cosigned.error}`}`],
     ["it has our bundle", acknowledged && `${acknowledged.bundleSequence} (${minute(acknowledged.at)})`],
   ];
   return lines.filter(([, value]) => value !== undefined).map(([label, value]) => `${label}: ${value}\n`).join("");

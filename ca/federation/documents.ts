@@ -12,6 +12,11 @@ export interface Relationship {
   readonly endpointSpiffeId?: string;
   /** Of a Countersign CA that was invited, or invited us. */
   readonly apiUrl?: string;
+  /** Of its CA's audit log, and of its CA as a witness of ours: as first seen, by the endpoint's own proof of itself. */
+  readonly logKey?: string;
+  readonly witnessKey?: string;
+  /** Where the row was written anew since. */
+  readonly added?: { readonly atMs: number; readonly by: string };
 }
 
 /** The last good bundle, as it is stored and logged. */
@@ -33,7 +38,7 @@ export interface StoredInvitation {
 }
 
 /** A relationship with all that is known of it. */
-export interface HeldRelationship extends Relationship {
+export interface HeldRelationship extends Omit<Relationship, "added"> {
   readonly addedAtMs: number;
   readonly addedBy: string;
   /** Undefined: nobody of this trust domain is believed. */
@@ -54,8 +59,9 @@ export function relationshipsOf({ byKind }: DocumentSet): ReadonlyMap<string, He
   const all = new Map<string, HeldRelationship>();
   for (const [trustDomain, row] of [...byKind.federation].sort(([one], [other]) => (one < other ? -1 : 1))) {
     const bundle = byKind["foreign-bundle"].get(trustDomain);
+    const { added = { atMs: row.changedAtMs, by: row.changedBy }, ...relationship } = JSON.parse(row.body) as Relationship;
     all.set(trustDomain, {
-      ...JSON.parse(row.body) as Relationship, addedAtMs: row.changedAtMs, addedBy: row.changedBy,
+      ...relationship, addedAtMs: added.atMs, addedBy: added.by,
       held: bundle && heldOf(trustDomain, bundle),
     });
   }

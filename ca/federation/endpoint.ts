@@ -21,8 +21,9 @@ export interface EndpointRequest {
   readonly method: "GET" | "POST";
   readonly url: URL;
   readonly proof: EndpointProof;
-  /** JSON. */
   readonly body?: string;
+  /** Of the body; default JSON. */
+  readonly contentType?: string;
 }
 
 export interface EndpointAnswer {
@@ -38,7 +39,7 @@ export interface EndpointAnswer {
  * shown, and the answer is bounded in size and time.
  * @throws {FederationError} endpoint_unreachable | endpoint_untrusted | endpoint_answer
  */
-export async function askEndpoint({ method, url, proof, body }: EndpointRequest): Promise<EndpointAnswer> {
+export async function askEndpoint({ method, url, proof, body, contentType = "application/json" }: EndpointRequest): Promise<EndpointAnswer> {
   requireEndpointUrl(url);
   const signal = AbortSignal.timeout(timeoutMs);
   const socket = await open(url, proof, signal);
@@ -47,7 +48,7 @@ export async function askEndpoint({ method, url, proof, body }: EndpointRequest)
       method, path: url.pathname + url.search, signal, createConnection: () => socket,
       headers: {
         host: url.host, accept: "application/json", connection: "close",
-        ...(body !== undefined && { "content-type": "application/json", "content-length": Buffer.byteLength(body) }),
+        ...(body !== undefined && { "content-type": contentType, "content-length": Buffer.byteLength(body) }),
       },
     });
     outgoing.end(body);

@@ -1,5 +1,6 @@
 import { createPrivateKey } from "node:crypto";
-import { acknowledgedText, paths, type FederationNotice, type HeldBundle } from "../contract.ts";
+import type { Cosigner } from "../audit/cosignature.ts";
+import { acknowledgedText, paths, type FederationNotice, type HeldBundle, type WitnessKeys } from "../contract.ts";
 import type { Documents, DocumentSet } from "../documents.ts";
 import type { Log } from "../log.ts";
 import type { CaMetrics } from "../metrics.ts";
@@ -17,10 +18,15 @@ import { noticeSince } from "./notice.ts";
 import type { Peers } from "./peers.ts";
 import { bundleRefresher, type Refresher } from "./refresh.ts";
 import { relationshipService, type Relationships } from "./relationships.ts";
+import { checkpointSubmitter } from "./submit-checkpoint.ts";
+import { logWitness, type Witness } from "./witness.ts";
 
 export interface FederationDeps {
   readonly documents: Documents;
-  readonly store: Pick<Store, "report" | "reports">;
+  readonly store: Pick<Store, "report" | "reports" | "swapReport" | "checkpoint" | "entries" | "subtreeHashes">;
+  readonly cosigner: Cosigner;
+  /** C2SP verifier key of our log. */
+  readonly logKey: string;
   readonly trustDomain: string;
   readonly peers: Peers;
   readonly publicUrl: () => string;
@@ -32,7 +38,7 @@ export interface FederationDeps {
   readonly webRoots: readonly string[] | undefined;
   readonly settleMs: number;
   readonly limits: Pick<RateLimits, "anonymous">;
-  readonly metrics: Pick<CaMetrics, "federationRefreshed" | "federationHeld">;
+  readonly metrics: Pick<CaMetrics, "federationRefreshed" | "federationHeld" | "cosigned">;
   readonly log: Log;
   readonly now: () => Date;
 }
@@ -47,6 +53,9 @@ interface Credentials {
 export interface Federation extends Relationships, Invitations, Pick<Refresher, "tick" | "start" | "close"> {
   /** Takes down which bundle of ours a peer holds. @throws {Refusal} proof_refused | bundle_unknown | rate_limited */
   acknowledge(held: HeldBundle, proof: string): Promise<void>;
+  readonly witnessKeys: WitnessKeys;
+  /** This CA as a witness of others' logs. */
+  readonly witness: Witness;
   /** JSON of a `FederationNotice` with all bundles, and its sequence; at most a second old. */
   bundles(): Promise<{ readonly json: string; readonly sequence: FederationNotice["sequence"] }>;
 }
@@ -78,13 +87,16 @@ export function federationService(deps: FederationDeps): Federation {
     if (status !== 204) throw new FederationError("endpoint_answer", `${trustDomain} did not take the acknowledgement (status ${status})`, { status });
   }
 
-  const refresher = bundleRefresher({ ...deps, trust, acknowledge: acknowledgeTo });
-  const relationships = relationshipService({ documents, trustDomain: own, peers, refresher });
+  const submitter = checkpointSubmitter({ ...deps, proofOf: async (relationship) => proofOf(relationship, trust(relationshipsOf(await documents.current()))) });
+  const refresher = bundleRefresher({ ...deps, trust, acknowledge: acknowledgeTo, submit: submitter.submit });
+  const relationships = relationshipService({ documents, trustDomain: own, peers, submitter, refresher });
   const encoded = new WeakMap<DocumentSet, string>();
   return {
     ...relationships,
     ...invitationService({ ...deps, relationships }),
     acknowledge: peers.acknowledge,
+    witnessKeys: { logKey: deps.logKey, witnessKey: deps.cosigner.verifierKey },
+    witness: logWitness(deps),
     async bundles() {
       const set = await documents.current();
       let json = encoded.get(set);

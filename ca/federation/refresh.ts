@@ -15,6 +15,8 @@ export interface RefreshDeps {
   readonly trust: (relationships: ReadonlyMap<string, HeldRelationship>) => FetchTrust;
   /** Tells the publisher which of its bundles is held here. @throws {FederationError} */
   readonly acknowledge: (relationship: HeldRelationship) => Promise<void>;
+  /** Has the publisher cosign our audit log. @throws {FederationError} */
+  readonly submit: (relationship: HeldRelationship) => Promise<void>;
   /** How long a bundle has been known here before it is acknowledged, in ms. */
   readonly settleMs: number;
   readonly metrics: Pick<CaMetrics, "federationRefreshed" | "federationHeld">;
@@ -130,6 +132,9 @@ export function bundleRefresher(deps: RefreshDeps): Refresher {
     if (current.apiUrl !== undefined && unsettledMs(current) <= 0) {
       // The bundle is good all the same; who waits for the acknowledgement waits on, and it comes with the next look.
       await deps.acknowledge(current).catch((err: unknown) => log.warn({ err, trustDomain }, "the bundle of another trust domain could not be acknowledged; its next root waits for that"));
+    }
+    if (current.apiUrl !== undefined) {
+      await deps.submit(current).catch((err: unknown) => log.warn({ err, trustDomain }, "the audit log was not cosigned by another trust domain's CA; asked again with the next look"));
     }
     return current;
   }

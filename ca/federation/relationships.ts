@@ -8,11 +8,13 @@ import { requireEndpointUrl } from "./endpoint.ts";
 import { FederationError } from "./errors.ts";
 import { acknowledgedBy, type Peers } from "./peers.ts";
 import type { Refresher } from "./refresh.ts";
+import type { Cosigned, Submitter } from "./submit-checkpoint.ts";
 
 export interface RelationshipsDeps {
   readonly documents: Documents;
   readonly trustDomain: string;
   readonly peers: Pick<Peers, "acknowledgements">;
+  readonly submitter: Pick<Submitter, "cosigned">;
   readonly refresher: Pick<Refresher, "refreshNow" | "status">;
 }
 
@@ -33,18 +35,18 @@ export interface Relationships {
 }
 
 /** Adds, shows and ends relationships. Each is one way: who is believed here, not where we are believed. */
-export function relationshipService({ documents, trustDomain: own, peers, refresher }: RelationshipsDeps): Relationships {
+export function relationshipService({ documents, trustDomain: own, peers, submitter, refresher }: RelationshipsDeps): Relationships {
   async function get(trustDomain: string): Promise<FederationSummary> {
     const found = relationshipsOf(await documents.refresh()).get(trustDomain);
     if (found === undefined) throw notFound(trustDomain);
-    return summarize(found, (await refresher.status()).get(trustDomain), acknowledgedBy(found, await peers.acknowledgements()));
+    return summarize(found, (await refresher.status()).get(trustDomain), acknowledgedBy(found, await peers.acknowledgements()), (await submitter.cosigned()).get(trustDomain));
   }
 
   return {
     get,
     async list() {
-      const [set, status, acknowledgements] = await Promise.all([documents.refresh(), refresher.status(), peers.acknowledgements()]);
-      return [...relationshipsOf(set).values()].map((one) => summarize(one, status.get(one.trustDomain), acknowledgedBy(one, acknowledgements)));
+      const [set, status, acknowledgements, cosigned] = await Promise.all([documents.refresh(), refresher.status(), peers.acknowledgements(), submitter.cosigned()]);
+      return [...relationshipsOf(set).values()].map((one) => summarize(one, status.get(one.trustDomain), acknowledgedBy(one, acknowledgements), cosigned.get(one.trustDomain)));
     },
     async add(request, { actor }) {
       const { trustDomain } = request;
@@ -116,12 +118,18 @@ function requireSpiffeEndpoint(trustDomain: string, own: string, endpointDomain:
 
 function summarize(
   { addedAtMs, addedBy, held, ...relationship }: HeldRelationship, refresh: FederationSummary["refresh"], acknowledged: { readonly sequence: number; readonly atMs: number } | undefined,
+  cosigned: Cosigned | undefined,
 ): FederationSummary {
   return {
     ...relationship, addedAt: new Date(addedAtMs).toISOString(), addedBy,
     ...(held && { bundle: summarizeBundle(held) }), ...(refresh && { refresh }),
     ...(acknowledged && { acknowledged: { bundleSequence: String(acknowledged.sequence), at: new Date(acknowledged.atMs).toISOString() } }),
+    ...(cosigned && { cosigned: summarizeCosigned(cosigned) }),
   };
+}
+
+function summarizeCosigned({ atMs, ...cosigned }: Cosigned): FederationSummary["cosigned"] & object {
+  return { ...cosigned, ...(atMs !== undefined && { at: new Date(atMs).toISOString() }) };
 }
 
 function summarizeBundle({ parsed, refreshHintSeconds, changedAtMs }: HeldForeignBundle): ForeignBundleSummary {

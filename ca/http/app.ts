@@ -8,6 +8,7 @@ import { clockOperations } from "./clock.ts";
 import { certificateOperations } from "./certificates.ts";
 import { docsOperations } from "./docs.ts";
 import { federationOperations } from "./federation.ts";
+import { witnessOperations } from "./witness.ts";
 import { healthOperations, type MetricsRegistry } from "./health.ts";
 import { issuerOperations } from "./issuers.ts";
 import { jwtSvidOperations } from "./jwt-svids.ts";
@@ -57,6 +58,7 @@ export function createApp(
     ...reportOperations(services),
     ...jwtSvidOperations(services),
     ...auditOperations(services),
+    ...witnessOperations(services),
     ...statusOperations(services),
     ...clockOperations(services),
     ...signInOperations(services),

@@ -38,6 +38,11 @@ export const federationSummary = z.object({
   refresh: z.object({
     attemptedAt: instant, succeededAt: instant.exactOptional(), failures: z.number().int(), error: z.string().exactOptional(), intervalSeconds: z.number(),
   }).exactOptional().openapi({ description: "How the last look for it went." }),
+  logKey: z.string().exactOptional().openapi({ description: "C2SP verifier key of its CA's audit log." }),
+  witnessKey: z.string().exactOptional().openapi({ description: "C2SP verifier key of its CA as a witness." }),
+  cosigned: z.object({
+    size: z.number().int(), at: instant.exactOptional(), error: z.string().exactOptional(), contradicts: z.boolean().exactOptional(),
+  }).exactOptional().openapi({ description: "How far its CA has cosigned our audit log." }),
   acknowledged: z.object({ bundleSequence: z.string(), at: instant }).exactOptional().openapi({ description: "Which bundle of ours its CA has." }),
 }).openapi("Federation") satisfies z.ZodType<FederationSummary>;
 export const federationList = z.object({ federation: z.array(federationSummary).readonly() }).openapi("FederationList") satisfies z.ZodType<FederationList>;

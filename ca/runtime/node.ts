@@ -36,6 +36,8 @@ export interface CaFiles {
   /** Trust anchors, PEM: for `curl --cacert`. */
   readonly root: string;
   readonly verifierKey: string;
+  /** Of this CA as a witness: for those whose logs it cosigns. */
+  readonly witnessKey: string;
   /** 0600, at the first start only. */
   readonly adminToken: string;
 }
@@ -53,6 +55,7 @@ export async function serveCa(
   const files: CaFiles = {
     root: join(config.dataDir, "root.pem"),
     verifierKey: join(config.dataDir, "audit-log.vkey"),
+    witnessKey: join(config.dataDir, "witness.vkey"),
     adminToken: join(config.dataDir, "admin-token"),
   };
   const closers: (() => Promise<void>)[] = [];
@@ -154,6 +157,7 @@ async function startOn(files: CaFiles, start: (saveAdminToken: (token: string) =
   if (saved && ca.firstStart === undefined) rmSync(files.adminToken);
   writeAtomically(files.root, ca.bundle().pem, 0o644);
   writeAtomically(files.verifierKey, `${ca.verifierKey}\n`, 0o644);
+  writeAtomically(files.witnessKey, `${ca.witnessKey}\n`, 0o644);
   return ca;
 }
 

@@ -94,6 +94,16 @@ export const dropReports = statement("drop-reports", sql`
   delete from ${schema.reports} where (kind, name, part) in
     (select * from unnest(${value("kinds")}::text[], ${value("names")}::text[], ${value("parts")}::text[]))`);
 
+/** A row where there is none yet. */
+export const claimReport = statement("claim-report", sql`
+  insert into ${schema.reports} (kind, name, part, body, reported_at_ms, expires_at_ms)
+  values (${value("kind")}, ${value("name")}, ${value("part")}, ${value("body")}, ${value("reportedAtMs")}, ${value("expiresAtMs")}) on conflict do nothing returning 1`);
+
+/** A row in place of the one that is expected. */
+export const replaceReport = statement("replace-report", sql`
+  update ${schema.reports} set body = ${value("body")}, reported_at_ms = ${value("reportedAtMs")}, expires_at_ms = ${value("expiresAtMs")}
+  where kind = ${value("kind")} and name = ${value("name")} and part = ${value("part")} and body = ${value("expected")} returning 1`);
+
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }

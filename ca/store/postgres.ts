@@ -14,7 +14,7 @@ import { acquireLease, releaseLease } from "./postgres-lease.ts";
 import { postgresLink } from "./postgres-link.ts";
 import { migratePostgres } from "./postgres-migrate.ts";
 import { postgresReads } from "./postgres-reads.ts";
-import { acknowledge, dropReports, insertAcme, putReports, spendRequest, touchToken, updateAcme } from "./postgres-writes.ts";
+import { acknowledge, claimReport, dropReports, insertAcme, putReports, replaceReport, spendRequest, touchToken, updateAcme } from "./postgres-writes.ts";
 import type { Query } from "./postgres-statement.ts";
 import { describe, guardReads } from "./reads.ts";
 import { auditCheckpoints, logHead } from "./schema-postgres.ts";
@@ -107,6 +107,18 @@ export async function openPostgres({ url, readOnly = false, onDemand = false, mi
     },
     report: reports.add,
     dropReports: (keys) => write("reports", [dropReports(keys.map(({ kind }) => kind), keys.map(({ name }) => name), keys.map(({ part }) => part))]),
+    async swapReport({ kind, name, part, body, reportedAtMs, expiresAtMs }, expected) {
+      open();
+      if (readOnly) throw new StoreError(forReadingOnly.code, forReadingOnly.message);
+      const query = expected === undefined
+        ? claimReport(kind, name, part, body, reportedAtMs, expiresAtMs)
+        : replaceReport(body, reportedAtMs, expiresAtMs, kind, name, part, expected);
+      const { rowCount } = await pool.query(query).catch((cause) => {
+        link.suspect();
+        throw unreachable(cause);
+      });
+      return rowCount === 1;
+    },
     databaseTimeMs: link.databaseTimeMs,
     async ping() {
       if (onDemand) return link.awake();

@@ -25,6 +25,7 @@ export interface SqliteCommit {
   acknowledge(group: readonly Acknowledgement[]): void;
   /** In one transaction of its own. @throws {StoreError} store_unavailable */
   spendRequest(request: SpentRequest, nowMs: number): boolean;
+  swapReport(row: ReportRow, expected: string | undefined): boolean;
   /** In one transaction of its own. @throws {StoreError} store_unavailable */
   putAcmeRecord(record: AcmeRecord, nowMs: number): boolean;
   /** In one transaction of its own. @throws {StoreError} store_unavailable */
@@ -114,6 +115,7 @@ export function sqliteCommit(path: string, sql: SqliteSql): SqliteCommit {
     },
     spendRequest: (request, nowMs) => coded(() => database.transaction(() => statements.spendRequest(request, nowMs)).immediate()),
     putAcmeRecord: (record, nowMs) => coded(() => database.transaction(() => statements.putAcmeRecord(record, nowMs)).immediate()),
+    swapReport: (row, expected) => coded(() => statements.swapReport(row, expected)),
     report(rows, dropped) {
       coded(() => database.transaction(() => statements.report(rows, dropped)).immediate());
       actsInLog += rows.length;

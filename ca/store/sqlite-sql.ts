@@ -109,6 +109,12 @@ export function sqliteSql() {
       sql`rowid in (select rowid from ${idempotencyKeys} where ${lte(idempotencyKeys.expiresAtMs, given("untilMs"))} limit 1024)`,
     )),
     dropReport: text(db.delete(reports).where(and(eq(reports.kind, given("kind")), eq(reports.name, given("name")), eq(reports.part, given("part"))))),
+    claimReport: text(db.insert(reports).values({
+      kind: given("kind"), name: given("name"), part: given("part"), body: given("body"), reportedAtMs: given("reportedAtMs"), expiresAtMs: given("expiresAtMs"),
+    }).onConflictDoNothing()),
+    replaceReport: text(db.update(reports).set({ body: given("body"), reportedAtMs: given("reportedAtMs"), expiresAtMs: given("expiresAtMs") }).where(
+      and(eq(reports.kind, given("kind")), eq(reports.name, given("name")), eq(reports.part, given("part")), eq(reports.body, given("expected"))),
+    )),
     forgetReports: text(db.delete(reports).where(
       sql`rowid in (select rowid from ${reports} where ${lte(reports.expiresAtMs, given("nowMs"))} limit ${sql.raw(String(maxForgotten))})`,
     )),

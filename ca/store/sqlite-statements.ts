@@ -19,6 +19,7 @@ export interface SqliteStatements {
   spendRequest(request: SpentRequest, nowMs: number): boolean;
   putAcmeRecord(record: AcmeRecord, nowMs: number): boolean;
   report(rows: readonly ReportRow[], dropped: readonly ReportKey[]): void;
+  swapReport(row: ReportRow, expected: string | undefined): boolean;
 }
 
 export function sqliteStatements(database: Database.Database, sql: SqliteSql): SqliteStatements {
@@ -56,6 +57,8 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
   const forgetAcme = database.prepare<[number]>(sql.forgetAcme);
   const insertAcme = database.prepare<[string, string, number]>(sql.insertAcme);
   const updateAcme = database.prepare<[string, number, string, number]>(sql.updateAcme);
+  const claimReport = database.prepare<[string, string, string, string, number, number]>(sql.claimReport);
+  const replaceReport = database.prepare<[string, number, number, string, string, string, string]>(sql.replaceReport);
   const spend = database.prepare<[string, string, number]>(sql.spend);
   const pruneCertificates = database.prepare<[number, number, number]>(sql.pruneCertificates);
   const pruneCheckpoints = database.prepare<[number, number]>(sql.pruneCheckpoints);
@@ -154,6 +157,10 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
     putAcmeRecord({ id, version, body, untilMs }, nowMs) {
       forgetAcme.run(nowMs);
       return (version === 0 ? insertAcme.run(id, body, untilMs) : updateAcme.run(body, untilMs, id, version)).changes === 1;
+    },
+    swapReport({ kind, name, part, body, reportedAtMs, expiresAtMs }, expected) {
+      if (expected === undefined) return claimReport.run(kind, name, part, body, reportedAtMs, expiresAtMs).changes === 1;
+      return replaceReport.run(body, reportedAtMs, expiresAtMs, kind, name, part, expected).changes === 1;
     },
     report(rows, dropped) {
       for (const row of rows) putReport(row);

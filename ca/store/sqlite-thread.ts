@@ -17,6 +17,7 @@ export interface SqliteThread {
   spendRequest(request: SpentRequest, nowMs: number): Promise<boolean>;
   putAcmeRecord(record: AcmeRecord, nowMs: number): Promise<boolean>;
   report(rows: readonly ReportRow[], dropped: readonly ReportKey[]): Promise<void>;
+  swapReport(row: ReportRow, expected: string | undefined): Promise<boolean>;
   ping(): Promise<void>;
   close(): Promise<void>;
 }
@@ -79,6 +80,12 @@ export function sqliteThread(path: string, entry: URL = writerEntry(), onLocked:
     },
     async report(rows, dropped) {
       confirm(await current().ask({ kind: "report", rows, dropped }));
+    },
+    async swapReport(row, expected) {
+      const reply = await current().ask({ kind: "swap-report", row, expected });
+      if ("swapped" in reply) return reply.swapped;
+      confirm(reply);
+      throw outOfStep();
     },
     async ping() {
       confirm(await current().ask({ kind: "ping" }));

@@ -13,6 +13,7 @@ export type WriterRequest =
   | { readonly kind: "put-acme"; readonly record: AcmeRecord; readonly nowMs: number }
   | { readonly kind: "spend"; readonly request: SpentRequest; readonly nowMs: number }
   | { readonly kind: "report"; readonly rows: readonly ReportRow[]; readonly dropped: readonly ReportKey[] }
+  | { readonly kind: "swap-report"; readonly row: ReportRow; readonly expected: string | undefined }
   | { readonly kind: "touch"; readonly tokenId: string; readonly usedAtMs: number }
   | { readonly kind: "acquire-lease"; readonly claim: LeaseClaim }
   | { readonly kind: "release-lease"; readonly lease: Pick<LeaseClaim, "name" | "holder"> }
@@ -25,6 +26,7 @@ export type WriterReply =
   | { readonly outcomes: readonly (number | Exclude<Outcome, { logIndex: number }>)[]; readonly lockedMs: number }
   | { readonly lease: LeaseAnswer }
   | { readonly spent: boolean }
+  | { readonly swapped: boolean }
   | { readonly error: { readonly code: StoreErrorCode; readonly message: string } | undefined };
 
 /** What the thread is started with. */
@@ -52,6 +54,7 @@ function serve(port: NonNullable<typeof parentPort>, { path, sql }: WriterData):
       if (request.kind === "acquire-lease") return { lease: writer.acquireLease(request.claim) };
       if (request.kind === "spend") return { spent: writer.spendRequest(request.request, request.nowMs) };
       if (request.kind === "put-acme") return { spent: writer.putAcmeRecord(request.record, request.nowMs) };
+      if (request.kind === "swap-report") return { swapped: writer.swapReport(request.row, request.expected) };
       if (request.kind === "release-lease") writer.releaseLease(request.lease);
       else if (request.kind === "touch") writer.touchToken(request.tokenId, request.usedAtMs);
       else if (request.kind === "acknowledge") writer.acknowledge(request.group);

@@ -62,6 +62,7 @@ export async function openSqlite({ path, readOnly = false, migrationsFolder, wri
     putAcmeRecord: async (record, nowMs) => writer().putAcmeRecord(record, nowMs),
     report: reports.add,
     dropReports: async (keys) => writer().report([], keys),
+    swapReport: async (row, expected) => writer().swapReport(row, expected),
     databaseTimeMs: () => undefined,
     async ping() {
       open();

@@ -90,6 +90,11 @@ export interface Store {
    */
   report(row: ReportRow): Promise<void>;
   dropReports(keys: readonly ReportKey[]): Promise<void>;
+  /**
+   * Compare-and-swap of a row that only this writes: true when it was `expected` (undefined: not there) and is this one now, durably. Of
+   * those that swap at once on any replicas one gets true. Not audited.
+   */
+  swapReport(row: ReportRow, expected: string | undefined): Promise<boolean>;
   /** By kind, name and part, ascending: those behind `after` that have not expired. */
   reports(query: ReportQuery): Promise<readonly ReportRow[]>;
 
@@ -558,9 +563,10 @@ export interface EntryRow {
 /**
  * `edges`: who talks to whom, by serial number. `tap`: a tap that is open; `tap-records`: what it brought and nobody has read yet.
  * `federation`: how the last look for another trust domain's bundle went; `federation-peer`: which bundle of ours its CA has.
+ * `witnessed`: the newest checkpoint of another CA's log that this CA cosigned, by the log's origin; `cosignature`: theirs under ours, by name.
  * `session`: who is signed in to the dashboard, by the hash of what their browser holds; `sign-in`: who may sign in by a link, by the hash of it.
  */
-export type ReportKind = "edges" | "tap" | "tap-records" | "federation" | "federation-peer" | "session" | "sign-in";
+export type ReportKind = "edges" | "tap" | "tap-records" | "federation" | "federation-peer" | "witnessed" | "cosignature" | "session" | "sign-in";
 
 export interface ReportKey {
   readonly kind: ReportKind;

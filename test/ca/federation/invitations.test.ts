@@ -1,9 +1,11 @@
 import { createPrivateKey as createKey } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { encodeCheckpoint, parseCheckpoint } from "../../../ca/audit/checkpoint.ts";
+import { encodeSignatureLine, parseNote } from "../../../ca/audit/note.ts";
 import { readConfig } from "../../../ca/config.ts";
 import { acknowledgedText, type FederationInvitation, type HeldBundle } from "../../../ca/contract.ts";
 import { encodeInvitation, parseInvitation } from "../../../ca/federation/invitation-text.ts";
@@ -13,6 +15,7 @@ import { decodePem } from "../../../ca/pki/pem.ts";
 import { encodeRenewalProof } from "../../../ca/pki/renewal-proof.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";
 import { bundleEndpoint } from "../../support/bundle-endpoint.ts";
+import { countersign } from "../../support/command-line.ts";
 import { auditEvents, newCsr } from "../../support/running-ca.ts";
 import { testAuthority } from "../../support/test-ca.ts";
 
@@ -133,6 +136,45 @@ describe("an invitation", () => {
 function altered(invitation: string, changes: Partial<ReturnType<typeof parseInvitation>>): string {
   return encodeInvitation({ ...parseInvitation(invitation), ...changes });
 }
+
+describe("the audit log of a CA", () => {
+  const origin = "countersign.dev/east/log";
+  const verifyEast = (witness: string) => countersign(["audit", "verify", "--witness", witness], { COUNTERSIGN_DATA_DIR: join(folder, "east") });
+  /** Each looks at the other: the first look of a pair learns the keys. */
+  const look = async (): Promise<void> => {
+    await east!.ca.federation.refresh("west");
+    await west!.ca.federation.refresh("east");
+    await east!.ca.federation.refresh("west");
+  };
+
+  test("is cosigned by the CAs it is federated with, whose keys both have in their logs, and verifies against what they remember", async () => {
+    await accept(east!, (await invite(west!)).invitation);
+    await look();
+    const [atEast, atWest] = [await east!.ca.federation.get("west"), await west!.ca.federation.get("east")];
+    expect([atEast.logKey, atEast.witnessKey]).toEqual([west!.ca.verifierKey, west!.ca.witnessKey]);
+    expect([atWest.logKey, atWest.witnessKey]).toEqual([east!.ca.verifierKey, east!.ca.witnessKey]);
+    expect(atEast.addedBy).toBe(admin("east").actor);
+    expect(atEast.cosigned).toMatchObject({ size: parseCheckpoint(parseNote((await west!.ca.federation.witness.cosigned(origin))!)).size });
+    expect(readFileSync(join(folder, "west", "witness.vkey"), "utf8").trim()).toBe(west!.ca.witnessKey);
+    const verified = await verifyEast(`${west!.ca.witnessKey}@${west!.publicUrl}`);
+    expect([verified.exitCode, verified.stdout]).toEqual([0, expect.stringContaining("1, contained in this log")]);
+    expect((await verifyEast(`${north!.ca.witnessKey}@${west!.publicUrl}`)).exitCode).toBe(2);
+    expect((await verifyEast(`${north!.ca.witnessKey}@${north!.publicUrl}`)).stderr).toContain("has cosigned nothing");
+  });
+
+  test("that is shorter than what one of them remembers is told so, and the operator of it too", async () => {
+    await accept(east!, (await invite(west!)).invitation);
+    await look();
+    const [row] = await west!.ca.store.reports({ kind: "witnessed", name: origin, nowMs: 0, limit: 1 });
+    const longer = encodeCheckpoint({ origin, size: 1_000_000, root: Buffer.alloc(32) });
+    const signature = encodeSignatureLine({ name: origin, keyId: "00000000", signature: Buffer.alloc(64) });
+    expect(await west!.ca.store.swapReport({ ...row!, body: JSON.stringify(`${longer}\n${signature}`) }, row!.body)).toBe(true);
+    await invite(east!);
+    await east!.ca.federation.refresh("west");
+    expect((await east!.ca.federation.get("west")).cosigned).toMatchObject({ contradicts: true, error: expect.stringContaining("has cosigned 1000000 entries of this log") as string });
+    expect((await verifyEast(`${west!.ca.witnessKey}@${west!.publicUrl}`)).exitCode).toBe(2);
+  });
+});
 
 describe("an acknowledgement", () => {
   /** For whom a root of west waits for. */

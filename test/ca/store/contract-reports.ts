@@ -64,6 +64,21 @@ export function describeStoreReports(kind: Store["kind"], newDatabase: () => Pro
       expect(await names()).toEqual([]);
     });
 
+    test("of those that swap a row at once, on any replica, one does; who expects another is told, and nothing changes", async () => {
+      const row = (body: string): ReportRow => report("origin", { kind: "witnessed", body });
+      const body = async () => (await store.reports({ kind: "witnessed", nowMs: startMs, limit: 1 }))[0]?.body;
+      const other = await openStore({ url: database.url, sealer });
+      expect(await store.swapReport(row("2"), "1")).toBe(false);
+      expect(await body()).toBeUndefined();
+      expect((await Promise.all([store.swapReport(row("1"), undefined), other.swapReport(row("1"), undefined)])).sort()).toEqual([false, true]);
+      expect((await Promise.all([store.swapReport(row("2"), "1"), other.swapReport(row("3"), "1")])).sort()).toEqual([false, true]);
+      const now = await body();
+      expect(await store.swapReport(row("4"), "1")).toBe(false);
+      expect(await body()).toBe(now);
+      await other.close();
+      expect(await verifyStore(store, verifierKey)).toHaveLength(0);
+    });
+
     test("a thousand at once land", async () => {
       await Promise.all(Array.from({ length: 1000 }, (_, index) => store.report(report(`p${index}`))));
       expect(await names({ limit: 2000 })).toHaveLength(1000);
