@@ -55,6 +55,13 @@ describe("the image of the", () => {
   });
 });
 
+test("the image that redirects a pod's connections is the proxy's program beside nft", () => {
+  const dockerfile = readFileSync(join(source, "intercept.Dockerfile"), "utf8");
+  expect(dockerfile).toContain("node infra/containers/image.ts proxy /image");
+  expect(dockerfile).toMatch(/apt-get install .* nftables /);
+  expect(dockerfile).toContain('ENTRYPOINT ["/usr/local/bin/node", "/app/dist/countersign-proxy.js"]');
+});
+
 test("they run with nothing writable but the CA's data folder, and leave the rest as it was", async () => {
   const before = digest();
   const ca = await startCa({ dataDir: join(folder, "state"), program: relative(root, join(folder, "ca/app/dist/countersign.js")) });

@@ -1,0 +1,157 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, test } from "vitest";
+import { parseAllDocuments } from "yaml";
+import { readConfig } from "../../ca/config.ts";
+import { applyInjection, planInjection } from "../../ca/inject/injection.ts";
+import { configTable as caTable } from "../../ca/config-table.ts";
+import { configTable as proxyTable } from "../../proxy/config-table.ts";
+import { readConfig as readProxyConfig } from "../../proxy/config.ts";
+import { countersign } from "../support/command-line.ts";
+import { programAvailable } from "../support/programs.ts";
+import { testAuthority } from "../support/test-ca.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const source = join(root, "infra/kubernetes");
+const folder = mkdtempSync(join(tmpdir(), "countersign-kubernetes-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const files = readdirSync(source, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".yaml") && !path.endsWith("kustomization.yaml"));
+const objects = files.flatMap((path) => parseAllDocuments(readFileSync(join(source, path), "utf8")).map((document) => document.toJS() as KubernetesObject));
+const config = JSON.parse(readFileSync(join(source, "ca.json"), "utf8")) as { readonly trustDomain: string; readonly publicUrl: string };
+const ofKind = (kind: string): readonly KubernetesObject[] => objects.filter((object) => object.kind === kind);
+const workloads = [...ofKind("Deployment"), ...ofKind("DaemonSet")];
+const containersOf = ({ spec: { template } }: KubernetesObject): readonly Container[] => [...(template?.spec.initContainers ?? []), ...(template?.spec.containers ?? [])];
+const settings = { caUrl: config.publicUrl, trustDomain: config.trustDomain, roots: "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n", proxyImage: "p", interceptImage: "i" };
+
+interface Container {
+  readonly name: string;
+  readonly image: string;
+  readonly args?: readonly string[];
+  readonly env?: readonly { readonly name: string; readonly value: string }[];
+  readonly securityContext?: Readonly<Record<string, unknown>>;
+}
+interface KubernetesObject {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string };
+  readonly spec: {
+    readonly replicas?: number; readonly minAvailable?: number; readonly selector?: { readonly matchLabels?: Record<string, string> };
+    readonly template?: { readonly metadata: { readonly labels: Record<string, string> }; readonly spec: { readonly initContainers?: readonly Container[]; readonly containers: readonly Container[]; readonly securityContext?: Readonly<Record<string, unknown>> } };
+  };
+  readonly webhooks?: readonly { readonly failurePolicy: string; readonly namespaceSelector: { readonly matchExpressions: readonly { readonly key: string; readonly operator: string; readonly values: readonly string[] }[] } }[];
+}
+
+describe("the manifests", () => {
+  test("have settings that the programs know, of one trust domain and one CA", () => {
+    const known = new Set([...caTable, ...proxyTable].map(({ env }) => env));
+    const seen = new Map<string, Set<string>>();
+    for (const { name, value } of workloads.flatMap((workload) => containersOf(workload).flatMap(({ env = [] }) => env))) {
+      expect(known).toContain(name);
+      seen.set(name, (seen.get(name) ?? new Set()).add(value));
+    }
+    expect([...seen.get("COUNTERSIGN_PROXY_TRUST_DOMAIN")!]).toEqual([config.trustDomain]);
+    expect([...seen.get("COUNTERSIGN_PROXY_CA")!]).toEqual([config.publicUrl]);
+    const text = files.map((path) => readFileSync(join(source, path), "utf8")).join("");
+    expect(new Set([...text.matchAll(/spiffe:\/\/([^/"]+)/g)].map(([, domain]) => domain))).toEqual(new Set([config.trustDomain]));
+  });
+
+  test("have proxies whose settings hold together, as those of injected ones do", () => {
+    const rootFile = join(folder, "root.pem");
+    writeFileSync(rootFile, testAuthority({ trustDomain: config.trustDomain }).pem);
+    const plan = planInjection({ metadata: { annotations: { "countersign.dev/intercept": "all" } }, spec: { containers: [{ name: "app" }] } }, settings);
+    const proxies = [...workloads.flatMap(containersOf), ...(plan.kind === "inject" ? (plan.injection.initContainers as readonly Container[]) : [])].filter(({ name }) => name === "countersign-proxy");
+    expect(proxies).toHaveLength(3);
+    for (const { env } of proxies) {
+      const read = readProxyConfig({ args: [], env: { ...Object.fromEntries(env!.map(({ name, value }) => [name, value])), COUNTERSIGN_PROXY_ROOT: rootFile } });
+      expect(read.platform).toMatchObject({ caUrl: config.publicUrl, trustDomain: config.trustDomain, evidence: { type: "kubernetes" } });
+    }
+  });
+
+  test("have a configuration that the CA takes", () => {
+    const read = readConfig({ flags: { config: join(source, "ca.json") }, env: { COUNTERSIGN_DATA_DIR: join(folder, "data"), COUNTERSIGN_STORE: "postgres://u:p@db/countersign" } });
+    expect(read).toMatchObject({ trustDomain: config.trustDomain, listenPort: 8443 });
+  });
+
+  test("call the injector as it is called", async () => {
+    const injector = ofKind("Deployment").find(({ metadata }) => metadata.name === "countersign-injector")!;
+    const { args } = containersOf(injector).find(({ name }) => name === "injector")!;
+    const help = (await countersign(["inject", "--help"])).stdout;
+    for (const flag of args!.filter((arg) => arg.startsWith("--"))) expect(help).toContain(flag.split("=")[0]);
+    // All of it is understood, up to the files that are not there.
+    expect(await countersign(args!)).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("cannot read roots") as string });
+    expect(args).toContain(`--trust-domain=${config.trustDomain}`);
+  });
+
+  test("run everything without root, privileges or a writable root", () => {
+    for (const workload of workloads) {
+      expect(workload.spec.template!.spec.securityContext).toMatchObject({ runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } });
+      for (const { name, securityContext } of containersOf(workload)) {
+        expect([name, securityContext]).toEqual([name, { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } }]);
+      }
+    }
+  });
+
+  test("select what they mean, and let a node be drained", () => {
+    for (const { spec } of workloads) expect(spec.template!.metadata.labels).toMatchObject(spec.selector!.matchLabels!);
+    for (const { spec: { minAvailable, selector } } of ofKind("PodDisruptionBudget")) {
+      const workload = workloads.find(({ spec }) => JSON.stringify(spec.selector) === JSON.stringify(selector));
+      expect(workload!.spec.replicas).toBeGreaterThan(minAvailable!);
+    }
+  });
+
+  test("never have the webhook asked about the pods that it needs itself, and fail closed", () => {
+    const { webhooks } = ofKind("MutatingWebhookConfiguration")[0]!;
+    for (const { failurePolicy, namespaceSelector: { matchExpressions } } of webhooks!) {
+      expect(failurePolicy).toBe("Fail");
+      expect(matchExpressions).toContainEqual({ key: "kubernetes.io/metadata.name", operator: "NotIn", values: ["kube-system", "countersign"] });
+    }
+    // One selects namespaces that say so and the other namespaces that do not, so no pod meets both.
+    expect(webhooks!.map(({ namespaceSelector }) => namespaceSelector.matchExpressions[0]!.operator)).toEqual(["In", "NotIn"]);
+  });
+});
+
+/** The Kubernetes API's schemas, as types that refuse unknown fields and as validators of values. */
+const hasSchemas = existsSync(join(root, "node_modules/kubernetes-models"));
+if (!hasSchemas) console.warn("Tests that need kubernetes-models are skipped: run npm ci.");
+
+describe.skipIf(!hasSchemas)("the Kubernetes schemas", () => {
+  const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "cart", annotations: { "countersign.dev/intercept": "all" } }, spec: { containers: [{ name: "app", image: "app" }] } };
+  const plan = planInjection(pod, settings);
+  const injected = plan.kind === "inject" ? applyInjection(pod, plan.injection) : undefined;
+  // The Prometheus operator's own, not the API's.
+  const checked = [...objects.filter(({ kind }) => kind !== "ServiceMonitor"), injected as unknown as KubernetesObject];
+  const moduleOf = ({ apiVersion, kind }: KubernetesObject): string => `kubernetes-models/${apiVersion}/${kind}`;
+
+  test("know every field of the manifests and of what is injected, and no other", () => {
+    symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
+    const literal = (object: KubernetesObject, index: number): string =>
+      `import type { I${object.kind} as K${index} } from ${JSON.stringify(moduleOf(object))};\nexport const o${index}: K${index} = ${JSON.stringify(object)};\n`;
+    const misspelled = { ...pod, spec: { containers: [{ name: "app", imagee: "app" }] } } as unknown as KubernetesObject;
+    writeFileSync(join(folder, "good.ts"), checked.map(literal).join(""));
+    writeFileSync(join(folder, "bad.ts"), literal(misspelled, 0));
+    const { stdout } = spawnSync(join(root, "node_modules/.bin/tsc"), ["--noEmit", "--strict", "--skipLibCheck", "--module", "nodenext", "--target", "es2022", "--types", "", "good.ts", "bad.ts"], { cwd: folder, encoding: "utf8" });
+    expect(stdout.split("\n").filter((line) => line.startsWith("good.ts"))).toEqual([]);
+    expect(stdout).toMatch(/^bad\.ts.*imagee/m);
+  });
+
+  test("take every value", async () => {
+    for (const object of checked) {
+      const models = (await import(moduleOf(object))) as Record<string, new (data: unknown) => { validate(): void }>;
+      expect(() => new models[object.kind]!(object).validate(), `${object.kind} ${object.metadata.name}`).not.toThrow();
+    }
+    const { Pod } = (await import("kubernetes-models/v1/Pod" as string)) as { Pod: new (data: unknown) => { validate(): void } };
+    expect(() => new Pod({ ...pod, spec: { containers: [{ name: 7 }] } }).validate()).toThrow();
+  });
+});
+
+test.skipIf(!programAvailable("kubectl"))("kustomize builds each of them", () => {
+  for (const [path, kinds] of [[".", ["Deployment", "MutatingWebhookConfiguration", "NetworkPolicy"]], ["node-proxy", ["DaemonSet"]]] as const) {
+    const built = execFileSync("kubectl", ["kustomize", join(source, path)], { encoding: "utf8" });
+    for (const kind of kinds) expect(built).toContain(`kind: ${kind}`);
+    expect(built).not.toMatch(/image: countersign(-proxy)?$/m);
+  }
+});
