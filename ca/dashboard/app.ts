@@ -98,6 +98,7 @@ export function dashboard(services: CaServices, { fetchApi, log, nextRequestId }
       return failed(error, requestId, context);
     }
   });
+  app.get("/ui/", async () => moved("/ui", nextRequestId()));
   app.get("/ui/sign-in", async (context) => html(signInPage(context.req.query("next")), nextRequestId()));
   app.post("/ui/sign-in", async (context) => {
     const requestId = nextRequestId();

@@ -15,8 +15,9 @@ export interface GraphNode {
 /** Edges as a picture: clients stand left of their servers. The table beside it says the same in words. */
 export function edgeGraph(edges: readonly EdgeSummary[]): Markup {
   if (edges.length === 0) return html`<p class="soft">There is nothing to draw.</p>`;
+  const { size } = new Set(edges.flatMap(({ clientId, serverId }) => [clientId, serverId]));
+  if (size > maxNodes) return html`<p class="soft">${count(size, "workload")} are too many for one picture; search for one to see whom it talks to.</p>`;
   const nodes = placeNodes(edges);
-  if (nodes.length > maxNodes) return html`<p class="soft">${count(nodes.length, "workload")} are too many for one picture; search for one to see whom it talks to.</p>`;
   const columns = Math.max(...nodes.map(({ column }) => column)) + 1;
   const rows = Math.max(...nodes.map(({ row }) => row)) + 1;
   const rowsOf = Array.from({ length: columns }, (_, column) => nodes.filter((node) => node.column === column).length);
@@ -44,7 +45,8 @@ ${lines}${boxes}</svg></div>
 
 /**
  * Puts each workload into a column behind its clients, and in its column near them. A circle of calls is cut where it closes: each
- * column is looked for at most as often as there are workloads.
+ * column is looked for once.
+ * @param edges  of a few dozen workloads
  */
 export function placeNodes(edges: readonly Pick<EdgeSummary, "clientId" | "serverId">[]): readonly GraphNode[] {
   const ids = [...new Set(edges.flatMap(({ clientId, serverId }) => [clientId, serverId]))];
@@ -58,7 +60,7 @@ export function placeNodes(edges: readonly Pick<EdgeSummary, "clientId" | "serve
     columnOf.set(id, Math.min(column, maxColumns - 1));
     return columnOf.get(id)!;
   };
-  if (ids.length <= maxNodes) for (const id of ids) depth(id, new Set());
+  for (const id of ids) depth(id, new Set());
   const columns: string[][] = [];
   for (const id of ids) (columns[columnOf.get(id) ?? 0] ??= []).push(id);
   const rowOf = new Map<string, number>();

@@ -63,8 +63,8 @@ function tiles({ proxies, authorities, vitals }: CheckFacts, edges: EdgeList | u
   const signing = authorities.filter(({ state, type }) => state === "active" && type !== "jwt").length;
   const unsecured = (edges?.edges.length ?? 0) - secured;
   const shown: readonly (readonly [string, string, Markup | string] | undefined)[] = [
-    proxies && ["Proxies", number(proxies.proxies.length), "reported lately"],
-    edges && ["Edges secured", `${number(secured)} / ${number(edges.edges.length)}`, unsecured === 0 ? "all by mutual TLS" : chip("warning", `${number(unsecured)} not`)],
+    proxies && ["Proxies", `${number(proxies.proxies.length)}${proxies.truncated ? "+" : ""}`, "reported lately"],
+    edges && ["Edges secured", `${number(secured)} / ${number(edges.edges.length)}${edges.truncated ? "+" : ""}`, unsecured === 0 ? "all by mutual TLS" : chip("warning", `${number(unsecured)} not`)],
     ["Authorities", number(signing), "active"],
     entries === undefined ? undefined : ["Audit log", number(entries), "entries"],
     vitals && ["Store", vitals.store.kind, `answers in ${vitals.store.answeredInMs.toFixed(1)} ms`],

@@ -18,10 +18,12 @@ export const workloadsPage: Page = {
       const list = await ask.call<WorkloadList>("GET", `${paths.workloads}?${asked}`);
       const proxies = await ask.maybe<ProxyList>(paths.proxies);
       const reported = new Map(proxies?.proxies.map((proxy) => [proxy.serialNumber, proxy]));
+      // Of more proxies than are listed, nobody knows who is missing.
+      const unheard = proxies?.truncated === false ? chip("plain", "no proxy heard of") : html`<span class="soft">-</span>`;
       const rows = list.workloads.map(({ spiffeId, serialNumber, notAfter }) => [
         html`<a href="/ui/certificates/${serialNumber}">${identity(spiffeId)}</a>`,
         when(notAfter, nowMs),
-        reported.has(serialNumber) ? html`${chip("ok", "reports")} <span class="soft">${reported.get(serialNumber)?.version ?? ""}</span>` : chip("plain", "no proxy heard of"),
+        reported.has(serialNumber) ? html`${chip("ok", "reports")} <span class="soft">${reported.get(serialNumber)?.version ?? ""}</span>` : unheard,
         html`<span class="mono soft">${serialNumber.slice(0, 16)}</span>`,
       ]);
       const caption = `${count(list.total, "holder")} of a live certificate${search === "" ? "" : ` with “${search}”`}, by ID${list.truncated ? "; more than are listed" : ""}`;

@@ -84,6 +84,8 @@ export function createApp(
   if (services.acme !== undefined) app.on(["GET", "HEAD", "POST"], "/acme/*", acmeHandler(services.acme, options));
   let dashboard: Promise<DashboardFetch> | undefined;
   app.on(["GET", "POST"], ["/ui", "/ui/*"], async ({ req, env }) => (await (dashboard ??= loadDashboard(services, app, options)))(req.raw, env as object));
+  // Whoever types the address into a browser is a person.
+  app.get("/", ({ redirect }) => redirect("/ui", 303));
   return app;
 }
 

@@ -189,6 +189,11 @@ test("every page says that nothing may come from elsewhere, run inline or frame 
   expect(text).not.toMatch(/ style=| on\w+="|<style|<script>|https?:\/\//);
 });
 
+test.each(["/", "/ui/"])("%s leads to it", async (path) => {
+  const { status, headers } = await look(path, {});
+  expect([status, headers.get("location")]).toEqual([303, "/ui"]);
+});
+
 test("style, script and icon are named by what is in them, and kept for good", async () => {
   const { text } = await look("/ui/sign-in", {});
   const paths = [...text.matchAll(/(?:href|src)="(\/ui\/[^"]+\.(?:css|js|svg))"/g)].map(([, path]) => path!);
