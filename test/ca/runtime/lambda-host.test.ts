@@ -1,10 +1,15 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { pino } from "pino";
 import { expect, test, vi } from "vitest";
 import { readConfig } from "../../../ca/config.ts";
 import { lambdaHost } from "../../../ca/runtime/lambda-host.ts";
+import { countersign } from "../../support/command-line.ts";
 import { startKmsServer } from "../../support/kms-server.ts";
 import { frontEnds } from "../../support/lambda-events.ts";
 import { createDatabase } from "../../support/postgres.ts";
+import { chainOf, newCsr } from "../../support/running-ca.ts";
 
 const silent = pino({ level: "silent" });
 const postgres = "postgres://nobody@127.0.0.1:1/none";
@@ -47,3 +52,45 @@ test("a CA whose root's key is offline does not begin in a function", async () =
   const host = lambdaHost(settings({ store: postgres, sealing: "kms:alias/x", rootKey: "offline" }), silent);
   await expect(host.invoke({ countersign: "first-start" }, Date.now() + 30_000)).rejects.toThrow("countersign ceremony request root");
 });
+
+test("a CA that began with ceremonies, as infra/terraform has it, issues in a function that may use no key of the root", async () => {
+  const kms = await startKmsServer();
+  for (const [name, value] of Object.entries(kms.env)) vi.stubEnv(name, value);
+  const folder = mkdtempSync(join(tmpdir(), "countersign-lambda-host-"));
+  const inFolder = (name: string): string => join(folder, name);
+  try {
+    const [root, intermediate] = [kms.createKey("ECC_NIST_P256").keyId, kms.createKey("ECC_NIST_P256").keyId];
+    const shared = {
+      ...kms.env, COUNTERSIGN_STORE: await createDatabase(), COUNTERSIGN_SEALING: `kms:${kms.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT").keyId}`,
+      COUNTERSIGN_ROOT_KEY: "offline", COUNTERSIGN_TRUST_DOMAIN: "east", COUNTERSIGN_KMS_ENDPOINT: kms.endpoint, COUNTERSIGN_DATA_DIR: folder,
+    };
+    const run = async (...args: readonly string[]): Promise<string> => {
+      const { exitCode, stdout, stderr } = await countersign(["ceremony", ...args], shared);
+      if (exitCode !== 0) throw new Error(stderr);
+      return stdout;
+    };
+    for (const [kind, ...more] of [["root"], ["intermediate", "--key", `kms:${intermediate}`]] as const) {
+      const [request, answer] = [inFolder(`${kind}.request`), inFolder(`${kind}.answer`)];
+      const fingerprint = fingerprintIn(await run("request", kind, "--out", request, ...more));
+      const signed = await run("sign", request, "--key", `kms:${root}`, "--out", answer, "--confirm", fingerprint);
+      await run("import", answer, ...(kind === "root" ? ["--confirm", fingerprintIn(signed)] : []));
+    }
+    const signedByRoot = kms.calls.filter(({ keyId }) => keyId?.includes(root)).length;
+    const host = lambdaHost(readConfig({ env: { ...shared, COUNTERSIGN_PUBLIC_URL: "https://ca.example" } }), silent);
+    const answer = await host.invoke(frontEnds["API Gateway, payload 2.0"]({
+      method: "POST", path: "/v1/certificates", headers: { authorization: `Bearer ${readFileSync(inFolder("admin-token"), "utf8").trim()}`, "content-type": "application/json" },
+      body: JSON.stringify({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: "spiffe://east/web" } }),
+    }), Date.now() + 30_000) as { readonly statusCode: number; readonly body: string };
+    expect([answer.statusCode, chainOf(JSON.parse(answer.body) as { chain: string }).length]).toEqual([201, 3]);
+    expect(await host.invoke({ countersign: "maintenance" }, Date.now() + 30_000)).toEqual({ pruned: 0 });
+    expect(kms.calls.filter(({ keyId }) => keyId?.includes(root))).toHaveLength(signedByRoot);
+  } finally {
+    vi.unstubAllEnvs();
+    rmSync(folder, { recursive: true });
+    await kms.close();
+  }
+});
+
+function fingerprintIn(printed: string): string {
+  return /^ {2}([0-9a-f-]{24})$/m.exec(printed)?.[1] ?? "";
+}
