@@ -15,7 +15,6 @@ afterAll(() => app.close());
 
 describe("what is not there", () => {
   test.for([
-    "/",
     "/v1",
     "/v1/",
     "/v1/certificates/",
