@@ -70,7 +70,7 @@ export const configTable: readonly Setting[] = [
     "These proxies keep their key until they restart, so each key is certified many times."),
   setting("linkerdAttestor", "text", undefined, "The attestor, of the type kubernetes, that judges their tokens and gives them their DNS names."),
   setting("acme", "json", undefined, "Who gets DNS certificates by ACME, at `/acme/directory`, for which names; in the file an object (see ca/README.md).",
-    "Whoever controls a name's web server or DNS has a certificate for it."),
+    "Whoever controls a name's web server or DNS has a certificate for it, and by that an identity of the trust domain."),
   setting("keyAlgorithm", "text", "ec-p256", "Keys of the root and the issuers this CA makes.", undefined, ["ec-p256", "ec-p384"]),
   setting("rootCert", "text", undefined, "First start: use this root certificate (PEM) instead of making one."),
   setting("rootKey", "text", "software",

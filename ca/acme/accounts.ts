@@ -76,7 +76,10 @@ export function acmeAccounts(records: AcmeRecords, { externalAccountsFile }: Pic
       const next = publicJwk(jwk);
       const inner = parsePayload(await verifyBy(jws, next, alg));
       if (inner["account"] !== url || (await thumbprintOf(publicJwk(inner["oldKey"]))) !== (await thumbprintOf(account.value.jwk))) throw new AcmeError("malformed", "The inner JWS names another account or key.");
-      if (!(await records.add("key", await thumbprintOf(next), { account: account.id }, account.untilMs))) {
+      const thumbprint = await thumbprintOf(next);
+      const added = await records.add("key", thumbprint, { account: account.id }, account.untilMs);
+      // Its own where we died before the account had it, or where it was the account's once.
+      if (!added && (await records.read("key", thumbprint))?.value.account !== account.id) {
         const holder = await find(next);
         throw new AcmeError("malformed", "The new key is in use.", { status: 409, headers: holder === undefined ? {} : { location: url.replace(account.id, holder.id) } });
       }

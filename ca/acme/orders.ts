@@ -78,7 +78,7 @@ export function acmeOrders(deps: OrderDeps) {
     const held = serialNumber === undefined ? undefined : await records.read("certificate", serialNumber);
     if (held === undefined || held.value.account !== account || !held.value.names.some((name) => names.includes(name))) throw new AcmeError("malformed", "The certificate that the order replaces is not this account's, or for other names.");
     if (held.value.replacedBy !== undefined) throw new AcmeError("alreadyReplaced", "The certificate was replaced by another order already.");
-    return serialNumber;
+    return String(replaces);
   }
 
   return {
@@ -154,7 +154,8 @@ export function acmeOrders(deps: OrderDeps) {
     },
   };
 
-  async function markReplaced(serialNumber: string | undefined, order: string): Promise<void> {
+  async function markReplaced(replaces: string | undefined, order: string): Promise<void> {
+    const serialNumber = replaces === undefined ? undefined : await deps.serialOf(replaces);
     const held = serialNumber === undefined ? undefined : await records.read("certificate", serialNumber);
     if (held !== undefined) await records.swap("certificate", held, { ...held.value, replacedBy: order });
   }

@@ -21,6 +21,7 @@ export interface Order {
   readonly expiresAtMs: number;
   readonly processingSinceMs?: number;
   readonly serialNumber?: string;
+  /** ARI's identifier of the certificate that this one is instead of. */
   readonly replaces?: string;
   readonly error?: object;
 }

@@ -124,11 +124,11 @@ function unresolved(): [] {
 /** @source IANA IPv4 and IPv6 Special-Purpose Address Registries */
 const special = blockListOf([
   "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
-  "::/96", "64:ff9b::/96", "fc00::/7", "fe80::/10", "ff00::/8",
+  "::/96", "64:ff9b::/96", "2001::/32", "2002::/16", "fc00::/7", "fe80::/10", "ff00::/8",
 ]);
 const acmeIdentifierOid = "1.3.6.1.5.5.7.1.31";
 const attemptTimeoutMs = 4000;
 const maxAttempts = 3;
-const betweenAttemptsMs = 500;
+const betweenAttemptsMs = 250;
 /** A key authorization has some 90 characters. */
 const maxAnswerBytes = 4096;
