@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { catalogue, linkOf, renderCatalogue, type CheckId } from "../ca/check/catalogue.ts";
+import { caMetrics } from "../ca/metrics.ts";
 import { renderConfigTable as renderCaSettings } from "../ca/config-table.ts";
 import { renderConfigTable as renderProxySettings } from "../proxy/config-table.ts";
 
@@ -17,6 +18,19 @@ describe("ca/README.md", () => {
     expect(readme).toMatch(section);
     for (const id of Object.keys(catalogue) as CheckId[]) expect(updated).toContain(`<a id="${linkOf(id).split("#")[1]}">`);
   });
+});
+
+test("ca/README.md has a row for every metric of the CA, and no other", async () => {
+  const caPath = new URL("../ca/README.md", import.meta.url);
+  const readme = readFileSync(caPath, "utf8");
+  const section = /(<!-- metrics: [^>]* -->\n)[^]*?(<!-- end -->)/;
+  const metrics = (await caMetrics().registry.getMetricsAsArray()) as unknown as { name: string; help: string; labelNames: string[]; constructor: { name: string } }[];
+  const rows = metrics.sort((one, other) => (one.name < other.name ? -1 : 1)).map(({ name, help, labelNames, constructor }) =>
+    `| \`${name}\` | ${constructor.name.toLowerCase()} | ${labelNames.map((label) => `\`${label}\``).join(", ")} | ${help.replace(/\.$/, "")} |\n`);
+  const updated = readme.replace(section, (_, begin: string, end: string) => `${begin}| metric | type | labels | what |\n| --- | --- | --- | --- |\n${rows.join("")}${end}`);
+  expect(readme).toMatch(section);
+  if (process.env["UPDATE_README"]) writeFileSync(caPath, updated);
+  else expect(readme, "write it anew with UPDATE_README=1 npm test -- test/readme.test.ts").toBe(updated);
 });
 
 describe("the README", () => {

@@ -91,19 +91,6 @@ test("alerts and board know only metrics and labels that there are", async () =>
   }
 });
 
-test("ca/README.md has a row for every metric of the CA, and no other", async () => {
-  const path = at("ca/README.md");
-  const readme = readFileSync(path, "utf8");
-  const section = /(<!-- metrics: [^>]* -->\n)[^]*?(<!-- end -->)/;
-  const rows = (await caMetrics().registry.getMetricsAsArray()).map((metric) => metric as unknown as { name: string; help: string; labelNames: string[]; constructor: { name: string } })
-    .sort((one, other) => (one.name < other.name ? -1 : 1))
-    .map(({ name, help, labelNames, constructor }) => `| \`${name}\` | ${constructor.name.toLowerCase()} | ${labelNames.map((label) => `\`${label}\``).join(", ")} | ${help.replace(/\.$/, "")} |\n`);
-  const updated = readme.replace(section, (_, begin: string, end: string) => `${begin}| metric | type | labels | what |\n| --- | --- | --- | --- |\n${rows.join("")}${end}`);
-  expect(readme).toMatch(section);
-  if (process.env["UPDATE_README"]) writeFileSync(path, updated);
-  else expect(readme, "write it anew with UPDATE_README=1 npm test -- test/infra/alerts.test.ts").toBe(updated);
-});
-
 test("the folder of rules holds rules alone", () => {
   expect(readdirSync(at("infra/prometheus"))).toEqual(["countersign.rules.yaml"]);
 });
