@@ -42,6 +42,7 @@ export interface ProxyConfig {
   /** The Workload API's socket; undefined: none. */
   readonly workloadApi: { readonly path: string; readonly mode: number } | undefined;
   readonly keyAlgorithm: KeyAlgorithm;
+  readonly keyExchange: KeyExchange;
   /** Undefined: the CA's default. */
   readonly certificateLifetimeSeconds: number | undefined;
   readonly revocationPollMs: number;
@@ -65,6 +66,9 @@ export interface ProxyConfig {
 
 /** `detect` looks at the first bytes; `tcp` looks at none, for servers that speak first. */
 export type InboundProtocol = "detect" | "http" | "tcp";
+
+/** `hybrid`: what OpenSSL prefers, ML-KEM-768 with X25519 where both sides have it. */
+export type KeyExchange = "hybrid" | "x25519";
 
 /** `audit` only tells of what policy would deny; `permissive` takes plain text beside mutual TLS. */
 export type InboundMode = "strict" | "permissive" | "audit";
@@ -117,6 +121,7 @@ export function readConfig(sources: SettingSources): ProxyConfig {
     files: readFiles(text("writeDir"), list("onRenewal"), duration("onRenewalTimeout") ?? 0, sources.env ?? {}),
     workloadApi: readWorkloadSocket(text("workloadSocket"), text("workloadSocketMode") ?? ""),
     keyAlgorithm: text("keyAlgorithm") as KeyAlgorithm,
+    keyExchange: text("keyExchange") as KeyExchange,
     certificateLifetimeSeconds: lifetimeMs === undefined ? undefined : Math.floor(lifetimeMs / 1000),
     revocationPollMs: duration("revocationPoll") ?? 0,
     handshakeTimeoutMs: duration("handshakeTimeout") ?? 0,

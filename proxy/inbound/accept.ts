@@ -51,7 +51,7 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
   const tls = createTlsServer({ ...anonymousTlsOptions, requestCert: true, rejectUnauthorized: false });
   const useIdentity = (): void => {
     const identity = source.identity();
-    if (identity !== undefined) tls.setSecureContext(tlsOptionsOf(identity));
+    if (identity !== undefined) tls.setSecureContext(tlsOptionsOf(identity, config.keyExchange));
   };
   useIdentity();
 

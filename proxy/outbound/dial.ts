@@ -77,7 +77,7 @@ export type Dial = (destination: Destination, options: DialOptions) => Promise<D
  * @returns a function that rejects with {DialError}
  */
 export function dialer({ config, source, verifier, connections, isInForce, refuse }: DialDeps): Dial {
-  const contextOf = clientContexts();
+  const contextOf = clientContexts(config.keyExchange);
   const order = addressOrder(Date.now, Math.random);
   let dialing = 0;
 

@@ -48,10 +48,12 @@ export async function benchProxy(): Promise<void> {
       ?? ourSide(ca, "far", id("world"), app, ["--inbound-protocol", "tcp"], "inboundPort", dir);
     const { process: farProcess, port: to } = await far.start();
     keep(farProcess);
-    const tcpPort = await freePort();
+    const [tcpPort, plainPort] = [await freePort(), await freePort()];
     await benchSide("Outbound", undefined, app, [
       ourSide(ca, "countersign http", id("client"), app, ["--route", `world=127.0.0.1:${to},${id("world")}`], "outboundPort", dir),
-      { ...ourSide(ca, "countersign tcp", id("client"), app, ["--tcp", `127.0.0.1:${tcpPort}=127.0.0.1:${to},${id("world")}`], tcpPort, dir) },
+      ourSide(ca, "countersign tcp", id("client"), app, ["--tcp", `127.0.0.1:${tcpPort}=127.0.0.1:${to},${id("world")}`], tcpPort, dir),
+      // Without ML-KEM, which the others do not have.
+      ourSide(ca, "countersign tcp, x25519", id("client"), app, ["--key-exchange", "x25519", "--tcp", `127.0.0.1:${plainPort}=127.0.0.1:${to},${id("world")}`], plainPort, dir),
       ...outboundPeers({ dir, ...client, rootPath: ca.rootPemPath, to }),
     ], keep);
   } finally {

@@ -32,7 +32,7 @@ describe("defaults", () => {
     expect(read()).toMatchObject({
       bootstrap, inbound: { host: "0.0.0.0", port: 4143 }, app: { host: "127.0.0.1", port: 8080 }, inboundProtocol: "detect",
       outbound: { host: "127.0.0.1", port: 4140 }, admin: { host: "127.0.0.1", port: 4191 }, routes: [], tcpListeners: [], allow: undefined,
-      stateDir: undefined, keyAlgorithm: "ec-p256", certificateLifetimeSeconds: undefined, revocationPollMs: 2000, drainTimeoutMs: 30_000, logLevel: "info",
+      stateDir: undefined, keyAlgorithm: "ec-p256", keyExchange: "hybrid", certificateLifetimeSeconds: undefined, revocationPollMs: 2000, drainTimeoutMs: 30_000, logLevel: "info",
     });
   });
 

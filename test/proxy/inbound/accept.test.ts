@@ -52,6 +52,14 @@ test("a client of the own trust domain reaches the app", async () => {
   expect(client.getProtocol()).toBe("TLSv1.3");
 });
 
+test("the key exchange is with ML-KEM where the client has it, unless that is set off", async () => {
+  const client = await tlsClient((await start()).port, { leaf: hello, ecdhCurve: "X25519MLKEM768" });
+  expect(String((await readAll(client)).bytes)).toBe("from the app");
+  const { port } = await start({ keyExchange: "x25519" });
+  await expect(tlsClient(port, { leaf: hello, ecdhCurve: "X25519MLKEM768" })).rejects.toThrow();
+  expect(String((await readAll(await tlsClient(port, { leaf: hello }))).bytes)).toBe("from the app");
+});
+
 describe("a client that completes the handshake is refused before a byte passes", () => {
   const both = (): readonly TestAuthority[] => [east, west];
   const table: readonly { claim: string; reason: string; leaf: TestLeaf | undefined; authorities?: readonly TestAuthority[] }[] = [

@@ -50,6 +50,22 @@ async function refused(half: TestHalf<OutboundDataPath>, reason: string): Promis
   expect(half.path.connections.count()).toBe(0);
 }
 
+describe("the key exchange", () => {
+  const server = () => serve(world, (socket) => socket.end("hybrid"), { ecdhCurve: "X25519MLKEM768" });
+
+  test("is with ML-KEM where the server has it", async () => {
+    const half = await start((await server()).port);
+    expect(String((await readAll(await tcpClient(half.port))).bytes)).toBe("hybrid");
+  });
+
+  test("is without it where that is set", async () => {
+    await refused(await start((await server()).port, { keyExchange: "x25519" }), "handshake_failed");
+    const plain = await serve(world, (socket) => socket.end("plain"), { ecdhCurve: "X25519" });
+    const half = await start(plain.port, { keyExchange: "x25519" });
+    expect(String((await readAll(await tcpClient(half.port))).bytes)).toBe("plain");
+  });
+});
+
 describe("a server that is not the one named gets not one byte", () => {
   const both: readonly TestAuthority[] = [east, west];
   const table: readonly { claim: string; leaf: TestLeaf; reason: string; authorities?: readonly TestAuthority[]; serverId?: string }[] = [
