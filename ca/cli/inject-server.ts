@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { readFileSync, statSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:https";
-import { createSecureContext } from "node:tls";
 import type { AddressInfo } from "node:net";
+import { createSecureContext, type SecureContext } from "node:tls";
 import { reviewAdmission } from "../inject/admission.ts";
 import type { InjectSettings } from "../inject/containers.ts";
 import { readAll } from "./input.ts";
@@ -91,9 +91,10 @@ function reloading(certFile: string, keyFile: string, log: (line: string) => voi
   const read = () => ({ cert: readFileSync(certFile, "utf8"), key: readFileSync(keyFile, "utf8") });
   const stamp = (): string => [certFile, keyFile].map((path) => `${statSync(path).mtimeMs} ${statSync(path).ino}`).join();
   let first: ReturnType<typeof read>;
+  let context: SecureContext;
   try {
     first = read();
-    createSecureContext(first);
+    context = createSecureContext(first);
   } catch (cause) {
     throw new ApiError(`cannot use ${certFile} and ${keyFile} (${(cause as NodeJS.ErrnoException).code ?? "not a certificate and its key in PEM"})`, { cause });
   }
@@ -103,14 +104,14 @@ function reloading(certFile: string, keyFile: string, log: (line: string) => voi
       const now = stamp();
       if (now === seen) return current;
       const next = read();
-      createSecureContext(next);
+      context = createSecureContext(next);
       [current, seen] = [next, now];
     } catch (error) {
       log(`the last certificate stays in force: ${(error as NodeJS.ErrnoException).code ?? "the new one does not fit its key"}\n`);
     }
     return current;
   };
-  return { first, pems, context: () => createSecureContext(pems()) };
+  return { first, pems, context: () => (pems(), context) };
 }
 
 const requestTimeoutMs = 10_000;

@@ -1,0 +1,105 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { pino } from "pino";
+import { afterAll, expect, test } from "vitest";
+import { parseAllDocuments } from "yaml";
+import { serveInjector } from "../../ca/cli/inject-server.ts";
+import { readConfig } from "../../ca/config.ts";
+import type { PatchOperation } from "../../ca/inject/admission.ts";
+import { serveCa } from "../../ca/runtime/node.ts";
+import { freePort, programs, startProcess, type RunningProcess } from "../../infra/demo/processes.ts";
+import { startCluster } from "../support/cluster.ts";
+
+const infra = fileURLToPath(new URL("../../infra/kubernetes/", import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), "countersign-kubernetes-e2e-"));
+const closing: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
+afterAll(async () => {
+  for (const close of closing.reverse()) await close();
+});
+
+interface Container {
+  readonly name: string;
+  readonly env: readonly { readonly name: string; readonly value: string }[];
+  readonly startupProbe: { readonly exec: { readonly command: readonly string[] } };
+}
+
+/** Starts a proxy as a container of a manifest says, with this machine's places in place of the pod's; ready by the manifest's own probe. */
+async function startContainer({ env, startupProbe }: Container, here: Readonly<Record<string, string>>): Promise<RunningProcess> {
+  const admin = await freePort();
+  const settings = { ...Object.fromEntries(env.map(({ name, value }) => [name, value])), ...here, COUNTERSIGN_PROXY_ADMIN: `127.0.0.1:${admin}` };
+  const proxy = startProcess(programs.proxy, [], settings);
+  closing.push(() => proxy.stop());
+  const [, ...probe] = startupProbe.exec.command;
+  const isReady = (): boolean => spawnSync(process.execPath, probe.map((word) => word.replace("4191", String(admin)))).status === 0;
+  for (let attempts = 0; !isReady(); attempts++) {
+    if (attempts > maxAttempts || proxy.child.exitCode !== null) throw new Error(`the proxy is not ready:\n${proxy.output()}`);
+    await delay(200);
+  }
+  return proxy;
+}
+
+test("the manifests' CA believes the cluster, its webhook is certified by it, and a pod that this injects gets the identity of its service account", async () => {
+  const cluster = await startCluster(() => new Date());
+  closing.push(() => cluster.close());
+  const { attestors: { cluster: attestor }, trustDomain } = JSON.parse(readFileSync(join(infra, "ca.json"), "utf8")) as { attestors: { cluster: object }; trustDomain: string };
+  const { platform, ownTokenFile } = cluster;
+  const served = await serveCa(readConfig({
+    flags: { "data-dir": join(folder, "ca"), "trust-domain": trustDomain, listen: "127.0.0.1:0" },
+    file: { attestors: { cluster: { ...attestor, api: platform.url, caFile: platform.caFile, tokenFile: ownTokenFile } } },
+  }), pino({ level: "silent" }));
+  closing.push(() => served.stop());
+  const root = served.ca.bundle().pem;
+  const file = (name: string, text: string): string => (writeFileSync(join(folder, name), text), join(folder, name));
+  const tokenOf = (namespace: string, serviceAccount: string) => cluster.token({ namespace, serviceAccount, pod: `${serviceAccount}-1`, audience: `spiffe://${trustDomain}` });
+
+  const deployment = parseAllDocuments(readFileSync(join(infra, "injector.yaml"), "utf8")).map((document) => document.toJS() as { kind: string; spec: { template: { spec: { initContainers: Container[] } } } }).find(({ kind }) => kind === "Deployment")!;
+  const certs = join(folder, "certs");
+  await startContainer(deployment.spec.template.spec.initContainers[0]!, {
+    COUNTERSIGN_PROXY_CA: served.url, COUNTERSIGN_PROXY_ROOT: file("root.pem", root), COUNTERSIGN_PROXY_TOKEN_FILE: file("injector-token", await tokenOf("countersign", "countersign-injector")), COUNTERSIGN_PROXY_WRITE_DIR: certs,
+  });
+  expect(["cert.pem", "key.pem", "bundle.pem"].filter((name) => !existsSync(join(certs, name)))).toEqual([]);
+  const injector = await serveInjector({
+    settings: () => ({ caUrl: served.url, trustDomain, roots: readFileSync(join(certs, "bundle.pem"), "utf8"), proxyImage: "p", interceptImage: "i" }),
+    whenRefused: "closed", certFile: join(certs, "cert.pem"), keyFile: join(certs, "key.pem"), listen: "127.0.0.1:0", log: () => undefined,
+  });
+  closing.push(() => injector.stop());
+
+  const review = { apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview", request: { uid: "1", operation: "CREATE", kind: { group: "", version: "v1", kind: "Pod" }, object: { spec: { containers: [{ name: "cart" }] } } } };
+  // As the API server asks: by the Service's name, trusting caBundle alone.
+  const answer = await new Promise<string>((resolve, reject) => {
+    request({ host: "127.0.0.1", port: injector.port, servername: "countersign-injector.countersign.svc", ca: root, method: "POST", path: "/inject?timeout=5s", agent: false }, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (part: string) => (text += part)).on("end", () => resolve(text));
+    }).on("error", reject).end(JSON.stringify(review));
+  });
+  const { response: { patch } } = JSON.parse(answer) as { response: { patch: string } };
+  const operations = JSON.parse(Buffer.from(patch, "base64").toString()) as readonly PatchOperation[];
+  const valueAt = (path: string): unknown => operations.find((operation) => operation.path === path)?.value;
+  const [sidecar] = valueAt("/spec/initContainers") as readonly Container[];
+  const annotations = valueAt("/metadata/annotations") as Readonly<Record<string, string>>;
+  await startContainer(sidecar!, {
+    COUNTERSIGN_PROXY_ROOT: file("pod-root.pem", annotations["countersign.dev/root"]!), COUNTERSIGN_PROXY_TOKEN_FILE: file("cart-token", await tokenOf("shop", "cart")),
+    COUNTERSIGN_PROXY_INBOUND: "127.0.0.1:0", COUNTERSIGN_PROXY_OUTBOUND: "127.0.0.1:0", COUNTERSIGN_PROXY_TRANSPARENT: "off",
+  });
+  const issued = await (await fetchJson(served, join(folder, "ca"))).certificates.map(({ spiffeId }) => spiffeId);
+  expect(issued).toContain(`spiffe://${trustDomain}/ns/shop/sa/cart`);
+  expect(issued).toContain(`spiffe://${trustDomain}/ns/countersign/sa/countersign-injector`);
+});
+
+/** What was issued, as an admin reads it. */
+function fetchJson({ url, ca }: Awaited<ReturnType<typeof serveCa>>, dataDir: string): Promise<{ readonly certificates: readonly { readonly spiffeId: string }[] }> {
+  const authorization = `Bearer ${readFileSync(join(dataDir, "admin-token"), "utf8").trim()}`;
+  return new Promise((resolve, reject) => {
+    request(new URL("/v1/certificates", url), { ca: ca.bundle().pem, agent: false, headers: { authorization } }, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (part: string) => (text += part)).on("end", () => resolve(JSON.parse(text) as never));
+    }).on("error", reject).end();
+  });
+}
+
+const maxAttempts = 100;
