@@ -6,16 +6,17 @@ import {
 import { api, apiHelp, apiOptions, ApiError } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, seconds, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
+import { publishToHub, subscribeToHub } from "./federation-hub.ts";
 import { output } from "./output.ts";
 import { minute, table } from "./table.ts";
 
-/** `countersign federation invite|accept|add|list|show|refresh|remove`. */
+/** `countersign federation invite|accept|add|list|show|refresh|remove|publish|subscribe`. */
 export async function federation(args: readonly string[], io: CliIo): Promise<number> {
   const {
     values,
     positionals: [action, ...rest],
   } = readArguments(args, {
-    ...apiOptions, profile: { type: "string" }, endpoint: { type: "string" }, "endpoint-id": { type: "string" }, bundle: { type: "string" }, ttl: { type: "string" },
+    ...apiOptions, profile: { type: "string" }, endpoint: { type: "string" }, "endpoint-id": { type: "string" }, bundle: { type: "string" }, ttl: { type: "string" }, "hub-roots": { type: "string" },
   });
   if (values.help || action === undefined) {
     (values.help ? io.stdout : io.stderr)(usage);
@@ -23,7 +24,7 @@ export async function federation(args: readonly string[], io: CliIo): Promise<nu
   }
   const { json, print, explain } = output(values.output, io);
   const ca = () => api(values, io);
-  switch (chooseAction("federation", action, ["invite", "accept", "add", "list", "show", "refresh", "remove"])) {
+  switch (chooseAction("federation", action, ["invite", "accept", "add", "list", "show", "refresh", "remove", "publish", "subscribe"])) {
     case "invite": {
       noMore(rest);
       const made = await ca().call<FederationInvitation>("POST", paths.federationInvitations, (values.ttl === undefined ? {} : { expiresInSeconds: seconds(values.ttl, "--ttl") }) satisfies InviteFederationRequest);
@@ -68,6 +69,20 @@ export async function federation(args: readonly string[], io: CliIo): Promise<nu
     case "refresh": {
       const found = await ca().call<FederationSummary>("POST", `${pathTo(one(rest, "the trust domain", "west"))}/refresh`, undefined);
       print(found, describe(found));
+      return 0;
+    }
+    case "publish": {
+      const listed = await publishToHub(ca(), one(rest, "the hub's folder", "/srv/hub"));
+      print(listed, listed.map((name) => `${name}\n`).join(""));
+      return 0;
+    }
+    case "subscribe": {
+      const url = one(rest, "the URL of the hub's map", "https://hub.example/trust-domains.json");
+      if (!URL.canParse(url)) throw new UsageError(`${url} is no URL; the hub's map is like https://hub.example/trust-domains.json`);
+      const roots = values["hub-roots"];
+      const done = await subscribeToHub(ca(), new URL(url), roots === undefined ? undefined : [readBundle(roots)]);
+      print(done, [...done.added.map((name) => `+ ${name}\n`), ...done.removed.map((name) => `- ${name}\n`)].join(""));
+      if (done.kept.length > 0) explain(`Federated with by another way, which stays: ${done.kept.join(", ")}\n`);
       return 0;
     }
     case "remove": {
@@ -143,6 +158,11 @@ const usage = `countersign federation: trust the workloads of other trust domain
   countersign federation refresh west
   countersign federation remove west
       open connections are cut within a second
+  countersign federation publish FOLDER
+      writes this CA's bundle to a hub: a folder that is shown over https
+  countersign federation subscribe https://hub.example/trust-domains.json
+      federates with all trust domains of a hub, and with none that left it;
+      run both again and again; --hub-roots FILE where its CA is your own
 
 Being believed allows nothing yet: a policy names who of west may call what.
 ${apiHelp}`;
