@@ -20,7 +20,8 @@ export type InjectionPlan =
 /** Decides what a pod gets. Pure, and idempotent: what has a proxy gets no second one. */
 export function planInjection(pod: Pod, settings: InjectSettings): InjectionPlan {
   const { spec = {} } = pod;
-  const names = [...(spec.initContainers ?? []), ...(spec.containers ?? [])].map(({ name }) => name);
+  const containers = [...(spec.initContainers ?? []), ...(spec.containers ?? [])];
+  const names = containers.map(({ name }) => name);
   const wish = wishOf(pod, annotation.inject);
   if (wish === "disabled") return { kind: "skip", why: `${annotation.inject} is disabled` };
   if (wish !== undefined && wish !== "enabled") return refuse(`${annotation.inject} is enabled or disabled, not ${quoted(wish)}`);
@@ -29,7 +30,7 @@ export function planInjection(pod: Pod, settings: InjectSettings): InjectionPlan
   if (spec.hostNetwork === true) return { kind: "skip", why: "it is on the network of its node, which is not the pod's to redirect" };
   const wishes = readWishes(pod);
   if (typeof wishes === "string") return refuse(wishes);
-  const bypass = wishes.intercepted !== "none" && (spec.securityContext?.runAsUser === proxyUserId || (spec.containers ?? []).some(({ securityContext }) => securityContext?.runAsUser === proxyUserId));
+  const bypass = wishes.intercepted !== "none" && (spec.securityContext?.runAsUser === proxyUserId || containers.some(({ securityContext }) => securityContext?.runAsUser === proxyUserId));
   if (bypass) return refuse(`it runs as user ${proxyUserId}, whose connections pass the proxy by; give it another runAsUser`);
   const cut = wishes.intercepted === "all" ? probePorts(spec.containers ?? []).filter((port) => !wishes.skipInboundPorts.includes(port)) : [];
   if (cut.length > 0) {

@@ -69,6 +69,10 @@ describe("a pod that gets a proxy", () => {
     expect(injected(pod({ annotations: { "countersign.dev/intercept": "none" } })).spec.initContainers.map(({ name }) => name)).toEqual(["countersign-proxy"]);
   });
 
+  test("does not choose its own CA by an annotation it brings along", () => {
+    expect(injected(pod({ annotations: { "countersign.dev/root": "mine" } })).metadata.annotations["countersign.dev/root"]).toBe(settings.roots);
+  });
+
   test("keeps all of its own", () => {
     const own = pod({ annotations: { a: "b", "countersign.dev/app-port": "7000" }, spec: { initContainers: [{ name: "setup" }], volumes: [{ name: "data" }] } });
     const after = injected(own);
@@ -103,6 +107,7 @@ describe("a pod is refused, with the reason", () => {
     ["whose app is where the proxy would be", pod({ container: { ports: [{ containerPort: 4143 }] } }), "where the proxy does"],
     ["that uses our names", pod({ spec: { volumes: [{ name: "countersign" }] } }), "our names"],
     ["whose app would pass the proxy by", pod({ container: { securityContext: { runAsUser: 64_143 } } }), "pass the proxy by"],
+    ["whose own sidecar would pass the proxy by", pod({ spec: { initContainers: [{ name: "own", securityContext: { runAsUser: 64_143 } }] } }), "pass the proxy by"],
     ["that as a whole would pass the proxy by", pod({ spec: { securityContext: { runAsUser: 64_143 } } }), "pass the proxy by"],
     ["whose probes would be cut off", pod({ annotations: all, container: probes({ httpGet: { port: 9000 } }) }), "port 9000"],
     ["whose probes by name would be cut off", pod({ annotations: all, container: probes({ tcpSocket: { port: "http" } }) }), "port 9000"],
@@ -131,7 +136,7 @@ describe("an AdmissionReview", () => {
   const patchIn = ({ patch }: AdmissionAnswer["response"]): readonly PatchOperation[] => JSON.parse(Buffer.from(patch!, "base64").toString()) as PatchOperation[];
 
   test("is answered under its uid with the patch, which does what injecting does", () => {
-    for (const one of [pod(), pod({ annotations: { a: "b" }, spec: { initContainers: [{ name: "setup" }], volumes: [{ name: "data" }] } }), pod({ spec: { volumes: [], initContainers: [] } })]) {
+    for (const one of [pod(), pod({ annotations: { "countersign.dev/root": "mine" } }), pod({ annotations: { a: "b" }, spec: { initContainers: [{ name: "setup" }], volumes: [{ name: "data" }] } }), pod({ spec: { volumes: [], initContainers: [] } })]) {
       const response = answered(review(one));
       expect(response).toMatchObject({ uid, allowed: true, patchType: "JSONPatch" });
       expect(applied(one, patchIn(response))).toEqual(injected(one));
