@@ -45,6 +45,7 @@ const commands: Readonly<Record<string, About & { readonly load: () => Promise<C
   },
   edges: { group: "see", about: "who talks to whom, and is it secured", load: async () => (await import("./edges.ts")).edges },
   tap: { group: "see", about: "look at live requests of a workload", load: async () => (await import("./tap.ts")).tap },
+  top: { group: "see", about: "which requests of a workload are many, slow or failing", load: async () => (await import("./top.ts")).top },
   jwt: { group: "workloads", about: "tokens for what cannot do mutual TLS", load: async () => (await import("./jwt.ts")).jwt },
   check: { group: "see", about: "whether all is well, line by line", load: async () => (await import("./check.ts")).check },
   dashboard: { group: "see", about: "a link into the dashboard, for a browser", load: async () => (await import("./dashboard.ts")).dashboard },

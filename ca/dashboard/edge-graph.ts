@@ -80,7 +80,7 @@ export function placeNodes(edges: readonly Pick<EdgeSummary, "clientId" | "serve
 
 /** The last part of an ID: the whole one is in the title, and in the table. */
 function shortName(id: string, columns: number): string {
-  if (id === "") return "nobody known";
+  if (id === "") return "unknown";
   const last = nameOf(id);
   const most = Math.max(8, Math.floor(72 / columns));
   return last.length > most ? `${last.slice(0, most - 1)}…` : last;

@@ -36,6 +36,9 @@ function refreshParts(fetched) {
   }
 }
 
+/* Where the navigation is wider than the screen. */
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 let fetching = false;
 let again = false;
 async function refresh() {

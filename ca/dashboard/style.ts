@@ -109,7 +109,7 @@ article + article { border-top: 1px solid var(--line); margin-top: .75rem; paddi
 article h3 { font-size: .9375rem; } ul.rules { margin: .25rem 0; padding-left: 1rem; list-style: none; } ul.rules li { padding: .125rem 0; }
 #decision { margin-top: .75rem; } .failed-text { color: var(--failed); } .node.own { stroke: var(--link); stroke-width: 2; }
 #proof ol { margin: .5rem 0; padding-left: 1.25rem; } #proof li { margin: .25rem 0; }
-.scroll { overflow-x: auto; } svg.graph { min-width: 34rem; }
+.scroll { overflow-x: auto; } svg.graph { min-width: 40rem; }
 .legend svg { vertical-align: -1px; margin-right: .25rem; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 @media (max-width: 44rem) {

@@ -97,3 +97,13 @@ test("countersign tap shows an admin live requests of a workload, through the CA
   const audited = await mesh.served.ca.store.entries({ start: 0, limit: 1000 });
   expect(audited.filter(({ body }) => body.includes('"type":"tap.started"') && body.includes(world.spiffeId))).toHaveLength(1);
 }, 60_000);
+
+test("countersign top adds a workload's live requests up", async () => {
+  let stdout = "";
+  const before = world.log.text().split("an operator of the CA looks").length;
+  const looking = dispatch(["top", world.spiffeId, "--path", "/top", "--limit", "3", "-o", "json"], { stdout: (text) => void (stdout += text), stderr: () => undefined, env });
+  await vi.waitFor(() => expect(world.log.text().split("an operator of the CA looks").length).toBeGreaterThan(before), { timeout: 30_000, interval: 50 });
+  for (const path of ["/top", "/top", "/other", "/top/missing"]) await ask(path);
+  expect(await looking).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject([{ method: "GET", path: "/top", count: 2, good: 2, clientId: hello.spiffeId, serverId: world.spiffeId }, { path: "/top/missing", count: 1, good: 1 }]);
+}, 60_000);

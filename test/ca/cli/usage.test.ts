@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { countersign, tooWide } from "../../support/command-line.ts";
 
-const commands = ["check", "completion", "inject", "serve", "token", "operator", "policy", "service", "certificate", "authority", "issuer", "dashboard", "clock", "bundle", "store", "backup", "restore", "audit"];
+const commands = ["check", "completion", "inject", "serve", "token", "operator", "policy", "service", "certificate", "authority", "issuer", "dashboard", "top", "clock", "bundle", "store", "backup", "restore", "audit"];
 
 describe("help", () => {
   test("lists every command, on standard output when asked for and with exit code 2 when not", async () => {
