@@ -36,8 +36,12 @@ function refreshParts(fetched) {
   }
 }
 
-/* Where the navigation is wider than the screen. */
-document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+/* Where the navigation is wider than the screen. Not scrollIntoView: the first Tab would go on from there, past the link to the content. */
+const current = document.querySelector("nav [aria-current]");
+if (current !== null) {
+  const list = current.closest("ul");
+  list.scrollLeft = current.offsetLeft - list.offsetLeft - (list.clientWidth - current.offsetWidth) / 2;
+}
 
 let fetching = false;
 let again = false;
