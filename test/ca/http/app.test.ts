@@ -165,7 +165,8 @@ test("a refusal repeats only so much of what was sent", async () => {
 
 describe("bodies made of anything", () => {
   const routes = Object.keys(access)
-    .filter((route) => route.startsWith("POST "))
+    // A witness answers in the form of C2SP tlog-witness.
+    .filter((route) => route.startsWith("POST ") && route !== "POST /v1/witness/add-checkpoint")
     .map((route) => route.split(" ")[1]!.replace("{serial}", "0".repeat(32)));
   const member = fc.oneof(
     fc.constantFrom(
