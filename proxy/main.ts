@@ -1,5 +1,6 @@
 import { readConfig } from "./config.ts";
 import { renderConfigHelp } from "./config-table.ts";
+import { runGateway } from "./gateway/command.ts";
 import { KeystoreError } from "./identity/keystore.ts";
 import { runIntercept, type CommandOutput } from "./intercept/command.ts";
 import { runVerifyWire } from "./intercept/verify-wire.ts";
@@ -12,6 +13,7 @@ import { runTap } from "./tap/command.ts";
 async function main(args: readonly string[]): Promise<void> {
   const [command, ...rest] = args;
   if (command === "intercept") return void (process.exitCode = runIntercept(rest, terminal));
+  if (command === "gateway") return void (process.exitCode = await runGateway(rest, terminal));
   if (command === "tap") return void (process.exitCode = await runTap(rest, terminal));
   if (command === "verify-wire") return void (process.exitCode = await runVerifyWire(rest, terminal));
   if (args.includes("--help") || args.includes("-h")) {
@@ -42,6 +44,7 @@ const about = `countersign-proxy: mutual TLS for an app that speaks plain HTTP o
 
   countersign-proxy [options]                 run the proxy
   countersign-proxy intercept install | ...   send this host's connections through it (--help says more)
+  countersign-proxy gateway ...               one address for the services of a cluster
   countersign-proxy tap ...                   look at live requests
   countersign-proxy verify-wire ...           look whether what passes on the wire is TLS
 

@@ -1,4 +1,4 @@
-import { connect as connectTcp, type Socket } from "node:net";
+import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls, type SecureContext, type TLSSocket } from "node:tls";
 import { formatSocketAddress, type SocketAddress } from "../address.ts";
 import type { SpiffeId } from "../../ca/pki/spiffe-id.ts";
@@ -17,6 +17,8 @@ import { addressOrder } from "./addresses.ts";
 export interface Destination {
   readonly address: SocketAddress;
   readonly serverId: SpiffeId;
+  /** The name it goes by, sent in the clear (SNI) where it is a DNS name: a gateway on the way routes by it. */
+  readonly host?: string;
   /** Any of these, by weight, instead of `address`; those that fail are passed over for a while. */
   readonly addresses?: readonly WeightedAddress[];
 }
@@ -95,7 +97,7 @@ export function dialer({ config, source, verifier, connections, isInForce, refus
     const reset = (): void => void raw.resetAndDestroy();
     try {
       await opened(raw, where, config.connectTimeoutMs);
-      const socket = await secured(raw, contextOf(identity), where, config.handshakeTimeoutMs);
+      const socket = await secured(raw, contextOf(identity), where, nameOf(destination), config.handshakeTimeoutMs);
       const peer = verifier.verify(socket, "server", destination.serverId);
       if (!isInForce(destination)) throw new DialError("route_withdrawn", `${where}: the service was withdrawn, or another identity must answer now; try again`);
       const connection = connections.add({
@@ -148,7 +150,13 @@ function opened(raw: Socket, where: string, timeoutMs: number): Promise<void> {
   });
 }
 
-function secured(raw: Socket, secureContext: SecureContext, where: string, timeoutMs: number): Promise<TLSSocket> {
+/** Undefined where it has none that TLS could name. @source RFC 6066 section 3 */
+function nameOf({ host, address }: Destination): string | undefined {
+  const name = host ?? address.host;
+  return isIP(name) === 0 && !name.includes(":") ? name : undefined;
+}
+
+function secured(raw: Socket, secureContext: SecureContext, where: string, servername: string | undefined, timeoutMs: number): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const deadline = setTimeout(() => reject(new DialError("handshake_timeout", `${where} did not finish the TLS handshake within ${timeoutMs} ms`)), timeoutMs);
     const failed = (detail: string, cause?: Error): void => {
@@ -156,7 +164,7 @@ function secured(raw: Socket, secureContext: SecureContext, where: string, timeo
       reject(new DialError("handshake_failed", `TLS handshake with ${where} failed (${detail}); there must be a countersign proxy's inbound port`, { cause }));
     };
     // OpenSSL has no anchors and so no opinion (tls-context.ts); the chain is judged by `verifyPeer` when this resolves.
-    const socket = connectTls({ socket: raw, secureContext, rejectUnauthorized: false });
+    const socket = connectTls({ socket: raw, secureContext, rejectUnauthorized: false, ...(servername !== undefined && { servername }) });
     socket.on("error", (cause: NodeJS.ErrnoException) => failed(cause.code ?? cause.message, cause));
     socket.once("close", () => failed("connection closed"));
     socket.once("secureConnect", () => {

@@ -56,6 +56,7 @@ export interface TlsClientOptions extends SecureContextOptions {
   /** Undefined: no client certificate. */
   readonly leaf?: TestLeaf | undefined;
   readonly session?: ConnectionOptions["session"];
+  readonly servername?: string;
 }
 
 /** A TLS client that trusts anybody, so that what it meets is the other side's decision. Resolves after the handshake. */
@@ -64,11 +65,11 @@ export async function tlsClient(port: number, options: TlsClientOptions): Promis
 }
 
 /** The same over a connection that is open already. */
-export async function tlsOver(raw: Socket, { leaf, session, ...options }: TlsClientOptions): Promise<TLSSocket & { raw: Socket }> {
+export async function tlsOver(raw: Socket, { leaf, session, servername, ...options }: TlsClientOptions): Promise<TLSSocket & { raw: Socket }> {
   const secureContext = createSecureContext({
     ca: [], minVersion: "TLSv1.3", secureOptions: constants.SSL_OP_NO_TICKET, ...(leaf && { cert: leaf.chainPem, key: leaf.privateKeyPem }), ...options,
   });
-  const socket = connectTls({ socket: raw, secureContext, rejectUnauthorized: false, ...(session && { session }) });
+  const socket = connectTls({ socket: raw, secureContext, rejectUnauthorized: false, ...(session && { session }), ...(servername !== undefined && { servername }) });
   await once(socket, "secureConnect");
   return Object.assign(socket.on("error", () => undefined), { raw });
 }
