@@ -131,12 +131,16 @@ export async function freePort(preferred = 0): Promise<number> {
   }
 }
 
-async function untilReady(what: string, { child, output }: RunningProcess, status: () => Promise<number>): Promise<void> {
+/** Ends the process where it does not become ready: nobody else knows of it. */
+async function untilReady(what: string, { child, output, stop }: RunningProcess, status: () => Promise<number>): Promise<void> {
   const deadline = Date.now() + readyTimeoutMs;
   for (;;) {
     if (child.exitCode !== null) throw new Error(`${what} ended with ${child.exitCode} before it was ready:\n${output()}`);
     if ((await status().catch(() => 0)) === 200) return;
-    if (Date.now() > deadline) throw new Error(`${what} was not ready after ${readyTimeoutMs / 1000} s:\n${output()}`);
+    if (Date.now() > deadline) {
+      await stop("SIGKILL");
+      throw new Error(`${what} was not ready after ${readyTimeoutMs / 1000} s:\n${output()}`);
+    }
     await delay(readyPollMs);
   }
 }
