@@ -56,6 +56,12 @@ describe("is refused", () => {
     return copy;
   };
   const nameAt = (): number => named.indexOf("World.Default.west");
+  /** Behind session ID, cipher suites and compression methods. */
+  function extensionsAt(): number {
+    let at = 44 + named[43]!;
+    at += 2 + named.readUInt16BE(at);
+    return at + 1 + named[at]!;
+  }
   const table: readonly { claim: string; bytes: () => Buffer; kind: string }[] = [
     { claim: "plain text", bytes: () => Buffer.from("GET / HTTP/1.1\r\n\r\n"), kind: "not_tls" },
     { claim: "a record of another protocol version", bytes: () => changed(1, 2), kind: "malformed" },
@@ -65,6 +71,8 @@ describe("is refused", () => {
     { claim: "another record in the middle of the message", bytes: () => Buffer.concat([inRecords(named, 100).subarray(0, 105), Buffer.from([23, 3, 3, 0, 1, 0])]), kind: "malformed" },
     { claim: "a message of 16 MiB", bytes: () => changed(6, 255, 255, 255), kind: "too_long" },
     { claim: "a session ID that leads out of the message", bytes: () => changed(43, 255), kind: "malformed" },
+    { claim: "extensions that end before the message does", bytes: () => changed(extensionsAt(), 0, 40), kind: "malformed" },
+    { claim: "an extension that leads out of the message", bytes: () => changed(nameAt() - 9, 0xfa, 0xfa, 0xff, 0xf0), kind: "malformed" },
     { claim: "a name with a byte that no name has", bytes: () => changed(nameAt(), 0), kind: "malformed" },
     { claim: "a name that is empty", bytes: () => changed(nameAt() - 2, 0, 0), kind: "malformed" },
     { claim: "two names", bytes: () => changed(nameAt() - 2, 0, 5), kind: "malformed" },
