@@ -1,5 +1,6 @@
 import { parseDnsTemplate, parseIdTemplate, TemplateError, type NameTemplate } from "./attestation/name-template.ts";
 import { nearestName } from "./config-spelling.ts";
+import { isObject, parseNamed } from "./config-values.ts";
 
 /** Who else may vouch for workloads, as the operator wrote it, checked. */
 export type AttestorConfig = KubernetesAttestor | OidcAttestor | X509Attestor | AwsIamAttestor;
@@ -77,19 +78,9 @@ interface Trust {
  * @param faults  gets a sentence for each thing that is wrong, so that all of them are told at once
  */
 export function parseAttestors(json: string, trustDomain: string, faults: string[]): readonly AttestorConfig[] {
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch {
-    faults.push("it is not JSON");
-    return [];
-  }
-  if (!isObject(value)) {
-    faults.push('it is no object of attestors by name, e.g. {"east-cluster": {"type": "kubernetes", "api": "https://10.0.0.1:6443", "caFile": "...", "tokenFile": "..."}}');
-    return [];
-  }
-  if (Object.keys(value).length > maxAttestors) faults.push(`there are more than ${maxAttestors}`);
-  return Object.entries(value).flatMap(([name, body]) => parseAttestor(name, body, trustDomain, faults) ?? []);
+  const named = parseNamed(json, 'it is no object of attestors by name, e.g. {"east-cluster": {"type": "kubernetes", "api": "https://10.0.0.1:6443", "caFile": "...", "tokenFile": "..."}}', faults);
+  if (named.length > maxAttestors) faults.push(`there are more than ${maxAttestors}`);
+  return named.flatMap(([name, body]) => parseAttestor(name, body, trustDomain, faults) ?? []);
 }
 
 function parseAttestor(name: string, body: unknown, trustDomain: string, faults: string[]): AttestorConfig | undefined {
@@ -206,10 +197,6 @@ function listOf(value: unknown): readonly string[] | undefined {
 function isPlainUrl(text: string): boolean {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   return url?.protocol === "https:" && url.search === "" && url.hash === "" && url.username === "" && url.password === "";
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 const commonMembers = ["type", "rules", "when", "spiffeId", "dnsNames", "renew"];

@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import { attestorTypes } from "./config-attestors.ts";
-import { parseDuration } from "./config-values.ts";
+import { isObject, parseDuration, parseNamed } from "./config-values.ts";
 import { nearestName } from "./config-spelling.ts";
 import { PkiError } from "./pki/errors.ts";
 import { parseIpRange } from "./pki/ip-address.ts";
@@ -34,18 +34,8 @@ export type ProfileAttestation = (typeof profileAttestations)[number];
  * @param faults  gets a sentence for each thing that is wrong, so that all of them are told at once
  */
 export function parseProfiles(json: string, trustDomain: string, faults: string[]): readonly ProfileConfig[] {
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch {
-    faults.push("it is not JSON");
-    return [];
-  }
-  if (!isObject(value)) {
-    faults.push('it is no object of profiles by name, e.g. {"database": {"spiffeIds": ["spiffe://east/ns/db/*"], "lifetime": "12h"}}');
-    return [];
-  }
-  const profiles = Object.entries(value).map(([name, body]) => parseProfile(name, body, trustDomain, faults));
+  const named = parseNamed(json, 'it is no object of profiles by name, e.g. {"database": {"spiffeIds": ["spiffe://east/ns/db/*"], "lifetime": "12h"}}', faults);
+  const profiles = named.map(([name, body]) => parseProfile(name, body, trustDomain, faults));
   const claims = new Map<string, string>();
   for (const { name, spiffeIds, attestations } of profiles) {
     for (const claim of spiffeIds.flatMap(({ text }) => attestations.map((attestation) => `${text} by ${attestation}`))) {
@@ -124,10 +114,6 @@ function unlessRefused<T>(parse: () => T): T | undefined {
     if (error instanceof PkiError) return undefined;
     throw error;
   }
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 const members = ["spiffeIds", "attestations", "lifetime", "lifetimeMax", "keyAlgorithms", "dnsNames", "ipRanges", "extKeyUsage", "noRevAvail", "revocationInfo"];

@@ -23,6 +23,29 @@ export function parseInstant(text: string): number | undefined {
   return Number.isSafeInteger(ms) && new Date(ms).toISOString() === text ? ms : undefined;
 }
 
+/**
+ * Reads a JSON object of things by name.
+ * @param expected  says what it should be where it is not
+ * @param faults    gets a sentence for each thing that is wrong
+ */
+export function parseNamed(json: string, expected: string, faults: string[]): readonly (readonly [name: string, body: unknown])[] {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch {
+    faults.push("it is not JSON");
+    return [];
+  }
+  if (isObject(value)) return Object.entries(value);
+  faults.push(expected);
+  return [];
+}
+
+/** Whether a value of JSON is an object. */
+export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 export interface Listen {
   readonly host: string;
   /** 0 for any free port. */
