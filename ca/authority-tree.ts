@@ -1,4 +1,4 @@
-import type { AuthorityState, AuthorityType } from "./contract.ts";
+import type { AuthorityState, AuthorityType } from "./contract/authorities.ts";
 
 /** An authority's place among the others. */
 export interface AuthorityPlace {

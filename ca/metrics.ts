@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { AttestationMethod, ProblemCode } from "./contract.ts";
+import type { AttestationMethod } from "./contract/attestation.ts";
+import type { ProblemCode } from "./contract/problem.ts";
 
 /** What the CA counts. `registry` renders it for /metrics. */
 export interface CaMetrics {

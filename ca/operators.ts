@@ -1,4 +1,5 @@
-import type { CreateOperatorRequest, OperatorList, OperatorSummary, Role } from "./contract.ts";
+import type { CreateOperatorRequest, OperatorList, OperatorSummary } from "./contract/operators.ts";
+import type { Role } from "./contract/roles.ts";
 import type { Documents, DocumentSet, PresentDocument } from "./documents.ts";
 import type { Caller } from "./http/services.ts";
 import { PkiError } from "./pki/errors.ts";

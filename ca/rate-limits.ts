@@ -1,4 +1,4 @@
-import type { CallerRole } from "./contract.ts";
+import type { CallerRole } from "./contract/roles.ts";
 import { rateBuckets, type RateBuckets } from "./rate-buckets.ts";
 import { Refusal } from "./refusal.ts";
 

@@ -1,4 +1,4 @@
-import type { ProblemCode } from "./contract.ts";
+import type { ProblemCode } from "./contract/problem.ts";
 
 /**
  * A request the CA declines, thrown by use-cases: the code is stable, the message is the problem's `detail` and says what

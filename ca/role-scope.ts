@@ -1,4 +1,4 @@
-import type { Role } from "./contract.ts";
+import type { Role } from "./contract/roles.ts";
 import { isDnsName } from "./issuance/names.ts";
 import { PkiError } from "./pki/errors.ts";
 import { parseSpiffeIdPattern, parseTrustDomain } from "./pki/spiffe-id.ts";

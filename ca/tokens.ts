@@ -2,7 +2,7 @@ import { isSecretOf, createTokenSecret, parseToken } from "./attestation/token-s
 import { checkScope, type OperatorDeps } from "./attestation/operator.ts";
 import { parseRequestedId } from "./attestation/requested-id.ts";
 import { encodeEntry } from "./audit/event.ts";
-import type { CreatedToken, CreateTokenRequest, TokenSummary } from "./contract.ts";
+import type { CreatedToken, CreateTokenRequest, TokenSummary } from "./contract/tokens.ts";
 import type { Caller } from "./http/services.ts";
 import { authorizeNames, type NameRules } from "./issuance/names.ts";
 import { encodeBootstrap } from "./pki/bootstrap.ts";

@@ -5,7 +5,7 @@ import { AuditError } from "./audit/errors.ts";
 import { parseNote } from "./audit/note.ts";
 import type { AuthoritySigners } from "./authority/signers.ts";
 import type { CaConfig } from "./config.ts";
-import type { KeyVitals, Vitals } from "./contract.ts";
+import type { KeyVitals, Vitals } from "./contract/vitals.ts";
 import { parseCertificate } from "./pki/certificate.ts";
 import { SignerError } from "./signer/errors.ts";
 import type { AuthorityRow, Store } from "./store/store.ts";

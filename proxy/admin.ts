@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Readiness } from "../ca/contract.ts";
+import type { Readiness } from "../ca/contract/vitals.ts";
 import { formatSocketAddress, isLoopback, type SocketAddress } from "./address.ts";
 import type { Metrics } from "./metrics.ts";
 

@@ -1,4 +1,9 @@
-import { problemStatus, type FederationNotice, type HeldBundle, type PolicyNotice, type Problem, type RenewNotice, type Revocation, type RevocationBatch, type RevocationPage, type TapNotice } from "../ca/contract.ts";
+import type { HeldBundle } from "../ca/contract/acknowledgements.ts";
+import type { FederationNotice } from "../ca/contract/federated-bundles.ts";
+import { problemStatus, type Problem } from "../ca/contract/problem.ts";
+import type { Revocation, RevocationBatch, RevocationPage } from "../ca/contract/revocations.ts";
+import type { TapNotice } from "../ca/contract/taps.ts";
+import type { PolicyNotice, RenewNotice } from "../ca/contract/watch.ts";
 import type { CaResponse } from "./ca-connection.ts";
 import { CaError } from "./ca-error.ts";
 

@@ -1,7 +1,10 @@
 import { randomBytes, type KeyObject } from "node:crypto";
-import {
-  feedEpochHeader, idempotencyKeyHeader, mediaType, paths, type AcknowledgeRequest, type IssueJwtSvidRequest, type IssueRequest, type ReportRequest,
-} from "../ca/contract.ts";
+import type { AcknowledgeRequest } from "../ca/contract/acknowledgements.ts";
+import type { IssueRequest } from "../ca/contract/certificates.ts";
+import { feedEpochHeader, idempotencyKeyHeader, mediaType } from "../ca/contract/headers.ts";
+import type { IssueJwtSvidRequest } from "../ca/contract/jwt-svids.ts";
+import { paths } from "../ca/contract/paths.ts";
+import type { ReportRequest } from "../ca/contract/reports.ts";
 import { parseBundle, type Bundle } from "../ca/pki/bundle.ts";
 import { PkiError } from "../ca/pki/errors.ts";
 import { encodeRequestAuthorization } from "../ca/pki/request-authorization.ts";

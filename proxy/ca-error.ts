@@ -1,4 +1,4 @@
-import type { Problem } from "../ca/contract.ts";
+import type { Problem } from "../ca/contract/problem.ts";
 
 /**
  * Why a question to the CA went unanswered. `ca_refused` is a definite no (4xx); everything else may pass by itself.

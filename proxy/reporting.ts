@@ -1,4 +1,5 @@
-import type { Report, SeenEdge } from "../ca/contract.ts";
+import type { SeenEdge } from "../ca/contract/edges.ts";
+import type { Report } from "../ca/contract/reports.ts";
 import { encodeRenewalProof } from "../ca/pki/renewal-proof.ts";
 import type { CaClient } from "./ca-client.ts";
 import { CaError } from "./ca-error.ts";

@@ -1,7 +1,7 @@
 import { createPublicKey, type webcrypto } from "node:crypto";
 import type { JWK } from "jose";
 import type { AcmeConfig } from "../config-acme.ts";
-import type { RevocationReason } from "../contract.ts";
+import type { RevocationReason } from "../contract/revocations.ts";
 import type { Log } from "../log.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { encodePem } from "../pki/pem.ts";

@@ -1,5 +1,5 @@
 import { verifyPossession, type PossessionDeps } from "./possession.ts";
-import { acknowledgedText, type AcknowledgeRequest, type HeldBundle } from "../contract.ts";
+import { acknowledgedText, type AcknowledgeRequest, type HeldBundle } from "../contract/acknowledgements.ts";
 import type { RateLimits } from "../rate-limits.ts";
 import { Refusal } from "../refusal.ts";
 import type { Store } from "../store/store.ts";

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { AttestorConfig, AttestorType } from "../config-attestors.ts";
 import { ConfigError } from "../config.ts";
-import type { Attestation } from "../contract.ts";
+import type { Attestation } from "../contract/attestation.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
 import { PkiError } from "../pki/errors.ts";
 import { decodePem } from "../pki/pem.ts";

@@ -1,4 +1,4 @@
-import type { Attestation } from "../contract.ts";
+import type { Attestation } from "../contract/attestation.ts";
 import type { Claim } from "./identity.ts";
 import type { Attestors } from "./attestors.ts";
 import { claimByJoinToken, type JoinTokenDeps } from "./join-token.ts";

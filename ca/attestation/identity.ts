@@ -1,5 +1,5 @@
 import type { Actor } from "../audit/event.ts";
-import type { AttestationMethod } from "../contract.ts";
+import type { AttestationMethod } from "../contract/attestation.ts";
 import type { SpiffeId } from "../pki/spiffe-id.ts";
 
 /** Who is asking, once proven: the names a certificate may carry, and what the commit has to swap for it. */

@@ -1,5 +1,5 @@
 import type { Actor } from "../audit/event.ts";
-import type { CallerRole } from "../contract.ts";
+import type { CallerRole } from "../contract/roles.ts";
 import { PkiError } from "../pki/errors.ts";
 import { parseIpAddress } from "../pki/ip-address.ts";
 import { matchesSpiffeIdPattern, parseSpiffeIdPattern, type SpiffeId } from "../pki/spiffe-id.ts";

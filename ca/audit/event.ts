@@ -1,4 +1,6 @@
-import type { AuthorityState, AuthorityType, RevocationReason, Role } from "../contract.ts";
+import type { AuthorityState, AuthorityType } from "../contract/authorities.ts";
+import type { RevocationReason } from "../contract/revocations.ts";
+import type { Role } from "../contract/roles.ts";
 import type { DocumentKind } from "../store/store.ts";
 
 /**

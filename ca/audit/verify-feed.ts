@@ -1,4 +1,4 @@
-import type { RenewNotice } from "../contract.ts";
+import type { RenewNotice } from "../contract/watch.ts";
 import type { AnnouncementRow, CaState } from "../store/store.ts";
 import { misfit, type Misfit } from "./misfit.ts";
 import { entriesFrom, type ReadEntry } from "./verify-tables.ts";

@@ -1,5 +1,5 @@
 import { createPrivateKey, type KeyObject } from "node:crypto";
-import type { AuthorityType } from "../contract.ts";
+import type { AuthorityType } from "../contract/authorities.ts";
 import { templateLint, type EncodeAndLint } from "../issuance/lint.ts";
 import type { Profile } from "../issuance/profile.ts";
 import { compileCertificateTemplate, type CertificateFields } from "../issuance/template.ts";

@@ -1,6 +1,7 @@
 import { isPublished } from "../authority-tree.ts";
 import { encodeEntry, type Actor, type AuditEvent } from "../audit/event.ts";
-import type { AuthorityState, RevocationReason } from "../contract.ts";
+import type { AuthorityState } from "../contract/authorities.ts";
+import type { RevocationReason } from "../contract/revocations.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
 import type { Act, AuthorityChange, AuthorityRow, HolderRow, RevocationRow } from "../store/store.ts";
 

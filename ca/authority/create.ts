@@ -1,6 +1,6 @@
 import { createPublicKey, randomBytes, type KeyObject } from "node:crypto";
 import { authorityRevocationInfo } from "../issuance/revocation-info.ts";
-import type { AuthorityType } from "../contract.ts";
+import type { AuthorityType } from "../contract/authorities.ts";
 import { lintCertificate } from "../lint/certificate.ts";
 import type { CertificateKind } from "../lint/certificate-context.ts";
 import type { Linted } from "../lint/rule.ts";

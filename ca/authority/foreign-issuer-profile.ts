@@ -1,4 +1,4 @@
-import type { IssueIssuerRequest, IssuerProfile } from "../contract.ts";
+import type { IssueIssuerRequest, IssuerProfile } from "../contract/issuers.ts";
 import { isDnsName } from "../issuance/names.ts";
 import { PkiError } from "../pki/errors.ts";
 import type { ExtensionFields, NameSubtreeFields } from "../pki/extension-encoding.ts";

@@ -1,7 +1,8 @@
 import { hash, randomBytes } from "node:crypto";
 import { encodeEntry, type Actor } from "../audit/event.ts";
 import type { DenialRecorder } from "../audit/denials.ts";
-import type { IssuedIssuer, IssueIssuerRequest, CallerRole } from "../contract.ts";
+import type { IssuedIssuer, IssueIssuerRequest } from "../contract/issuers.ts";
+import type { CallerRole } from "../contract/roles.ts";
 import { decodeCsrText } from "../issuance/csr-text.ts";
 import { idempotencyLifetimeMs, recall, type IdempotentRequest } from "../issuance/idempotency.ts";
 import { lintFailed } from "../issuance/lint-failed.ts";

@@ -1,5 +1,5 @@
 import { isOver } from "../authority-tree.ts";
-import type { AuthorityCommand } from "../contract.ts";
+import type { AuthorityCommand } from "../contract/authorities.ts";
 import { Refusal } from "../refusal.ts";
 import type { AuthorityRow, HolderRow, Store } from "../store/store.ts";
 import type { PreparedStep } from "./change.ts";

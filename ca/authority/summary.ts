@@ -1,4 +1,4 @@
-import type { AuthorityHolder, AuthoritySummary } from "../contract.ts";
+import type { AuthorityHolder, AuthoritySummary } from "../contract/authorities.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { describeName } from "../pki/name-text.ts";
 import { encodePem } from "../pki/pem.ts";

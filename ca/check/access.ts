@@ -1,4 +1,4 @@
-import type { TokenSummary } from "../contract.ts";
+import type { TokenSummary } from "../contract/tokens.ts";
 import type { CheckFacts } from "./facts.ts";
 import { findingOf, type Finding } from "./finding.ts";
 

@@ -1,4 +1,4 @@
-import { federatedCa, type AuthoritySummary } from "../contract.ts";
+import { federatedCa, type AuthoritySummary } from "../contract/authorities.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
 import { PkiError } from "../pki/errors.ts";
 import { validatePath } from "../pki/path.ts";

@@ -1,4 +1,4 @@
-import type { ProxySummary } from "../contract.ts";
+import type { ProxySummary } from "../contract/proxies.ts";
 import type { CheckFacts } from "./facts.ts";
 import { finding, findingOf, shortId, type Finding } from "./finding.ts";
 

@@ -1,6 +1,11 @@
-import type {
-  AuditEntry, AuthoritySummary, ConsistencyProof, FederationSummary, InclusionProof, OperatorSummary, ProxyList, Readiness, Revocation, TokenSummary, Vitals,
-} from "../contract.ts";
+import type { AuditEntry, ConsistencyProof, InclusionProof } from "../contract/audit.ts";
+import type { AuthoritySummary } from "../contract/authorities.ts";
+import type { FederationSummary } from "../contract/federation.ts";
+import type { OperatorSummary } from "../contract/operators.ts";
+import type { ProxyList } from "../contract/proxies.ts";
+import type { Revocation } from "../contract/revocations.ts";
+import type { TokenSummary } from "../contract/tokens.ts";
+import type { Readiness, Vitals } from "../contract/vitals.ts";
 
 /** What the checks judge, as read from the CA at one moment. What the caller may not read is undefined. */
 export interface CheckFacts {

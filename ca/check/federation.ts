@@ -1,4 +1,4 @@
-import type { FederationSummary } from "../contract.ts";
+import type { FederationSummary } from "../contract/federation.ts";
 import type { CheckFacts } from "./facts.ts";
 import { finding, type Finding, type Trouble } from "./finding.ts";
 

@@ -1,10 +1,16 @@
 import { parseCheckpoint } from "../audit/checkpoint.ts";
 import { AuditError } from "../audit/errors.ts";
 import { parseNote } from "../audit/note.ts";
-import {
-  paths, type AuditEntryPage, type AuthorityList, type CertificateDetail, type CertificatePage, type ConsistencyProof, type FederationList, type InclusionProof, type OperatorList, type ProxyList,
-  type Readiness, type Revocation, type RevocationPage, type TokenPage, type TokenSummary, type Vitals,
-} from "../contract.ts";
+import type { AuditEntryPage, ConsistencyProof, InclusionProof } from "../contract/audit.ts";
+import type { AuthorityList } from "../contract/authorities.ts";
+import type { CertificateDetail, CertificatePage } from "../contract/certificates.ts";
+import type { FederationList } from "../contract/federation.ts";
+import type { OperatorList } from "../contract/operators.ts";
+import { paths } from "../contract/paths.ts";
+import type { ProxyList } from "../contract/proxies.ts";
+import type { Revocation, RevocationPage } from "../contract/revocations.ts";
+import type { TokenPage, TokenSummary } from "../contract/tokens.ts";
+import type { Readiness, Vitals } from "../contract/vitals.ts";
 import type { CheckFacts, LogFacts } from "./facts.ts";
 
 /** The CA as the checks ask it: over the network, or within its own process. What is refused has the HTTP status as `status`. */

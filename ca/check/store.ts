@@ -1,4 +1,4 @@
-import type { Vitals } from "../contract.ts";
+import type { Vitals } from "../contract/vitals.ts";
 import type { CheckFacts } from "./facts.ts";
 import { finding, shortId, type Finding, type Trouble } from "./finding.ts";
 

@@ -1,6 +1,6 @@
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import { nearestName } from "../config-spelling.ts";
-import { revocationReasons, type RevocationReason } from "../contract.ts";
+import { revocationReasons, type RevocationReason } from "../contract/revocations.ts";
 
 /** The command line is wrong; the message says how. */
 export class UsageError extends Error {

@@ -4,7 +4,7 @@ import { AuditError } from "../audit/errors.ts";
 import { parseVerifierKey } from "../audit/note.ts";
 import { verifyLog, type VerifyProgress, type WitnessedCheckpoint } from "../audit/verify.ts";
 import { ConfigError, readConfig } from "../config.ts";
-import { paths } from "../contract.ts";
+import { paths } from "../contract/paths.ts";
 import { askEndpoint } from "../federation/endpoint.ts";
 import { FederationError } from "../federation/errors.ts";
 import { openStore } from "../store/open.ts";

@@ -1,4 +1,5 @@
-import { paths, type AuthorityAnswer, type AuthorityHolder, type AuthorityList, type AuthoritySummary } from "../contract.ts";
+import type { AuthorityAnswer, AuthorityHolder, AuthorityList, AuthoritySummary } from "../contract/authorities.ts";
+import { paths } from "../contract/paths.ts";
 import { api, apiHelp, apiOptions, type Api } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";

@@ -1,4 +1,5 @@
-import { mediaType, paths } from "../contract.ts";
+import { mediaType } from "../contract/headers.ts";
+import { paths } from "../contract/paths.ts";
 import { api, apiHelp, apiOptions } from "./api.ts";
 import { chooseAction, noMore, readArguments, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";

@@ -1,14 +1,8 @@
 import { generateKeyPairSync } from "node:crypto";
 import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
-import {
-  paths,
-  revocationReasons,
-  type CertificateDetail,
-  type CertificatePage,
-  type IssuedCertificate,
-  type IssueRequest,
-  type Revocation,
-} from "../contract.ts";
+import type { CertificateDetail, CertificatePage, IssuedCertificate, IssueRequest } from "../contract/certificates.ts";
+import { paths } from "../contract/paths.ts";
+import { revocationReasons, type Revocation } from "../contract/revocations.ts";
 import { encodeCsr } from "../pki/csr.ts";
 import { api, apiHelp, apiOptions, ApiError, type Api } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, revocationReason, seconds, UsageError } from "./arguments.ts";

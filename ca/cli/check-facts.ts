@@ -1,7 +1,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { CheckedCa, KeptLog } from "../check/gather.ts";
-import { paths, type Readiness } from "../contract.ts";
+import { paths } from "../contract/paths.ts";
+import type { Readiness } from "../contract/vitals.ts";
 import { ApiError, type Api } from "./api.ts";
 
 /** What is kept apart from the database, by where it is. */

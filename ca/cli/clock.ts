@@ -1,4 +1,5 @@
-import { paths, type ClockConfirmation } from "../contract.ts";
+import type { ClockConfirmation } from "../contract/clock.ts";
+import { paths } from "../contract/paths.ts";
 import { api, apiHelp, apiOptions } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";

@@ -1,4 +1,5 @@
-import { paths, type SignInLink } from "../contract.ts";
+import { paths } from "../contract/paths.ts";
+import type { SignInLink } from "../contract/sign-ins.ts";
 import { api, apiHelp, apiOptions } from "./api.ts";
 import { noMore, readArguments } from "./arguments.ts";
 import type { CliIo } from "./io.ts";

@@ -1,4 +1,5 @@
-import { paths, type EdgeList, type EdgeSummary } from "../contract.ts";
+import type { EdgeList, EdgeSummary } from "../contract/edges.ts";
+import { paths } from "../contract/paths.ts";
 import { api, apiHelp, apiOptions } from "./api.ts";
 import { noMore, readArguments } from "./arguments.ts";
 import type { CliIo } from "./io.ts";

@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { paths, type AddFederationRequest, type FederationList, type FederationSummary, type Vitals } from "../contract.ts";
+import type { AddFederationRequest, FederationList, FederationSummary } from "../contract/federation.ts";
+import { paths } from "../contract/paths.ts";
+import type { Vitals } from "../contract/vitals.ts";
 import { askEndpoint } from "../federation/endpoint.ts";
 import { FederationError } from "../federation/errors.ts";
 import { encodeBundle, parseBundle, type Bundle } from "../pki/bundle.ts";

@@ -1,8 +1,7 @@
 import { readFileSync } from "node:fs";
-import {
-  federationProfiles, paths, type AcceptFederationRequest, type AddFederationRequest, type FederationAcceptance, type FederationInvitation, type FederationList, type FederationSummary,
-  type InviteFederationRequest,
-} from "../contract.ts";
+import type { AcceptFederationRequest, FederationAcceptance, FederationInvitation, InviteFederationRequest } from "../contract/federation-invitations.ts";
+import { federationProfiles, type AddFederationRequest, type FederationList, type FederationSummary } from "../contract/federation.ts";
+import { paths } from "../contract/paths.ts";
 import { api, apiHelp, apiOptions, ApiError } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, seconds, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";

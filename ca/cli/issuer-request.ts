@@ -1,5 +1,6 @@
 import { generateKeyPairSync, randomUUID } from "node:crypto";
-import { paths, type IssuedIssuer, type IssueIssuerRequest } from "../contract.ts";
+import type { IssuedIssuer, IssueIssuerRequest } from "../contract/issuers.ts";
+import { paths } from "../contract/paths.ts";
 import { encodeCsr } from "../pki/csr.ts";
 import { ApiError, type Api } from "./api.ts";
 import type { IssuerMaterial } from "./issuer-secret.ts";

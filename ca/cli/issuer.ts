@@ -1,9 +1,11 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import {
-  issuerProfiles, mediaType, paths, type CertificateDetail, type IssuedIssuer, type IssueIssuerRequest, type IssuerPage, type IssuerProfile, type Revocation,
-} from "../contract.ts";
+import type { CertificateDetail } from "../contract/certificates.ts";
+import { mediaType } from "../contract/headers.ts";
+import { issuerProfiles, type IssuedIssuer, type IssueIssuerRequest, type IssuerPage, type IssuerProfile } from "../contract/issuers.ts";
+import { paths } from "../contract/paths.ts";
+import type { Revocation } from "../contract/revocations.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { decodePem } from "../pki/pem.ts";
 import { api, apiHelp, apiOptions, ApiError, type Api } from "./api.ts";

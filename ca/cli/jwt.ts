@@ -1,4 +1,5 @@
-import { paths, type IssuedJwtSvid, type IssueJwtSvidRequest } from "../contract.ts";
+import type { IssuedJwtSvid, IssueJwtSvidRequest } from "../contract/jwt-svids.ts";
+import { paths } from "../contract/paths.ts";
 import { api, apiHelp, apiOptions } from "./api.ts";
 import { chooseAction, noMore, readArguments, seconds, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";

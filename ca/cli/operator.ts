@@ -1,4 +1,6 @@
-import { paths, roles, type OperatorList, type OperatorSummary } from "../contract.ts";
+import type { OperatorList, OperatorSummary } from "../contract/operators.ts";
+import { paths } from "../contract/paths.ts";
+import { roles } from "../contract/roles.ts";
 import { api, apiHelp, apiOptions } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";

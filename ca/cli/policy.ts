@@ -1,4 +1,7 @@
-import { paths, type ApplyRequest, type ApplyResult, type PolicyList, type PolicyTest, type PolicyTestResult, type ServiceList } from "../contract.ts";
+import { paths } from "../contract/paths.ts";
+import type { ApplyRequest, ApplyResult, PolicyList } from "../contract/policies.ts";
+import type { PolicyTest, PolicyTestResult } from "../contract/policy-decisions.ts";
+import type { ServiceList } from "../contract/services.ts";
 import { api, apiHelp, apiOptions, ApiError, type Api } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, UsageError } from "./arguments.ts";
 import { readDocumentFile } from "./document-file.ts";

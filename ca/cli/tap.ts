@@ -1,4 +1,5 @@
-import { paths, tapLine, type TapEvent, type TapRequest } from "../contract.ts";
+import { paths } from "../contract/paths.ts";
+import { tapLine, type TapEvent, type TapRequest } from "../contract/taps.ts";
 import { api, apiHelp, apiOptions } from "./api.ts";
 import { noMore, readArguments, required, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";

@@ -1,12 +1,6 @@
-import {
-  paths,
-  roles,
-  type CreatedToken,
-  type CreateTokenRequest,
-  type Role,
-  type TokenPage,
-  type TokenSummary,
-} from "../contract.ts";
+import { paths } from "../contract/paths.ts";
+import { roles, type Role } from "../contract/roles.ts";
+import type { CreatedToken, CreateTokenRequest, TokenPage, TokenSummary } from "../contract/tokens.ts";
 import { api, apiHelp, apiOptions } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, seconds, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";

@@ -1,4 +1,5 @@
-import { paths, type TapEvent, type TapRecord, type TapRequest } from "../contract.ts";
+import { paths } from "../contract/paths.ts";
+import type { TapEvent, TapRecord, TapRequest } from "../contract/taps.ts";
 import { api, apiHelp, apiOptions } from "./api.ts";
 import { noMore, readArguments, required, seconds, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";

@@ -1,7 +1,8 @@
 import { decodeEntry, type RecordedEvent } from "../audit/event.ts";
 import { parseCheckpoint } from "../audit/checkpoint.ts";
 import { parseNote } from "../audit/note.ts";
-import { paths, type AuditEntryPage } from "../contract.ts";
+import type { AuditEntryPage } from "../contract/audit.ts";
+import { paths } from "../contract/paths.ts";
 import type { Ask } from "./ask.ts";
 
 /** An entry of the audit log. */

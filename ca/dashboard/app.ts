@@ -1,5 +1,5 @@
 import { Hono, type Context } from "hono";
-import { problemStatus } from "../contract.ts";
+import { problemStatus } from "../contract/problem.ts";
 import { toResponse, type Answer } from "../http/answer.ts";
 import { clientAddress } from "../http/address.ts";
 import { readText } from "../http/body.ts";

@@ -1,4 +1,7 @@
-import { mediaType, paths, type Problem, type ProblemCode, type Readiness } from "../contract.ts";
+import { mediaType } from "../contract/headers.ts";
+import { paths } from "../contract/paths.ts";
+import type { Problem, ProblemCode } from "../contract/problem.ts";
+import type { Readiness } from "../contract/vitals.ts";
 import type { Caller } from "../http/services.ts";
 import { vouchFor } from "../http/vouched.ts";
 

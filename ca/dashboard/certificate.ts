@@ -1,5 +1,8 @@
 import { html } from "hono/html";
-import { paths, revocationReasons, type CertificateDetail, type CertificatePage, type EdgeList, type Revocation } from "../contract.ts";
+import type { CertificateDetail, CertificatePage } from "../contract/certificates.ts";
+import type { EdgeList } from "../contract/edges.ts";
+import { paths } from "../contract/paths.ts";
+import { revocationReasons, type Revocation } from "../contract/revocations.ts";
 import { edgeTable } from "./edge-table.ts";
 import { card, exact, identity, when, type Markup } from "./marks.ts";
 import type { Action, Page, PageContext } from "./page.ts";

@@ -1,5 +1,5 @@
 import { html } from "hono/html";
-import type { EdgeSummary } from "../contract.ts";
+import type { EdgeSummary } from "../contract/edges.ts";
 import { percent } from "./chart.ts";
 import { whyNot } from "./edge-table.ts";
 import { count, type Markup } from "./marks.ts";

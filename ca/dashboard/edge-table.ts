@@ -1,5 +1,5 @@
 import { html } from "hono/html";
-import type { EdgeSummary } from "../contract.ts";
+import type { EdgeSummary } from "../contract/edges.ts";
 import { chip, identity, table, when, type Markup } from "./marks.ts";
 
 /** Edges as rows; what is not known to be secured is never shown as secured. */

@@ -1,5 +1,6 @@
 import { html } from "hono/html";
-import { paths, type EdgeList } from "../contract.ts";
+import type { EdgeList } from "../contract/edges.ts";
+import { paths } from "../contract/paths.ts";
 import { edgeGraph } from "./edge-graph.ts";
 import { edgeTable } from "./edge-table.ts";
 import { card, count } from "./marks.ts";

@@ -1,5 +1,7 @@
 import { html } from "hono/html";
-import { paths, type AuthorityList, type FederationList, type FederationSummary } from "../contract.ts";
+import type { AuthorityList } from "../contract/authorities.ts";
+import type { FederationList, FederationSummary } from "../contract/federation.ts";
+import { paths } from "../contract/paths.ts";
 import { AskError } from "./ask.ts";
 import { card, chip, count, exact, when, type Markup, type Tone } from "./marks.ts";
 import type { Action, Page } from "./page.ts";

@@ -1,4 +1,4 @@
-import { mediaType } from "../contract.ts";
+import { mediaType } from "../contract/headers.ts";
 import { cursorAt, encodeEventId } from "../feed/cursor.ts";
 import type { Answer } from "../http/answer.ts";
 import type { Caller, CaServices } from "../http/services.ts";

@@ -1,5 +1,8 @@
 import { html } from "hono/html";
-import { paths, type Policy, type PolicyList, type PolicyReason, type PolicyRule, type PolicyTest, type PolicyTestResult, type ServiceList } from "../contract.ts";
+import { paths } from "../contract/paths.ts";
+import type { Policy, PolicyList, PolicyRule } from "../contract/policies.ts";
+import type { PolicyReason, PolicyTest, PolicyTestResult } from "../contract/policy-decisions.ts";
+import type { ServiceList } from "../contract/services.ts";
 import { AskError, type Ask } from "./ask.ts";
 import { card, chip, identity, table, when, type Markup } from "./marks.ts";
 import type { Page } from "./page.ts";

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import type { SignInLink } from "../contract.ts";
+import type { SignInLink } from "../contract/sign-ins.ts";
 import { encodeEntry } from "../audit/event.ts";
 import type { Caller, CaServices } from "../http/services.ts";
 import { parseSpiffeId } from "../pki/spiffe-id.ts";

@@ -1,5 +1,8 @@
 import { html } from "hono/html";
-import { paths, type AuthorityList, type AuthorityState, type AuthoritySummary, type ProxyList, type ProxySummary, type WorkloadList } from "../contract.ts";
+import type { AuthorityList, AuthorityState, AuthoritySummary } from "../contract/authorities.ts";
+import { paths } from "../contract/paths.ts";
+import type { ProxyList, ProxySummary } from "../contract/proxies.ts";
+import type { WorkloadList } from "../contract/workloads.ts";
 import { card, chip, count, identity, spanOf, table, when, type Markup, type Tone } from "./marks.ts";
 import type { Page } from "./page.ts";
 import { axisBar, axisHead } from "./time-axis.ts";

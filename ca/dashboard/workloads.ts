@@ -1,5 +1,8 @@
 import { html } from "hono/html";
-import { paths, type CertificatePage, type CertificateStatus, type CertificateSummary, type ProxyList, type WorkloadList } from "../contract.ts";
+import type { CertificatePage, CertificateStatus, CertificateSummary } from "../contract/certificates.ts";
+import { paths } from "../contract/paths.ts";
+import type { ProxyList } from "../contract/proxies.ts";
+import type { WorkloadList } from "../contract/workloads.ts";
 import { chip, count, identity, table, when, type Markup, type Tone } from "./marks.ts";
 import type { Page } from "./page.ts";
 

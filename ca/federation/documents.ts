@@ -1,4 +1,4 @@
-import type { AddFederationRequest, FederationProfile } from "../contract.ts";
+import type { AddFederationRequest, FederationProfile } from "../contract/federation.ts";
 import type { DocumentSet } from "../documents.ts";
 import { encodeBundle, parseBundle, type Bundle } from "../pki/bundle.ts";
 import { parseCertificate } from "../pki/certificate.ts";

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { isIP } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
-import { feedEpochHeader } from "../contract.ts";
+import { feedEpochHeader } from "../contract/headers.ts";
 import type { Bundle } from "../pki/bundle.ts";
 import { PkiError } from "../pki/errors.ts";
 import { verifySvid } from "../pki/svid.ts";

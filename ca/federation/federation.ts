@@ -1,6 +1,9 @@
 import { createPrivateKey } from "node:crypto";
 import type { Cosigner } from "../audit/cosignature.ts";
-import { acknowledgedText, paths, type FederationNotice, type HeldBundle, type WitnessKeys } from "../contract.ts";
+import { acknowledgedText, type HeldBundle } from "../contract/acknowledgements.ts";
+import type { FederationNotice } from "../contract/federated-bundles.ts";
+import { paths } from "../contract/paths.ts";
+import type { WitnessKeys } from "../contract/witness.ts";
 import type { Documents, DocumentSet } from "../documents.ts";
 import type { Log } from "../log.ts";
 import type { CaMetrics } from "../metrics.ts";

@@ -1,5 +1,8 @@
 import { randomBytes, timingSafeEqual } from "node:crypto";
-import { paths, type FederationAcceptance, type FederationInvitation, type FederationSummary, type InviteFederationRequest, type JoinFederationRequest, type Problem } from "../contract.ts";
+import type { FederationAcceptance, FederationInvitation, InviteFederationRequest, JoinFederationRequest } from "../contract/federation-invitations.ts";
+import type { FederationSummary } from "../contract/federation.ts";
+import { paths } from "../contract/paths.ts";
+import type { Problem } from "../contract/problem.ts";
 import type { DocumentChange, Documents, DocumentSet } from "../documents.ts";
 import { parseBundle, type Bundle } from "../pki/bundle.ts";
 import { PkiError } from "../pki/errors.ts";

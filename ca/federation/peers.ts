@@ -1,4 +1,5 @@
-import { acknowledgedText, federatedCa, type HeldBundle } from "../contract.ts";
+import { acknowledgedText, type HeldBundle } from "../contract/acknowledgements.ts";
+import { federatedCa } from "../contract/authorities.ts";
 import type { Documents } from "../documents.ts";
 import { PkiError } from "../pki/errors.ts";
 import { parseRenewalProof, verifyRenewalProof } from "../pki/renewal-proof.ts";

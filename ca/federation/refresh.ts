@@ -1,4 +1,4 @@
-import type { FederationRefresh } from "../contract.ts";
+import type { FederationRefresh } from "../contract/federation.ts";
 import type { Documents, DocumentSet } from "../documents.ts";
 import type { Log } from "../log.ts";
 import type { CaMetrics } from "../metrics.ts";

@@ -1,4 +1,4 @@
-import type { AddFederationRequest, FederationSummary, ForeignBundleSummary } from "../contract.ts";
+import type { AddFederationRequest, FederationSummary, ForeignBundleSummary } from "../contract/federation.ts";
 import type { DocumentChange, Documents, DocumentSet } from "../documents.ts";
 import { PkiError } from "../pki/errors.ts";
 import { parseSpiffeId, parseTrustDomain } from "../pki/spiffe-id.ts";

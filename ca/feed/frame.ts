@@ -1,4 +1,5 @@
-import type { TapEvent, WatchEventName } from "../contract.ts";
+import type { TapEvent } from "../contract/taps.ts";
+import type { WatchEventName } from "../contract/watch.ts";
 
 /**
  * One server-sent event as it goes over the wire.

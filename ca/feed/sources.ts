@@ -1,4 +1,5 @@
-import type { PolicyNotice, Revocation, RevocationBatch } from "../contract.ts";
+import type { Revocation, RevocationBatch } from "../contract/revocations.ts";
+import type { PolicyNotice } from "../contract/watch.ts";
 import { noticeOf } from "../reports/tap-row.ts";
 import type { RevocationRow, Store } from "../store/store.ts";
 import type { SourceName } from "./cursor.ts";

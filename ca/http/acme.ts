@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import { problemStatus } from "../contract.ts";
+import { problemStatus } from "../contract/problem.ts";
 import { Refusal } from "../refusal.ts";
 import { toResponse } from "./answer.ts";
 import { readText } from "./body.ts";

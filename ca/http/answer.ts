@@ -1,4 +1,4 @@
-import { mediaType, requestIdHeader } from "../contract.ts";
+import { mediaType, requestIdHeader } from "../contract/headers.ts";
 
 /** What a handler answers, as data; `toResponse` is the only place that makes a Response of it. */
 export interface Answer {

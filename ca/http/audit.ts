@@ -1,6 +1,7 @@
 import { z } from "@hono/zod-openapi";
 import { consistencyProof as proveConsistency, inclusionProof as proveInclusion } from "../audit/proof.ts";
-import { mediaType, type AuditEntryPage, type ConsistencyProof, type InclusionProof } from "../contract.ts";
+import type { AuditEntryPage, ConsistencyProof, InclusionProof } from "../contract/audit.ts";
+import { mediaType } from "../contract/headers.ts";
 import { Refusal } from "../refusal.ts";
 import { json, type Answer } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";

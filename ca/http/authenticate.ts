@@ -1,4 +1,4 @@
-import type { CallerRole } from "../contract.ts";
+import type { CallerRole } from "../contract/roles.ts";
 import { parseRequestAuthorization, type SignedRequest } from "../pki/request-authorization.ts";
 import { Refusal } from "../refusal.ts";
 import type { Caller, CaServices } from "./services.ts";

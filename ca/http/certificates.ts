@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { z } from "@hono/zod-openapi";
-import { idempotencyKeyHeader, mediaType, type CertificateStatus, type CertificateSummary } from "../contract.ts";
+import type { CertificateStatus, CertificateSummary } from "../contract/certificates.ts";
+import { idempotencyKeyHeader, mediaType } from "../contract/headers.ts";
 import { encodePem } from "../pki/pem.ts";
 import { Refusal } from "../refusal.ts";
 import type { CertificateRow } from "../store/store.ts";

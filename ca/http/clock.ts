@@ -1,4 +1,4 @@
-import { mediaType } from "../contract.ts";
+import { mediaType } from "../contract/headers.ts";
 import { Refusal } from "../refusal.ts";
 import { json } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";

@@ -1,5 +1,5 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
-import { mediaType } from "../contract.ts";
+import { mediaType } from "../contract/headers.ts";
 import type { Answer } from "./answer.ts";
 import { renderDocs, type ApiDocument } from "./docs-page.ts";
 import { openApiDocument } from "./openapi.ts";

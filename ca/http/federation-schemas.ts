@@ -1,8 +1,9 @@
 import { z } from "@hono/zod-openapi";
-import {
-  federationProfiles, type AcceptFederationRequest, type AcknowledgeRequest, type AddFederationRequest, type FederationAcceptance, type FederationInvitation, type FederationList, type FederationSummary,
-  type InviteFederationRequest, type JoinFederationRequest,
-} from "../contract.ts";
+import type { AcknowledgeRequest } from "../contract/acknowledgements.ts";
+import type {
+  AcceptFederationRequest, FederationAcceptance, FederationInvitation, InviteFederationRequest, JoinFederationRequest,
+} from "../contract/federation-invitations.ts";
+import { federationProfiles, type AddFederationRequest, type FederationList, type FederationSummary } from "../contract/federation.ts";
 import { acknowledgeRequest } from "./schemas.ts";
 
 /** Federation's shapes as zod schemas; requests are strict, as everywhere. */

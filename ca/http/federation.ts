@@ -1,5 +1,5 @@
 import { z } from "@hono/zod-openapi";
-import { mediaType } from "../contract.ts";
+import { mediaType } from "../contract/headers.ts";
 import { Refusal } from "../refusal.ts";
 import { conditional, json, noContent } from "./answer.ts";
 import {

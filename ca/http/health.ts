@@ -1,4 +1,5 @@
-import { mediaType, type Readiness } from "../contract.ts";
+import { mediaType } from "../contract/headers.ts";
+import type { Readiness } from "../contract/vitals.ts";
 import { json, type Answer } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
 import { readiness } from "./schemas.ts";

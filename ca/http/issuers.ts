@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
-import { idempotencyKeyHeader, mediaType, type IssuerSummary } from "../contract.ts";
+import { idempotencyKeyHeader, mediaType } from "../contract/headers.ts";
+import type { IssuerSummary } from "../contract/issuers.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { describeName } from "../pki/name-text.ts";
 import { Refusal } from "../refusal.ts";

@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
-import { mediaType, type IssuedJwtSvid, type IssueJwtSvidRequest } from "../contract.ts";
+import { mediaType } from "../contract/headers.ts";
+import type { IssuedJwtSvid, IssueJwtSvidRequest } from "../contract/jwt-svids.ts";
 import { Refusal } from "../refusal.ts";
 import { json } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";

@@ -1,5 +1,6 @@
 import type { OpenAPIHono, RouteConfig, z } from "@hono/zod-openapi";
-import { mediaType, problemStatus, requestIdHeader, type ProblemCode } from "../contract.ts";
+import { mediaType, requestIdHeader } from "../contract/headers.ts";
+import { problemStatus, type ProblemCode } from "../contract/problem.ts";
 import { access } from "./authenticate.ts";
 import { splitRoute, type Operation } from "./operation.ts";
 import { problemTitle } from "./problem.ts";

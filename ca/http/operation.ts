@@ -1,6 +1,6 @@
 import type { Context, Handler } from "hono";
 import type { z } from "@hono/zod-openapi";
-import type { ProblemCode } from "../contract.ts";
+import type { ProblemCode } from "../contract/problem.ts";
 import { Refusal } from "../refusal.ts";
 import { answerProblem, isInternal } from "./problem.ts";
 import { toResponse, type Answer } from "./answer.ts";

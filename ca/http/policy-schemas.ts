@@ -1,16 +1,7 @@
 import { z } from "@hono/zod-openapi";
-import {
-  policyActions,
-  type ApplyRequest,
-  type ApplyResult,
-  type Policy,
-  type PolicyList,
-  type PolicySet,
-  type PolicyTest,
-  type PolicyTestResult,
-  type Service,
-  type ServiceList,
-} from "../contract.ts";
+import { policyActions, type ApplyRequest, type ApplyResult, type Policy, type PolicyList, type PolicySet } from "../contract/policies.ts";
+import type { PolicyTest, PolicyTestResult } from "../contract/policy-decisions.ts";
+import type { Service, ServiceList } from "../contract/services.ts";
 
 /** Shapes for the description; what a policy may hold is judged by `ca/policy/parse.ts`, as the proxies do. */
 const texts = (example: readonly string[], description?: string) =>

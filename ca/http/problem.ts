@@ -1,5 +1,6 @@
 import { AuditError } from "../audit/errors.ts";
-import { mediaType, problemStatus, type Problem, type ProblemCode } from "../contract.ts";
+import { mediaType } from "../contract/headers.ts";
+import { problemStatus, type Problem, type ProblemCode } from "../contract/problem.ts";
 import { PkiError } from "../pki/errors.ts";
 import { Refusal } from "../refusal.ts";
 import { StoreError, type StoreErrorCode } from "../store/store.ts";

@@ -1,5 +1,8 @@
 import { z } from "@hono/zod-openapi";
-import type { EdgeList, ProxyList, Report, ReportRequest, TapRequest } from "../contract.ts";
+import type { EdgeList } from "../contract/edges.ts";
+import type { ProxyList } from "../contract/proxies.ts";
+import type { Report, ReportRequest } from "../contract/reports.ts";
+import type { TapRequest } from "../contract/taps.ts";
 
 /** What proxies report and what is put together from it, as zod schemas; checked against the contract at the end. */
 

@@ -1,4 +1,6 @@
-import { mediaType, type Report, type TapEvent } from "../contract.ts";
+import { mediaType } from "../contract/headers.ts";
+import type { Report } from "../contract/reports.ts";
+import type { TapEvent } from "../contract/taps.ts";
 import { encodeFrame, heartbeatFrame } from "../feed/frame.ts";
 import { Refusal } from "../refusal.ts";
 import { json, noContent } from "./answer.ts";

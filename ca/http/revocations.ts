@@ -1,5 +1,7 @@
 import { z } from "@hono/zod-openapi";
-import { mediaType, type RenewNotice, type RevocationPage } from "../contract.ts";
+import { mediaType } from "../contract/headers.ts";
+import type { RevocationPage } from "../contract/revocations.ts";
+import type { RenewNotice } from "../contract/watch.ts";
 import { describeRevocation } from "../feed/sources.ts";
 import { conditional, json } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";

@@ -1,49 +1,24 @@
 import { z } from "@hono/zod-openapi";
+import type { AcknowledgeRequest } from "../contract/acknowledgements.ts";
+import type { Attestation } from "../contract/attestation.ts";
+import type { AuditEntryPage, ConsistencyProof, InclusionProof } from "../contract/audit.ts";
 import {
-  authorityStates,
-  authorityTypes,
-  issuerProfiles,
-  problemStatus,
-  revocationReasons,
-  roles,
-  type AcknowledgeRequest,
-  type Attestation,
-  type AuditEntryPage,
-  type AuthorityAnswer,
-  type AuthorityList,
-  type AuthorityStepRequest,
-  type CertificateDetail,
-  type CertificatePage,
-  type CertificateSummary,
-  type ConsistencyProof,
-  type CreatedToken,
-  type ClockConfirmation,
-  type ConfirmClockRequest,
-  type CreateOperatorRequest,
-  type CreateTokenRequest,
-  type InclusionProof,
-  type IssuedCertificate,
-  type IssuedIssuer,
-  type IssueIssuerRequest,
-  type IssueRequest,
-  type IssuerPage,
-  type OperatorList,
-  type OperatorSummary,
-  type PrepareAuthorityRequest,
-  type Problem,
-  type ProblemCode,
-  type Readiness,
-  type Revocation,
-  type RevocationPage,
-  type RevokeRequest,
+  authorityStates, authorityTypes, type AuthorityAnswer, type AuthorityList, type AuthorityStepRequest, type PrepareAuthorityRequest,
   type RotateAuthorityRequest,
-  type TokenPage,
-  type TokenSummary,
-} from "../contract.ts";
+} from "../contract/authorities.ts";
+import type { CertificateDetail, CertificatePage, CertificateSummary, IssuedCertificate, IssueRequest } from "../contract/certificates.ts";
+import type { ClockConfirmation, ConfirmClockRequest } from "../contract/clock.ts";
+import { issuerProfiles, type IssuedIssuer, type IssueIssuerRequest, type IssuerPage } from "../contract/issuers.ts";
+import type { CreateOperatorRequest, OperatorList, OperatorSummary } from "../contract/operators.ts";
+import { problemStatus, type Problem, type ProblemCode } from "../contract/problem.ts";
+import { revocationReasons, type Revocation, type RevocationPage, type RevokeRequest } from "../contract/revocations.ts";
+import { roles } from "../contract/roles.ts";
+import type { CreatedToken, CreateTokenRequest, TokenPage, TokenSummary } from "../contract/tokens.ts";
+import type { Readiness } from "../contract/vitals.ts";
 
 /**
  * The contract's shapes as zod schemas. Requests are strict: a member we do not know is a member somebody relies on in
- * vain. The table at the end of the file makes the compiler compare each with its type in `ca/contract.ts`.
+ * vain. The table at the end of the file makes the compiler compare each with its type in `ca/contract/`.
  */
 
 /** Base64 of a CSR with an RSA-4096 key is below 2 KiB. */

@@ -1,28 +1,16 @@
-import type {
-  AcknowledgeRequest,
-  AuthorityAnswer,
-  AuthorityCommand,
-  AuthoritySummary,
-  CallerRole,
-  CreatedToken,
-  CreateTokenRequest,
-  EdgeList,
-  ProxyList,
-  Vitals,
-  IssuedCertificate,
-  IssuedIssuer,
-  IssuedJwtSvid,
-  IssueIssuerRequest,
-  IssueJwtSvidRequest,
-  IssueRequest,
-  Readiness,
-  Report,
-  ReportRequest,
-  TapEvent,
-  TapRequest,
-  Revocation,
-  RevocationReason,
-} from "../contract.ts";
+import type { AcknowledgeRequest } from "../contract/acknowledgements.ts";
+import type { AuthorityAnswer, AuthorityCommand, AuthoritySummary } from "../contract/authorities.ts";
+import type { IssuedCertificate, IssueRequest } from "../contract/certificates.ts";
+import type { EdgeList } from "../contract/edges.ts";
+import type { IssuedIssuer, IssueIssuerRequest } from "../contract/issuers.ts";
+import type { IssuedJwtSvid, IssueJwtSvidRequest } from "../contract/jwt-svids.ts";
+import type { ProxyList } from "../contract/proxies.ts";
+import type { Report, ReportRequest } from "../contract/reports.ts";
+import type { Revocation, RevocationReason } from "../contract/revocations.ts";
+import type { CallerRole } from "../contract/roles.ts";
+import type { TapEvent, TapRequest } from "../contract/taps.ts";
+import type { CreatedToken, CreateTokenRequest } from "../contract/tokens.ts";
+import type { Readiness, Vitals } from "../contract/vitals.ts";
 import type { ClockConfirmer } from "../confirm-clock.ts";
 import type { Federation } from "../federation/federation.ts";
 import type { RateLimits } from "../rate-limits.ts";

@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
-import { mediaType, type SignInLink } from "../contract.ts";
+import { mediaType } from "../contract/headers.ts";
+import type { SignInLink } from "../contract/sign-ins.ts";
 import { dashboardSessions } from "../dashboard/sessions.ts";
 import { Refusal } from "../refusal.ts";
 import { json } from "./answer.ts";

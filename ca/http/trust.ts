@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
-import { feedEpochHeader, mediaType, type AuthoritySummary } from "../contract.ts";
+import type { AuthoritySummary } from "../contract/authorities.ts";
+import { feedEpochHeader, mediaType } from "../contract/headers.ts";
 import { Refusal } from "../refusal.ts";
 import { conditional, json, noContent, wantsPem, type Answer } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";

@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
-import { mediaType, type Vitals } from "../contract.ts";
+import { mediaType } from "../contract/headers.ts";
+import type { Vitals } from "../contract/vitals.ts";
 import { json } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
 import type { CaServices } from "./services.ts";

@@ -1,5 +1,5 @@
 import { z } from "@hono/zod-openapi";
-import { mediaType } from "../contract.ts";
+import { mediaType } from "../contract/headers.ts";
 import { operation, type Operation } from "./operation.ts";
 import type { CaServices } from "./services.ts";
 

@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
-import { mediaType, type WitnessKeys } from "../contract.ts";
+import { mediaType } from "../contract/headers.ts";
+import type { WitnessKeys } from "../contract/witness.ts";
 import { Refusal } from "../refusal.ts";
 import { json } from "./answer.ts";
 import { readText } from "./body.ts";

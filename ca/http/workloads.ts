@@ -1,5 +1,6 @@
 import { z } from "@hono/zod-openapi";
-import { mediaType, type WorkloadList } from "../contract.ts";
+import { mediaType } from "../contract/headers.ts";
+import type { WorkloadList } from "../contract/workloads.ts";
 import { json } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
 import { cursor, defaultLimit, encodePosition, limit, parsePosition } from "./parameters.ts";

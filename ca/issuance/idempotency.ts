@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import type { Claim } from "../attestation/identity.ts";
-import type { IssueRequest } from "../contract.ts";
+import type { IssueRequest } from "../contract/certificates.ts";
 import { Refusal } from "../refusal.ts";
 import type { CertificateRow, Store } from "../store/store.ts";
 

@@ -4,7 +4,7 @@ import { checkScope } from "../attestation/operator.ts";
 import { parseRequestedId } from "../attestation/requested-id.ts";
 import { encodeEntry } from "../audit/event.ts";
 import type { AuthorityKeeper } from "../authority/keeper.ts";
-import type { IssuedJwtSvid, IssueJwtSvidRequest } from "../contract.ts";
+import type { IssuedJwtSvid, IssueJwtSvidRequest } from "../contract/jwt-svids.ts";
 import { lintJwtSvid } from "../lint/jwt-svid.ts";
 import { encodeJwtSvid } from "../pki/jwt-svid.ts";
 import type { SpiffeId } from "../pki/spiffe-id.ts";

@@ -1,5 +1,6 @@
 import type { IssueContext } from "../issuance/issue.ts";
-import { problemStatus, type IssuedCertificate, type IssueRequest, type ProblemCode } from "../contract.ts";
+import type { IssuedCertificate, IssueRequest } from "../contract/certificates.ts";
+import { problemStatus, type ProblemCode } from "../contract/problem.ts";
 import type { Log } from "../log.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { parseCsr, type Csr } from "../pki/csr.ts";

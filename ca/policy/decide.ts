@@ -1,4 +1,5 @@
-import type { Policy, PolicyDecision, PolicyReason, PolicyRule } from "../contract.ts";
+import type { Policy, PolicyRule } from "../contract/policies.ts";
+import type { PolicyDecision, PolicyReason } from "../contract/policy-decisions.ts";
 import type { SpiffeId } from "../pki/spiffe-id.ts";
 import { foldPath, matchesFoldedPath, matchesPath, normalizePath, parsePathPattern, type PathPattern } from "./http-path.ts";
 import { matchesId, parseIdPattern, type IdPattern } from "./id-pattern.ts";

@@ -1,4 +1,5 @@
-import { policyActions, type Policy, type PolicyRule, type Service, type ServiceAddress } from "../contract.ts";
+import { policyActions, type Policy, type PolicyRule } from "../contract/policies.ts";
+import type { Service, ServiceAddress } from "../contract/services.ts";
 import { parseSpiffeId } from "../pki/spiffe-id.ts";
 import { parsePathPattern } from "./http-path.ts";
 import { parseIdPattern } from "./id-pattern.ts";

@@ -1,6 +1,6 @@
-import type {
-  ApplyRequest, ApplyResult, Changed, Policy, PolicyList, PolicySet, PolicyTest, PolicyTestResult, Service, ServiceList,
-} from "../contract.ts";
+import type { ApplyRequest, ApplyResult, Changed, Policy, PolicyList, PolicySet } from "../contract/policies.ts";
+import type { PolicyTest, PolicyTestResult } from "../contract/policy-decisions.ts";
+import type { Service, ServiceList } from "../contract/services.ts";
 import type { DocumentChange, Documents, DocumentSet, PresentDocument } from "../documents.ts";
 import { PkiError } from "../pki/errors.ts";
 import { parseSpiffeId, type SpiffeId } from "../pki/spiffe-id.ts";

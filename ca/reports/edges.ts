@@ -1,4 +1,4 @@
-import type { EdgeList, EdgeSummary } from "../contract.ts";
+import type { EdgeList, EdgeSummary } from "../contract/edges.ts";
 import type { ReportRow, Store } from "../store/store.ts";
 import type { KeptEdges } from "./receive.ts";
 

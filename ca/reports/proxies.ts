@@ -1,4 +1,4 @@
-import type { ProxyList, ProxySummary } from "../contract.ts";
+import type { ProxyList, ProxySummary } from "../contract/proxies.ts";
 import type { ReportRow, Store } from "../store/store.ts";
 import type { KeptEdges } from "./receive.ts";
 

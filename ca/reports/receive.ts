@@ -1,5 +1,7 @@
 import { verifyPossession, type PossessionDeps } from "../attestation/possession.ts";
-import type { ProxySummary, Report, ReportRequest, SeenEdge } from "../contract.ts";
+import type { SeenEdge } from "../contract/edges.ts";
+import type { ProxySummary } from "../contract/proxies.ts";
+import type { Report, ReportRequest } from "../contract/reports.ts";
 import type { RateLimits } from "../rate-limits.ts";
 import { Refusal } from "../refusal.ts";
 import { keepTapRecords } from "./tap.ts";

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { tapTarget, type TapFilter, type TapNotice } from "../contract.ts";
+import { tapTarget, type TapFilter, type TapNotice } from "../contract/taps.ts";
 import type { ReportRow } from "../store/store.ts";
 
 /** A tap that is open, as it is kept: under its ID. */

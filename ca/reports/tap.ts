@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { encodeEntry, type Actor } from "../audit/event.ts";
-import type { Report, TapEvent, TapRecord, TapRequest } from "../contract.ts";
+import type { Report } from "../contract/reports.ts";
+import type { TapEvent, TapRecord, TapRequest } from "../contract/taps.ts";
 import { parseSpiffeId } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
 import type { ReportRow, Store } from "../store/store.ts";

@@ -1,4 +1,4 @@
-import type { AuthorityHolder } from "../contract.ts";
+import type { AuthorityHolder } from "../contract/authorities.ts";
 import type { HolderRow, Store } from "../store/store.ts";
 
 export interface WorkloadReaderDeps {

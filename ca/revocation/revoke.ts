@@ -1,5 +1,5 @@
 import { encodeEntry, type Actor } from "../audit/event.ts";
-import type { Revocation, RevocationReason } from "../contract.ts";
+import type { Revocation, RevocationReason } from "../contract/revocations.ts";
 import type { CaMetrics } from "../metrics.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { matchesSpiffeIdPattern, parseSpiffeId, parseSpiffeIdPattern, type SpiffeId } from "../pki/spiffe-id.ts";

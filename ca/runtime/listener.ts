@@ -3,7 +3,7 @@ import { createServer, type Server } from "node:https";
 import { createServer as createPlainServer, STATUS_CODES, type Server as PlainServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
-import type { ProblemCode } from "../contract.ts";
+import type { ProblemCode } from "../contract/problem.ts";
 import { problemAnswer } from "../http/problem.ts";
 import { RuntimeError } from "./errors.ts";
 

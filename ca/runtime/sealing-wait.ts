@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { createRoot } from "../authority/create.ts";
-import { mediaType, type Readiness } from "../contract.ts";
+import { mediaType } from "../contract/headers.ts";
+import type { Readiness } from "../contract/vitals.ts";
 import { problemAnswer } from "../http/problem.ts";
 import type { Log } from "../log.ts";
 import { encodePem } from "../pki/pem.ts";

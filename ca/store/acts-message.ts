@@ -1,4 +1,4 @@
-import type { AttestationMethod } from "../contract.ts";
+import type { AttestationMethod } from "../contract/attestation.ts";
 import type { Act } from "./store.ts";
 
 /**

@@ -1,5 +1,5 @@
 import { familyOf, isPublished, isValidAt } from "../authority-tree.ts";
-import { authorityTypes, type AuthorityState } from "../contract.ts";
+import { authorityTypes, type AuthorityState } from "../contract/authorities.ts";
 import type { Refused } from "./batch.ts";
 import type { Act, AuthorityChange, AuthorityRow } from "./store.ts";
 

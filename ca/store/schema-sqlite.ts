@@ -1,6 +1,9 @@
 import { sql } from "drizzle-orm";
 import { blob, index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
-import type { AttestationMethod, AuthorityState, AuthorityType, RevocationReason, Role } from "../contract.ts";
+import type { AttestationMethod } from "../contract/attestation.ts";
+import type { AuthorityState, AuthorityType } from "../contract/authorities.ts";
+import type { RevocationReason } from "../contract/revocations.ts";
+import type { Role } from "../contract/roles.ts";
 import type { AuthorityKey, DocumentKind, ReportKind } from "./store.ts";
 
 /**

@@ -1,4 +1,8 @@
-import type { AttestationMethod, AuthorityState, AuthorityType, RevocationReason, Role, StoreVitals } from "../contract.ts";
+import type { AttestationMethod } from "../contract/attestation.ts";
+import type { AuthorityState, AuthorityType } from "../contract/authorities.ts";
+import type { RevocationReason } from "../contract/revocations.ts";
+import type { Role } from "../contract/roles.ts";
+import type { StoreVitals } from "../contract/vitals.ts";
 
 /**
  * What the CA keeps. Two adapters, SQLite and Postgres, one contract suite (`test/ca/store/contract.ts`).
@@ -541,7 +545,7 @@ export interface FeedPosition {
 /** Said once to all who are connected, e.g. to renew because an authority was tainted. */
 export interface AnnouncementRow {
   readonly sequence: number;
-  /** JSON (`ca/contract.ts`). */
+  /** JSON (`ca/contract/watch.ts`). */
   readonly body: string;
   readonly expiresAtMs: number;
 }

@@ -1,5 +1,5 @@
 import { createHmac } from "node:crypto";
-import type { AwsIamSignature } from "../../ca/contract.ts";
+import type { AwsIamSignature } from "../../ca/contract/attestation.ts";
 import { unsignedAwsIamRequest } from "../../ca/pki/aws-iam-request.ts";
 import { sha256 } from "../../ca/pki/sha256.ts";
 

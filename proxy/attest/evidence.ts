@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import type { Attestation } from "../../ca/contract.ts";
+import type { Attestation } from "../../ca/contract/attestation.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { decodePem } from "../../ca/pki/pem.ts";
 import { encodeRenewalProof } from "../../ca/pki/renewal-proof.ts";

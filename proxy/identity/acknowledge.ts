@@ -1,4 +1,4 @@
-import { acknowledgedText, type HeldBundle } from "../../ca/contract.ts";
+import { acknowledgedText, type HeldBundle } from "../../ca/contract/acknowledgements.ts";
 import { encodeRenewalProof } from "../../ca/pki/renewal-proof.ts";
 import type { CaClient } from "../ca-client.ts";
 import { CaError } from "../ca-error.ts";

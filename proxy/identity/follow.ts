@@ -1,4 +1,6 @@
-import type { HeldBundle, RenewNotice, TapNotice } from "../../ca/contract.ts";
+import type { HeldBundle } from "../../ca/contract/acknowledgements.ts";
+import type { TapNotice } from "../../ca/contract/taps.ts";
+import type { RenewNotice } from "../../ca/contract/watch.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { readFederation, type FederationTexts } from "../ca-answer.ts";
 import type { CaClient } from "../ca-client.ts";

@@ -1,4 +1,4 @@
-import type { PolicyNotice } from "../../ca/contract.ts";
+import type { PolicyNotice } from "../../ca/contract/watch.ts";
 import { compileInbound } from "../../ca/policy/decide.ts";
 import { parsePolicy, parseService } from "../../ca/policy/parse.ts";
 import type { CaClient } from "../ca-client.ts";

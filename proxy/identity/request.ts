@@ -1,6 +1,8 @@
 import { createPrivateKey, createPublicKey, generateKeyPair, randomUUID, type KeyObject } from "node:crypto";
 import { promisify } from "node:util";
-import type { Attestation, HeldBundle, IssueRequest } from "../../ca/contract.ts";
+import type { HeldBundle } from "../../ca/contract/acknowledgements.ts";
+import type { Attestation } from "../../ca/contract/attestation.ts";
+import type { IssueRequest } from "../../ca/contract/certificates.ts";
 import { encodeCsr } from "../../ca/pki/csr.ts";
 import type { KeyAlgorithm } from "../../ca/pki/key.ts";
 import { encodeRenewalProof } from "../../ca/pki/renewal-proof.ts";

@@ -1,4 +1,5 @@
-import type { RenewNotice, RevocationBatch } from "../../ca/contract.ts";
+import type { RevocationBatch } from "../../ca/contract/revocations.ts";
+import type { RenewNotice } from "../../ca/contract/watch.ts";
 import type { CaClient } from "../ca-client.ts";
 import type { Clock } from "../clock.ts";
 import type { Log } from "../log.ts";

@@ -1,4 +1,6 @@
-import type { HeldBundle, IssueRequest, ProblemCode } from "../../ca/contract.ts";
+import type { HeldBundle } from "../../ca/contract/acknowledgements.ts";
+import type { IssueRequest } from "../../ca/contract/certificates.ts";
+import type { ProblemCode } from "../../ca/contract/problem.ts";
 import { EvidenceError } from "../attest/error.ts";
 import type { CaClient } from "../ca-client.ts";
 import { CaError, type CaErrorCode } from "../ca-error.ts";

@@ -1,5 +1,5 @@
 import type { KeyObject } from "node:crypto";
-import type { Service } from "../../ca/contract.ts";
+import type { Service } from "../../ca/contract/services.ts";
 import type { Bundle } from "../../ca/pki/bundle.ts";
 import type { SpiffeId } from "../../ca/pki/spiffe-id.ts";
 import type { InboundPolicy } from "../../ca/policy/decide.ts";

@@ -1,4 +1,4 @@
-import type { HeldBundle } from "../../ca/contract.ts";
+import type { HeldBundle } from "../../ca/contract/acknowledgements.ts";
 import type { Bundle } from "../../ca/pki/bundle.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { verifySvid } from "../../ca/pki/svid.ts";

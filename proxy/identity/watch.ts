@@ -1,4 +1,6 @@
-import type { PolicyNotice, RenewNotice, RevocationBatch, TapNotice } from "../../ca/contract.ts";
+import type { RevocationBatch } from "../../ca/contract/revocations.ts";
+import type { TapNotice } from "../../ca/contract/taps.ts";
+import type { PolicyNotice, RenewNotice } from "../../ca/contract/watch.ts";
 import { readEpoch, readPolicyNotice, readRenewNotice, readRevocationBatch, readTapNotice, readValue } from "../ca-answer.ts";
 import type { CaClient } from "../ca-client.ts";
 import { CaError } from "../ca-error.ts";

@@ -1,4 +1,4 @@
-import type { PolicyDecision } from "../../ca/contract.ts";
+import type { PolicyDecision } from "../../ca/contract/policy-decisions.ts";
 import { matchesSpiffeIdPattern, type SpiffeId } from "../../ca/pki/spiffe-id.ts";
 import type { ConnectionPolicy } from "../../ca/policy/decide.ts";
 import type { DataPathDeps } from "../data-path.ts";

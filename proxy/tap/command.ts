@@ -1,6 +1,6 @@
 import { request } from "node:http";
 import { parseArgs } from "node:util";
-import { tapLine, type TapRecord } from "../../ca/contract.ts";
+import { tapLine, type TapRecord } from "../../ca/contract/taps.ts";
 import type { CommandOutput } from "../intercept/command.ts";
 
 /** Runs `countersign-proxy tap ...`: live requests of the proxy on this host. @returns the exit code: 0 looked, 1 could not, 2 wrong command line */

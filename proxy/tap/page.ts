@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { TapFilter } from "../../ca/contract.ts";
+import type { TapFilter } from "../../ca/contract/taps.ts";
 import type { Exchanges } from "../exchanges.ts";
 import { tapExchanges } from "./tapped.ts";
 

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { tapTarget, type Report, type TapNotice, type TapRecord } from "../../ca/contract.ts";
+import type { Report } from "../../ca/contract/reports.ts";
+import { tapTarget, type TapNotice, type TapRecord } from "../../ca/contract/taps.ts";
 import type { CaClient } from "../ca-client.ts";
 import { CaError } from "../ca-error.ts";
 import type { Clock } from "../clock.ts";

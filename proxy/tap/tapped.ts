@@ -1,4 +1,4 @@
-import type { TapFilter, TapRecord } from "../../ca/contract.ts";
+import type { TapFilter, TapRecord } from "../../ca/contract/taps.ts";
 import type { ExchangeRecord, Exchanges } from "../exchanges.ts";
 
 export interface TapOptions {

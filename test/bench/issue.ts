@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { encodeCsr } from "../../ca/pki/csr.ts";
 import { encodePem } from "../../ca/pki/pem.ts";
-import { paths } from "../../ca/contract.ts";
+import { paths } from "../../ca/contract/paths.ts";
 import { adminTokenOf, freePort, startCa, type RunningCa } from "../../infra/demo/processes.ts";
 import { cpuSecondsOf } from "./cpu.ts";
 import { startCfssl } from "./cfssl.ts";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import { encodeEntry } from "../../ca/audit/event.ts";
-import { paths } from "../../ca/contract.ts";
+import { paths } from "../../ca/contract/paths.ts";
 import { logKeyName, logOrigin } from "../../ca/first-start.ts";
 import { createSealing } from "../../ca/signer/sealing.ts";
 import { openStore } from "../../ca/store/open.ts";

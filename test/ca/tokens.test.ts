@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseBootstrap } from "../../ca/pki/bootstrap.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { decodePem } from "../../ca/pki/pem.ts";
-import type { CreateTokenRequest } from "../../ca/contract.ts";
+import type { CreateTokenRequest } from "../../ca/contract/tokens.ts";
 import type { Caller } from "../../ca/http/services.ts";
 import type { Store } from "../../ca/store/store.ts";
 import { auditEvents, callerWith, hourMs, newCsr, startTestCa, type TestCa } from "../support/running-ca.ts";

@@ -4,7 +4,7 @@ import { request, type IncomingMessage } from "node:http";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { federatedCa } from "../../ca/contract.ts";
+import { federatedCa } from "../../ca/contract/authorities.ts";
 import { parseBundle } from "../../ca/pki/bundle.ts";
 import { askInbound } from "../../infra/demo/strangers.ts";
 import { countersign, type Ran } from "../support/command-line.ts";

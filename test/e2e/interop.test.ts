@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { generateKeyPairSync } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { paths } from "../../ca/contract.ts";
+import { paths } from "../../ca/contract/paths.ts";
 import { parseBootstrap } from "../../ca/pki/bootstrap.ts";
 import { encodeCsr } from "../../ca/pki/csr.ts";
 import { countersign, freePort, startCa, startProcess, startProxy, type RunningCa, type RunningProcess, type RunningProxy } from "../../infra/demo/processes.ts";

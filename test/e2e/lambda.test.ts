@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { verifyLog } from "../../ca/audit/verify.ts";
-import type { IssuedCertificate } from "../../ca/contract.ts";
+import type { IssuedCertificate } from "../../ca/contract/certificates.ts";
 import { openStore } from "../../ca/store/open.ts";
 import { parseBootstrap } from "../../ca/pki/bootstrap.ts";
 import { functionPackage } from "../../infra/bundle.ts";

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { request, type IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import type { EdgeList } from "../../ca/contract.ts";
+import type { EdgeList } from "../../ca/contract/edges.ts";
 import { dispatch } from "../../ca/cli/dispatch.ts";
 import { countersign } from "../support/command-line.ts";
 import { startMesh, type Mesh, type MeshProxy } from "../support/mesh.ts";

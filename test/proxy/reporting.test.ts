@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Report, ReportRequest } from "../../ca/contract.ts";
+import type { Report, ReportRequest } from "../../ca/contract/reports.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { parseRenewalProof, verifyRenewalProof } from "../../ca/pki/renewal-proof.ts";
 import { CaError } from "../../proxy/ca-error.ts";

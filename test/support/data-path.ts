@@ -1,4 +1,5 @@
-import type { Policy, Service } from "../../ca/contract.ts";
+import type { Policy } from "../../ca/contract/policies.ts";
+import type { Service } from "../../ca/contract/services.ts";
 import { parseSpiffeId } from "../../ca/pki/spiffe-id.ts";
 import { compileInbound } from "../../ca/policy/decide.ts";
 import type { ProxyConfig } from "../../proxy/config.ts";

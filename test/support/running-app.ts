@@ -1,5 +1,7 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
-import { mediaType, type Problem, type Role } from "../../ca/contract.ts";
+import { mediaType } from "../../ca/contract/headers.ts";
+import type { Problem } from "../../ca/contract/problem.ts";
+import type { Role } from "../../ca/contract/roles.ts";
 import { createApp, type AppOptions } from "../../ca/http/app.ts";
 import type { CaServices } from "../../ca/http/services.ts";
 import { startTestCa, type TestCa, type TestCaOptions } from "./running-ca.ts";

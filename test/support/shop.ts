@@ -1,4 +1,4 @@
-import type { IssuedCertificate } from "../../ca/contract.ts";
+import type { IssuedCertificate } from "../../ca/contract/certificates.ts";
 import type { Caller } from "../../ca/http/services.ts";
 import type { KeptEdges } from "../../ca/reports/receive.ts";
 import type { Ca } from "../../ca/ca.ts";

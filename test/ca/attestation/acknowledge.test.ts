@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { acknowledgedSequence } from "../../../ca/attestation/acknowledge.ts";
-import { acknowledgedText, type HeldBundle, type IssuedCertificate } from "../../../ca/contract.ts";
+import { acknowledgedText, type HeldBundle } from "../../../ca/contract/acknowledgements.ts";
+import type { IssuedCertificate } from "../../../ca/contract/certificates.ts";
 import { encodeRenewalProof, type ProofPurpose } from "../../../ca/pki/renewal-proof.ts";
 import { chainOf, newCsr, newKey, startTestCa, type TestCa } from "../../support/running-ca.ts";
 

@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Attestation, IssuedCertificate } from "../../../ca/contract.ts";
+import type { Attestation } from "../../../ca/contract/attestation.ts";
+import type { IssuedCertificate } from "../../../ca/contract/certificates.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { auditEvents, chainOf, newCsr, proofFor, startTestCa, type TestCa } from "../../support/running-ca.ts";
 import { startCluster, type Cluster } from "../../support/cluster.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { awsIamVerifier } from "../../../ca/attestation/aws-iam.ts";
-import type { AwsIamSignature } from "../../../ca/contract.ts";
+import type { AwsIamSignature } from "../../../ca/contract/attestation.ts";
 import { signCallerIdentity, type AwsSigning } from "../../../proxy/attest/aws-sign.ts";
 import { attestorDeps, attestorOf, factsToObject } from "../../support/attestor.ts";
 import { startPlatform, type Platform } from "../../support/platform.ts";

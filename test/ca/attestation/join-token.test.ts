@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { CreatedToken, IssuedCertificate } from "../../../ca/contract.ts";
+import type { IssuedCertificate } from "../../../ca/contract/certificates.ts";
+import type { CreatedToken } from "../../../ca/contract/tokens.ts";
 import type { KeyObject } from "node:crypto";
 import { testAuthority } from "../../support/test-ca.ts";
 import { auditEvents, chainOf, dayMs, hourMs, newCsr, newKey, proofFor, startTestCa, type TestCa } from "../../support/running-ca.ts";

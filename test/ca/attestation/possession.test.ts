@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { verifyPossession, type PossessionDeps } from "../../../ca/attestation/possession.ts";
-import type { IssuedCertificate } from "../../../ca/contract.ts";
+import type { IssuedCertificate } from "../../../ca/contract/certificates.ts";
 import { encodeRenewalProof } from "../../../ca/pki/renewal-proof.ts";
 import { newCsr, newKey, proofFor, startTestCa, type TestCa } from "../../support/running-ca.ts";
 import { testAuthority } from "../../support/test-ca.ts";

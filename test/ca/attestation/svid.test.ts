@@ -9,7 +9,7 @@ import { signCertificate } from "../../../ca/issuance/sign.ts";
 import { workloadProfile } from "../../../ca/issuance/profile.ts";
 import { serialNumbers } from "../../../ca/issuance/serial.ts";
 import { subjectKeyIdentifier } from "../../../ca/pki/key.ts";
-import type { IssuedCertificate } from "../../../ca/contract.ts";
+import type { IssuedCertificate } from "../../../ca/contract/certificates.ts";
 import { dayMs, newCsr, newKey, proofFor, startTestCa, type TestCa } from "../../support/running-ca.ts";
 import { testAuthority } from "../../support/test-ca.ts";
 

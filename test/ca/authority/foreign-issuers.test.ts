@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createPublicKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { IssuedIssuer, IssueIssuerRequest } from "../../../ca/contract.ts";
+import type { IssuedIssuer, IssueIssuerRequest } from "../../../ca/contract/issuers.ts";
 import { parseBundle, type Bundle } from "../../../ca/pki/bundle.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { encodeCsr } from "../../../ca/pki/csr.ts";

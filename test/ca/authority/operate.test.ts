@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { AuthorityCommand, AuthorityState, AuthorityType } from "../../../ca/contract.ts";
+import type { AuthorityCommand, AuthorityState, AuthorityType } from "../../../ca/contract/authorities.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { auditEvents, chainOf, dayMs, newCsr, startTestCa, type TestCa } from "../../support/running-ca.ts";
 

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { livingBelow, planRotation, signingParent, type Holders, type RotationPolicy } from "../../../ca/authority/plan-rotation.ts";
-import { authorityStates, authorityTypes } from "../../../ca/contract.ts";
+import { authorityStates, authorityTypes } from "../../../ca/contract/authorities.ts";
 import type { AuthorityRow, HolderRow } from "../../../ca/store/store.ts";
 import { dayMs, hourMs } from "../../support/running-ca.ts";
 

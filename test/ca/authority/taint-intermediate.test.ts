@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { authorityRow, unsealAuthority } from "../../../ca/authority/active-issuer.ts";
 import { authorityDraft } from "../../../ca/authority/change.ts";
 import { intermediateTbs } from "../../../ca/authority/create.ts";
-import type { AuthorityCommand } from "../../../ca/contract.ts";
+import type { AuthorityCommand } from "../../../ca/contract/authorities.ts";
 import { signCertificate } from "../../../ca/issuance/sign.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { signatureAlgorithmFor } from "../../../ca/pki/key.ts";

@@ -6,7 +6,11 @@ import { judge } from "../../../ca/check/judge.ts";
 import { judgeBeforeInstall, type BeforeInstallFacts } from "../../../ca/check/before-install.ts";
 import { hashLeaf } from "../../../ca/audit/merkle.ts";
 import { checkpointSigner } from "../../../ca/audit/checkpoint.ts";
-import { federatedCa, type AuthoritySummary, type FederationSummary, type ProxySummary, type TokenSummary, type Vitals } from "../../../ca/contract.ts";
+import { federatedCa, type AuthoritySummary } from "../../../ca/contract/authorities.ts";
+import type { FederationSummary } from "../../../ca/contract/federation.ts";
+import type { ProxySummary } from "../../../ca/contract/proxies.ts";
+import type { TokenSummary } from "../../../ca/contract/tokens.ts";
+import type { Vitals } from "../../../ca/contract/vitals.ts";
 import { chainOf, newCsr, startTestCa } from "../../support/running-ca.ts";
 
 /** What a CA and a proxy that are well told: certificates, authorities and vitals are real, the rest is made to go with them. */

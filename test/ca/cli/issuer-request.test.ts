@@ -2,7 +2,7 @@ import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto"
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { ApiError, type Api } from "../../../ca/cli/api.ts";
 import { issuerRequests } from "../../../ca/cli/issuer-request.ts";
-import type { IssueIssuerRequest } from "../../../ca/contract.ts";
+import type { IssueIssuerRequest } from "../../../ca/contract/issuers.ts";
 import { startTestCa, type TestCa } from "../../support/running-ca.ts";
 
 let host: TestCa;

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { addUp, topTable, type TopRow } from "../../../ca/cli/top.ts";
-import type { TapRecord } from "../../../ca/contract.ts";
+import type { TapRecord } from "../../../ca/contract/taps.ts";
 import { tooWide } from "../../support/command-line.ts";
 
 const record = (changes: Partial<TapRecord> = {}): TapRecord => ({

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Role } from "../../../ca/contract.ts";
+import type { Role } from "../../../ca/contract/roles.ts";
 import { dashboardSessions } from "../../../ca/dashboard/sessions.ts";
 import { auditEvents, hourMs, newCsr } from "../../support/running-ca.ts";
 import { startTestApp, type Answered, type TestApp } from "../../support/running-app.ts";

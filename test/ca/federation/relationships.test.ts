@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { AddFederationRequest, FederationSummary } from "../../../ca/contract.ts";
+import type { AddFederationRequest, FederationSummary } from "../../../ca/contract/federation.ts";
 import { Refusal } from "../../../ca/refusal.ts";
 import { encodeBundle, parseBundle, type Bundle } from "../../../ca/pki/bundle.ts";
 import { bundleEndpoint, type BundleEndpoint } from "../../support/bundle-endpoint.ts";

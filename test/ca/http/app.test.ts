@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { problemStatus } from "../../../ca/contract.ts";
+import { problemStatus } from "../../../ca/contract/problem.ts";
 import { access } from "../../../ca/http/authenticate.ts";
 import { problem } from "../../../ca/http/schemas.ts";
 import { Refusal } from "../../../ca/refusal.ts";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { roles, type Role } from "../../../ca/contract.ts";
+import { roles, type Role } from "../../../ca/contract/roles.ts";
 import { access, authenticate, type RouteName } from "../../../ca/http/authenticate.ts";
 import { auditEvents, newCsr } from "../../support/running-ca.ts";
 import { startTestApp, type TestApp } from "../../support/running-app.ts";

@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { CertificatePage, IssuedCertificate } from "../../../ca/contract.ts";
+import type { CertificatePage, IssuedCertificate } from "../../../ca/contract/certificates.ts";
 import { certificateDetail, certificatePage, issuedCertificate, revocation } from "../../../ca/http/schemas.ts";
 import { dayMs, newCsr } from "../../support/running-ca.ts";
 import { startTestApp, type TestApp } from "../../support/running-app.ts";

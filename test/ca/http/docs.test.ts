@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { problemStatus } from "../../../ca/contract.ts";
+import { problemStatus } from "../../../ca/contract/problem.ts";
 import { access } from "../../../ca/http/authenticate.ts";
 import type { ApiDocument } from "../../../ca/http/docs-page.ts";
 import { startTestApp, type TestApp } from "../../support/running-app.ts";

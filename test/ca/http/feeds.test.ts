@@ -1,7 +1,9 @@
 import { hash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { hashLeaf } from "../../../ca/audit/merkle.ts";
-import type { AuditEntryPage, ConsistencyProof, InclusionProof, RevocationPage } from "../../../ca/contract.ts";
+import { acknowledgedText } from "../../../ca/contract/acknowledgements.ts";
+import type { AuditEntryPage, ConsistencyProof, InclusionProof } from "../../../ca/contract/audit.ts";
+import type { RevocationPage } from "../../../ca/contract/revocations.ts";
 import {
   auditEntryPage,
   authorityList,
@@ -12,7 +14,6 @@ import {
 import { parseBundle } from "../../../ca/pki/bundle.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { decodePem } from "../../../ca/pki/pem.ts";
-import { acknowledgedText } from "../../../ca/contract.ts";
 import { encodeRenewalProof } from "../../../ca/pki/renewal-proof.ts";
 import { chainOf, newCsr } from "../../support/running-ca.ts";
 import { eventReader } from "../../support/event-reader.ts";

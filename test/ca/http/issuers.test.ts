@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { IssuedIssuer, IssuerPage } from "../../../ca/contract.ts";
+import type { IssuedIssuer, IssuerPage } from "../../../ca/contract/issuers.ts";
 import { newCsr } from "../../support/running-ca.ts";
 import { startTestApp, type TestApp } from "../../support/running-app.ts";
 

@@ -1,6 +1,6 @@
 import type { KeyObject } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { OperatorList } from "../../../ca/contract.ts";
+import type { OperatorList } from "../../../ca/contract/operators.ts";
 import type { CaServices } from "../../../ca/http/services.ts";
 import { operatorList, operatorSummary } from "../../../ca/http/schemas.ts";
 import { encodeRequestAuthorization, type SignedRequest } from "../../../ca/pki/request-authorization.ts";

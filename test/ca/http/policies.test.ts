@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import type { Policy, PolicyList, PolicySet, PolicyTestResult } from "../../../ca/contract.ts";
+import type { Policy, PolicyList, PolicySet } from "../../../ca/contract/policies.ts";
+import type { PolicyTestResult } from "../../../ca/contract/policy-decisions.ts";
 import { applyResult, policyList, policySet, policyTestResult, serviceList } from "../../../ca/http/policy-schemas.ts";
 import { encodeRequestAuthorization } from "../../../ca/pki/request-authorization.ts";
 import { auditEvents, chainOf, newCsr } from "../../support/running-ca.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { AuditError } from "../../../ca/audit/errors.ts";
-import { problemStatus, type ProblemCode } from "../../../ca/contract.ts";
+import { problemStatus, type ProblemCode } from "../../../ca/contract/problem.ts";
 import { answerProblem, isInternal, problemTitle } from "../../../ca/http/problem.ts";
 import { problem } from "../../../ca/http/schemas.ts";
 import { PkiError, type PkiErrorCode } from "../../../ca/pki/errors.ts";

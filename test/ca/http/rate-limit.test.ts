@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { acknowledgedText } from "../../../ca/contract.ts";
+import { acknowledgedText } from "../../../ca/contract/acknowledgements.ts";
 import { access, type RouteName } from "../../../ca/http/authenticate.ts";
 import { encodeRequestAuthorization } from "../../../ca/pki/request-authorization.ts";
 import { encodeRenewalProof } from "../../../ca/pki/renewal-proof.ts";

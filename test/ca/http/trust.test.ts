@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { AuthorityList } from "../../../ca/contract.ts";
+import type { AuthorityList } from "../../../ca/contract/authorities.ts";
 import { newCsr } from "../../support/running-ca.ts";
 import { startTestApp, type TestApp } from "../../support/running-app.ts";
 

@@ -1,7 +1,8 @@
 import { generateKeyPairSync } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readConfig } from "../../../ca/config.ts";
-import type { Attestation, IssuedCertificate } from "../../../ca/contract.ts";
+import type { Attestation } from "../../../ca/contract/attestation.ts";
+import type { IssuedCertificate } from "../../../ca/contract/certificates.ts";
 import { parseCertificate, type Certificate } from "../../../ca/pki/certificate.ts";
 import { revocationInfoOf } from "../../../ca/pki/revocation-info.ts";
 import { auditEvents, callerWith, chainOf, hourMs, newCsr, newKey, proofFor, startTestCa, type TestCa } from "../../support/running-ca.ts";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Policy, PolicyRule } from "../../../ca/contract.ts";
+import type { Policy, PolicyRule } from "../../../ca/contract/policies.ts";
 import { parseSpiffeId } from "../../../ca/pki/spiffe-id.ts";
 import { compileInbound, decideInbound, type InboundRequest } from "../../../ca/policy/decide.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { SeenEdge } from "../../../ca/contract.ts";
+import type { SeenEdge } from "../../../ca/contract/edges.ts";
 import { mergeEdges } from "../../../ca/reports/edges.ts";
 import type { KeptEdges } from "../../../ca/reports/receive.ts";
 import { edgeTable } from "../../../ca/cli/edges.ts";

@@ -1,6 +1,8 @@
 import type { KeyObject } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { IssuedCertificate, Report, SeenEdge } from "../../../ca/contract.ts";
+import type { IssuedCertificate } from "../../../ca/contract/certificates.ts";
+import type { SeenEdge } from "../../../ca/contract/edges.ts";
+import type { Report } from "../../../ca/contract/reports.ts";
 import { encodeRenewalProof, type ProofPurpose } from "../../../ca/pki/renewal-proof.ts";
 import { chainOf, newCsr, newKey, proofFor, startTestCa, type TestCa } from "../../support/running-ca.ts";
 

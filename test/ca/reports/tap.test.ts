@@ -1,6 +1,8 @@
 import type { KeyObject } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import type { IssuedCertificate, Report, TapEvent, TapRecord } from "../../../ca/contract.ts";
+import type { IssuedCertificate } from "../../../ca/contract/certificates.ts";
+import type { Report } from "../../../ca/contract/reports.ts";
+import type { TapEvent, TapRecord } from "../../../ca/contract/taps.ts";
 import { encodeRenewalProof } from "../../../ca/pki/renewal-proof.ts";
 import { noticeOf } from "../../../ca/reports/tap-row.ts";
 import { auditEvents, chainOf, newCsr, newKey, startTestCa, type TestCa } from "../../support/running-ca.ts";

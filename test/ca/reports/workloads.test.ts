@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { WorkloadList } from "../../../ca/contract.ts";
+import type { WorkloadList } from "../../../ca/contract/workloads.ts";
 import { startTestApp, type TestApp } from "../../support/running-app.ts";
 import { newCsr, proofFor } from "../../support/running-ca.ts";
 

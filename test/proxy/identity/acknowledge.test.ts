@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { acknowledgedText, type AcknowledgeRequest } from "../../../ca/contract.ts";
+import { acknowledgedText, type AcknowledgeRequest } from "../../../ca/contract/acknowledgements.ts";
 import { parseRenewalProof, verifyRenewalProof } from "../../../ca/pki/renewal-proof.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { CaError } from "../../../proxy/ca-error.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Revocation } from "../../../ca/contract.ts";
+import type { Revocation } from "../../../ca/contract/revocations.ts";
 import type { WatchListener } from "../../../proxy/ca-client.ts";
 import { CaError } from "../../../proxy/ca-error.ts";
 import { followFeed, type FollowedList } from "../../../proxy/identity/follow.ts";

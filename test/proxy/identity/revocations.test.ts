@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Revocation, RevocationPage } from "../../../ca/contract.ts";
+import type { Revocation, RevocationPage } from "../../../ca/contract/revocations.ts";
 import { CaError } from "../../../proxy/ca-error.ts";
 import { startRevocationPolling, type DenyList } from "../../../proxy/identity/revocations.ts";
 import { createMetrics } from "../../../proxy/metrics.ts";

@@ -1,6 +1,8 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import type { Attestation, IssueRequest, ProblemCode } from "../../../ca/contract.ts";
+import type { Attestation } from "../../../ca/contract/attestation.ts";
+import type { IssueRequest } from "../../../ca/contract/certificates.ts";
+import type { ProblemCode } from "../../../ca/contract/problem.ts";
 import { encodeBundle } from "../../../ca/pki/bundle.ts";
 import { readIssued } from "../../../proxy/ca-answer.ts";
 import { CaError } from "../../../proxy/ca-error.ts";

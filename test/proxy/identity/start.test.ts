@@ -2,7 +2,7 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, write
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import type { Revocation } from "../../../ca/contract.ts";
+import type { Revocation } from "../../../ca/contract/revocations.ts";
 import { encodeBootstrap } from "../../../ca/pki/bootstrap.ts";
 import { encodeBundle } from "../../../ca/pki/bundle.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";

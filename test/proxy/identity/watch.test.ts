@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { RevocationBatch } from "../../../ca/contract.ts";
+import type { RevocationBatch } from "../../../ca/contract/revocations.ts";
 import type { WatchListener } from "../../../proxy/ca-client.ts";
 import { CaError } from "../../../proxy/ca-error.ts";
 import { startWatch } from "../../../proxy/identity/watch.ts";

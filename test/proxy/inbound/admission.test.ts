@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Policy, PolicyRule } from "../../../ca/contract.ts";
+import type { Policy, PolicyRule } from "../../../ca/contract/policies.ts";
 import { parseSpiffeId, parseSpiffeIdPattern } from "../../../ca/pki/spiffe-id.ts";
 import type { ProxyConfig } from "../../../proxy/config.ts";
 import { identityHolder } from "../../../proxy/identity/source.ts";

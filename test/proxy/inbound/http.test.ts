@@ -2,7 +2,7 @@ import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import type { PolicyRule } from "../../../ca/contract.ts";
+import type { PolicyRule } from "../../../ca/contract/policies.ts";
 import type { InboundDataPath } from "../../../proxy/inbound/server.ts";
 import { eastIdentity, eastIssuer, holderOf, inboundHalf, metricValue, policyFor, type HalfOptions, type TestHalf } from "../../support/data-path.ts";
 import { httpApp, readAll, readUntil, tcpApp, tlsClient, type TestServer } from "../../support/tcp.ts";

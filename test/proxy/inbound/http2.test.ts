@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { constants, type ClientHttp2Session, type OutgoingHttpHeaders } from "node:http2";
 import { afterEach, describe, expect, test } from "vitest";
-import type { PolicyRule } from "../../../ca/contract.ts";
+import type { PolicyRule } from "../../../ca/contract/policies.ts";
 import type { InboundDataPath } from "../../../proxy/inbound/server.ts";
 import { eastIdentity, eastIssuer, holderOf, inboundHalf, metricValue, policyFor, type HalfOptions, type TestHalf } from "../../support/data-path.ts";
 import { answerOf, http2App, http2Over, type Http2Answer } from "../../support/http2.ts";

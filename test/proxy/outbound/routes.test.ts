@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Service } from "../../../ca/contract.ts";
+import type { Service } from "../../../ca/contract/services.ts";
 import { parseSpiffeId } from "../../../ca/pki/spiffe-id.ts";
 import type { Route } from "../../../proxy/config.ts";
 import { routesInForce, routeTable } from "../../../proxy/outbound/routes.ts";

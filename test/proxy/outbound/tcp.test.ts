@@ -1,6 +1,6 @@
 import { connect, type Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import type { Service } from "../../../ca/contract.ts";
+import type { Service } from "../../../ca/contract/services.ts";
 import { eastIdentity, holderOf, inboundHalf, metricValue, outboundHalf, policyFor } from "../../support/data-path.ts";
 import { echoApp, readAll, readUntil, tcpApp, tcpClient } from "../../support/tcp.ts";
 

@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from "vitest";
-import type { TapRecord } from "../../../ca/contract.ts";
+import type { TapRecord } from "../../../ca/contract/taps.ts";
 import { startAdmin, type Admin } from "../../../proxy/admin.ts";
 import { countExchanges, type ExchangeEnds } from "../../../proxy/exchanges.ts";
 import { createMetrics } from "../../../proxy/metrics.ts";

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
-import { tapTarget, type Report, type ReportRequest, type TapNotice } from "../../../ca/contract.ts";
+import type { Report, ReportRequest } from "../../../ca/contract/reports.ts";
+import { tapTarget, type TapNotice } from "../../../ca/contract/taps.ts";
 import { CaError } from "../../../proxy/ca-error.ts";
 import { countExchanges, type ExchangeEnds } from "../../../proxy/exchanges.ts";
 import { createMetrics } from "../../../proxy/metrics.ts";

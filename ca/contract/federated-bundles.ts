@@ -1,0 +1,14 @@
+/**
+ * The watch event `federation`: every trust domain that is federated with now, and the bundles of those that changed. What is not
+ * named is no longer trusted; what is named and not in `bundles` is as it was.
+ */
+export interface FederationNotice {
+  /** Rises with each change; what has a lower one than was read before is old. */
+  readonly sequence: number;
+  readonly trustDomains: readonly string[];
+  /** SPIFFE bundles (JWK Sets) by trust domain, never pooled. */
+  readonly bundles: Readonly<Record<string, unknown>>;
+}
+
+/** `GET /v1/federated-bundles`: all of them, for whoever cannot follow `GET /v1/watch`. */
+export type FederatedBundles = FederationNotice;

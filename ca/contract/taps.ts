@@ -1,0 +1,65 @@
+/** One request that passed a proxy; nothing of a body, a header or a query. */
+export interface TapRecord {
+  readonly startedAt: string;
+  readonly direction: "inbound" | "outbound";
+  readonly clientId: string;
+  readonly serverId: string;
+  readonly tls: boolean;
+  /** Why not; a word. */
+  readonly noTlsReason?: string;
+  readonly protocol: string;
+  readonly method: string;
+  readonly path: string;
+  /** 0: it was broken off before there was a response. */
+  readonly status: number;
+  readonly latencyMs: number;
+  /** False: it was broken off. */
+  readonly whole: boolean;
+}
+
+/** A tapped request as one line for people. */
+export function tapLine({ startedAt, direction, clientId, serverId, tls, noTlsReason, method, path, status, latencyMs, whole }: TapRecord): string {
+  const name = (id: string): string => (id === "" ? "-" : id.replace("spiffe://", ""));
+  const outcome = status === 0 ? "-" : `${status}${whole ? "" : " (broken off)"}`;
+  const secured = tls ? "tls=true" : `tls=false (${(noTlsReason ?? "unknown").replaceAll("_", " ")})`;
+  return `${startedAt.slice(11, 23)} ${direction === "inbound" ? "in " : "out"} ${method} ${path} ${outcome} ${latencyMs.toFixed(1)}ms ${name(clientId)} > ${name(serverId)} ${secured}`;
+}
+
+/** Which requests are wanted; what is left out is no condition. */
+export interface TapFilter {
+  readonly direction?: "inbound" | "outbound";
+  /** Upper case. */
+  readonly method?: string;
+  /** What the path begins with. */
+  readonly path?: string;
+}
+
+/** `POST /v1/taps`: show an operator live requests of one workload. The answer is a stream of `TapEvent`. */
+export interface TapRequest extends TapFilter {
+  readonly workload: string;
+  /** Default 60. */
+  readonly seconds?: number;
+  /** Records; default 1000. */
+  readonly limit?: number;
+}
+
+/** A server-sent event each: that it is open, what it brought, that it is over. */
+export type TapEvent =
+  | { readonly event: "tap"; readonly data: { readonly tap: string; readonly seconds: number; readonly limit: number } }
+  | { readonly event: "records"; readonly data: { readonly records: readonly TapRecord[]; readonly leftOut: number } }
+  | { readonly event: "end"; readonly data: { readonly reason: "time" | "limit" | "closing" | "failed" } };
+
+/** The watch event `tap`: whom it concerns reports its requests until it is over or the CA no longer takes them. */
+export interface TapNotice extends TapFilter {
+  readonly tap: string;
+  /** Names the workload to itself alone: `tapTarget`. */
+  readonly target: string;
+  /** From now on. */
+  readonly seconds: number;
+  readonly limit: number;
+}
+
+/** What the target of a tap is a hash of, SHA-256 in hex: the feed is public, and who is looked at is not. */
+export function tapTarget(tap: string, workload: string): string {
+  return `${tap} ${workload}`;
+}

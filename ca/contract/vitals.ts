@@ -1,0 +1,57 @@
+import type { AuthoritySummary } from "./authorities.ts";
+
+/** `GET /readyz`; the status is 503 when `ready` is false. */
+export interface Readiness {
+  readonly ready: boolean;
+  readonly reasons: readonly string[];
+  /** What works now and will not for ever, e.g. a root's key that does not answer. */
+  readonly warnings?: readonly string[];
+}
+
+/** `GET /v1/vitals`: what one replica knows of its own health, and of the store that all of them share. */
+export interface Vitals {
+  /** By the clock that certificates are dated with. */
+  readonly time: string;
+  readonly trustDomain: string;
+  readonly version: string;
+  /** True when others than this machine reach the API. */
+  readonly listensBeyondLoopback: boolean;
+  /** What bootstrap strings carry. */
+  readonly publicUrl: string;
+  readonly store: StoreVitals & { readonly answeredInMs: number };
+  /** Of the authorities that sign, or will. */
+  readonly keys: readonly KeyVitals[];
+  /** The newest CRL of each list. */
+  readonly crls: readonly CrlVitals[];
+  /** `witnessedSize`: of the checkpoint kept beside the database. */
+  readonly log: { readonly size: number; readonly witnessedSize?: number };
+}
+
+export interface StoreVitals {
+  readonly kind: "sqlite" | "postgres";
+  /** Migrations: those the database has had, and those that this version knows. */
+  readonly schema: { readonly applied: number; readonly known: number };
+  /** Whether what was committed survives a power cut, as far as the database's settings say. */
+  readonly durable: boolean;
+  /** Of the file system with the database, where it is on this machine. */
+  readonly disk?: { readonly freeBytes: number; readonly totalBytes: number };
+  /** Streaming replicas of the database, and how far the last one is behind. */
+  readonly standbys?: { readonly count: number; readonly lagSeconds: number };
+  /** The database's clock less this machine's. */
+  readonly clockOffsetMs?: number;
+}
+
+export interface KeyVitals {
+  readonly authorityId: string;
+  readonly location: AuthoritySummary["key"];
+  /** What is wrong: it does not answer, or is not the key of the certificate. */
+  readonly trouble?: string;
+}
+
+export interface CrlVitals {
+  readonly authorityId: string;
+  readonly list: string;
+  readonly number: number;
+  readonly thisUpdate: string;
+  readonly nextUpdate: string;
+}
