@@ -1,6 +1,8 @@
 import { encodeEntry, type Actor, type AuditEvent } from "./audit/event.ts";
 import { Refusal } from "./refusal.ts";
-import { StoreError, type DocumentKind, type DocumentRow, type Store } from "./store/store.ts";
+import { StoreError } from "./store/errors.ts";
+import type { DocumentKind, DocumentRow } from "./store/rows/documents.ts";
+import type { Store } from "./store/store.ts";
 
 /** All documents as they were at one moment. */
 export interface DocumentSet {

@@ -14,7 +14,9 @@ import { pkcs11PublicKey } from "./signer/pkcs11.ts";
 import { parsePkcs11Uri } from "./signer/pkcs11-uri.ts";
 import type { Sealing } from "./signer/sealing.ts";
 import type { Signer } from "./signer/signer.ts";
-import { StoreError, type CaState, type Store } from "./store/store.ts";
+import { StoreError } from "./store/errors.ts";
+import type { CaState } from "./store/rows/ca-state.ts";
+import type { Store } from "./store/store.ts";
 
 export interface FirstRootDeps {
   readonly config: CaConfig;

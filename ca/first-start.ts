@@ -13,7 +13,10 @@ import { workloadProfile } from "./issuance/profile.ts";
 import { readSecretFile } from "./signer/key-file.ts";
 import type { Sealing } from "./signer/sealing.ts";
 import { softwareSigner } from "./signer/software.ts";
-import { StoreError, type AuthorityRow, type CaState, type Store } from "./store/store.ts";
+import { StoreError } from "./store/errors.ts";
+import type { AuthorityRow } from "./store/rows/authorities.ts";
+import type { CaState } from "./store/rows/ca-state.ts";
+import type { Store } from "./store/store.ts";
 import { firstAdminToken } from "./tokens.ts";
 
 /** What came of the first start. */

@@ -5,7 +5,8 @@ import { SignerError } from "./signer/errors.ts";
 import type { Kms } from "./signer/kms.ts";
 import { unwrapSealingKey, wrapNewSealingKey } from "./signer/kms-sealing.ts";
 import { loadSealing, type Sealing } from "./signer/sealing.ts";
-import type { CaState, Store } from "./store/store.ts";
+import type { CaState } from "./store/rows/ca-state.ts";
+import type { Store } from "./store/store.ts";
 
 export interface OpenDeps {
   readonly config: CaConfig;

@@ -1,7 +1,9 @@
 import { leaseKeeper } from "./authority/lease.ts";
 import { encodeEntry } from "./audit/event.ts";
 import type { Log } from "./log.ts";
-import type { CertificateEnd, Fence, Store } from "./store/store.ts";
+import type { CertificateEnd } from "./store/rows/certificates.ts";
+import type { Fence } from "./store/rows/leases.ts";
+import type { Store } from "./store/store.ts";
 
 export interface Pruner {
   /**

@@ -4,7 +4,8 @@ import { logKeyName, logOrigin } from "./first-start.ts";
 import { SignerError } from "./signer/errors.ts";
 import { kmsKeyOf } from "./signer/kms-sealing.ts";
 import type { Sealing } from "./signer/sealing.ts";
-import { StoreError, type Store } from "./store/store.ts";
+import { StoreError } from "./store/errors.ts";
+import type { Store } from "./store/store.ts";
 
 export interface ResealRequest {
   /** Open and not yet unlocked, and no CA runs on it: what it sealed from now on would open under the old key only. */

@@ -10,7 +10,9 @@ import { parseSpiffeId } from "./pki/spiffe-id.ts";
 import { checkPrivilege } from "./privilege.ts";
 import { Refusal } from "./refusal.ts";
 import { checkRoleScope, splitScope } from "./role-scope.ts";
-import { StoreError, type Store, type TokenRow } from "./store/store.ts";
+import { StoreError } from "./store/errors.ts";
+import type { TokenRow } from "./store/rows/tokens.ts";
+import type { Store } from "./store/store.ts";
 
 export interface TokenDeps extends NameRules, OperatorDeps {
   readonly store: Store;

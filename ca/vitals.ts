@@ -8,7 +8,8 @@ import type { CaConfig } from "./config.ts";
 import type { KeyVitals, Vitals } from "./contract/vitals.ts";
 import { parseCertificate } from "./pki/certificate.ts";
 import { SignerError } from "./signer/errors.ts";
-import type { AuthorityRow, Store } from "./store/store.ts";
+import type { AuthorityRow } from "./store/rows/authorities.ts";
+import type { Store } from "./store/store.ts";
 
 export interface VitalsDeps {
   readonly config: Pick<CaConfig, "trustDomain" | "listenHost" | "witnessPath">;

@@ -11,7 +11,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
  * DESIGN 3 as data. The first row whose `of` begins a file's path decides what that file may import: project paths by
  * prefix, packages by name, Node's modules by `node:` name (`node:` alone allows all of them).
  */
-const useCase = ["ca/pki/", "ca/contract/", "ca/refusal.ts", "ca/privilege.ts", "ca/rate-limits.ts", "ca/rate-buckets.ts", "ca/log.ts", "ca/config.ts", "ca/config-profiles.ts", "ca/config-attestors.ts", "ca/metrics.ts", "ca/status-paths.ts", "ca/authority-tree.ts", "ca/store/store.ts", "ca/signer/signer.ts", "node:crypto"];
+const storeInterface = ["ca/store/store.ts", "ca/store/acts.ts", "ca/store/errors.ts", "ca/store/rows/"];
+const useCase = ["ca/pki/", "ca/contract/", "ca/refusal.ts", "ca/privilege.ts", "ca/rate-limits.ts", "ca/rate-buckets.ts", "ca/log.ts", "ca/config.ts", "ca/config-profiles.ts", "ca/config-attestors.ts", "ca/metrics.ts", "ca/status-paths.ts", "ca/authority-tree.ts", ...storeInterface, "ca/signer/signer.ts", "node:crypto"];
 const table: readonly { readonly of: string; readonly may: readonly string[] }[] = [
   { of: "ca/pki/", may: ["ca/pki/", "node:crypto", "node:buffer", "node:net"] },
   { of: "ca/contract/", may: ["ca/contract/"] },
@@ -22,8 +23,8 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/rate-buckets.ts", may: [] },
   { of: "ca/privilege.ts", may: ["ca/refusal.ts", "ca/pki/"] },
   { of: "ca/rate-limits.ts", may: ["ca/rate-buckets.ts", "ca/refusal.ts", "ca/contract/"] },
-  { of: "ca/metrics.ts", may: ["prom-client", "ca/contract/", "ca/store/store.ts"] },
-  { of: "ca/store/store.ts", may: ["ca/contract/"] },
+  { of: "ca/metrics.ts", may: ["prom-client", "ca/contract/", ...storeInterface] },
+  ...storeInterface.map((of) => ({ of, may: ["ca/contract/", ...storeInterface] })),
   { of: "ca/store/", may: ["ca/store/", "ca/audit/", "ca/pki/", "ca/contract/", "ca/authority-tree.ts", "drizzle-orm", "better-sqlite3", "pg", "node:"] },
   { of: "ca/signer/signer.ts", may: ["ca/pki/"] },
   { of: "ca/signer/", may: ["ca/signer/", "ca/pki/", "@aws-sdk/client-kms", "node:"] },
@@ -45,7 +46,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/acme/", may: ["ca/acme/", "ca/config-acme.ts", "ca/issuance/names.ts", "ca/lint/permitted-names.ts", "ca/attestation/identity.ts", "ca/revocation/revoke.ts", ...useCase, "jose", "node:"] },
   { of: "ca/linkerd/", may: ["ca/linkerd/", "ca/issuance/issue.ts", ...useCase] },
   { of: "ca/confirm-clock.ts", may: ["ca/clock.ts", "ca/audit/", "ca/authority/errors.ts", ...useCase] },
-  { of: "ca/http/services.ts", may: ["ca/contract/", "ca/reports/workloads.ts", "ca/confirm-clock.ts", "ca/operators.ts", "ca/federation/federation.ts", "ca/policy/policies.ts", "ca/pki/", "ca/rate-limits.ts", "ca/store/store.ts"] },
+  { of: "ca/http/services.ts", may: ["ca/contract/", "ca/reports/workloads.ts", "ca/confirm-clock.ts", "ca/operators.ts", "ca/federation/federation.ts", "ca/policy/policies.ts", "ca/pki/", "ca/rate-limits.ts", ...storeInterface] },
   { of: "ca/dashboard/", may: ["ca/dashboard/", "ca/http/", "ca/check/", "ca/audit/", "ca/feed/", "ca/policy/", ...useCase, "hono", "package.json"] },
   { of: "ca/http/", may: ["ca/http/", "ca/dashboard/app.ts", "ca/dashboard/sessions.ts", "ca/audit/", "ca/feed/", "ca/tokens.ts", ...useCase, "hono", "@hono/zod-openapi", "@hono/node-server", "zod", "node:"] },
   { of: "ca/check/", may: ["ca/check/", "ca/audit/", "ca/pki/", "ca/contract/"] },

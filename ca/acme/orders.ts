@@ -11,7 +11,7 @@ import { relativeNamesOf } from "../pki/name.ts";
 import { nameOid } from "../pki/oid.ts";
 import { spiffeId } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
-import { StoreError } from "../store/store.ts";
+import { StoreError } from "../store/errors.ts";
 import type { Accounts } from "./accounts.ts";
 import { AcmeError, problemOf } from "./error.ts";
 import { thumbprintOf } from "./jws.ts";

@@ -1,4 +1,5 @@
-import type { CertificateRow, Store } from "../store/store.ts";
+import type { CertificateRow } from "../store/rows/certificates.ts";
+import type { Store } from "../store/store.ts";
 
 /** What an ARI identifier names: authority key identifier and serial number, lower-case hex. */
 export interface CertificateId {

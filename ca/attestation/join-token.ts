@@ -1,6 +1,8 @@
 import { parseSpiffeId } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
-import type { CertificateRow, Store, TokenRow } from "../store/store.ts";
+import type { CertificateRow } from "../store/rows/certificates.ts";
+import type { TokenRow } from "../store/rows/tokens.ts";
+import type { Store } from "../store/store.ts";
 import type { AttestedIdentity, Claim } from "./identity.ts";
 import { verifyPossession, type PossessionDeps } from "./possession.ts";
 import { isSecretOf, parseToken } from "./token-secret.ts";

@@ -4,7 +4,8 @@ import { parseCertificate, type Certificate } from "../pki/certificate.ts";
 import { PkiError } from "../pki/errors.ts";
 import { parseRenewalProof, verifyRenewalProof, type ProofPurpose, type RenewalProof } from "../pki/renewal-proof.ts";
 import { verifySvid, type VerifiedSvid } from "../pki/svid.ts";
-import type { CertificateRow, Store } from "../store/store.ts";
+import type { CertificateRow } from "../store/rows/certificates.ts";
+import type { Store } from "../store/store.ts";
 
 export interface PossessionDeps {
   readonly store: Pick<Store, "certificate">;

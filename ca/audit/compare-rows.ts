@@ -1,5 +1,8 @@
 import { hash } from "node:crypto";
-import type { AuthorityRow, CertificateRow, RevocationRow, TokenRow } from "../store/store.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
+import type { CertificateRow } from "../store/rows/certificates.ts";
+import type { RevocationRow } from "../store/rows/revocations.ts";
+import type { TokenRow } from "../store/rows/tokens.ts";
 import type { AuditEvent } from "./event.ts";
 
 /** What stands in a certificate's row for a key that another row has already: rows have one key each. */

@@ -1,7 +1,7 @@
 import type { AuthorityState, AuthorityType } from "../contract/authorities.ts";
 import type { RevocationReason } from "../contract/revocations.ts";
 import type { Role } from "../contract/roles.ts";
-import type { DocumentKind } from "../store/store.ts";
+import type { DocumentKind } from "../store/rows/documents.ts";
 
 /**
  * Every act the log records, as data. An entry is this plus `time` (RFC 3339, milliseconds) and `actor`; it holds no

@@ -1,4 +1,4 @@
-import type { CheckpointRow, EntryRow } from "../store/store.ts";
+import type { CheckpointRow, EntryRow } from "../store/rows/log.ts";
 import { certificateDifference } from "./compare-rows.ts";
 import { parseCheckpoint } from "./checkpoint.ts";
 import { decodeEntry } from "./event.ts";

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import type { CeremonyRow } from "../store/store.ts";
+import type { CeremonyRow } from "../store/rows/ceremonies.ts";
 import { misfit, type Misfit } from "./misfit.ts";
 import { entriesFrom, type ReadEntry } from "./verify-tables.ts";
 import type { LogReader } from "./verify.ts";

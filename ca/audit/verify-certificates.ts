@@ -1,4 +1,5 @@
-import type { CertificateRow, RevocationRow } from "../store/store.ts";
+import type { CertificateRow } from "../store/rows/certificates.ts";
+import type { RevocationRow } from "../store/rows/revocations.ts";
 import { certificateDifference, revocationDifference } from "./compare-rows.ts";
 import type { RecordedEvent } from "./event.ts";
 import { misfit, type Misfit } from "./misfit.ts";

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import type { CrlRow } from "../store/store.ts";
+import type { CrlRow } from "../store/rows/crls.ts";
 import { misfit, type Misfit } from "./misfit.ts";
 import { entriesFrom, type ReadEntry } from "./verify-tables.ts";
 import type { LogReader } from "./verify.ts";

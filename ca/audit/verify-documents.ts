@@ -1,4 +1,4 @@
-import type { DocumentKind, DocumentRow } from "../store/store.ts";
+import type { DocumentKind, DocumentRow } from "../store/rows/documents.ts";
 import type { RecordedEvent } from "./event.ts";
 import { misfit, type Misfit } from "./misfit.ts";
 import { entriesFrom, type ReadEntry } from "./verify-tables.ts";

@@ -1,5 +1,6 @@
 import type { RenewNotice } from "../contract/watch.ts";
-import type { AnnouncementRow, CaState } from "../store/store.ts";
+import type { CaState } from "../store/rows/ca-state.ts";
+import type { AnnouncementRow } from "../store/rows/feed.ts";
 import { misfit, type Misfit } from "./misfit.ts";
 import { entriesFrom, type ReadEntry } from "./verify-tables.ts";
 import type { LogReader } from "./verify.ts";

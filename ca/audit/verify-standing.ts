@@ -1,4 +1,5 @@
-import type { AuthorityRow, TokenRow } from "../store/store.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
+import type { TokenRow } from "../store/rows/tokens.ts";
 import { authorityDifference, tokenDifference } from "./compare-rows.ts";
 import type { RecordedEvent } from "./event.ts";
 import { misfit, type Misfit } from "./misfit.ts";

@@ -1,4 +1,4 @@
-import type { CheckpointRow, EntryRow } from "../store/store.ts";
+import type { CheckpointRow, EntryRow } from "../store/rows/log.ts";
 import { parseCheckpoint, type Checkpoint } from "./checkpoint.ts";
 import { explainLeaf, explainRoot } from "./explain.ts";
 import { appendLeaf, emptyRange, hashLeaf, heightPerLevel, rootOf, type CompactRange } from "./merkle.ts";

@@ -8,7 +8,7 @@ import { signatureAlgorithmFor, type SignatureAlgorithm } from "../pki/key.ts";
 import type { Sealing } from "../signer/sealing.ts";
 import type { Signer } from "../signer/signer.ts";
 import { softwareSigner } from "../signer/software.ts";
-import type { AuthorityRow } from "../store/store.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
 
 /** The issuer that signs now: key at hand, everything about it encoded. */
 export interface ActiveIssuer {

@@ -5,7 +5,7 @@ import type { Bundle } from "../pki/bundle.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { encodePem } from "../pki/pem.ts";
 import type { Sealing } from "../signer/sealing.ts";
-import type { AuthorityRow } from "../store/store.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
 import { activateIssuer, unsealAuthority, type ActiveIssuer } from "./active-issuer.ts";
 import { publishBundle, type PublishedBundle } from "./bundle.ts";
 import { chainsOf } from "./chains.ts";

@@ -1,5 +1,5 @@
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
-import type { AuthorityRow } from "../store/store.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
 
 /**
  * What is presented behind a certificate of each authority, by its ID: the authority and those above it up to the root, which is

@@ -3,7 +3,10 @@ import { encodeEntry, type Actor, type AuditEvent } from "../audit/event.ts";
 import type { AuthorityState } from "../contract/authorities.ts";
 import type { RevocationReason } from "../contract/revocations.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
-import type { Act, AuthorityChange, AuthorityRow, HolderRow, RevocationRow } from "../store/store.ts";
+import type { Act } from "../store/acts.ts";
+import type { AuthorityChange, AuthorityRow } from "../store/rows/authorities.ts";
+import type { HolderRow } from "../store/rows/holders.ts";
+import type { RevocationRow } from "../store/rows/revocations.ts";
 
 export interface ChangeOptions {
   readonly actor: Actor;

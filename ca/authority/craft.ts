@@ -2,7 +2,7 @@ import type { CaConfig } from "../config.ts";
 import { workloadProfile } from "../issuance/profile.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import type { Sealing } from "../signer/sealing.ts";
-import type { AuthorityRow } from "../store/store.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
 import { authorityRow, outsideRow } from "./active-issuer.ts";
 import { createRoot, signRoot } from "./create.ts";
 import { crossSign } from "./cross-sign.ts";

@@ -21,7 +21,9 @@ import { sha256 } from "../pki/sha256.ts";
 import { Refusal } from "../refusal.ts";
 import { SignerError } from "../signer/errors.ts";
 import type { Signer } from "../signer/signer.ts";
-import { StoreError, type CertificateRow, type Store } from "../store/store.ts";
+import { StoreError } from "../store/errors.ts";
+import type { CertificateRow } from "../store/rows/certificates.ts";
+import type { Store } from "../store/store.ts";
 import { foreignIssuer, type ForeignIssuer } from "./foreign-issuer-profile.ts";
 
 /** What signs issuers: the active intermediate, or the root where there is none. */

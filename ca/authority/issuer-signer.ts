@@ -1,7 +1,7 @@
 import { parseCertificate } from "../pki/certificate.ts";
 import { encodePem } from "../pki/pem.ts";
 import { Refusal } from "../refusal.ts";
-import type { AuthorityRow } from "../store/store.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
 import type { IssuerSigner } from "./foreign-issuers.ts";
 import type { AuthoritySigners } from "./signers.ts";
 

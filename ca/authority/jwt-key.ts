@@ -6,7 +6,7 @@ import { signatureAlgorithmFor, subjectKeyIdentifier } from "../pki/key.ts";
 import { encodeCertificate, encodeTbs } from "../pki/tbs.ts";
 import type { Sealing } from "../signer/sealing.ts";
 import { generatePrivateKey, softwareSigner } from "../signer/software.ts";
-import type { AuthorityRow } from "../store/store.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
 import { unsealAuthority } from "./active-issuer.ts";
 import { nameOf, serialOfAuthority, type AuthorityRequest, type NewAuthority } from "./create.ts";
 

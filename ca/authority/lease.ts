@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Log } from "../log.ts";
-import type { Fence, Store } from "../store/store.ts";
+import type { Fence } from "../store/rows/leases.ts";
+import type { Store } from "../store/store.ts";
 
 /** A replica's part in work that one replica does at a time. */
 export interface LeaseKeeper {

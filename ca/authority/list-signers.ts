@@ -2,7 +2,7 @@ import type { AuthoritySigners } from "./signers.ts";
 import type { Sealing } from "../signer/sealing.ts";
 import type { Signer } from "../signer/signer.ts";
 import { threadedSigner } from "../signer/software.ts";
-import type { AuthorityRow } from "../store/store.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
 import { unsealAuthority } from "./active-issuer.ts";
 
 /**

@@ -8,7 +8,8 @@ import { encodeName, encodeTbs, type TbsFields } from "../pki/tbs.ts";
 import { Refusal } from "../refusal.ts";
 import type { Signer } from "../signer/signer.ts";
 import { generatePrivateKey, softwareSigner, type SoftwareSigner } from "../signer/software.ts";
-import type { AuthorityRow, Store } from "../store/store.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
+import type { Store } from "../store/store.ts";
 
 /** Who signs OCSP responses for an issuer: a key of this process, certified by the issuer for this alone. */
 export interface OcspSigner {

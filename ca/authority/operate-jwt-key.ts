@@ -1,7 +1,9 @@
 import { isOver } from "../authority-tree.ts";
 import type { AuthorityCommand } from "../contract/authorities.ts";
 import { Refusal } from "../refusal.ts";
-import type { AuthorityRow, HolderRow, Store } from "../store/store.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
+import type { HolderRow } from "../store/rows/holders.ts";
+import type { Store } from "../store/store.ts";
 import type { PreparedStep } from "./change.ts";
 import type { AuthorityCraft } from "./craft.ts";
 import { activeOf } from "./plan-rotation.ts";

@@ -1,4 +1,5 @@
-import type { AuthorityRow, HolderRow } from "../store/store.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
+import type { HolderRow } from "../store/rows/holders.ts";
 
 /** When keys for JWT-SVIDs are replaced. */
 export interface JwtKeyPolicy {

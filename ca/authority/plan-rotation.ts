@@ -1,5 +1,6 @@
 import { familyOf, isValidAt } from "../authority-tree.ts";
-import type { AuthorityRow, HolderRow } from "../store/store.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
+import type { HolderRow } from "../store/rows/holders.ts";
 import { planJwtKeys, type JwtKeyPolicy, type JwtKeyStep } from "./plan-jwt-keys.ts";
 
 /** When authorities are replaced. Parts are of a root's usable life: up to where an issuer made then would outlive it. */

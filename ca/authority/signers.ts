@@ -11,7 +11,8 @@ import type { OutsideSigner } from "../signer/outside.ts";
 import type { Sealing } from "../signer/sealing.ts";
 import type { Signer } from "../signer/signer.ts";
 import { softwareSigner } from "../signer/software.ts";
-import type { AuthorityKey, AuthorityRow, Store } from "../store/store.ts";
+import type { AuthorityKey, AuthorityRow } from "../store/rows/authorities.ts";
+import type { Store } from "../store/store.ts";
 import { unsealAuthority } from "./active-issuer.ts";
 
 /** The signers of the authorities, wherever their keys are. */

@@ -2,7 +2,9 @@ import type { AuthorityHolder, AuthoritySummary } from "../contract/authorities.
 import { parseCertificate } from "../pki/certificate.ts";
 import { describeName } from "../pki/name-text.ts";
 import { encodePem } from "../pki/pem.ts";
-import type { AuthorityRow, HolderRow, Store } from "../store/store.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
+import type { HolderRow } from "../store/rows/holders.ts";
+import type { Store } from "../store/store.ts";
 
 /** What the API shows of an authority. */
 export function summarizeAuthority(row: AuthorityRow): AuthoritySummary {

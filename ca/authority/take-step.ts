@@ -1,4 +1,4 @@
-import type { Act } from "../store/store.ts";
+import type { Act } from "../store/acts.ts";
 import type { Authorities } from "./authorities.ts";
 import { authorityDraft, type AuthorityDraft, type ChangeOptions } from "./change.ts";
 import type { AuthorityCraft } from "./craft.ts";

@@ -2,7 +2,9 @@ import type { Log } from "../log.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { parseCrl } from "../pki/crl.ts";
 import { revocationInfoOf } from "../pki/revocation-info.ts";
-import type { AuthorityRow, CrlRow, Store } from "../store/store.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
+import type { CrlRow } from "../store/rows/crls.ts";
+import type { Store } from "../store/store.ts";
 
 /**
  * Of roots whose key is not in the store: which ceremonies have to be held, in time for people to meet: a quarter of an intermediate's or a CRL's life before its end, a

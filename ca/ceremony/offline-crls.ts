@@ -2,7 +2,8 @@ import type { CaConfig } from "../config.ts";
 import { crlCeremony, type CrlCeremony } from "../revocation/crl-ceremony.ts";
 import { crlContent } from "../revocation/crl-content.ts";
 import { revocationIndex } from "../revocation/revocation-index.ts";
-import type { AuthorityRow, Store } from "../store/store.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
+import type { Store } from "../store/store.ts";
 
 /** CRLs of authorities as they are now, for a key that is elsewhere. */
 export function offlineCrls({ store, config, now, rows }: {

@@ -2,7 +2,7 @@ import { BackupError } from "../backup/errors.ts";
 import { ConfigError, readConfig, type CaConfig } from "../config.ts";
 import { SignerError } from "../signer/errors.ts";
 import { readSecretFile } from "../signer/key-file.ts";
-import { StoreError } from "../store/store.ts";
+import { StoreError } from "../store/errors.ts";
 import { UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { wrap } from "./wrap.ts";

@@ -5,7 +5,7 @@ import { ConfigError } from "../config.ts";
 import { PkiError } from "../pki/errors.ts";
 import { Refusal } from "../refusal.ts";
 import { SignerError } from "../signer/errors.ts";
-import { StoreError } from "../store/store.ts";
+import { StoreError } from "../store/errors.ts";
 import type { CliIo } from "./io.ts";
 import { wrap } from "./wrap.ts";
 

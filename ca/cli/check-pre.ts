@@ -6,7 +6,7 @@ import { ConfigError, readConfig, type CaConfig, type ConfigSources } from "../c
 import { SignerError } from "../signer/errors.ts";
 import { readSecretFile } from "../signer/key-file.ts";
 import { openStore } from "../store/open.ts";
-import { StoreError } from "../store/store.ts";
+import { StoreError } from "../store/errors.ts";
 
 /** Looks at what a CA with these settings would find here. Changes nothing. */
 export async function gatherBeforeInstall(sources: ConfigSources): Promise<BeforeInstallFacts> {

@@ -5,7 +5,7 @@ import { configTable, renderConfigHelp } from "../config-table.ts";
 import { RuntimeError } from "../runtime/errors.ts";
 import type { ServedCa } from "../runtime/node.ts";
 import { SignerError } from "../signer/errors.ts";
-import { StoreError } from "../store/store.ts";
+import { StoreError } from "../store/errors.ts";
 import { explainParseError, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { wrap } from "./wrap.ts";

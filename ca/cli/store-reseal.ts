@@ -8,7 +8,8 @@ import { wrapNewSealingKey } from "../signer/kms-sealing.ts";
 import { loadSealing, type Sealing } from "../signer/sealing.ts";
 import { openStore } from "../store/open.ts";
 import { openTableSource } from "../store/open-tables.ts";
-import { StoreError, type CaState } from "../store/store.ts";
+import { StoreError } from "../store/errors.ts";
+import type { CaState } from "../store/rows/ca-state.ts";
 import { UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 

@@ -2,7 +2,7 @@ import { parseNote } from "../audit/note.ts";
 import { ConfigError, readConfig } from "../config.ts";
 import { SignerError } from "../signer/errors.ts";
 import { openTableSource, openTableTarget } from "../store/open-tables.ts";
-import { StoreError } from "../store/store.ts";
+import { StoreError } from "../store/errors.ts";
 import { copyTables, everyPage } from "../store/table-copy.ts";
 import { chooseAction, noMore, readArguments, required, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";

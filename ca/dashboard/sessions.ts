@@ -4,7 +4,7 @@ import { encodeEntry } from "../audit/event.ts";
 import type { Caller, CaServices } from "../http/services.ts";
 import { parseSpiffeId } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
-import type { ReportRow } from "../store/store.ts";
+import type { ReportRow } from "../store/rows/reports.ts";
 
 export type SessionDeps = Pick<CaServices, "store" | "now" | "tokenCaller" | "operators">;
 

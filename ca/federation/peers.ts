@@ -6,7 +6,9 @@ import { parseRenewalProof, verifyRenewalProof } from "../pki/renewal-proof.ts";
 import { verifySvid } from "../pki/svid.ts";
 import type { RateLimits } from "../rate-limits.ts";
 import { Refusal } from "../refusal.ts";
-import type { HolderRow, ReportRow, Store } from "../store/store.ts";
+import type { HolderRow } from "../store/rows/holders.ts";
+import type { ReportRow } from "../store/rows/reports.ts";
+import type { Store } from "../store/store.ts";
 import { relationshipsOf, type HeldRelationship } from "./documents.ts";
 
 /** Which bundle of ours the CA of another trust domain has. */

@@ -7,7 +7,8 @@ import { encodeSignatureLine, parseNote, parseVerifierKey, verifyNote } from "..
 import { verifyConsistency } from "../audit/verify-proof.ts";
 import type { Documents } from "../documents.ts";
 import type { Log } from "../log.ts";
-import type { ReportRow, Store } from "../store/store.ts";
+import type { ReportRow } from "../store/rows/reports.ts";
+import type { Store } from "../store/store.ts";
 import { relationshipsOf } from "./documents.ts";
 
 export interface WitnessDeps {

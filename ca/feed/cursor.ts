@@ -1,4 +1,4 @@
-import type { FeedPosition } from "../store/store.ts";
+import type { FeedPosition } from "../store/rows/feed.ts";
 
 /** How far a reader has come: the sequence of each source. The order is that of the numbers in an event's ID: new ones go to the end. */
 export const sourceNames = ["bundle", "revocation", "renew", "policy", "tap", "federation"] as const;

@@ -1,7 +1,8 @@
 import type { Log } from "../log.ts";
 import type { CaMetrics } from "../metrics.ts";
 import { Refusal } from "../refusal.ts";
-import type { FeedPosition, Store } from "../store/store.ts";
+import type { FeedPosition } from "../store/rows/feed.ts";
+import type { Store } from "../store/store.ts";
 import { beginning, cursorAt, resumeFrom, sourceNames, type Cursor } from "./cursor.ts";
 import { watcherPlaces, type Follower } from "./places.ts";
 import { feedSources, type SourceDeps } from "./sources.ts";

@@ -1,4 +1,5 @@
-import type { Act, Store } from "../store/store.ts";
+import type { Act } from "../store/acts.ts";
+import type { Store } from "../store/store.ts";
 
 /** The store, but that `onChange` is called once something has landed that the feed tells of. */
 export function nudgingStore(store: Store, onChange: () => void): Store {

@@ -1,7 +1,8 @@
 import type { Revocation, RevocationBatch } from "../contract/revocations.ts";
 import type { PolicyNotice } from "../contract/watch.ts";
 import { noticeOf } from "../reports/tap-row.ts";
-import type { RevocationRow, Store } from "../store/store.ts";
+import type { RevocationRow } from "../store/rows/revocations.ts";
+import type { Store } from "../store/store.ts";
 import type { SourceName } from "./cursor.ts";
 
 /** What the sources read. */

@@ -4,7 +4,7 @@ import type { CertificateStatus, CertificateSummary } from "../contract/certific
 import { idempotencyKeyHeader, mediaType } from "../contract/headers.ts";
 import { encodePem } from "../pki/pem.ts";
 import { Refusal } from "../refusal.ts";
-import type { CertificateRow } from "../store/store.ts";
+import type { CertificateRow } from "../store/rows/certificates.ts";
 import { json, wantsPem } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
 import { cursor, defaultLimit, limit, encodePosition, parseIdempotencyKey, parsePosition, serialParameter } from "./parameters.ts";

@@ -4,7 +4,7 @@ import type { IssuerSummary } from "../contract/issuers.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import { describeName } from "../pki/name-text.ts";
 import { Refusal } from "../refusal.ts";
-import type { CertificateRow } from "../store/store.ts";
+import type { CertificateRow } from "../store/rows/certificates.ts";
 import { json } from "./answer.ts";
 import { summarizeCertificate } from "./certificates.ts";
 import { encodeCursor } from "./cursor.ts";

@@ -3,7 +3,7 @@ import { mediaType } from "../contract/headers.ts";
 import { problemStatus, type Problem, type ProblemCode } from "../contract/problem.ts";
 import { PkiError } from "../pki/errors.ts";
 import { Refusal } from "../refusal.ts";
-import { StoreError, type StoreErrorCode } from "../store/store.ts";
+import { StoreError, type StoreErrorCode } from "../store/errors.ts";
 import type { Answer } from "./answer.ts";
 
 /**

@@ -2,7 +2,8 @@ import { hash } from "node:crypto";
 import type { Claim } from "../attestation/identity.ts";
 import type { IssueRequest } from "../contract/certificates.ts";
 import { Refusal } from "../refusal.ts";
-import type { CertificateRow, Store } from "../store/store.ts";
+import type { CertificateRow } from "../store/rows/certificates.ts";
+import type { Store } from "../store/store.ts";
 
 /** One request, as a retry must repeat it. */
 export interface IdempotentRequest {

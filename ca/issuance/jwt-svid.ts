@@ -10,7 +10,8 @@ import { encodeJwtSvid } from "../pki/jwt-svid.ts";
 import type { SpiffeId } from "../pki/spiffe-id.ts";
 import { checkPrivilege } from "../privilege.ts";
 import { Refusal } from "../refusal.ts";
-import { StoreError, type Store } from "../store/store.ts";
+import { StoreError } from "../store/errors.ts";
+import type { Store } from "../store/store.ts";
 import type { LintRecorder } from "./lint-failed.ts";
 import { authorizeNames, type NameRules } from "./names.ts";
 

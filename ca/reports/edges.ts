@@ -1,5 +1,6 @@
 import type { EdgeList, EdgeSummary } from "../contract/edges.ts";
-import type { ReportRow, Store } from "../store/store.ts";
+import type { ReportRow } from "../store/rows/reports.ts";
+import type { Store } from "../store/store.ts";
 import type { KeptEdges } from "./receive.ts";
 
 export interface EdgeReaderDeps {

@@ -1,5 +1,6 @@
 import type { ProxyList, ProxySummary } from "../contract/proxies.ts";
-import type { ReportRow, Store } from "../store/store.ts";
+import type { ReportRow } from "../store/rows/reports.ts";
+import type { Store } from "../store/store.ts";
 import type { KeptEdges } from "./receive.ts";
 
 /** Makes the listing of the proxies that reported lately, each by its newest certificate. */

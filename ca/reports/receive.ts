@@ -5,7 +5,8 @@ import type { Report, ReportRequest } from "../contract/reports.ts";
 import type { RateLimits } from "../rate-limits.ts";
 import { Refusal } from "../refusal.ts";
 import { keepTapRecords } from "./tap.ts";
-import type { CertificateRow, Store } from "../store/store.ts";
+import type { CertificateRow } from "../store/rows/certificates.ts";
+import type { Store } from "../store/store.ts";
 
 /** An edges report as it is kept, under the serial number of the reporter's certificate. */
 export interface KeptEdges {

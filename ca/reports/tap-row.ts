@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { tapTarget, type TapFilter, type TapNotice } from "../contract/taps.ts";
-import type { ReportRow } from "../store/store.ts";
+import type { ReportRow } from "../store/rows/reports.ts";
 
 /** A tap that is open, as it is kept: under its ID. */
 export interface KeptTap {

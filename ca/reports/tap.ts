@@ -4,7 +4,8 @@ import type { Report } from "../contract/reports.ts";
 import type { TapEvent, TapRecord, TapRequest } from "../contract/taps.ts";
 import { parseSpiffeId } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
-import type { ReportRow, Store } from "../store/store.ts";
+import type { ReportRow } from "../store/rows/reports.ts";
+import type { Store } from "../store/store.ts";
 import type { KeptTap } from "./tap-row.ts";
 
 export interface TapDeps {

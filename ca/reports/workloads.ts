@@ -1,5 +1,6 @@
 import type { AuthorityHolder } from "../contract/authorities.ts";
-import type { HolderRow, Store } from "../store/store.ts";
+import type { HolderRow } from "../store/rows/holders.ts";
+import type { Store } from "../store/store.ts";
 
 export interface WorkloadReaderDeps {
   readonly store: Pick<Store, "holdersBehind">;

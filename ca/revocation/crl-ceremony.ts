@@ -5,7 +5,9 @@ import { parseCertificate } from "../pki/certificate.ts";
 import { parseCrl, parseTbsCrl, revokedCertificatesOf, verifyCrl } from "../pki/crl.ts";
 import { PkiError } from "../pki/errors.ts";
 import { Refusal } from "../refusal.ts";
-import type { Act, CrlRow, Store } from "../store/store.ts";
+import type { Act } from "../store/acts.ts";
+import type { CrlRow } from "../store/rows/crls.ts";
+import type { Store } from "../store/store.ts";
 import type { CrlContent, CrlRecipe, CrlTarget } from "./crl-content.ts";
 import { lintCrl } from "../lint/crl.ts";
 

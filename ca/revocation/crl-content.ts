@@ -2,7 +2,8 @@ import { parseCertificate, type Certificate } from "../pki/certificate.ts";
 import { encodeTbsCrl, type IssuingDistributionPoint } from "../pki/crl-encoding.ts";
 import { signatureAlgorithmFor } from "../pki/key.ts";
 import { crlPath, parseCrlListName, type CrlScope } from "../status-paths.ts";
-import type { AuthorityRow, CrlRow } from "../store/store.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
+import type { CrlRow } from "../store/rows/crls.ts";
 import type { MeantCrl } from "../lint/crl.ts";
 import type { RevocationIndex } from "./revocation-index.ts";
 

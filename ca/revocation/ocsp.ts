@@ -7,7 +7,9 @@ import { signatureAlgorithmFor } from "../pki/key.ts";
 import { isIssuedBy, parseOcspRequest, type OcspCertId, type OcspRequest } from "../pki/ocsp-request.ts";
 import { encodeOcspError, encodeOcspResponse, encodeOcspResponseData, type ocspErrors, type OcspStatus } from "../pki/ocsp-response.ts";
 import type { Signer } from "../signer/signer.ts";
-import type { AuthorityRow, CertificateRow, Store } from "../store/store.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
+import type { CertificateRow } from "../store/rows/certificates.ts";
+import type { Store } from "../store/store.ts";
 import { lintOcspResponse } from "../lint/ocsp.ts";
 import { ocspBudget } from "./ocsp-budget.ts";
 

@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { encodeRevokedCertificate } from "../pki/crl-encoding.ts";
-import type { RevocationRow, Store } from "../store/store.ts";
+import type { RevocationRow } from "../store/rows/revocations.ts";
+import type { Store } from "../store/store.ts";
 
 /** The entries of CRLs to be, encoded once and kept in memory, so that a CRL costs little more than its signature. */
 export interface RevocationIndex {

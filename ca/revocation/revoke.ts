@@ -5,7 +5,9 @@ import { parseCertificate } from "../pki/certificate.ts";
 import { matchesSpiffeIdPattern, parseSpiffeId, parseSpiffeIdPattern, type SpiffeId } from "../pki/spiffe-id.ts";
 import { checkPrivilege, type HasRole } from "../privilege.ts";
 import { Refusal } from "../refusal.ts";
-import { StoreError, type CertificateRow, type Store } from "../store/store.ts";
+import { StoreError } from "../store/errors.ts";
+import type { CertificateRow } from "../store/rows/certificates.ts";
+import type { Store } from "../store/store.ts";
 
 export interface RevokerDeps {
   readonly hasRole: HasRole;

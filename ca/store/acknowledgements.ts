@@ -1,5 +1,5 @@
 import { storeClosed } from "./group-commit.ts";
-import { StoreError } from "./store.ts";
+import { StoreError } from "./errors.ts";
 
 export interface WriteQueue<T> {
   /** Resolves when it is durable. @throws {StoreError} store_busy | store_unavailable */

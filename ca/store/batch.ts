@@ -3,11 +3,19 @@ import { encodeEntry } from "../audit/event.ts";
 import { appendLeaf, hashLeaf, rootOf, type CompactRange } from "../audit/merkle.ts";
 import { encodeHead, type SealedHead } from "./head.ts";
 import { planAuthorityChange, refuseSigner, type AuthorityFact, type AuthorityStateWrite } from "./plan-authorities.ts";
-import { toBuffer } from "./rows.ts";
-import type {
-  Act, AnnouncementRow, AuthorityRow, CaState, CeremonyRow, CertificateRow, CrlRow, Descendants, DocumentRow, EntryRow, IdempotentRow, NewCertificate, Receipt,
-  RevocationRow, StoreErrorCode, TokenRow,
-} from "./store.ts";
+import { toBuffer } from "./row-columns.ts";
+import type { Act, Descendants, Receipt } from "./acts.ts";
+import type { StoreErrorCode } from "./errors.ts";
+import type { AuthorityRow } from "./rows/authorities.ts";
+import type { CaState } from "./rows/ca-state.ts";
+import type { CeremonyRow } from "./rows/ceremonies.ts";
+import type { CertificateRow, IdempotentRow, NewCertificate } from "./rows/certificates.ts";
+import type { CrlRow } from "./rows/crls.ts";
+import type { DocumentRow } from "./rows/documents.ts";
+import type { AnnouncementRow } from "./rows/feed.ts";
+import type { EntryRow } from "./rows/log.ts";
+import type { RevocationRow } from "./rows/revocations.ts";
+import type { TokenRow } from "./rows/tokens.ts";
 
 /**
  * What the acts of a group may ask of the database, answered from inside the transaction that holds the writer lock: no other

@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import type { CertificateQuery, CertificateRow } from "./store.ts";
+import type { CertificateQuery, CertificateRow } from "./rows/certificates.ts";
 
 /**
  * What a database does for a listing. A row's position is its log index; in a listing of the revoked it is the sequence of its

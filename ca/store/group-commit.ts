@@ -1,5 +1,6 @@
 import type { Outcome } from "./batch.ts";
-import { StoreError, type Act, type Receipt } from "./store.ts";
+import type { Act, Receipt } from "./acts.ts";
+import { StoreError } from "./errors.ts";
 
 export interface GroupCommit {
   /** Resolves when the act's group is durable. @throws {StoreError} */

@@ -2,7 +2,8 @@ import { parseCheckpoint } from "../audit/checkpoint.ts";
 import type { CompactRange } from "../audit/merkle.ts";
 import { hashBytes, rootOf } from "../audit/merkle.ts";
 import { parseNote } from "../audit/note.ts";
-import { StoreError, type CheckpointRow } from "./store.ts";
+import { StoreError } from "./errors.ts";
+import type { CheckpointRow } from "./rows/log.ts";
 
 /** The tree's head as the database keeps it. */
 export interface HeadRow {

@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { livesAfter, withoutFeed } from "./feed-reads.ts";
-import type { CertificateRow, HolderRow, HoldersQuery } from "./store.ts";
+import type { CertificateRow } from "./rows/certificates.ts";
+import type { HolderRow, HoldersQuery } from "./rows/holders.ts";
 
 /** What a database reads for `holdersBehind`: a little at a time, where it keeps the event loop. */
 export interface HolderSource {

@@ -1,6 +1,7 @@
 import { openSqlite } from "./sqlite.ts";
 import { isPostgresUrl, sqlitePath, unknownScheme } from "./store-url.ts";
-import type { LogSealer, Store } from "./store.ts";
+import type { LogSealer } from "./rows/log.ts";
+import type { Store } from "./store.ts";
 
 export interface OpenStoreOptions {
   /** `sqlite:/path/to/file.db` or `postgres://user:password@host/database`. */

@@ -1,7 +1,8 @@
 import { familyOf, isPublished, isValidAt } from "../authority-tree.ts";
 import { authorityTypes, type AuthorityState } from "../contract/authorities.ts";
 import type { Refused } from "./batch.ts";
-import type { Act, AuthorityChange, AuthorityRow } from "./store.ts";
+import type { Act } from "./acts.ts";
+import type { AuthorityChange, AuthorityRow } from "./rows/authorities.ts";
 
 /** What a commit knows of an authority. */
 export type AuthorityFact = Pick<AuthorityRow, "id" | "type" | "state" | "parentId" | "lastNotAfterMs" | "notAfterMs">;

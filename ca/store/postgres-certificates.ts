@@ -2,9 +2,9 @@ import { and, desc, eq, getTableColumns, gte, isNull, lt, max, min, or, sql, typ
 import type { NodePgDatabase } from "drizzle-orm/node-postgres";
 import type { PgColumn } from "drizzle-orm/pg-core";
 import type { CertificateListing } from "./certificate-pages.ts";
-import { toCertificate } from "./rows.ts";
+import { toCertificate } from "./row-columns.ts";
 import { certificates, revocations } from "./schema-postgres.ts";
-import type { CertificateQuery } from "./store.ts";
+import type { CertificateQuery } from "./rows/certificates.ts";
 
 /** How Postgres lists certificates. Within a step its statistics decide. */
 export function postgresCertificates(db: NodePgDatabase): CertificateListing {

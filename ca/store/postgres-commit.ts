@@ -11,7 +11,9 @@ import { writeQueries } from "./postgres-writes.ts";
 import { describe } from "./reads.ts";
 import { auditCheckpoints, logHead } from "./schema-postgres.ts";
 import { requireSignedBy } from "./sealer.ts";
-import { StoreError, type Act, type CheckpointRow } from "./store.ts";
+import type { Act } from "./acts.ts";
+import { StoreError } from "./errors.ts";
+import type { CheckpointRow } from "./rows/log.ts";
 
 /** The one connection of this process that writes the log; one call at a time. */
 export interface PostgresCommit {

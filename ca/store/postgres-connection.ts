@@ -1,7 +1,7 @@
 import pg from "pg";
 import { describe } from "./reads.ts";
 import type { Query } from "./postgres-statement.ts";
-import { StoreError } from "./store.ts";
+import { StoreError } from "./errors.ts";
 
 /**
  * How the CA connects to Postgres. Each connection has limits of its own, set by the server: a lock, a statement or a transaction that

@@ -2,9 +2,9 @@ import { sql } from "drizzle-orm";
 import type pg from "pg";
 import { maxLaterCertificates, nameOfKey, type Facts } from "./batch.ts";
 import { statement, value, type Query } from "./postgres-statement.ts";
-import { type AuthorityFactRow, type LaterRow, toAuthorityFact, toBuffer, toLaterFact } from "./rows.ts";
+import { type AuthorityFactRow, type LaterRow, toAuthorityFact, toBuffer, toLaterFact } from "./row-columns.ts";
 import { authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, leases, revocations, tokens } from "./schema-postgres.ts";
-import type { Act } from "./store.ts";
+import type { Act } from "./acts.ts";
 
 /** What a group of acts may ask, as queries to send together, and how to read their answers. */
 export interface FactQueries {

@@ -3,7 +3,7 @@ import type pg from "pg";
 import { unreachable } from "./postgres-connection.ts";
 import { bare, statement, value } from "./postgres-statement.ts";
 import { leases } from "./schema-postgres.ts";
-import type { LeaseAnswer, LeaseClaim } from "./store.ts";
+import type { LeaseAnswer, LeaseClaim } from "./rows/leases.ts";
 
 /**
  * Takes or renews a lease. Not by way of the log's writer: a renewal must not wait behind another replica's commit.

@@ -1,7 +1,7 @@
 import { Socket } from "node:net";
 import pg from "pg";
 import { requireWritable, unreachable } from "./postgres-connection.ts";
-import type { StoreError } from "./store.ts";
+import type { StoreError } from "./errors.ts";
 
 /** What this process knows of its way to Postgres, so that no request waits for a database that is known to be away. */
 export interface PostgresLink {

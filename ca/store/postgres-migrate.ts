@@ -6,7 +6,7 @@ import pg from "pg";
 import { connectionOptions, unreachable } from "./postgres-connection.ts";
 import { describe } from "./reads.ts";
 import { logHead } from "./schema-postgres.ts";
-import { StoreError } from "./store.ts";
+import { StoreError } from "./errors.ts";
 
 /**
  * Brings the tables up to date; of replicas that start together one does it and the others wait.

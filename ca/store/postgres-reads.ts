@@ -6,7 +6,7 @@ import { postgresCertificates, underAny } from "./postgres-certificates.ts";
 import { postgresFeed } from "./postgres-feed.ts";
 import { postgresReports } from "./report-reads.ts";
 import type { StoreReads } from "./reads.ts";
-import { toAuthority, toBuffer, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./rows.ts";
+import { toAuthority, toBuffer, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./row-columns.ts";
 import * as schema from "./schema-postgres.ts";
 import { postgresVitals } from "./vitals.ts";
 

@@ -8,7 +8,7 @@ import { insertion } from "./postgres-statement.ts";
 import { describe } from "./reads.ts";
 import * as schema from "./schema-postgres.ts";
 import { notEmpty } from "./sqlite-tables.ts";
-import { StoreError } from "./store.ts";
+import { StoreError } from "./errors.ts";
 import { tablesOf } from "./table-columns.ts";
 import { pageRows, type TableSource, type TableTarget } from "./table-copy.ts";
 

@@ -4,10 +4,10 @@ import { maxForgotten } from "./report-reads.ts";
 import type { Writes } from "./batch.ts";
 import type { SealedHead } from "./head.ts";
 import { bare, insertion, statement, value, type Query } from "./postgres-statement.ts";
-import { fromAuthority, fromCeremony, fromCertificate, fromCrl, fromDocument, fromToken, toBuffer } from "./rows.ts";
+import { fromAuthority, fromCeremony, fromCertificate, fromCrl, fromDocument, fromToken, toBuffer } from "./row-columns.ts";
 import * as schema from "./schema-postgres.ts";
 import { maxForgottenSpent } from "./spent-requests.ts";
-import type { ReportRow } from "./store.ts";
+import type { ReportRow } from "./rows/reports.ts";
 
 /** All that a group writes, in an order that lets later acts of a group build on earlier ones. */
 export function writeQueries(writes: Writes, { head, checkpoint }: SealedHead): readonly Query[] {

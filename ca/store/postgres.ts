@@ -19,7 +19,11 @@ import type { Query } from "./postgres-statement.ts";
 import { describe, guardReads } from "./reads.ts";
 import { auditCheckpoints, logHead } from "./schema-postgres.ts";
 import { locked, signerFor } from "./sealer.ts";
-import { StoreError, type Acknowledgement, type CheckpointRow, type ReportRow, type Store } from "./store.ts";
+import { StoreError } from "./errors.ts";
+import type { Acknowledgement } from "./rows/holders.ts";
+import type { CheckpointRow } from "./rows/log.ts";
+import type { ReportRow } from "./rows/reports.ts";
+import type { Store } from "./store.ts";
 import { tokenUse } from "./token-use.ts";
 
 export interface PostgresOptions {

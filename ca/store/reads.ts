@@ -1,4 +1,5 @@
-import { StoreError, type Store } from "./store.ts";
+import { StoreError } from "./errors.ts";
+import type { Store } from "./store.ts";
 
 /** What a store answers without its writer. */
 export type StoreReads = Pick<

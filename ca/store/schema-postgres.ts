@@ -4,10 +4,12 @@ import type { AttestationMethod } from "../contract/attestation.ts";
 import type { AuthorityState, AuthorityType } from "../contract/authorities.ts";
 import type { RevocationReason } from "../contract/revocations.ts";
 import type { Role } from "../contract/roles.ts";
-import type { AuthorityKey, DocumentKind, ReportKind } from "./store.ts";
+import type { AuthorityKey } from "./rows/authorities.ts";
+import type { DocumentKind } from "./rows/documents.ts";
+import type { ReportKind } from "./rows/reports.ts";
 
 /**
- * The tables on Postgres. Property for property the same as `schema-sqlite.ts`, so that `rows.ts` serves both. Times are
+ * The tables on Postgres. Property for property the same as `schema-sqlite.ts`, so that `row-columns.ts` serves both. Times are
  * milliseconds since the epoch, lists are JSON. Indexes only where a query or a promise needs one.
  */
 

@@ -1,7 +1,8 @@
 import { checkpointSigner, type CheckpointSigner } from "../audit/checkpoint.ts";
 import { rootOf, type CompactRange } from "../audit/merkle.ts";
 import type { Refused } from "./batch.ts";
-import { StoreError, type CheckpointRow, type LogSealer } from "./store.ts";
+import { StoreError } from "./errors.ts";
+import type { CheckpointRow, LogSealer } from "./rows/log.ts";
 
 /**
  * Makes the log's signer of its key, once it is shown to be the one that signed the log so far.

@@ -2,9 +2,9 @@ import { and, desc, eq, getTableColumns, gte, inArray, isNotNull, isNull, lt, ma
 import type { BetterSQLite3Database } from "drizzle-orm/better-sqlite3";
 import { unionAll } from "drizzle-orm/sqlite-core";
 import type { CertificateIndex, CertificateListing } from "./certificate-pages.ts";
-import { toCertificate } from "./rows.ts";
+import { toCertificate } from "./row-columns.ts";
 import { certificates, revocations } from "./schema-sqlite.ts";
-import type { CertificateQuery } from "./store.ts";
+import type { CertificateQuery } from "./rows/certificates.ts";
 
 /**
  * How SQLite lists certificates. It has no statistics, so which index it takes is said here: a column with a plus before it is

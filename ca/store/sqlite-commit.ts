@@ -6,7 +6,14 @@ import { emptyHead, readHead, type SealedHead } from "./head.ts";
 import { locked, requireSignedBy, signerFor } from "./sealer.ts";
 import type { SqliteSql } from "./sqlite-sql.ts";
 import { sqliteStatements } from "./sqlite-statements.ts";
-import { type Acknowledgement, type AcmeRecord, type Act, type CheckpointRow, type LeaseAnswer, type LeaseClaim, type LogSealer, type ReportKey, type ReportRow, type SpentRequest, StoreError } from "./store.ts";
+import type { Act } from "./acts.ts";
+import { StoreError } from "./errors.ts";
+import type { AcmeRecord } from "./rows/acme-records.ts";
+import type { Acknowledgement } from "./rows/holders.ts";
+import type { LeaseAnswer, LeaseClaim } from "./rows/leases.ts";
+import type { CheckpointRow, LogSealer } from "./rows/log.ts";
+import type { ReportKey, ReportRow } from "./rows/reports.ts";
+import type { SpentRequest } from "./rows/spent-requests.ts";
 
 /** The one connection of this process that writes. Synchronous: it lives in a thread of its own (`sqlite-writer.ts`). */
 export interface SqliteCommit {

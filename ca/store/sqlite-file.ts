@@ -6,7 +6,7 @@ import { migrate } from "drizzle-orm/better-sqlite3/migrator";
 import { closeFile, closeFolder } from "./file-access.ts";
 import { describe } from "./reads.ts";
 import { logHead } from "./schema-sqlite.ts";
-import { StoreError } from "./store.ts";
+import { StoreError } from "./errors.ts";
 
 /**
  * Makes the database ready for use: the directory (mode 0700) and the file (0600) if they are not there, then the migrations

@@ -4,11 +4,11 @@ import { drizzle } from "drizzle-orm/better-sqlite3";
 import { pageOfCertificates } from "./certificate-pages.ts";
 import { describe, type StoreReads } from "./reads.ts";
 import { sqliteReports } from "./report-reads.ts";
-import { toAuthority, toBuffer, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./rows.ts";
+import { toAuthority, toBuffer, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./row-columns.ts";
 import * as schema from "./schema-sqlite.ts";
 import { sqliteCertificates, underAny } from "./sqlite-certificates.ts";
 import { sqliteFeed } from "./sqlite-feed.ts";
-import { StoreError } from "./store.ts";
+import { StoreError } from "./errors.ts";
 import { sqliteVitals } from "./vitals.ts";
 
 /**

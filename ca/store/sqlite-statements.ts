@@ -1,9 +1,14 @@
 import type Database from "better-sqlite3";
 import { maxLaterCertificates, type Facts, type Writes } from "./batch.ts";
 import type { HeadRow, SealedHead } from "./head.ts";
-import { type AuthorityFactRow, fromAuthority, fromCeremony, fromCertificate, fromCrl, fromDocument, fromToken, type LaterRow, toAuthorityFact, toBuffer, toLaterFact } from "./rows.ts";
+import { type AuthorityFactRow, fromAuthority, fromCeremony, fromCertificate, fromCrl, fromDocument, fromToken, type LaterRow, toAuthorityFact, toBuffer, toLaterFact } from "./row-columns.ts";
 import type { Insertion, SqliteSql } from "./sqlite-sql.ts";
-import type { Acknowledgement, AcmeRecord, CheckpointRow, LeaseAnswer, LeaseClaim, ReportKey, ReportRow, SpentRequest } from "./store.ts";
+import type { AcmeRecord } from "./rows/acme-records.ts";
+import type { Acknowledgement } from "./rows/holders.ts";
+import type { LeaseAnswer, LeaseClaim } from "./rows/leases.ts";
+import type { CheckpointRow } from "./rows/log.ts";
+import type { ReportKey, ReportRow } from "./rows/reports.ts";
+import type { SpentRequest } from "./rows/spent-requests.ts";
 
 /** What the writer does to the database inside its transaction. */
 export interface SqliteStatements {

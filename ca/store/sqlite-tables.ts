@@ -5,7 +5,7 @@ import { describe } from "./reads.ts";
 import * as schema from "./schema-sqlite.ts";
 import { prepareSqliteFile } from "./sqlite-file.ts";
 import { openSqliteReads, unreadable } from "./sqlite-reads.ts";
-import { StoreError } from "./store.ts";
+import { StoreError } from "./errors.ts";
 import { tablesOf } from "./table-columns.ts";
 import { pageRows, type Row, type TableSource, type TableTarget } from "./table-copy.ts";
 

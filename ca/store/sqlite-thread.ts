@@ -4,7 +4,14 @@ import { packActs } from "./acts-message.ts";
 import type { Outcome } from "./batch.ts";
 import { sqliteSql } from "./sqlite-sql.ts";
 import type { WriterData, WriterReply, WriterRequest } from "./sqlite-writer.ts";
-import { type Acknowledgement, type AcmeRecord, type Act, type LeaseAnswer, type LeaseClaim, type LogSealer, type ReportKey, type ReportRow, type SpentRequest, StoreError } from "./store.ts";
+import type { Act } from "./acts.ts";
+import { StoreError } from "./errors.ts";
+import type { AcmeRecord } from "./rows/acme-records.ts";
+import type { Acknowledgement } from "./rows/holders.ts";
+import type { LeaseAnswer, LeaseClaim } from "./rows/leases.ts";
+import type { LogSealer } from "./rows/log.ts";
+import type { ReportKey, ReportRow } from "./rows/reports.ts";
+import type { SpentRequest } from "./rows/spent-requests.ts";
 
 /** The writer's thread as the main one sees it. Each rejects with store_unavailable if the thread dies before it answers. */
 export interface SqliteThread {

@@ -3,7 +3,13 @@ import { unpackActs, type ActsMessage } from "./acts-message.ts";
 import type { Outcome } from "./batch.ts";
 import { sqliteCommit } from "./sqlite-commit.ts";
 import type { SqliteSql } from "./sqlite-sql.ts";
-import { type Acknowledgement, type AcmeRecord, type LeaseAnswer, type LeaseClaim, type LogSealer, type ReportKey, type ReportRow, type SpentRequest, StoreError, type StoreErrorCode } from "./store.ts";
+import { StoreError, type StoreErrorCode } from "./errors.ts";
+import type { AcmeRecord } from "./rows/acme-records.ts";
+import type { Acknowledgement } from "./rows/holders.ts";
+import type { LeaseAnswer, LeaseClaim } from "./rows/leases.ts";
+import type { LogSealer } from "./rows/log.ts";
+import type { ReportKey, ReportRow } from "./rows/reports.ts";
+import type { SpentRequest } from "./rows/spent-requests.ts";
 
 /** The writer's thread: an entry of its own, in the bundle too. Answers requests in their order, one for one. */
 

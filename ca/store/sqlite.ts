@@ -11,7 +11,10 @@ import { auditCheckpoints, logHead } from "./schema-sqlite.ts";
 import { prepareSqliteFile } from "./sqlite-file.ts";
 import { openSqliteReads } from "./sqlite-reads.ts";
 import { sqliteThread } from "./sqlite-thread.ts";
-import { StoreError, type Acknowledgement, type ReportRow, type Store } from "./store.ts";
+import { StoreError } from "./errors.ts";
+import type { Acknowledgement } from "./rows/holders.ts";
+import type { ReportRow } from "./rows/reports.ts";
+import type { Store } from "./store.ts";
 import { tokenUse } from "./token-use.ts";
 
 export interface SqliteOptions {

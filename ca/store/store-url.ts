@@ -1,4 +1,4 @@
-import { StoreError } from "./store.ts";
+import { StoreError } from "./errors.ts";
 
 /** @throws {StoreError} store_unavailable */
 export function sqlitePath(url: string): string {

@@ -1,6 +1,6 @@
 import { verifyLog } from "../audit/verify.ts";
 import type { StoreReads } from "./reads.ts";
-import { StoreError } from "./store.ts";
+import { StoreError } from "./errors.ts";
 
 /** Values by property of the schema, the same on every kind of database. */
 export type Row = Readonly<Record<string, unknown>>;

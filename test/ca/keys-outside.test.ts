@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { openKms, type Kms } from "../../ca/signer/kms.ts";
-import { StoreError } from "../../ca/store/store.ts";
+import { StoreError } from "../../ca/store/errors.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { validatePath } from "../../ca/pki/path.ts";
 import { decodePem } from "../../ca/pki/pem.ts";

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { leaseKeeper } from "../../ca/authority/lease.ts";
 import { openStore } from "../../ca/store/open.ts";
-import type { StoreError } from "../../ca/store/store.ts";
+import type { StoreError } from "../../ca/store/errors.ts";
 import { record } from "../ca/store/acts.ts";
 
 /** A replica with work to do under a lease: says that it holds it, and does the work when it is told to. */

@@ -1,6 +1,12 @@
 import { hash, randomBytes } from "node:crypto";
 import { encodeEntry, type Actor, type AuditEvent } from "../../ca/audit/event.ts";
-import type { Act, ActBody, AuthorityRow, CeremonyRow, CrlRow, DocumentKind, NewCertificate, TokenRow } from "../../ca/store/store.ts";
+import type { Act, ActBody } from "../../ca/store/acts.ts";
+import type { AuthorityRow } from "../../ca/store/rows/authorities.ts";
+import type { CeremonyRow } from "../../ca/store/rows/ceremonies.ts";
+import type { NewCertificate } from "../../ca/store/rows/certificates.ts";
+import type { CrlRow } from "../../ca/store/rows/crls.ts";
+import type { DocumentKind } from "../../ca/store/rows/documents.ts";
+import type { TokenRow } from "../../ca/store/rows/tokens.ts";
 
 /**
  * The first 300 entries and some of a CA's log, in groups that are committed together: everything the log tells of, more than

@@ -2,9 +2,17 @@ import { generateKeyPairSync } from "node:crypto";
 import { checkpointSigner } from "../../ca/audit/checkpoint.ts";
 import { appendLeaf, emptyRange, hashLeaf, rootOf, type CompactRange } from "../../ca/audit/merkle.ts";
 import type { LogReader } from "../../ca/audit/verify.ts";
-import type {
-  Act, AnnouncementRow, AuthorityRow, CaState, CeremonyRow, CertificateRow, CheckpointRow, CrlRow, DocumentRow, EntryRow, RevocationRow, TokenRow,
-} from "../../ca/store/store.ts";
+import type { Act } from "../../ca/store/acts.ts";
+import type { AuthorityRow } from "../../ca/store/rows/authorities.ts";
+import type { CaState } from "../../ca/store/rows/ca-state.ts";
+import type { CeremonyRow } from "../../ca/store/rows/ceremonies.ts";
+import type { CertificateRow } from "../../ca/store/rows/certificates.ts";
+import type { CrlRow } from "../../ca/store/rows/crls.ts";
+import type { DocumentRow } from "../../ca/store/rows/documents.ts";
+import type { AnnouncementRow } from "../../ca/store/rows/feed.ts";
+import type { CheckpointRow, EntryRow } from "../../ca/store/rows/log.ts";
+import type { RevocationRow } from "../../ca/store/rows/revocations.ts";
+import type { TokenRow } from "../../ca/store/rows/tokens.ts";
 
 /** The tables of a store that the log tells of, as arrays that a test may tamper with. */
 export interface MemoryRows {

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { parseCheckpoint } from "../../ca/audit/checkpoint.ts";
 import { parseNote, parseVerifierKey, verifyNote } from "../../ca/audit/note.ts";
-import type { EntryRow, Store } from "../../ca/store/store.ts";
+import type { EntryRow } from "../../ca/store/rows/log.ts";
+import type { Store } from "../../ca/store/store.ts";
 
 /**
  * Whether a store keeps what `store.ts` promises: recomputes the log from its entries' bodies, by the recursive definition of

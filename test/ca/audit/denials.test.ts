@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { denialRecorder } from "../../../ca/audit/denials.ts";
-import type { Act } from "../../../ca/store/store.ts";
+import type { Act } from "../../../ca/store/acts.ts";
 
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const denial = { type: "request.denied", code: "unauthenticated", method: "GET", path: "/v1/tokens" } as const;

@@ -5,8 +5,9 @@ import { decodeEntry, type AuditEvent } from "../../../ca/audit/event.ts";
 import { appendLeaf, emptyRange, hashLeaf, rootOf } from "../../../ca/audit/merkle.ts";
 import type { Misfit } from "../../../ca/audit/misfit.ts";
 import { verifyLog, type LogReader } from "../../../ca/audit/verify.ts";
-import { fromAuthority } from "../../../ca/store/rows.ts";
-import type { CertificateRow, CheckpointRow, EntryRow } from "../../../ca/store/store.ts";
+import { fromAuthority } from "../../../ca/store/row-columns.ts";
+import type { CertificateRow } from "../../../ca/store/rows/certificates.ts";
+import type { CheckpointRow, EntryRow } from "../../../ca/store/rows/log.ts";
 import { answeredCeremony, crlFixture, newToken, openCeremony } from "../../support/log-fixture.ts";
 
 /** What somebody who can write to the database can do to a store that holds `logFixture`. */

@@ -2,8 +2,9 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { decodePem, encodePem } from "../../../ca/pki/pem.ts";
 import { verifySvid } from "../../../ca/pki/svid.ts";
-import type { AuthorityRow, Store } from "../../../ca/store/store.ts";
-import { StoreError } from "../../../ca/store/store.ts";
+import { StoreError } from "../../../ca/store/errors.ts";
+import type { AuthorityRow } from "../../../ca/store/rows/authorities.ts";
+import type { Store } from "../../../ca/store/store.ts";
 import { openssl, opensslAvailable } from "../../support/openssl.ts";
 import { auditEvents, chainOf, dayMs, hourMs, newCsr, startTestCa, type TestCa } from "../../support/running-ca.ts";
 

@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { leaseKeeper, leaseTtlMs, type LeaseKeeper } from "../../../ca/authority/lease.ts";
 import { openStore } from "../../../ca/store/open.ts";
-import { StoreError, type LeaseAnswer, type LeaseClaim, type Store } from "../../../ca/store/store.ts";
+import { StoreError } from "../../../ca/store/errors.ts";
+import type { LeaseAnswer, LeaseClaim } from "../../../ca/store/rows/leases.ts";
+import type { Store } from "../../../ca/store/store.ts";
 import { newSealer, record } from "../store/acts.ts";
 
 describe("a replica's hold on a lease", () => {

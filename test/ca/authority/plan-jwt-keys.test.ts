@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { awaitingJwtKey, jwtKeyLifetimeMs, planJwtKeys, type JwtKeyPolicy } from "../../../ca/authority/plan-jwt-keys.ts";
 import { livingBelow } from "../../../ca/authority/plan-rotation.ts";
-import type { AuthorityRow, HolderRow } from "../../../ca/store/store.ts";
+import type { AuthorityRow } from "../../../ca/store/rows/authorities.ts";
+import type { HolderRow } from "../../../ca/store/rows/holders.ts";
 import { dayMs, hourMs } from "../../support/running-ca.ts";
 
 const nowMs = Date.UTC(2026, 0, 1);

@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { livingBelow, planRotation, signingParent, type Holders, type RotationPolicy } from "../../../ca/authority/plan-rotation.ts";
 import { authorityStates, authorityTypes } from "../../../ca/contract/authorities.ts";
-import type { AuthorityRow, HolderRow } from "../../../ca/store/store.ts";
+import type { AuthorityRow } from "../../../ca/store/rows/authorities.ts";
+import type { HolderRow } from "../../../ca/store/rows/holders.ts";
 import { dayMs, hourMs } from "../../support/running-ca.ts";
 
 const nowMs = Date.UTC(2026, 0, 1);

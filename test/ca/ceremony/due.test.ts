@@ -4,7 +4,7 @@ import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { encodeCrl, encodeRevokedCertificate, encodeTbsCrl } from "../../../ca/pki/crl-encoding.ts";
 import { encodeExtensions } from "../../../ca/pki/extension-encoding.ts";
 import { signData } from "../../../ca/pki/key.ts";
-import type { AuthorityRow } from "../../../ca/store/store.ts";
+import type { AuthorityRow } from "../../../ca/store/rows/authorities.ts";
 import { dayMs } from "../../support/running-ca.ts";
 import { testAuthority, type TestAuthority } from "../../support/test-ca.ts";
 

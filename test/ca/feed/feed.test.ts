@@ -1,7 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { openFeed, type Feed, type FeedDeps } from "../../../ca/feed/feed.ts";
 import { openStore } from "../../../ca/store/open.ts";
-import { StoreError, type FeedPosition } from "../../../ca/store/store.ts";
+import { StoreError } from "../../../ca/store/errors.ts";
+import type { FeedPosition } from "../../../ca/store/rows/feed.ts";
 import { eventReader, type EventReader } from "../../support/event-reader.ts";
 import { newCsr, startTestCa, type TestCa } from "../../support/running-ca.ts";
 

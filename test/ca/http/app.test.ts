@@ -4,7 +4,7 @@ import { problemStatus } from "../../../ca/contract/problem.ts";
 import { access } from "../../../ca/http/authenticate.ts";
 import { problem } from "../../../ca/http/schemas.ts";
 import { Refusal } from "../../../ca/refusal.ts";
-import { StoreError } from "../../../ca/store/store.ts";
+import { StoreError } from "../../../ca/store/errors.ts";
 import { newCsr } from "../../support/running-ca.ts";
 import { startTestApp, type TestApp } from "../../support/running-app.ts";
 

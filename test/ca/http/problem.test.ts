@@ -5,7 +5,7 @@ import { answerProblem, isInternal, problemTitle } from "../../../ca/http/proble
 import { problem } from "../../../ca/http/schemas.ts";
 import { PkiError, type PkiErrorCode } from "../../../ca/pki/errors.ts";
 import { Refusal } from "../../../ca/refusal.ts";
-import { StoreError, type StoreErrorCode } from "../../../ca/store/store.ts";
+import { StoreError, type StoreErrorCode } from "../../../ca/store/errors.ts";
 
 const parse = (error: unknown) => {
   const answer = answerProblem(error, "req-1");

@@ -9,7 +9,8 @@ import { encodePem } from "../../../ca/pki/pem.ts";
 import { validatePath } from "../../../ca/pki/path.ts";
 import { verifySvid } from "../../../ca/pki/svid.ts";
 import { loadSealing } from "../../../ca/signer/sealing.ts";
-import { StoreError, type Store } from "../../../ca/store/store.ts";
+import { StoreError } from "../../../ca/store/errors.ts";
+import type { Store } from "../../../ca/store/store.ts";
 import { openssl, opensslAvailable } from "../../support/openssl.ts";
 import { auditEvents, callerWith, chainOf, dayMs, newCsr, newKey, proofFor, startTestCa, type TestCa } from "../../support/running-ca.ts";
 

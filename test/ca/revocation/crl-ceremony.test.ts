@@ -8,7 +8,7 @@ import { parseCrl } from "../../../ca/pki/crl.ts";
 import { signData } from "../../../ca/pki/key.ts";
 import { crlPublisher, type CrlPublisher } from "../../../ca/revocation/crl-publisher.ts";
 import { loadSealing } from "../../../ca/signer/sealing.ts";
-import type { AuthorityRow } from "../../../ca/store/store.ts";
+import type { AuthorityRow } from "../../../ca/store/rows/authorities.ts";
 import { auditEvents, dayMs, startTestCa, type TestCa } from "../../support/running-ca.ts";
 
 let host: TestCa;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { encodeRevokedCertificate } from "../../../ca/pki/crl-encoding.ts";
 import { revocationIndex } from "../../../ca/revocation/revocation-index.ts";
-import type { RevocationRow } from "../../../ca/store/store.ts";
+import type { RevocationRow } from "../../../ca/store/rows/revocations.ts";
 
 const nowMs = Date.UTC(2026, 0, 1);
 const all = { sequence: Number.MAX_SAFE_INTEGER, droppedSequence: 0, droppedBeforeMs: 0 };

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
 import { packActs, unpackActs } from "../../../ca/store/acts-message.ts";
-import type { Act } from "../../../ca/store/store.ts";
+import type { Act } from "../../../ca/store/acts.ts";
 import { createToken, issue, newCertificate, newToken, record, revoke, startMs } from "./acts.ts";
 
 test("acts come out of the message as they went in, in their order", () => {

@@ -1,7 +1,13 @@
 import { generateKeyPairSync, hash, randomBytes } from "node:crypto";
 import { checkpointSigner } from "../../../ca/audit/checkpoint.ts";
 import { encodeEntry } from "../../../ca/audit/event.ts";
-import type { Act, AuthorityRow, CaState, CrlRow, LogSealer, NewCertificate, TokenRow } from "../../../ca/store/store.ts";
+import type { Act } from "../../../ca/store/acts.ts";
+import type { AuthorityRow } from "../../../ca/store/rows/authorities.ts";
+import type { CaState } from "../../../ca/store/rows/ca-state.ts";
+import type { NewCertificate } from "../../../ca/store/rows/certificates.ts";
+import type { CrlRow } from "../../../ca/store/rows/crls.ts";
+import type { LogSealer } from "../../../ca/store/rows/log.ts";
+import type { TokenRow } from "../../../ca/store/rows/tokens.ts";
 
 /** Acts as the use-cases make them, with whatever is not the point of a test filled in. */
 

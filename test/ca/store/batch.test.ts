@@ -5,7 +5,8 @@ import { appendLeaf, emptyRange, hashLeaf, rootOf, type CompactRange } from "../
 import { parseNote } from "../../../ca/audit/note.ts";
 import { nameOfKey, planGroup, type CertificateFact, type Facts, type Outcome, type Plan, type TokenFact } from "../../../ca/store/batch.ts";
 import type { AuthorityFact } from "../../../ca/store/plan-authorities.ts";
-import type { Act, NewCertificate } from "../../../ca/store/store.ts";
+import type { Act } from "../../../ca/store/acts.ts";
+import type { NewCertificate } from "../../../ca/store/rows/certificates.ts";
 import {
   createToken, deleteToken, hourMs, initialize, issue, newAuthority, newCertificate, newCrl, publishCrl, newSealer, newToken, record, revoke, rotateIssuer, setAuthorityState,
   signingIssuer, startMs,

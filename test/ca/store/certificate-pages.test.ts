@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { pageOfCertificates, type CertificateListing } from "../../../ca/store/certificate-pages.ts";
-import type { CertificateQuery, CertificateRow } from "../../../ca/store/store.ts";
+import type { CertificateQuery, CertificateRow } from "../../../ca/store/rows/certificates.ts";
 
 const startMs = 1_000_000;
 

@@ -1,6 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openStore } from "../../../ca/store/open.ts";
-import { StoreError, type Act, type AuthorityChange, type AuthorityRow, type Store } from "../../../ca/store/store.ts";
+import type { Act } from "../../../ca/store/acts.ts";
+import { StoreError } from "../../../ca/store/errors.ts";
+import type { AuthorityChange, AuthorityRow } from "../../../ca/store/rows/authorities.ts";
+import type { Store } from "../../../ca/store/store.ts";
 import { verifyStore } from "../../support/store-oracle.ts";
 import { initialize, issue, newAuthority, newCertificate, newSealer, record, startMs } from "./acts.ts";
 import type { TestDatabase } from "./contract.ts";

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openStore } from "../../../ca/store/open.ts";
-import type { Act, DocumentRow, Store } from "../../../ca/store/store.ts";
+import type { Act } from "../../../ca/store/acts.ts";
+import type { DocumentRow } from "../../../ca/store/rows/documents.ts";
+import type { Store } from "../../../ca/store/store.ts";
 import { verifyStore } from "../../support/store-oracle.ts";
 import { newSealer, record, startMs } from "./acts.ts";
 import type { TestDatabase } from "./contract.ts";

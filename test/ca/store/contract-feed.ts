@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openStore } from "../../../ca/store/open.ts";
-import type { HoldersQuery, NewCertificate, Store } from "../../../ca/store/store.ts";
+import type { NewCertificate } from "../../../ca/store/rows/certificates.ts";
+import type { HoldersQuery } from "../../../ca/store/rows/holders.ts";
+import type { Store } from "../../../ca/store/store.ts";
 import { verifyStore } from "../../support/store-oracle.ts";
 import { hourMs, initialize, issue, newCertificate, newSealer, record, revoke, startMs, stateOf } from "./acts.ts";
 import type { TestDatabase } from "./contract.ts";

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openStore } from "../../../ca/store/open.ts";
-import type { ReportRow, Store } from "../../../ca/store/store.ts";
+import type { ReportRow } from "../../../ca/store/rows/reports.ts";
+import type { Store } from "../../../ca/store/store.ts";
 import { verifyStore } from "../../support/store-oracle.ts";
 import { newSealer, startMs } from "./acts.ts";
 import type { TestDatabase } from "./contract.ts";

@@ -4,7 +4,10 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openStore } from "../../../ca/store/open.ts";
-import { StoreError, type Act, type CertificateQuery, type Receipt, type Store } from "../../../ca/store/store.ts";
+import type { Act, Receipt } from "../../../ca/store/acts.ts";
+import { StoreError } from "../../../ca/store/errors.ts";
+import type { CertificateQuery } from "../../../ca/store/rows/certificates.ts";
+import type { Store } from "../../../ca/store/store.ts";
 import { verifyStore } from "../../support/store-oracle.ts";
 import {
   createToken, deleteToken, hourMs, initialize, issue, newAuthority, newCertificate, newCrl, newSealer, newToken, publishCrl, record, revoke, rotateIssuer,

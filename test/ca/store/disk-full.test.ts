@@ -2,7 +2,7 @@ import { rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { openStore } from "../../../ca/store/open.ts";
-import { StoreError } from "../../../ca/store/store.ts";
+import { StoreError } from "../../../ca/store/errors.ts";
 import { mountSmallDisk } from "../../support/small-disk.ts";
 import { verifyStore } from "../../support/store-oracle.ts";
 import { issue, newCertificate, newSealer, record } from "./acts.ts";

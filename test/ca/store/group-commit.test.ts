@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import type { Outcome } from "../../../ca/store/batch.ts";
 import { groupCommit } from "../../../ca/store/group-commit.ts";
-import { StoreError, type Act } from "../../../ca/store/store.ts";
+import type { Act } from "../../../ca/store/acts.ts";
+import { StoreError } from "../../../ca/store/errors.ts";
 import { record } from "./acts.ts";
 
 describe("group commit", () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { checkpointSigner } from "../../../ca/audit/checkpoint.ts";
 import { appendLeaf, emptyRange, hashLeaf, rootOf, type CompactRange } from "../../../ca/audit/merkle.ts";
 import { emptyHead, encodeHead, readHead, type HeadRow, type SealedHead } from "../../../ca/store/head.ts";
-import type { CheckpointRow } from "../../../ca/store/store.ts";
+import type { CheckpointRow } from "../../../ca/store/rows/log.ts";
 import { newSealer } from "./acts.ts";
 
 const signer = checkpointSigner(newSealer().sealer);

@@ -1,6 +1,12 @@
-import type {
-  AuthorityKey, AuthorityRow, CaState, CeremonyRow, CertificateRow, CrlRow, DocumentRow, EntryRow, IdempotentRow, NewCertificate, RevocationRow, TokenRow,
-} from "./store.ts";
+import type { AuthorityKey, AuthorityRow } from "./rows/authorities.ts";
+import type { CaState } from "./rows/ca-state.ts";
+import type { CeremonyRow } from "./rows/ceremonies.ts";
+import type { CertificateRow, IdempotentRow, NewCertificate } from "./rows/certificates.ts";
+import type { CrlRow } from "./rows/crls.ts";
+import type { DocumentRow } from "./rows/documents.ts";
+import type { EntryRow } from "./rows/log.ts";
+import type { RevocationRow } from "./rows/revocations.ts";
+import type { TokenRow } from "./rows/tokens.ts";
 import type { LaterFact } from "./batch.ts";
 import type { AuthorityFact } from "./plan-authorities.ts";
 import type * as schema from "./schema-sqlite.ts";
