@@ -1,6 +1,7 @@
 import type { TLSSocket } from "node:tls";
 import { PkiError } from "../ca/pki/errors.ts";
-import { contextConstructed, DerReader, encodedOf, readDer, tag } from "../ca/pki/der.ts";
+import { contextConstructed, tag } from "../ca/pki/der-tag.ts";
+import { DerReader, encodedOf, readDer } from "../ca/pki/der.ts";
 
 /** The chain a peer presented, leaf first, in its order. `getPeerCertificate(true)` would sort it and leave out what it does not understand. */
 export function presentedChain(socket: TLSSocket): Uint8Array[] {

@@ -5,7 +5,7 @@ import { BlockList, isIP } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { connect } from "node:tls";
 import type { AcmeConfig } from "../config-acme.ts";
-import { encodeBoolean, encodeOctetString, encodeOid, encodeSequence } from "../pki/der.ts";
+import { encodeBoolean, encodeOctetString, encodeOid, encodeSequence } from "../pki/der-encoding.ts";
 import { AcmeError } from "./error.ts";
 import type { Challenge } from "./records.ts";
 

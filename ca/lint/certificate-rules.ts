@@ -1,4 +1,6 @@
-import { contentOf, encodeExplicit, encodeSmallInteger, readDer, readOid, readTime, tag, type DerElement } from "../pki/der.ts";
+import { encodeExplicit, encodeSmallInteger } from "../pki/der-encoding.ts";
+import { tag } from "../pki/der-tag.ts";
+import { contentOf, readDer, readOid, readTime, type DerElement } from "../pki/der.ts";
 import { describeSpki, encodeSignatureAlgorithm, importPublicKey } from "../pki/key.ts";
 import { nameOid } from "../pki/oid.ts";
 import { allBut, authorityKinds, selfSignedKinds, type CertificateRule } from "./certificate-context.ts";

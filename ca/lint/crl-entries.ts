@@ -1,5 +1,6 @@
 import { setImmediate } from "node:timers/promises";
-import { contentOf, DerReader, encodedOf, readDer, readTime, tag, type DerElement } from "../pki/der.ts";
+import { tag } from "../pki/der-tag.ts";
+import { contentOf, DerReader, encodedOf, readDer, readTime, type DerElement } from "../pki/der.ts";
 import { encodeRevokedCertificate } from "../pki/crl-encoding.ts";
 import { extensionOid } from "../pki/oid.ts";
 import type { CrlContext } from "./crl.ts";

@@ -1,8 +1,7 @@
 import type { Certificate } from "../pki/certificate.ts";
 import type { IssuingDistributionPoint } from "../pki/crl-encoding.ts";
-import {
-  contentOf, context as contextTag, contextConstructed, DerReader, encodedOf, readDer, readSmallInteger, readTime, tag, type DerElement,
-} from "../pki/der.ts";
+import { context as contextTag, contextConstructed, tag } from "../pki/der-tag.ts";
+import { contentOf, DerReader, encodedOf, readDer, readSmallInteger, readTime, type DerElement } from "../pki/der.ts";
 import { encodeSignatureAlgorithm, signatureAlgorithmFor } from "../pki/key.ts";
 import { extensionOid } from "../pki/oid.ts";
 import { crlEntryRules, judgeEntries } from "./crl-entries.ts";

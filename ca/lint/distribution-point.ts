@@ -1,4 +1,5 @@
-import { contextConstructed, context, type DerElement } from "../pki/der.ts";
+import { context, contextConstructed } from "../pki/der-tag.ts";
+import type { DerElement } from "../pki/der.ts";
 import { childrenOf, latin1Of, nameTag } from "./extension-values.ts";
 
 /**

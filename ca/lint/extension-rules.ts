@@ -1,4 +1,5 @@
-import { readDer, readOid, tag } from "../pki/der.ts";
+import { tag } from "../pki/der-tag.ts";
+import { readDer, readOid } from "../pki/der.ts";
 import { keyUsageBits } from "../pki/extension-encoding.ts";
 import { describeSpki, subjectKeyIdentifier } from "../pki/key.ts";
 import { accessMethodOid, extensionOid, extKeyUsageOid } from "../pki/oid.ts";

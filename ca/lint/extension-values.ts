@@ -1,4 +1,5 @@
-import { contentOf, context, DerReader, readBitString, readBoolean, readDer, readOctetString, readOid, readSmallInteger, tag, type DerElement } from "../pki/der.ts";
+import { context, tag } from "../pki/der-tag.ts";
+import { contentOf, DerReader, readBitString, readBoolean, readDer, readOctetString, readOid, readSmallInteger, type DerElement } from "../pki/der.ts";
 import { extensionOid } from "../pki/oid.ts";
 import { extensionOf, type ExtensionView, type TbsView } from "./tbs-view.ts";
 

@@ -1,4 +1,5 @@
-import { contentOf, context, contextConstructed, readDer, tag, type DerElement } from "../pki/der.ts";
+import { context, contextConstructed, tag } from "../pki/der-tag.ts";
+import { contentOf, readDer, type DerElement } from "../pki/der.ts";
 import { keyUsageBits } from "../pki/extension-encoding.ts";
 import { readGeneralNames } from "../pki/general-name.ts";
 import { nameConstraintFault } from "../pki/name-constraints.ts";

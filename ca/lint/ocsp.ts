@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
-import { context as contextTag, contextConstructed, DerReader, encodedOf, readDer, readOctetString, readTime, tag, type DerElement } from "../pki/der.ts";
+import { context as contextTag, contextConstructed, tag } from "../pki/der-tag.ts";
+import { DerReader, encodedOf, readDer, readOctetString, readTime, type DerElement } from "../pki/der.ts";
 import { keyBitsOf } from "../pki/key.ts";
 import type { OcspResponseFields, SingleResponse } from "../pki/ocsp-response.ts";
 import { extensionOid } from "../pki/oid.ts";

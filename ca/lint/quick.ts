@@ -1,4 +1,6 @@
-import { encodedOf, encodeSequence, encodeTime, DerReader, readDer, tag } from "../pki/der.ts";
+import { encodeSequence, encodeTime } from "../pki/der-encoding.ts";
+import { tag } from "../pki/der-tag.ts";
+import { DerReader, encodedOf, readDer } from "../pki/der.ts";
 import { describeSpki, type KeyAlgorithm } from "../pki/key.ts";
 import { extensionOid } from "../pki/oid.ts";
 import type { CertificateContext, IssuerFacts, MeantContent } from "./certificate-context.ts";

@@ -1,6 +1,6 @@
+import { tag } from "../pki/der-tag.ts";
 import {
-  contentOf, DerReader, encodedOf, readBitString, readBoolean, readDer, readIntegerBytes, readNull, readOctetString, readOid, tag,
-  type DerElement,
+  contentOf, DerReader, encodedOf, readBitString, readBoolean, readDer, readIntegerBytes, readNull, readOctetString, readOid, type DerElement,
 } from "../pki/der.ts";
 
 /**

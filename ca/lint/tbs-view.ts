@@ -1,6 +1,5 @@
-import {
-  contextConstructed, contentOf, context, DerReader, encodedOf, readBoolean, readDer, readOctetString, readOid, tag, type DerElement,
-} from "../pki/der.ts";
+import { context, contextConstructed, tag } from "../pki/der-tag.ts";
+import { contentOf, DerReader, encodedOf, readBoolean, readDer, readOctetString, readOid, type DerElement } from "../pki/der.ts";
 
 /**
  * The parts of a TBSCertificate, taken apart and not judged: each rule must be able to say that it, and only it, is broken. The

@@ -1,8 +1,6 @@
 import { hash, type KeyObject } from "node:crypto";
-import {
-  contextConstructed, DerReader, encodedOf, readDer, readerOf, readIntegerBytes, readOctetAlignedBitString, readSmallInteger,
-  readTime, tag,
-} from "./der.ts";
+import { contextConstructed, tag } from "./der-tag.ts";
+import { DerReader, encodedOf, readDer, readerOf, readIntegerBytes, readOctetAlignedBitString, readSmallInteger, readTime } from "./der.ts";
 import { PkiError } from "./errors.ts";
 import { readExtensions, type Extensions } from "./extensions.ts";
 import { describeSpki, importPublicKey, parseSignatureAlgorithm, type KeyAlgorithm, type SignatureAlgorithm } from "./key.ts";

@@ -1,7 +1,8 @@
 import {
-  context, encodeBitString, encodeBoolean, encodeDer, encodeExplicit, encodeOid, encodeOctetString, encodeSequence, encodeSmallInteger,
-  encodeTime, encodeUnsignedInteger, tag,
-} from "./der.ts";
+  encodeBitString, encodeBoolean, encodeDer, encodeExplicit, encodeOctetString, encodeOid, encodeSequence, encodeSmallInteger, encodeTime,
+  encodeUnsignedInteger,
+} from "./der-encoding.ts";
+import { context, tag } from "./der-tag.ts";
 import { encodeDistributionPointName, encodeExtension } from "./extension-encoding.ts";
 import { encodeSignatureAlgorithm, type SignatureAlgorithm } from "./key.ts";
 import { extensionOid } from "./oid.ts";

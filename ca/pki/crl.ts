@@ -1,6 +1,7 @@
+import { context, contextConstructed, tag } from "./der-tag.ts";
 import {
-  context, contextConstructed, contentOf, DerReader, encodedOf, readBoolean, readDer, readerOf, readIntegerBytes, readOctetAlignedBitString,
-  readOctetString, readOid, readSmallInteger, readTime, tag, type DerElement,
+  contentOf, DerReader, encodedOf, readBoolean, readDer, readerOf, readIntegerBytes, readOctetAlignedBitString, readOctetString, readOid,
+  readSmallInteger, readTime, type DerElement,
 } from "./der.ts";
 import { PkiError } from "./errors.ts";
 import { parseSignatureAlgorithm, verifySignature, type SignatureAlgorithm } from "./key.ts";

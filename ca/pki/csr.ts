@@ -1,8 +1,10 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
 import {
-  context, contextConstructed, encodeBitString, encodeBoolean, encodeDer, encodedOf, encodeIa5String, encodeOctetString, encodeOid,
-  encodeSequence, encodeSetOf, encodeSmallInteger, readBoolean, readDer, readerOf, readOctetAlignedBitString, readOctetString,
-  readOid, readSetOf, readSmallInteger, tag, type DerElement,
+  encodeBitString, encodeBoolean, encodeDer, encodeIa5String, encodeOctetString, encodeOid, encodeSequence, encodeSetOf, encodeSmallInteger,
+} from "./der-encoding.ts";
+import { context, contextConstructed, tag } from "./der-tag.ts";
+import {
+  encodedOf, readBoolean, readDer, readerOf, readOctetAlignedBitString, readOctetString, readOid, readSetOf, readSmallInteger, type DerElement,
 } from "./der.ts";
 import { PkiError } from "./errors.ts";
 import { readGeneralNames } from "./general-name.ts";

@@ -1,7 +1,7 @@
 import {
-  context, contextConstructed, encodeBoolean, encodeDer, encodeIa5String, encodeNamedBits, encodeNull, encodeOctetString, encodeOid,
-  encodeSequence, encodeSmallInteger,
-} from "./der.ts";
+  encodeBoolean, encodeDer, encodeIa5String, encodeNamedBits, encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeSmallInteger,
+} from "./der-encoding.ts";
+import { context, contextConstructed } from "./der-tag.ts";
 import { accessMethodOid, extensionOid, extKeyUsageOid } from "./oid.ts";
 
 /** Bits of keyUsage, by the names of RFC 5280 section 4.2.1.3. */

@@ -1,6 +1,6 @@
+import { context, contextConstructed, tag } from "./der-tag.ts";
 import {
-  contentOf, contextConstructed, context, DerReader, readBitString, readBoolean, readDer, readerOf, readNull, readOctetString, readOid,
-  readSmallInteger, tag, type DerElement,
+  contentOf, DerReader, readBitString, readBoolean, readDer, readerOf, readNull, readOctetString, readOid, readSmallInteger, type DerElement,
 } from "./der.ts";
 import { PkiError } from "./errors.ts";
 import { readGeneralNames, readNameSubtrees, type GeneralNames, type NameSubtrees } from "./general-name.ts";

@@ -1,4 +1,5 @@
-import { asciiOf, context, contextConstructed, contentOf, DerReader, encodedOf, tag, type DerElement } from "./der.ts";
+import { context, contextConstructed, tag } from "./der-tag.ts";
+import { asciiOf, contentOf, DerReader, encodedOf, type DerElement } from "./der.ts";
 import { PkiError } from "./errors.ts";
 import { parseName } from "./name.ts";
 

@@ -1,8 +1,7 @@
 import { createPublicKey, sign, verify, type KeyObject } from "node:crypto";
-import {
-  contentOf, encodeDer, encodeNull, encodeOid, encodeSequence, readDer, readerOf, readIntegerBytes, readOctetAlignedBitString,
-  readOid, tag,
-} from "./der.ts";
+import { encodeDer, encodeNull, encodeOid, encodeSequence } from "./der-encoding.ts";
+import { tag } from "./der-tag.ts";
+import { contentOf, readDer, readerOf, readIntegerBytes, readOctetAlignedBitString, readOid } from "./der.ts";
 import { PkiError } from "./errors.ts";
 import { keyOid, signatureOid } from "./oid.ts";
 import { sha256 } from "./sha256.ts";

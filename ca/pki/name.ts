@@ -1,4 +1,5 @@
-import { contentOf, DerReader, readDer, readOid, tag, type DerElement } from "./der.ts";
+import { tag } from "./der-tag.ts";
+import { contentOf, DerReader, readDer, readOid, type DerElement } from "./der.ts";
 import { PkiError } from "./errors.ts";
 import { nameOid } from "./oid.ts";
 

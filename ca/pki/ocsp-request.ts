@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
+import { contextConstructed, tag } from "./der-tag.ts";
 import {
-  contentOf, contextConstructed, DerReader, encodedOf, readBoolean, readDer, readerOf, readIntegerBytes, readOctetString, readOid, readSmallInteger, tag,
-  type DerElement,
+  contentOf, DerReader, encodedOf, readBoolean, readDer, readerOf, readIntegerBytes, readOctetString, readOid, readSmallInteger, type DerElement,
 } from "./der.ts";
 import { PkiError } from "./errors.ts";
 import { keyBitsOf } from "./key.ts";

@@ -1,7 +1,6 @@
 import { hash } from "node:crypto";
-import {
-  context, contextConstructed, encodeBitString, encodeDer, encodeExplicit, encodeGeneralizedTime, encodeOctetString, encodeOid, encodeSequence, tag,
-} from "./der.ts";
+import { encodeBitString, encodeDer, encodeExplicit, encodeGeneralizedTime, encodeOctetString, encodeOid, encodeSequence } from "./der-encoding.ts";
+import { context, contextConstructed, tag } from "./der-tag.ts";
 import { encodeExtension } from "./extension-encoding.ts";
 import { encodeSignatureAlgorithm, keyBitsOf, type SignatureAlgorithm } from "./key.ts";
 import { extensionOid, ocspBasicOid } from "./oid.ts";

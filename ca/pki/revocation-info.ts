@@ -1,6 +1,5 @@
-import {
-  asciiOf, context, contextConstructed, contentOf, DerReader, readDer, readerOf, readOctetString, readOid, tag, type DerElement,
-} from "./der.ts";
+import { context, contextConstructed, tag } from "./der-tag.ts";
+import { asciiOf, contentOf, DerReader, readDer, readerOf, readOctetString, readOid, type DerElement } from "./der.ts";
 import { accessMethodOid, extensionOid } from "./oid.ts";
 
 /** Where a certificate says that its status can be asked for. */

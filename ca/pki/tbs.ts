@@ -1,7 +1,8 @@
 import {
-  encodeBitString, encodeDer, encodeExplicit, encodeOid, encodeSequence, encodeSetOf, encodeSmallInteger, encodeTime,
-  encodeUnsignedInteger, encodeUtf8String, tag,
-} from "./der.ts";
+  encodeBitString, encodeDer, encodeExplicit, encodeOid, encodeSequence, encodeSetOf, encodeSmallInteger, encodeTime, encodeUnsignedInteger,
+  encodeUtf8String,
+} from "./der-encoding.ts";
+import { tag } from "./der-tag.ts";
 import {
   encodeExtensions, encodeSubjectAltName, encodeSubjectKeyIdentifier, type ExtensionFields, type ExtKeyUsagePurpose,
   type KeyUsageBit, type RevocationInfo,

@@ -1,6 +1,5 @@
-import {
-  encodeBitString, encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeUnsignedInteger, readDer, readOctetString,
-} from "../pki/der.ts";
+import { encodeBitString, encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeUnsignedInteger } from "../pki/der-encoding.ts";
+import { readDer, readOctetString } from "../pki/der.ts";
 import { keyOid } from "../pki/oid.ts";
 import type { Cryptoki } from "./cryptoki.ts";
 import { SignerError } from "./errors.ts";

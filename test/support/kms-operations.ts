@@ -2,7 +2,7 @@ import {
   constants, createCipheriv, createDecipheriv, createECDH, createPublicKey, generateKeyPairSync, privateEncrypt, randomBytes, randomUUID, sign,
   type KeyObject,
 } from "node:crypto";
-import { encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeUnsignedInteger } from "../../ca/pki/der.ts";
+import { encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeUnsignedInteger } from "../../ca/pki/der-encoding.ts";
 
 /** What the KMS of the tests keeps. */
 export interface KmsKeys {

@@ -2,9 +2,10 @@ import { generateKeyPairSync, hash, randomBytes, sign, type KeyObject } from "no
 import type { Bundle } from "../../ca/pki/bundle.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
 import {
-  context, contextConstructed, encodeBitString, encodeBoolean, encodeDer, encodeExplicit, encodeIa5String, encodeNamedBits, encodeNull,
-  encodeOctetString, encodeOid, encodeSequence, encodeSetOf, encodeSmallInteger, encodeTime, encodeUtf8String, tag,
-} from "../../ca/pki/der.ts";
+  encodeBitString, encodeBoolean, encodeDer, encodeExplicit, encodeIa5String, encodeNamedBits, encodeNull, encodeOctetString, encodeOid,
+  encodeSequence, encodeSetOf, encodeSmallInteger, encodeTime, encodeUtf8String,
+} from "../../ca/pki/der-encoding.ts";
+import { context, contextConstructed, tag } from "../../ca/pki/der-tag.ts";
 import { encodePem } from "../../ca/pki/pem.ts";
 
 /**

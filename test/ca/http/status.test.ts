@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createStatusApp } from "../../../ca/http/app.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { parseCrl } from "../../../ca/pki/crl.ts";
-import { encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeUnsignedInteger } from "../../../ca/pki/der.ts";
+import { encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeUnsignedInteger } from "../../../ca/pki/der-encoding.ts";
 import { hash } from "node:crypto";
 import { keyBitsOf } from "../../../ca/pki/key.ts";
 import { digestOid } from "../../../ca/pki/oid.ts";

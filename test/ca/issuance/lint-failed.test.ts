@@ -6,7 +6,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { askForIntermediate } from "../../../ca/ceremony/ask.ts";
 import { readConfig, type CaConfig } from "../../../ca/config.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
-import { encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeUnsignedInteger } from "../../../ca/pki/der.ts";
+import { encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeUnsignedInteger } from "../../../ca/pki/der-encoding.ts";
 import { keyBitsOf } from "../../../ca/pki/key.ts";
 import { digestOid } from "../../../ca/pki/oid.ts";
 import { auditEvents, dayMs, hourMs, newCsr, startTestCa, type TestCa, type TestCaOptions } from "../../support/running-ca.ts";

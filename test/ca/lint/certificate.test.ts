@@ -3,9 +3,10 @@ import { describe, expect, test } from "vitest";
 import { certificateRules, lintCertificate, lintFailures, rulesKeptElsewhere } from "../../../ca/lint/certificate.ts";
 import type { CertificateContext } from "../../../ca/lint/certificate-context.ts";
 import {
-  context, contextConstructed, encodeBitString, encodeBoolean, encodeDer, encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeSetOf, encodeSmallInteger,
-  encodeTime, encodeUnsignedInteger, encodeUtf8String, tag,
-} from "../../../ca/pki/der.ts";
+  encodeBitString, encodeBoolean, encodeDer, encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeSetOf, encodeSmallInteger, encodeTime,
+  encodeUnsignedInteger, encodeUtf8String,
+} from "../../../ca/pki/der-encoding.ts";
+import { context, contextConstructed, tag } from "../../../ca/pki/der-tag.ts";
 import { parseIpRange } from "../../../ca/pki/ip-address.ts";
 import { encodeSignatureAlgorithm, subjectKeyIdentifier } from "../../../ca/pki/key.ts";
 import { extensionOid as oid, extKeyUsageOid, nameOid } from "../../../ca/pki/oid.ts";

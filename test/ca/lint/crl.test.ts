@@ -2,9 +2,9 @@ import { describe, expect, test } from "vitest";
 import { crlFailures, crlRuleIds, crlRulesKeptElsewhere, lintCrl, type MeantCrl } from "../../../ca/lint/crl.ts";
 import { encodeRevokedCertificate, encodeTbsCrl } from "../../../ca/pki/crl-encoding.ts";
 import {
-  context, contextConstructed, encodeBoolean, encodeDer, encodeExplicit, encodeOctetString, encodeOid, encodeSequence, encodeSmallInteger, encodeTime,
-  encodeUnsignedInteger, tag,
-} from "../../../ca/pki/der.ts";
+  encodeBoolean, encodeDer, encodeExplicit, encodeOctetString, encodeOid, encodeSequence, encodeSmallInteger, encodeTime, encodeUnsignedInteger,
+} from "../../../ca/pki/der-encoding.ts";
+import { context, contextConstructed, tag } from "../../../ca/pki/der-tag.ts";
 import { encodeSignatureAlgorithm } from "../../../ca/pki/key.ts";
 import { extensionOid as oid } from "../../../ca/pki/oid.ts";
 import { encodeName } from "../../../ca/pki/tbs.ts";

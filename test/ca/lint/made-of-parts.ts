@@ -2,9 +2,11 @@ import { createPublicKey, generateKeyPairSync } from "node:crypto";
 import type { CertificateContext } from "../../../ca/lint/certificate-context.ts";
 import { parseCertificate, type Certificate } from "../../../ca/pki/certificate.ts";
 import {
-  contentOf, context as contextTag, contextConstructed, DerReader, encodeBoolean, encodeDer, encodedOf, encodeExplicit, encodeNamedBits, encodeNull, encodeOctetString,
-  encodeOid, encodeSequence, encodeSmallInteger, encodeTime, encodeUnsignedInteger, readDer,
-} from "../../../ca/pki/der.ts";
+  encodeBoolean, encodeDer, encodeExplicit, encodeNamedBits, encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeSmallInteger, encodeTime,
+  encodeUnsignedInteger,
+} from "../../../ca/pki/der-encoding.ts";
+import { context as contextTag, contextConstructed } from "../../../ca/pki/der-tag.ts";
+import { contentOf, DerReader, encodedOf, readDer } from "../../../ca/pki/der.ts";
 import { encodeSignatureAlgorithm, signatureAlgorithmFor, subjectKeyIdentifier } from "../../../ca/pki/key.ts";
 import { extensionOid, extKeyUsageOid } from "../../../ca/pki/oid.ts";
 import { encodeCertificate, encodeName, encodeTbs } from "../../../ca/pki/tbs.ts";

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { lintOcspResponse, ocspFailures, ocspRules, ocspRulesKeptElsewhere } from "../../../ca/lint/ocsp.ts";
 import {
-  context, contextConstructed, encodeBoolean, encodeDer, encodeExplicit, encodeGeneralizedTime, encodeOctetString, encodeOid, encodeSequence, encodeTime,
-} from "../../../ca/pki/der.ts";
+  encodeBoolean, encodeDer, encodeExplicit, encodeGeneralizedTime, encodeOctetString, encodeOid, encodeSequence, encodeTime,
+} from "../../../ca/pki/der-encoding.ts";
+import { context, contextConstructed } from "../../../ca/pki/der-tag.ts";
 import { encodeOcspResponseData, type OcspResponseFields } from "../../../ca/pki/ocsp-response.ts";
 import { encodeNull, hourMs, newSpki, nowMs } from "./made-of-parts.ts";
 

@@ -1,10 +1,9 @@
 import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
-import {
-  contentOf, context, contextConstructed, encodeDer, encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeSmallInteger,
-  encodeTime, readDer, tag,
-} from "../../../ca/pki/der.ts";
+import { encodeDer, encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeSmallInteger, encodeTime } from "../../../ca/pki/der-encoding.ts";
+import { context, contextConstructed, tag } from "../../../ca/pki/der-tag.ts";
+import { contentOf, readDer } from "../../../ca/pki/der.ts";
 import { outcomeOf } from "../../support/outcome.ts";
 import {
   basicConstraints, extension, keyUsage, name, nameConstraints, signatureIdentifier, subjectAltName, testAuthority, testKey, uri, dns,

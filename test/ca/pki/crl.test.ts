@@ -6,8 +6,9 @@ import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { encodeCrl, encodeRevokedCertificate, encodeTbsCrl, type CrlFields } from "../../../ca/pki/crl-encoding.ts";
 import { parseCrl, verifyCrl } from "../../../ca/pki/crl.ts";
 import {
-  context, encodeBoolean, encodeDer, encodeExplicit, encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeSmallInteger, encodeTime, tag,
-} from "../../../ca/pki/der.ts";
+  encodeBoolean, encodeDer, encodeExplicit, encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeSmallInteger, encodeTime,
+} from "../../../ca/pki/der-encoding.ts";
+import { context, tag } from "../../../ca/pki/der-tag.ts";
 import { encodeSignatureAlgorithm, signatureAlgorithmFor, signData, type KeyAlgorithm } from "../../../ca/pki/key.ts";
 import { extensionOid } from "../../../ca/pki/oid.ts";
 import { reasonCodes, type CrlReason } from "../../../ca/pki/revocation-reason.ts";

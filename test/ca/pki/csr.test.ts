@@ -7,9 +7,11 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { encodeCsr, parseCsr } from "../../../ca/pki/csr.ts";
 import {
-  context, contextConstructed, encodeBitString, encodeBoolean, encodeDer, encodedOf, encodeIa5String, encodeNull, encodeOctetString,
-  encodeOid, encodeSequence, encodeSetOf, encodeSmallInteger, encodeUtf8String, readDer, readerOf, tag,
-} from "../../../ca/pki/der.ts";
+  encodeBitString, encodeBoolean, encodeDer, encodeIa5String, encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeSetOf,
+  encodeSmallInteger, encodeUtf8String,
+} from "../../../ca/pki/der-encoding.ts";
+import { context, contextConstructed, tag } from "../../../ca/pki/der-tag.ts";
+import { encodedOf, readDer, readerOf } from "../../../ca/pki/der.ts";
 import { encodeSignatureAlgorithm, signData, type KeyAlgorithm, type SignatureAlgorithm } from "../../../ca/pki/key.ts";
 import { extensionOid, extensionRequestOid, nameOid } from "../../../ca/pki/oid.ts";
 import { decodePem, encodePem } from "../../../ca/pki/pem.ts";

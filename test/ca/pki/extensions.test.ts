@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import {
-  context, contextConstructed, encodeBoolean, encodeDer, encodeNamedBits, encodeNull, encodeOctetString, encodeOid, encodeSequence,
-  encodeSmallInteger, tag,
-} from "../../../ca/pki/der.ts";
+  encodeBoolean, encodeDer, encodeNamedBits, encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeSmallInteger,
+} from "../../../ca/pki/der-encoding.ts";
+import { context, contextConstructed, tag } from "../../../ca/pki/der-tag.ts";
 import { outcomeOf } from "../../support/outcome.ts";
 import {
   authorityKeyIdentifier, basicConstraints, directoryName, dns, extension, keyUsage, name, nameConstraints, subjectAltName,

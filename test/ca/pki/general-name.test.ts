@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
-import { context, contextConstructed, encodeDer, encodeNull, encodeSequence, encodeUtf8String } from "../../../ca/pki/der.ts";
+import { encodeDer, encodeNull, encodeSequence, encodeUtf8String } from "../../../ca/pki/der-encoding.ts";
+import { context, contextConstructed } from "../../../ca/pki/der-tag.ts";
 import { outcomeOf } from "../../support/outcome.ts";
 import {
   directoryName, dns, email, ip, name, nameConstraints, otherName, subjectAltName, testAuthority, uri, type ExtensionName,

@@ -1,9 +1,8 @@
 import { createHash, generateKeyPairSync, type KeyObject } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  encodeBitString, encodeDer, encodeNull, encodeOid, encodeSequence, encodeSmallInteger, encodeUnsignedInteger, tag,
-} from "../../../ca/pki/der.ts";
+import { encodeBitString, encodeDer, encodeNull, encodeOid, encodeSequence, encodeSmallInteger, encodeUnsignedInteger } from "../../../ca/pki/der-encoding.ts";
+import { tag } from "../../../ca/pki/der-tag.ts";
 import {
   describeSpki, encodeSignatureAlgorithm, importPublicKey, parseSignatureAlgorithm, signatureAlgorithmFor, signData,
   subjectKeyIdentifier, verifySignature, type KeyAlgorithm, type SignatureAlgorithm,

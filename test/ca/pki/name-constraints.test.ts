@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
-import { encodeDer, encodeIa5String, encodeOid, encodeSequence, encodeSetOf, encodeUtf8String, tag } from "../../../ca/pki/der.ts";
+import { encodeDer, encodeIa5String, encodeOid, encodeSequence, encodeSetOf, encodeUtf8String } from "../../../ca/pki/der-encoding.ts";
+import { tag } from "../../../ca/pki/der-tag.ts";
 import { nameConstraintFault } from "../../../ca/pki/name-constraints.ts";
 import {
   directoryName, dns, email, ip, name, nameConstraints, otherName, relativeName, subjectAltName, testAuthority, uri,

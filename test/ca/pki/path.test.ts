@@ -6,7 +6,7 @@ import {
   basicConstraints, clientAuth, dns, extendedKeyUsage, extension, keyUsage, name, nameConstraints, otherName, serverAuth,
   signatureIdentifier, subjectAltName, subjectKeyIdentifier, testAuthority, testKey, testNowMs, uri, type AuthorityOptions, type LeafOptions, type TestAuthority,
 } from "../../support/test-ca.ts";
-import { encodeSequence } from "../../../ca/pki/der.ts";
+import { encodeSequence } from "../../../ca/pki/der-encoding.ts";
 
 interface Chain { readonly root?: AuthorityOptions; readonly issuer?: AuthorityOptions; readonly leaf?: LeafOptions }
 type Settings = Partial<Omit<PathRequest, "leaf">>;

@@ -6,7 +6,7 @@ import {
   authorityKeyIdentifier, basicConstraints, clientAuth, dns, extendedKeyUsage, extension, ip, keyUsage, name, nameConstraints, serverAuth, subjectAltName,
   subjectKeyIdentifier, testAuthority, testKey, testNowMs, uri, type AuthorityOptions, type LeafOptions,
 } from "../../support/test-ca.ts";
-import { encodeNull } from "../../../ca/pki/der.ts";
+import { encodeNull } from "../../../ca/pki/der-encoding.ts";
 
 interface Chain { readonly root?: AuthorityOptions; readonly issuer?: AuthorityOptions; readonly leaf?: LeafOptions }
 

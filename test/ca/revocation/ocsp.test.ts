@@ -4,7 +4,10 @@ import * as asn1js from "asn1js";
 import * as pkijs from "pkijs";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { parseCertificate, type Certificate } from "../../../ca/pki/certificate.ts";
-import { encodeBoolean, encodeDer, encodeExplicit, encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeUnsignedInteger, tag } from "../../../ca/pki/der.ts";
+import {
+  encodeBoolean, encodeDer, encodeExplicit, encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeUnsignedInteger,
+} from "../../../ca/pki/der-encoding.ts";
+import { tag } from "../../../ca/pki/der-tag.ts";
 import { keyBitsOf } from "../../../ca/pki/key.ts";
 import { digestOid, extensionOid, extKeyUsageOid } from "../../../ca/pki/oid.ts";
 import { auditEvents, chainOf, hourMs, newCsr, startTestCa, type TestCa } from "../../support/running-ca.ts";
