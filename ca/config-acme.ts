@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { nearestName } from "./config-spelling.ts";
 import { parseIpRange } from "./pki/ip-address.ts";
+import { parseObject } from "./pki/json.ts";
 
 /** Who gets DNS certificates by ACME, as the operator wrote it, checked. */
 export interface AcmeConfig {
@@ -21,14 +22,8 @@ export interface AcmeConfig {
  * @param faults  gets a sentence for each thing that is wrong, so that all of them are told at once
  */
 export function parseAcme(json: string, faults: string[]): AcmeConfig | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch {
-    return void faults.push("it is not JSON");
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return void faults.push('it is no object, e.g. {"names": ["*.shop.internal"], "externalAccountsFile": "accounts.json"}');
-  const body = value as Readonly<Record<string, unknown>>;
+  const body = parseObject(json);
+  if (body === undefined) return void faults.push('it is no JSON object, e.g. {"names": ["*.shop.internal"], "externalAccountsFile": "accounts.json"}');
   for (const member of Object.keys(body)) {
     if (members.includes(member)) continue;
     const near = nearestName(member, members);

@@ -1,9 +1,10 @@
 import { isIP } from "node:net";
 import { attestorTypes } from "./config-attestors.ts";
-import { isObject, parseDuration, parseNamed } from "./config-values.ts";
+import { parseDuration, parseNamed } from "./config-values.ts";
 import { nearestName } from "./config-spelling.ts";
 import { PkiError } from "./pki/errors.ts";
 import { parseIpRange } from "./pki/ip-address.ts";
+import { isObject } from "./pki/json.ts";
 import type { KeyAlgorithm } from "./pki/key.ts";
 import { parseSpiffeIdPattern, type SpiffeIdPattern } from "./pki/spiffe-id.ts";
 

@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import { isObject } from "./pki/json.ts";
 
 /** Reads `90s`, `24h`, `10y` (of 365 days) as milliseconds; a bare number is none, since nobody could tell its unit. */
 export function parseDuration(text: string): number | undefined {
@@ -39,11 +40,6 @@ export function parseNamed(json: string, expected: string, faults: string[]): re
   if (isObject(value)) return Object.entries(value);
   faults.push(expected);
   return [];
-}
-
-/** Whether a value of JSON is an object. */
-export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 export interface Listen {

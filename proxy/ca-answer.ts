@@ -6,6 +6,7 @@ import type { TapNotice } from "../ca/contract/taps.ts";
 import type { PolicyNotice, RenewNotice } from "../ca/contract/watch.ts";
 import type { CaResponse } from "./ca-connection.ts";
 import { CaError } from "./ca-error.ts";
+import { isObject } from "../ca/pki/json.ts";
 
 /** What `POST /v1/certificates` gave, taken apart but not yet believed. */
 export interface IssuedAnswer {
@@ -206,10 +207,6 @@ function isEpoch(value: unknown): value is string {
 
 function isSequence(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function invalid(detail: string, cause?: unknown): CaError {

@@ -51,7 +51,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/http/", may: ["ca/http/", "ca/dashboard/app.ts", "ca/dashboard/sessions.ts", "ca/audit/", "ca/feed/", "ca/tokens.ts", ...useCase, "hono", "@hono/zod-openapi", "@hono/node-server", "zod", "node:"] },
   { of: "ca/check/", may: ["ca/check/", "ca/audit/", "ca/pki/", "ca/contract/"] },
   { of: "ca/inspect/", may: ["ca/inspect/", "ca/lint/", "ca/pki/", "node:crypto", "node:net"] },
-  { of: "ca/inject/", may: ["ca/inject/"] },
+  { of: "ca/inject/", may: ["ca/inject/", "ca/pki/json.ts"] },
   { of: "ca/cli/manifest-file.ts", may: ["ca/inject/", "ca/cli/api.ts", "yaml"] },
   { of: "ca/cli/document-file.ts", may: ["ca/cli/api.ts", "yaml", "node:"] },
   { of: "ca/", may: ["ca/", "package.json", "hono", "@hono/node-server", "pino", "node:"] },

@@ -1,5 +1,6 @@
 import { calculateJwkThumbprint, flattenedVerify, importJWK, type FlattenedJWSInput, type JWK } from "jose";
 import { AcmeError } from "./error.ts";
+import { isObject, parseObject, type JsonObject } from "../pki/json.ts";
 
 /** A request of ACME's whose signature is by the key it names. */
 export interface SignedRequest {
@@ -55,7 +56,7 @@ export async function verifyWith(jws: FlattenedJWSInput, key: Parameters<typeof 
 
 /** A public key and no more: what would be private in it is not taken over. @throws {AcmeError} badPublicKey */
 export function publicJwk(value: unknown): JWK {
-  const { kty, crv, x, y, n, e, d, k } = (typeof value === "object" && value !== null ? value : {}) as Readonly<Record<string, unknown>>;
+  const { kty, crv, x, y, n, e, d, k } = isObject(value) ? value : {};
   const texts = Object.entries({ kty, crv, x, y, n, e }).filter((entry): entry is [string, string] => typeof entry[1] === "string");
   if (!["EC", "OKP", "RSA"].includes(String(kty)) || d !== undefined || k !== undefined) throw new AcmeError("badPublicKey", "The key is no public key of EC, OKP or RSA.");
   return Object.fromEntries(texts) as JWK;
@@ -69,14 +70,10 @@ export async function thumbprintOf(jwk: JWK): Promise<string> {
 }
 
 /** @throws {AcmeError} malformed */
-export function parsePayload(payload: string): Readonly<Record<string, unknown>> {
-  try {
-    const value: unknown = JSON.parse(payload);
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Readonly<Record<string, unknown>>;
-  } catch {
-    // Falls through: JSON that does not parse and JSON that is no object are the same fault.
-  }
-  throw malformed("its payload is no JSON object");
+export function parsePayload(payload: string): JsonObject {
+  const value = parseObject(payload);
+  if (value === undefined) throw malformed("its payload is no JSON object");
+  return value;
 }
 
 function readJws(body: string): { readonly jws: FlattenedJWSInput; readonly header: Readonly<Record<string, unknown>> } {

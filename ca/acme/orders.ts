@@ -7,6 +7,7 @@ import { authorizeNames, isDnsName, type NameRules } from "../issuance/names.ts"
 import { permitsDnsName } from "../lint/permitted-names.ts";
 import { parseCsr } from "../pki/csr.ts";
 import { PkiError } from "../pki/errors.ts";
+import { isObject } from "../pki/json.ts";
 import { relativeNamesOf } from "../pki/name.ts";
 import { nameOid } from "../pki/oid.ts";
 import { spiffeId } from "../pki/spiffe-id.ts";
@@ -62,7 +63,7 @@ export function acmeOrders(deps: OrderDeps) {
     if (!Array.isArray(identifiers) || identifiers.length === 0 || identifiers.length > maxNames) throw new AcmeError("malformed", `An order is for 1 to ${maxNames} identifiers.`);
     const permitted = await accounts.namesOf(account);
     const names = identifiers.map((identifier: unknown) => {
-      const { type, value } = (typeof identifier === "object" && identifier !== null ? identifier : {}) as { readonly type?: unknown; readonly value?: unknown };
+      const { type, value } = isObject(identifier) ? identifier : {};
       if (type !== "dns" || typeof value !== "string") throw new AcmeError("unsupportedIdentifier", "Identifiers are of the type dns.");
       const name = value.toLowerCase();
       const fits = isDnsName(name) && !/(^|\.)[0-9]+$/.test(name) && !deps.reservedDnsNames.has(name) && permitsDnsName({ dnsNames: config.names, ipRanges: [] }, name) && permitsDnsName({ dnsNames: permitted, ipRanges: [] }, name);

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { decodeJwt } from "jose";
 import type { KubernetesAttestor } from "../config-attestors.ts";
+import { isObject, type JsonObject } from "../pki/json.ts";
 import { Refusal } from "../refusal.ts";
 import { factsOf, recordOf, type Evidence } from "./evidence.ts";
 import { FetchError, type Fetcher } from "./fetch.ts";
@@ -69,7 +70,7 @@ async function ask(name: string, { url, tokenFile, caFile }: Extract<KubernetesA
     if (status === 401 || status === 403) throw unavailable(`its API does not let us create TokenReviews (${status}); the CA's service account needs the role system:auth-delegator`);
     if (status !== 200 && status !== 201) throw unavailable(`its API answered ${status}`);
     const answer: unknown = JSON.parse(text);
-    if (typeof answer !== "object" || answer === null) throw unavailable("its API's answer is no TokenReview");
+    if (!isObject(answer)) throw unavailable("its API's answer is no TokenReview");
     return answer;
   } catch (error) {
     if (error instanceof Refusal) throw error;
@@ -116,8 +117,8 @@ function evidenceOf({ name, podBound }: KubernetesAttestor, { username, accountU
   };
 }
 
-function objectOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null ? value as Readonly<Record<string, unknown>> : {};
+function objectOf(value: unknown): JsonObject {
+  return isObject(value) ? value : {};
 }
 
 function textOf(value: unknown): string | undefined {

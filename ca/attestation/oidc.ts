@@ -1,4 +1,5 @@
 import type { OidcAttestor } from "../config-attestors.ts";
+import { isObject } from "../pki/json.ts";
 import { sha256 } from "../pki/sha256.ts";
 import { parseSpiffeId } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
@@ -40,7 +41,7 @@ function factsOfClaims(claims: Readonly<Record<string, unknown>>): Facts {
       const path = `${prefix}${name}`;
       const texts = (Array.isArray(value) ? value : [value]).filter((one) => ["string", "number", "boolean"].includes(typeof one)).map(String);
       if (texts.length > 0 && !facts.has(path)) facts.set(path, texts);
-      else if (typeof value === "object" && value !== null && !Array.isArray(value) && depth < maxDepth) deeper.push(() => add(`${path}.`, value as Readonly<Record<string, unknown>>, depth + 1));
+      else if (isObject(value) && depth < maxDepth) deeper.push(() => add(`${path}.`, value, depth + 1));
     }
   };
   const deeper: (() => void)[] = [];

@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { parseObject, type JsonObject } from "../pki/json.ts";
 import { parseTrustDomain } from "../pki/spiffe-id.ts";
 import { CeremonyError } from "./errors.ts";
 
@@ -99,15 +100,11 @@ export function possessionStatement(tbs: Uint8Array): Uint8Array {
 }
 
 /** Parses JSON that is an object and not longer than a ceremony's files are. */
-export function readJson(text: string, code: "request_malformed" | "answer_malformed", what: string): Record<string, unknown> {
+export function readJson(text: string, code: "request_malformed" | "answer_malformed", what: string): JsonObject {
   if (text.length > maxFileChars) throw new CeremonyError(code, `this is no ${what}: it is longer than ${maxFileChars} characters`);
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  } catch {
-    // Falls through: not JSON is no request either.
-  }
-  throw new CeremonyError(code, `this is no ${what}: it is not one JSON object`);
+  const value = parseObject(text);
+  if (value === undefined) throw new CeremonyError(code, `this is no ${what}: it is not one JSON object`);
+  return value;
 }
 
 /** Refuses members that are missing, of another type, or not known: what nobody reads must not be in what somebody signs. */

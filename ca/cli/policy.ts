@@ -8,6 +8,7 @@ import { readDocumentFile } from "./document-file.ts";
 import type { CliIo } from "./io.ts";
 import { output, type Output } from "./output.ts";
 import { minute, table } from "./table.ts";
+import { isObject } from "../pki/json.ts";
 
 /** `countersign policy apply|list|show|remove|test`. */
 export async function policy(args: readonly string[], io: CliIo): Promise<number> {
@@ -137,10 +138,6 @@ function explain({ action, rule, reason, audit, policies }: PolicyTestResult): s
 function nameOf([name, ...more]: readonly string[]): string {
   noMore(more);
   return required(name, "the name", "cart");
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 const reasons: Readonly<Record<PolicyTestResult["reason"], string>> = {

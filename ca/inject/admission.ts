@@ -1,6 +1,7 @@
 import type { InjectSettings } from "./containers.ts";
 import { planInjection, type Injection } from "./injection.ts";
 import type { Pod } from "./pod.ts";
+import { isObject } from "../pki/json.ts";
 
 /** The API server's answer to "may this pod be made, and how?". @source Kubernetes admission.k8s.io/v1 */
 export interface AdmissionAnswer {
@@ -62,8 +63,4 @@ const answer = (uid: string, rest: Omit<AdmissionAnswer["response"], "uid">): Ad
 
 function isPod(value: unknown): value is Pod {
   return isObject(value) && isObject(value["spec"]) && Array.isArray(value["spec"]["containers"]);
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,6 +1,7 @@
 import type { InjectSettings } from "./containers.ts";
 import { planInjection, type InjectionPlan } from "./injection.ts";
 import type { Pod } from "./pod.ts";
+import { isObject } from "../pki/json.ts";
 
 /** A workload in a Kubernetes object, and what becomes of its pods. */
 export interface PlannedWorkload {
@@ -24,10 +25,6 @@ export function planManifest(document: unknown, settings: InjectSettings): reado
   if (path === undefined || !isObject(pod)) return [];
   const name = isObject(document["metadata"]) ? String(document["metadata"]["name"] ?? "") : "";
   return [{ workload: `${kind} ${name}`.trim(), path, pod: pod as Pod, plan: planInjection(pod as Pod, settings) }];
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 const podPaths: Readonly<Record<string, readonly string[]>> = {

@@ -1,5 +1,6 @@
 import { encodeBundle, parseBundle, type Bundle } from "./bundle.ts";
 import { PkiError } from "./errors.ts";
+import { isObject } from "./json.ts";
 import { parseTrustDomain } from "./spiffe-id.ts";
 import { parseStrictObject } from "./strict-json.ts";
 
@@ -21,7 +22,7 @@ export function encodeBundleMap(bundles: readonly Bundle[]): string {
  */
 export function readBundleMap(text: string): readonly string[] {
   const domains = parseStrictObject(Buffer.from(text), "bundle_malformed", "the bundle map")["trust_domains"];
-  if (typeof domains !== "object" || domains === null || Array.isArray(domains)) throw new PkiError("bundle_malformed", `the bundle map has no object "trust_domains"`);
+  if (!isObject(domains)) throw new PkiError("bundle_malformed", `the bundle map has no object "trust_domains"`);
   return Object.entries(domains).map(([name, bundle]) => {
     parseTrustDomain(name);
     parseBundle(name, JSON.stringify(bundle));

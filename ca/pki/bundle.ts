@@ -1,6 +1,7 @@
 import { createPublicKey, type KeyObject, type webcrypto } from "node:crypto";
 import { parseCertificate, type Certificate } from "./certificate.ts";
 import { PkiError, type PkiErrorCode } from "./errors.ts";
+import { isObject, type JsonObject } from "./json.ts";
 import { describeSpki } from "./key.ts";
 import { parseTrustDomain } from "./spiffe-id.ts";
 
@@ -84,8 +85,6 @@ export function encodeJwtBundle({ jwtAuthorities }: Pick<Bundle, "jwtAuthorities
 function encodeJwtAuthority({ keyId, publicKey }: JwtAuthority): object {
   return { ...publicKey.export({ format: "jwk" }), use: "jwt-svid", kid: keyId };
 }
-
-type JsonObject = Readonly<Record<string, unknown>>;
 
 function parseJson(json: string): unknown {
   try {
@@ -174,10 +173,6 @@ function leaveOutUnsupported(cause: unknown, what: string): never[] {
   if (cause instanceof PkiError && cause.code === "bundle_malformed") throw cause;
   const reason = cause instanceof PkiError ? cause.message : "unreadable";
   throw new PkiError("bundle_malformed", `bundle is not valid: ${what}: ${reason}`, { cause });
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function malformed(detail: string): PkiError {

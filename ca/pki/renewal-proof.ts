@@ -1,5 +1,6 @@
 import { createHash, sign, verify, type KeyObject } from "node:crypto";
 import { PkiError } from "./errors.ts";
+import { parseObject, type JsonObject } from "./json.ts";
 
 /** What a proof is good for, and so for nothing else. */
 export type ProofPurpose = "renewal" | "acknowledgement" | "request" | "report" | "attestation";
@@ -55,8 +56,8 @@ export function parseRenewalProof(jws: string, purpose: ProofPurpose = "renewal"
   const parts = jws.split(".");
   const [headerPart, payloadPart, signaturePart] = parts;
   if (parts.length !== 3 || !headerPart || !payloadPart || !signaturePart) throw malformed("not a compact JWS");
-  const header = parseObject(headerPart);
-  const payload = parseObject(payloadPart);
+  const header = parsePart(headerPart);
+  const payload = parsePart(payloadPart);
   const { alg, x5c } = header;
   if (header.typ !== typeOf[purpose] || Object.keys(header).length !== 3) throw malformed("its header is not that of a renewal proof");
   if (alg !== "ES256" && alg !== "ES384" && alg !== "EdDSA" && alg !== "RS256") throw malformed("its algorithm is not allowed");
@@ -115,15 +116,10 @@ function base64urlJson(value: unknown): string {
   return Buffer.from(JSON.stringify(value)).toString("base64url");
 }
 
-function parseObject(part: string): Record<string, unknown> {
-  const text = decodeCanonical(part, "base64url").toString("utf8");
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  } catch {
-    // Falls through: JSON that does not parse and JSON that is no object are the same fault.
-  }
-  throw malformed("a part of it is not a JSON object");
+function parsePart(part: string): JsonObject {
+  const value = parseObject(decodeCanonical(part, "base64url").toString("utf8"));
+  if (value === undefined) throw malformed("a part of it is not a JSON object");
+  return value;
 }
 
 /** Buffer.from skips what is not base64; only what encodes back to the same text is taken. */

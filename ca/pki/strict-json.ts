@@ -1,4 +1,5 @@
 import { PkiError, type PkiErrorCode } from "./errors.ts";
+import { isObject, type JsonObject } from "./json.ts";
 
 /**
  * Reads a JSON object of which everybody reads the same: UTF-8 without faults, and no member twice, of which parsers take the first or
@@ -8,7 +9,7 @@ import { PkiError, type PkiErrorCode } from "./errors.ts";
  * @throws {PkiError} with `code`
  * @source RFC 8259 section 4, RFC 7515 section 4, RFC 7493 sections 2.1 and 2.3
  */
-export function parseStrictObject(bytes: Uint8Array, code: PkiErrorCode, what: string): Readonly<Record<string, unknown>> {
+export function parseStrictObject(bytes: Uint8Array, code: PkiErrorCode, what: string): JsonObject {
   let text: string;
   let value: unknown;
   try {
@@ -18,10 +19,10 @@ export function parseStrictObject(bytes: Uint8Array, code: PkiErrorCode, what: s
     // Without its cause: the message of JSON.parse repeats the input.
     throw new PkiError(code, `${what} is not JSON`);
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new PkiError(code, `${what} is not a JSON object`);
+  if (!isObject(value)) throw new PkiError(code, `${what} is not a JSON object`);
   const fault = repetitionIn(text);
   if (fault !== undefined) throw new PkiError(code, `${what} ${fault}`);
-  return value as Readonly<Record<string, unknown>>;
+  return value;
 }
 
 /** Walks over JSON that is known to be well-formed. */

@@ -1,5 +1,6 @@
 import { policyActions, type Policy, type PolicyRule } from "../contract/policies.ts";
 import type { Service, ServiceAddress } from "../contract/services.ts";
+import { isObject, type JsonObject } from "../pki/json.ts";
 import { parseSpiffeId } from "../pki/spiffe-id.ts";
 import { parsePathPattern } from "./http-path.ts";
 import { parseIdPattern } from "./id-pattern.ts";
@@ -73,11 +74,11 @@ function parseRule(value: unknown, where: string): PolicyRule {
   return rule as unknown as PolicyRule;
 }
 
-function object(value: unknown, what: string, members: readonly string[]): Readonly<Record<string, unknown>> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new PolicyError(`${what} is not an object`);
+function object(value: unknown, what: string, members: readonly string[]): JsonObject {
+  if (!isObject(value)) throw new PolicyError(`${what} is not an object`);
   const unknown = Object.keys(value).find((key) => !members.includes(key));
   if (unknown !== undefined) throw new PolicyError(`${what} has a member that is not known; there is ${members.join(", ")}`);
-  return value as Record<string, unknown>;
+  return value;
 }
 
 /** Never empty: "nobody" and "everybody" are both what somebody would take it for. */
