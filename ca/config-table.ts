@@ -1,18 +1,4 @@
-/** One setting: where it can come from, what it is when nobody says, and what a wrong value does. */
-export interface Setting {
-  /** Name in the JSON file given with `--config`. */
-  readonly key: SettingKey;
-  readonly env: string;
-  /** Undefined for secrets: a command line is readable by every process of the machine. */
-  readonly flag: string | undefined;
-  /** As a user would write it; undefined when there is none. */
-  readonly default: string | undefined;
-  readonly unit: SettingUnit;
-  readonly about: string;
-  /** What goes wrong when it is set carelessly. */
-  readonly danger?: string;
-  readonly choices?: readonly string[];
-}
+import { renderSettingsHelp, renderSettingsTable, settingsOf, type Setting } from "./settings/setting.ts";
 
 /** How a value is written: `24h`, `64KiB`, `8443`, text, or comma-separated text (in JSON also an array). */
 export type SettingUnit = "text" | "json" | "list" | "duration" | "bytes" | "count" | "percent";
@@ -28,8 +14,12 @@ export type SettingKey =
   | "witnessFile" | "checkpoint" | "acceptRollback" | "acceptClock"
   | "joinTokenLifetime" | "certificateRetention" | "reattestGrace" | "bodyLimit" | "requestTimeout" | "maxConnections" | "maxWatchers" | "bundleRefreshHint" | "federationSettle" | "federationWebRoots" | "callerRate" | "workloadRate" | "anonymousRate" | "forwarders" | "logLevel";
 
+export type ConfigSetting = Setting<SettingKey, SettingUnit>;
+
+const setting = settingsOf<SettingKey, SettingUnit>("COUNTERSIGN_");
+
 /** Every setting there is: `readConfig`, `--help` and the README's table are made from it. */
-export const configTable: readonly Setting[] = [
+export const configTable: readonly ConfigSetting[] = [
   setting("trustDomain", "text", "countersign.local", "Trust domain of every identity this CA issues; fixed at the first start.",
     "Identities carry it: choose a name no other cluster uses."),
   setting("dataDir", "text", "./.countersign", "Folder for the embedded database, the sealing key and the admin token.",
@@ -138,39 +128,11 @@ export const configTable: readonly Setting[] = [
 ];
 
 /** The table as Markdown, for the README. */
-export function renderConfigTable(): string {
-  const rows = configTable.map(({ key, env, flag, default: value, unit, about, danger, choices }) => {
-    const described = choices === undefined ? about : `${about} One of ${choices.join(", ")}.`;
-    return [`\`${key}\``, `\`${env}\``, flag === undefined ? "none" : `\`--${flag}\``, value ? `\`${value}\`` : "none", unit, described, danger ?? ""];
-  });
-  const header = ["key in the file", "environment", "flag", "default", "unit", "what it is", "danger"];
-  return [header, header.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |\n`).join("");
-}
+export const renderConfigTable = (): string => renderSettingsTable(configTable);
 
 /** The table as the options section of `countersign serve --help`. */
-export function renderConfigHelp(): string {
-  return configTable
-    .map(({ env, flag, default: value, about, choices }) => {
-      const default_ = value ? ` [default: ${value}]` : "";
-      const names = flag === undefined ? env : `--${flag} (${env})`;
-      return `  ${names}\n      ${about}${choices === undefined ? "" : ` One of ${choices.join(", ")}.`}${default_}\n`;
-    })
-    .join("");
-}
+export const renderConfigHelp = (): string => renderSettingsHelp(configTable);
 
-function setting(
-  key: SettingKey, unit: SettingUnit, fallback: string | undefined, about: string, danger?: string, choices?: readonly string[],
-): Setting {
-  const words = key.replaceAll(/[A-Z]/g, (letter) => `_${letter}`);
-  return {
-    key, unit, about, default: fallback,
-    env: `COUNTERSIGN_${words.toUpperCase()}`,
-    flag: words.replaceAll("_", "-").toLowerCase(),
-    ...(danger === undefined ? {} : { danger }),
-    ...(choices === undefined ? {} : { choices }),
-  };
-}
-
-function secret(key: SettingKey, about: string): Setting {
+function secret(key: SettingKey, about: string): ConfigSetting {
   return { ...setting(key, "text", undefined, about, "Environment only: never on a command line or in the file."), flag: undefined };
 }

@@ -1,21 +1,10 @@
 import { isIP } from "node:net";
 import { isObject } from "./pki/json.ts";
 
-/** Reads `90s`, `24h`, `10y` (of 365 days) as milliseconds; a bare number is none, since nobody could tell its unit. */
-export function parseDuration(text: string): number | undefined {
-  const [, digits, unit] = /^(\d{1,9})(ms|s|m|h|d|y)$/.exec(text) ?? [];
-  return digits === undefined ? undefined : Number(digits) * unitMs[unit as keyof typeof unitMs];
-}
-
 /** Reads `64KiB` as bytes. */
 export function parseBytes(text: string): number | undefined {
   const [, digits, unit] = /^(\d{1,9})(B|KiB|MiB)$/.exec(text) ?? [];
   return digits === undefined ? undefined : Number(digits) * unitBytes[unit as keyof typeof unitBytes];
-}
-
-/** Reads a whole number above 0. */
-export function parseCount(text: string): number | undefined {
-  return /^[1-9]\d{0,8}$/.test(text) ? Number(text) : undefined;
 }
 
 /** Reads an instant as the CA writes it, e.g. 2026-01-01T00:00:00.000Z. */
@@ -138,7 +127,6 @@ function isUnspecified(host: string): boolean {
   return host === "0.0.0.0" || host === "::";
 }
 
-const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, y: 365 * 86_400_000 } as const;
 const unitBytes = { B: 1, KiB: 1024, MiB: 1024 * 1024 } as const;
 /** It stands in each certificate three times. */
 const maxStatusUrlChars = 200;

@@ -1,16 +1,19 @@
 import { readFileSync } from "node:fs";
-import { nearestName } from "./config-spelling.ts";
 import { parseAcme, type AcmeConfig } from "./config-acme.ts";
 import { parseAttestors, type AttestorConfig } from "./config-attestors.ts";
+import { checkTogether, maxNoRevAvailMs, minCertificateLifetimeMs } from "./config-contradictions.ts";
 import { parseProfiles, type ProfileConfig } from "./config-profiles.ts";
-import { configTable, type Setting, type SettingKey } from "./config-table.ts";
+import { gatherSettings, refused, type ConfigSources } from "./config-sources.ts";
+import type { SettingKey } from "./config-table.ts";
 import {
-  apiNamesOf, defaultPublicUrl, parseBytes, parseCount, parseInstant, parseDuration, parseListen, parseNames, parsePublicUrl, parsePercent,
-  parseOutsideRootKey, parseRootKey, parseSealing, parseStatusUrl,
-  type Listen, type OutsideRootKey, type RootKey,
+  apiNamesOf, defaultPublicUrl, parseBytes, parseInstant, parseListen, parseNames, parseOutsideRootKey, parsePercent, parsePublicUrl, parseRootKey,
+  parseSealing, parseStatusUrl, type Listen, type OutsideRootKey, type RootKey,
 } from "./config-values.ts";
 import { PkiError } from "./pki/errors.ts";
 import { parseTrustDomain } from "./pki/spiffe-id.ts";
+import { ConfigError } from "./settings/errors.ts";
+import { readSettingsFile } from "./settings/file.ts";
+import { parseCount, parseDuration } from "./settings/values.ts";
 
 /** What the operator decided, checked and frozen. Every default is in `config-table.ts`. */
 export interface CaConfig {
@@ -98,36 +101,13 @@ export interface CaConfig {
   readonly logLevel: string;
 }
 
-/** `value_refused`: one setting is wrong by itself. `contradiction`: two settings cannot both hold. */
-export type ConfigErrorCode = "file_unreadable" | "unknown_setting" | "value_refused" | "contradiction";
-
-/** A configuration the CA does not start with. */
-export class ConfigError extends Error {
-  override readonly name = "ConfigError";
-  readonly code: ConfigErrorCode;
-
-  constructor(code: ConfigErrorCode, message: string, options?: { cause?: unknown }) {
-    super(message, options);
-    this.code = code;
-  }
-}
-
-export interface ConfigSources {
-  /** By flag name without dashes: `{ "trust-domain": "east" }`; `config` names the file. */
-  readonly flags?: Readonly<Record<string, string | undefined>>;
-  /** COUNTERSIGN_* variables; others are ignored. */
-  readonly env?: Readonly<Record<string, string | undefined>>;
-  /** Already parsed content of the file, for tests and the demo. */
-  readonly file?: Readonly<Record<string, unknown>>;
-}
-
 /**
  * Reads the configuration: a flag goes before the environment, the environment before the file, the file before the default.
  * @throws {ConfigError} file_unreadable | unknown_setting | value_refused | contradiction
  */
 export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaConfig {
   const path = flags["config"] ?? env["COUNTERSIGN_CONFIG"];
-  const values = gather(flags, env, file ?? (path === undefined ? {} : readConfigFile(path)));
+  const values = gatherSettings(flags, env, file ?? (path === undefined ? {} : readSettingsFile(path, '{"trustDomain": "east"}')));
   const text = (key: SettingKey): string => values[key] ?? "";
   const read = <T>(key: SettingKey, parse: (text: string) => T | undefined, hint: string): T => {
     const value = parse(text(key));
@@ -216,60 +196,6 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
   return Object.freeze(config);
 }
 
-type Values = Partial<Record<SettingKey, string>>;
-
-function gather(flags: NonNullable<ConfigSources["flags"]>, env: NonNullable<ConfigSources["env"]>, file: object): Values {
-  refuseUnknown(flags, env, file);
-  const values: Values = {};
-  for (const setting of configTable) {
-    const value = (setting.flag === undefined ? undefined : flags[setting.flag]) ?? env[setting.env] ?? fileValue(setting, file) ?? setting.default;
-    if (value === undefined) continue;
-    if (setting.choices !== undefined && !setting.choices.includes(value)) {
-      throw refused(setting.key, value, `choose one of ${setting.choices.join(", ")}`);
-    }
-    values[setting.key] = value;
-  }
-  return values;
-}
-
-function fileValue({ key, flag, unit, env }: Setting, file: object): string | undefined {
-  const value: unknown = (file as Record<string, unknown>)[key];
-  if (value === undefined) return undefined;
-  if (flag === undefined) {
-    throw new ConfigError(
-      "value_refused",
-      `${key} is a secret and not read from the file; set ${env} instead`,
-    );
-  }
-  if (unit === "list" && Array.isArray(value) && value.every((item) => typeof item === "string")) return value.join(",");
-  if (unit === "json" && typeof value === "object") return JSON.stringify(value);
-  if (unit === "count" && typeof value === "number") return String(value);
-  if (typeof value !== "string") throw new ConfigError("value_refused", `${key} in the configuration file must be a string`);
-  return value;
-}
-
-function refuseUnknown(flags: object, env: object, file: object): void {
-  const keys = configTable.map(({ key }) => key as string);
-  for (const key of Object.keys(file)) if (!keys.includes(key)) throw unknown(`key "${key}" in the configuration file`, nearestName(key, keys));
-  const flagNames = configTable.flatMap(({ flag }) => flag ?? []);
-  for (const flag of Object.keys(flags)) {
-    if (flag !== "config" && !flagNames.includes(flag)) throw unknown(`flag --${flag}`, nearestName(flag, flagNames));
-  }
-  // Kubernetes puts COUNTERSIGN_PORT, COUNTERSIGN_SERVICE_HOST and more into pods beside a service of that name, so
-  // only what looks like a slip of the pen is refused here.
-  const names = configTable.map((setting) => setting.env);
-  for (const name of Object.keys(env)) {
-    if (!name.startsWith("COUNTERSIGN_") || names.includes(name)) continue;
-    const near = nearestName(name, names);
-    if (near !== undefined) throw unknown(`environment variable ${name}`, near);
-  }
-}
-
-function unknown(what: string, near: string | undefined): ConfigError {
-  const hint = near === undefined ? "see `countersign serve --help` for all of them" : `did you mean ${near}?`;
-  return new ConfigError("unknown_setting", `unknown ${what}; ${hint}`);
-}
-
 /** Their text, unread: OpenSSL is who reads them. */
 function readCertificates(path: string): string | undefined {
   try {
@@ -278,23 +204,6 @@ function readCertificates(path: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-function readConfigFile(path: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(path, "utf8"));
-  } catch (cause) {
-    const reason = cause instanceof SyntaxError ? "it is not JSON" : (cause as NodeJS.ErrnoException).code;
-    throw new ConfigError("file_unreadable", `cannot read the configuration file ${path}: ${reason}`, { cause });
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new ConfigError(
-      "file_unreadable",
-      `the configuration file ${path} must hold one JSON object, e.g. {"trustDomain": "east"}`,
-    );
-  }
-  return value as Record<string, unknown>;
 }
 
 interface ProfileBounds {
@@ -356,66 +265,3 @@ function checkTrustDomain(text: string): string {
     throw refused("trustDomain", text, cause.message);
   }
 }
-
-/** Lifetimes must nest: nothing may outlive what signed it (spire#1266: certificates silently cut short to fit the CA). */
-function checkTogether(config: CaConfig): void {
-  const { certificateLifetimeMs, certificateLifetimeMaxMs, issuerLifetimeMs, issuerRenewBeforeMs, rootLifetimeMs, clockSkewMs } = config;
-  if (certificateLifetimeMs < minCertificateLifetimeMs) {
-    throw new ConfigError("value_refused", "certificateLifetime is below 1m: proxies could not renew in time; make it longer");
-  }
-  if (certificateLifetimeMs > certificateLifetimeMaxMs) {
-    throw contradiction("certificateLifetime is longer than certificateLifetimeMax: lower the one or raise the other");
-  }
-  if (issuerRenewBeforeMs <= certificateLifetimeMaxMs + clockSkewMs) {
-    throw contradiction(
-      "issuerRenewBefore is not longer than certificateLifetimeMax: a certificate issued just before the issuer's replacement " +
-        "would outlive its issuer, and this CA never shortens one silently; make issuerRenewBefore at least an hour longer",
-    );
-  }
-  if (issuerLifetimeMs <= issuerRenewBeforeMs) {
-    throw contradiction(
-      "issuerLifetime is not longer than issuerRenewBefore: each issuer would be replaced at once; raise issuerLifetime",
-    );
-  }
-  if (rootLifetimeMs <= issuerLifetimeMs) {
-    throw contradiction(
-      "rootLifetime is not longer than issuerLifetime: no issuer would fit; raise rootLifetime",
-    );
-  }
-  if (config.rootActivatePart < config.rootPreparePart) {
-    throw contradiction("rootActivateAt comes before rootPrepareAt: a root is prepared first; raise the one or lower the other");
-  }
-  if (clockSkewMs >= certificateLifetimeMs) throw contradiction("clockSkew is not shorter than certificateLifetime; lower it");
-  for (const [key, lifetimeMs] of [["crlLifetime", config.crlLifetimeMs], ["rootCrlLifetime", config.rootCrlLifetimeMs], ["ocspLifetime", config.ocspLifetimeMs]] as const) {
-    if (lifetimeMs < minStatusLifetimeMs) throw new ConfigError("value_refused", `${key} is below 1m: others could not fetch the next in time; make it longer`);
-  }
-  if (config.noRevAvail && certificateLifetimeMaxMs + clockSkewMs >= maxNoRevAvailMs) {
-    throw contradiction("noRevAvail is on, and certificateLifetimeMax is not below 7d: only what expires soon may do without revocation; lower the one or turn off the other");
-  }
-  if (config.jwtSvidLifetimeMs > config.jwtSvidLifetimeMaxMs) throw contradiction("jwtSvidLifetime is longer than jwtSvidLifetimeMax: lower the one or raise the other");
-  if (config.jwtSvidLifetimeMs < minJwtSvidLifetimeMs) throw new ConfigError("value_refused", "jwtSvidLifetime is below 1m: it would end on its way between clocks; make it longer");
-  if (config.jwtKeyRotationMs < 2 * config.jwtSvidLifetimeMaxMs) {
-    throw contradiction("jwtKeyRotation is not twice jwtSvidLifetimeMax: keys would be replaced before what they signed has ended; raise the one or lower the other");
-  }
-  const { kind } = config.rootKey;
-  if (config.rootCertPath === undefined ? kind === "file" : kind === "software") {
-    throw contradiction("rootCert and rootKey belong together: give both, or neither to have a root made");
-  }
-  if (config.sealingKmsKey !== undefined && config.sealingKey !== undefined) {
-    throw contradiction("sealing by KMS and sealingKey exclude each other: drop one of them");
-  }
-}
-
-function refused(key: string, value: string, hint: string): ConfigError {
-  return new ConfigError("value_refused", `${key} = "${value}" is refused: ${hint}`);
-}
-
-function contradiction(message: string): ConfigError {
-  return new ConfigError("contradiction", message);
-}
-
-const minCertificateLifetimeMs = 60_000;
-const minStatusLifetimeMs = 60_000;
-const minJwtSvidLifetimeMs = 60_000;
-/** The CA/Browser Forum's bound for short-lived certificates since March 2026 (BR 1.6.1). */
-const maxNoRevAvailMs = 7 * 86_400_000;

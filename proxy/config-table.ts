@@ -1,18 +1,4 @@
-/** One setting: where it can come from, what it is when nobody says, and what a wrong value does. */
-export interface Setting {
-  /** Name in the JSON file given with `--config`. */
-  readonly key: SettingKey;
-  readonly env: string;
-  /** Undefined for secrets: a command line is readable by every process of the machine. */
-  readonly flag: string | undefined;
-  /** As a user would write it; undefined when there is none. */
-  readonly default: string | undefined;
-  readonly unit: SettingUnit;
-  readonly about: string;
-  /** What goes wrong when it is set carelessly. */
-  readonly danger?: string;
-  readonly choices?: readonly string[];
-}
+import { renderSettingsHelp, renderSettingsTable, settingsOf, type Setting } from "../ca/settings/setting.ts";
 
 /** How a value is written: `30s`, `8443`, text, or a list: the flag repeated, text with spaces between, in JSON an array. */
 export type SettingUnit = "text" | "list" | "duration" | "count";
@@ -24,8 +10,12 @@ export type SettingKey =
   | "foreignBundle" | "stateDir" | "writeDir" | "onRenewal" | "onRenewalTimeout" | "workloadSocket" | "workloadSocketMode" | "keyAlgorithm" | "keyExchange" | "certificateLifetime" | "revocationPoll" | "handshakeTimeout"
   | "connectTimeout" | "idleTimeout" | "connectionMaxAge" | "maxConnections" | "drainTimeout" | "logLevel" | "accessLog" | "remoteTap" | "otlpEndpoint" | "traceEvery";
 
+export type ConfigSetting = Setting<SettingKey, SettingUnit>;
+
+const setting = settingsOf<SettingKey, SettingUnit>("COUNTERSIGN_PROXY_");
+
 /** Every setting of the proxy: `readConfig`, `--help` and the README's table are made from it. */
-export const configTable: readonly Setting[] = [
+export const configTable: readonly ConfigSetting[] = [
   {
     key: "bootstrap", env: "COUNTERSIGN_BOOTSTRAP", flag: undefined, default: undefined, unit: "text",
     about: "The string that `countersign token create` prints: CA, root fingerprint and a one-use token.",
@@ -110,35 +100,7 @@ export const configTable: readonly Setting[] = [
 ];
 
 /** The table as Markdown, for the README. */
-export function renderConfigTable(): string {
-  const rows = configTable.map(({ key, env, flag, default: value, unit, about, danger, choices }) => {
-    const described = choices === undefined ? about : `${about} One of ${choices.join(", ")}.`;
-    return [`\`${key}\``, `\`${env}\``, flag === undefined ? "none" : `\`--${flag}\``, value ? `\`${value}\`` : "none", unit, described, danger ?? ""];
-  });
-  const header = ["key in the file", "environment", "flag", "default", "unit", "what it is", "danger"];
-  return [header, header.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |\n`).join("");
-}
+export const renderConfigTable = (): string => renderSettingsTable(configTable);
 
 /** The table as the options section of `countersign-proxy --help`. */
-export function renderConfigHelp(): string {
-  return configTable
-    .map(({ env, flag, default: value, about, choices }) => {
-      const names = flag === undefined ? env : `--${flag} (${env})`;
-      const choice = choices === undefined ? "" : ` One of ${choices.join(", ")}.`;
-      return `  ${names}\n      ${about}${choice}${value ? ` [default: ${value}]` : ""}\n`;
-    })
-    .join("");
-}
-
-function setting(
-  key: SettingKey, unit: SettingUnit, fallback: string | undefined, about: string, danger?: string, choices?: readonly string[],
-): Setting {
-  const words = key.replaceAll(/[A-Z]/g, (letter) => `_${letter}`);
-  return {
-    key, unit, about, default: fallback,
-    env: `COUNTERSIGN_PROXY_${words.toUpperCase()}`,
-    flag: words.replaceAll("_", "-").toLowerCase(),
-    ...(danger === undefined ? {} : { danger }),
-    ...(choices === undefined ? {} : { choices }),
-  };
-}
+export const renderConfigHelp = (): string => renderSettingsHelp(configTable);

@@ -1,3 +1,4 @@
+import { ConfigError } from "../ca/settings/errors.ts";
 import { readConfig } from "./config.ts";
 import { renderConfigHelp } from "./config-table.ts";
 import { runGateway } from "./gateway/command.ts";
@@ -6,7 +7,6 @@ import { runIntercept, type CommandOutput } from "./intercept/command.ts";
 import { runVerifyWire } from "./intercept/verify-wire.ts";
 import { jsonLog } from "./log.ts";
 import { ListenError, runProxy } from "./run.ts";
-import { ConfigError } from "./settings.ts";
 import { runTap } from "./tap/command.ts";
 
 /** The `countersign-proxy` command. Exit codes: 0 drained after SIGTERM or SIGINT, 1 could not run, 2 wrong settings. */

@@ -12,14 +12,15 @@ const root = fileURLToPath(new URL("..", import.meta.url));
  * prefix, packages by name, Node's modules by `node:` name (`node:` alone allows all of them).
  */
 const storeInterface = ["ca/store/store.ts", "ca/store/acts.ts", "ca/store/errors.ts", "ca/store/rows/"];
-const useCase = ["ca/pki/", "ca/contract/", "ca/refusal.ts", "ca/privilege.ts", "ca/rate-limits.ts", "ca/rate-buckets.ts", "ca/log.ts", "ca/config.ts", "ca/config-profiles.ts", "ca/config-attestors.ts", "ca/metrics.ts", "ca/status-paths.ts", "ca/authority-tree.ts", ...storeInterface, "ca/signer/signer.ts", "node:crypto"];
+const useCase = ["ca/pki/", "ca/contract/", "ca/refusal.ts", "ca/privilege.ts", "ca/rate-limits.ts", "ca/rate-buckets.ts", "ca/log.ts", "ca/settings/", "ca/config.ts", "ca/config-profiles.ts", "ca/config-attestors.ts", "ca/metrics.ts", "ca/status-paths.ts", "ca/authority-tree.ts", ...storeInterface, "ca/signer/signer.ts", "node:crypto"];
 const table: readonly { readonly of: string; readonly may: readonly string[] }[] = [
   { of: "ca/pki/", may: ["ca/pki/", "node:crypto", "node:buffer", "node:net"] },
   { of: "ca/contract/", may: ["ca/contract/"] },
+  { of: "ca/settings/", may: ["ca/settings/", "ca/pki/json.ts", "node:fs"] },
   { of: "ca/status-paths.ts", may: [] },
   { of: "ca/authority-tree.ts", may: ["ca/contract/"] },
   { of: "ca/refusal.ts", may: ["ca/contract/"] },
-  { of: "ca/config", may: ["ca/config-table.ts", "ca/config-acme.ts", "ca/config-profiles.ts", "ca/config-attestors.ts", "ca/attestation/name-template.ts", "ca/config-spelling.ts", "ca/config-values.ts", "ca/pki/", "ca/contract/", "ca/refusal.ts", "node:"] },
+  { of: "ca/config", may: ["ca/config.ts", "ca/config-table.ts", "ca/config-sources.ts", "ca/config-contradictions.ts", "ca/config-acme.ts", "ca/config-profiles.ts", "ca/config-attestors.ts", "ca/attestation/name-template.ts", "ca/config-values.ts", "ca/settings/", "ca/pki/", "ca/contract/", "ca/refusal.ts", "node:"] },
   { of: "ca/rate-buckets.ts", may: [] },
   { of: "ca/privilege.ts", may: ["ca/refusal.ts", "ca/pki/"] },
   { of: "ca/rate-limits.ts", may: ["ca/rate-buckets.ts", "ca/refusal.ts", "ca/contract/"] },
@@ -55,7 +56,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/cli/manifest-file.ts", may: ["ca/inject/", "ca/cli/api.ts", "yaml"] },
   { of: "ca/cli/document-file.ts", may: ["ca/cli/api.ts", "yaml", "node:"] },
   { of: "ca/", may: ["ca/", "package.json", "hono", "@hono/node-server", "pino", "node:"] },
-  { of: "proxy/", may: ["proxy/", "ca/pki/", "ca/contract/", "ca/policy/decide.ts", "ca/policy/parse.ts", "node:"] },
+  { of: "proxy/", may: ["proxy/", "ca/pki/", "ca/contract/", "ca/settings/", "ca/policy/decide.ts", "ca/policy/parse.ts", "node:"] },
 ];
 
 /** What the proxies decide by and `countersign policy test` explains by: pure, and wrong when the two differ. */
@@ -86,7 +87,7 @@ describe("the bundle that is the proxy", () => {
     const { inputs, outputs } = await bundle("proxy", outdir);
     expect(Object.keys(inputs).filter((input) => input.includes("node_modules"))).toEqual([]);
     const own = Object.keys(inputs).filter((input) => !input.startsWith("proxy/"));
-    const shared = ["ca/pki/", "ca/contract/", ...policyKernel];
+    const shared = ["ca/pki/", "ca/contract/", "ca/settings/", ...policyKernel];
     expect(own.filter((input) => !shared.some((allowed) => input.startsWith(allowed)))).toEqual([]);
     expect(Object.keys(outputs)).toHaveLength(1);
     const text = readFileSync(join(outdir, "countersign-proxy.js"), "utf8");

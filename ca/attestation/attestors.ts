@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import type { AttestorConfig, AttestorType } from "../config-attestors.ts";
-import { ConfigError } from "../config.ts";
 import type { Attestation } from "../contract/attestation.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
 import { PkiError } from "../pki/errors.ts";
 import { decodePem } from "../pki/pem.ts";
 import { Refusal } from "../refusal.ts";
+import { ConfigError } from "../settings/errors.ts";
 import type { Store } from "../store/store.ts";
 import { awsIamVerifier } from "./aws-iam.ts";
 import { mapNames, type Evidence } from "./evidence.ts";

@@ -1,5 +1,5 @@
 import { parseArgs, type ParseArgsConfig } from "node:util";
-import { nearestName } from "../config-spelling.ts";
+import { nearestName } from "../settings/spelling.ts";
 import { revocationReasons, type RevocationReason } from "../contract/revocations.ts";
 
 /** The command line is wrong; the message says how. */

@@ -1,5 +1,6 @@
 import { BackupError } from "../backup/errors.ts";
-import { ConfigError, readConfig, type CaConfig } from "../config.ts";
+import { readConfig, type CaConfig } from "../config.ts";
+import { ConfigError } from "../settings/errors.ts";
 import { SignerError } from "../signer/errors.ts";
 import { readSecretFile } from "../signer/key-file.ts";
 import { StoreError } from "../store/errors.ts";

@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { AuthorityError } from "../authority/errors.ts";
 import { CeremonyError } from "../ceremony/errors.ts";
-import { ConfigError } from "../config.ts";
 import { PkiError } from "../pki/errors.ts";
 import { Refusal } from "../refusal.ts";
+import { ConfigError } from "../settings/errors.ts";
 import { SignerError } from "../signer/errors.ts";
 import { StoreError } from "../store/errors.ts";
 import type { CliIo } from "./io.ts";

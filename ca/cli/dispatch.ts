@@ -1,5 +1,5 @@
 import packageJson from "../../package.json" with { type: "json" };
-import { nearestName } from "../config-spelling.ts";
+import { nearestName } from "../settings/spelling.ts";
 import { UsageError } from "./arguments.ts";
 import { ApiError } from "./api.ts";
 import type { CliIo } from "./io.ts";

@@ -1,9 +1,10 @@
 import { parseArgs } from "node:util";
 import { AuthorityError } from "../authority/errors.ts";
-import { ConfigError, readConfig } from "../config.ts";
+import { readConfig } from "../config.ts";
 import { configTable, renderConfigHelp } from "../config-table.ts";
 import { RuntimeError } from "../runtime/errors.ts";
 import type { ServedCa } from "../runtime/node.ts";
+import { ConfigError } from "../settings/errors.ts";
 import { SignerError } from "../signer/errors.ts";
 import { StoreError } from "../store/errors.ts";
 import { explainParseError, UsageError } from "./arguments.ts";

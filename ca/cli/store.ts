@@ -1,5 +1,6 @@
 import { parseNote } from "../audit/note.ts";
-import { ConfigError, readConfig } from "../config.ts";
+import { readConfig } from "../config.ts";
+import { ConfigError } from "../settings/errors.ts";
 import { SignerError } from "../signer/errors.ts";
 import { openTableSource, openTableTarget } from "../store/open-tables.ts";
 import { StoreError } from "../store/errors.ts";

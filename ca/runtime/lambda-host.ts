@@ -1,10 +1,11 @@
 import type { Logger } from "pino";
 import { startCa, type Ca } from "../ca.ts";
-import { ConfigError, type CaConfig } from "../config.ts";
+import type { CaConfig } from "../config.ts";
 import { createApp } from "../http/app.ts";
 import { answerProblem } from "../http/problem.ts";
 import { caMetrics } from "../metrics.ts";
 import { Refusal } from "../refusal.ts";
+import { ConfigError } from "../settings/errors.ts";
 import { SignerError } from "../signer/errors.ts";
 import { isPostgresUrl } from "../store/store-url.ts";
 import { openPostgres } from "../store/postgres.ts";

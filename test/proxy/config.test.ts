@@ -3,9 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { encodeBootstrap } from "../../ca/pki/bootstrap.ts";
+import { ConfigError } from "../../ca/settings/errors.ts";
 import { configTable, renderConfigHelp, renderConfigTable } from "../../proxy/config-table.ts";
 import { readConfig } from "../../proxy/config.ts";
-import { ConfigError, type SettingSources } from "../../proxy/settings.ts";
+import type { SettingSources } from "../../proxy/settings.ts";
 
 const bootstrap = { caUrl: "https://ca.example:8443", token: "join_very-secret", rootFingerprint: "ab".repeat(32), trustDomain: "east" };
 const bootstrapText = encodeBootstrap(bootstrap);
