@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { request as httpRequest, type IncomingHttpHeaders } from "node:http";
 import { request as httpsRequest } from "node:https";
+import type { AwsCredentials } from "../../ca/pki/aws-signature.ts";
 import type { AwsEnvironment } from "../config-platform.ts";
-import type { AwsCredentials } from "./aws-sign.ts";
 import { EvidenceError } from "./error.ts";
 
 /**

@@ -1,0 +1,56 @@
+import { mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { awsCredentialSource, type AwsEnvironment } from "./aws-credentials.ts";
+import { openObjectStore, ObjectStoreError, parseBucketUrl, type ObjectContent } from "./object-store.ts";
+import { writeAtomically } from "./runtime/write-file.ts";
+
+/** Where documents are put for everybody to read: a folder that a web server shows, or a bucket. */
+export interface PublishPlace {
+  /** As it was named. */
+  readonly where: string;
+  /**
+   * Puts a document in the place of the one before, whole.
+   * @param name  of letters, digits, dots and dashes, maybe with folders
+   * @throws {ObjectStoreError}
+   */
+  put(name: string, body: Uint8Array | string, content: ObjectContent): Promise<void>;
+}
+
+export interface PlaceOptions {
+  readonly env: AwsEnvironment;
+  /** Of the bucket, where it is not AWS's. */
+  readonly endpoint?: string | undefined;
+  /** PEM: by whom that endpoint is known. */
+  readonly roots?: string | undefined;
+  readonly now: () => Date;
+}
+
+/**
+ * Opens a place by name: a folder, or `s3://bucket/prefix`; it calls nobody.
+ * @throws {ObjectStoreError} bucket_url_refused
+ */
+export function openPublishPlace(where: string, { env, endpoint, roots, now }: PlaceOptions): PublishPlace {
+  if (!where.startsWith("s3://")) return { where, put: async (name, body) => putFile(where, plain(name), body) };
+  const region = env.AWS_REGION || env.AWS_DEFAULT_REGION || (endpoint === undefined ? "" : anyRegion);
+  const store = openObjectStore({ ...parseBucketUrl(where), region, endpoint, roots }, { credentials: awsCredentialSource(env), now });
+  return { where, put: (name, body, content) => store.put(plain(name), body, content) };
+}
+
+/** A name is no way out of the folder. */
+function plain(name: string): string {
+  if (/^[A-Za-z0-9_-][A-Za-z0-9._-]*(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/.test(name)) return name;
+  throw new ObjectStoreError("bucket_url_refused", `"${name}" is no name of a document`);
+}
+
+function putFile(folder: string, name: string, body: Uint8Array | string): void {
+  try {
+    if (name.includes("/")) mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeAtomically(join(folder, name), body, fileMode);
+  } catch (cause) {
+    throw new ObjectStoreError("bucket_refused", `cannot write to the folder ${folder} (${(cause as NodeJS.ErrnoException).code})`, { cause });
+  }
+}
+
+const fileMode = 0o644;
+/** What stores take that have no regions: MinIO by default, and R2 as an alias of its `auto`. */
+const anyRegion = "us-east-1";
