@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
+import type { LookupFunction } from "node:net";
 import type { AwsCredentialSource } from "./aws-credentials.ts";
 import { awsAuthorization, awsDate, type AwsCredentials } from "./pki/aws-signature.ts";
 import { sha256 } from "./pki/sha256.ts";
@@ -24,6 +25,8 @@ export interface ObjectStoreDeps {
   readonly credentials: AwsCredentialSource;
   readonly now: () => Date;
   readonly timeoutMs?: number;
+  /** Finds a host's address; default: as the system does. */
+  readonly lookup?: LookupFunction;
 }
 
 export interface ObjectStore {
@@ -76,7 +79,7 @@ export function parseBucketUrl(text: string): Pick<ObjectStoreConfig, "bucket" |
  * @throws {ObjectStoreError} bucket_url_refused
  * @source Amazon S3 API Reference, PutObject
  */
-export function openObjectStore(config: ObjectStoreConfig, { credentials, now, timeoutMs = defaultTimeoutMs }: ObjectStoreDeps): ObjectStore {
+export function openObjectStore(config: ObjectStoreConfig, { credentials, now, timeoutMs = defaultTimeoutMs, lookup }: ObjectStoreDeps): ObjectStore {
   const { base, path } = addressOf(config);
 
   return {
@@ -89,7 +92,7 @@ export function openObjectStore(config: ObjectStoreConfig, { credentials, now, t
       });
       const headers = { "content-type": type, ...(cacheControl !== undefined && { "cache-control": cacheControl }) };
       const signed = sign({ path: `${path}${encodeKey(config.prefix + key)}`, host: base.host, headers, bytes, by, region: config.region, nowMs: now().getTime() });
-      const response = await send(base, signed, bytes, config, timeoutMs);
+      const response = await send(base, signed, bytes, { roots: config.roots, timeoutMs, lookup });
       if (response.status === 200) return;
       throw refusal(config, base, response);
     },
@@ -116,9 +119,9 @@ interface Answer {
   readonly bucketRegion: string | undefined;
 }
 
-async function send(base: URL, { path, headers }: Signed, bytes: Uint8Array, { roots }: ObjectStoreConfig, timeoutMs: number): Promise<Answer> {
+async function send(base: URL, { path, headers }: Signed, bytes: Uint8Array, { roots, timeoutMs, lookup }: Pick<ObjectStoreConfig, "roots"> & { readonly timeoutMs: number; readonly lookup: LookupFunction | undefined }): Promise<Answer> {
   const signal = AbortSignal.timeout(timeoutMs);
-  const options = { method: "PUT", path, headers: { ...headers, "content-length": bytes.length }, agent: false, signal } as const;
+  const options = { method: "PUT", path, headers: { ...headers, "content-length": bytes.length }, agent: false, signal, ...(lookup !== undefined && { lookup }) } as const;
   try {
     const outgoing = base.protocol === "https:" ? httpsRequest(base, { ...options, ...(roots !== undefined && { ca: roots }) }) : httpRequest(base, options);
     outgoing.end(bytes);

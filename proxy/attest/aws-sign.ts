@@ -1,4 +1,4 @@
-import type { AwsIamSignature } from "../../ca/contract.ts";
+import type { AwsIamSignature } from "../../ca/contract/attestation.ts";
 import { unsignedAwsIamRequest } from "../../ca/pki/aws-iam-request.ts";
 import { awsAuthorization, awsDate, type AwsCredentials } from "../../ca/pki/aws-signature.ts";
 import { sha256 } from "../../ca/pki/sha256.ts";

@@ -1,6 +1,6 @@
 import { createServer } from "node:http";
 import { once } from "node:events";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, LookupFunction } from "node:net";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { awsCredentialSource } from "../../ca/aws-credentials.ts";
 import { openObjectStore, parseBucketUrl, type ObjectStoreConfig } from "../../ca/object-store.ts";
@@ -8,21 +8,23 @@ import { startObjectServer, type ObjectServer } from "../support/object-server.t
 import { dns, testAuthority } from "../support/test-ca.ts";
 
 const web = testAuthority({ trustDomain: "web.example" });
-const leaf = web.leaf({ names: [dns("localhost"), dns("*.localhost")] });
+const leaf = web.leaf({ names: [dns("localhost"), dns("*.store.example")] });
 let server: ObjectServer;
 let secure: ObjectServer;
 beforeAll(async () => {
   server = await startObjectServer();
-  secure = await startObjectServer({ tls: { key: leaf.privateKeyPem, cert: leaf.chainPem }, sessionToken: "session/token+==", virtualHost: "localhost" });
+  secure = await startObjectServer({ tls: { key: leaf.privateKeyPem, cert: leaf.chainPem }, sessionToken: "session/token+==", virtualHost: "store.example" });
 });
 afterAll(async () => {
   await server.close();
   await secure.close();
 });
 
+/** All hosts are here. */
+const lookup: LookupFunction = (_host, options, found) => (options.all === true ? found(null, [{ address: "127.0.0.1", family: 4 }]) : found(null, "127.0.0.1", 4));
 const json = { type: "application/json" };
 const open = (of: ObjectServer, more: Partial<ObjectStoreConfig> = {}, env: Readonly<Record<string, string>> = {}, now = () => new Date(), timeoutMs = 10_000) => openObjectStore(
-  { bucket: "hub", prefix: "fleet one/", region: "eu-central-1", endpoint: of.endpoint, ...more }, { credentials: awsCredentialSource({ ...of.env, ...env }), now, timeoutMs },
+  { bucket: "hub", prefix: "fleet one/", region: "eu-central-1", endpoint: of.endpoint, ...more }, { credentials: awsCredentialSource({ ...of.env, ...env }), now, timeoutMs, lookup },
 );
 const fault = (code: string, why: RegExp) => expect.objectContaining({ code, message: expect.stringMatching(why) as string }) as Error;
 const answering = (status: number, headers: Readonly<Record<string, string>>, body: string): void => {
@@ -37,7 +39,7 @@ describe("an object", () => {
   });
 
   test("is put over TLS into a bucket that is in the host's name, by temporary credentials", async () => {
-    await open(secure, { endpoint: secure.endpoint.replace("localhost", "{bucket}.localhost"), roots: web.pem }).put("west.json", "{}", json);
+    await open(secure, { endpoint: secure.endpoint.replace("localhost", "{bucket}.store.example"), roots: web.pem }).put("west.json", "{}", json);
     expect([...secure.objects.keys()]).toEqual(["hub/fleet one/west.json"]);
     await expect(open(secure).put("west.json", "{}", json)).rejects.toThrow(fault("bucket_unreachable", /cannot reach localhost/));
     await expect(open(secure, { roots: web.pem }, { AWS_SESSION_TOKEN: "" }).put("west.json", "{}", json)).rejects.toThrow(fault("bucket_refused", /AccessDenied/));
