@@ -33,7 +33,7 @@ export function openPublishPlace(where: string, { env, endpoint, roots, now }: P
   if (!where.startsWith("s3://")) return { where, put: async (name, body) => putFile(where, plain(name), body) };
   const region = env.AWS_REGION || env.AWS_DEFAULT_REGION || (endpoint === undefined ? "" : anyRegion);
   const store = openObjectStore({ ...parseBucketUrl(where), region, endpoint, roots }, { credentials: awsCredentialSource(env), now });
-  return { where, put: (name, body, content) => store.put(plain(name), body, content) };
+  return { where, put: async (name, body, content) => store.put(plain(name), body, content) };
 }
 
 /** A name is no way out of the folder. */
