@@ -6,6 +6,7 @@ import type { CaConfig } from "../config.ts";
 import { defaultPublicUrl } from "../config-values.ts";
 import { createApp, createStatusApp } from "../http/app.ts";
 import { caMetrics } from "../metrics.ts";
+import { openKms, type Kms } from "../signer/kms.ts";
 import { closeFolder } from "../store/file-access.ts";
 import { openStore } from "../store/open.ts";
 import { RuntimeError } from "./errors.ts";
@@ -78,9 +79,10 @@ export async function serveCa(
     const listenUrl = status && withPort(defaultPublicUrl(config.statusListen!, "http"), status.port);
     const statusUrl = config.statusListen?.port === 0 && config.statusUrl === defaultPublicUrl(config.statusListen, "http") ? listenUrl : config.statusUrl;
     const publicUrl = config.listenPort === 0 ? withPort(config.publicUrl, listener.port) : config.publicUrl;
-    const start = (saveAdminToken: (token: string) => void) =>
-      startCa({ config: { ...config, statusUrl }, store, log, metrics, publicUrl: () => publicUrl, saveAdminToken, ...(now && { now }) });
-    const ca = await startOn(files, (saveAdminToken) => startWhenUnsealed(() => start(saveAdminToken), { listener, log, stopping }));
+    const start = (kms: Kms, saveAdminToken: (token: string) => void) =>
+      startCa({ config: { ...config, statusUrl }, store, kms, log, metrics, publicUrl: () => publicUrl, saveAdminToken, ...(now && { now }) });
+    const openKeys = () => openKms({ endpoint: config.kmsEndpoint, region: config.kmsRegion, onCall: metrics.kmsCall });
+    const ca = await startOn(files, (saveAdminToken) => startWhenUnsealed((kms) => start(kms, saveAdminToken), { openKms: openKeys, listener, log, stopping }));
     // Requests under way need the CA: it closes after the listener, so it is put before it.
     closers.splice(1, 0, () => ca.close());
     await recordRollbacks(store, accepted, (now?.() ?? new Date()).getTime());

@@ -6,9 +6,12 @@ import { problemAnswer } from "../http/problem.ts";
 import type { Log } from "../log.ts";
 import { encodePem } from "../pki/pem.ts";
 import { SignerError } from "../signer/errors.ts";
+import type { Kms } from "../signer/kms.ts";
 import type { Listener } from "./listener.ts";
 
 export interface SealingWaitDeps {
+  /** For each start its own, which it closes if it fails. */
+  readonly openKms: () => Kms;
   readonly listener: Listener;
   readonly log: Log;
   /** Resolves when the process is asked to end. */
@@ -17,22 +20,50 @@ export interface SealingWaitDeps {
 
 /**
  * Starts the CA, and starts it again while KMS does not unwrap the sealing key: after 1 s, 2 s and so on up to 30 s, each cut by up to half
- * at random, for an hour at most. Meanwhile it is alive, not ready, and refuses everything else with `sealing_key_unavailable`, under a
- * certificate that nobody trusts, since its own needs the key. Other replicas go on with what they opened.
+ * at random, for an hour at most. Meanwhile, and while KMS leaves a start without an answer, it is alive, not ready, and refuses everything
+ * else with `sealing_key_unavailable`, under a certificate that nobody trusts, since its own needs the key. Other replicas go on with what
+ * they opened.
  * @throws {SignerError} sealing_key_unavailable after an hour, or when it is asked to stop; and whatever else keeps it from starting
  */
-export async function startWhenUnsealed<T>(start: () => Promise<T>, { listener, log, stopping }: SealingWaitDeps): Promise<T> {
+export async function startWhenUnsealed<T>(start: (kms: Kms) => Promise<T>, { openKms, listener, log, stopping }: SealingWaitDeps): Promise<T> {
   const ending = new AbortController();
   void stopping.then(() => ending.abort());
   const startedAtMs = performance.now();
+  const { port } = listener;
+  let answers = false;
+
+  function answer(): void {
+    if (!answers) answerSealed(listener);
+    answers = true;
+  }
+
+  /** What hangs is not known to have failed until its last attempt is over, which takes a minute and a half. */
+  async function startPatiently(): Promise<T> {
+    const kms = openKms();
+    const giveUp = (): void => void (kms.asking() !== undefined && kms.close());
+    const saying = setInterval(() => {
+      const waitsFor = kms.asking();
+      if (waitsFor === undefined) return;
+      answer();
+      log.warn({ waitsFor, seconds: Math.round((performance.now() - startedAtMs) / 1000), port }, "the CA is starting and waits for KMS, which does not answer; is it reachable from here?");
+    }, sayEveryMs);
+    ending.signal.addEventListener("abort", giveUp);
+    try {
+      return await start(kms);
+    } finally {
+      clearInterval(saying);
+      ending.signal.removeEventListener("abort", giveUp);
+    }
+  }
+
   for (let attempt = 0; ; attempt++) {
     try {
-      return await start();
+      return await startPatiently();
     } catch (error) {
       if (!(error instanceof SignerError) || error.code !== "sealing_key_unavailable") throw error;
       if (ending.signal.aborted || performance.now() - startedAtMs > maxWaitMs) throw error;
-      if (attempt === 0) answerSealed(listener);
-      log.error({ err: error, port: listener.port }, "the sealing key cannot be had, so the CA cannot start; it is tried again");
+      answer();
+      log.error({ err: error, port }, "the sealing key cannot be had, so the CA cannot start; it is tried again");
       const delayMs = Math.min(firstDelayMs * 2 ** attempt, maxDelayMs) * (1 - Math.random() / 2);
       await sleep(delayMs, undefined, { signal: ending.signal }).catch(() => undefined);
       if (ending.signal.aborted) throw error;
@@ -58,7 +89,9 @@ export function answerWhileSealed(request: Request): Response {
   return new Response(body, { status, headers: { "content-type": contentType, "retry-after": String(maxDelayMs / 1000) } });
 }
 
-const sentence = "KMS does not unwrap the key that opens this CA's private keys; the CA's log says why, and it is tried again.";
+const sentence = "This CA is starting and waits for KMS, without which it cannot use its private keys; the CA's log says what it asks, and it is tried again.";
+/** KMS answers in 50-300 ms. */
+const sayEveryMs = 3000;
 const firstDelayMs = 1000;
 const maxDelayMs = 30_000;
 /** Longer than KMS was ever away; an orchestrator that starts the CA again begins anew. */

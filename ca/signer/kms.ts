@@ -13,6 +13,8 @@ export interface Kms {
   generateDataKey(keyId: string, context: EncryptionContext): Promise<DataKey>;
   /** @throws {SignerError} sealed_data_altered, and what retryKms throws */
   decrypt(keyId: string, wrapped: Uint8Array, context: EncryptionContext): Promise<Uint8Array>;
+  /** What it is asked for and has not answered, e.g. `Sign with the KMS key alias/root`; the oldest of several. */
+  asking(): string | undefined;
   /** Ends what is under way; later calls fail. */
   close(): void;
 }
@@ -50,6 +52,7 @@ export function openKms({ endpoint, region, limits: given, onCall }: KmsOptions)
   if (endpoint !== undefined) refusePlainEndpoint(endpoint);
   const limits = { ...kmsLimits, ...given };
   const closing = new AbortController();
+  const asked = new Set<{ readonly what: string }>();
   let loaded: Promise<Sdk> | undefined;
 
   async function load(): Promise<Sdk> {
@@ -64,10 +67,12 @@ export function openKms({ endpoint, region, limits: given, onCall }: KmsOptions)
     return { sdk, client };
   }
 
-  function call<T>(
+  async function call<T>(
     operation: KmsOperation, keyId: string, run: (loaded: Sdk, options: { readonly abortSignal: AbortSignal }) => Promise<T>,
   ): Promise<T> {
-    return retryKms(`${operation} with the KMS key ${keyId}`, limits, closing.signal, async (abortSignal) => {
+    const question = { what: `${operation} with the KMS key ${keyId}` };
+    asked.add(question);
+    return retryKms(question.what, limits, closing.signal, async (abortSignal) => {
       const startedAtMs = performance.now();
       let ok = false;
       try {
@@ -77,7 +82,7 @@ export function openKms({ endpoint, region, limits: given, onCall }: KmsOptions)
       } finally {
         onCall?.(operation, ok, performance.now() - startedAtMs);
       }
-    });
+    }).finally(() => asked.delete(question));
   }
 
   return {
@@ -108,6 +113,7 @@ export function openKms({ endpoint, region, limits: given, onCall }: KmsOptions)
         client.send(new sdk.DecryptCommand(request), options));
       return present(Plaintext, keyId);
     },
+    asking: () => asked.values().next().value?.what,
     close() {
       closing.abort();
       void loaded?.then(({ client }) => client.destroy(), () => undefined);
