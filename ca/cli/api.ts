@@ -88,16 +88,17 @@ interface Answered {
 
 /**
  * A client for the API with the token and the root that flags, environment and data folder name.
+ * @param signal  ends what is under way
  * @throws {UsageError} for a URL that is not https
  * @throws {ApiError}   when the root cannot be read; the token is read when it is needed
  */
-export function api(flags: ApiFlags, { env }: CliIo): Api {
+export function api(flags: ApiFlags, { env }: Pick<CliIo, "env">, signal?: AbortSignal): Api {
   const dataDir = flags["data-dir"] ?? env["COUNTERSIGN_DATA_DIR"] ?? "./.countersign";
   const url = flags.url ?? env["COUNTERSIGN_URL"] ?? "https://127.0.0.1:8443";
   if (!URL.canParse(url) || new URL(url).protocol !== "https:")
     throw new UsageError(`--url must be an https URL, not ${url}.`);
   const rootPath = flags["ca-cert"] ?? env["COUNTERSIGN_CA_CERT"] ?? join(dataDir, "root.pem");
-  const tls: RequestOptions = rootPath === "web" ? {} : { ca: read(rootPath, "root certificate", "--ca-cert"), checkServerIdentity: checkApiIdentity };
+  const tls: RequestOptions = rootPath === "web" ? { signal } : { signal, ca: read(rootPath, "root certificate", "--ca-cert"), checkServerIdentity: checkApiIdentity };
 
   function readToken(): string {
     const tokenPath = flags["token-file"] ?? env["COUNTERSIGN_TOKEN_FILE"] ?? join(dataDir, "admin-token");

@@ -4,9 +4,11 @@ import type { CliIo } from "./io.ts";
 import { painter, signsOf } from "./signs.ts";
 import { wrap } from "./wrap.ts";
 
+export type Format = "table" | "short" | "json";
+
 /** Findings for people, all or only what is not well, or for programs. */
-export function renderFindings(findings: readonly Finding[], format: "table" | "short" | "json", { env, hasColour }: Pick<CliIo, "env" | "hasColour">): string {
-  if (format === "json") return `${JSON.stringify(findings.map((one) => ({ ...one, link: linkOf(one.check) })), null, 2)}\n`;
+export function renderFindings(findings: readonly Finding[], format: Format, { env, hasColour }: Pick<CliIo, "env" | "hasColour">): string {
+  if (format === "json") return `${JSON.stringify(forPrograms(findings), null, 2)}\n`;
   const shown = format === "short" ? findings.filter(({ status }) => status !== "ok") : findings;
   const [signs, paint] = [signsOf(env), painter(hasColour)];
   const lines: string[] = [];
@@ -20,6 +22,11 @@ export function renderFindings(findings: readonly Finding[], format: "table" | "
   }
   const verdict = verdictOf(findings);
   return `${[...lines, ...(lines.length > 0 ? [""] : []), `${verdicts[verdict]} ${paint(verdict, signs[verdict])}`].join("\n")}\n`;
+}
+
+/** Each with where it is explained. */
+export function forPrograms(findings: readonly Finding[]): readonly (Finding & { readonly link: string })[] {
+  return findings.map((one) => ({ ...one, link: linkOf(one.check) }));
 }
 
 const verdicts = { ok: "All is well:", warning: "It works, but look at the lines with", failed: "Something is wrong: see the lines with" } as const;

@@ -7,12 +7,17 @@ import { api, ApiError, apiHelp, apiOptions, type Api } from "./api.ts";
 import { noMore, readArguments, seconds, UsageError } from "./arguments.ts";
 import { checkedCa, readKeptLog, type KeptFiles } from "./check-facts.ts";
 import { gatherBeforeInstall } from "./check-pre.ts";
-import { renderFindings } from "./check-report.ts";
+import { forPrograms, renderFindings, type Format } from "./check-report.ts";
 import { judgeBeforeInstall } from "../check/before-install.ts";
 import type { CliIo } from "./io.ts";
+import { endingWith, keepLooking } from "./watching.ts";
 
-/** `countersign check`: whether the CA is well, line by line. @returns 0, 1 when something failed, 2 on a warning with --strict */
-export async function check(args: readonly string[], io: CliIo): Promise<number> {
+/**
+ * `countersign check`: whether the CA is well, line by line.
+ * @param stopped  resolves when the process is asked to end
+ * @returns 0, 1 when something failed, 2 on a warning with --strict; with --watch as it was last
+ */
+export async function check(args: readonly string[], io: CliIo, stopped: () => Promise<unknown>): Promise<number> {
   const { values, positionals } = readArguments(args, { ...apiOptions, ...checkOptions });
   if (values.help) {
     io.stdout(usage);
@@ -23,9 +28,11 @@ export async function check(args: readonly string[], io: CliIo): Promise<number>
   if (!isFormat(format)) throw new UsageError(`-o is table, short or json, not ${format}.`);
   const waitSeconds = values.wait === undefined ? 0 : seconds(values.wait, "--wait");
   if (waitSeconds > maxWaitSeconds) throw new UsageError(`--wait is at most ${maxWaitSeconds / 60}m.`);
-  const look = values.pre === true ? () => lookBefore(values, io) : lookAt(values, io);
-  const findings = await lookUntilWell(look, waitSeconds, io);
-  io.stdout(renderFindings(findings, format, io));
+  if (values.watch === true && (values.pre === true || values.wait !== undefined)) throw new UsageError("--watch goes with neither --pre nor --wait.");
+  const ending = values.watch === true ? endingWith(stopped) : undefined;
+  const look = values.pre === true ? () => lookBefore(values, io) : lookAt(values, io, ending);
+  const findings = ending === undefined ? await lookUntilWell(look, waitSeconds, io) : await watchFindings(look, format, ending, io);
+  if (ending === undefined) io.stdout(renderFindings(findings, format, io));
   const verdict = verdictOf(findings);
   if (verdict === "failed") return 1;
   return values.strict === true && verdict === "warning" ? 2 : 0;
@@ -42,13 +49,32 @@ async function lookUntilWell(look: () => Promise<readonly Finding[]>, waitSecond
   }
 }
 
-function lookAt(values: Values, io: CliIo): () => Promise<readonly Finding[]> {
+/** On a screen where not all lines fit, those that are not well come alone. @returns the last ones */
+async function watchFindings(look: () => Promise<readonly Finding[]>, format: Format, ending: AbortSignal, io: CliIo): Promise<readonly Finding[]> {
+  let last: readonly Finding[] = [];
+  const lookOnce = async () => {
+    const findings = await look();
+    // What ended us ended the look as well: that tells nothing about the CA.
+    if (!ending.aborted) last = findings;
+    return {
+      value: forPrograms(last),
+      draw({ rows }: { readonly rows: number }) {
+        const whole = renderFindings(last, format, io);
+        return whole.split("\n").length <= rows + 1 ? whole : renderFindings(last, "short", io);
+      },
+    };
+  };
+  await keepLooking({ command: "check", look: lookOnce, json: format === "json", intervalMs: watchIntervalMs, ending }, io);
+  return last;
+}
+
+function lookAt(values: Values, io: CliIo, ending?: AbortSignal): () => Promise<readonly Finding[]> {
   const files: KeptFiles = { dataDir: values["data-dir"] ?? io.env["COUNTERSIGN_DATA_DIR"] ?? "./.countersign", checkpoints: values.checkpoint ?? [], key: values.key };
   let ca: Api | undefined;
   return async () => {
     try {
       // The root may come while we wait: a CA that starts for the first time writes it.
-      const asked = checkedCa((ca ??= api(values, io)));
+      const asked = checkedCa((ca ??= api(values, io, ending)));
       const facts = await gatherFacts(asked, { kept: readKeptLog(files), version: packageJson.version, now: Date.now });
       return [finding("api-reachable"), ...judge(facts)];
     } catch (error) {
@@ -63,24 +89,27 @@ async function lookBefore({ config, store, "data-dir": dataDir, listen }: Values
   return judgeBeforeInstall(await gatherBeforeInstall({ flags: Object.fromEntries(flags) as Record<string, string>, env }));
 }
 
-function isFormat(text: string): text is "table" | "short" | "json" {
+function isFormat(text: string): text is Format {
   return text === "table" || text === "short" || text === "json";
 }
 
 const checkOptions = {
-  strict: { type: "boolean" }, wait: { type: "string" }, pre: { type: "boolean" }, checkpoint: { type: "string", multiple: true }, key: { type: "string" },
+  strict: { type: "boolean" }, watch: { type: "boolean" }, wait: { type: "string" }, pre: { type: "boolean" }, checkpoint: { type: "string", multiple: true }, key: { type: "string" },
   config: { type: "string" }, store: { type: "string" }, listen: { type: "string" },
 } as const;
 type Values = ReturnType<typeof readArguments<typeof checkOptions & typeof apiOptions>>["values"];
 
 const waitIntervalMs = 1000;
+/** A look is a dozen requests. */
+const watchIntervalMs = 5000;
 const maxWaitSeconds = 3600;
 
 const usage = `countersign check: whether the CA is well, line by line
 
-  countersign check [--strict] [--wait 5m] [-o table|short|json]
+  countersign check [--strict] [--wait 5m|--watch] [-o table|short|json]
       exit code 0, 1 when a line has ×, 2 with --strict when one has ‼
       --wait: look again until nothing has ×, at most so long
+      --watch: live, until Ctrl-C; with -o json a line for each change
       -o short: only what is not well
       --checkpoint FILE: one kept elsewhere, which the log must continue; may
       be repeated; --key VKEY: the log's key (DATA-DIR/audit-log.vkey)

@@ -43,11 +43,23 @@ const commands: Readonly<Record<string, About & { readonly load: () => Promise<C
       return (args, io) => inject(args, io, signalled);
     },
   },
-  edges: { group: "see", about: "who talks to whom, and is it secured", load: async () => (await import("./edges.ts")).edges },
+  edges: {
+    group: "see", about: "who talks to whom, and is it secured",
+    load: async () => {
+      const { edges } = await import("./edges.ts");
+      return (args, io) => edges(args, io, signalled);
+    },
+  },
   tap: { group: "see", about: "look at live requests of a workload", load: async () => (await import("./tap.ts")).tap },
   top: { group: "see", about: "which requests of a workload are many, slow or failing", load: async () => (await import("./top.ts")).top },
   jwt: { group: "workloads", about: "tokens for what cannot do mutual TLS", load: async () => (await import("./jwt.ts")).jwt },
-  check: { group: "see", about: "whether all is well, line by line", load: async () => (await import("./check.ts")).check },
+  check: {
+    group: "see", about: "whether all is well, line by line",
+    load: async () => {
+      const { check } = await import("./check.ts");
+      return (args, io) => check(args, io, signalled);
+    },
+  },
   dashboard: { group: "see", about: "a link into the dashboard, for a browser", load: async () => (await import("./dashboard.ts")).dashboard },
   clock: { group: "run", about: "say that the CA's clock is right after it jumped", load: async () => (await import("./clock.ts")).clock },
   bundle: { group: "trust", about: "print the trust bundle", load: async () => (await import("./bundle.ts")).bundle },

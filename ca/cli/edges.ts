@@ -5,25 +5,51 @@ import { noMore, readArguments } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { output } from "./output.ts";
 import { table } from "./table.ts";
+import { endingWith, keepLooking } from "./watching.ts";
 
-/** `countersign edges`: who talks to whom, and whether it is secured. */
-export async function edges(args: readonly string[], io: CliIo): Promise<number> {
-  const { values, positionals } = readArguments(args, { ...apiOptions, wide: { type: "boolean" } });
+/**
+ * `countersign edges`: who talks to whom, and whether it is secured.
+ * @param stopped  resolves when the process is asked to end
+ */
+export async function edges(args: readonly string[], io: CliIo, stopped: () => Promise<unknown>): Promise<number> {
+  const { values, positionals } = readArguments(args, { ...apiOptions, wide: { type: "boolean" }, watch: { type: "boolean" } });
   if (values.help) {
     io.stdout(usage);
     return 0;
   }
   noMore(positionals);
   const out = output(values.output, io);
-  const list = await api(values, io).call<EdgeList>("GET", paths.edges);
+  const ending = values.watch === true ? endingWith(stopped) : undefined;
+  const ca = api(values, io, ending);
+  const read = (): Promise<EdgeList> => ca.call<EdgeList>("GET", paths.edges);
+  if (ending !== undefined) {
+    const look = async () => {
+      const list = await read();
+      // When each was last seen changes with each report.
+      const value = { ...list, edges: list.edges.map(({ lastSeen: _lastSeen, connections: _connections, ...edge }) => edge) };
+      return { value, draw: ({ columns }: { readonly columns: number }) => `${edgeTable(list.edges, values.wide === true, columns)}${countText(list)}` };
+    };
+    await keepLooking({ command: "edges", look, json: out.json, intervalMs: watchIntervalMs, ending }, io);
+    return 0;
+  }
+  const list = await read();
   out.print(list, edgeTable(list.edges, values.wide === true));
-  out.explain(`${list.proxies === 0 ? "No proxy has reported yet; each does once a minute, and soon after something is new" : `${list.proxies} ${list.proxies === 1 ? "proxy" : "proxies"} reported lately`}.\n`);
-  if (list.truncated) out.explain("There are more edges than fit here.\n");
+  out.explain(countText(list));
   return 0;
 }
 
-/** What is not known to be secured is never shown as secured. */
-export function edgeTable(list: readonly EdgeSummary[], wide: boolean): string {
+function countText({ proxies, truncated }: EdgeList): string {
+  const reported = proxies === 0 ? "No proxy has reported yet; each does once a minute, and soon after something is new" : `${proxies} ${proxies === 1 ? "proxy" : "proxies"} reported lately`;
+  return `${reported}.\n${truncated ? "There are more edges than fit here.\n" : ""}`;
+}
+
+/**
+ * What is not known to be secured is never shown as secured.
+ * @param wide     shows whole names
+ * @param columns  of the screen; names get what room there is
+ */
+export function edgeTable(list: readonly EdgeSummary[], wide: boolean, columns = 79): string {
+  const maxNameLength = Math.max(minNameLength, Math.floor((columns - reasonLength) / 2));
   const shown = (id: string): string => {
     const name = id === "" ? "nobody known" : id.replace(/^spiffe:\/\//, "");
     return wide || name.length <= maxNameLength ? name : `…${name.slice(1 - maxNameLength)}`;
@@ -32,13 +58,17 @@ export function edgeTable(list: readonly EdgeSummary[], wide: boolean): string {
   return table(["SRC", "DST", "SECURED"], rows);
 }
 
-/** Two of them and the last column are 79 columns. */
-const maxNameLength = 31;
+/** The longest reason, and what is between columns: two names of 31 fit 79. */
+const reasonLength = 17;
+const minNameLength = 12;
+/** Proxies report what is new within seconds. */
+const watchIntervalMs = 2000;
 
 const usage = `countersign edges: who talks to whom, and is it secured
 
-  countersign edges [--wide] [-o json]
+  countersign edges [--wide] [--watch] [-o json]
       as the proxies of both sides report it; --wide shows whole names.
+      --watch: live, until Ctrl-C; with -o json a line for each change
       Not secured, because:
       plain text  the client has no proxy, and the server takes plain text
       no route    the server has no name, and the client lets it pass
