@@ -45,6 +45,7 @@ export function checkTogether(config: CaConfig): void {
   if (config.jwtKeyRotationMs < 2 * config.jwtSvidLifetimeMaxMs) {
     throw contradiction("jwtKeyRotation is not twice jwtSvidLifetimeMax: keys would be replaced before what they signed has ended; raise the one or lower the other");
   }
+  if (!config.initializes && config.storeUrl.startsWith("sqlite:")) throw contradiction("initialize is off, and the store is a file, which nobody else would make; use Postgres, or leave initialize on");
   const { kind } = config.rootKey;
   if (config.rootCertPath === undefined ? kind === "file" : kind === "software") {
     throw contradiction("rootCert and rootKey belong together: give both, or neither to have a root made");

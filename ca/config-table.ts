@@ -4,7 +4,7 @@ import { renderSettingsHelp, renderSettingsTable, settingsOf, type Setting } fro
 export type SettingUnit = "text" | "json" | "list" | "duration" | "bytes" | "count" | "percent";
 
 export type SettingKey =
-  | "trustDomain" | "dataDir" | "store" | "listen" | "publicUrl" | "apiNames"
+  | "trustDomain" | "dataDir" | "store" | "initialize" | "listen" | "publicUrl" | "apiNames"
   | "certificateLifetime" | "certificateLifetimeMax" | "issuerLifetime" | "issuerRenewBefore" | "rootLifetime" | "rootPrepareAt" | "rootActivateAt" | "rootRetireAfter" | "renewWindow"
   | "jwtSvidLifetime" | "jwtSvidLifetimeMax" | "jwtKeyRotation"
   | "foreignIssuerLifetimeMax" | "clockSkew" | "profiles" | "attestors" | "linkerdListen" | "linkerdAttestor" | "acme"
@@ -26,6 +26,8 @@ export const configTable: readonly ConfigSetting[] = [
     "Holds secrets: keep it off shared disks, back it up."),
   setting("store", "text", "sqlite:<dataDir>/countersign.db", "Database: `sqlite:<path>` or `postgres://user@host/database`.",
     "A URL with a password is readable in the process list when given as a flag: use the environment."),
+  setting("initialize", "text", "on", "Whether this process makes and upgrades the database's tables, and begins a CA in an empty database. With `off`, for Postgres, it waits until `countersign store initialize` has.",
+    undefined, ["on", "off"]),
   setting("listen", "text", "127.0.0.1:8443", "Address and port of the API; port 0 takes any free one.",
     "Beyond loopback, everybody who reaches it may try tokens."),
   setting("publicUrl", "text", undefined, "URL under which proxies reach the API; it goes into bootstrap strings. Default: from `listen`.",

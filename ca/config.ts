@@ -21,6 +21,8 @@ export interface CaConfig {
   readonly dataDir: string;
   /** `sqlite:<path>` or a postgres URL, which may hold a password: never log it. */
   readonly storeUrl: string;
+  /** False where tables and a first start are somebody else's. */
+  readonly initializes: boolean;
   readonly listenHost: string;
   /** 0 for any free port. */
   readonly listenPort: number;
@@ -131,6 +133,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     trustDomain: checkTrustDomain(text("trustDomain")),
     dataDir,
     storeUrl: text("store").replace("<dataDir>", dataDir),
+    initializes: text("initialize") === "on",
     listenHost: listen.host,
     listenPort: listen.port,
     publicUrl,

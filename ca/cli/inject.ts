@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import packageJson from "../../package.json" with { type: "json" };
 import type { InjectSettings } from "../inject/containers.ts";
 import { encodePem, decodePem } from "../pki/pem.ts";
@@ -8,7 +9,10 @@ import { ApiError } from "./api.ts";
 import { noMore, readArguments, required, UsageError } from "./arguments.ts";
 import { serveInjector } from "./inject-server.ts";
 import type { CliIo } from "./io.ts";
+import { kubernetesAccess, kubernetesApi, kubernetesOptions } from "./kubernetes.ts";
+import { bundlePublisher } from "./kubernetes-publish.ts";
 import { injectManifests } from "./manifest-file.ts";
+import { endingWith } from "./watching.ts";
 
 /**
  * `countersign inject`: proxies for Kubernetes workloads, in a file or by a webhook.
@@ -29,10 +33,14 @@ export async function inject(args: readonly string[], io: CliIo, stopped: () => 
     if (whenRefused !== "open" && whenRefused !== "closed") throw new UsageError("--fail is open or closed.");
     if (values.file !== undefined) throw new UsageError("-f is for a file, not for the webhook.");
     const [certFile, keyFile] = [required(values.cert, "--cert", "/certs/cert.pem"), required(values.key, "--key", "/certs/key.pem")];
+    const stop = stopped();
     const injector = await serveInjector({ settings: () => readSettings(values), whenRefused, certFile, keyFile, listen: values.listen ?? "0.0.0.0:8443", log: io.stderr });
     io.stderr(`listening on port ${injector.port}\n`);
-    await stopped();
-    await injector.stop();
+    try {
+      await Promise.all([stop, keepPublishing(values, io, endingWith(() => stop))]);
+    } finally {
+      await injector.stop();
+    }
     return 0;
   }
   const { text, workloads } = injectManifests(await readManifests(values.file, io), settings);
@@ -41,6 +49,19 @@ export async function inject(args: readonly string[], io: CliIo, stopped: () => 
   // Half of a file would be applied by whoever pipes this on.
   if (!isRefused) io.stdout(text);
   return isRefused ? 1 : 0;
+}
+
+/** Beside the webhook, since its roots are kept fresh here already. */
+async function keepPublishing(values: Values, io: CliIo, ending: AbortSignal): Promise<void> {
+  const { webhook, "config-map": configMap } = values;
+  if (webhook === undefined && configMap === undefined) return;
+  const access = kubernetesAccess(values, io.env);
+  if (access === undefined) throw new UsageError("--webhook and --config-map are for a pod, or name an API server with --kube-url, --kube-token-file and --kube-ca-file.");
+  const publish = bundlePublisher({ kubernetes: kubernetesApi(access), roots: () => readSettings(values).roots, webhook, configMap, log: io.stderr });
+  while (!ending.aborted) {
+    await publish();
+    await sleep(publishIntervalMs, undefined, { signal: ending }).catch(() => undefined);
+  }
 }
 
 const results = { skip: "left as it is", refuse: "refused" } as const;
@@ -54,7 +75,7 @@ async function readManifests(path: string | undefined, { readStdin }: CliIo): Pr
   }
 }
 
-function readSettings(values: { readonly [Name in keyof typeof options]?: string | undefined }): InjectSettings {
+function readSettings(values: Values): InjectSettings {
   const caUrl = required(values.ca, "--ca", "https://countersign.countersign.svc:8443");
   if (!URL.canParse(caUrl) || new URL(caUrl).protocol !== "https:") throw new UsageError(`--ca must be an https URL, not ${caUrl}.`);
   const image = (name: string): string => `${name}:${packageJson.version}`;
@@ -86,9 +107,14 @@ function readRoots(path: string): string {
 const options = {
   file: { type: "string", short: "f" }, ca: { type: "string" }, "trust-domain": { type: "string" }, root: { type: "string" },
   "proxy-image": { type: "string" }, "intercept-image": { type: "string" },
+  ...kubernetesOptions, webhook: { type: "string" }, "config-map": { type: "string" },
   listen: { type: "string" }, cert: { type: "string" }, key: { type: "string" }, fail: { type: "string" },
 } as const;
 
+type Values = { readonly [Name in keyof typeof options]?: string | undefined };
+
+/** A namespace that is new gets its ConfigMap so late; its pods wait for it. */
+const publishIntervalMs = 10_000;
 const maxManifestBytes = 16 * 1024 * 1024;
 
 const usage = `countersign inject: proxies for workloads on Kubernetes
@@ -102,6 +128,12 @@ const usage = `countersign inject: proxies for workloads on Kubernetes
       the same as a mutating webhook; files are read anew when they change
       --fail open: a pod that cannot have its proxy is made without it;
       closed, the default: it is not made
+      --webhook NAME: has the API server trust it, by the roots, as they
+      change: this MutatingWebhookConfiguration's caBundle
+      --config-map NAME: keeps the roots as root.pem in this ConfigMap, in each
+      namespace that has the label countersign.dev/bundle: enabled
+      --kube-url URL, --kube-token-file FILE, --kube-ca-file FILE: the API
+      server, outside a pod
 
   --ca URL                 the CA, as pods reach it
   --root FILE              its roots: countersign bundle show -o pem

@@ -15,7 +15,8 @@ import { renderManifest, secretManifest, secretScheme, type IssuerMaterial, type
 import { issuerRequests } from "./issuer-request.ts";
 import { folderTarget, type IssuerTarget } from "./issuer-target.ts";
 import { keepRenewed } from "./issuer-watch.ts";
-import { kubernetesTarget, podAccess, type KubernetesAccess } from "./kubernetes.ts";
+import { kubernetesAccess, kubernetesOptions } from "./kubernetes.ts";
+import { kubernetesTarget } from "./kubernetes-secret.ts";
 import { output, type Output } from "./output.ts";
 import { minute, table } from "./table.ts";
 
@@ -64,9 +65,7 @@ const issuerOptions = {
   "out-dir": { type: "string" },
   once: { type: "boolean", default: false },
   reason: { type: "string", default: "unspecified" },
-  "kube-url": { type: "string" },
-  "kube-token-file": { type: "string" },
-  "kube-ca-file": { type: "string" },
+  ...kubernetesOptions,
 } as const;
 
 interface Flags {
@@ -160,19 +159,11 @@ function schemeOf(flags: Flags): SecretScheme {
 function targetOf(flags: Flags, scheme: SecretScheme, { env }: CliIo): IssuerTarget {
   const folder = flags["out-dir"];
   if (folder !== undefined) return folderTarget(folder, scheme);
-  const pod = podAccess(env);
-  const access: Partial<KubernetesAccess> = {
-    ...pod,
-    ...(flags["kube-url"] !== undefined && { url: flags["kube-url"] }),
-    ...(flags["kube-token-file"] !== undefined && { tokenFile: flags["kube-token-file"] }),
-    ...(flags["kube-ca-file"] !== undefined && { caFile: flags["kube-ca-file"] }),
-  };
-  const { url, tokenFile, caFile } = access;
-  if (url === undefined || tokenFile === undefined || caFile === undefined) {
+  const access = kubernetesAccess(flags, env);
+  if (access === undefined) {
     throw new ApiError("this is no pod, so there is no Kubernetes API to keep a Secret in; name one with --kube-url, --kube-token-file and --kube-ca-file, or a folder with --out-dir");
   }
-  if (!URL.canParse(url) || new URL(url).protocol !== "https:") throw new UsageError(`--kube-url must be an https URL, not ${url}.`);
-  return kubernetesTarget({ url, tokenFile, caFile }, scheme, flags);
+  return kubernetesTarget(access, scheme, flags);
 }
 
 const defaultLifetimeSeconds = 48 * 3600;

@@ -1,8 +1,7 @@
 import { readFileSync } from "node:fs";
 import { request } from "node:https";
 import { ApiError } from "./api.ts";
-import { secretManifest, type SecretPlace, type SecretScheme } from "./issuer-secret.ts";
-import type { IssuerTarget } from "./issuer-target.ts";
+import { UsageError } from "./arguments.ts";
 
 /** How the API server is reached; by default as a pod reaches it. */
 export interface KubernetesAccess {
@@ -13,43 +12,104 @@ export interface KubernetesAccess {
   readonly caFile: string;
 }
 
-/** A Secret, kept through the Kubernetes API by server-side apply: made if it is not there, its other members left alone. */
-export function kubernetesTarget(access: KubernetesAccess, scheme: SecretScheme, place: SecretPlace): IssuerTarget {
-  const path = `/api/v1/namespaces/${place.namespace}/secrets/${place.name}`;
+/** What of the Kubernetes API we use. */
+export interface KubernetesApi {
+  /**
+   * An object, or a list of them; undefined where there is none.
+   * @throws {ApiError}
+   */
+  read<T>(path: string, about: About): Promise<T | undefined>;
+  /**
+   * Server-side apply: what is not there is made, members of others are left alone.
+   * @throws {ApiError}
+   */
+  apply(path: string, manifest: KubernetesManifest, about: About): Promise<void>;
+  /**
+   * Only where nobody was faster: makes what is not there, or replaces exactly what was read.
+   * @returns false when somebody was
+   * @throws {ApiError}
+   */
+  swap(path: string, manifest: KubernetesManifest, readVersion: string | undefined, about: About): Promise<boolean>;
+}
+
+/** With whatever members its kind has. */
+export interface KubernetesManifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly type?: string;
+  readonly data?: Readonly<Record<string, string>>;
+  readonly webhooks?: readonly object[];
+}
+
+/** For the message when it is refused. */
+export interface About {
+  /** As in `Secret linkerd/issuer`. */
+  readonly name: string;
+  /** What to do, by status. */
+  readonly hints?: Readonly<Record<number, string>>;
+}
+
+/** Flags of commands that talk to it, for outside a pod. */
+export const kubernetesOptions = { "kube-url": { type: "string" }, "kube-token-file": { type: "string" }, "kube-ca-file": { type: "string" } } as const;
+
+/** The access that flags name, or that of a pod by its environment; undefined where neither is whole. @throws {UsageError} */
+export function kubernetesAccess(flags: { readonly [Name in keyof typeof kubernetesOptions]?: string | undefined }, env: Readonly<Record<string, string | undefined>>): KubernetesAccess | undefined {
+  const pod = podAccess(env);
+  const [url, tokenFile, caFile] = [flags["kube-url"] ?? pod?.url, flags["kube-token-file"] ?? pod?.tokenFile, flags["kube-ca-file"] ?? pod?.caFile];
+  if (url === undefined || tokenFile === undefined || caFile === undefined) return undefined;
+  if (!URL.canParse(url) || new URL(url).protocol !== "https:") throw new UsageError(`--kube-url must be an https URL, not ${url}.`);
+  return { url, tokenFile, caFile };
+}
+
+function podAccess(env: Readonly<Record<string, string | undefined>>): KubernetesAccess | undefined {
+  const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port = "443" } = env;
+  if (host === undefined) return undefined;
+  return { url: `https://${host.includes(":") ? `[${host}]` : host}:${port}`, tokenFile: `${accountFolder}/token`, caFile: `${accountFolder}/ca.crt` };
+}
+
+/** The API server, by a service account's token. */
+export function kubernetesApi(access: KubernetesAccess): KubernetesApi {
+  async function write(method: "PATCH" | "POST", path: string, manifest: object, about: About): Promise<number> {
+    const { status, text } = await send(access, method, path, JSON.stringify(manifest));
+    if (status !== 200 && status !== 201 && status !== 409) throw refused("write", about, status, text);
+    return status;
+  }
   return {
-    name: `Secret ${place.namespace}/${place.name}`,
-    read: async () => {
+    async read<T>(path: string, about: About) {
       const { status, text } = await send(access, "GET", path);
       if (status === 404) return undefined;
-      if (status !== 200) throw refused("read", place, status, text);
-      const { data = {} } = JSON.parse(text) as { data?: Readonly<Record<string, string>> };
-      const [chain, key] = [data[scheme.certificate], data[scheme.key]];
-      return chain === undefined || key === undefined ? undefined : { chain: decode(chain), key: decode(key) };
+      if (status !== 200) throw refused("read", about, status, text);
+      return JSON.parse(text) as T;
     },
-    write: async (material) => {
-      const manifest = JSON.stringify(secretManifest(scheme, place, material));
-      const { status, text } = await send(access, "PATCH", `${path}?fieldManager=countersign&force=true`, manifest);
-      if (status !== 200 && status !== 201) throw refused("write", place, status, text);
+    async apply(path, manifest, about) {
+      if (await write("PATCH", `${path}?fieldManager=countersign&force=true`, manifest, about) === 409) throw refused("write", about, 409, "");
+    },
+    async swap(path, manifest, readVersion, about) {
+      if (readVersion === undefined) return await write("POST", `${path.slice(0, path.lastIndexOf("/"))}?fieldManager=countersign`, manifest, about) !== 409;
+      const versioned = { ...manifest, metadata: { ...manifest.metadata, resourceVersion: readVersion } };
+      return await write("PATCH", `${path}?fieldManager=countersign&force=true`, versioned, about) !== 409;
     },
   };
 }
 
-/** The access of a pod, by its environment and its service account's folder. */
-export function podAccess(env: Readonly<Record<string, string | undefined>>): KubernetesAccess | undefined {
-  const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port = "443" } = env;
-  if (host === undefined) return undefined;
-  const folder = "/var/run/secrets/kubernetes.io/serviceaccount";
-  return { url: `https://${host.includes(":") ? `[${host}]` : host}:${port}`, tokenFile: `${folder}/token`, caFile: `${folder}/ca.crt` };
+/** Namespace of the pod we are in; undefined in none. */
+export function podNamespace(): string | undefined {
+  try {
+    return readFileSync(`${accountFolder}/namespace`, "utf8").trim();
+  } catch {
+    return undefined;
+  }
 }
 
-function send(access: KubernetesAccess, method: "GET" | "PATCH", path: string, body?: string): Promise<{ readonly status: number; readonly text: string }> {
+function send(access: KubernetesAccess, method: "GET" | "PATCH" | "POST", path: string, body?: string): Promise<{ readonly status: number; readonly text: string }> {
   const [token, ca] = [readMounted(access.tokenFile).trim(), readMounted(access.caFile)];
   // Anything else would be an error of node:http that quotes the header, and so the token.
   if (!/^[\x21-\x7e]+$/.test(token)) throw new ApiError(`${access.tokenFile} is not one line of text; is it a service account's token?`);
   const headers = {
     authorization: `Bearer ${token}`, accept: "application/json",
     // JSON is YAML, and this is the one type that every version of server-side apply takes.
-    ...(body !== undefined && { "content-type": "application/apply-patch+yaml", "content-length": Buffer.byteLength(body) }),
+    ...(body !== undefined && { "content-type": method === "PATCH" ? "application/apply-patch+yaml" : "application/json", "content-length": Buffer.byteLength(body) }),
   };
   return new Promise((resolve, reject) => {
     const fail = (cause: Error): void => reject(new ApiError(`no Kubernetes API at ${access.url}: ${cause.message}`, { cause }));
@@ -66,10 +126,11 @@ function send(access: KubernetesAccess, method: "GET" | "PATCH", path: string, b
   });
 }
 
-/** Only the reason: the message of a Status may repeat what was sent, and that was a key. */
-function refused(act: "read" | "write", { name, namespace }: SecretPlace, status: number, text: string): ApiError {
-  const hint = hints[status] ?? "look at the API server's log";
-  return new ApiError(`the Kubernetes API did not let us ${act} Secret ${namespace}/${name} (${status} ${reasonOf(text)}); ${hint}`);
+/** Only the reason: the message of a Status may repeat what was sent, and that may be a key. */
+function refused(act: "read" | "write", { name, hints = {} }: About, status: number, text: string): ApiError {
+  const hint = hints[status] ?? commonHints[status] ?? "look at the API server's log";
+  const answer = `${status} ${reasonOf(text)}`.trim();
+  return new ApiError(`the Kubernetes API did not let us ${act} ${name} (${answer}); ${hint}`);
 }
 
 function reasonOf(text: string): string {
@@ -89,16 +150,13 @@ function readMounted(path: string): string {
   }
 }
 
-function decode(base64: string): string {
-  return Buffer.from(base64, "base64").toString("utf8");
-}
-
-const hints: Readonly<Record<number, string>> = {
+const accountFolder = "/var/run/secrets/kubernetes.io/serviceaccount";
+const commonHints: Readonly<Record<number, string>> = {
   401: "its token is not accepted; is it of this cluster?",
-  403: "the service account needs get, create and patch on this Secret",
+  403: "its service account lacks the right to: see the roles in infra/kubernetes",
   404: "does the namespace exist?",
-  422: "a Secret of another type is there already; delete it, or name the scheme it has with --secret",
+  409: "somebody else changed it meanwhile; try again",
 };
 const timeoutMs = 15_000;
-/** A Secret holds 1 MiB at most. */
+/** An object holds 1 MiB at most; of namespaces a page has 500. */
 const maxAnswerChars = 4 * 1024 * 1024;

@@ -10,6 +10,7 @@ import { openKms, type Kms } from "../signer/kms.ts";
 import { closeFolder } from "../store/file-access.ts";
 import { openStore } from "../store/open.ts";
 import { RuntimeError } from "./errors.ts";
+import { openWhenInitialized } from "./initialize-wait.ts";
 import { openGrpcListener } from "./grpc-listener.ts";
 import { openListener, openPlainListener } from "./listener.ts";
 import { caLogger } from "./log.ts";
@@ -65,7 +66,8 @@ export async function serveCa(
   };
   try {
     const metrics = caMetrics();
-    const store = await openStore({ url: config.storeUrl, onLocked: metrics.storeLocked });
+    const open = { url: config.storeUrl, onLocked: metrics.storeLocked };
+    const store = await (config.initializes ? openStore(open) : openWhenInitialized(open, { log, stopping }));
     closers.push(() => store.close());
     const accepted = await checkWitnesses(store, config);
     // Before the CA: a port in use must not cost a first start.

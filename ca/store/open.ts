@@ -10,6 +10,8 @@ export interface OpenStoreOptions {
   readonly sealer?: LogSealer;
   /** Holds the migrations of this kind of database; default: those of the repository. */
   readonly migrationsFolder?: string;
+  /** False: the tables of a Postgres must be there already, of this version. */
+  readonly migrate?: boolean;
   /** Told how long each commit held the log's writer lock: no other replica can write meanwhile. */
   readonly onLocked?: ((lockedMs: number) => void) | undefined;
   /** For looking only: nothing is created, migrated or locked, and `commit` is refused. */

@@ -38,6 +38,12 @@ export async function migratePostgres(url: string, migrationsFolder: string): Pr
   }
 }
 
+/** @throws {StoreError} store_unavailable when the tables are not there, or of an older version */
+export async function requireTables(url: string, migrationsFolder: string): Promise<void> {
+  if (await isUpToDate(url, migrationsFolder)) return;
+  throw new StoreError("store_unavailable", "The database's tables are not there, or of an older version, and this process may not make them (initialize=off). Run: countersign store initialize");
+}
+
 /** Whether the newest migration was applied: one look, where a process starts for a single request. */
 async function isUpToDate(url: string, migrationsFolder: string): Promise<boolean> {
   const { entries } = JSON.parse(readFileSync(join(migrationsFolder, "meta", "_journal.json"), "utf8")) as { readonly entries: readonly { readonly when: number }[] };

@@ -12,7 +12,7 @@ import { postgresCommit } from "./postgres-commit.ts";
 import { connectionOptions, requireWritable, unreachable } from "./postgres-connection.ts";
 import { acquireLease, releaseLease } from "./postgres-lease.ts";
 import { postgresLink } from "./postgres-link.ts";
-import { migratePostgres } from "./postgres-migrate.ts";
+import { migratePostgres, requireTables } from "./postgres-migrate.ts";
 import { postgresReads } from "./postgres-reads.ts";
 import { acknowledge, claimReport, dropReports, insertAcme, putReports, replaceReport, spendRequest, touchToken, updateAcme } from "./postgres-writes.ts";
 import type { Query } from "./postgres-statement.ts";
@@ -30,6 +30,8 @@ export interface PostgresOptions {
   readonly url: string;
   /** For looking only: nothing is migrated or locked, and `commit` is refused. */
   readonly readOnly?: boolean;
+  /** False: the tables must be there already, of this version. */
+  readonly migrate?: boolean;
   /** For a process that may be frozen between requests: nothing looks at the database but `ping`, before each, and few connections are kept. */
   readonly onDemand?: boolean;
   readonly onLocked?: ((lockedMs: number) => void) | undefined;
@@ -41,8 +43,8 @@ export interface PostgresOptions {
  * The store that any number of replicas share: one connection writes, in groups, a pool of others reads.
  * @throws {StoreError} store_unavailable | log_inconsistent
  */
-export async function openPostgres({ url, readOnly = false, onDemand = false, migrationsFolder, onLocked }: PostgresOptions): Promise<Store> {
-  if (!readOnly) await migratePostgres(url, migrationsFolder ?? migrationsOf("postgres"));
+export async function openPostgres({ url, readOnly = false, migrate = true, onDemand = false, migrationsFolder = migrationsOf("postgres"), onLocked }: PostgresOptions): Promise<Store> {
+  if (!readOnly) await (migrate ? migratePostgres : requireTables)(url, migrationsFolder);
   const link = postgresLink(connectionOptions(url), { readOnly, onDemand });
   const pool = new pg.Pool({ ...link.options, ...(onDemand ? { max: maxReadersOnDemand, idleTimeoutMillis: 0 } : { max: maxReaders }), allowExitOnIdle: true, ...(!readOnly && { onConnect: requireWritable }) });
   // Without a listener the end of an idle connection would end the process.

@@ -1,29 +1,28 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
-import { parseAllDocuments } from "yaml";
+import { parse } from "yaml";
 import { readConfig } from "../../ca/config.ts";
 import { applyInjection, planInjection } from "../../ca/inject/injection.ts";
 import { configTable as caTable } from "../../ca/config-table.ts";
 import { configTable as proxyTable } from "../../proxy/config-table.ts";
 import { readConfig as readProxyConfig } from "../../proxy/config.ts";
 import { countersign } from "../support/command-line.ts";
+import { manifestFiles as files, manifestsFolder as source, readManifests } from "../support/manifests.ts";
 import { programAvailable } from "../support/programs.ts";
 import { testAuthority } from "../support/test-ca.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const source = join(root, "infra/kubernetes");
 const folder = mkdtempSync(join(tmpdir(), "countersign-kubernetes-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const files = readdirSync(source, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".yaml") && !path.endsWith("kustomization.yaml"));
-const objects = files.flatMap((path) => parseAllDocuments(readFileSync(join(source, path), "utf8")).map((document) => document.toJS() as KubernetesObject));
+const objects = readManifests<KubernetesObject>();
 const config = JSON.parse(readFileSync(join(source, "ca.json"), "utf8")) as { readonly trustDomain: string; readonly publicUrl: string };
 const ofKind = (kind: string): readonly KubernetesObject[] => objects.filter((object) => object.kind === kind);
-const workloads = [...ofKind("Deployment"), ...ofKind("DaemonSet")];
+const workloads = [...ofKind("Deployment"), ...ofKind("DaemonSet"), ...ofKind("Job")];
 const containersOf = ({ spec: { template } }: KubernetesObject): readonly Container[] => [...(template?.spec.initContainers ?? []), ...(template?.spec.containers ?? [])];
 const settings = { caUrl: config.publicUrl, trustDomain: config.trustDomain, roots: "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n", proxyImage: "p", interceptImage: "i" };
 
@@ -31,7 +30,9 @@ interface Container {
   readonly name: string;
   readonly image: string;
   readonly args?: readonly string[];
+  readonly envFrom?: unknown;
   readonly env?: readonly { readonly name: string; readonly value: string }[];
+  readonly ports?: readonly { readonly hostPort?: number }[];
   readonly securityContext?: Readonly<Record<string, unknown>>;
 }
 interface KubernetesObject {
@@ -86,17 +87,40 @@ describe("the manifests", () => {
     expect(args).toContain(`--trust-domain=${config.trustDomain}`);
   });
 
+  test("leave tables and first start to the Job, which is called as it is, with the replicas' own settings", async () => {
+    const [job, ca] = ["Job", "Deployment"].map((kind) => ofKind(kind)[0]!).map(containersOf).map(([first]) => first!);
+    expect(ca!.env).toContainEqual({ name: "COUNTERSIGN_INITIALIZE", value: "off" });
+    expect([job!.image, job!.envFrom]).toEqual([ca!.image, ca!.envFrom]);
+    const help = (await countersign(["store", "--help"])).stdout;
+    expect(help).toContain("countersign store initialize");
+    expect(job!.args).toEqual(["store", "initialize", "--config", "/etc/countersign/ca.json"]);
+    // Where the others look for what it makes.
+    for (const name of ["countersign-admin", "countersign-root"]) expect(help).toContain(`(${name})`);
+  });
+
+  test("each are in a kustomization, with images that have a tag", () => {
+    for (const [path, folder] of [["kustomization.yaml", ""], ["node-proxy/kustomization.yaml", "node-proxy/"], ["monitoring/kustomization.yaml", "monitoring/"]] as const) {
+      const { resources, images = [], namespace, kind } = parse(readFileSync(join(source, path), "utf8")) as { kind: string; namespace?: string; resources: string[]; images?: { name: string; newTag: string }[] };
+      expect(resources.map((name) => folder + name).sort()).toEqual(files.filter((file) => file.startsWith(folder) && !file.slice(folder.length).includes("/")).sort());
+      if (kind === "Component") continue;
+      expect([namespace, images.every(({ newTag }) => /^\d+\.\d+\.\d+$/.test(newTag))]).toEqual(["countersign", true]);
+    }
+    expect([...new Set(workloads.flatMap(containersOf).map(({ image }) => image))].sort()).toEqual(["countersign", "countersign-proxy"]);
+  });
+
   test("run everything without root, privileges or a writable root", () => {
     for (const workload of workloads) {
       expect(workload.spec.template!.spec.securityContext).toMatchObject({ runAsNonRoot: true, seccompProfile: { type: "RuntimeDefault" } });
-      for (const { name, securityContext } of containersOf(workload)) {
+      for (const { name, securityContext, ports = [] } of containersOf(workload)) {
+        // The namespace enforces the level restricted, which refuses these at once.
+        expect(ports.filter(({ hostPort }) => hostPort !== undefined)).toEqual([]);
         expect([name, securityContext]).toEqual([name, { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } }]);
       }
     }
   });
 
   test("select what they mean, and let a node be drained", () => {
-    for (const { spec } of workloads) expect(spec.template!.metadata.labels).toMatchObject(spec.selector!.matchLabels!);
+    for (const { spec } of workloads.filter(({ kind }) => kind !== "Job")) expect(spec.template!.metadata.labels).toMatchObject(spec.selector!.matchLabels!);
     for (const { spec: { minAvailable, selector } } of ofKind("PodDisruptionBudget")) {
       const workload = workloads.find(({ spec }) => JSON.stringify(spec.selector) === JSON.stringify(selector));
       expect(workload!.spec.replicas).toBeGreaterThan(minAvailable!);

@@ -10,26 +10,69 @@ export interface StoredSecret {
   readonly resourceVersion: number;
 }
 
-/** What of the Kubernetes API keeping a Secret needs: over TLS, with a service account's token, get and server-side apply. */
+/** Any other object, with whatever members its kind has. */
+export interface StoredObject {
+  readonly metadata: { readonly name: string; readonly namespace?: string; readonly uid?: string; readonly labels?: Readonly<Record<string, string>>; readonly resourceVersion?: string };
+  readonly data?: Readonly<Record<string, string>>;
+  readonly webhooks?: readonly { readonly name: string; readonly clientConfig?: Readonly<Record<string, unknown>> }[];
+  readonly status?: { readonly phase?: string };
+}
+
+/** What of the Kubernetes API we need: over TLS, with a service account's token, under its role: get, list by label, create and server-side apply. */
 export interface KubernetesApi {
   readonly url: string;
+  /** By `namespace/name`. */
   readonly secrets: Map<string, StoredSecret>;
+  /** Objects of other kinds, by path. */
+  readonly objects: Map<string, StoredObject>;
   /** Method and path of each request. */
   readonly requests: string[];
+  /** What the account may do; undefined: all. */
+  rules: readonly RoleRule[] | undefined;
+  /** Called before a write is stored. */
+  beforeWrite: (() => void) | undefined;
   /** Answers so many requests with this status instead. */
   failNext(count: number, status: number, reason: string): void;
   close(): Promise<void>;
 }
 
+/** A rule of a Role in `namespace`, or of a ClusterRole. */
+export interface RoleRule {
+  readonly namespace?: string | undefined;
+  readonly apiGroups: readonly string[];
+  readonly resources: readonly string[];
+  readonly resourceNames?: readonly string[];
+  readonly verbs: readonly string[];
+}
+
+interface Target {
+  readonly group: string;
+  readonly namespace: string | undefined;
+  readonly resource: string;
+  readonly name: string | undefined;
+}
+
 /** @param credentials  PEM, for 127.0.0.1 */
 export async function startKubernetesApi(credentials: { readonly key: string; readonly cert: string }, token: string): Promise<KubernetesApi> {
-  const secrets = new Map<string, StoredSecret>();
-  const requests: string[] = [];
   let failures = { count: 0, status: 500, reason: "InternalError" };
   let version = 0;
 
+  /** One store for all kinds; Secrets are shown to tests as they lie in it. */
+  function stored({ namespace, resource, name }: Target, path: string): StoredObject | undefined {
+    if (resource !== "secrets") return api.objects.get(path);
+    const secret = api.secrets.get(`${namespace}/${name}`);
+    return secret && { ...describe(resource, namespace, name), ...secret, metadata: { name: name!, ...(namespace !== undefined && { namespace }), resourceVersion: String(secret.resourceVersion) } };
+  }
+
+  function store({ namespace, resource, name }: Target, path: string, object: Applied): StoredObject {
+    version += 1;
+    if (resource === "secrets") api.secrets.set(`${namespace}/${name}`, { type: object.type ?? "Opaque", data: object.data ?? {}, resourceVersion: version });
+    else api.objects.set(path, { ...object, metadata: { ...object.metadata, uid: object.metadata.uid ?? `uid-${version}`, resourceVersion: String(version) } });
+    return stored({ group: "", namespace, resource, name }, path)!;
+  }
+
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    requests.push(`${request.method} ${request.url}`);
+    api.requests.push(`${request.method} ${request.url}`);
     const body = await read(request);
     if (request.headers.authorization !== `Bearer ${token}`) return fail(response, 401, "Unauthorized");
     if (failures.count > 0) {
@@ -37,34 +80,58 @@ export async function startKubernetesApi(credentials: { readonly key: string; re
       return fail(response, failures.status, failures.reason);
     }
     const url = new URL(request.url ?? "/", "https://kubernetes");
-    const [, namespace, name] = /^\/api\/v1\/namespaces\/([a-z0-9-]+)\/secrets\/([a-z0-9.-]+)$/.exec(url.pathname) ?? [];
-    if (namespace === undefined || name === undefined) return fail(response, 404, "NotFound");
-    const stored = secrets.get(`${namespace}/${name}`);
-    if (request.method === "GET") {
-      return stored === undefined ? fail(response, 404, "NotFound") : send(response, 200, describe(namespace, name, stored));
+    const target = targetOf(url.pathname);
+    if (target === undefined) return fail(response, 404, "NotFound");
+    const { namespace, resource, name } = target;
+    if (request.method === "GET" && name === undefined) {
+      if (!allowed("list", target)) return fail(response, 403, "Forbidden");
+      const [key = "", value = ""] = (url.searchParams.get("labelSelector") ?? "").split("=");
+      const all = [...api.objects].filter(([path, { metadata }]) => targetOf(path)?.resource === resource && (key === "" || metadata.labels?.[key] === value)).map(([, object]) => object);
+      const [from, limit] = [Number(url.searchParams.get("continue") ?? 0), Number(url.searchParams.get("limit") ?? 500)];
+      return send(response, 200, { metadata: { ...(from + limit < all.length && { continue: String(from + limit) }) }, items: all.slice(from, from + limit) });
     }
-    if (request.method !== "PATCH") return fail(response, 405, "MethodNotAllowed");
+    if (request.method === "GET") {
+      if (!allowed("get", target)) return fail(response, 403, "Forbidden");
+      const found = stored(target, url.pathname);
+      return found === undefined ? fail(response, 404, "NotFound") : send(response, 200, found);
+    }
+    if (request.method !== "PATCH" && request.method !== "POST") return fail(response, 405, "MethodNotAllowed");
+    const applied = JSON.parse(body) as Applied;
+    const at = { ...target, name: name ?? applied.metadata?.name };
+    const path = name === undefined ? `${url.pathname}/${at.name}` : url.pathname;
+    api.beforeWrite?.();
+    const before = stored(at, path);
+    // Server-side apply of what is not there creates it, and needs the right to.
+    if (!allowed(request.method === "POST" ? "create" : "patch", at) || (before === undefined && !allowed("create", at))) return fail(response, 403, "Forbidden");
     // Server-side apply: the type of the patch, a field manager, and an object that says what it is.
-    if (request.headers["content-type"] !== "application/apply-patch+yaml") return fail(response, 415, "UnsupportedMediaType");
+    if (request.headers["content-type"] !== (request.method === "PATCH" ? "application/apply-patch+yaml" : "application/json")) return fail(response, 415, "UnsupportedMediaType");
     if (url.searchParams.get("fieldManager") === null) return fail(response, 400, "BadRequest");
-    const applied = JSON.parse(body) as { apiVersion?: string; kind?: string; metadata?: { name?: string; namespace?: string }; type?: string; data?: Record<string, string> };
-    const { type = "Opaque", data = {}, metadata } = applied;
-    if (applied.apiVersion !== "v1" || applied.kind !== "Secret" || metadata?.name !== name || metadata.namespace !== namespace) return fail(response, 400, "BadRequest");
-    if (Object.values(data).some((value) => Buffer.from(value, "base64").toString("base64") !== value)) return fail(response, 400, "BadRequest");
+    if (applied.kind !== kinds[resource] || applied.metadata?.name !== at.name || applied.metadata.namespace !== namespace) return fail(response, 400, "BadRequest");
+    if (resource === "secrets" && Object.values(applied.data ?? {}).some((value) => Buffer.from(value, "base64").toString("base64") !== value)) return fail(response, 400, "BadRequest");
+    if (namespace !== undefined && resource !== "secrets" && !api.objects.has(`/api/v1/namespaces/${namespace}`)) return fail(response, 404, "NotFound");
+    const readVersion = applied.metadata.resourceVersion;
+    if ((request.method === "POST" && before !== undefined) || (readVersion !== undefined && readVersion !== before?.metadata.resourceVersion)) return fail(response, 409, request.method === "POST" ? "AlreadyExists" : "Conflict");
     // The type of a Secret cannot be changed, and this one has members it must have.
-    if (stored !== undefined && stored.type !== type) return fail(response, 422, "Invalid");
-    if (type === "kubernetes.io/tls" && (data["tls.crt"] === undefined || data["tls.key"] === undefined)) return fail(response, 422, "Invalid");
-    const secret = { type, data: { ...stored?.data, ...data }, resourceVersion: ++version };
-    secrets.set(`${namespace}/${name}`, secret);
-    send(response, stored === undefined ? 201 : 200, describe(namespace, name, secret));
+    const { type = "Opaque" } = applied;
+    if (resource === "secrets" && before !== undefined && (before as Applied).type !== type) return fail(response, 422, "Invalid");
+    if (type === "kubernetes.io/tls" && (applied.data?.["tls.crt"] === undefined || applied.data["tls.key"] === undefined)) return fail(response, 422, "Invalid");
+    send(response, before === undefined ? 201 : 200, store(at, path, merge(before, applied)));
+  }
+
+  function allowed(verb: string, { group, namespace, resource, name }: Target): boolean {
+    return api.rules === undefined || api.rules.some((rule) => (
+      rule.verbs.includes(verb) && rule.apiGroups.includes(group) && rule.resources.includes(resource) && (rule.namespace === undefined || rule.namespace === namespace)
+      // A create cannot be limited by name: the name is not known when it is authorized.
+      && (rule.resourceNames === undefined || (verb !== "create" && name !== undefined && rule.resourceNames.includes(name)))
+    ));
   }
 
   const server: Server = createServer(credentials, (request, response) => void answer(request, response));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  return {
+  const api: KubernetesApi = {
     url: `https://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    secrets, requests,
+    secrets: new Map(), objects: new Map(), requests: [], rules: undefined, beforeWrite: undefined,
     failNext: (count, status, reason) => void (failures = { count, status, reason }),
     close: async () => {
       server.closeAllConnections();
@@ -72,10 +139,31 @@ export async function startKubernetesApi(credentials: { readonly key: string; re
       await once(server, "close");
     },
   };
+  return api;
 }
 
-function describe(namespace: string, name: string, { type, data, resourceVersion }: StoredSecret): object {
-  return { apiVersion: "v1", kind: "Secret", metadata: { name, namespace, resourceVersion: String(resourceVersion), uid: "0" }, type, data };
+type Applied = StoredObject & { readonly kind?: string; readonly type?: string };
+
+const kinds: Readonly<Record<string, string>> = { secrets: "Secret", configmaps: "ConfigMap", namespaces: "Namespace", mutatingwebhookconfigurations: "MutatingWebhookConfiguration" };
+
+function targetOf(path: string): Target | undefined {
+  const [, group = "", rest = ""] = /^(?:\/api\/v1|\/apis\/([a-z0-9.]+)\/v1)\/(.*)$/.exec(path) ?? [];
+  const [, namespace, resource = "", name] = /^(?:namespaces\/([a-z0-9-]+)\/(?=.))?([a-z]+)(?:\/([a-z0-9.-]+))?$/.exec(rest) ?? [];
+  return Object.hasOwn(kinds, resource) ? { group, namespace, resource, name } : undefined;
+}
+
+/** Members of others are left alone; webhooks are merged by name, as their schema says (listType map). */
+function merge(before: StoredObject | undefined, applied: Applied): Applied {
+  const known = new Map((before?.webhooks ?? []).map((one) => [one.name, one]));
+  for (const one of applied.webhooks ?? []) known.set(one.name, { ...known.get(one.name), ...one, clientConfig: { ...known.get(one.name)?.clientConfig, ...one.clientConfig } });
+  return {
+    ...before, ...applied, metadata: { ...before?.metadata, ...applied.metadata },
+    ...((before?.data ?? applied.data) && { data: { ...before?.data, ...applied.data } }), ...(known.size > 0 && { webhooks: [...known.values()] }),
+  };
+}
+
+function describe(resource: string, namespace: string | undefined, name: string | undefined): object {
+  return { apiVersion: "v1", kind: kinds[resource], metadata: { name, namespace } };
 }
 
 function fail(response: ServerResponse, code: number, reason: string): void {
