@@ -1,54 +1,57 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { catalogue, linkOf, renderCatalogue, type CheckId } from "../ca/check/catalogue.ts";
-import { caMetrics } from "../ca/metrics.ts";
+import { helpTexts } from "../ca/cli/dispatch.ts";
+import { renderCommands } from "../ca/cli/reference.ts";
 import { renderConfigTable as renderCaSettings } from "../ca/config-table.ts";
+import { renderProblems } from "../ca/http/problem-remedy.ts";
+import { caMetrics } from "../ca/metrics.ts";
+import { completionHelp } from "../proxy/completion.ts";
+import { gatewayHelp } from "../proxy/gateway/command.ts";
 import { renderConfigTable as renderProxySettings } from "../proxy/config-table.ts";
+import { interceptHelp } from "../proxy/intercept/options.ts";
+import { wireHelp } from "../proxy/intercept/verify-wire.ts";
+import { tapHelp } from "../proxy/tap/command.ts";
 
-const path = new URL("../README.md", import.meta.url);
+const pathOf = (file: string): string => fileURLToPath(new URL(`../${file}`, import.meta.url));
 
-describe("ca/README.md", () => {
-  test("explains every check, at the anchor that its line leads to", () => {
-    const caPath = new URL("../ca/README.md", import.meta.url);
-    const readme = readFileSync(caPath, "utf8");
-    const section = /(<!-- checks: [^>]* -->\n)[^]*?(<!-- end -->)/;
-    const updated = readme.replace(section, (_, begin: string, end: string) => `${begin}${renderCatalogue()}${end}`);
-    if (process.env["UPDATE_README"]) writeFileSync(caPath, updated);
-    else expect(readme, "write it anew with UPDATE_README=1 npm test -- test/readme.test.ts").toBe(updated);
+describe("what the code says better is in the documents as the code has it", () => {
+  test.each<[file: string, marker: string, render: () => string | Promise<string>]>([
+    ["README.md", "ca settings", renderCaSettings],
+    ["README.md", "proxy settings", renderProxySettings],
+    ["ca/README.md", "checks", renderCatalogue],
+    ["ca/README.md", "metrics", renderCaMetrics],
+    ["ca/README.md", "commands", async () => renderCommands(await helpTexts())],
+    ["ca/README.md", "error codes", renderProblems],
+    ["proxy/README.md", "commands", () => [interceptHelp, gatewayHelp, tapHelp, wireHelp, completionHelp].map((help) => `\`\`\`text\n${help.trim()}\n\`\`\`\n`).join("\n")],
+  ])("%s: %s", async (file, marker, render) => {
+    const readme = readFileSync(pathOf(file), "utf8");
+    const section = new RegExp(`(<!-- ${marker}: [^>]* -->\n)[^]*?(<!-- end -->)`);
     expect(readme).toMatch(section);
-    for (const id of Object.keys(catalogue) as CheckId[]) expect(updated).toContain(`<a id="${linkOf(id).split("#")[1]}">`);
+    const text = await render();
+    const updated = readme.replace(section, (_, begin: string, end: string) => `${begin}${text}${end}`);
+    if (process.env["UPDATE_README"]) writeFileSync(pathOf(file), updated);
+    else expect(readme, "write it anew with UPDATE_README=1 npm test -- test/readme.test.ts").toBe(updated);
+  });
+
+  test("every check has the anchor that its line leads to", () => {
+    const readme = readFileSync(pathOf("ca/README.md"), "utf8");
+    for (const id of Object.keys(catalogue) as CheckId[]) expect(readme).toContain(`<a id="${linkOf(id).split("#")[1]}">`);
   });
 });
 
-test("ca/README.md has a row for every metric of the CA, and no other", async () => {
-  const caPath = new URL("../ca/README.md", import.meta.url);
-  const readme = readFileSync(caPath, "utf8");
-  const section = /(<!-- metrics: [^>]* -->\n)[^]*?(<!-- end -->)/;
+async function renderCaMetrics(): Promise<string> {
   const metrics = (await caMetrics().registry.getMetricsAsArray()) as unknown as { name: string; help: string; labelNames: string[]; constructor: { name: string } }[];
   const rows = metrics.sort((one, other) => (one.name < other.name ? -1 : 1)).map(({ name, help, labelNames, constructor }) =>
     `| \`${name}\` | ${constructor.name.toLowerCase()} | ${labelNames.map((label) => `\`${label}\``).join(", ")} | ${help.replace(/\.$/, "")} |\n`);
-  const updated = readme.replace(section, (_, begin: string, end: string) => `${begin}| metric | type | labels | what |\n| --- | --- | --- | --- |\n${rows.join("")}${end}`);
-  expect(readme).toMatch(section);
-  if (process.env["UPDATE_README"]) writeFileSync(caPath, updated);
-  else expect(readme, "write it anew with UPDATE_README=1 npm test -- test/readme.test.ts").toBe(updated);
-});
+  return `| metric | type | labels | what |\n| --- | --- | --- | --- |\n${rows.join("")}`;
+}
 
 describe("the README", () => {
-  test.each([
-    ["ca", renderCaSettings()],
-    ["proxy", renderProxySettings()],
-  ])("shows the settings of the %s as the code has them", (side, table) => {
-    const readme = readFileSync(path, "utf8");
-    const section = new RegExp(`(<!-- ${side} settings: [^>]* -->\n)[^]*?(<!-- end -->)`);
-    const updated = readme.replace(section, (_, begin: string, end: string) => `${begin}${table}${end}`);
-    if (process.env["UPDATE_README"]) writeFileSync(path, updated);
-    else expect(readme, "write it anew with UPDATE_README=1 npm test -- test/readme.test.ts").toBe(updated);
-    expect(readme).toMatch(section);
-  });
-
   test("names every script of package.json, and no other", () => {
-    const { scripts } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { scripts: Record<string, string> };
-    const named = [...readFileSync(path, "utf8").matchAll(/^\| `npm (?:run )?([\w:]+)` \|/gm)].map(([, name]) => name);
+    const { scripts } = JSON.parse(readFileSync(pathOf("package.json"), "utf8")) as { scripts: Record<string, string> };
+    const named = [...readFileSync(pathOf("README.md"), "utf8").matchAll(/^\| `npm (?:run )?([\w:]+)` \|/gm)].map(([, name]) => name);
     expect(named.sort()).toEqual(Object.keys(scripts).filter((name) => name !== "prepack").sort());
   });
 });

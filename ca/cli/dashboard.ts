@@ -20,8 +20,8 @@ export async function dashboard(args: readonly string[], io: CliIo): Promise<num
   const url = `${ca.url}${path}`;
   print({ url, expiresAt }, `${url}\n`);
   explain(
-    `Open it until ${minute(expiresAt)}: whoever does first is you. The browser has to trust\n` +
-      "the CA's root (root.pem in its data folder, or: countersign bundle), or asks you to\naccept it.\n",
+    `Open it until ${minute(expiresAt)}: whoever does first is you.\n` +
+      "The browser has to trust the CA's root (root.pem in its data folder, or:\ncountersign bundle show -o pem), or asks you to accept it.\n",
   );
   return 0;
 }

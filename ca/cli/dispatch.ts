@@ -4,7 +4,8 @@ import { UsageError } from "./arguments.ts";
 import { ApiError } from "./api.ts";
 import type { CliIo } from "./io.ts";
 import { overview, type About } from "./overview.ts";
-import { wrap } from "./wrap.ts";
+import type { HelpText } from "./reference.ts";
+import { wrap } from "../settings/wrap.ts";
 
 /** A command: its arguments without its own name, the world, and the exit code it ends with. */
 type Command = (args: readonly string[], io: CliIo) => Promise<number>;
@@ -131,8 +132,8 @@ function signalled(): Promise<void> {
   });
 }
 
-/** What each command says of itself. */
-async function helpTexts(): Promise<readonly (readonly [string, string, string])[]> {
+/** What each command says of itself: its name, one line, its help. */
+export async function helpTexts(): Promise<readonly HelpText[]> {
   return Promise.all(Object.entries(commands).map(async ([name, { about, load }]) => {
     let text = "";
     await (await load())(["--help"], { stdout: (part) => void (text += part), stderr: () => undefined, env: {} });

@@ -39,7 +39,7 @@ export async function edges(args: readonly string[], io: CliIo, stopped: () => P
 }
 
 function countText({ proxies, truncated }: EdgeList): string {
-  const reported = proxies === 0 ? "No proxy has reported yet; each does once a minute, and soon after something is new" : `${proxies} ${proxies === 1 ? "proxy" : "proxies"} reported lately`;
+  const reported = proxies === 0 ? "No proxy has reported yet; each does within seconds of its first request" : `${proxies} ${proxies === 1 ? "proxy" : "proxies"} reported lately`;
   return `${reported}.\n${truncated ? "There are more edges than fit here.\n" : ""}`;
 }
 
