@@ -1,7 +1,9 @@
 import { ConfigError } from "../ca/settings/errors.ts";
+import { runCompletion } from "./completion.ts";
 import { readConfig } from "./config.ts";
 import { renderConfigHelp } from "./config-table.ts";
 import { runGateway } from "./gateway/command.ts";
+import { proxyHelp } from "./help.ts";
 import { KeystoreError } from "./identity/keystore.ts";
 import { runIntercept, type CommandOutput } from "./intercept/command.ts";
 import { runVerifyWire } from "./intercept/verify-wire.ts";
@@ -12,12 +14,13 @@ import { runTap } from "./tap/command.ts";
 /** The `countersign-proxy` command. Exit codes: 0 drained after SIGTERM or SIGINT, 1 could not run, 2 wrong settings. */
 async function main(args: readonly string[]): Promise<void> {
   const [command, ...rest] = args;
+  if (command === "completion") return void (process.exitCode = runCompletion(rest, terminal));
   if (command === "intercept") return void (process.exitCode = runIntercept(rest, terminal));
   if (command === "gateway") return void (process.exitCode = await runGateway(rest, terminal));
   if (command === "tap") return void (process.exitCode = await runTap(rest, terminal));
   if (command === "verify-wire") return void (process.exitCode = await runVerifyWire(rest, terminal));
   if (args.includes("--help") || args.includes("-h")) {
-    process.stdout.write(`${about}${renderConfigHelp()}`);
+    process.stdout.write(`${proxyHelp}${renderConfigHelp()}`);
     return;
   }
   const config = readConfig({ args, env: process.env });
@@ -40,16 +43,6 @@ async function main(args: readonly string[]): Promise<void> {
 }
 
 const terminal: CommandOutput = { out: (text) => void process.stdout.write(text), err: (text) => void process.stderr.write(text) };
-const about = `countersign-proxy: mutual TLS for an app that speaks plain HTTP or TCP
-
-  countersign-proxy [options]                 run the proxy
-  countersign-proxy intercept install | ...   send this host's connections through it (--help says more)
-  countersign-proxy gateway ...               one address for the services of a cluster
-  countersign-proxy tap ...                   look at live requests
-  countersign-proxy verify-wire ...           look whether what passes on the wire is TLS
-
-Options, each also by environment or in the JSON file that --config names:
-`;
 
 main(process.argv.slice(2)).catch((error: unknown) => {
   if (error instanceof ConfigError) {

@@ -1,6 +1,6 @@
 import type { Misfit, MisfitKind } from "../audit/misfit.ts";
 import type { LogFits, Verdict } from "../audit/verify.ts";
-import { wrap } from "./wrap.ts";
+import { wrap } from "../settings/wrap.ts";
 
 /** Where the key came from with which the log was verified: `path` is the file it was in, or would have been. */
 type KeySource = { readonly kind: "option" } | { readonly kind: "file" | "store"; readonly path: string };

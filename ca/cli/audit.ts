@@ -14,7 +14,7 @@ import type { Store } from "../store/store.ts";
 import { readArguments, UsageError } from "./arguments.ts";
 import { reportAsJson, reportAsText, type KeyUsed } from "./audit-report.ts";
 import type { CliIo } from "./io.ts";
-import { wrap } from "./wrap.ts";
+import { wrap } from "../settings/wrap.ts";
 
 /**
  * `countersign audit verify` and `countersign audit checkpoint`.

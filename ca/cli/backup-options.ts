@@ -6,7 +6,7 @@ import { readSecretFile } from "../signer/key-file.ts";
 import { StoreError } from "../store/errors.ts";
 import { UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
-import { wrap } from "./wrap.ts";
+import { wrap } from "../settings/wrap.ts";
 
 /** What `backup` and `restore` take in common. */
 export const backupOptions = {

@@ -7,7 +7,7 @@ import { ConfigError } from "../settings/errors.ts";
 import { SignerError } from "../signer/errors.ts";
 import { StoreError } from "../store/errors.ts";
 import type { CliIo } from "./io.ts";
-import { wrap } from "./wrap.ts";
+import { wrap } from "../settings/wrap.ts";
 
 /** Runs a step of a ceremony and says what is wrong; the exit code is then 1. */
 export async function explainedCeremony(io: CliIo, run: () => Promise<void>): Promise<number> {

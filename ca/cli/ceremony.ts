@@ -21,7 +21,7 @@ import { ceremonyUsage } from "./ceremony-usage.ts";
 import type { CliIo } from "./io.ts";
 import { output } from "./output.ts";
 import { minute, table } from "./table.ts";
-import { wrap } from "./wrap.ts";
+import { wrap } from "../settings/wrap.ts";
 
 /**
  * `countersign ceremony`: what a key that is offline does for the CA.

@@ -9,7 +9,7 @@ import { chooseAction, noMore, readArguments, required, revocationReason, second
 import type { CliIo } from "./io.ts";
 import { output, type Output } from "./output.ts";
 import { minute, pathOf, table } from "./table.ts";
-import { wrap } from "./wrap.ts";
+import { wrap } from "../settings/wrap.ts";
 
 /** `countersign certificate issue|list|show|revoke|inspect`. */
 export async function certificate(args: readonly string[], io: CliIo): Promise<number> {

@@ -2,7 +2,7 @@ import { linkOf } from "../check/catalogue.ts";
 import { verdictOf, type Finding } from "../check/finding.ts";
 import type { CliIo } from "./io.ts";
 import { painter, signsOf } from "./signs.ts";
-import { wrap } from "./wrap.ts";
+import { wrap } from "../settings/wrap.ts";
 
 export type Format = "table" | "short" | "json";
 

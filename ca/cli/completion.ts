@@ -10,7 +10,7 @@ export interface CommandWords {
 }
 
 /**
- * `countersign completion bash|zsh`: a script that has TAB complete commands, actions and flags.
+ * `countersign completion bash|zsh|fish`: a script that has TAB complete commands, actions and flags.
  * @param helps  each command's name, one line about it, and its help, from which its words are taken
  */
 export async function completion(args: readonly string[], io: CliIo, helps: () => Promise<readonly (readonly [name: string, about: string, help: string])[]>): Promise<number> {
@@ -20,7 +20,7 @@ export async function completion(args: readonly string[], io: CliIo, helps: () =
     return values.help ? 0 : 2;
   }
   noMore(rest);
-  const render = { bash, zsh }[chooseAction("completion", shell, ["bash", "zsh"])];
+  const render = { bash, zsh, fish }[chooseAction("completion", shell, ["bash", "zsh", "fish"])];
   io.stdout(render((await helps()).map(([name, about, help]) => wordsOf(name, about, help))));
   return 0;
 }
@@ -84,12 +84,31 @@ if [[ $funcstack[1] == _countersign ]]; then _countersign "$@"; else compdef _co
 `;
 }
 
+function fish(commands: readonly CommandWords[]): string {
+  const quoted = (text: string): string => `'${text.replaceAll(/['\\]/g, "\\$&")}'`;
+  const lines = commands.flatMap(({ name, about, actions, flags }) => {
+    const within = `-n '__fish_seen_subcommand_from ${name}'`;
+    return [
+      `complete -c countersign -n __fish_use_subcommand -f -a ${name} -d ${quoted(about)}`,
+      ...(actions.length === 0 ? [] : [`complete -c countersign ${within} -n 'test (count (commandline -opc)) -eq 2' -f -a ${quoted(actions.join(" "))}`]),
+      ...flags.map((flag) => `complete -c countersign ${within} ${flag.startsWith("--") ? `-l ${flag.slice(2)}` : `-s ${flag.slice(1)}`}`),
+    ];
+  });
+  return `# countersign: completion for fish; source it, or put it into ~/.config/fish/completions/countersign.fish
+complete -c countersign -n __fish_use_subcommand -f -a 'help version'
+${lines.join("\n")}
+`;
+}
+
 const unique = (words: readonly string[]): readonly string[] => [...new Set(words)];
 
 const usage = `countersign completion: TAB completes commands, actions and flags
 
-  countersign completion bash|zsh
+  countersign completion bash|zsh|fish
       prints a script for that shell; for this session:
         source <(countersign completion bash)
+        countersign completion fish | source
       for all: > /usr/share/bash-completion/completions/countersign
+
+The proxy has its own: countersign-proxy completion bash|zsh|fish
 `;

@@ -12,7 +12,7 @@ import type { CliIo } from "./io.ts";
 import { output } from "./output.ts";
 import { readServerChain } from "./server-chain.ts";
 import { painter, signsOf } from "./signs.ts";
-import { wrap } from "./wrap.ts";
+import { wrap } from "../settings/wrap.ts";
 
 /** `countersign certificate inspect`: what a file or server shows, in plain words. @returns 1 when it would be refused */
 export async function inspect(args: readonly string[], io: CliIo): Promise<number> {

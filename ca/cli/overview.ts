@@ -30,5 +30,5 @@ const firstSteps = `First steps, each in a terminal of its own:
   countersign check
 
 Each explains itself: countersign token --help
-TAB completes: source <(countersign completion bash)    (or zsh)
+TAB completes: source <(countersign completion bash)    (or zsh, fish)
 `;

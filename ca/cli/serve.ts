@@ -9,7 +9,7 @@ import { SignerError } from "../signer/errors.ts";
 import { StoreError } from "../store/errors.ts";
 import { explainParseError, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
-import { wrap } from "./wrap.ts";
+import { wrap } from "../settings/wrap.ts";
 
 /**
  * `countersign serve`: runs until it is told to stop.
@@ -20,7 +20,7 @@ import { wrap } from "./wrap.ts";
 export async function serve(args: readonly string[], io: CliIo, stopped: () => Promise<unknown>): Promise<number> {
   const { help, ...flags } = readFlags(args);
   if (help) {
-    io.stdout(`${usage}\n${narrow(renderConfigHelp())}`);
+    io.stdout(`${usage}\n${renderConfigHelp()}`);
     return 0;
   }
   let served: ServedCa;
@@ -92,14 +92,6 @@ Try:
   countersign token create --id spiffe://${trustDomain}/ns/shop/sa/cart
 `;
   return `${beginning}\n\n${rows.map(([name, value]) => `  ${name.padEnd(13)}${value}\n`).join("")}${next}`;
-}
-
-/** Each line broken where it passes column 79, and indented as it began. */
-function narrow(text: string): string {
-  return text
-    .split("\n")
-    .map((line) => wrap(line.trimStart(), /^ */.exec(line)?.[0]))
-    .join("\n");
 }
 
 /** Where the values of the greeting begin. */

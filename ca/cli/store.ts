@@ -11,7 +11,7 @@ import type { CliIo } from "./io.ts";
 import { kubernetesAccess, kubernetesOptions, podNamespace } from "./kubernetes.ts";
 import { progressReport } from "./progress.ts";
 import { resealStore } from "./store-reseal.ts";
-import { wrap } from "./wrap.ts";
+import { wrap } from "../settings/wrap.ts";
 
 /**
  * `countersign store migrate`: moves a CA to another database; `reseal`: its private keys under another sealing key; `initialize`: tables and a

@@ -1,3 +1,5 @@
+import { wrap } from "./wrap.ts";
+
 /** One setting: where it can come from, what it is when nobody says, and what a wrong value does. */
 export interface Setting<Key extends string = string, Unit extends string = string> {
   /** Name in the JSON file given with `--config`. */
@@ -40,13 +42,13 @@ export function renderSettingsTable(table: readonly Setting[]): string {
   return [header, header.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |\n`).join("");
 }
 
-/** A table of settings as the options section of a command's `--help`. */
+/** A table of settings as the options section of a command's `--help`, for a terminal of 80 columns. */
 export function renderSettingsHelp(table: readonly Setting[]): string {
   return table
     .map(({ env, flag, default: value, about, choices }) => {
       const names = flag === undefined ? env : `--${flag} (${env})`;
       const choice = choices === undefined ? "" : ` One of ${choices.join(", ")}.`;
-      return `  ${names}\n      ${about}${choice}${value ? ` [default: ${value}]` : ""}\n`;
+      return `  ${names}\n${wrap(`${about}${choice}${value ? ` [default: ${value}]` : ""}`, "      ")}\n`;
     })
     .join("");
 }

@@ -81,7 +81,8 @@ const connectTimeoutMs = 5000;
 const idleTimeoutMs = 3_600_000;
 const drainTimeoutMs = 30_000;
 
-const gatewayHelp = `countersign-proxy gateway: one address for the services of a cluster
+/** What `countersign-proxy gateway --help` prints. */
+export const gatewayHelp = `countersign-proxy gateway: one address for the services of a cluster
 
   countersign-proxy gateway --route NAME=ADDRESS:PORT ...
       [--listen 0.0.0.0:4143] [--admin 127.0.0.1:4191|off] [--max-connections N]
@@ -92,4 +93,8 @@ const gatewayHelp = `countersign-proxy gateway: one address for the services of 
   between the proxies at both ends, which see each other's identity.
   In the other cluster: countersign service apply, with the gateway's address.
   /livez, /readyz, /metrics and /routes on --admin.
+
+  For example, for all of cluster west behind two proxies:
+    countersign-proxy gateway --route world.default.west=10.1.0.7:4143 \\
+        --route '*.west=10.1.0.9:4143'
 `;

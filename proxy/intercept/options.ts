@@ -43,18 +43,28 @@ export function parseInterceptCommand(args: readonly string[], usersFile = "/etc
   return { action, plan, dryRun: values["dry-run"] ?? false };
 }
 
-export const interceptHelp = `countersign-proxy intercept install | remove | status
+/** What `countersign-proxy intercept --help` prints. */
+export const interceptHelp = `countersign-proxy intercept: apps need no setting to use the proxy
 
-Sends the TCP connections of this host, or network namespace, through the proxy, so that no app needs a setting. Needs root
-and nft, whose table "inet countersign" is all that changes; or iptables and ip6tables where there is no nft. The proxy
-listens with --transparent localhost:4141, and with --inbound [::]:4143 where the host has IPv6.
+  countersign-proxy intercept install --proxy-user countersign-proxy
+      sends the TCP connections of this host, or network namespace, through
+      the proxy; again after a reboot
+  countersign-proxy intercept status
+  countersign-proxy intercept remove
+
+Needs root and nft, whose table "inet countersign" is all that changes; or
+iptables and ip6tables where there is no nft. The proxy listens with
+--transparent localhost:4141, and with --inbound '[::]:4143' where the host
+has IPv6. Then look: countersign-proxy verify-wire --interface any
 
   --proxy-user USER           who the proxy runs as; nothing else may run as it
-  --inbound PORT | off        the proxy's inbound port [default: 4143]
-  --outbound PORT | off       the proxy's transparent port [default: 4141]
-  --skip-inbound-ports LIST   ports of this host that stay as they are, e.g. 22,9000-9100 [default: 22]
+  --inbound PORT|off          the proxy's inbound port [default: 4143]
+  --outbound PORT|off         the proxy's transparent port [default: 4141]
+  --skip-inbound-ports LIST   ports of this host that stay as they are,
+                              e.g. 22,9000-9100 [default: 22]
   --skip-outbound-ports LIST  ports elsewhere that apps go on to reach directly
-  --skip-addresses LIST       addresses or networks that are left alone, e.g. 10.0.0.53,10.1.0.0/16
+  --skip-addresses LIST       addresses or networks that are left alone,
+                              e.g. 10.0.0.53,10.1.0.0/16
   --dry-run                   print the rules and change nothing
 `;
 

@@ -11,7 +11,7 @@ import { wireWitness, type WireConnection } from "./wire.ts";
 export async function runVerifyWire(args: readonly string[], { out, err }: CommandOutput): Promise<number> {
   const options = parse(args);
   if (options === undefined || options.help) {
-    (options === undefined ? err : out)(help);
+    (options === undefined ? err : out)(wireHelp);
     return options === undefined ? 2 : 0;
   }
   const { networkInterface, seconds, ports } = options;
@@ -39,14 +39,18 @@ export async function runVerifyWire(args: readonly string[], { out, err }: Comma
   return plain > 0 ? 1 : 0;
 }
 
-const help = `countersign-proxy verify-wire --interface NAME [--seconds N] [--port LIST]
+/** What `countersign-proxy verify-wire --help` prints. */
+export const wireHelp = `countersign-proxy verify-wire: is what really passes on the wire TLS?
 
-Captures what passes on a network interface and says of each TCP connection whether it is TLS. Needs root and tcpdump or
-dumpcap (package tcpdump or wireshark-common). Exit code 1 when plain text was seen, or nothing.
+  countersign-proxy verify-wire --interface eth0 [--seconds 10] [--port 8080,4143]
+      captures TCP and says of each connection whether it is TLS; let the apps
+      talk meanwhile. Needs root, and tcpdump or dumpcap (package tcpdump or
+      wireshark-common).
+      Exit code: 0 all TLS, 1 plain text was seen, or nothing, 3 no capture
 
   --interface NAME   e.g. eth0, or any
   --seconds N        how long to look [default: 10]
-  --port LIST        these ports only, e.g. 8080,4143
+  --port LIST        these ports only
 `;
 
 interface Options {

@@ -59,10 +59,12 @@ const options = {
   seconds: { type: "string" }, output: { type: "string", short: "o" },
 } as const;
 
-const tapHelp = `countersign-proxy tap: live requests of the proxy on this host
+/** What `countersign-proxy tap --help` prints. */
+export const tapHelp = `countersign-proxy tap: live requests of the proxy on this host
 
   countersign-proxy tap [--admin 127.0.0.1:4191] [--direction inbound|outbound]
       [--method GET] [--path /items] [--limit N] [--seconds N] [-o json]
   Method, path without its query, status, latency, and both identities; never
-  a header or a body. --path is what it begins with.
+  a header or a body. --path is what it begins with. From afar, for admins
+  and auditors of the CA: countersign tap spiffe://TD/ns/shop/sa/cart
 `;

@@ -29,6 +29,15 @@ test.skipIf(!programAvailable("zsh"))("zsh takes its script", async () => {
   expect(execFileSync("zsh", ["-f", "-c", `compdef() { echo "$@" }\n${await script("zsh")}`], { encoding: "utf8" })).toBe("_countersign countersign\n");
 });
 
+test.skipIf(!programAvailable("fish"))("fish completes commands, actions and flags", async () => {
+  const fish = async (line: string): Promise<readonly string[]> => (
+    execFileSync("fish", ["--no-config", "-c", `${await script("fish")}\ncomplete -C '${line}'`], { encoding: "utf8" }).split("\n").map((offer) => offer.split("\t")[0]!)
+  );
+  expect(await fish("countersign ce")).toEqual(expect.arrayContaining(["certificate", "ceremony"]));
+  expect(await fish("countersign token ")).toEqual(expect.arrayContaining(["create", "list", "delete"]));
+  expect(await fish("countersign token create --t")).toEqual(expect.arrayContaining(["--ttl", "--type", "--token-file"]));
+});
+
 test("every flag that is offered is one that the command knows", async () => {
   const offers = [...(await script("bash")).matchAll(/^ {4}(\S+)\) .*flags="([^"]*)"/gm)];
   expect(offers.length).toBeGreaterThan(15);
@@ -47,6 +56,6 @@ test("what a help mentions of other commands is not taken for its own", () => {
   expect(wordsOf("x", "y", help)).toEqual({ name: "x", about: "y", actions: ["list", "watch"], flags: ["--all", "--help"] });
 });
 
-test.for([["completion powershell", "bash, zsh"], ["completion", "countersign completion bash"], ["completion bash more", "too many"]] as const)("%s ends with 2", async ([line, expected]) => {
+test.for([["completion powershell", "there is bash,"], ["completion", "countersign completion bash"], ["completion bash more", "too many"]] as const)("%s ends with 2", async ([line, expected]) => {
   expect(await countersign(line.split(" "))).toMatchObject({ exitCode: 2, stdout: "", stderr: expect.stringContaining(expected) as string });
 });
