@@ -85,7 +85,8 @@ const drainTimeoutMs = 30_000;
 export const gatewayHelp = `countersign-proxy gateway: one address for the services of a cluster
 
   countersign-proxy gateway --route NAME=ADDRESS:PORT ...
-      [--listen 0.0.0.0:4143] [--admin 127.0.0.1:4191|off] [--max-connections N]
+      [--listen 0.0.0.0:4143] [--admin 127.0.0.1:4191|off]
+      [--max-connections N]
 
   Connections go, as they are, to the proxy that the name in their TLS
   ClientHello leads to: world.default.west, or *.west for all that end so.

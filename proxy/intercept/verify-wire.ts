@@ -42,7 +42,7 @@ export async function runVerifyWire(args: readonly string[], { out, err }: Comma
 /** What `countersign-proxy verify-wire --help` prints. */
 export const wireHelp = `countersign-proxy verify-wire: is what really passes on the wire TLS?
 
-  countersign-proxy verify-wire --interface eth0 [--seconds 10] [--port 8080,4143]
+  countersign-proxy verify-wire --interface eth0 [--seconds 10] [--port 8080]
       captures TCP and says of each connection whether it is TLS; let the apps
       talk meanwhile. Needs root, and tcpdump or dumpcap (package tcpdump or
       wireshark-common).
