@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ApiError } from "./api.ts";
 import type { CliIo, Screen } from "./io.ts";
 import { painter, signsOf } from "./signs.ts";
-import { wrap } from "./wrap.ts";
+import { wrap } from "../settings/wrap.ts";
 
 /** What one look has found. */
 export interface Look {
