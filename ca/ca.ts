@@ -49,6 +49,7 @@ import { certificateRevoker } from "./revocation/revoke.ts";
 import { openKms, type Kms } from "./signer/kms.ts";
 import type { AuthorityRow } from "./store/rows/authorities.ts";
 import type { Store } from "./store/store.ts";
+import { isSealCurrent } from "./sealed-store.ts";
 import { statusLists } from "./status-lists.ts";
 import { edgeReader } from "./reports/edges.ts";
 import { proxyReader } from "./reports/proxies.ts";
@@ -129,8 +130,8 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   });
   const acceptedDoubt = acceptClock(clock, newest?.issuedAtMs, config, now);
   let feed: Feed | undefined;
-  const store = nudgingStore(deps.store, () => feed?.nudge());
-  const { sealing, state, first } = await openCa({ ...deps, kms, now });
+  const { sealing, state, first, store: opened } = await openCa({ ...deps, kms, now });
+  const store = nudgingStore(opened, () => feed?.nudge());
   if (acceptedDoubt !== undefined) await recordConfirmation(store, { doubt: acceptedDoubt, witnessed: now().toISOString() }, "system", now().getTime());
   const denials = denialRecorder({ store, log, now, onDemand: isOnDemand });
   const lints = lintRecorder({ denials, now });
@@ -270,7 +271,8 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       if (timeDoubt !== undefined) reasons.push(timeDoubt);
       await store.ping().catch(() => reasons.push("the database does not answer"));
       const troubles = signers.troubles().map(({ authorityId: id, location, message }) => `the ${location} key of authority ${id}: ${message}`);
-      const warnings = [...troubles, ...(await ceremonies.due().catch(() => []))];
+      const resealed = (await isSealCurrent(store, state).catch(() => true)) ? [] : [sealedAnew];
+      const warnings = [...troubles, ...resealed, ...(await ceremonies.due().catch(() => []))];
       return { ready: reasons.length === 0, reasons, ...(warnings.length > 0 && { warnings }) };
     },
     linkerd: config.linkerd && linkerdIdentity({ issue: issuer.issue, attestor: config.linkerd.attestor, onDenied: metrics.denied, log }),
@@ -357,3 +359,5 @@ function checkConfiguredRoot({ rootCertPath }: CaConfig, roots: readonly Uint8Ar
       "rootCert and rootKey to go on with it",
   );
 }
+
+const sealedAnew = "the CA's private keys were sealed anew since this replica opened them: start it again with the new sealing key, before its issuer ends, since it can make no other";

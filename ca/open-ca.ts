@@ -5,6 +5,7 @@ import { SignerError } from "./signer/errors.ts";
 import type { Kms } from "./signer/kms.ts";
 import { unwrapSealingKey, wrapNewSealingKey } from "./signer/kms-sealing.ts";
 import { loadSealing, type Sealing } from "./signer/sealing.ts";
+import { storeSealedAs } from "./sealed-store.ts";
 import type { CaState } from "./store/rows/ca-state.ts";
 import type { Store } from "./store/store.ts";
 
@@ -21,6 +22,8 @@ export interface OpenDeps {
 export interface OpenedCa {
   readonly sealing: Sealing;
   readonly state: CaState;
+  /** The one that was given, but that it takes no key under a seal that was replaced since. */
+  readonly store: Store;
   readonly first: FirstStart | undefined;
 }
 
@@ -43,11 +46,11 @@ export async function openCa({ config, store, kms, now, saveAdminToken }: OpenDe
         `set trustDomain back, or start a new CA with a store of its own`,
     );
   }
-  if (made !== undefined && first !== undefined) return { sealing: made.sealing, state, first };
+  if (made !== undefined && first !== undefined) return { sealing: made.sealing, state, store: storeSealedAs(store, state), first };
   // Also after losing the race for the first start: the log is the winner's, and so are its keys.
   const sealing = await openSealing(config, state, kms);
   await store.unlock({ origin: logOrigin(state.trustDomain), privateKeyPkcs8: sealing.unseal(logKeyName, state.sealedLogKey) });
-  return { sealing, state, first };
+  return { sealing, state, store: storeSealedAs(store, state), first };
 }
 
 /**

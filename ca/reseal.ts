@@ -8,7 +8,7 @@ import { StoreError } from "./store/errors.ts";
 import type { Store } from "./store/store.ts";
 
 export interface ResealRequest {
-  /** Open and not yet unlocked, and no CA runs on it: what it sealed from now on would open under the old key only. */
+  /** Open and not yet unlocked. No CA should run on it: one that does can seal nothing any more until it is started again. */
   readonly store: Store;
   readonly from: Sealing;
   readonly to: Sealing;
@@ -22,9 +22,11 @@ export interface ResealRequest {
  * and afterwards only the new key opens it. Each key is tried under the new one before anything is written.
  * @returns how many keys were sealed anew
  * @throws {SignerError} sealing_key_wrong | sealed_data_altered | sealed_format_unknown
- * @throws {StoreError} store_unavailable where there is no CA, or a ceremony waits for a key that is sealed
+ * @throws {StoreError} sealing_superseded where a CA wrote meanwhile; store_unavailable where there is no CA, or a ceremony waits for a key that is sealed
  */
 export async function reseal({ store, from, to, wrapped, nowMs }: ResealRequest): Promise<number> {
+  // Before all that is read: whatever is written from here on has the commit refused.
+  const logSize = (await store.checkpoint())?.size ?? 0;
   const state = await store.state();
   if (state === undefined) throw new StoreError("store_unavailable", "There is no CA in the store. Is --data-dir or COUNTERSIGN_STORE right?");
   const waiting = (await store.ceremonies({ limit: maxCeremonies })).find(({ closedAtMs, sealedPrivateKey }) => closedAtMs === undefined && sealedPrivateKey !== undefined);
@@ -39,7 +41,7 @@ export async function reseal({ store, from, to, wrapped, nowMs }: ResealRequest)
   const place = wrapped === undefined ? ({ sealing: "key" } as const) : ({ sealing: "kms", kmsKey: kmsKeyOf(wrapped) } as const);
   await store.unlock({ origin: logOrigin(state.trustDomain), privateKeyPkcs8 });
   await store.commit({
-    kind: "reseal", sealedLogKey, wrappedSealingKey: wrapped ?? "", authorities,
+    kind: "reseal", logSize, sealedLogKey, wrappedSealingKey: wrapped ?? "", authorities,
     entries: [encodeEntry({ type: "sealing.changed", ...place, keys }, "system", nowMs)],
   });
   return keys;

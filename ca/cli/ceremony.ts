@@ -127,9 +127,9 @@ async function withCa(
       );
     }
     const adminToken = join(config.dataDir, "admin-token");
-    const { sealing } = await openCa({ config, store, kms, now, saveAdminToken: (token) => saveAdminToken(adminToken, token) });
+    const { sealing, store: opened } = await openCa({ config, store, kms, now, saveAdminToken: (token) => saveAdminToken(adminToken, token) });
     const signers = authoritySigners({ sealing, store, kms, pkcs11Pin: config.pkcs11Pin, log: silent, now });
-    await run({ store, sealing, signers, config, now }, kms);
+    await run({ store: opened, sealing, signers, config, now }, kms);
   } finally {
     kms.close();
     await store.close();

@@ -135,6 +135,7 @@ const storeRefusal: Readonly<Record<StoreErrorCode, readonly [ProblemCode, strin
   authority_superseded: ["issuer_unavailable", "The issuer was replaced while the request was under way: try again."],
   lease_lost: ["store_busy", "Another replica has taken over this work: try again."],
   crl_superseded: ["store_unavailable", "Another replica signed this CRL at the same time: try again."],
+  sealing_superseded: ["issuer_unavailable", "This replica was started before the CA's keys were sealed anew, and has to be started again: ask another one."],
   ceremony_unknown: ["not_found", "No request to an offline key with this ID is open."],
   store_busy: [
     "store_busy",

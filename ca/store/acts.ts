@@ -15,6 +15,11 @@ export type Act = ActBody & {
   readonly entries: readonly [string, ...string[]];
   /** Refused with lease_lost unless the lease still has this token: what keeps a process that was paused from acting late. */
   readonly fence?: Fence;
+  /**
+   * `sealedLogKey` as the process has opened it. Refused with sealing_superseded unless it still is: what was sealed with it would open for
+   * nobody.
+   */
+  readonly sealing?: Uint8Array;
   /** Refused with ceremony_unknown unless these requests are open; closes them, so that a request is answered once. */
   readonly answers?: { readonly ceremonies: readonly string[]; readonly closedAtMs: number };
   /** Told to everybody who is connected to the feed, and to who comes before it expires. Its sequence is the index of the act's first entry + 1. */
@@ -68,9 +73,11 @@ export type ActBody =
    * entries, and idempotency keys that are over. Their entries stay.
    */
   | { readonly kind: "prune"; readonly from: number; readonly to: number; readonly expiredBeforeMs: number; readonly nowMs: number }
-  /** Every private key of the store under another sealing key. */
+  /** Every private key of the store under another sealing key: sealing_superseded unless nothing was written since they were read. */
   | {
       readonly kind: "reseal";
+      /** Entries in the log when they were read. */
+      readonly logSize: number;
       readonly sealedLogKey: Uint8Array;
       /** As `CaState` has it; empty where no KMS wraps the key. */
       readonly wrappedSealingKey: string;

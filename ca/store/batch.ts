@@ -35,6 +35,8 @@ export interface Facts {
   /** In whatever state. */
   authority(id: string): AuthorityFact | undefined;
   readonly bundleSequence: number | undefined;
+  /** As `CaState` has it. */
+  sealedLogKey(): Uint8Array | undefined;
   /** Whether a request to an offline key waits for its answer. */
   ceremonyOpen(id: string): boolean;
   /** Of the newest change of any document, 0 when there is none. */
@@ -107,7 +109,7 @@ export function planGroup(acts: readonly Act[], facts: Facts, head: CompactRange
   let range = head;
   const outcomes = acts.map((act): Outcome => {
     const logIndex = range.size;
-    const refused = checkFence(act, facts) ?? checkCeremony(act, draft) ?? takeEffect(act, draft, logIndex, signer);
+    const refused = checkFence(act, facts) ?? checkSealing(act, draft, logIndex) ?? checkCeremony(act, draft) ?? takeEffect(act, draft, logIndex, signer);
     if (refused !== undefined) return refused;
     for (const id of act.answers?.ceremonies ?? []) draft.writes.ceremonyClosings.push({ id, closedAtMs: act.answers!.closedAtMs });
     if (act.announce !== undefined) draft.writes.announcements.push({ ...act.announce, sequence: logIndex + 1 });
@@ -164,6 +166,17 @@ function newDraft(facts: Facts): Draft {
 function checkFence({ fence }: Act, facts: Facts): Refused | undefined {
   if (fence === undefined || facts.leaseToken(fence.lease) === fence.token) return undefined;
   return refused("lease_lost", `The lease ${fence.lease} is no longer held under token ${fence.token}: another process has taken over. Leave the work to it.`);
+}
+
+function checkSealing(act: Act, { facts, writes }: Draft, logIndex: number): Refused | undefined {
+  if (act.kind === "reseal" && act.logSize !== logIndex) {
+    return refused("sealing_superseded", "Something was written to the store while its keys were sealed anew: a CA has started on it. Nothing was changed; stop it, and try again.");
+  }
+  const { sealing } = act;
+  if (sealing === undefined) return undefined;
+  const stored = writes.resealings.at(-1)?.sealedLogKey ?? writes.states[0]?.sealedLogKey ?? facts.sealedLogKey();
+  if (stored !== undefined && Buffer.compare(stored, sealing) === 0) return undefined;
+  return refused("sealing_superseded", "The private keys of the store were sealed anew since this process opened them, and what it seals would open for nobody. Start this process again with the new sealing key.");
 }
 
 function checkCeremony({ answers }: Act, { facts, writes }: Draft): Refused | undefined {

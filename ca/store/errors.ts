@@ -14,6 +14,8 @@ export type StoreErrorCode =
   /** The act's lease is another's by now, or was given up. */
   | "lease_lost"
   | "crl_superseded"
+  /** The store's keys are under another sealing key by now, or a CA wrote to the store while they were sealed anew. */
+  | "sealing_superseded"
   /** No such request to an offline key, or it was answered or taken back. */
   | "ceremony_unknown"
   | "documents_changed"

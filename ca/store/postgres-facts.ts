@@ -41,7 +41,7 @@ export function factQueries(acts: readonly Act[]): FactQueries {
   );
   const ceremonyRows = ask<{ id: string }>(wanted.ceremonies.length > 0, () => ceremonyFacts(wanted.ceremonies));
   const documentRows = ask<{ sequence: string }>(wanted.documents, () => documentFacts());
-  const stateRows = ask<{ bundle_sequence: string }>(wanted.state, () => stateFacts());
+  const stateRows = ask<{ bundle_sequence: string; sealed_log_key: Buffer }>(wanted.state, () => stateFacts());
 
   return {
     queries,
@@ -69,6 +69,7 @@ export function factQueries(acts: readonly Act[]): FactQueries {
         ceremonyOpen: (id) => openCeremonies.has(id),
         authorities: () => allAuthorities.filter(({ state }) => state !== "retired" && state !== "revoked"),
         authority: (id) => allAuthorities.find((fact) => fact.id === id),
+        sealedLogKey: () => stateRows(answers)[0]?.sealed_log_key,
         leaseToken: (name) => leaseTokens.get(name),
         crlNumber: (authorityId, list) => crlNumbers.get(JSON.stringify([authorityId, list])),
       };
@@ -112,7 +113,7 @@ function wantedFacts(acts: readonly Act[]) {
     if (act.answers !== undefined) wanted.ceremonies.push(...act.answers.ceremonies);
     if (act.fence !== undefined) wanted.leases.push(act.fence.lease);
     wanted.documents ||= act.kind === "change-documents";
-    wanted.state ||= act.kind === "initialize" || act.kind === "change-authorities";
+    wanted.state ||= act.kind === "initialize" || act.kind === "change-authorities" || act.sealing !== undefined;
     wanted.authorities ||= act.kind === "initialize" || act.kind === "change-authorities";
   }
   return wanted;
@@ -149,4 +150,4 @@ const crlFacts = statement("crl-facts", sql`
 const documentFacts = statement("document-facts", sql`select coalesce(max(${documents.sequence}), 0) as sequence from ${documents}`);
 const ceremonyFacts = statement("ceremony-facts", sql`
   select ${ceremonies.id} from ${ceremonies} where ${ceremonies.id} = any(${value("ids")}::text[]) and ${ceremonies.closedAtMs} is null`);
-const stateFacts = statement("state-facts", sql`select ${caState.bundleSequence} from ${caState}`);
+const stateFacts = statement("state-facts", sql`select ${caState.bundleSequence}, ${caState.sealedLogKey} from ${caState}`);

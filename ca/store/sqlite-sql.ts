@@ -48,6 +48,7 @@ export function sqliteSql() {
     crlNumber: text(db.select({ number: crls.number }).from(crls).where(and(eq(crls.authorityId, given("authorityId")), eq(crls.list, given("list"))))),
     documentSequence: text(db.select({ sequence: max(documents.sequence) }).from(documents)),
     ceremonyOpen: text(db.select({ id: ceremonies.id }).from(ceremonies).where(and(eq(ceremonies.id, given("id")), isNull(ceremonies.closedAtMs)))),
+    sealedLogKey: text(db.select({ sealedLogKey: caState.sealedLogKey }).from(caState)),
     bundleSequence: text(db.select({ bundleSequence: caState.bundleSequence }).from(caState)),
     leaseToken: text(db.select({ token: leases.token }).from(leases).where(and(eq(leases.name, given("name")), ne(leases.holder, nobody)))),
     leaseHolder: text(db.select({ holder: leases.holder }).from(leases).where(eq(leases.name, given("name")))),

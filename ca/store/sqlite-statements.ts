@@ -42,6 +42,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
   const insertCeremony = inserter(database, sql.insertCeremony);
   const leaseToken = database.prepare<[string], number>(sql.leaseToken).pluck();
   const crlNumber = database.prepare<[string, string], number>(sql.crlNumber).pluck();
+  const sealedLogKey = database.prepare<[], Buffer>(sql.sealedLogKey).pluck();
   const bundleSequence = database.prepare<[], number>(sql.bundleSequence).pluck();
   const authorities = database.prepare<[], AuthorityFactRow>(sql.authorities);
   const authority = database.prepare<[string], AuthorityFactRow>(sql.authority);
@@ -114,6 +115,7 @@ export function sqliteStatements(database: Database.Database, sql: SqliteSql): S
       get bundleSequence() {
         return bundleSequence.get();
       },
+      sealedLogKey: () => sealedLogKey.get(),
       leaseToken: (name) => leaseToken.get(name),
       crlNumber: (authorityId, list) => crlNumber.get(authorityId, list),
     },

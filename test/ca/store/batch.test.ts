@@ -201,7 +201,7 @@ const noFacts: Facts = {
   keyUsed: () => false,
   token: () => undefined,
   idempotencyKeyExpiry: () => undefined,
-  ceremonyOpen: () => false, documentSequence: () => 0,
+  ceremonyOpen: () => false, sealedLogKey: () => undefined, documentSequence: () => 0,
   authorities: () => [signingIssuer],
   authority: (id) => (id === signingIssuer.id ? signingIssuer : undefined),
   bundleSequence: 1,

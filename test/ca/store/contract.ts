@@ -232,11 +232,24 @@ export function describeStore(kind: Store["kind"], newDatabase: () => Promise<Te
         await store.commit(initialize(verifierKey, { authorities: [newAuthority({ type: "root" }), newAuthority({ createdAtMs: startMs + 1 })] }));
         const [one, ...others] = await store.authorities();
         const [sealed, sealedLogKey] = [Buffer.from("sealed anew"), Buffer.from("log key anew")];
-        await store.commit({ ...record("sealed"), kind: "reseal", sealedLogKey, wrappedSealingKey: "wrapped", authorities: [{ id: one!.id, sealed }] });
+        await store.commit({ ...record("sealed"), kind: "reseal", logSize: 1, sealedLogKey, wrappedSealingKey: "wrapped", authorities: [{ id: one!.id, sealed }] });
         expect(await store.state()).toMatchObject({ wrappedSealingKey: "wrapped", sealedLogKey });
         expect(await store.authorities()).toEqual([{ ...one!, key: { kind: "sealed", sealed } }, ...others]);
-        await store.commit({ ...record("sealed"), kind: "reseal", sealedLogKey, wrappedSealingKey: "", authorities: [] });
+        await store.commit({ ...record("sealed"), kind: "reseal", logSize: 2, sealedLogKey, wrappedSealingKey: "", authorities: [] });
         expect((await store.state())?.wrappedSealingKey).toBeUndefined();
+      });
+
+      promise("nothing under a seal that was replaced, and no new seal behind what was written meanwhile", async () => {
+        const state = stateOf(verifierKey);
+        await store.commit(initialize(verifierKey, { state }));
+        const add = (sealing: Uint8Array) => store.commit({ ...rotateIssuer(newAuthority(), undefined), sealing });
+        const reseal = (logSize: number) => store.commit({ ...record("sealed"), kind: "reseal", logSize, sealedLogKey: Buffer.from("anew"), wrappedSealingKey: "", authorities: [] });
+        await expect(reseal(0)).rejects.toMatchObject({ code: "sealing_superseded" });
+        expect((await store.state())?.sealedLogKey).toEqual(Buffer.from(state.sealedLogKey));
+        await reseal(1);
+        await expect(add(state.sealedLogKey)).rejects.toMatchObject({ code: "sealing_superseded" });
+        expect(await store.authorities()).toEqual([]);
+        await add(Buffer.from("anew"));
       });
 
       promise("each entry of an act has its place, and the receipt names the first", async () => {
