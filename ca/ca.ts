@@ -6,6 +6,7 @@ import { AuthorityError } from "./authority/errors.ts";
 import { foreignIssuers } from "./authority/foreign-issuers.ts";
 import { readRoot } from "./authority/import-root.ts";
 import { authoritySigners, type AuthoritySigners } from "./authority/signers.ts";
+import { upstreamService } from "./upstream/upstream.ts";
 import { intermediatesAbove, issuerSigner } from "./authority/issuer-signer.ts";
 import { authorityKeeper, type AuthorityKeeper } from "./authority/keeper.ts";
 import { authorityCraft } from "./authority/craft.ts";
@@ -74,6 +75,8 @@ export interface CaDeps {
   readonly kms?: Kms;
   /** First start only: called with the admin token before it is committed. */
   readonly saveAdminToken?: (token: string) => void | Promise<void>;
+  /** How long a first start waits for the CA above this one; default a minute. */
+  readonly patienceMs?: number;
   /** For a host that may stand still or end between requests: no timers, no streams and no certificate for a listener; it calls `Ca.onDemand`. */
   readonly onDemand?: boolean;
 }
@@ -136,7 +139,10 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const denials = denialRecorder({ store, log, now, onDemand: isOnDemand });
   const lints = lintRecorder({ denials, now });
   const signers = authoritySigners({ sealing, store, kms, pkcs11Pin: config.pkcs11Pin, log, now, onKey: metrics.authorityKey });
-  if ((await store.authorities()).length === 0) await lints(() => firstOutsideRoot({ config, store, state, sealing, signers, kms, nowMs: now().getTime() }));
+  const upstream = config.upstream && upstreamService({ config, invitation: config.upstream, store: { ...store, holdersBehind: (query) => withPeers.holdersBehind(query) }, sealing, metrics, log, now, ...(deps.patienceMs !== undefined && { patienceMs: deps.patienceMs }) });
+  if ((await store.authorities()).length === 0) {
+    await (upstream?.begin(state) ?? lints(() => firstOutsideRoot({ config, store, state, sealing, signers, kms, nowMs: now().getTime() })));
+  }
   const { feedEpoch } = state;
   const limits = rateLimits(config, now);
   const documents = documentKeeper({ store, now });
@@ -144,9 +150,14 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     documents, store, trustDomain: config.trustDomain, feedEpoch, limits, now, publishedSequence: () => Number(keeper.current().published.sequence),
   });
   const withPeers = storeWithPeers(store, peers.behind);
-  const keeper = await authorityKeeper({ store: withPeers, sealing, signers, config, lints, log, metrics, now: clock.now });
+  const ownCraft = authorityCraft({ config, sealing, signers });
+  const craft = upstream?.craft(ownCraft) ?? ownCraft;
+  const keeper = await authorityKeeper({ store: withPeers, sealing, craft, config, lints, log, metrics, now: clock.now });
   checkConfiguredRoot(config, keeper.current().rows.filter(({ type }) => type === "root").map(({ certificate }) => certificate));
   requireParent(keeper.current().rows);
+  checkUpstream(config, keeper.current().rows);
+  const operateAuthority = authorityOperator({ store: withPeers, keeper, craft, config, lints, metrics, log, now });
+  upstream?.attach({ keeper, operate: operateAuthority });
   // On demand, what is due waits for the request that needs it.
   if (!isOnDemand) await lookAfterKeys(keeper, signers, config, log, now);
 
@@ -201,7 +212,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     webRoots: config.federationWebRoots === undefined ? undefined : [config.federationWebRoots],
   });
   const ceremonies = ceremonyWatch({ store, rows: () => keeper.current().rows, log, now });
-  if (!isOnDemand) for (const part of [pruning, keeper, api, lists.crls, federation, ceremonies]) part.start();
+  if (!isOnDemand) for (const part of [pruning, keeper, api, lists.crls, federation, ceremonies, upstream]) part?.start();
 
   return {
     trustDomain: config.trustDomain, store, now, metrics, limits,
@@ -251,13 +262,14 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     edges: edgeReader({ store, now }),
     proxies: proxyReader({ store, now }),
     workloads: workloadReader({ store, now }),
-    vitals: vitalsReader({ config, store, signers, rows: () => keeper.current().rows, publicUrl: deps.publicUrl ?? (() => config.publicUrl), now }),
+    vitals: vitalsReader({ config, store, signers, rows: () => keeper.current().rows, publicUrl: deps.publicUrl ?? (() => config.publicUrl), upstream: upstream?.status, now }),
     recordDenial: ({ actor, ...denial }) => denials.record({ type: "request.denied", ...denial }, actor),
     crl: lists.crls.current,
     ocsp: lists.ocsp.answer,
+    signsAuthorities: (id) => keeper.current().rows.some((row) => row.id === id && (row.type === "root" || row.type === "intermediate")),
     authorityCertificate: (id) => keeper.current().rows.find((row) => row.id === id)?.certificate,
     authorities: () => summarizeAuthorities(keeper.current().rows, withPeers, now().getTime()),
-    operateAuthority: authorityOperator({ store: withPeers, keeper, craft: authorityCraft({ config, sealing, signers }), config, lints, metrics, log, now }),
+    operateAuthority,
     chainBehind,
     bundle: () => keeper.current().published,
     confirmClock: clockConfirmer({ store, clock, log, now }),
@@ -272,19 +284,20 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       await store.ping().catch(() => reasons.push("the database does not answer"));
       const troubles = signers.troubles().map(({ authorityId: id, location, message }) => `the ${location} key of authority ${id}: ${message}`);
       const resealed = (await isSealCurrent(store, state).catch(() => true)) ? [] : [sealedAnew];
-      const warnings = [...troubles, ...resealed, ...(await ceremonies.due().catch(() => []))];
+      const warnings = [...troubles, ...resealed, ...(await ceremonies.due().catch(() => [])), ...((await upstream?.warnings().catch(() => [])) ?? [])];
       return { ready: reasons.length === 0, reasons, ...(warnings.length > 0 && { warnings }) };
     },
     linkerd: config.linkerd && linkerdIdentity({ issue: issuer.issue, attestor: config.linkerd.attestor, onDenied: metrics.denied, log }),
     apiCredentials: api.current,
     onApiCredentials: api.onChange,
     onBundle: keeper.onChange,
-    onDemand: onDemand({ store, keeper, crls: lists.crls, federation, pruning, denials, ceremonies, checkKeys: () => checkKeys(keeper, signers, log), log }),
+    onDemand: onDemand({ store, keeper, crls: lists.crls, federation, upstream, pruning, denials, ceremonies, checkKeys: () => checkKeys(keeper, signers, log), log }),
     async tick() {
       await keeper.tick();
       await api.tick();
       await lists.crls.tick();
       await federation.tick();
+      await upstream?.tick();
     },
     async close() {
       feed.close();
@@ -297,6 +310,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       fetcher.close();
       await federation.close();
       await federationLease.close();
+      await upstream?.close();
       await keeper.close();
       await denials.close();
     },
@@ -333,6 +347,17 @@ function requireParent(rows: readonly AuthorityRow[]): void {
   throw new AuthorityError(
     "authority_missing",
     "the root's key is offline and there is no intermediate to sign issuers with; hold a ceremony: countersign ceremony request intermediate",
+  );
+}
+
+/** Whose root it is, is decided at the first start: everybody trusts it. */
+function checkUpstream({ upstream }: CaConfig, rows: readonly AuthorityRow[]): void {
+  const isBelow = rows.some(({ key }) => key.kind === "upstream");
+  if (isBelow === (upstream !== undefined)) return;
+  throw new AuthorityError(
+    "root_changed",
+    isBelow ? "this CA runs under another one since its first start, and upstreamFile names none; set it again"
+      : "this CA has a root of its own since its first start, which its workloads trust; remove upstreamFile, or start a new CA with a store of its own",
   );
 }
 

@@ -50,6 +50,9 @@ export function checkTogether(config: CaConfig): void {
   if (config.rootCertPath === undefined ? kind === "file" : kind === "software") {
     throw contradiction("rootCert and rootKey belong together: give both, or neither to have a root made");
   }
+  if (config.upstream !== undefined && (config.rootCertPath !== undefined || kind !== "software" || config.nextRootKey !== undefined)) {
+    throw contradiction("upstreamFile and a root of this CA's own (rootCert, rootKey, nextRootKey) exclude each other: the CA above has the root; drop the one or the others");
+  }
   if (config.sealingKmsKey !== undefined && config.sealingKey !== undefined) {
     throw contradiction("sealing by KMS and sealingKey exclude each other: drop one of them");
   }

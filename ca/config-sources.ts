@@ -16,14 +16,14 @@ export interface ConfigSources {
 export type Values = Partial<Record<SettingKey, string>>;
 
 /**
- * Collects every setting as it is written: a flag goes before the environment, the environment before the file, the file before the default.
+ * Collects every setting as it is written: a flag goes before the environment, the environment before the file. Defaults are not among them.
  * @throws {ConfigError} unknown_setting | value_refused
  */
 export function gatherSettings(flags: NonNullable<ConfigSources["flags"]>, env: NonNullable<ConfigSources["env"]>, file: object): Values {
   refuseUnknown(flags, env, file);
   const values: Values = {};
   for (const setting of configTable) {
-    const value = (setting.flag === undefined ? undefined : flags[setting.flag]) ?? env[setting.env] ?? fileValue(setting, file) ?? setting.default;
+    const value = (setting.flag === undefined ? undefined : flags[setting.flag]) ?? env[setting.env] ?? fileValue(setting, file);
     if (value === undefined) continue;
     if (setting.choices !== undefined && !setting.choices.includes(value)) {
       throw refused(setting.key, value, `choose one of ${setting.choices.join(", ")}`);
@@ -31,6 +31,12 @@ export function gatherSettings(flags: NonNullable<ConfigSources["flags"]>, env: 
     values[setting.key] = value;
   }
   return values;
+}
+
+/** What operators set, and where they said nothing what is told from elsewhere, or the default. */
+export function withDefaults(given: Values, told: Values): Values {
+  const defaults = Object.fromEntries(configTable.flatMap(({ key, default: value }) => (value === undefined ? [] : [[key, value]])));
+  return { ...defaults, ...told, ...given };
 }
 
 function fileValue({ key, flag, unit, env }: ConfigSetting, file: object): string | undefined {

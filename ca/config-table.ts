@@ -8,7 +8,7 @@ export type SettingKey =
   | "certificateLifetime" | "certificateLifetimeMax" | "issuerLifetime" | "issuerRenewBefore" | "rootLifetime" | "rootPrepareAt" | "rootActivateAt" | "rootRetireAfter" | "renewWindow"
   | "jwtSvidLifetime" | "jwtSvidLifetimeMax" | "jwtKeyRotation"
   | "foreignIssuerLifetimeMax" | "clockSkew" | "profiles" | "attestors" | "linkerdListen" | "linkerdAttestor" | "acme"
-  | "keyAlgorithm" | "rootCert" | "rootKey" | "nextRootKey" | "rootKeyPassphrase" | "sealing" | "sealingKeyFile" | "sealingKey"
+  | "keyAlgorithm" | "rootCert" | "rootKey" | "nextRootKey" | "rootKeyPassphrase" | "upstreamFile" | "upstream" | "sealing" | "sealingKeyFile" | "sealingKey"
   | "kmsEndpoint" | "kmsRegion" | "pkcs11Pin"
   | "statusListen" | "statusUrl" | "crlShards" | "crlLifetime" | "rootCrlLifetime" | "ocspLifetime" | "noRevAvail"
   | "witnessFile" | "checkpoint" | "acceptRollback" | "acceptClock"
@@ -73,6 +73,11 @@ export const configTable: readonly ConfigSetting[] = [
     "Where the next root's key is, made beforehand: `kms:KEY-ID` or `pkcs11:...`. The CA makes that root when it is due, or when asked to, whatever the key of the active " +
       "one is. Default: where the active one's is sealed in the store, so is the next one's."),
   secret("rootKeyPassphrase", "Passphrase of rootKey, if it has one."),
+  setting("upstreamFile", "text", undefined,
+    "File with the string that `countersign issuer invite` printed at another CA: that one signs this CA's issuers, and its root is the anchor (see ca/README.md). The trust domain " +
+      "is the string's; issuerLifetime is then 7d and issuerRenewBefore 84h where nobody says. To stay set; the string itself is good once.",
+    "Who has the other CA's root can name every workload of this one."),
+  secret("upstream", "The string itself, instead of a file."),
   setting("sealing", "text", "file",
     "First start: what protects the private keys in the store. `file`: sealingKeyFile or sealingKey; `kms:KEY-ID`: a key that KMS wraps.",
     "With KMS, no start without KMS; delete that key, and the CA's keys are lost."),

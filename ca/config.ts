@@ -3,8 +3,9 @@ import { parseAcme, type AcmeConfig } from "./config-acme.ts";
 import { parseAttestors, type AttestorConfig } from "./config-attestors.ts";
 import { checkTogether, maxNoRevAvailMs, minCertificateLifetimeMs } from "./config-contradictions.ts";
 import { parseProfiles, type ProfileConfig } from "./config-profiles.ts";
-import { gatherSettings, refused, type ConfigSources } from "./config-sources.ts";
+import { gatherSettings, refused, withDefaults, type ConfigSources } from "./config-sources.ts";
 import type { SettingKey } from "./config-table.ts";
+import { defaultsUnder, readUpstream, type UpstreamInvitation } from "./config-upstream.ts";
 import {
   apiNamesOf, defaultPublicUrl, parseBytes, parseInstant, parseListen, parseNames, parseOutsideRootKey, parsePercent, parsePublicUrl, parseRootKey,
   parseSealing, parseStatusUrl, type Listen, type OutsideRootKey, type RootKey,
@@ -58,6 +59,8 @@ export interface CaConfig {
   /** Where the next root's key is; undefined where the CA makes it. */
   readonly nextRootKey: OutsideRootKey | undefined;
   readonly rootKeyPassphrase: string | undefined;
+  /** The CA that signs this one's issuers; undefined: this one has a root of its own. */
+  readonly upstream: UpstreamInvitation | undefined;
   /** ID, ARN or alias of the KMS key that wraps the sealing key of a new store; undefined: it is in a file or the environment. */
   readonly sealingKmsKey: string | undefined;
   readonly kmsEndpoint: string | undefined;
@@ -109,7 +112,9 @@ export interface CaConfig {
  */
 export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaConfig {
   const path = flags["config"] ?? env["COUNTERSIGN_CONFIG"];
-  const values = gatherSettings(flags, env, file ?? (path === undefined ? {} : readSettingsFile(path, '{"trustDomain": "east"}')));
+  const given = gatherSettings(flags, env, file ?? (path === undefined ? {} : readSettingsFile(path, '{"trustDomain": "east"}')));
+  const upstream = readUpstream(given);
+  const values = withDefaults(given, upstream === undefined ? {} : defaultsUnder(upstream));
   const text = (key: SettingKey): string => values[key] ?? "";
   const read = <T>(key: SettingKey, parse: (text: string) => T | undefined, hint: string): T => {
     const value = parse(text(key));
@@ -162,6 +167,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     rootKey: read("rootKey", parseRootKey, "write software, offline, kms:KEY-ID, pkcs11:... or the path of a file"),
     nextRootKey: values.nextRootKey === undefined ? undefined : read("nextRootKey", parseOutsideRootKey, "write kms:KEY-ID or pkcs11:..."),
     rootKeyPassphrase: values.rootKeyPassphrase,
+    upstream,
     sealingKmsKey: read("sealing", parseSealing, "write file or kms:KEY-ID") || undefined,
     kmsEndpoint: values.kmsEndpoint,
     kmsRegion: values.kmsRegion,

@@ -90,7 +90,7 @@ async function firstAuthorities(
   config: CaConfig, sealing: Sealing, nowMs: number,
 ): Promise<{ readonly rows: readonly AuthorityRow[]; readonly entries: readonly string[] }> {
   const { trustDomain, keyAlgorithm, clockSkewMs, statusUrl, rootKey } = config;
-  if (rootKey.kind !== "software" && rootKey.kind !== "file") return { rows: [], entries: [] };
+  if (config.upstream !== undefined || (rootKey.kind !== "software" && rootKey.kind !== "file")) return { rows: [], entries: [] };
   const request = { trustDomain, keyAlgorithm, clockSkewMs, nowMs, statusUrl };
   const root = rootKey.kind === "file"
     ? importRootFiles(config, rootKey.path, nowMs) : createRoot({ ...request, lifetimeMs: config.rootLifetimeMs });

@@ -40,6 +40,8 @@ export interface CaMetrics {
   federationHeld(trustDomain: string, ageMs: number | undefined): void;
   /** A federated CA was asked to cosign our log: `ok`, or why it did not. @param size  entries it has cosigned by now */
   cosigned(trustDomain: string, result: string, size?: number): void;
+  /** The CA above this one was asked for something: `ok`, or why it did not do its part. */
+  upstreamAsked(what: "issuer" | "look", result: string): void;
   authorities(list: readonly { readonly id: string; readonly type: string; readonly state: string; readonly notAfterMs: number }[]): void;
 }
 
@@ -105,6 +107,9 @@ export function caMetrics(): CaMetrics {
   const cosignedSize = new Gauge({
     name: "countersign_witness_cosigned_entries", help: "Entries of the audit log that each federated CA has cosigned.", labelNames: ["trust_domain"], registers,
   });
+  const upstream = new Counter({
+    name: "countersign_upstream_requests_total", help: "Issuers asked for at the CA above this one, and looks at it, by result.", labelNames: ["what", "result"], registers,
+  });
   // Looking a label up by object costs more than counting: each child is made once.
   const issuedBy = childOf((attestation: AttestationMethod) => issued.labels({ attestation }));
   const ocspBy = childOf((outcome: string) => ocsp.labels({ outcome }));
@@ -150,6 +155,7 @@ export function caMetrics(): CaMetrics {
       cosignatures.inc({ trust_domain, result });
       if (size !== undefined) cosignedSize.set({ trust_domain }, size);
     },
+    upstreamAsked: (what, result) => upstream.inc({ what, result }),
     authorities(list) {
       expiry.reset();
       for (const { id, type, state, notAfterMs } of list) expiry.set({ authority: id, type, state }, notAfterMs / 1000);

@@ -26,6 +26,8 @@ export interface OnDemandDeps {
   readonly crls: CrlPublisher;
   /** Polls other trust domains. */
   readonly federation: { tick(): Promise<void> };
+  /** Follows the CA above this one, where there is one. */
+  readonly upstream: { tick(): Promise<void> } | undefined;
   readonly pruning: Pruner;
   readonly denials: DenialRecorder;
   /** Logs what ceremonies are due. */
@@ -39,7 +41,7 @@ export interface OnDemandDeps {
  * Runs the CA for one request after another. Where no schedule calls `maintain`, requests do: the first one in ten minutes, of all
  * processes, which the lease `maintenance` counts.
  */
-export function onDemand({ store, keeper, crls, federation, pruning, denials, ceremonies, checkKeys, log }: OnDemandDeps): OnDemand {
+export function onDemand({ store, keeper, crls, federation, upstream, pruning, denials, ceremonies, checkKeys, log }: OnDemandDeps): OnDemand {
   const holder = randomUUID();
   let readAtMs = Date.now();
   let claimedAtMs = -Infinity;
@@ -49,6 +51,7 @@ export function onDemand({ store, keeper, crls, federation, pruning, denials, ce
     await keeper.tick();
     await crls.tick();
     await federation.tick();
+    await upstream?.tick();
     await ceremonies.look();
     return { pruned: await pruning.tick(untilMs) };
   }

@@ -36,8 +36,7 @@ export function operatorService({ documents, trustDomain }: { readonly documents
       const common = { actor: id.uri, name: id.uri, spiffeId: id.uri };
       if (binding === undefined) return { ...common, role: "workload", scope: [] };
       if (binding.role === "admin") return { ...common, role: "admin", scope: [`spiffe://${trustDomain}/*`] };
-      const [scope, dnsScope, issuerScope] = splitScope(binding.scope);
-      return { ...common, role: binding.role, scope, ...(dnsScope.length > 0 && { dnsScope }), ...(issuerScope.length > 0 && { issuerScope }) };
+      return { ...common, role: binding.role, ...splitScope(binding.scope) };
     },
     hasRole(id) {
       const set = documents.current();

@@ -2,6 +2,7 @@ import { encodeEntry } from "./audit/event.ts";
 import { resealAuthorityKey } from "./authority/active-issuer.ts";
 import { logKeyName, logOrigin } from "./first-start.ts";
 import { SignerError } from "./signer/errors.ts";
+import { resealMembership } from "./upstream/membership.ts";
 import { kmsKeyOf } from "./signer/kms-sealing.ts";
 import type { Sealing } from "./signer/sealing.ts";
 import { StoreError } from "./store/errors.ts";
@@ -44,7 +45,8 @@ export async function reseal({ store, from, to, wrapped, nowMs }: ResealRequest)
     kind: "reseal", logSize, sealedLogKey, wrappedSealingKey: wrapped ?? "", authorities,
     entries: [encodeEntry({ type: "sealing.changed", ...place, keys }, "system", nowMs)],
   });
-  return keys;
+  // If we die before this, how this CA is known to the one above it is lost, and a new string of that one's is needed.
+  return (await resealMembership(store, from, to, nowMs)) ? keys + 1 : keys;
 }
 
 /** Open ones are the newest. */

@@ -4,10 +4,31 @@ import { PkiError } from "./pki/errors.ts";
 import { parseSpiffeIdPattern, parseTrustDomain } from "./pki/spiffe-id.ts";
 import { Refusal } from "./refusal.ts";
 
-/** The SPIFFE ID patterns of a scope; its DNS patterns and the trust domains of its issuers without their prefixes. */
-export function splitScope(scope: readonly string[]): readonly [ids: readonly string[], dnsPatterns: readonly string[], issuers: readonly string[]] {
-  const behind = (prefix: string): string[] => scope.filter((text) => text.startsWith(prefix)).map((text) => text.slice(prefix.length));
-  return [scope.filter((text) => !text.startsWith(dnsPrefix) && !text.startsWith(issuerPrefix)), behind(dnsPrefix), behind(issuerPrefix)];
+/** A scope taken apart, without the prefixes of its parts; what is not there is left out, but for the IDs. */
+export interface CallerScope {
+  /** SPIFFE ID patterns. */
+  readonly scope: readonly string[];
+  /** DNS names, or `*.` and what they end in. */
+  readonly dnsScope?: readonly string[];
+  /** Trust domains it may have issuers signed for. */
+  readonly issuerScope?: readonly string[];
+  /** Those of them whose issuers may give any DNS name and address: it is the CA of that cluster. */
+  readonly clusterScope?: readonly string[];
+  /** Those of them whose issuers have no URI constraint. */
+  readonly unconstrainedScope?: readonly string[];
+}
+
+export function splitScope(scope: readonly string[]): CallerScope {
+  const behind = (...prefixes: readonly string[]): string[] => (
+    prefixes.flatMap((prefix) => scope.filter((text) => text.startsWith(prefix)).map((text) => text.slice(prefix.length)))
+  );
+  const named = {
+    dnsScope: behind(dnsPrefix), issuerScope: behind(...issuerPrefixes), clusterScope: behind(clusterPrefix, unconstrainedPrefix), unconstrainedScope: behind(unconstrainedPrefix),
+  };
+  return {
+    scope: scope.filter((text) => ![dnsPrefix, ...issuerPrefixes].some((prefix) => text.startsWith(prefix))),
+    ...Object.fromEntries(Object.entries(named).filter(([, patterns]) => patterns.length > 0)),
+  };
 }
 
 /**
@@ -27,17 +48,17 @@ export function checkRoleScope(trustDomain: string, role: Role, scope: readonly 
       `A scope has at most ${maxScopePatterns} patterns.`,
     );
   }
-  const [ids, dnsPatterns, issuers] = splitScope(scope);
-  for (const pattern of dnsPatterns) {
+  const { scope: ids, dnsScope = [], issuerScope = [] } = splitScope(scope);
+  for (const pattern of dnsScope) {
     if (isDnsName(pattern.startsWith("*.") ? pattern.slice(2) : pattern)) continue;
     throw new Refusal(
       "dns_name_refused",
       `The scope "${dnsPrefix}${pattern}" is refused: after ${dnsPrefix} comes a DNS name in lower case, or *. and what the names end in.`,
     );
   }
-  for (const name of issuers) {
+  for (const name of issuerScope) {
     if (isTrustDomain(name) && name !== trustDomain) continue;
-    throw new Refusal("spiffe_id_refused", `The scope "${issuerPrefix}${name}" is refused: after ${issuerPrefix} comes another CA's trust domain.`);
+    throw new Refusal("spiffe_id_refused", `The scope for issuers of "${name}" is refused: after ${issuerPrefixes.join(" and ")} comes another CA's trust domain.`);
   }
   for (const text of ids) {
     try {
@@ -68,5 +89,7 @@ function isTrustDomain(text: string): boolean {
 }
 
 const dnsPrefix = "dns:";
-const issuerPrefix = "issuer:";
+const clusterPrefix = "cluster:";
+const unconstrainedPrefix = "cluster-unconstrained:";
+const issuerPrefixes = ["issuer:", clusterPrefix, unconstrainedPrefix];
 const maxScopePatterns = 64;

@@ -1,5 +1,6 @@
 import type { AuthorityKeeper, KeeperDeps } from "./authority/keeper.ts";
 import { listSigners } from "./authority/list-signers.ts";
+import type { AuthoritySigners } from "./authority/signers.ts";
 import { ocspSigners } from "./authority/ocsp-signer.ts";
 import { serialNumbers } from "./issuance/serial.ts";
 import { crlPublisher, type CrlPublisher } from "./revocation/crl-publisher.ts";
@@ -11,7 +12,9 @@ export interface StatusLists {
   readonly ocsp: OcspResponder;
 }
 
-export function statusLists({ store, sealing, signers, keeper, config, lints, metrics, log, now }: KeeperDeps & { readonly keeper: AuthorityKeeper }): StatusLists {
+export type StatusListDeps = Omit<KeeperDeps, "craft"> & { readonly keeper: AuthorityKeeper; readonly signers: AuthoritySigners };
+
+export function statusLists({ store, sealing, signers, keeper, config, lints, metrics, log, now }: StatusListDeps): StatusLists {
   const authorities = () => keeper.current().rows;
   const signerOf = listSigners(sealing, signers);
   const ocspSignerOf = ocspSigners({ store, signerOf, now, nextSerial: serialNumbers(), ...config });

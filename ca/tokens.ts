@@ -189,8 +189,7 @@ function callerOf({ id, name, role, scope }: TokenRow, trustDomain: string): Cal
   if (role === undefined) return undefined;
   const common = { actor: `token:${id}`, name: name ?? id, role };
   if (role === "admin") return { ...common, scope: [`spiffe://${trustDomain}/*`] };
-  const [ids, dnsScope, issuerScope] = splitScope(scope ?? []);
-  return { ...common, scope: ids, ...(dnsScope.length > 0 && { dnsScope }), ...(issuerScope.length > 0 && { issuerScope }) };
+  return { ...common, ...splitScope(scope ?? []) };
 }
 
 function lifetimeOf(expiresInSeconds: number | undefined): number | undefined {

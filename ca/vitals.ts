@@ -5,7 +5,7 @@ import { AuditError } from "./audit/errors.ts";
 import { parseNote } from "./audit/note.ts";
 import type { AuthoritySigners } from "./authority/signers.ts";
 import type { CaConfig } from "./config.ts";
-import type { KeyVitals, Vitals } from "./contract/vitals.ts";
+import type { KeyVitals, UpstreamVitals, Vitals } from "./contract/vitals.ts";
 import { parseCertificate } from "./pki/certificate.ts";
 import { SignerError } from "./signer/errors.ts";
 import type { AuthorityRow } from "./store/rows/authorities.ts";
@@ -17,6 +17,8 @@ export interface VitalsDeps {
   readonly signers: Pick<AuthoritySigners, "check" | "signerFor" | "troubles">;
   readonly rows: () => readonly AuthorityRow[];
   readonly publicUrl: () => string;
+  /** The CA above this one; undefined: there is none. */
+  readonly upstream?: (() => Promise<UpstreamVitals>) | undefined;
   readonly now: () => Date;
 }
 
@@ -49,6 +51,7 @@ export function vitalsReader(deps: VitalsDeps) {
         { authorityId, list, number, thisUpdate: new Date(thisUpdateMs).toISOString(), nextUpdate: new Date(nextUpdateMs).toISOString() }
       )),
       log: { size: newest?.size ?? 0, ...(witnessedSize !== undefined && { witnessedSize }) },
+      ...(deps.upstream && { upstream: await deps.upstream() }),
     };
   }
 

@@ -29,7 +29,7 @@ export function certificateDifference(event: EventOf<"certificate.issued">, row:
   });
 }
 
-export function revocationDifference(event: EventOf<"certificate.revoked" | "authority.revoked">, row: RevocationRow): string | undefined {
+export function revocationDifference(event: EventOf<"certificate.revoked" | "authority.revoked" | "upstream.revoked">, row: RevocationRow): string | undefined {
   return firstDifference({ "serial number": [event.serialNumber, row.serialNumber], reason: [event.reason, row.reason] });
 }
 

@@ -78,6 +78,8 @@ export type AuditEvent =
       readonly issuedAt: string;
       readonly expiresAt: string;
     }
+  /** The CA above revoked a CA: another cluster's, or one of its own; what it signed is refused here too. */
+  | { readonly type: "upstream.revoked"; readonly serialNumber: string; readonly reason: RevocationReason; readonly trustDomain: string }
   | { readonly type: "certificate.denied"; readonly code: string; readonly attestation?: string; readonly spiffeId?: string }
   | { readonly type: "certificate.revoked"; readonly serialNumber: string; readonly spiffeId: string; readonly reason: RevocationReason }
   | {

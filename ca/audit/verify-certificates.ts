@@ -23,7 +23,7 @@ export function certificateVerifier(source: LogReader) {
       const end = start + entries.length;
       const countOf = (type: RecordedEvent["type"]) => entries.filter(({ event }) => event?.type === type).length;
       const issuedRows = await certificatesBetween(source, start, end, countOf("certificate.issued") + 1);
-      const revokedRows = await revocationsBetween(source, start, end, countOf("certificate.revoked") + countOf("authority.revoked") + 1);
+      const revokedRows = await revocationsBetween(source, start, end, countOf("certificate.revoked") + countOf("authority.revoked") + countOf("upstream.revoked") + 1);
       const issued = new Map(issuedRows.map((row) => [row.logIndex, row]));
       const revoked = new Map(revokedRows.map((row) => [row.sequence - 1, row]));
       // Keys the log could not have given.
@@ -95,7 +95,7 @@ async function compareCertificate(
 function compareRevocation(
   index: number, event: RecordedEvent | undefined, row: RevocationRow | undefined, size?: number,
 ): Misfit | undefined {
-  if (event?.type !== "certificate.revoked" && event?.type !== "authority.revoked") {
+  if (event?.type !== "certificate.revoked" && event?.type !== "authority.revoked" && event?.type !== "upstream.revoked") {
     if (row === undefined) return undefined;
     return misfit("row_without_entry", index, `The revocations table has certificate ${row.serialNumber} with sequence ` +
       `${row.sequence}, but ${nothingAt(index, size)}: it was never ` +
@@ -103,13 +103,18 @@ function compareRevocation(
   }
   if (row === undefined) {
     return misfit("entry_without_row", index, `Entry ${index} revoked certificate ${event.serialNumber} of ` +
-      `${event.type === "certificate.revoked" ? event.spiffeId : `authority ${event.authorityId}`}, but the revocations table does not have it under that index: its row was removed or altered. ` +
+      `${revokedBy(event)}, but the revocations table does not have it under that index: its row was removed or altered. ` +
       "The certificate passes for good again.");
   }
   const difference = revocationDifference(event, row);
   if (difference === undefined) return undefined;
   return misfit("row_differs", index, `The revocations table disagrees with entry ${index}, which revoked certificate ` +
     `${event.serialNumber}, about the ${difference}: the row was altered. The log is right.`);
+}
+
+function revokedBy(event: Extract<RecordedEvent, { readonly type: "certificate.revoked" | "authority.revoked" | "upstream.revoked" }>): string {
+  if (event.type === "certificate.revoked") return event.spiffeId;
+  return event.type === "authority.revoked" ? `authority ${event.authorityId}` : `a CA under ${event.trustDomain}`;
 }
 
 /**

@@ -4,6 +4,7 @@ import { parseCertificate } from "../pki/certificate.ts";
 import type { Sealing } from "../signer/sealing.ts";
 import type { AuthorityRow } from "../store/rows/authorities.ts";
 import { authorityRow, outsideRow } from "./active-issuer.ts";
+import type { AuthorityDraft } from "./change.ts";
 import { createRoot, signRoot } from "./create.ts";
 import { crossSign } from "./cross-sign.ts";
 import { issueIssuer } from "./issue-authority.ts";
@@ -14,11 +15,11 @@ import type { AuthoritySigners } from "./signers.ts";
 /** Makes authorities as the configuration wants them; nothing is stored. */
 export interface AuthorityCraft {
   /**
-   * An active issuer below the parent, tried out.
+   * Adds an active issuer below the parent, tried out.
    * @param rows  where the parent's own chain is found
-   * @throws {AuthorityError} root_expired | root_expires_too_soon | root_names_refused | key_out_of_reach
+   * @throws {AuthorityError} root_expired | root_expires_too_soon | root_names_refused | upstream_*
    */
-  issuer(parent: AuthorityRow, rows: readonly AuthorityRow[], nowMs: number): Promise<AuthorityRow>;
+  addIssuer(draft: AuthorityDraft, parent: AuthorityRow, rows: readonly AuthorityRow[], nowMs: number): Promise<void>;
   /**
    * A prepared root, cross-signed by the one before where that can sign and has room below it.
    * @param rows  of which none may have its key already
@@ -43,7 +44,7 @@ export function authorityCraft({ config, sealing, signers }: { readonly config: 
   }
 
   return {
-    async issuer(parent, rows, nowMs) {
+    async addIssuer(draft, parent, rows, nowMs) {
       const request = { ...config, lifetimeMs: config.issuerLifetimeMs, nowMs, profile };
       const above = rows.find(({ id }) => id === parent.parentId);
       const { issuer, privateKey } = await issueIssuer(request, {
@@ -51,7 +52,7 @@ export function authorityCraft({ config, sealing, signers }: { readonly config: 
         signer: signers.signerFor(parent),
         ...(above !== undefined && { anchor: parseCertificate(above.certificate) }),
       });
-      return authorityRow("issuer", issuer.certificate, privateKey, sealing, nowMs, parent.id);
+      draft.create(authorityRow("issuer", issuer.certificate, privateKey, sealing, nowMs, parent.id));
     },
     async root(after, rows, nowMs, activateAtMs) {
       const made = await newRoot(rows, nowMs);

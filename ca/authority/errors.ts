@@ -17,8 +17,17 @@ export type AuthorityErrorCode =
   | "root_changed"
   | "trust_domain_changed"
   | "authority_missing"
+  | UpstreamErrorCode
   /** This machine's clock is not the one that the store was written by. */
   | "clock_uncertain";
+
+/**
+ * What keeps the CA above from doing its part. `_unreachable`: nobody answers in time. `_untrusted`: who answers did not prove to be it.
+ * `_refused`: it declined. `_answer`: its answer is none that is taken. `_identity`: nothing is left to prove to it who asks. `_root_unknown`: it signs by a root that
+ * holders here do not trust yet. `_waiting`: it failed just now, and is asked again in a while. `_changed`: it is another one than this store's.
+ */
+export type UpstreamErrorCode =
+  | "upstream_unreachable" | "upstream_untrusted" | "upstream_refused" | "upstream_answer" | "upstream_identity" | "upstream_root_unknown" | "upstream_waiting" | "upstream_changed";
 
 /** An authority that cannot be made, taken or used. The message never holds key material. */
 export class AuthorityError extends Error {

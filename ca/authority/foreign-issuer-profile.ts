@@ -25,6 +25,10 @@ export type ForeignIssuerRequest = Pick<IssueIssuerRequest, "profile" | "trustDo
 export interface NamingRights {
   /** DNS names, or `*.` and what they end in; undefined: whatever it likes, with or without constraints. */
   readonly dnsScope: readonly string[] | undefined;
+  /** Whether it may have an issuer without the URI constraint that its software has by default. */
+  readonly mayLiftUri: boolean;
+  /** Whether it has such issuers unless it asks for the constraint. */
+  readonly liftsUri: boolean;
 }
 
 /**
@@ -34,7 +38,7 @@ export interface NamingRights {
  * @param signerKey       the key it will be signed with
  * @throws {Refusal} spiffe_id_refused | dns_name_refused | issuer_refused | forbidden
  */
-export function foreignIssuer(request: ForeignIssuerRequest, ownTrustDomain: string, signerKey: KeyAlgorithm, { dnsScope }: NamingRights): ForeignIssuer {
+export function foreignIssuer(request: ForeignIssuerRequest, ownTrustDomain: string, signerKey: KeyAlgorithm, { dnsScope, mayLiftUri, liftsUri }: NamingRights): ForeignIssuer {
   const trustDomain = readTrustDomain(request.trustDomain);
   if (trustDomain === ownTrustDomain) {
     throw new Refusal("issuer_refused", `${trustDomain} is this CA's own trust domain, and nobody else issues for it; name the other cluster's.`);
@@ -49,7 +53,10 @@ export function foreignIssuer(request: ForeignIssuerRequest, ownTrustDomain: str
   if (!dnsDomains.every(isDnsName)) {
     throw new Refusal("dns_name_refused", "dnsDomains holds DNS names in lower case, without a wildcard or a final dot; for linkerd the trust domain has to be one, too.");
   }
-  if (dnsScope !== undefined) checkRights(request, byDefault, dnsDomains.filter((each) => each !== domain), dnsScope);
+  if (request.uriConstraint === false && byDefault && !mayLiftUri) {
+    throw new Refusal("forbidden", `Only an admin has an issuer for ${request.profile} signed without its URI constraint; leave uriConstraint out.`);
+  }
+  if (dnsScope !== undefined) checkDnsRights(dnsDomains.filter((each) => each !== domain), dnsScope);
   const [named] = domain === undefined ? [] : dnsDomains;
   const commonName = named ?? `${trustDomain} issuer`;
   return {
@@ -57,16 +64,13 @@ export function foreignIssuer(request: ForeignIssuerRequest, ownTrustDomain: str
     commonName: commonName.length <= maxCommonNameChars ? commonName : "issuer of another trust domain",
     uris: [`spiffe://${trustDomain}`],
     dnsNames: named === undefined ? [] : [named],
-    nameConstraints: constraintsOf(request.uriConstraint ?? byDefault ? [trustDomain] : [], dnsDomains, dnsScope === undefined),
+    nameConstraints: constraintsOf(request.uriConstraint ?? (byDefault && !liftsUri) ? [trustDomain] : [], dnsDomains, dnsScope === undefined),
     keyAlgorithms,
   };
 }
 
 /** Whoever trusts our root by DNS names, as databases do, would else be deceived by way of another cluster's issuer. */
-function checkRights({ profile, uriConstraint }: ForeignIssuerRequest, uriByDefault: boolean, dnsDomains: readonly string[], dnsScope: readonly string[]): void {
-  if (uriConstraint === false && uriByDefault) {
-    throw new Refusal("forbidden", `Only an admin has an issuer for ${profile} signed without its URI constraint; leave uriConstraint out.`);
-  }
+function checkDnsRights(dnsDomains: readonly string[], dnsScope: readonly string[]): void {
   const has = (name: string): boolean => dnsScope.some((pattern) => (pattern.startsWith("*.") ? name.endsWith(pattern.slice(1)) : name === pattern));
   const foreign = dnsDomains.find((domain) => !has(domain) || !has(`*.${domain}`));
   if (foreign === undefined) return;

@@ -24,7 +24,7 @@ import type { Signer } from "../signer/signer.ts";
 import { StoreError } from "../store/errors.ts";
 import type { CertificateRow } from "../store/rows/certificates.ts";
 import type { Store } from "../store/store.ts";
-import { foreignIssuer, type ForeignIssuer } from "./foreign-issuer-profile.ts";
+import { foreignIssuer, type ForeignIssuer, type NamingRights } from "./foreign-issuer-profile.ts";
 
 /** What signs issuers: the active intermediate, or the root where there is none. */
 export interface IssuerSigner {
@@ -62,6 +62,10 @@ export interface IssuerCaller {
   readonly issuerScope?: readonly string[];
   /** DNS names an operator may give, or `*.` and what they end in. */
   readonly dnsScope?: readonly string[];
+  /** Trust domains whose issuers may give any DNS name and address. */
+  readonly clusterScope?: readonly string[];
+  /** Trust domains whose issuers have no URI constraint. */
+  readonly unconstrainedScope?: readonly string[];
 }
 
 /**
@@ -80,7 +84,7 @@ export function foreignIssuers(deps: ForeignIssuerDeps) {
     if (earlier !== undefined) return answer(earlier);
     const by = await deps.signer();
     const csr = readCsr(request.csr);
-    const wanted = foreignIssuer(request, trustDomain, by.certificate.keyAlgorithm, { dnsScope: caller.role === "admin" ? undefined : caller.dnsScope ?? [] });
+    const wanted = foreignIssuer(request, trustDomain, by.certificate.keyAlgorithm, rightsOf(caller, request.trustDomain));
     if (!wanted.keyAlgorithms.includes(csr.keyAlgorithm)) {
       throw new Refusal("csr_refused", `The CSR has a key of ${csr.keyAlgorithm}; an issuer for ${request.profile} has one of ${wanted.keyAlgorithms.join(", ")}.`);
     }
@@ -184,6 +188,12 @@ export function foreignIssuers(deps: ForeignIssuerDeps) {
       anchors: anchors().pem,
     };
   }
+}
+
+function rightsOf({ role, dnsScope = [], clusterScope = [], unconstrainedScope = [] }: IssuerCaller, trustDomain: string): NamingRights {
+  const isAdmin = role === "admin";
+  const unconstrained = unconstrainedScope.includes(trustDomain);
+  return { dnsScope: isAdmin || clusterScope.includes(trustDomain) ? undefined : dnsScope, mayLiftUri: isAdmin || unconstrained, liftsUri: unconstrained };
 }
 
 /** An admin may have any issuer signed, an operator those its scope names: whoever holds one can name every workload of that domain. */

@@ -33,11 +33,19 @@ export interface IssuerParent {
 export async function issueIssuer(request: IssuerRequest, parent: IssuerParent): Promise<{ readonly issuer: ActiveIssuer; readonly privateKey: KeyObject }> {
   const { certificate, privateKey } = await createIssuer(request, parent);
   const issuer = activateIssuer(certificate, privateKey, request.profile, request.trustDomain);
-  await tryIssuer(issuer, parent, request);
+  const { certificate: above, anchor } = parent;
+  await tryIssuer(issuer, anchor === undefined ? [] : [above], anchor ?? above, request);
   return { issuer, privateKey };
 }
 
-async function tryIssuer(issuer: ActiveIssuer, { certificate: parent, anchor }: IssuerParent, { trustDomain, nowMs, profile }: IssuerRequest): Promise<void> {
+/**
+ * Tries an issuer out before anybody relies on it.
+ * @param intermediates  between it and the root
+ * @throws {AuthorityError} root_names_refused
+ */
+export async function tryIssuer(
+  issuer: ActiveIssuer, intermediates: readonly Certificate[], root: Certificate, { trustDomain, nowMs, profile }: Pick<IssuerRequest, "trustDomain" | "nowMs" | "profile">,
+): Promise<void> {
   const spki = generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey.export({ format: "der", type: "spki" });
   const secondMs = Math.floor(nowMs / 1000) * 1000;
   const tbs = issuer.encodeAndLint({
@@ -51,8 +59,6 @@ async function tryIssuer(issuer: ActiveIssuer, { certificate: parent, anchor }: 
   });
   const trial = await signCertificate(issuer.signer, tbs, issuer.signatureAlgorithm);
   try {
-    const intermediates = anchor === undefined ? [] : [parent];
-    const root = anchor ?? parent;
     validatePath({ leaf: issuer.certificate, intermediates, anchors: [root], nowMs });
     const { bundle } = publishBundle(trustDomain, [root], 0);
     const chain = [trial, issuer.certificate.der, ...intermediates.map(({ der }) => der)];

@@ -13,6 +13,9 @@ export function issuerSigner(rows: readonly AuthorityRow[], { signerFor }: Pick<
   const active = (type: AuthorityRow["type"]): AuthorityRow | undefined => rows.find((row) => row.type === type && row.state === "active");
   const row = active("intermediate") ?? active("root");
   if (row === undefined) throw new Refusal("issuer_unavailable", "This CA has no active root or intermediate to sign an issuer with; the operator must activate one.");
+  if (row.key.kind === "upstream") {
+    throw new Refusal("issuer_unavailable", "This CA runs under another one, and its issuers have no room for CAs below them: have the issuer signed by the CA above it.");
+  }
   if (row.key.kind === "offline") {
     throw new Refusal("issuer_unavailable", `The key of the ${row.type} ${row.id} is offline and signs in ceremonies only; a CA that signs issuers for others needs an intermediate.`);
   }

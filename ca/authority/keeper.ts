@@ -11,12 +11,11 @@ import type { Fence } from "../store/rows/leases.ts";
 import type { Store } from "../store/store.ts";
 import type { ActiveIssuer } from "./active-issuer.ts";
 import { readAuthorities, type Authorities } from "./authorities.ts";
-import { authorityCraft } from "./craft.ts";
+import type { AuthorityCraft } from "./craft.ts";
 import { leaseKeeper } from "./lease.ts";
 import type { JwtSigner } from "./jwt-key.ts";
 import { awaitingJwtKey } from "./plan-jwt-keys.ts";
 import { awaitingHolders, planRotation, type Holders, type RotationPolicy, type RotationStep } from "./plan-rotation.ts";
-import type { AuthoritySigners } from "./signers.ts";
 import { actOfStep } from "./take-step.ts";
 
 export interface AuthorityKeeper {
@@ -46,7 +45,7 @@ export interface AuthorityKeeper {
 export interface KeeperDeps {
   readonly store: Store;
   readonly sealing: Sealing;
-  readonly signers: AuthoritySigners;
+  readonly craft: AuthorityCraft;
   readonly config: CaConfig;
   /** Around what is linted and signed. */
   readonly lints: LintRecorder;
@@ -61,9 +60,8 @@ export interface KeeperDeps {
  * @throws {SignerError | AuthorityError} when what is stored cannot be opened
  */
 export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper> {
-  const { store, config, lints, log, metrics, now } = deps;
+  const { store, craft, config, lints, log, metrics, now } = deps;
   const readOptions = { ...deps, ...config, profile: workloadProfile(config) };
-  const craft = authorityCraft(deps);
   const lease = leaseKeeper({ store, name: "authority", log });
   const listeners: (() => void)[] = [];
   let known = await load(undefined);

@@ -7,12 +7,12 @@ import { unsealAuthority } from "./active-issuer.ts";
 
 /**
  * The keys that sign CRLs and certify OCSP signers: also of issuers that were replaced, for as long as what they signed lives.
- * @returns a function to the signer of an authority; undefined where its key is offline and signs in a ceremony
+ * @returns a function to the signer of an authority; undefined where its key is offline and signs in a ceremony, or is another CA's
  */
 export function listSigners(sealing: Sealing, signers: AuthoritySigners): (row: AuthorityRow) => Signer | undefined {
   const opened = new Map<string, Signer>();
   return (row) => {
-    if (row.key.kind === "offline") return undefined;
+    if (row.key.kind === "offline" || row.key.kind === "upstream") return undefined;
     if (row.key.kind !== "sealed") return signers.signerFor(row);
     const known = opened.get(row.id);
     if (known !== undefined) return known;

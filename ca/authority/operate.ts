@@ -78,6 +78,7 @@ export function authorityOperator({ store, keeper, craft, config, lints, metrics
     const row = rows.find(({ id }) => id === request.id);
     if (row === undefined) throw new Refusal("not_found", `This CA has no authority ${request.id}; list them with GET /v1/authorities.`);
     if (row.type === "jwt") return jwtKeys.step(request, row, rows, nowMs);
+    if (row.key.kind === "upstream") throw wrongState(`The ${row.type} ${row.id} is the CA's above this one: ${request.action} it there; what becomes of it is followed here.`);
     switch (request.action) {
       case "activate": return activating(row, rows, nowMs);
       case "taint": return tainting(row, rows, nowMs, request.force === true);
@@ -91,6 +92,9 @@ export function authorityOperator({ store, keeper, craft, config, lints, metrics
     const prepared = preparedRoot(rows);
     if (prepared !== undefined && activateAtMs !== undefined) return (draft) => draft.move(prepared, "prepared", { activateAtMs });
     if (prepared !== undefined) throw wrongState(`The root ${prepared.id} is prepared already; activate it, or retire it first.`);
+    if (rows.some(({ key }) => key.kind === "upstream")) {
+      throw wrongState("The root is that of the CA above this one: rotate it there. This CA takes the next one into its bundle, tells that CA when all its workloads have it, and has its issuers signed by it from then on.");
+    }
     if (before !== undefined && !mayFollow(before, config)) {
       throw wrongState(`The key of the active root is ${before.key.kind === "offline" ? "offline" : `in ${before.key.kind}`}: its successor is made there and brought here by a ceremony${before.key.kind === "offline" ? "" : ", or has its key made there and named by nextRootKey"}.`);
     }
@@ -208,7 +212,7 @@ export function authorityOperator({ store, keeper, craft, config, lints, metrics
   async function createIssuer(draft: AuthorityDraft, parent: AuthorityRow | undefined, rows: readonly AuthorityRow[], nowMs: number): Promise<void> {
     if (parent === undefined) throw new Refusal("issuer_unavailable", "There is no root or intermediate here that could sign an issuer; bring an intermediate here by a ceremony.");
     try {
-      draft.create(await craft.issuer(parent, rows, nowMs));
+      await craft.addIssuer(draft, parent, rows, nowMs);
     } catch (cause) {
       if (!(cause instanceof AuthorityError)) throw cause;
       throw new Refusal("issuer_unavailable", `No issuer can be made: ${cause.message}.`, { cause });

@@ -1,4 +1,4 @@
-import { familyOf, isValidAt } from "../authority-tree.ts";
+import { familyOf, isPublished, isValidAt } from "../authority-tree.ts";
 import type { AuthorityRow } from "../store/rows/authorities.ts";
 import type { HolderRow } from "../store/rows/holders.ts";
 import { planJwtKeys, type JwtKeyPolicy, type JwtKeyStep } from "./plan-jwt-keys.ts";
@@ -61,9 +61,12 @@ export function awaitingHolders(authorities: readonly AuthorityRow[], policy: Ro
   return active === undefined || nowMs >= (prepared.activateAtMs ?? partOfLife(active, policy.rootActivatePart, policy)) ? prepared : undefined;
 }
 
-/** Who signs issuers now: the active intermediate of the active root, or that root itself where its key can be had. */
+/**
+ * Who signs issuers now: the active intermediate of the active root, or that root itself where its key can be had. Of another CA's roots any:
+ * that one chooses.
+ */
 export function signingParent(authorities: readonly AuthorityRow[]): AuthorityRow | undefined {
-  const root = activeOf(authorities, "root");
+  const root = activeOf(authorities, "root") ?? authorities.find((row) => row.key.kind === "upstream" && isPublished(row));
   if (root === undefined) return undefined;
   const intermediate = authorities.find(({ type, state, parentId }) => type === "intermediate" && state === "active" && parentId === root.id);
   return intermediate ?? (root.key.kind === "offline" ? undefined : root);
@@ -109,7 +112,9 @@ function issuerReplacement(authorities: readonly AuthorityRow[], { issuerRenewBe
   if (parent === undefined) return undefined;
   const active = activeOf(authorities, "issuer");
   // One that begins later was made by a clock that was ahead, and signs nothing until then.
-  const due = active === undefined || active.notAfterMs - nowMs < issuerRenewBeforeMs || active.notBeforeMs > nowMs || (active.parentId ?? parent.id) !== parent.id;
+  const due = active === undefined || active.notAfterMs - nowMs < issuerRenewBeforeMs || active.notBeforeMs > nowMs
+    // Where another CA signs, it chooses by which of its authorities.
+    || (parent.key.kind !== "upstream" && (active.parentId ?? parent.id) !== parent.id);
   return due ? { kind: "replace-issuer", parentId: parent.id, replaces: active?.id } : undefined;
 }
 
@@ -118,6 +123,8 @@ function retirement(authorities: readonly AuthorityRow[], policy: RotationPolicy
     const { id, type, state } = row;
     // Until its end an issuer can still be revoked, should its key turn up somewhere.
     const over = !isValidAt(row.notAfterMs, nowMs);
+    // Another CA's roots come and go with its bundle.
+    if (type === "root" && row.key.kind === "upstream") continue;
     const mayRetire = state === "retiring" || (state === "prepared" && over);
     if (!mayRetire || (type !== "root" && type !== "jwt" && !over)) continue;
     if (type === "root" && !over && nowMs < row.stateSinceMs + policy.rootRetirePart * (row.notAfterMs - row.notBeforeMs)) continue;
@@ -136,10 +143,11 @@ export function livingBelow(row: AuthorityRow, authorities: readonly AuthorityRo
 
 /** Whether the CA can make the next root by itself: where a key is elsewhere, an operator makes the next one. */
 export function mayFollow({ key }: AuthorityRow, { nextRootKey }: Pick<RotationPolicy, "nextRootKey">): boolean {
-  return key.kind === "sealed" || (nextRootKey !== undefined && key.kind !== "offline");
+  return key.kind === "sealed" || (nextRootKey !== undefined && key.kind !== "offline" && key.kind !== "upstream");
 }
 
 function canSign(root: AuthorityRow, authorities: readonly AuthorityRow[]): boolean {
+  if (root.key.kind === "upstream") return false;
   if (root.key.kind !== "offline") return true;
   return authorities.some(({ type, state, parentId }) => type === "intermediate" && parentId === root.id && (state === "prepared" || state === "active"));
 }

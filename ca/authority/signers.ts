@@ -113,7 +113,7 @@ export function authoritySigners({ sealing, store, kms, pkcs11Pin, log, now, onK
   return {
     signerFor(row) {
       if (row.key.kind === "sealed") return softwareSigner(unsealAuthority(row, sealing).privateKey);
-      if (row.key.kind === "offline") return offlineSigner(row);
+      if (row.key.kind === "offline" || row.key.kind === "upstream") return absentSigner(row);
       return outside(row.key, parseCertificate(row.certificate).spki, row.id);
     },
     outside: (key, spki) => outside(key, spki, Buffer.from(subjectKeyIdentifier(spki)).toString("hex")),
@@ -132,12 +132,13 @@ export function authoritySigners({ sealing, store, kms, pkcs11Pin, log, now, onK
   };
 }
 
-/** Refuses to sign: the key is on a machine that nobody can reach from here. */
-function offlineSigner({ id, certificate }: SignedRow): Signer {
+/** Refuses to sign: the key is on a machine that nobody can reach from here, or another CA's. */
+function absentSigner({ id, certificate, key }: SignedRow): Signer {
   const { keyAlgorithm, spki } = parseCertificate(certificate);
   return {
     keyAlgorithm, spki,
     sign() {
+      if (key.kind === "upstream") throw new SignerError("signer_offline", `the key of authority ${id} is that of the CA above this one, which signs issuers when this one asks for them, and nothing else`);
       throw new SignerError(
         "signer_offline",
         `the key of authority ${id} is offline and signs in a ceremony only: run "countersign ceremony request" here, "countersign ` +

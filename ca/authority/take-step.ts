@@ -30,7 +30,7 @@ async function draftStep(draft: AuthorityDraft, step: RotationStep, known: Autho
       if (step.replaces !== undefined) draft.move(rowOf(step.replaces), "retiring");
       return;
     case "replace-issuer":
-      draft.create(await craft.issuer(rowOf(step.parentId), rows, nowMs));
+      await craft.addIssuer(draft, rowOf(step.parentId), rows, nowMs);
       if (step.replaces !== undefined) draft.move(rowOf(step.replaces), "retiring");
       return;
     case "create-jwt-key":

@@ -84,14 +84,14 @@ export function ceremonyWatch({ store, rows, log, now }: {
   };
 }
 
-/** A root whose successor the CA cannot make by itself. */
+/** A root of its own whose successor the CA cannot make by itself. */
 function outsideRootOf(rows: readonly AuthorityRow[]): AuthorityRow | undefined {
-  return rows.find(({ type, state, key }) => type === "root" && state === "active" && key.kind !== "sealed");
+  return rows.find(({ type, state, key }) => type === "root" && state === "active" && key.kind !== "sealed" && key.kind !== "upstream");
 }
 
 function rootDue({ id, key: { kind }, notAfterMs }: AuthorityRow): string {
-  const where = { offline: "is offline", kms: "is in KMS", pkcs11: "is on a PKCS#11 token", sealed: "is in the store" }[kind];
-  const place = { offline: "", kms: ", --key kms:KEY-ID at its sign and import", pkcs11: ", --key pkcs11:URI at its sign and import", sealed: "" }[kind];
+  const where = { offline: "is offline", kms: "is in KMS", pkcs11: "is on a PKCS#11 token", sealed: "is in the store", upstream: "is another CA's" }[kind];
+  const place = { offline: "", kms: ", --key kms:KEY-ID at its sign and import", pkcs11: ", --key pkcs11:URI at its sign and import", sealed: "", upstream: "" }[kind];
   return `the root ${id}, whose key ${where}, ends ${at(notAfterMs)}: make another one (countersign ceremony request root${place}${kind === "offline" ? "" : "; or name its key as nextRootKey"})`;
 }
 

@@ -18,7 +18,7 @@ export function judgeAuthorities({ authorities, newestChain, vitals, nowMs }: Ch
     ...several("authority-valid", inForce, (authority) => judgeDates(authority, nowMs)),
     ...active.map((authority) => finding("authority-life", judgeLife(authority, authorities, nowMs), nameOf(authority))),
     ...(newestChain === undefined ? [] : judgeChains(authorities, newestChain, nowMs)),
-    ...(vitals === undefined ? [] : several("authority-names", inForce.filter(({ type }) => type !== "jwt"), (authority) => judgeNames(authority, vitals.trustDomain))),
+    ...(vitals === undefined ? [] : several("authority-names", inForce.filter(({ type, key }) => type !== "jwt" && key !== "upstream"), (authority) => judgeNames(authority, vitals.trustDomain))),
     ...tainted.map((authority) => finding("authority-tainted", {
       status: "warning", what: `${nameOf(authority)} is`, remedy: `when its holders have renewed, countersign authority revoke ${shortId(authority.id)}`,
     })),
@@ -61,7 +61,7 @@ function judgeLife({ type, key, notBefore, notAfter }: AuthoritySummary, authori
   const endMs = Date.parse(notAfter);
   const left = (endMs - nowMs) / (endMs - Date.parse(notBefore));
   const share = `${Math.max(0, Math.floor(left * 100))} % is left, until ${notAfter}`;
-  const remedy = type === "root" && key !== "sealed" ? outsideRootRemedy : remedies[type];
+  const remedy = key === "upstream" ? "replace it at the CA above, whose it is" : type === "root" && key !== "sealed" ? outsideRootRemedy : remedies[type];
   if (left <= criticalShare[type]) return { status: "failed", what: share, remedy };
   const hasSuccessor = authorities.some((other) => other.type === type && other.state === "prepared");
   return left <= lateShare[type] && !hasSuccessor ? { status: "warning", what: `${share}, and no successor is prepared`, remedy } : undefined;

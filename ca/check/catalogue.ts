@@ -34,6 +34,8 @@ export const catalogue = {
   },
   "authority-names": { category: "authorities", holds: "names this trust domain and no other", remedy: "proxies refuse what it signs; replace it: countersign authority rotate" },
   "authority-tainted": { category: "authorities", holds: "no tainted authority is trusted", remedy: "when its holders have renewed, countersign authority revoke it" },
+  "upstream-followed": { category: "authorities", holds: "is followed", remedy: "look at that CA and the way to it; what is held stays in force until this CA's issuer ends" },
+  "upstream-constrained": { category: "authorities", holds: "is held to this trust domain", remedy: "at the CA above: countersign operator remove its ID, then countersign issuer invite without --unconstrained" },
   "convergence-trusted": {
     category: "convergence", holds: "is trusted by every holder",
     remedy: "look at their proxies, or wait until their certificates have ended",

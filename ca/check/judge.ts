@@ -7,6 +7,7 @@ import { judgeDataPlane, judgeRevocation } from "./data-plane.ts";
 import type { CheckFacts } from "./facts.ts";
 import { judgeFederation } from "./federation.ts";
 import type { Finding } from "./finding.ts";
+import { judgeUpstream } from "./upstream.ts";
 import { judgeKeys, judgeStore } from "./store.ts";
 
 /** Judges. Pure: what was gathered decides. A part of the CA more is one function here, its facts and its rows in the catalogue. */
@@ -15,5 +16,5 @@ export function judge(facts: CheckFacts): readonly Finding[] {
 }
 
 const judges: readonly ((facts: CheckFacts) => readonly Finding[])[] = [
-  judgeApi, judgeConfig, judgeStore, judgeKeys, judgeAuthorities, judgeConvergence, judgeDataPlane, judgeRevocation, judgeFederation, judgeLog, judgeAccess, judgeClock,
+  judgeApi, judgeConfig, judgeStore, judgeKeys, judgeAuthorities, judgeUpstream, judgeConvergence, judgeDataPlane, judgeRevocation, judgeFederation, judgeLog, judgeAccess, judgeClock,
 ];

@@ -12,6 +12,7 @@ import { api, apiHelp, apiOptions, ApiError, type Api } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, revocationReason, seconds, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { renderManifest, secretManifest, secretScheme, type IssuerMaterial, type SecretScheme } from "./issuer-secret.ts";
+import { invite } from "./issuer-invite.ts";
 import { issuerRequests } from "./issuer-request.ts";
 import { folderTarget, type IssuerTarget } from "./issuer-target.ts";
 import { keepRenewed } from "./issuer-watch.ts";
@@ -21,7 +22,7 @@ import { output, type Output } from "./output.ts";
 import { minute, table } from "./table.ts";
 
 /**
- * `countersign issuer issue|watch|list|revoke`.
+ * `countersign issuer invite|issue|watch|list|revoke`.
  * @param stopped  resolves when the process is asked to end
  */
 export async function issuer(args: readonly string[], io: CliIo, stopped: () => Promise<unknown>): Promise<number> {
@@ -31,10 +32,15 @@ export async function issuer(args: readonly string[], io: CliIo, stopped: () => 
     return values.help ? 0 : 2;
   }
   const out = output(values.output, io);
-  const chosen = chooseAction("issuer", action, ["issue", "watch", "list", "revoke"]);
+  const chosen = chooseAction("issuer", action, ["invite", "issue", "watch", "list", "revoke"]);
   if (chosen === "revoke") return revoke(values, rest, io, out);
   noMore(rest);
   switch (chosen) {
+    case "invite": {
+      const trustDomain = required(values["trust-domain"], "--trust-domain", "west.example");
+      await invite(api(values, io), { trustDomain, unconstrained: values.unconstrained, ttl: values.ttl }, out);
+      return 0;
+    }
     case "issue": {
       const [request, scheme, folder] = [requestOf(values), schemeOf(values), values["out-dir"]];
       if (folder !== undefined && existsSync(join(folder, scheme.key))) {
@@ -57,6 +63,7 @@ const issuerOptions = {
   for: { type: "string", default: "linkerd" },
   "trust-domain": { type: "string" },
   ttl: { type: "string" },
+  unconstrained: { type: "boolean", default: false },
   "renew-before": { type: "string", default: "25h" },
   "dns-domain": { type: "string", multiple: true },
   secret: { type: "string" },
@@ -169,6 +176,12 @@ function targetOf(flags: Flags, scheme: SecretScheme, { env }: CliIo): IssuerTar
 const defaultLifetimeSeconds = 48 * 3600;
 const usage = `countersign issuer: issuers for other CAs, signed by this one
 
+  countersign issuer invite --trust-domain west.example >west.join
+      prints one string for the CA of another cluster, good once, for an hour
+      or --ttl; "countersign serve --upstream-file west.join" there is all:
+      this CA signs its issuers from then on, and this root is its anchor
+      --unconstrained leaves out what keeps them to SPIFFE IDs of west.example
+      for software that looks at no trust domains, and refuses the constraint
   countersign issuer issue --trust-domain cluster.local | kubectl apply -f -
       makes a key here, has an issuer signed for it and prints the
       Kubernetes Secret that linkerd's identity service reads

@@ -21,7 +21,7 @@ export interface AuthoritySummary {
   readonly notAfter: string;
   readonly certificate: string;
   /** Where its private key is. */
-  readonly key: "sealed" | "kms" | "pkcs11" | "offline";
+  readonly key: "sealed" | "kms" | "pkcs11" | "offline" | "upstream";
   /** Whose key signed it; absent for a root. */
   readonly parentId?: string;
   /** Root or JWT key: sequence of the bundle that first had it. */

@@ -25,6 +25,8 @@ export interface Revocation {
   readonly revokedAt: string;
   /** When the certificate would have expired; from then on the entry may be forgotten. */
   readonly notAfter: string;
+  /** In `RevocationPage`: of a CA, so that all it signed is refused, in other clusters too. */
+  readonly authority?: true | undefined;
 }
 
 /** What the watch event `revocation` carries: as many as fit, ascending. */

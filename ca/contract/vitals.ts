@@ -25,6 +25,18 @@ export interface Vitals {
   readonly crls: readonly CrlVitals[];
   /** `witnessedSize`: of the checkpoint kept beside the database. */
   readonly log: { readonly size: number; readonly witnessedSize?: number };
+  /** The CA above this one, where there is one. */
+  readonly upstream?: UpstreamVitals | undefined;
+}
+
+/** The CA that signs this one's issuers, and how the last look at it went. */
+export interface UpstreamVitals {
+  readonly url: string;
+  readonly trustDomain: string;
+  readonly succeededAt?: string | undefined;
+  /** Looks that failed since. */
+  readonly failures: number;
+  readonly error?: string | undefined;
 }
 
 export interface StoreVitals {

@@ -22,6 +22,8 @@ export interface EndpointRequest {
   readonly url: URL;
   readonly proof: EndpointProof;
   readonly body?: string;
+  /** Further ones. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Of the body; default JSON. */
   readonly contentType?: string;
 }
@@ -39,7 +41,7 @@ export interface EndpointAnswer {
  * shown, and the answer is bounded in size and time.
  * @throws {FederationError} endpoint_unreachable | endpoint_untrusted | endpoint_answer
  */
-export async function askEndpoint({ method, url, proof, body, contentType = "application/json" }: EndpointRequest): Promise<EndpointAnswer> {
+export async function askEndpoint({ method, url, proof, body, headers, contentType = "application/json" }: EndpointRequest): Promise<EndpointAnswer> {
   requireEndpointUrl(url);
   const signal = AbortSignal.timeout(timeoutMs);
   const socket = await open(url, proof, signal);
@@ -48,7 +50,7 @@ export async function askEndpoint({ method, url, proof, body, contentType = "app
       method, path: url.pathname + url.search, signal, createConnection: () => socket,
       headers: {
         host: url.host, accept: "application/json", connection: "close",
-        ...(body !== undefined && { "content-type": contentType, "content-length": Buffer.byteLength(body) }),
+        ...(body !== undefined && { "content-type": contentType, "content-length": Buffer.byteLength(body) }), ...headers,
       },
     });
     outgoing.end(body);

@@ -12,7 +12,8 @@ import { Refusal } from "../refusal.ts";
 import { fingerprintsOf, relationshipsOf, type Relationship, type StoredInvitation } from "./documents.ts";
 import { askEndpoint, type EndpointAnswer } from "./endpoint.ts";
 import { FederationError } from "./errors.ts";
-import { encodeInvitation, parseInvitation, type InvitationParts } from "./invitation-text.ts";
+import { endpointId, fetchPinned } from "./fetch-pinned.ts";
+import { encodeInvitation, parseInvitation } from "./invitation-text.ts";
 import { additions, type Relationships } from "./relationships.ts";
 
 export interface InvitationsDeps {
@@ -62,7 +63,7 @@ export function invitationService({ documents, trustDomain: own, publicUrl, root
         additions(await documents.refresh(), own, relationship, first.text);
         const joined: JoinFederationRequest = { invitation: parts.id, secret: parts.secret, trustDomain: own, apiUrl: publicUrl(), bundle: bundle().jwks };
         await failing(async () => requireJoined(await askEndpoint({
-          method: "POST", url: urlOf(apiUrl, paths.federationJoins), body: JSON.stringify(joined),
+          method: "POST", url: new URL(paths.federationJoins, apiUrl), body: JSON.stringify(joined),
           proof: { profile: "https_spiffe", spiffeId: endpointId(trustDomain), bundles: new Map([[trustDomain, first.bundle]]), nowMs: now().getTime() },
         })));
         // If we die here they trust us and we do not trust them: accepting the same string again goes on from here.
@@ -95,15 +96,7 @@ export function invitationService({ documents, trustDomain: own, publicUrl, root
 }
 
 function relationshipTo(trustDomain: string, apiUrl: string): Relationship {
-  return { trustDomain, profile: "https_spiffe", endpointUrl: urlOf(apiUrl, paths.bundle).href, endpointSpiffeId: endpointId(trustDomain), apiUrl };
-}
-
-function endpointId(trustDomain: string): string {
-  return `spiffe://${trustDomain}/countersign/ca`;
-}
-
-function urlOf(apiUrl: string, path: string): URL {
-  return new URL(path, apiUrl);
+  return { trustDomain, profile: "https_spiffe", endpointUrl: new URL(paths.bundle, apiUrl).href, endpointSpiffeId: endpointId(trustDomain), apiUrl };
 }
 
 /** The invitation, if the secret is its own and it has not ended. Strangers ask here, so each wrong guess counts. */
@@ -123,20 +116,6 @@ function openInvitation(set: DocumentSet, id: string, secret: string, now: Date,
 function overInvitations(set: DocumentSet, now: Date): readonly DocumentChange[] {
   return [...set.byKind["federation-invitation"]].filter(([, { body }]) => (JSON.parse(body) as StoredInvitation).expiresAt < now.toISOString())
     .slice(0, maxForgotten).map(([name]) => ({ kind: "federation-invitation", name }));
-}
-
-/** The bundle of the CA that has the root of the invitation; of what strangers answer one hash decides, and nothing secret was sent. */
-async function fetchPinned({ apiUrl, trustDomain, rootFingerprint }: InvitationParts, nowMs: number): Promise<{ readonly text: string; readonly bundle: Bundle }> {
-  const url = urlOf(apiUrl, paths.bundle);
-  const stranger = await askEndpoint({ method: "GET", url, proof: { profile: "stranger" } });
-  const root = refusing(() => parseBundle(trustDomain, stranger.text)).x509Authorities.find(({ fingerprint }) => fingerprint === rootFingerprint);
-  if (root === undefined) {
-    throw new FederationError("endpoint_untrusted", `what answers at ${url.host} does not have the root ${rootFingerprint.slice(0, 16)}... of the invitation: another CA, or somebody in between; the secret was not sent`);
-  }
-  const pinned = new Map([[trustDomain, { trustDomain, x509Authorities: [root], jwtAuthorities: [] }]]);
-  const { status, text } = await askEndpoint({ method: "GET", url, proof: { profile: "https_spiffe", spiffeId: endpointId(trustDomain), bundles: pinned, nowMs } });
-  if (status !== 200) throw new FederationError("endpoint_answer", `the endpoint answered with status ${status}, and no bundle`, { status });
-  return { text, bundle: refusing(() => parseBundle(trustDomain, text)) };
 }
 
 function requireJoined({ status, text }: EndpointAnswer): void {

@@ -10,7 +10,7 @@ import { revocationPage } from "./schemas.ts";
 import type { CaServices } from "./services.ts";
 
 /** The deny-list feed. Public, as any CRL is: it tells who is not to be trusted. */
-export function revocationOperations({ store, now }: CaServices): readonly Operation[] {
+export function revocationOperations({ store, now, signsAuthorities }: CaServices): readonly Operation[] {
   return [
     operation({
       route: "GET /v1/revocations",
@@ -31,7 +31,7 @@ export function revocationOperations({ store, now }: CaServices): readonly Opera
         const page = rows.slice(0, pageSize);
         return conditional(request, `"${feedEpoch}.${newest}.${announcementSequence}"`, () =>
           json({
-            revocations: page.map(describeRevocation),
+            revocations: page.map((row) => ({ ...describeRevocation(row), ...(signsAuthorities(row.authorityId) && { authority: true as const }) })),
             sequence: page.at(-1)?.sequence ?? Math.min(after, newest),
             more: rows.length > pageSize,
             feedEpoch,

@@ -147,6 +147,7 @@ export const revocation = z
     reason: z.enum(revocationReasons),
     revokedAt: instant,
     notAfter: instant.openapi({ description: "From then on the entry may be forgotten." }),
+    authority: z.literal(true).optional().openapi({ description: "When the feed is polled: of a CA, so that all it signed is refused." }),
   })
   .openapi("Revocation");
 export const revocationPage = z
@@ -306,7 +307,7 @@ const authority = z
     notBefore: instant,
     notAfter: instant,
     certificate: z.string().openapi({ description: "PEM." }),
-    key: z.enum(["sealed", "kms", "pkcs11", "offline"]).openapi({ description: "Where its private key is." }),
+    key: z.enum(["sealed", "kms", "pkcs11", "offline", "upstream"]).openapi({ description: "Where its private key is." }),
     parentId: z.string().optional().openapi({ description: "Whose key signed it." }),
     publishedSequence: z.string().optional().openapi({ description: "Root: of the bundle that first had it." }),
     activateAt: instant.optional(),

@@ -36,6 +36,10 @@ export interface Caller {
   readonly dnsScope?: readonly string[];
   /** Trust domains of other CAs it may have issuers signed for; an admin may for any. */
   readonly issuerScope?: readonly string[];
+  /** Those of them whose issuers may give any DNS name and address. */
+  readonly clusterScope?: readonly string[];
+  /** Those of them whose issuers have no URI constraint. */
+  readonly unconstrainedScope?: readonly string[];
 }
 
 /** What the HTTP layer needs of the CA; every method throws `Refusal` for what it declines. */
@@ -97,6 +101,8 @@ export interface CaServices {
   crl(authorityId: string, list: string): Promise<ServedCrl | undefined>;
   /** An OCSP response to whatever was sent, as long as the address has not had its share; one without times is for this request only. */
   ocsp(request: Uint8Array, address: string): Promise<{ readonly der: Uint8Array; readonly thisUpdateMs?: number; readonly nextUpdateMs?: number }>;
+  /** Whether an authority of ours is one that signs other authorities: a root or intermediate. */
+  signsAuthorities(authorityId: string): boolean;
   /** DER. */
   authorityCertificate(id: string): Uint8Array | undefined;
   /** An operator's step in the life of the authorities. */

@@ -34,9 +34,12 @@ const vitalsSchema = z
       standbys: z.object({ count: z.number().int(), lagSeconds: z.number() }).optional(),
       clockOffsetMs: z.number().optional().openapi({ description: "The database's clock less the CA's." }),
     }),
-    keys: z.array(z.object({ authorityId: z.string(), location: z.enum(["sealed", "kms", "pkcs11", "offline"]), trouble: z.string().optional() })).readonly(),
+    keys: z.array(z.object({ authorityId: z.string(), location: z.enum(["sealed", "kms", "pkcs11", "offline", "upstream"]), trouble: z.string().optional() })).readonly(),
     crls: z.array(z.object({ authorityId: z.string(), list: z.string(), number: z.number(), thisUpdate: time, nextUpdate: time })).readonly(),
     log: z.object({ size: z.number().int(), witnessedSize: z.number().int().optional() }),
+    upstream: z.object({
+      url: z.string(), trustDomain: z.string(), succeededAt: time.optional(), failures: z.number().int(), error: z.string().optional(),
+    }).optional().openapi({ description: "The CA that signs this one's issuers, and how the last look at it went." }),
   })
   .openapi("Vitals");
 

@@ -39,7 +39,7 @@ function latestNotAfter({ type, notAfterMs }: Pick<AuthorityRow, "type" | "notAf
 }
 
 function toAuthorityKey({ id, keyKind, sealedPrivateKey, keyReference }: Stored<typeof schema.authorities>): AuthorityKey {
-  if (keyKind === "offline") return { kind: "offline" };
+  if (keyKind === "offline" || keyKind === "upstream") return { kind: keyKind };
   if (keyKind === "sealed" && sealedPrivateKey !== null) return { kind: "sealed", sealed: sealedPrivateKey };
   if (keyKind === "kms" && keyReference !== null) return { kind: "kms", keyId: keyReference };
   if (keyKind === "pkcs11" && keyReference !== null) return { kind: "pkcs11", uri: keyReference };

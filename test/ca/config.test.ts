@@ -109,7 +109,7 @@ describe("the table", () => {
   });
 
   test("offers no flag for a secret", () => {
-    expect(configTable.filter(({ flag }) => flag === undefined).map(({ key }) => key)).toEqual(["rootKeyPassphrase", "sealingKey", "pkcs11Pin"]);
+    expect(configTable.filter(({ flag }) => flag === undefined).map(({ key }) => key)).toEqual(["rootKeyPassphrase", "upstream", "sealingKey", "pkcs11Pin"]);
   });
 
   test("renders as Markdown and as help, a row or an entry for each", () => {

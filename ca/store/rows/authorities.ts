@@ -1,12 +1,16 @@
 import type { AuthorityState, AuthorityType } from "../../contract/authorities.ts";
 
-/** Where an authority's private key is. `offline`: nowhere here; a ceremony signs with it. */
+/**
+ * Where an authority's private key is. `offline`: nowhere here; a ceremony signs with it. `upstream`: another CA has it, and signs our issuers
+ * when it is asked.
+ */
 export type AuthorityKey =
   /** PKCS#8, sealed (`ca/signer/sealing.ts`). */
   | { readonly kind: "sealed"; readonly sealed: Uint8Array }
   | { readonly kind: "kms"; readonly keyId: string }
   | { readonly kind: "pkcs11"; readonly uri: string }
-  | { readonly kind: "offline" };
+  | { readonly kind: "offline" }
+  | { readonly kind: "upstream" };
 
 export interface AuthorityChange {
   readonly authorityId: string;

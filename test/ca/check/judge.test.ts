@@ -12,6 +12,7 @@ import type { ProxySummary } from "../../../ca/contract/proxies.ts";
 import type { TokenSummary } from "../../../ca/contract/tokens.ts";
 import type { Vitals } from "../../../ca/contract/vitals.ts";
 import { chainOf, newCsr, startTestCa } from "../../support/running-ca.ts";
+import { nameConstraints, testAuthority, uri } from "../../support/test-ca.ts";
 
 /** What a CA and a proxy that are well told: certificates, authorities and vitals are real, the rest is made to go with them. */
 let well: CheckFacts;
@@ -104,6 +105,11 @@ const cases: readonly Case[] = [
   ["has an issuer at its very end", () => changed("issuer", { notBefore: days(-95), notAfter: days(5) }), "authority-life", /failed: 5 %/],
   ["issues what one of its roots does not vouch for", () => ({ ...well, newestChain: other.newestChain }), "authority-chain", /failed: the newest certificate does not lead to it/],
   ["has an authority of another trust domain", () => changed("issuer", { certificate: other.authorities.find(({ type }) => type === "issuer")!.certificate }), "authority-names", /failed: it names spiffe:\/\/west, and this is east/],
+  ["has issuers that another CA signs without a constraint", () => vitals({ upstream: { url: "https://root", trustDomain: "root", succeededAt: ms(-1000), failures: 0 } }), "upstream-constrained", /warning: it has no URI constraint.*without --unconstrained/],
+  ["has not heard the CA above for long", () => {
+    const { pem: certificate } = testAuthority({ trustDomain: "east" }).issuer({ extensions: { nameConstraints: nameConstraints({ permitted: [uri("east")] }) } });
+    return { ...changed("issuer", { certificate }), vitals: { ...well.vitals!, upstream: { url: "https://root", trustDomain: "root", succeededAt: ms(-400_000), failures: 9, error: "it does not answer" } } };
+  }, "upstream-followed", /warning: https:\/\/root was last heard .*it does not answer; this CA's issuer ends at/],
   ["trusts a tainted authority", () => added({ ...of("issuer"), id: "0123456789abcdef", state: "tainted" }), "authority-tainted", /warning: issuer 0123456789ab is; .* revoke 0123456789ab/],
   ["has a holder that does not trust the next root", () => added({
     ...of("root"), id: "0123456789abcdef", state: "prepared",

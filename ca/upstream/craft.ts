@@ -1,0 +1,98 @@
+import { isPublished } from "../authority-tree.ts";
+import { activateIssuer, authorityIdOf, authorityRow, outsideRow } from "../authority/active-issuer.ts";
+import type { AuthorityDraft } from "../authority/change.ts";
+import type { AuthorityCraft } from "../authority/craft.ts";
+import { tryIssuer } from "../authority/issue-authority.ts";
+import type { CaConfig } from "../config.ts";
+import { workloadProfile } from "../issuance/profile.ts";
+import { parseCertificate, type Certificate } from "../pki/certificate.ts";
+import type { Sealing } from "../signer/sealing.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
+import type { Store } from "../store/store.ts";
+import { UpstreamError } from "./errors.ts";
+import type { ObtainedIssuer } from "./obtain-issuer.ts";
+
+export interface UpstreamCraftDeps {
+  readonly config: CaConfig;
+  readonly sealing: Sealing;
+  readonly store: Pick<Store, "holdersBehind">;
+  /** Has an issuer signed. @throws {UpstreamError} */
+  readonly obtain: () => Promise<ObtainedIssuer>;
+}
+
+/**
+ * Makes issuers as a CA does whose root is another's: that one signs, by which of its authorities it likes, and what stands above the issuer is
+ * drafted as that one has it. One by a root that holders here do not trust yet is kept back while the present one lasts.
+ */
+export function upstreamCraft(own: AuthorityCraft, { config, sealing, store, obtain }: UpstreamCraftDeps): AuthorityCraft {
+  /** Signed, and waiting for holders to trust its root. */
+  let waiting: ObtainedIssuer | undefined;
+
+  async function next(nowMs: number): Promise<ObtainedIssuer> {
+    const kept = waiting;
+    if (kept !== undefined && kept.certificate.notAfterMs - nowMs > config.issuerRenewBeforeMs) return kept;
+    return (waiting = await obtain());
+  }
+
+  return {
+    ...own,
+    async addIssuer(draft, _parent, rows, nowMs) {
+      const issuer = await next(nowMs);
+      const root = rootOf(issuer, rows);
+      if (root.state === "prepared" && mayWait(rows, config, nowMs)) {
+        const [behind] = await store.holdersBehind({ sequence: root.publishedSequence ?? Number.MAX_SAFE_INTEGER, nowMs, limit: 1 });
+        if (behind !== undefined) {
+          throw new UpstreamError("upstream_root_unknown", `the CA above this one signs by the root ${root.id} now, which ${behind.spiffeId} (${behind.serialNumber}) and maybe others here do not trust yet; the present issuer stays until they do`);
+        }
+      }
+      const row = await draftIssuer(draft, issuer, root, rows, { config, sealing, nowMs });
+      draft.create(row);
+      waiting = undefined;
+    },
+  };
+}
+
+/**
+ * Drafts what stands above an issuer as the CA above has it by now.
+ * @returns the issuer's own row
+ * @throws {AuthorityError} root_names_refused where the path does not hold, or would not hold for a workload
+ */
+export async function draftIssuer(
+  draft: Pick<AuthorityDraft, "create" | "move">, { certificate, privateKey, above }: ObtainedIssuer, root: AuthorityRow, rows: readonly AuthorityRow[],
+  { config, sealing, nowMs }: { readonly config: CaConfig; readonly sealing: Sealing; readonly nowMs: number },
+): Promise<AuthorityRow> {
+  const profile = workloadProfile(config);
+  await tryIssuer(activateIssuer(certificate, privateKey, profile, config.trustDomain), above, parseCertificate(root.certificate), { trustDomain: config.trustDomain, nowMs, profile });
+  if (root.state === "prepared") {
+    for (const before of activesOf("root", rows)) draft.move(before, "retiring");
+    draft.move(root, "active");
+  }
+  const [intermediate] = above;
+  for (const before of activesOf("intermediate", rows)) if (before.id !== (intermediate && authorityIdOf(intermediate))) draft.move(before, "retiring");
+  if (intermediate !== undefined && !rows.some(({ id }) => id === authorityIdOf(intermediate))) {
+    draft.create({ ...outsideRow("intermediate", intermediate, { kind: "upstream" }, nowMs), parentId: root.id });
+  }
+  return authorityRow("issuer", certificate, privateKey, sealing, nowMs, intermediate === undefined ? root.id : authorityIdOf(intermediate));
+}
+
+/** @throws {UpstreamError} upstream_root_unknown */
+function rootOf({ certificate, above }: ObtainedIssuer, rows: readonly AuthorityRow[]): AuthorityRow {
+  const id = signerIdOf(above.at(-1) ?? certificate);
+  const root = rows.find((row) => row.id === id && row.type === "root" && isPublished(row));
+  if (root !== undefined) return root;
+  throw new UpstreamError("upstream_root_unknown", `the CA above this one signs by the root ${id}, which is not in the bundle that it published; its bundle is looked at again soon`);
+}
+
+/** The ID of the authority that signed a certificate. */
+export function signerIdOf({ authorityKeyIdentifier }: Certificate): string {
+  return Buffer.from(authorityKeyIdentifier ?? []).toString("hex");
+}
+
+/** As long as the active issuer outlives what is issued by it. */
+function mayWait(rows: readonly AuthorityRow[], { certificateLifetimeMaxMs, clockSkewMs }: CaConfig, nowMs: number): boolean {
+  return activesOf("issuer", rows).some(({ notAfterMs }) => notAfterMs - nowMs > certificateLifetimeMaxMs + clockSkewMs);
+}
+
+function activesOf(type: AuthorityRow["type"], rows: readonly AuthorityRow[]): readonly AuthorityRow[] {
+  return rows.filter((row) => row.type === type && row.state === "active");
+}
