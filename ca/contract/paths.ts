@@ -1,6 +1,6 @@
 /**
  * The HTTP contract between the CA and everyone who calls it is this folder: paths, headers, problem codes, and a file of shapes a resource.
- * Types only, so that the proxy can share it without carrying a schema library; `ca/http/schemas.ts` holds the zod
+ * Types only, so that the proxy can share it without carrying a schema library; `ca/http/schemas/` holds the zod
  * schemas and is checked against these types by the compiler.
  */
 

@@ -1,32 +1,14 @@
-import { OpenAPIHono } from "@hono/zod-openapi";
+import { Hono } from "hono";
 import { randomBytes } from "node:crypto";
 import { Refusal } from "../refusal.ts";
 import { acmeHandler } from "./acme.ts";
 import { toResponse, type Answer } from "./answer.ts";
-import { auditOperations } from "./audit.ts";
-import { clockOperations } from "./clock.ts";
-import { certificateOperations } from "./certificates.ts";
-import { docsOperations } from "./docs.ts";
-import { federationOperations } from "./federation.ts";
-import { witnessOperations } from "./witness.ts";
-import { healthOperations, type MetricsRegistry } from "./health.ts";
-import { issuerOperations } from "./issuers.ts";
-import { jwtSvidOperations } from "./jwt-svids.ts";
-import { describeOperation } from "./openapi.ts";
-import { operatorOperations } from "./operators.ts";
-import { policyOperations } from "./policies.ts";
+import type { RouteName } from "./authenticate.ts";
+import type { MetricsRegistry } from "./metrics-registry.ts";
+import { refuse, splitRoute, type PipelineOptions } from "./operation.ts";
+import { answerFrom, apiParts, statusPart, type Part } from "./parts.ts";
 import { exactFirst } from "./router.ts";
-import { pipeline, refuse, splitRoute, type Operation, type PipelineOptions } from "./operation.ts";
-import { reportOperations } from "./reports.ts";
-import { statusOperations } from "./status.ts";
-import { revocationOperations } from "./revocations.ts";
 import type { CaServices } from "./services.ts";
-import { signInOperations } from "./sign-ins.ts";
-import { tokenOperations } from "./tokens.ts";
-import { trustOperations } from "./trust.ts";
-import { vitalsOperations } from "./vitals.ts";
-import { watchOperations } from "./watch.ts";
-import { workloadOperations } from "./workloads.ts";
 
 export interface AppOptions extends Pick<PipelineOptions, "log" | "denied" | "forwarders"> {
   readonly registry: MetricsRegistry;
@@ -41,46 +23,10 @@ export interface AppOptions extends Pick<PipelineOptions, "log" | "denied" | "fo
 export function createApp(
   services: CaServices,
   { bodyLimitBytes = defaultBodyLimitBytes, registry, ...rest }: AppOptions,
-): OpenAPIHono {
-  const app = new OpenAPIHono({ router: exactFirst() });
+): Hono {
+  const app = new Hono({ router: exactFirst() });
   const options: PipelineOptions = { ...rest, bodyLimitBytes, nextRequestId: requestIds() };
-  const operations: readonly Operation[] = [
-    ...certificateOperations(services),
-    ...workloadOperations(services),
-    ...revocationOperations(services),
-    ...tokenOperations(services),
-    ...operatorOperations(services),
-    ...policyOperations(services),
-    ...trustOperations(services),
-    ...federationOperations(services),
-    ...watchOperations(services),
-    ...issuerOperations(services),
-    ...reportOperations(services),
-    ...jwtSvidOperations(services),
-    ...auditOperations(services),
-    ...witnessOperations(services),
-    ...statusOperations(services),
-    ...clockOperations(services),
-    ...signInOperations(services),
-    ...vitalsOperations(services),
-    ...healthOperations(services, registry),
-    ...docsOperations(app, services),
-  ];
-  for (const operation of operations) app.openAPIRegistry.registerPath(describeOperation(operation));
-  app.openAPIRegistry.registerComponent("securitySchemes", "apiToken", {
-    type: "http",
-    scheme: "bearer",
-    description: "An API token of `countersign token create --type api`.",
-  });
-  app.openAPIRegistry.registerComponent("securitySchemes", "signedBySvid", {
-    type: "http",
-    scheme: "SVID",
-    description:
-      'The request signed by the key of an X509-SVID of this CA: `SVID proof="<JWS>", nonce="<22 or more characters of base64url>"`. The JWS ' +
-      "has the type `countersign-request+jws`, the chain in `x5c`, and as claims `aud` (the trust domain), `iat`, and `request`: the SHA-256, " +
-      "base64url, of method, target, nonce and body, each but the last followed by a line feed. Good for a minute, and for one act once.",
-  });
-  route(app, operations, services, options);
+  route(app, apiParts(services, registry), services, options);
   if (services.acme !== undefined) app.on(["GET", "HEAD", "POST"], "/acme/*", acmeHandler(services.acme, options));
   let dashboard: Promise<DashboardFetch> | undefined;
   app.on(["GET", "POST"], ["/ui", "/ui/*"], async ({ req, env }) => (await (dashboard ??= loadDashboard(services, app, options)))(req.raw, env as object));
@@ -92,22 +38,28 @@ export function createApp(
 type DashboardFetch = (request: Request, env: object) => Response | Promise<Response>;
 
 /** When it is first looked at: a CA that serves proxies alone has no use for it. */
-async function loadDashboard(services: CaServices, app: OpenAPIHono, { log, nextRequestId }: PipelineOptions): Promise<DashboardFetch> {
+async function loadDashboard(services: CaServices, app: Hono, { log, nextRequestId }: PipelineOptions): Promise<DashboardFetch> {
   const { dashboard } = await import("../dashboard/app.ts");
   return dashboard(services, { fetchApi: (request, env) => app.fetch(request, env), log, nextRequestId });
 }
 
 /** CRLs, OCSP and the certificates of authorities alone: what may be served over plain HTTP. */
-export function createStatusApp(services: CaServices, { bodyLimitBytes = defaultBodyLimitBytes, registry: _, ...rest }: AppOptions): OpenAPIHono {
-  const app = new OpenAPIHono({ router: exactFirst() });
-  route(app, statusOperations(services), services, { ...rest, bodyLimitBytes, nextRequestId: requestIds() });
+export function createStatusApp(services: CaServices, { bodyLimitBytes = defaultBodyLimitBytes, registry: _, ...rest }: AppOptions): Hono {
+  const app = new Hono({ router: exactFirst() });
+  route(app, [statusPart(services)], services, { ...rest, bodyLimitBytes, nextRequestId: requestIds() });
   return app;
 }
 
-function route(app: OpenAPIHono, operations: readonly Operation[], services: CaServices, options: PipelineOptions): void {
-  for (const operation of operations) {
-    const { method, path } = splitRoute(operation.route);
-    app.on(method, pathPattern(path), pipeline(operation, services, options));
+function route(app: Hono, parts: readonly Part[], services: CaServices, options: PipelineOptions): void {
+  const routed = new Set<RouteName>();
+  for (const part of parts) {
+    for (const name of part.routes) {
+      // The first part that has it: those that follow have the rest of its path.
+      if (routed.has(name)) continue;
+      routed.add(name);
+      const { method, path } = splitRoute(name);
+      app.on(method, pathPattern(path), answerFrom(part, name, services, options));
+    }
   }
   app.notFound((context) => {
     const requestId = options.nextRequestId();

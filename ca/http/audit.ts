@@ -6,7 +6,7 @@ import { Refusal } from "../refusal.ts";
 import { json, type Answer } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
 import { defaultLimit, limit, logPosition } from "./parameters.ts";
-import { auditEntryPage, consistencyProof, inclusionProof } from "./schemas.ts";
+import { auditEntryPage, consistencyProof, inclusionProof } from "./schemas/audit.ts";
 import type { CaServices } from "./services.ts";
 
 /** The audit log: what was done, and the proof that nothing of it changed. */

@@ -2,7 +2,7 @@ import { mediaType } from "../contract/headers.ts";
 import { Refusal } from "../refusal.ts";
 import { json } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
-import { clockConfirmation, confirmClockRequest } from "./schemas.ts";
+import { clockConfirmation, confirmClockRequest } from "./schemas/clock.ts";
 import type { CaServices } from "./services.ts";
 
 /** What to do about a clock that jumped and stays. */

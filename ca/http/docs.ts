@@ -1,4 +1,3 @@
-import type { OpenAPIHono } from "@hono/zod-openapi";
 import { mediaType } from "../contract/headers.ts";
 import type { Answer } from "./answer.ts";
 import { renderDocs, type ApiDocument } from "./docs-page.ts";
@@ -7,9 +6,10 @@ import { operation, type Operation } from "./operation.ts";
 import type { CaServices } from "./services.ts";
 
 /** The API's description, for programs and for people; both are made once, when first asked for. */
-export function docsOperations(app: OpenAPIHono, { trustDomain }: CaServices): readonly Operation[] {
+export function docsOperations({ trustDomain }: CaServices, everyOperation: () => Promise<readonly Operation[]>): readonly Operation[] {
   let document: Answer | undefined;
   let page: Answer | undefined;
+  const describe = async () => openApiDocument(await everyOperation(), trustDomain);
   return [
     operation({
       route: "GET /openapi.json",
@@ -17,10 +17,10 @@ export function docsOperations(app: OpenAPIHono, { trustDomain }: CaServices): r
       summary: "This API as an OpenAPI document",
       description: "OpenAPI 3.1, made from the schemas that requests are checked against.",
       success: { status: 200, description: "The document.", content: { [mediaType.json]: undefined } },
-      handle: () =>
+      handle: async () =>
         (document ??= {
           status: 200,
-          body: JSON.stringify(openApiDocument(app, trustDomain)),
+          body: JSON.stringify(await describe()),
           headers: { "cache-control": "no-cache" },
         }),
     }),
@@ -30,7 +30,7 @@ export function docsOperations(app: OpenAPIHono, { trustDomain }: CaServices): r
       summary: "This API for people",
       description: "One page, rendered here; it loads nothing.",
       success: { status: 200, description: "The page.", content: { "text/html": undefined } },
-      handle: async () => (page ??= await renderDocs(openApiDocument(app, trustDomain) as unknown as ApiDocument)),
+      handle: async () => (page ??= await renderDocs((await describe()) as unknown as ApiDocument)),
     }),
   ];
 }

@@ -5,7 +5,7 @@ import { conditional, json, noContent } from "./answer.ts";
 import {
   acceptFederationRequest, acknowledgeFederationRequest, addFederationRequest, federationAcceptance, federationInvitation, federationList, federationSummary,
   inviteFederationRequest, joinedFederation, joinFederationRequest,
-} from "./federation-schemas.ts";
+} from "./schemas/federation.ts";
 import { operation, type Operation } from "./operation.ts";
 import type { Caller, CaServices } from "./services.ts";
 

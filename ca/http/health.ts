@@ -1,15 +1,10 @@
 import { mediaType } from "../contract/headers.ts";
 import type { Readiness } from "../contract/vitals.ts";
 import { json, type Answer } from "./answer.ts";
+import type { MetricsRegistry } from "./metrics-registry.ts";
 import { operation, type Operation } from "./operation.ts";
-import { readiness } from "./schemas.ts";
+import { readiness } from "./schemas/readiness.ts";
 import type { CaServices } from "./services.ts";
-
-/** Renders what the CA counts; prom-client's Registry is one. */
-export interface MetricsRegistry {
-  readonly contentType: string;
-  metrics(): Promise<string>;
-}
 
 /** What orchestrators and Prometheus ask. */
 export function healthOperations(services: CaServices, registry: MetricsRegistry): readonly Operation[] {

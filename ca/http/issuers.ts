@@ -8,9 +8,10 @@ import type { CertificateRow } from "../store/rows/certificates.ts";
 import { json } from "./answer.ts";
 import { summarizeCertificate } from "./certificates.ts";
 import { encodeCursor } from "./cursor.ts";
+import { parseIdempotencyKey } from "./idempotency-key.ts";
 import { operation, type Operation } from "./operation.ts";
-import { cursor, defaultLimit, limit, parseIdempotencyKey, parsePosition } from "./parameters.ts";
-import { issuedIssuer, issueIssuerRequest, issuerPage } from "./schemas.ts";
+import { cursor, defaultLimit, limit, parsePosition } from "./parameters.ts";
+import { issuedIssuer, issueIssuerRequest, issuerPage } from "./schemas/issuers.ts";
 import type { CaServices } from "./services.ts";
 
 /** Issuers for other CAs: sign and list; they are looked up and revoked as the certificates they are. */

@@ -1,16 +1,19 @@
-import type { OpenAPIHono, RouteConfig, z } from "@hono/zod-openapi";
+import { OpenAPIHono, type RouteConfig, type z } from "@hono/zod-openapi";
 import { mediaType, requestIdHeader } from "../contract/headers.ts";
 import { problemStatus, type ProblemCode } from "../contract/problem.ts";
 import { access } from "./authenticate.ts";
 import { splitRoute, type Operation } from "./operation.ts";
 import { problemTitle } from "./problem.ts";
-import { problem } from "./schemas.ts";
+import { problem } from "./schemas/problem.ts";
 
-/** The OpenAPI 3.1 document of everything the app serves. */
+/** The OpenAPI 3.1 document of the operations. */
 export function openApiDocument(
-  app: OpenAPIHono,
+  operations: readonly Operation[],
   trustDomain: string,
 ): ReturnType<OpenAPIHono["getOpenAPI31Document"]> {
+  const app = new OpenAPIHono();
+  for (const operation of operations) app.openAPIRegistry.registerPath(describeOperation(operation));
+  for (const [name, scheme] of Object.entries(securitySchemes)) app.openAPIRegistry.registerComponent("securitySchemes", name, scheme);
   return app.getOpenAPI31Document({
     openapi: "3.1.0",
     info: {
@@ -27,7 +30,7 @@ export function openApiDocument(
 }
 
 /** One operation as the registry wants it, with every refusal it can give. */
-export function describeOperation(operation: Operation): RouteConfig {
+function describeOperation(operation: Operation): RouteConfig {
   const { route, tag, summary, description, params, query, headers, body, success } = operation;
   const { method, path } = splitRoute(route);
   const rule = access[route];
@@ -105,6 +108,21 @@ function textSchema(type: string) {
   return type === mediaType.json ? ({ type: "object" } as const) : ({ type: "string" } as const);
 }
 
+const securitySchemes = {
+  apiToken: {
+    type: "http",
+    scheme: "bearer",
+    description: "An API token of `countersign token create --type api`.",
+  },
+  signedBySvid: {
+    type: "http",
+    scheme: "SVID",
+    description:
+      'The request signed by the key of an X509-SVID of this CA: `SVID proof="<JWS>", nonce="<22 or more characters of base64url>"`. The JWS ' +
+      "has the type `countersign-request+jws`, the chain in `x5c`, and as claims `aud` (the trust domain), `iat`, and `request`: the SHA-256, " +
+      "base64url, of method, target, nonce and body, each but the last followed by a line feed. Good for a minute, and for one act once.",
+  },
+} as const;
 const tagDescriptions = [
   { name: "certificates", description: "Issue, renew, look up, revoke." },
   { name: "revocations", description: "The deny-list feed that proxies follow." },

@@ -3,7 +3,7 @@ import { mediaType } from "../contract/headers.ts";
 import { Refusal } from "../refusal.ts";
 import { json, noContent } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
-import { createOperatorRequest, operatorList, operatorSummary } from "./schemas.ts";
+import { createOperatorRequest, operatorList, operatorSummary } from "./schemas/operators.ts";
 import type { Caller, CaServices } from "./services.ts";
 
 /** Roles of those who call with their SVID instead of an API token. */

@@ -5,7 +5,7 @@ import { Refusal } from "../refusal.ts";
 import { conditional, json, noContent } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
 import { logPosition } from "./parameters.ts";
-import { applyRequest, applyResult, policyList, policySet, policyTest, policyTestResult, serviceList } from "./policy-schemas.ts";
+import { applyRequest, applyResult, policyList, policySet, policyTest, policyTestResult, serviceList } from "./schemas/policies.ts";
 import type { Caller, CaServices } from "./services.ts";
 
 /** Who may call whom, and who answers to a name. */

@@ -5,7 +5,7 @@ import { encodeFrame, heartbeatFrame } from "../feed/frame.ts";
 import { Refusal } from "../refusal.ts";
 import { json, noContent } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
-import { edgeList, proxyList, report, reportRequest, tapRequest } from "./report-schemas.ts";
+import { edgeList, proxyList, report, reportRequest, tapRequest } from "./schemas/reports.ts";
 import { isInView } from "./scope.ts";
 import type { CaServices } from "./services.ts";
 

@@ -6,7 +6,7 @@ import { describeRevocation } from "../feed/sources.ts";
 import { conditional, json } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
 import { defaultLimit, limit, logPosition } from "./parameters.ts";
-import { revocationPage } from "./schemas.ts";
+import { revocationPage } from "./schemas/revocations.ts";
 import type { CaServices } from "./services.ts";
 
 /** The deny-list feed. Public, as any CRL is: it tells who is not to be trusted. */

@@ -6,7 +6,7 @@ import { json, noContent } from "./answer.ts";
 import { encodeCursor, parseCursor } from "./cursor.ts";
 import { operation, type Operation } from "./operation.ts";
 import { cursor, defaultLimit, limit } from "./parameters.ts";
-import { createdToken, createTokenRequest, tokenPage } from "./schemas.ts";
+import { createdToken, createTokenRequest, tokenPage } from "./schemas/tokens.ts";
 import { viewOf } from "./scope.ts";
 import type { Caller, CaServices } from "./services.ts";
 

@@ -4,7 +4,8 @@ import { feedEpochHeader, mediaType } from "../contract/headers.ts";
 import { Refusal } from "../refusal.ts";
 import { conditional, json, noContent, wantsPem, type Answer } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
-import { acknowledgeRequest, authorityAnswer, authorityList, authorityStepRequest, prepareAuthorityRequest, rotateAuthorityRequest } from "./schemas.ts";
+import { acknowledgeRequest } from "./schemas/acknowledgements.ts";
+import { authorityAnswer, authorityList, authorityStepRequest, prepareAuthorityRequest, rotateAuthorityRequest } from "./schemas/authorities.ts";
 import { isInView } from "./scope.ts";
 import type { Caller, CaServices } from "./services.ts";
 

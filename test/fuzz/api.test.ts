@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { problemStatus } from "../../ca/contract/problem.ts";
-import { problem } from "../../ca/http/schemas.ts";
+import { problem } from "../../ca/http/schemas/problem.ts";
 import { newCsr } from "../support/running-ca.ts";
 import { startTestApp, type TestApp } from "../support/running-app.ts";
 

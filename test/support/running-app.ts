@@ -1,4 +1,4 @@
-import type { OpenAPIHono } from "@hono/zod-openapi";
+import type { Hono } from "hono";
 import { mediaType } from "../../ca/contract/headers.ts";
 import type { Problem } from "../../ca/contract/problem.ts";
 import type { Role } from "../../ca/contract/roles.ts";
@@ -8,7 +8,7 @@ import { startTestCa, type TestCa, type TestCaOptions } from "./running-ca.ts";
 
 /** The REST API over a real CA, called without a socket. */
 export interface TestApp extends TestCa {
-  readonly app: OpenAPIHono;
+  readonly app: Hono;
   /** API tokens, one a role; the operator's scope is `spiffe://east/ns/shop/*`. */
   readonly tokens: Readonly<Record<Role, string>>;
   /** What the HTTP layer logged as errors. */

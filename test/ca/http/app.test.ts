@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { problemStatus } from "../../../ca/contract/problem.ts";
 import { access } from "../../../ca/http/authenticate.ts";
-import { problem } from "../../../ca/http/schemas.ts";
+import { problem } from "../../../ca/http/schemas/problem.ts";
 import { Refusal } from "../../../ca/refusal.ts";
 import { StoreError } from "../../../ca/store/errors.ts";
 import { newCsr } from "../../support/running-ca.ts";

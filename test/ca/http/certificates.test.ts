@@ -1,7 +1,9 @@
 import { X509Certificate } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { CertificatePage, IssuedCertificate } from "../../../ca/contract/certificates.ts";
-import { certificateDetail, certificatePage, issuedCertificate, revocation } from "../../../ca/http/schemas.ts";
+import { certificateDetail, certificatePage } from "../../../ca/http/schemas/certificates.ts";
+import { issuedCertificate } from "../../../ca/http/schemas/issuing.ts";
+import { revocation } from "../../../ca/http/schemas/revocations.ts";
 import { dayMs, newCsr } from "../../support/running-ca.ts";
 import { startTestApp, type TestApp } from "../../support/running-app.ts";
 

@@ -4,13 +4,9 @@ import { hashLeaf } from "../../../ca/audit/merkle.ts";
 import { acknowledgedText } from "../../../ca/contract/acknowledgements.ts";
 import type { AuditEntryPage, ConsistencyProof, InclusionProof } from "../../../ca/contract/audit.ts";
 import type { RevocationPage } from "../../../ca/contract/revocations.ts";
-import {
-  auditEntryPage,
-  authorityList,
-  consistencyProof,
-  inclusionProof,
-  revocationPage,
-} from "../../../ca/http/schemas.ts";
+import { auditEntryPage, consistencyProof, inclusionProof } from "../../../ca/http/schemas/audit.ts";
+import { authorityList } from "../../../ca/http/schemas/authorities.ts";
+import { revocationPage } from "../../../ca/http/schemas/revocations.ts";
 import { parseBundle } from "../../../ca/pki/bundle.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { decodePem } from "../../../ca/pki/pem.ts";

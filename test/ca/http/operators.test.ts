@@ -2,7 +2,7 @@ import type { KeyObject } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { OperatorList } from "../../../ca/contract/operators.ts";
 import type { CaServices } from "../../../ca/http/services.ts";
-import { operatorList, operatorSummary } from "../../../ca/http/schemas.ts";
+import { operatorList, operatorSummary } from "../../../ca/http/schemas/operators.ts";
 import { encodeRequestAuthorization, type SignedRequest } from "../../../ca/pki/request-authorization.ts";
 import { encodeRenewalProof } from "../../../ca/pki/renewal-proof.ts";
 import { testAuthority } from "../../support/test-ca.ts";

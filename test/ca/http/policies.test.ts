@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import type { Policy, PolicyList, PolicySet } from "../../../ca/contract/policies.ts";
 import type { PolicyTestResult } from "../../../ca/contract/policy-decisions.ts";
-import { applyResult, policyList, policySet, policyTestResult, serviceList } from "../../../ca/http/policy-schemas.ts";
+import { applyResult, policyList, policySet, policyTestResult, serviceList } from "../../../ca/http/schemas/policies.ts";
 import { encodeRequestAuthorization } from "../../../ca/pki/request-authorization.ts";
 import { auditEvents, chainOf, newCsr } from "../../support/running-ca.ts";
 import { startTestApp, type Answered, type CallOptions, type TestApp } from "../../support/running-app.ts";

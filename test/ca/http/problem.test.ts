@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { AuditError } from "../../../ca/audit/errors.ts";
 import { problemStatus, type ProblemCode } from "../../../ca/contract/problem.ts";
 import { answerProblem, isInternal, problemTitle } from "../../../ca/http/problem.ts";
-import { problem } from "../../../ca/http/schemas.ts";
+import { problem } from "../../../ca/http/schemas/problem.ts";
 import { PkiError, type PkiErrorCode } from "../../../ca/pki/errors.ts";
 import { Refusal } from "../../../ca/refusal.ts";
 import { StoreError, type StoreErrorCode } from "../../../ca/store/errors.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { TokenPage } from "../../../ca/contract/tokens.ts";
-import { createdToken, tokenPage } from "../../../ca/http/schemas.ts";
+import { createdToken, tokenPage } from "../../../ca/http/schemas/tokens.ts";
 import { parseBootstrap } from "../../../ca/pki/bootstrap.ts";
 import { startTestApp, type TestApp } from "../../support/running-app.ts";
 

@@ -1,7 +1,8 @@
 import { z } from "@hono/zod-openapi";
-import { policyActions, type ApplyRequest, type ApplyResult, type Policy, type PolicyList, type PolicySet } from "../contract/policies.ts";
-import type { PolicyTest, PolicyTestResult } from "../contract/policy-decisions.ts";
-import type { Service, ServiceList } from "../contract/services.ts";
+import { policyActions, type ApplyRequest, type ApplyResult, type Policy, type PolicyList, type PolicySet } from "../../contract/policies.ts";
+import type { PolicyTest, PolicyTestResult } from "../../contract/policy-decisions.ts";
+import type { Service, ServiceList } from "../../contract/services.ts";
+import type { Is, Kept } from "./kept.ts";
 
 /** Shapes for the description; what a policy may hold is judged by `ca/policy/parse.ts`, as the proxies do. */
 const texts = (example: readonly string[], description?: string) =>
@@ -65,27 +66,15 @@ export const policyTestResult = z
   })
   .openapi("PolicyTestResult");
 
-type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
-type Is<Schema extends z.ZodType, Type> = Same<z.infer<Schema>, Type>;
-/** As in `schemas.ts`: every row is `true`, or does not compile. */
-export const policySchemasKeepTheContract: {
-  readonly policy: Is<typeof policy, Policy>;
-  readonly service: Is<typeof service, Service>;
-  readonly applyRequest: Is<typeof applyRequest, ApplyRequest>;
-  readonly applyResult: Is<typeof applyResult, ApplyResult>;
-  readonly policyList: Is<typeof policyList, PolicyList>;
-  readonly serviceList: Is<typeof serviceList, ServiceList>;
-  readonly policySet: Is<typeof policySet, PolicySet>;
-  readonly policyTest: Is<typeof policyTest, PolicyTest>;
-  readonly policyTestResult: Is<typeof policyTestResult, PolicyTestResult>;
-} = {
-  policy: true,
-  service: true,
-  applyRequest: true,
-  applyResult: true,
-  policyList: true,
-  serviceList: true,
-  policySet: true,
-  policyTest: true,
-  policyTestResult: true,
-};
+/** Does not compile where one of them differs from its type in the contract. */
+export type PoliciesKeepTheContract = Kept<[
+  Is<typeof policy, Policy>,
+  Is<typeof service, Service>,
+  Is<typeof applyRequest, ApplyRequest>,
+  Is<typeof applyResult, ApplyResult>,
+  Is<typeof policyList, PolicyList>,
+  Is<typeof serviceList, ServiceList>,
+  Is<typeof policySet, PolicySet>,
+  Is<typeof policyTest, PolicyTest>,
+  Is<typeof policyTestResult, PolicyTestResult>,
+]>;

@@ -1,10 +1,10 @@
 import { z } from "@hono/zod-openapi";
-import type { AcknowledgeRequest } from "../contract/acknowledgements.ts";
+import type { AcknowledgeRequest } from "../../contract/acknowledgements.ts";
 import type {
   AcceptFederationRequest, FederationAcceptance, FederationInvitation, InviteFederationRequest, JoinFederationRequest,
-} from "../contract/federation-invitations.ts";
-import { federationProfiles, type AddFederationRequest, type FederationList, type FederationSummary } from "../contract/federation.ts";
-import { acknowledgeRequest } from "./schemas.ts";
+} from "../../contract/federation-invitations.ts";
+import { federationProfiles, type AddFederationRequest, type FederationList, type FederationSummary } from "../../contract/federation.ts";
+import { acknowledgeRequest } from "./acknowledgements.ts";
 
 /** Federation's shapes as zod schemas; requests are strict, as everywhere. */
 const trustDomain = z.string().min(1).max(255).openapi({ example: "west" });

@@ -1,8 +1,9 @@
 import { z } from "@hono/zod-openapi";
-import type { EdgeList } from "../contract/edges.ts";
-import type { ProxyList } from "../contract/proxies.ts";
-import type { Report, ReportRequest } from "../contract/reports.ts";
-import type { TapRequest } from "../contract/taps.ts";
+import type { EdgeList } from "../../contract/edges.ts";
+import type { ProxyList } from "../../contract/proxies.ts";
+import type { Report, ReportRequest } from "../../contract/reports.ts";
+import type { TapRequest } from "../../contract/taps.ts";
+import type { Is, Kept } from "./kept.ts";
 
 /** What proxies report and what is put together from it, as zod schemas; checked against the contract at the end. */
 
@@ -69,13 +70,11 @@ export const proxyList = z
   })
   .openapi("ProxyList");
 
-type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
-type Is<Schema extends z.ZodType, Type> = Same<z.infer<Schema>, Type>;
-/** As in `schemas.ts`: every row is `true`, or does not compile. */
-export const reportSchemasKeepTheContract: {
-  readonly report: Is<typeof report, Report>;
-  readonly reportRequest: Is<typeof reportRequest, ReportRequest>;
-  readonly tapRequest: Is<typeof tapRequest, TapRequest>;
-  readonly edgeList: Is<typeof edgeList, EdgeList>;
-  readonly proxyList: Is<typeof proxyList, ProxyList>;
-} = { report: true, reportRequest: true, tapRequest: true, edgeList: true, proxyList: true };
+/** Does not compile where one of them differs from its type in the contract. */
+export type ReportsKeepTheContract = Kept<[
+  Is<typeof report, Report>,
+  Is<typeof reportRequest, ReportRequest>,
+  Is<typeof tapRequest, TapRequest>,
+  Is<typeof edgeList, EdgeList>,
+  Is<typeof proxyList, ProxyList>,
+]>;

@@ -1,0 +1,5 @@
+/** Renders what the CA counts; prom-client's Registry is one. */
+export interface MetricsRegistry {
+  readonly contentType: string;
+  metrics(): Promise<string>;
+}
