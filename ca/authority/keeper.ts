@@ -211,6 +211,7 @@ export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper
   }
 
   function schedule(): void {
+    clearTimeout(timer);
     if (closed) return;
     timer = setTimeout(() => void tick().finally(schedule), (lookMs ?? pollIntervalMs) * (1 - pollJitter * Math.random())).unref();
   }
@@ -226,7 +227,11 @@ export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper
       return jwtSigner !== undefined && jwtSigner.notAfterMs >= expiresAtMs ? jwtSigner : makeJwtKeys(expiresAtMs);
     },
     refresh,
-    tick,
+    async tick() {
+      await tick();
+      // What an operator began may have to be looked at sooner than was planned.
+      if (timer !== undefined) schedule();
+    },
     onChange: (listener) => void listeners.push(listener),
     start() {
       lease.start();

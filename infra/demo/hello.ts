@@ -4,7 +4,8 @@ import { createServer, get } from "node:http";
 
 const server = createServer((request, response) => {
   if (request.url === "/healthz") return void response.end("ok\n");
-  get("http://world/", (answer) => {
+  if (request.url === "/whoami") return void response.end(`${request.headers["countersign-client-id"] ?? "nobody"}\n`);
+  get(process.env["WORLD"] ?? "http://world/", (answer) => {
     let body = "";
     answer.setEncoding("utf8").on("data", (chunk: string) => (body += chunk)).on("end", () => {
       if (answer.statusCode === 200) return void response.end(`Hello ${body}`);
@@ -13,4 +14,4 @@ const server = createServer((request, response) => {
   }).on("error", (error) => response.writeHead(502).end(`hello could not reach world: ${error.message}\n`));
 });
 
-server.listen(Number(process.env["PORT"] ?? 7777), "127.0.0.1", () => console.log(JSON.stringify(server.address())));
+server.listen(Number(process.env["PORT"] ?? 7777), process.env["HOST"] ?? "127.0.0.1", () => console.log(JSON.stringify(server.address())));

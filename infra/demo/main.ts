@@ -1,176 +1,51 @@
-// `npm run demo`: a CA, two plain HTTP apps and a proxy for each, as real processes; then everybody who should be refused.
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { get } from "node:http";
+// `npm run demo`: Countersign at work, in real processes; every step is checked as it is shown. `-- --clusters 3` shows three clusters
+// that are federated, `-- --once` ends with the last step, with the exit code 1 when one did not hold.
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { setTimeout as delay } from "node:timers/promises";
-import { printEdges, type Edge } from "./edges.ts";
-import { countersign, freePort, startCa, startProcess, startProxy, type RunningCa, type RunningProcess, type RunningProxy } from "./processes.ts";
-import { askInbound, forgeIdentity, type Credentials } from "./strangers.ts";
+import { showThreeClusters } from "./clusters/three-clusters.ts";
+import { showOneCluster } from "./one-cluster.ts";
+import type { RunningProcess } from "./processes.ts";
+import { showOnTerminal } from "./showing.ts";
+import type { Stage } from "./stage.ts";
 
-const { values: { once } } = parseArgs({ options: { once: { type: "boolean", default: false } } });
+const demos: Readonly<Record<string, (stage: Stage) => Promise<void>>> = { 1: showOneCluster, 3: showThreeClusters };
+const { values: { once, clusters } } = parseArgs({ options: { once: { type: "boolean", default: false }, clusters: { type: "string", default: "1" } } });
+const demo = demos[clusters];
+if (demo === undefined) {
+  console.error(`There is a demo with 1 cluster and one with 3, none with ${clusters}.`);
+  process.exit(2);
+}
 const dataDir = mkdtempSync(join(tmpdir(), "countersign-demo-"));
-const running: RunningProcess[] = [];
-let failed = 0;
-
-async function demo(): Promise<void> {
-  heading("A certificate authority, from nothing");
-  const ca = keep(await startCa({ dataDir, port: await freePort(8443) }));
-  say(`listening on ${ca.url}, state in ${dataDir}`);
-
-  heading("Two apps that know nothing of TLS, a proxy beside each");
-  const [helloPort, worldPort] = [await freePort(7777), await freePort(7778)];
-  const [helloId, worldId] = ["hello", "world"].map((name) => `spiffe://${ca.trustDomain}/ns/default/sa/${name}`) as [string, string];
-  keep(startProcess("infra/demo/world.ts", [], { PORT: String(worldPort) }));
-  const world = keep(await startProxy({
-    bootstrap: await tokenFor(ca, worldId), app: worldPort, ports: await ports(4143, 4140, 4191), env: { COUNTERSIGN_PROXY_REVOCATION_POLL: "1s" },
-  }));
-  const hello = keep(await startProxy({
-    bootstrap: await tokenFor(ca, helloId), app: helloPort, ports: await ports(4243, 4240, 4291),
-    args: ["--route", `world=127.0.0.1:${world.inboundPort},${worldId}`],
-  }));
-  keep(startProcess("infra/demo/hello.ts", [], {
-    PORT: String(helloPort), http_proxy: `http://127.0.0.1:${hello.outboundPort}`, NODE_USE_ENV_PROXY: "1",
-  }));
-  for (const proxy of [hello, world]) {
-    const { spiffeId, notAfter } = JSON.parse(await httpGet(proxy.adminPort, "/identity")) as { spiffeId: string; notAfter: string };
-    say(`${spiffeId}, valid until ${notAfter}`);
-  }
-
-  heading("They talk");
-  await step("hello asks world, through mutual TLS", "Hello world", async () => (await httpGetWhenUp(helloPort, "/")).trim());
-
-  heading("Who is refused at world's inbound port");
-  await step("plain text", refused, () => answerOf(world, "plain text"));
-  await step("TLS without a certificate", refused, () => answerOf(world, {}));
-  await step(`a certificate for ${helloId} from another root`, refused, () => answerOf(world, forgeIdentity(helloId)));
-  const guestId = `spiffe://${ca.trustDomain}/ns/default/sa/guest`;
-  const guest = await issueByHand(ca, guestId);
-  await step("a certificate of ours, for comparison, is let in", guestId, () => answerOf(world, guest));
-  await countersign(ca, "certificate", "revoke", guest.serialNumber, "--reason", "keyCompromise");
-  await step("the same one, revoked", refused, () => answerOnceRevoked(world, guest));
-
-  heading("What the proxies saw");
-  const edges = await Promise.all([hello, world].map(async (proxy) => JSON.parse(await httpGet(proxy.adminPort, "/edges")) as { edges: Edge[] }));
-  printEdges(edges.flatMap((answer) => answer.edges));
-
-  heading("And the CA can prove what it did");
-  const verdict = JSON.parse(await countersign(ca, "audit", "verify", "--json")) as { ok: boolean; size: number; checkpoints: number };
-  await step(`the audit log, ${verdict.size} entries under ${verdict.checkpoints} signed checkpoints`, "verified", async () => (verdict.ok ? "verified" : "does not fit"));
-
-  if (!once) lookAround(ca, hello, helloPort);
-}
-
-function lookAround(ca: RunningCa, hello: RunningProxy, helloPort: number): void {
-  heading("Look around");
-  console.log(`  the API, to read     ${ca.url}/docs
-  the mesh at work     curl http://127.0.0.1:${helloPort}/
-  who hello is         curl http://127.0.0.1:${hello.adminPort}/identity
-  what was issued      curl --cacert ${ca.rootPemPath} \\
-                         -H "authorization: Bearer $(cat ${ca.adminTokenPath})" \\
-                         ${ca.url}/v1/certificates
-  the trust bundle     curl --cacert ${ca.rootPemPath} ${ca.url}/v1/bundle
-  hello's numbers      curl http://127.0.0.1:${hello.adminPort}/metrics`);
-}
-
-/** Runs one step, shows how it ended, and counts it when it did not hold. */
-async function step(what: string, expected: string, act: () => Promise<string>): Promise<void> {
-  const actual = await act().catch((error: unknown) => `error: ${error instanceof Error ? error.message : String(error)}`);
-  const holds = actual === expected;
-  if (!holds) failed++;
-  console.log(`  ${holds ? "√" : "×"}  ${what}: ${holds ? actual : `${JSON.stringify(actual)}, expected ${JSON.stringify(expected)}`}`);
-}
-
-/** The body world's app answered, or that nothing came back. */
-async function answerOf(world: RunningProxy, tls: Credentials | Record<string, never> | "plain text"): Promise<string> {
-  const answer = await askInbound(world.inboundPort, tls);
-  if (answer === "") return refused;
-  // With chunked coding or not, world's answer to /whoami is the one line that names the caller.
-  return answer.split(/\r?\n/).find((line) => line.startsWith("spiffe://")) ?? answer;
-}
-
-/** Revocation reaches the proxy with its next poll: asks until it is refused, within a bound. */
-async function answerOnceRevoked(world: RunningProxy, guest: Credentials): Promise<string> {
-  const deadline = Date.now() + revocationDeadlineMs;
-  for (;;) {
-    const answer = await answerOf(world, guest);
-    if (answer === refused || Date.now() > deadline) return answer;
-    await delay(pollMs);
-  }
-}
-
-async function tokenFor(ca: RunningCa, spiffeId: string): Promise<string> {
-  return (await countersign(ca, "token", "create", "--id", spiffeId)).trim();
-}
-
-async function issueByHand(ca: RunningCa, spiffeId: string): Promise<Credentials & { readonly serialNumber: string }> {
-  const [cert, key] = [join(dataDir, "guest.pem"), join(dataDir, "guest.key")];
-  const printed = await countersign(ca, "certificate", "issue", "--id", spiffeId, "--cert", cert, "--key", key, "-o", "json");
-  const { serialNumber } = JSON.parse(printed) as { serialNumber: string };
-  return { cert: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8"), serialNumber };
-}
-
-async function ports(inbound: number, outbound: number, admin: number): Promise<{ inbound: number; outbound: number; admin: number }> {
-  return { inbound: await freePort(inbound), outbound: await freePort(outbound), admin: await freePort(admin) };
-}
-
-function httpGet(port: number, path: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    get({ host: "127.0.0.1", port, path }, (response) => {
-      let body = "";
-      response.setEncoding("utf8").on("data", (chunk: string) => (body += chunk)).on("end", () => resolve(body)).on("error", reject);
-    }).on("error", reject);
-  });
-}
-
-/** The apps have no readiness of their own to wait for but that they answer. */
-async function httpGetWhenUp(port: number, path: string): Promise<string> {
-  const deadline = Date.now() + appDeadlineMs;
-  for (;;) {
-    try {
-      return await httpGet(port, path);
-    } catch (error) {
-      if (Date.now() > deadline) throw error;
-      await delay(pollMs);
-    }
-  }
-}
-
-function keep<T extends RunningProcess>(process: T): T {
-  running.push(process);
-  return process;
-}
+// Dozens of processes run the same sources: what Node.js compiles of them once is good for all.
+process.env["NODE_COMPILE_CACHE"] ??= join(dataDir, "compiled");
+const running: Pick<RunningProcess, "stop">[] = [];
+const ends: (() => void)[] = [() => rmSync(dataDir, { recursive: true, force: true })];
+const showing = showOnTerminal();
 
 async function end(code: number): Promise<never> {
   await Promise.all(running.map((process) => process.stop()));
-  rmSync(dataDir, { recursive: true, force: true });
+  for (const act of ends.reverse()) act();
   process.exit(code);
 }
 
-function heading(text: string): void {
-  console.log(`\n${text}`);
-}
-
-function say(text: string): void {
-  console.log(`  √  ${text}`);
-}
-
-const refused = "refused";
-const revocationDeadlineMs = 10_000;
-const appDeadlineMs = 10_000;
-const pollMs = 100;
-
-// At the end, when everything above is defined.
 process.once("SIGINT", () => void end(130));
 process.once("SIGTERM", () => void end(143));
 
 try {
-  await demo();
+  await demo({
+    showing, dataDir, once,
+    keep(process) {
+      running.push(process);
+      return process;
+    },
+    atEnd: (act) => void ends.push(act),
+  });
 } catch (error) {
-  failed++;
-  console.error(`\n  ×  ${error instanceof Error ? error.message : String(error)}`);
+  showing.fail(error);
 }
+const failed = showing.failed();
 if (failed > 0) console.error(`\n${failed} ${failed === 1 ? "step" : "steps"} did not hold.`);
 if (once || failed > 0) await end(failed > 0 ? 1 : 0);
 console.log("\nAll of it is running. Ctrl-C ends it and removes what it wrote.");

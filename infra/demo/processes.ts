@@ -1,12 +1,10 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { request } from "node:https";
-import { get } from "node:http";
-import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { loopbackPlace, type Place } from "./place.ts";
 
 /** A real process of ours, started as a user would start it. */
 export interface RunningProcess {
@@ -19,6 +17,7 @@ export interface RunningProcess {
 }
 
 export interface RunningCa extends RunningProcess {
+  readonly place: Place;
   readonly url: string;
   readonly dataDir: string;
   readonly rootPemPath: string;
@@ -27,21 +26,24 @@ export interface RunningCa extends RunningProcess {
 }
 
 export interface RunningProxy extends RunningProcess {
+  readonly place: Place;
   readonly inboundPort: number;
   readonly outboundPort: number;
   readonly adminPort: number;
 }
 
-/** Starts a TypeScript file of this project with the Node that runs us. */
-export function startProcess(file: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): RunningProcess {
-  const child = spawn(process.execPath, [join(projectRoot, file), ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { PATH: process.env["PATH"] ?? "", ...env },
-  });
+/**
+ * Starts a TypeScript file of this project with the Node that runs us.
+ * @param talks  messages go to and from it
+ */
+export function startProcess(
+  file: string, args: readonly string[], env: Readonly<Record<string, string>> = {}, { place = here, talks = false }: { readonly place?: Place; readonly talks?: boolean } = {},
+): RunningProcess {
+  const child = spawnIn(place, join(projectRoot, file), args, env, ...(talks ? ["ipc" as const] : []));
   const { pid } = child;
   if (pid === undefined) throw new Error(`${file} could not be started`);
   let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
+  for (const stream of [child.stdout!, child.stderr!]) {
     stream.setEncoding("utf8").on("data", (chunk: string) => (output = (output + chunk).slice(-maxOutputLength)));
   }
   return {
@@ -58,25 +60,27 @@ export function startProcess(file: string, args: readonly string[], env: Readonl
   };
 }
 
-/** `countersign serve` on a free loopback port, ready to issue when this resolves. */
-export async function startCa({ dataDir, port, env = {}, args = [], program = programs.ca }: {
+/** `countersign serve` on a free port, ready to issue when this resolves. */
+export async function startCa({ dataDir, port, env = {}, args = [], program = programs.ca, place = here, talks = false }: {
   readonly dataDir: string;
+  readonly place?: Place;
+  readonly talks?: boolean;
   readonly port?: number;
   readonly env?: Readonly<Record<string, string>>;
   readonly args?: readonly string[];
   /** Path from the project's folder. */
   readonly program?: string;
 }): Promise<RunningCa> {
-  const listen = port ?? (await freePort());
+  const listen = `${place.address}:${port ?? (await place.port())}`;
   const trustDomain = env["COUNTERSIGN_TRUST_DOMAIN"] ?? "countersign.local";
-  const url = `https://127.0.0.1:${listen}`;
-  const started = startProcess(program, ["serve", "--data-dir", dataDir, "--listen", `127.0.0.1:${listen}`, ...args], env);
-  await untilReady("the CA", started, () => httpsStatus(`${url}/readyz`));
-  return { ...started, url, dataDir, trustDomain, rootPemPath: join(dataDir, "root.pem"), adminTokenPath: join(dataDir, "admin-token") };
+  const url = `https://${listen}`;
+  const started = startProcess(program, ["serve", "--data-dir", dataDir, "--listen", listen, ...args], env, { place, talks });
+  await untilReady("the CA", started, () => place.status(`${url}/readyz`));
+  return { ...started, place, url, dataDir, trustDomain, rootPemPath: join(dataDir, "root.pem"), adminTokenPath: join(dataDir, "admin-token") };
 }
 
-/** `countersign-proxy` with its listeners on free loopback ports, holding its identity when this resolves. */
-export async function startProxy({ bootstrap, app, args = [], env = {}, ports, program = programs.proxy }: {
+/** `countersign-proxy` with its listeners on free ports, holding its identity when this resolves. */
+export async function startProxy({ bootstrap, app, args = [], env = {}, ports, program = programs.proxy, place = here, talks = false }: {
   readonly bootstrap: string;
   /** Port of the local app. */
   readonly app: number;
@@ -84,30 +88,31 @@ export async function startProxy({ bootstrap, app, args = [], env = {}, ports, p
   readonly env?: Readonly<Record<string, string>>;
   readonly ports?: { readonly inbound: number; readonly outbound: number; readonly admin: number };
   readonly program?: string;
+  readonly place?: Place;
+  readonly talks?: boolean;
 }): Promise<RunningProxy> {
-  const { inbound, outbound, admin } = ports ?? { inbound: await freePort(), outbound: await freePort(), admin: await freePort() };
+  const { inbound, outbound, admin } = ports ?? { inbound: await place.port(), outbound: await place.port(), admin: await place.port() };
+  const { address, loopback } = place;
   const started = startProcess(
     program,
     [
-      "--inbound", `127.0.0.1:${inbound}`, "--app", `127.0.0.1:${app}`, "--outbound", `127.0.0.1:${outbound}`,
-      "--admin", `127.0.0.1:${admin}`, ...args,
+      "--inbound", `${address}:${inbound}`, "--app", `${loopback}:${app}`, "--outbound", `${loopback}:${outbound}`,
+      "--admin", `${loopback}:${admin}`, ...args,
     ],
     { COUNTERSIGN_BOOTSTRAP: bootstrap, ...env },
+    { place, talks },
   );
-  await untilReady("the proxy", started, () => httpStatus(`http://127.0.0.1:${admin}/readyz`));
-  return { ...started, inboundPort: inbound, outboundPort: outbound, adminPort: admin };
+  await untilReady("the proxy", started, () => place.status(`http://${loopback}:${admin}/readyz`));
+  return { ...started, place, inboundPort: inbound, outboundPort: outbound, adminPort: admin };
 }
 
 /** Runs one `countersign` command to its end and returns what it printed on standard output. */
-export async function countersign(ca: RunningCa, ...args: readonly string[]): Promise<string> {
-  const child = spawn(process.execPath, [join(projectRoot, programs.ca), ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { PATH: process.env["PATH"] ?? "", COUNTERSIGN_URL: ca.url, COUNTERSIGN_DATA_DIR: ca.dataDir },
-  });
+export async function countersign(ca: Pick<RunningCa, "url" | "dataDir"> & { readonly place?: Place }, ...args: readonly string[]): Promise<string> {
+  const child = spawnIn(ca.place ?? here, join(projectRoot, programs.ca), args, { COUNTERSIGN_URL: ca.url, COUNTERSIGN_DATA_DIR: ca.dataDir });
   let stdout = "";
   let stderr = "";
-  child.stdout.setEncoding("utf8").on("data", (chunk: string) => (stdout += chunk));
-  child.stderr.setEncoding("utf8").on("data", (chunk: string) => (stderr += chunk));
+  child.stdout!.setEncoding("utf8").on("data", (chunk: string) => (stdout += chunk));
+  child.stderr!.setEncoding("utf8").on("data", (chunk: string) => (stderr += chunk));
   const [code] = (await once(child, "close")) as [number | null];
   if (code !== 0) throw new Error(`countersign ${args.join(" ")} ended with ${code}:\n${stderr}`);
   return stdout;
@@ -116,23 +121,18 @@ export async function countersign(ca: RunningCa, ...args: readonly string[]): Pr
 /** The admin token of a CA we started. */
 export const adminTokenOf = (ca: RunningCa): string => readFileSync(ca.adminTokenPath, "utf8").trim();
 
-/** A TCP port that was free a moment ago. */
-export async function freePort(preferred = 0): Promise<number> {
-  const server = createServer();
-  try {
-    server.listen(preferred, "127.0.0.1");
-    await once(server, "listening");
-    return (server.address() as AddressInfo).port;
-  } catch (error) {
-    if (preferred === 0) throw error;
-    return freePort();
-  } finally {
-    server.close();
-  }
+function spawnIn({ enter }: Place, file: string, args: readonly string[], env: Readonly<Record<string, string>>, ...channel: readonly "ipc"[]): ChildProcess {
+  const [command = "", ...first] = [...enter, process.execPath];
+  return spawn(command, [...first, file, ...args], { stdio: ["ignore", "pipe", "pipe", ...channel], env: { ...bareEnvironment(), ...env } });
 }
 
-/** Ends the process where it does not become ready: nobody else knows of it. */
-async function untilReady(what: string, { child, output, stop }: RunningProcess, status: () => Promise<number>): Promise<void> {
+function bareEnvironment(): Record<string, string> {
+  const { PATH = "", NODE_COMPILE_CACHE } = process.env;
+  return { PATH, ...(NODE_COMPILE_CACHE !== undefined && { NODE_COMPILE_CACHE }) };
+}
+
+/** Waits until the status is 200, and ends the process where it does not become ready: nobody else knows of it. */
+export async function untilReady(what: string, { child, output, stop }: RunningProcess, status: () => Promise<number>): Promise<void> {
   const deadline = Date.now() + readyTimeoutMs;
   for (;;) {
     if (child.exitCode !== null) throw new Error(`${what} ended with ${child.exitCode} before it was ready:\n${output()}`);
@@ -145,26 +145,13 @@ async function untilReady(what: string, { child, output, stop }: RunningProcess,
   }
 }
 
-function httpStatus(url: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    get(url, (response) => resolve((response.resume(), response.statusCode ?? 0))).on("error", reject);
-  });
-}
-
-/** Readiness only: nothing secret is sent and nothing received is believed, so the certificate is not looked at. */
-function httpsStatus(url: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    request(url, { rejectUnauthorized: false, agent: false }, (response) => resolve((response.resume(), response.statusCode ?? 0)))
-      .on("error", reject)
-      .end();
-  });
-}
-
 const projectRoot = fileURLToPath(new URL("../..", import.meta.url));
 /** The sources, or what `npm run build` made of them: what ships, and in a third of the time. Paths in the project. */
 export const programs = process.env["COUNTERSIGN_PROGRAMS"] === "bundles"
   ? { ca: "dist/countersign.js", proxy: "dist/countersign-proxy.js" }
   : { ca: "ca/main.ts", proxy: "proxy/main.ts" };
-const readyTimeoutMs = 30_000;
+const here = loopbackPlace();
+/** On a machine with ten times the work it can do. */
+const readyTimeoutMs = 60_000;
 const readyPollMs = 30;
 const maxOutputLength = 64 * 1024;

@@ -15,8 +15,8 @@ export interface Credentials {
  * Sends one HTTP request over TCP or TLS to an inbound port and reads until the other side ends.
  * @returns what came back; the empty string where the connection was closed or reset without an answer
  */
-export function askInbound(port: number, tls: ConnectionOptions | "plain text"): Promise<string> {
-  const target = { port, host: "127.0.0.1" };
+export function askInbound(port: number, tls: ConnectionOptions | "plain text", host = "127.0.0.1"): Promise<string> {
+  const target = { port, host };
   const socket = tls === "plain text"
     ? connectTcp(target)
     // The stranger does not care who answers, so it verifies nothing: what is shown is that the proxy does.
@@ -32,32 +32,57 @@ export function askInbound(port: number, tls: ConnectionOptions | "plain text"):
   });
 }
 
+/** A root that somebody made, PEM, and what it can sign. */
+export interface MadeRoot {
+  readonly cert: string;
+  readonly key: string;
+  /** A workload's certificate with this name, whether or not it is the root's to give. */
+  issue(spiffeId: string): Credentials;
+}
+
 /** A certificate that says what ours say, in every field, but comes from a root that somebody made up. */
 export function forgeIdentity(spiffeId: string): Credentials {
+  return makeRoot("Somebody else").issue(spiffeId);
+}
+
+/** Makes a root of ten years, as ours are, with its key at hand. */
+export function makeRoot(organization: string): MadeRoot {
   const root = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const leaf = generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const name = encodeName({ commonName: "Countersign root", organization: "Somebody else" });
-  const [rootSpki, leafSpki] = [root, leaf].map(({ publicKey }) => new Uint8Array(publicKey.export({ format: "der", type: "spki" }))) as [Uint8Array, Uint8Array];
-  const now = Date.now();
-  const common = { issuer: name, signatureAlgorithm: "ecdsa-sha256", notBeforeMs: now - 60_000, notAfterMs: now + 3_600_000 } as const;
-  const authorityKeyIdentifier = subjectKeyIdentifier(rootSpki);
+  const name = encodeName({ commonName: "Countersign root", organization });
+  const spki = spkiOf(root.publicKey);
+  const notBeforeMs = Date.now() - 60_000;
+  const common = { issuer: name, signatureAlgorithm: "ecdsa-sha256", notBeforeMs } as const;
+  const authorityKeyIdentifier = subjectKeyIdentifier(spki);
   const rootTbs = encodeTbs({
-    ...common, serialNumber: randomBytes(16), subject: name, spki: rootSpki,
+    ...common, notAfterMs: notBeforeMs + tenYearsMs, serialNumber: randomBytes(16), subject: name, spki,
     extensions: {
       basicConstraints: { certificateAuthority: true }, keyUsage: ["keyCertSign", "crlSign"], subjectKeyIdentifier: authorityKeyIdentifier,
     },
   });
-  const leafTbs = encodeTbs({
-    ...common, serialNumber: randomBytes(16), subject: emptyName, spki: leafSpki,
-    extensions: {
-      basicConstraints: { certificateAuthority: false }, keyUsage: ["digitalSignature"], extKeyUsage: ["serverAuth", "clientAuth"],
-      subjectAltName: { uris: [spiffeId] }, subjectKeyIdentifier: subjectKeyIdentifier(leafSpki), authorityKeyIdentifier,
-    },
-  });
+  const cert = signed(rootTbs, root.privateKey);
   return {
-    cert: signed(leafTbs, root.privateKey) + signed(rootTbs, root.privateKey),
-    key: leaf.privateKey.export({ format: "pem", type: "pkcs8" }) as string,
+    cert, key: pemOf(root.privateKey),
+    issue(spiffeId) {
+      const leaf = generateKeyPairSync("ec", { namedCurve: "P-256" });
+      const leafSpki = spkiOf(leaf.publicKey);
+      const leafTbs = encodeTbs({
+        ...common, notAfterMs: Date.now() + 3_600_000, serialNumber: randomBytes(16), subject: emptyName, spki: leafSpki,
+        extensions: {
+          basicConstraints: { certificateAuthority: false }, keyUsage: ["digitalSignature"], extKeyUsage: ["serverAuth", "clientAuth"],
+          subjectAltName: { uris: [spiffeId] }, subjectKeyIdentifier: subjectKeyIdentifier(leafSpki), authorityKeyIdentifier,
+        },
+      });
+      return { cert: signed(leafTbs, root.privateKey) + cert, key: pemOf(leaf.privateKey) };
+    },
   };
+}
+
+function spkiOf(key: KeyObject): Uint8Array {
+  return new Uint8Array(key.export({ format: "der", type: "spki" }));
+}
+
+function pemOf(key: KeyObject): string {
+  return key.export({ format: "pem", type: "pkcs8" }) as string;
 }
 
 function signed(tbs: Uint8Array, key: KeyObject): string {
@@ -65,3 +90,4 @@ function signed(tbs: Uint8Array, key: KeyObject): string {
 }
 
 const answerTimeoutMs = 5_000;
+const tenYearsMs = 10 * 365 * 24 * 3_600_000;

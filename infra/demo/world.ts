@@ -6,4 +6,4 @@ const server = createServer((request, response) => {
   response.end("world\n");
 });
 
-server.listen(Number(process.env["PORT"] ?? 7778), "127.0.0.1", () => console.log(JSON.stringify(server.address())));
+server.listen(Number(process.env["PORT"] ?? 7778), process.env["HOST"] ?? "127.0.0.1", () => console.log(JSON.stringify(server.address())));

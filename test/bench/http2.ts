@@ -5,7 +5,8 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { countersign, freePort, startCa, startProxy, type RunningProcess, type RunningProxy } from "../../infra/demo/processes.ts";
+import { freePort } from "../../infra/demo/place.ts";
+import { countersign, startCa, startProxy, type RunningProcess, type RunningProxy } from "../../infra/demo/processes.ts";
 import { cpuSecondsOf } from "./cpu.ts";
 import { median, printTable } from "./load.ts";
 

@@ -1,7 +1,8 @@
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
-import { freePort, type RunningProcess } from "../../infra/demo/processes.ts";
+import { freePort } from "../../infra/demo/place.ts";
+import { type RunningProcess } from "../../infra/demo/processes.ts";
 
 /** One program in the place of a proxy. */
 export interface Side {

@@ -8,7 +8,7 @@ import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readConfig } from "../../ca/config.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
-import { freePort } from "../../infra/demo/processes.ts";
+import { freePort } from "../../infra/demo/place.ts";
 import { startDnsServer, type DnsServer } from "../support/dns-server.ts";
 import { programAvailable } from "../support/programs.ts";
 

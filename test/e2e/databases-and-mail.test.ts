@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { connect as connectTls } from "node:tls";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { freePort } from "../../infra/demo/processes.ts";
+import { freePort } from "../../infra/demo/place.ts";
 import { startMesh, type Mesh, type MeshProxy } from "../support/mesh.ts";
 import { startPostgres } from "../support/postgres-server.ts";
 import { programAvailable } from "../support/programs.ts";

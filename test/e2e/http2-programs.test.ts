@@ -7,7 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import * as grpc from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { freePort } from "../../infra/demo/processes.ts";
+import { freePort } from "../../infra/demo/place.ts";
 import type { Caller } from "../../ca/http/services.ts";
 import { startMesh, type Mesh, type MeshProxy } from "../support/mesh.ts";
 import { programAvailable } from "../support/programs.ts";

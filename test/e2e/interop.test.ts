@@ -9,7 +9,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { paths } from "../../ca/contract/paths.ts";
 import { parseBootstrap } from "../../ca/pki/bootstrap.ts";
 import { encodeCsr } from "../../ca/pki/csr.ts";
-import { countersign, freePort, startCa, startProcess, startProxy, type RunningCa, type RunningProcess, type RunningProxy } from "../../infra/demo/processes.ts";
+import { freePort } from "../../infra/demo/place.ts";
+import { countersign, startCa, startProcess, startProxy, type RunningCa, type RunningProcess, type RunningProxy } from "../../infra/demo/processes.ts";
 
 const run = promisify(execFile);
 

@@ -12,7 +12,8 @@ import { serveInjector } from "../../ca/cli/inject-server.ts";
 import { readConfig } from "../../ca/config.ts";
 import type { PatchOperation } from "../../ca/inject/admission.ts";
 import { serveCa } from "../../ca/runtime/node.ts";
-import { freePort, programs, startProcess, type RunningProcess } from "../../infra/demo/processes.ts";
+import { freePort } from "../../infra/demo/place.ts";
+import { programs, startProcess, type RunningProcess } from "../../infra/demo/processes.ts";
 import { startCluster } from "../support/cluster.ts";
 
 const infra = fileURLToPath(new URL("../../infra/kubernetes/", import.meta.url));

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { countersign, freePort, startCa, startProcess, startProxy, type RunningCa, type RunningProcess, type RunningProxy } from "../../infra/demo/processes.ts";
+import { freePort } from "../../infra/demo/place.ts";
+import { countersign, startCa, startProcess, startProxy, type RunningCa, type RunningProcess, type RunningProxy } from "../../infra/demo/processes.ts";
 
 let dataDir: string;
 let running: RunningProcess[];

@@ -12,7 +12,8 @@ import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { subjectKeyIdentifier } from "../../ca/pki/key.ts";
 import { decodePem, encodePem } from "../../ca/pki/pem.ts";
 import { emptyName, encodeCertificate, encodeTbs } from "../../ca/pki/tbs.ts";
-import { countersign, freePort, startCa, startProcess, startProxy, type RunningCa, type RunningProcess, type RunningProxy } from "../../infra/demo/processes.ts";
+import { freePort } from "../../infra/demo/place.ts";
+import { countersign, startCa, startProcess, startProxy, type RunningCa, type RunningProcess, type RunningProxy } from "../../infra/demo/processes.ts";
 import { askInbound, type Credentials } from "../../infra/demo/strangers.ts";
 import { opensslAvailable } from "../support/openssl.ts";
 

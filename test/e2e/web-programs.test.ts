@@ -8,7 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
-import { freePort } from "../../infra/demo/processes.ts";
+import { freePort } from "../../infra/demo/place.ts";
 import { startMesh, type Mesh, type MeshProxy } from "../support/mesh.ts";
 import { programAvailable } from "../support/programs.ts";
 

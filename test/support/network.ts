@@ -1,7 +1,7 @@
-import { execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
 import { once } from "node:events";
+import { canMakeNamespaces, makeNamespaces, type NamespaceHost } from "../../infra/demo/namespaces.ts";
 
 /** Hosts of their own on one wire: network namespaces joined by a bridge that stands in a namespace of its own. */
 export interface TestNetwork {
@@ -23,21 +23,15 @@ export interface TestHost {
   start(command: string, args: readonly string[], env?: Readonly<Record<string, string>>): ChildProcess;
 }
 
-/** Whether this machine lets us make network namespaces. */
+/** Whether this machine lets us make network namespaces, and redirect in them. */
 export function canMakeNetworks(): boolean {
-  const name = `cs-try-${randomBytes(3).toString("hex")}`;
-  if (spawnSync("ip", ["netns", "add", name], { stdio: "ignore" }).status !== 0) return false;
-  const usable = [["nft", "list", "tables"], ["iptables", "-t", "nat", "-S"]].every((command) => spawnSync("ip", ["netns", "exec", name, ...command], { stdio: "ignore" }).status === 0);
-  spawnSync("ip", ["netns", "del", name]);
-  return usable;
+  return canMakeNamespaces(["nft", "list", "tables"], ["iptables", "-t", "nat", "-S"]);
 }
 
 /** Makes a host for each name, at 10.77.0.1, .2 and so on, and at fd77::1, ::2 and so on. */
 export function makeNetwork(...names: readonly string[]): TestNetwork {
-  const tag = randomBytes(2).toString("hex");
-  const wire = `cs${tag}-wire`;
-  const namespaces = [wire];
-  const hostIn = (namespace: string, address: string, address6?: string): TestHost => {
+  const { wire, hosts, remove } = makeNamespaces(names, { ipv6: existsSync("/proc/net/if_inet6") });
+  const hostIn = ({ namespace, address, address6 }: NamespaceHost): TestHost => {
     const inside = ["netns", "exec", namespace];
     return {
       namespace, address, address6,
@@ -45,33 +39,10 @@ export function makeNetwork(...names: readonly string[]): TestNetwork {
       start: (command, args, env = {}) => spawn("ip", [...inside, command, ...args], { env: { ...bareEnvironment(), ...env }, stdio: ["ignore", "pipe", "pipe"] }),
     };
   };
-  const ip = (...args: readonly string[]): void => void execFileSync("ip", args, { stdio: ["ignore", "ignore", "pipe"] });
-  const remove = (): void => {
-    for (const namespace of namespaces) spawnSync("ip", ["netns", "del", namespace]);
+  return {
+    wire: hostIn({ namespace: wire, address: "", address6: undefined }), remove,
+    hosts: Object.fromEntries(Object.entries(hosts).map(([name, host]) => [name, hostIn(host)])),
   };
-  try {
-    ip("netns", "add", wire);
-    ip("-n", wire, "link", "add", "wire", "type", "bridge");
-    ip("-n", wire, "link", "set", "wire", "up");
-    const hosts = names.map((name, index): [string, TestHost] => {
-      const namespace = `cs${tag}-${name}`;
-      const address = `10.77.0.${index + 1}`;
-      const address6 = hasIpv6 ? `fd77::${index + 1}` : undefined;
-      namespaces.push(namespace);
-      ip("netns", "add", namespace);
-      ip("-n", namespace, "link", "set", "lo", "up");
-      ip("-n", wire, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", namespace);
-      ip("-n", wire, "link", "set", name, "master", "wire", "up");
-      ip("-n", namespace, "address", "add", `${address}/24`, "dev", "eth0");
-      ip("-n", namespace, "link", "set", "eth0", "up");
-      if (address6 !== undefined) ip("-n", namespace, "address", "add", `${address6}/64`, "dev", "eth0", "nodad");
-      return [name, hostIn(namespace, address, address6)];
-    });
-    return { wire: hostIn(wire, ""), hosts: Object.fromEntries(hosts), remove };
-  } catch (error) {
-    remove();
-    throw error;
-  }
 }
 
 /** Waits until what a process prints has all of the texts. */
@@ -110,5 +81,4 @@ function bareEnvironment(): Record<string, string> {
   return { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" };
 }
 
-const hasIpv6 = existsSync("/proc/net/if_inet6");
 const commandTimeoutMs = 20_000;

@@ -10,7 +10,7 @@ import { renderFindings } from "../../../ca/cli/check-report.ts";
 import { finding } from "../../../ca/check/finding.ts";
 import { readConfig } from "../../../ca/config.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";
-import { freePort } from "../../../infra/demo/processes.ts";
+import { freePort } from "../../../infra/demo/place.ts";
 import { countersign, tooWide } from "../../support/command-line.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "countersign-check-"));
