@@ -4,7 +4,8 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { freePort, programs } from "../../infra/demo/processes.ts";
+import { freePort } from "../../infra/demo/place.ts";
+import { programs } from "../../infra/demo/processes.ts";
 import { blocksOf } from "./readme-blocks.ts";
 
 /**

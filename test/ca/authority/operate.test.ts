@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { AuthorityCommand, AuthorityState, AuthorityType } from "../../../ca/contract/authorities.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { auditEvents, chainOf, dayMs, newCsr, startTestCa, type TestCa } from "../../support/running-ca.ts";
@@ -52,6 +52,17 @@ describe("a root", () => {
     await host.store.acknowledge({ serialNumber, sequence: 2 });
     await host.ca.tick();
     expect(await states("root")).toEqual(["retiring", "active"]);
+  });
+
+  test("that is rotated is looked at within seconds, as one that waits for its holders is, and not when the next look was planned", async () => {
+    await issue();
+    const timers = vi.spyOn(globalThis, "setTimeout");
+    try {
+      await operate({ action: "rotate", type: "root" });
+      expect(timers.mock.calls.map(([, delayMs = 0]) => delayMs)).toContainEqual(expect.toSatisfy((delayMs: number) => delayMs >= 1000 && delayMs <= 2000));
+    } finally {
+      timers.mockRestore();
+    }
   });
 
   test("that was replaced retires by hand when nothing below it is valid, and takes its issuers along", async () => {

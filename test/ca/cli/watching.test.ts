@@ -11,7 +11,8 @@ import type { CliIo } from "../../../ca/cli/io.ts";
 import { keepLooking, type Look } from "../../../ca/cli/watching.ts";
 import { readConfig } from "../../../ca/config.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";
-import { freePort, programs, startProcess } from "../../../infra/demo/processes.ts";
+import { freePort } from "../../../infra/demo/place.ts";
+import { programs, startProcess } from "../../../infra/demo/processes.ts";
 
 /** A terminal whose size can be changed, and what was written to it. */
 function terminal(columns = 80, rows = 24) {
