@@ -14,6 +14,7 @@ import { authorityOperator } from "./authority/operate.ts";
 import { summarizeAuthorities } from "./authority/summary.ts";
 import { requestVerifier } from "./attestation/signed-request.ts";
 import { logCosigner } from "./audit/cosignature.ts";
+import { derivedKey, noteSigner } from "./audit/note-signer.ts";
 import { denialRecorder } from "./audit/denials.ts";
 import { acceptClock, clockConfirmer, recordConfirmation } from "./confirm-clock.ts";
 import { elapsedClock, issuingClock, type ElapsedClock } from "./clock.ts";
@@ -38,13 +39,17 @@ import { parseCertificate } from "./pki/certificate.ts";
 import { documentKeeper } from "./documents.ts";
 import { leaseKeeper } from "./authority/lease.ts";
 import { federationService } from "./federation/federation.ts";
+import { memberKeyName } from "./federation/hub-notes.ts";
 import { noticeSince } from "./federation/notice.ts";
 import { federatedPeers, storeWithPeers } from "./federation/peers.ts";
 import { witnessName } from "./federation/submit-checkpoint.ts";
+import { ObjectStoreError } from "./object-store.ts";
 import { operatorService } from "./operators.ts";
 import { policyService } from "./policy/policies.ts";
 import { rateLimits } from "./rate-limits.ts";
 import { onDemand, type OnDemand } from "./on-demand.ts";
+import { openPublishPlace, type PublishPlace } from "./publish-place.ts";
+import { ConfigError } from "./settings/errors.ts";
 import { pruner } from "./pruning.ts";
 import { certificateRevoker } from "./revocation/revoke.ts";
 import { openKms, type Kms } from "./signer/kms.ts";
@@ -203,8 +208,11 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const lists = statusLists({ store, sealing, signers, keeper, config, lints, metrics, log, now });
   const pruning = pruner({ store, log, now: clock.now, retentionMs: Math.max(config.certificateRetentionMs, config.reattestGraceMs) });
   const federationLease = leaseKeeper({ store, name: "federation", log });
-  const cosigner = logCosigner({ name: witnessName(config.trustDomain), logPrivateKeyPkcs8: sealing.unseal(logKeyName, state.sealedLogKey) });
+  const logKey = sealing.unseal(logKeyName, state.sealedLogKey);
+  const cosigner = logCosigner({ name: witnessName(config.trustDomain), logPrivateKeyPkcs8: logKey });
+  const hubPlace = config.federationHub === undefined ? undefined : openHubPlace(config.federationHub, config, now);
   const federation = federationService({
+    hubPlace, hubSigner: noteSigner(memberKeyName(config.trustDomain), derivedKey(logKey, "countersign federation hub")), feedEpoch,
     cosigner, logKey: state.logVerifierKey,
     documents, store, trustDomain: config.trustDomain, peers, publicUrl, rootFingerprint, limits, metrics, log, now,
     bundle: () => keeper.current().published, hold: federationLease.hold, settleMs: config.federationSettleMs,
@@ -371,6 +379,16 @@ function activeRootFingerprint(authorities: readonly AuthorityRow[]): string {
     );
   }
   return parseCertificate(root.certificate).fingerprint;
+}
+
+/** @throws {ConfigError} value_refused */
+function openHubPlace(where: string, { federationHubEndpoint: endpoint, aws: env }: CaConfig, now: () => Date): PublishPlace {
+  try {
+    return openPublishPlace(where, { env, endpoint, now });
+  } catch (cause) {
+    if (cause instanceof ObjectStoreError) throw new ConfigError("value_refused", `federationHub is refused: ${cause.message}`, { cause });
+    throw cause;
+  }
 }
 
 /** A root that is configured but not used would be a surprise on the day it matters. */

@@ -101,6 +101,10 @@ export interface CaConfig {
   readonly federationSettleMs: number;
   /** PEM; undefined: those that Node brings along. */
   readonly federationWebRoots: string | undefined;
+  readonly federationHub: string | undefined;
+  readonly federationHubEndpoint: string | undefined;
+  /** AWS's own names for who this process is, and where; what is not there its SDK looks for. */
+  readonly aws: Readonly<Record<string, string | undefined>>;
   /** Proxies before us whose X-Forwarded-For is believed. */
   readonly forwarders: number | undefined;
   readonly logLevel: string;
@@ -198,6 +202,9 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     bundleRefreshHintMs: duration("bundleRefreshHint"),
     federationSettleMs: duration("federationSettle"),
     federationWebRoots: values.federationWebRoots === undefined ? undefined : read("federationWebRoots", readCertificates, "name a readable file of certificates in PEM"),
+    federationHub: values.federationHub,
+    federationHubEndpoint: values.federationHubEndpoint,
+    aws: Object.fromEntries(awsNames.map((name) => [name, env[name]])),
     forwarders: values.forwarders === undefined ? undefined : read("forwarders", parseCount, "write a whole number above 0, or leave it out"),
     logLevel: text("logLevel"),
   };
@@ -274,3 +281,6 @@ function checkTrustDomain(text: string): string {
     throw refused("trustDomain", text, cause.message);
   }
 }
+
+/** @source AWS SDKs and Tools Reference Guide, "Environment variables" */
+const awsNames = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"];

@@ -107,6 +107,7 @@ function eachKind<T>(make: (kind: DocumentKind) => T): Record<DocumentKind, T> {
   return {
     operator: make("operator"), policy: make("policy"), service: make("service"),
     federation: make("federation"), "foreign-bundle": make("foreign-bundle"), "federation-invitation": make("federation-invitation"),
+    "federation-hub": make("federation-hub"),
   };
 }
 

@@ -38,6 +38,10 @@ export interface CaMetrics {
   federationRefreshed(trustDomain: string, result: string): void;
   /** How long ago the bundle was last known to be the newest; undefined: never, or it is not federated with any more. */
   federationHeld(trustDomain: string, ageMs: number | undefined): void;
+  /** A look at a hub's list: `ok`, or why it failed, and how long ago it was known to be the newest; no result: the hub was left. */
+  hubRead(hub: string, result: string | undefined, ageMs: number | undefined): void;
+  /** This CA's bundle was published for hubs: `ok`, or why it was not. */
+  hubPublished(result: string): void;
   /** A federated CA was asked to cosign our log: `ok`, or why it did not. @param size  entries it has cosigned by now */
   cosigned(trustDomain: string, result: string, size?: number): void;
   /** The CA above this one was asked for something: `ok`, or why it did not do its part. */
@@ -101,6 +105,11 @@ export function caMetrics(): CaMetrics {
   const federationAge = new Gauge({
     name: "countersign_federation_bundle_age_seconds", help: "How long ago each was last known to be the newest, on the replica that looks.", labelNames: ["trust_domain"], registers,
   });
+  const hubReads = new Counter({ name: "countersign_federation_hub_reads_total", help: "Looks at the lists of hubs, by result.", labelNames: ["hub", "result"], registers });
+  const hubAge = new Gauge({
+    name: "countersign_federation_hub_age_seconds", help: "How long ago each hub's list was known to be the newest, at the last look, on the replica that looks.", labelNames: ["hub"], registers,
+  });
+  const hubPublications = new Counter({ name: "countersign_federation_hub_publications_total", help: "Publications of this CA's bundle for hubs, by result.", labelNames: ["result"], registers });
   const cosignatures = new Counter({
     name: "countersign_witness_requests_total", help: "Requests to federated CAs to cosign this CA's audit log, by result.", labelNames: ["trust_domain", "result"], registers,
   });
@@ -151,6 +160,12 @@ export function caMetrics(): CaMetrics {
     holdersBehind: (count) => behind.set(count ?? 0),
     federationRefreshed: (trust_domain, result) => federationRefreshes.inc({ trust_domain, result }),
     federationHeld: (trust_domain, ageMs) => (ageMs === undefined ? federationAge.remove({ trust_domain }) : federationAge.set({ trust_domain }, ageMs / 1000)),
+    hubRead(hub, result, ageMs) {
+      if (result !== undefined) hubReads.inc({ hub, result });
+      if (ageMs !== undefined) hubAge.set({ hub }, ageMs / 1000);
+      else if (result === undefined) hubAge.remove({ hub });
+    },
+    hubPublished: (result) => hubPublications.inc({ result }),
     cosigned(trust_domain, result, size) {
       cosignatures.inc({ trust_domain, result });
       if (size !== undefined) cosignedSize.set({ trust_domain }, size);

@@ -1,7 +1,8 @@
-import { createPrivateKey, createPublicKey, sign } from "node:crypto";
+import { createPrivateKey } from "node:crypto";
 import { AuditError } from "./errors.ts";
 import { hashBytes } from "./merkle.ts";
-import { decodeBase64, encodeSignatureLine, encodeVerifierKey, parseVerifierKey, type SignedNote } from "./note.ts";
+import { decodeBase64, type SignedNote } from "./note.ts";
+import { noteSigner } from "./note-signer.ts";
 
 /** What the log says about itself at one size: these entries, in this order, and no other. */
 export interface Checkpoint {
@@ -31,22 +32,8 @@ export function checkpointSigner({ origin, privateKeyPkcs8 }: {
   readonly origin: string;
   readonly privateKeyPkcs8: Uint8Array;
 }): CheckpointSigner {
-  const privateKey = createPrivateKey({ key: privateKeyPkcs8 as Buffer, format: "der", type: "pkcs8" });
-  if (privateKey.asymmetricKeyType !== "ed25519") {
-    throw new AuditError("verifier_key_unsupported", `the log's key is of type ${privateKey.asymmetricKeyType}; Ed25519 ` +
-      "is needed");
-  }
-  const { x } = createPublicKey(privateKey).export({ format: "jwk" });
-  const verifierKey = encodeVerifierKey(origin, Buffer.from(x!, "base64url"));
-  const { keyId } = parseVerifierKey(verifierKey);
-  return {
-    verifierKey,
-    sign(size, root) {
-      const text = encodeCheckpoint({ origin, size, root });
-      const signature = sign(null, Buffer.from(text), privateKey);
-      return `${text}\n${encodeSignatureLine({ name: origin, keyId, signature })}`;
-    },
-  };
+  const signer = noteSigner(origin, createPrivateKey({ key: privateKeyPkcs8 as Buffer, format: "der", type: "pkcs8" }));
+  return { verifierKey: signer.verifierKey, sign: (size, root) => signer.sign(encodeCheckpoint({ origin, size, root })) };
 }
 
 /** The text of a checkpoint, to be signed. */

@@ -1,6 +1,7 @@
-import { createPrivateKey, createPublicKey, hkdfSync, sign, verify } from "node:crypto";
+import { sign, verify } from "node:crypto";
 import { AuditError } from "./errors.ts";
 import { encodeSignatureLine, encodeVerifierKey, parseVerifierKey, type SignedNote, type VerifierKey } from "./note.ts";
+import { derivedKey, publicBytes } from "./note-signer.ts";
 
 /** Who says that a log's checkpoint is the newest it has seen, and continues all that it saw before. */
 export interface Cosigner {
@@ -17,10 +18,8 @@ export interface Cosigner {
  * @source C2SP tlog-cosignature, "Ed25519 signed message"
  */
 export function logCosigner({ name, logPrivateKeyPkcs8 }: { readonly name: string; readonly logPrivateKeyPkcs8: Uint8Array }): Cosigner {
-  const seed = Buffer.from(hkdfSync("sha256", logPrivateKeyPkcs8, "", "countersign witness", seedBytes));
-  const privateKey = createPrivateKey({ key: Buffer.concat([ed25519Pkcs8Head, seed]), format: "der", type: "pkcs8" });
-  const { x } = createPublicKey(privateKey).export({ format: "jwk" });
-  const verifierKey = encodeVerifierKey(name, Buffer.from(x!, "base64url"), "cosignature");
+  const privateKey = derivedKey(logPrivateKeyPkcs8, "countersign witness");
+  const verifierKey = encodeVerifierKey(name, publicBytes(privateKey), "cosignature");
   const { keyId } = parseVerifierKey(verifierKey, "cosignature");
   return {
     verifierKey,
@@ -59,8 +58,5 @@ function messageOf(text: string, seconds: number): Buffer {
   return Buffer.from(`cosignature/v1\ntime ${seconds}\n${text}`);
 }
 
-const seedBytes = 32;
 const timeBytes = 8;
 const signatureBytes = 64;
-/** RFC 8410 section 7: what stands before the 32 bytes. */
-const ed25519Pkcs8Head = Buffer.from("302e020100300506032b657004220420", "hex");

@@ -25,13 +25,14 @@ export interface VerifierKey {
 
 /**
  * Takes a note apart: a text, an empty line, at least one signature line.
- * @param note  up to 64 KiB and 64 signatures
+ * @param note      up to 64 signatures
+ * @param maxBytes  default 64 KiB
  * @throws {AuditError} note_malformed | note_limit_exceeded
  * @source C2SP signed-note.md, "Format"
  */
-export function parseNote(note: string): SignedNote {
-  if (Buffer.byteLength(note) > maxNoteBytes) {
-    throw new AuditError("note_limit_exceeded", `a signed note of more than ${maxNoteBytes} bytes is refused`);
+export function parseNote(note: string, maxBytes = maxNoteBytes): SignedNote {
+  if (Buffer.byteLength(note) > maxBytes) {
+    throw new AuditError("note_limit_exceeded", `a signed note of more than ${maxBytes} bytes is refused`);
   }
   if (!note.isWellFormed() || controlCharacters.test(note)) {
     throw new AuditError("note_malformed", "a signed note is UTF-8 text without control characters other than newlines");

@@ -71,4 +71,4 @@ function keyOf(kind: DocumentKind, name: string): string {
   return `${kind} ${name}`;
 }
 
-const kinds: readonly DocumentKind[] = ["operator", "policy", "service", "federation", "foreign-bundle", "federation-invitation"];
+const kinds: readonly DocumentKind[] = ["operator", "policy", "service", "federation", "foreign-bundle", "federation-invitation", "federation-hub"];

@@ -1,89 +1,69 @@
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import type { AddFederationRequest, FederationList, FederationSummary } from "../contract/federation.ts";
+import type { FederationHubs, HubSummary } from "../contract/federation-hubs.ts";
+import type { FederationRefresh } from "../contract/federation.ts";
 import { paths } from "../contract/paths.ts";
-import type { Vitals } from "../contract/vitals.ts";
-import { askEndpoint } from "../federation/endpoint.ts";
-import { FederationError } from "../federation/errors.ts";
-import { encodeBundle, parseBundle, type Bundle } from "../pki/bundle.ts";
-import { encodeBundleMap, readBundleMap } from "../pki/bundle-map.ts";
-import { PkiError } from "../pki/errors.ts";
-import { parseTrustDomain } from "../pki/spiffe-id.ts";
-import { writeAtomically } from "../runtime/write-file.ts";
+import { trustDomainOfKey } from "../federation/hub-notes.ts";
+import { hubBundleFile } from "../federation/plan-hub.ts";
+import { ObjectStoreError } from "../object-store.ts";
+import { openPublishPlace, type PlaceOptions, type PublishPlace } from "../publish-place.ts";
 import { ApiError, type Api } from "./api.ts";
+import { minute, table } from "./table.ts";
 
-/**
- * A hub is a folder that a web server or bucket shows over https: for each trust domain a bundle, which is a bundle endpoint of its own,
- * and a map that names them. Each CA's own bundle is written to it; the map is written anew from what is there.
- * @returns the trust domains in the map
- */
-export async function publishToHub(ca: Api, folder: string): Promise<readonly string[]> {
-  const { trustDomain } = await ca.call<Vitals>("GET", paths.vitals);
-  const own = parseBundle(trustDomain, await ca.fetchPublic(paths.bundle, "application/json"));
+/** Puts this CA's bundle into a hub, once: signed, and plain for software that knows no hubs. @throws {ApiError} */
+export async function publishToHub(ca: Api, where: string, options: PlaceOptions): Promise<{ readonly trustDomain: string; readonly key: string; readonly where: string }> {
+  const { key } = await ca.call<FederationHubs>("GET", paths.hubs);
+  const trustDomain = trustDomainOfKey(key);
+  const place = openPlace(where, options);
+  await putIn(place, hubBundleFile(trustDomain), await ca.fetchPublic(paths.hubBundle, "text/plain"));
+  await putIn(place, `${trustDomain}.bundle.json`, await ca.fetchPublic(paths.bundle, "application/json"));
+  return { trustDomain, key, where };
+}
+
+/** @throws {ApiError} */
+export function openPlace(where: string, options: PlaceOptions): PublishPlace {
   try {
-    writeAtomically(join(folder, `${trustDomain}${suffix}`), encodeBundle(own), fileMode);
-    const bundles = readdirSync(folder).flatMap((name) => readHubFile(folder, name));
-    writeAtomically(join(folder, mapName), encodeBundleMap(bundles), fileMode);
-    return bundles.map((bundle) => bundle.trustDomain).sort();
+    return openPublishPlace(where, options);
   } catch (cause) {
-    if (cause instanceof Error && "syscall" in cause) throw new ApiError(`cannot write to the hub's folder ${folder} (${(cause as NodeJS.ErrnoException).code})`, { cause });
+    if (cause instanceof ObjectStoreError) throw new ApiError(cause.message, { cause });
     throw cause;
   }
 }
 
-/** What a look at the hub changed. */
-export interface Subscribed {
-  readonly added: readonly string[];
-  readonly removed: readonly string[];
-  /** Federated with by another way, which stays. */
-  readonly kept: readonly string[];
-}
-
-/**
- * Federates with every trust domain of a hub's map, by the bundle beside it, and with none of the hub's that the map has no more. A map that
- * cannot be read changes nothing.
- * @param roots  PEM, by which the hub's web server is known; default: those that Node brings along
- */
-export async function subscribeToHub(ca: Api, mapUrl: URL, roots: readonly string[] | undefined): Promise<Subscribed> {
-  const { trustDomain: own } = await ca.call<Vitals>("GET", paths.vitals);
-  const listed = await readMap(mapUrl, roots);
-  const { federation } = await ca.call<FederationList>("GET", paths.federation);
-  const known = new Map(federation.map((one) => [one.trustDomain, one]));
-  const endpointOf = (name: string): string => new URL(`${name}${suffix}`, mapUrl).href;
-  const isOfHub = ({ trustDomain, endpointUrl }: FederationSummary): boolean => endpointUrl === endpointOf(trustDomain);
-  const added = listed.filter((name) => name !== own && !known.has(name));
-  const removed = federation.filter((one) => isOfHub(one) && !listed.includes(one.trustDomain)).map(({ trustDomain }) => trustDomain);
-  for (const trustDomain of added) {
-    await ca.call("POST", paths.federation, { trustDomain, profile: "https_web", endpointUrl: endpointOf(trustDomain) } satisfies AddFederationRequest);
-  }
-  for (const trustDomain of removed) await ca.call("DELETE", `${paths.federation}/${encodeURIComponent(trustDomain)}`);
-  return { added, removed, kept: federation.filter((one) => listed.includes(one.trustDomain) && !isOfHub(one)).map(({ trustDomain }) => trustDomain) };
-}
-
-async function readMap(url: URL, roots: readonly string[] | undefined): Promise<readonly string[]> {
+/** @throws {ApiError} */
+export async function putIn({ put }: PublishPlace, name: string, text: string): Promise<void> {
   try {
-    const { status, text } = await askEndpoint({ method: "GET", url, proof: { profile: "https_web", roots } });
-    if (status !== 200) throw new ApiError(`the hub answered with status ${status}, and no map; nothing was changed`);
-    return readBundleMap(text);
+    await put(name, text, { type: name.endsWith(".json") ? "application/json" : "text/plain; charset=utf-8", cacheControl: "max-age=30" });
   } catch (cause) {
-    if (cause instanceof FederationError || cause instanceof PkiError) throw new ApiError(`the hub's map is not taken, and nothing was changed: ${cause.message}`, { cause });
+    if (cause instanceof ObjectStoreError) throw new ApiError(cause.message, { cause });
     throw cause;
   }
 }
 
-/** What is no bundle under the name of its trust domain is not the hub's. */
-function readHubFile(folder: string, name: string): readonly Bundle[] {
-  if (!name.endsWith(suffix)) return [];
-  const trustDomain = name.slice(0, -suffix.length);
-  try {
-    parseTrustDomain(trustDomain);
-    return [parseBundle(trustDomain, readFileSync(join(folder, name), "utf8"))];
-  } catch (error) {
-    if (error instanceof PkiError) return [];
-    throw error;
-  }
+/** A hub that is subscribed to, for people. */
+export function describeHub({ name, url, key, list, own, excluded, kept, refresh, addedAt, addedBy }: HubSummary): string {
+  const lines: readonly (readonly [string, string | undefined])[] = [
+    ["hub", name],
+    ["at", url],
+    ["its key", key],
+    ["added", `${minute(addedAt)} by ${addedBy}`],
+    ["list", list && `${list.sequence}, of ${minute(list.signedAt)}: ${list.members} trust domains`],
+    ["this CA", own && standing[own]],
+    ["stay as they are", kept?.join(", ")],
+    ["removed by hand", excluded?.join(", ")],
+    ["read", refresh && minute(refresh.succeededAt)],
+    ["failing", failing(refresh)],
+  ];
+  return lines.filter(([, value]) => value !== undefined).map(([label, value]) => `${label}: ${value}\n`).join("");
 }
 
-const suffix = ".bundle.json";
-const mapName = "trust-domains.json";
-const fileMode = 0o644;
+/** All of them, and how this CA is in hubs. */
+export function describeHubs({ hubs, key, publication }: FederationHubs): string {
+  const rows = hubs.map(({ name, list, own, refresh, url }) => [name, list === undefined ? "none" : String(list.members), own ?? "unknown", failing(refresh) ?? minute(refresh?.succeededAt), url]);
+  const published = publication === undefined ? "no place: set federationHub, or run countersign federation publish" : `${publication.where}, ${failing(publication.refresh) ?? minute(publication.refresh?.succeededAt)}`;
+  return `${table(["HUB", "MEMBERS", "THIS CA", "READ", "AT"], rows)}\nthis CA's key: ${key}\npublished to: ${published}\n`;
+}
+
+function failing(refresh: FederationRefresh | undefined): string | undefined {
+  return refresh?.error === undefined ? undefined : `failing (${refresh.failures} times): ${refresh.error}`;
+}
+
+const standing = { listed: "is in it", "other-key": "is in it with another key: its owner is to admit the one that countersign federation hubs shows", absent: "is not in it: its owner admits it by the key that countersign federation hubs shows" };

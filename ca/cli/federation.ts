@@ -2,20 +2,24 @@ import { readFileSync } from "node:fs";
 import type { AcceptFederationRequest, FederationAcceptance, FederationInvitation, InviteFederationRequest } from "../contract/federation-invitations.ts";
 import { federationProfiles, type AddFederationRequest, type FederationList, type FederationSummary } from "../contract/federation.ts";
 import { paths } from "../contract/paths.ts";
+import type { FederationHubs, HubSummary, SubscribeToHubRequest } from "../contract/federation-hubs.ts";
+import type { PlaceOptions } from "../publish-place.ts";
 import { api, apiHelp, apiOptions, ApiError } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, seconds, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
-import { publishToHub, subscribeToHub } from "./federation-hub.ts";
+import { describeHub, describeHubs, publishToHub } from "./federation-hub.ts";
+import { ownHub } from "./hub-owner.ts";
 import { output } from "./output.ts";
 import { minute, table } from "./table.ts";
 
-/** `countersign federation invite|accept|add|list|show|refresh|remove|publish|subscribe`. */
+/** `countersign federation invite|accept|add|list|show|refresh|remove|publish|subscribe|unsubscribe|hubs|hub`. */
 export async function federation(args: readonly string[], io: CliIo): Promise<number> {
   const {
     values,
     positionals: [action, ...rest],
   } = readArguments(args, {
-    ...apiOptions, profile: { type: "string" }, endpoint: { type: "string" }, "endpoint-id": { type: "string" }, bundle: { type: "string" }, ttl: { type: "string" }, "hub-roots": { type: "string" },
+    ...apiOptions, profile: { type: "string" }, endpoint: { type: "string" }, "endpoint-id": { type: "string" }, bundle: { type: "string" }, ttl: { type: "string" }, "hub-roots": { type: "string" }, "hub-file": { type: "string" },
+    name: { type: "string" }, "hub-url": { type: "string" }, replace: { type: "boolean" },
   });
   if (values.help || action === undefined) {
     (values.help ? io.stdout : io.stderr)(usage);
@@ -23,7 +27,7 @@ export async function federation(args: readonly string[], io: CliIo): Promise<nu
   }
   const { json, print, explain } = output(values.output, io);
   const ca = () => api(values, io);
-  switch (chooseAction("federation", action, ["invite", "accept", "add", "list", "show", "refresh", "remove", "publish", "subscribe"])) {
+  switch (chooseAction("federation", action, ["invite", "accept", "add", "list", "show", "refresh", "remove", "publish", "subscribe", "unsubscribe", "hubs", "hub"])) {
     case "invite": {
       noMore(rest);
       const made = await ca().call<FederationInvitation>("POST", paths.federationInvitations, (values.ttl === undefined ? {} : { expiresInSeconds: seconds(values.ttl, "--ttl") }) satisfies InviteFederationRequest);
@@ -71,19 +75,32 @@ export async function federation(args: readonly string[], io: CliIo): Promise<nu
       return 0;
     }
     case "publish": {
-      const listed = await publishToHub(ca(), one(rest, "the hub's folder", "/srv/hub"));
-      print(listed, listed.map((name) => `${name}\n`).join(""));
+      const { trustDomain, key, where } = await publishToHub(ca(), one(rest, "the hub's folder or bucket", "s3://bucket/prefix"), placeOptions(values, io));
+      print({ trustDomain, key, where }, `${key}\n`);
+      explain(`The bundle of ${trustDomain} is in ${where}. The hub's owner admits it by this key:\n  countersign federation hub admit KEY\n`);
       return 0;
     }
     case "subscribe": {
-      const url = one(rest, "the URL of the hub's map", "https://hub.example/trust-domains.json");
-      if (!URL.canParse(url)) throw new UsageError(`${url} is no URL; the hub's map is like https://hub.example/trust-domains.json`);
-      const roots = values["hub-roots"];
-      const done = await subscribeToHub(ca(), new URL(url), roots === undefined ? undefined : [readBundle(roots)]);
-      print(done, [...done.added.map((name) => `+ ${name}\n`), ...done.removed.map((name) => `- ${name}\n`)].join(""));
-      if (done.kept.length > 0) explain(`Federated with by another way, which stays: ${done.kept.join(", ")}\n`);
+      const subscription = one(rest, "what the hub's owner shows", "countersign_hub_...");
+      const hub = await ca().call<HubSummary>("POST", paths.hubs, { subscription } satisfies SubscribeToHubRequest);
+      print(hub, describeHub(hub));
+      if (hub.refresh?.error !== undefined) explain(`Its list could not be had, which is tried again: ${hub.refresh.error}\n`);
       return 0;
     }
+    case "unsubscribe": {
+      const name = one(rest, "the hub's name", "hub.example");
+      await ca().call("DELETE", `${paths.hubs}/${encodeURIComponent(name)}`);
+      if (!json) io.stderr(`Nobody that came by ${name} is believed any more; open connections are cut.\n`);
+      return 0;
+    }
+    case "hubs": {
+      noMore(rest);
+      const all = await ca().call<FederationHubs>("GET", paths.hubs);
+      print(all, describeHubs(all));
+      return 0;
+    }
+    case "hub":
+      return ownHub(rest, values, placeOptions(values, io), output(values.output, io));
     case "remove": {
       const trustDomain = one(rest, "the trust domain", "west");
       await ca().call("DELETE", pathTo(trustDomain));
@@ -105,6 +122,10 @@ function addition(trustDomain: string, values: AddOptions): AddFederationRequest
   };
 }
 
+function placeOptions({ endpoint, "hub-roots": roots }: AddOptions & { readonly "hub-roots"?: string | undefined }, { env }: CliIo): PlaceOptions {
+  return { env, endpoint, roots: roots === undefined ? undefined : readBundle(roots), now: () => new Date() };
+}
+
 function readBundle(path: string): string {
   try {
     return readFileSync(path === "-" ? 0 : path, "utf8");
@@ -113,11 +134,12 @@ function readBundle(path: string): string {
   }
 }
 
-function describe({ trustDomain, profile, endpointUrl, endpointSpiffeId, bundle, refresh, acknowledged, logKey, witnessKey, cosigned, addedAt, addedBy }: FederationSummary): string {
+function describe({ trustDomain, profile, endpointUrl, endpointSpiffeId, hub, bundle, refresh, acknowledged, logKey, witnessKey, cosigned, addedAt, addedBy }: FederationSummary): string {
   const lines: readonly (readonly [string, string | undefined])[] = [
     ["trust domain", trustDomain],
     ["endpoint", `${endpointUrl} (${profile})`],
     ["endpoint's ID", endpointSpiffeId],
+    ["came by the hub", hub],
     ["added", `${minute(addedAt)} by ${addedBy}`],
     ["sequence", bundle?.sequence],
     ["roots", bundle === undefined ? "none: nobody of it is believed" : undefined],
@@ -157,11 +179,25 @@ const usage = `countersign federation: trust the workloads of other trust domain
   countersign federation refresh west
   countersign federation remove west
       open connections are cut within a second
-  countersign federation publish FOLDER
-      writes this CA's bundle to a hub: a folder that is shown over https
-  countersign federation subscribe https://hub.example/trust-domains.json
-      federates with all trust domains of a hub, and with none that left it;
-      run both again and again; --hub-roots FILE where its CA is your own
+  countersign federation subscribe countersign_hub_...
+      federates with everybody in a hub's list, now and later
+  countersign federation unsubscribe NAME
+  countersign federation hubs
+  countersign federation publish FOLDER|s3://BUCKET/PREFIX [--endpoint URL]
+      puts this CA's signed bundle into a hub, once; the CA does it by itself
+      where its setting federationHub names the place. Prints its key.
+
+  countersign federation hub create FOLDER|s3://BUCKET/PREFIX \\
+      --hub-url https://hub.example/fleet/ [--name NAME] [--endpoint URL]
+      makes a hub and its key, in --hub-file (default countersign-hub.json):
+      whoever has that file says who is in it. Prints what to subscribe to
+  countersign federation hub admit KEY...
+  countersign federation hub expel west
+  countersign federation hub show
+
+  --endpoint         of a bucket that is not AWS's: https://minio.example,
+                     or https://{bucket}.s3.example; AWS_* as the SDK has it
+  --hub-roots FILE   by whom that endpoint is known
 
 Being believed allows nothing yet: a policy names who of west may call what.
 ${apiHelp}`;

@@ -21,6 +21,8 @@ export interface FederationSummary {
   readonly endpointSpiffeId?: string;
   /** URL of its API, for a Countersign CA that was invited or invited us: it acknowledges our bundle, and we acknowledge its. */
   readonly apiUrl?: string;
+  /** By which hub it came: what is there is signed by its CA's key. */
+  readonly hub?: string;
   readonly addedAt: string;
   readonly addedBy: string;
   /** The last good one; absent: there was none yet, and nobody of this trust domain is believed. */

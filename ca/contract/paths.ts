@@ -26,6 +26,8 @@ export const paths = {
   federationJoins: "/v1/federation/joins",
   federationAcknowledgements: "/v1/federation/acknowledgements",
   federatedBundles: "/v1/federated-bundles",
+  hubs: "/v1/hubs",
+  hubBundle: "/v1/hub-bundle",
   witness: "/v1/witness",
   witnessAddCheckpoint: "/v1/witness/add-checkpoint",
   witnessCheckpoint: "/v1/witness/checkpoint",

@@ -15,6 +15,8 @@ export interface Relationship {
   /** Of its CA's audit log, and of its CA as a witness of ours: as first seen, by the endpoint's own proof of itself. */
   readonly logKey?: string;
   readonly witnessKey?: string;
+  /** By which hub it came, and by which key what is there of it is signed: then the endpoint is a place in the hub. */
+  readonly hub?: { readonly name: string; readonly key: string };
   /** Where the row was written anew since. */
   readonly added?: { readonly atMs: number; readonly by: string };
 }
@@ -26,6 +28,22 @@ export interface StoredBundle {
   readonly refreshHintSeconds?: number;
   /** Which feed the sequence is of, where the publisher says. */
   readonly feedEpoch?: string;
+  /** When what is in the hub was signed; later ones that say the same are not written down. */
+  readonly signedAt?: string;
+}
+
+/** A hub this CA subscribes to, as it is stored and logged. */
+export interface StoredHub {
+  /** `https`, ending in a slash. */
+  readonly url: string;
+  /** C2SP verifier key of the hub: who may say who is in it. */
+  readonly key: string;
+  /** The newest list that was taken: an older one is refused. */
+  readonly list?: { readonly sequence: number; readonly signedAt: string; readonly members: number };
+  /** Trust domains that an admin removed, though the hub has them. */
+  readonly excluded?: readonly string[];
+  /** Where the row was written anew since. */
+  readonly added?: { readonly atMs: number; readonly by: string };
 }
 
 /** An invitation, as it is stored and logged. */
@@ -70,9 +88,10 @@ export function relationshipsOf({ byKind }: DocumentSet): ReadonlyMap<string, He
 }
 
 /** What is stored of a bundle. */
-export function storedBundle({ refreshHintSeconds, ...bundle }: Bundle, feedEpoch?: string): StoredBundle {
+export function storedBundle({ refreshHintSeconds, ...bundle }: Bundle, feedEpoch?: string, signedAtMs?: number): StoredBundle {
   return {
     bundle: encodeBundle(bundle), ...(refreshHintSeconds !== undefined && { refreshHintSeconds }), ...(feedEpoch !== undefined && { feedEpoch }),
+    ...(signedAtMs !== undefined && { signedAt: new Date(signedAtMs).toISOString() }),
   };
 }
 
@@ -106,3 +125,5 @@ function heldOf(trustDomain: string, row: { readonly body: string; readonly chan
 
 const relationships = new WeakMap<DocumentSet["byKind"]["federation"], { readonly bundles: DocumentSet["byKind"]["foreign-bundle"]; readonly all: ReadonlyMap<string, HeldRelationship> }>();
 const parsedBundles = new WeakMap<object, HeldForeignBundle>();
+/** What each proxy holds at most: some 3 MiB of bundles. */
+export const maxRelationships = 2_000;

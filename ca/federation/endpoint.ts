@@ -34,6 +34,7 @@ export interface EndpointAnswer {
   readonly location: string | undefined;
   /** Which feed its sequences are of, where it is a Countersign CA. */
   readonly feedEpoch: string | undefined;
+  readonly etag?: string | undefined;
 }
 
 /**
@@ -58,6 +59,7 @@ export async function askEndpoint({ method, url, proof, body, headers, contentTy
     const epoch = response.headers[feedEpochHeader];
     return {
       status: response.statusCode ?? 0, text: await readText(response), location: response.headers.location,
+      etag: (response.headers.etag?.length ?? Infinity) <= maxEtagLength ? response.headers.etag : undefined,
       feedEpoch: typeof epoch === "string" && epoch.length <= maxEpochLength ? epoch : undefined,
     };
   } catch (cause) {
@@ -158,6 +160,7 @@ export const maxAnswerBytes = 512 * 1024;
 /** One more than verifySvid takes, so that it is the one to refuse. */
 const maxChainCertificates = 9;
 const maxEpochLength = 64;
+const maxEtagLength = 256;
 /** Mozilla's intermediate configuration, version 5.7; the DHE suites are left out, as in the modern half of it. */
 const intermediateCiphers = [
   "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256",

@@ -1,5 +1,6 @@
 import { createPrivateKey } from "node:crypto";
 import type { Cosigner } from "../audit/cosignature.ts";
+import type { NoteSigner } from "../audit/note-signer.ts";
 import { acknowledgedText, type HeldBundle } from "../contract/acknowledgements.ts";
 import type { FederationNotice } from "../contract/federated-bundles.ts";
 import { paths } from "../contract/paths.ts";
@@ -17,11 +18,14 @@ import { relationshipsOf, type HeldRelationship } from "./documents.ts";
 import { askEndpoint } from "./endpoint.ts";
 import { FederationError } from "./errors.ts";
 import { proofOf, type FetchTrust } from "./fetch-bundle.ts";
+import { hubPublisher, type HubPlace, type HubPublisher } from "./hub-publisher.ts";
+import { hubService, type Hubs } from "./hubs.ts";
 import { invitationService, type Invitations } from "./invitations.ts";
 import { noticeSince } from "./notice.ts";
 import type { Peers } from "./peers.ts";
-import { bundleRefresher, type Refresher } from "./refresh.ts";
+import { bundleRefresher } from "./refresh.ts";
 import { relationshipService, type Relationships } from "./relationships.ts";
+import { rounds, type Rounds } from "./rounds.ts";
 import { checkpointSubmitter } from "./submit-checkpoint.ts";
 import { logWitness, type Witness } from "./witness.ts";
 
@@ -29,6 +33,11 @@ export interface FederationDeps {
   readonly documents: Documents;
   readonly store: Pick<Store, "report" | "reports" | "swapReport" | "checkpoint" | "entries" | "subtreeHashes">;
   readonly cosigner: Cosigner;
+  /** Signs what this CA has in hubs. */
+  readonly hubSigner: NoteSigner;
+  /** Where that is put; undefined: nowhere. */
+  readonly hubPlace: HubPlace | undefined;
+  readonly feedEpoch: string;
   /** C2SP verifier key of our log. */
   readonly logKey: string;
   readonly trustDomain: string;
@@ -42,7 +51,7 @@ export interface FederationDeps {
   readonly webRoots: readonly string[] | undefined;
   readonly settleMs: number;
   readonly limits: Pick<RateLimits, "anonymous">;
-  readonly metrics: Pick<CaMetrics, "federationRefreshed" | "federationHeld" | "cosigned">;
+  readonly metrics: Pick<CaMetrics, "federationRefreshed" | "federationHeld" | "cosigned" | "hubRead" | "hubPublished">;
   readonly log: Log;
   readonly now: () => Date;
 }
@@ -54,7 +63,9 @@ interface Credentials {
 }
 
 /** Other trust domains: with which this one is federated, and their bundles. */
-export interface Federation extends Relationships, Invitations, Pick<Refresher, "tick" | "start" | "close"> {
+export interface Federation extends Relationships, Invitations, Pick<Hubs, "subscribe" | "unsubscribe" | "hubs">, Pick<HubPublisher, "document" | "publication">, Rounds {
+  /** C2SP verifier key of this CA in hubs. */
+  readonly hubKey: string;
   /** Takes down which bundle of ours a peer holds. @throws {Refusal} proof_refused | bundle_unknown | rate_limited */
   acknowledge(held: HeldBundle, proof: string): Promise<void>;
   readonly witnessKeys: WitnessKeys;
@@ -93,6 +104,8 @@ export function federationService(deps: FederationDeps): Federation {
 
   const submitter = checkpointSubmitter({ ...deps, proofOf: async (relationship) => proofOf(relationship, trust(relationshipsOf(await documents.current()))) });
   const refresher = bundleRefresher({ ...deps, trust, acknowledge: acknowledgeTo, submit: submitter.submit });
+  const hubs = hubService({ ...deps, hubKey: deps.hubSigner.verifierKey });
+  const publisher = hubPublisher({ ...deps, signer: deps.hubSigner, place: deps.hubPlace });
   const relationships = relationshipService({ documents, trustDomain: own, peers, submitter, refresher });
   const encoded = new WeakMap<DocumentSet, string>();
   return {
@@ -107,6 +120,8 @@ export function federationService(deps: FederationDeps): Federation {
       if (json === undefined) encoded.set(set, json = noticeSince(set, 0, Infinity).json);
       return { json, sequence: set.sequence };
     },
-    tick: refresher.tick, start: refresher.start, close: refresher.close,
+    subscribe: hubs.subscribe, unsubscribe: hubs.unsubscribe, hubs: hubs.hubs, hubKey: deps.hubSigner.verifierKey,
+    document: publisher.document, publication: publisher.publication,
+    ...rounds([hubs.tick, refresher.tick, publisher.tick], deps.log),
   };
 }

@@ -2,6 +2,7 @@ import { parseBundle, type Bundle } from "../pki/bundle.ts";
 import { storedBundle, type HeldForeignBundle, type Relationship, type StoredBundle } from "./documents.ts";
 import { askEndpoint, type EndpointAnswer, type EndpointProof } from "./endpoint.ts";
 import { FederationError } from "./errors.ts";
+import { readHubBundle, type HubBundle } from "./hub-notes.ts";
 
 /** By what endpoints are known. */
 export interface FetchTrust {
@@ -36,17 +37,19 @@ export async function requestBundle(relationship: Relationship, trust: FetchTrus
 /**
  * Decides what an endpoint's answer is good for. Pure.
  * @returns what is to be stored; undefined when that is what is held already
- * @throws  {FederationError} endpoint_answer | bundle_refused
+ * @throws  {FederationError} endpoint_answer | bundle_refused | hub_refused
  */
-export function processBundle(trustDomain: string, held: HeldForeignBundle | undefined, { status, text, feedEpoch }: EndpointAnswer): StoredBundle | undefined {
+export function processBundle({ trustDomain, hub }: Pick<Relationship, "trustDomain" | "hub">, held: HeldForeignBundle | undefined, answer: EndpointAnswer, nowMs: number): StoredBundle | undefined {
+  const { status } = answer;
   if (status !== 200) throw new FederationError("endpoint_answer", `the endpoint answered with status ${status}, and no bundle`, { status });
+  const { text, feedEpoch, signedAtMs } = hub === undefined ? { ...answer, signedAtMs: undefined } : fromHub(readHubBundle(answer.text, trustDomain, hub.key), held, nowMs);
   let offered: Bundle;
   try {
     offered = parseBundle(trustDomain, text);
   } catch (cause) {
     throw new FederationError("bundle_refused", (cause as Error).message, { cause });
   }
-  const stored = storedBundle(offered, feedEpoch);
+  const stored = storedBundle(offered, feedEpoch, signedAtMs);
   if (held === undefined) return stored;
   // A CA that came back from a backup says so by its epoch, and counts anew.
   const restored = feedEpoch !== undefined && held.feedEpoch !== undefined && feedEpoch !== held.feedEpoch;
@@ -58,6 +61,14 @@ export function processBundle(trustDomain: string, held: HeldForeignBundle | und
   return same ? undefined : stored;
 }
 
+/** Whoever holds the hub can show what was signed long ago: a bundle of before a restore, whose epoch would let it pass. */
+function fromHub({ bundle: text, feedEpoch, signedAtMs }: HubBundle, held: HeldForeignBundle | undefined, nowMs: number) {
+  if (held?.signedAt !== undefined && signedAtMs < Date.parse(held.signedAt)) throw new FederationError("hub_refused", `it was signed before the one that is held (${held.signedAt})`);
+  if (signedAtMs < nowMs - maxHubBundleAgeMs) throw new FederationError("hub_refused", `it was signed at ${new Date(signedAtMs).toISOString()}: its CA does not publish any more, or the hub withholds what it does`);
+  if (signedAtMs > nowMs + maxSkewMs) throw new FederationError("hub_refused", "it was signed in the future; check the clocks");
+  return { text, feedEpoch, signedAtMs };
+}
+
 /** By what the endpoint of a relationship is known: what was configured, and nothing else. */
 export function proofOf({ trustDomain, profile, endpointSpiffeId }: Relationship, { bundles, webRoots, nowMs }: FetchTrust): EndpointProof {
   if (profile === "https_web") return { profile, roots: webRoots };
@@ -67,3 +78,6 @@ export function proofOf({ trustDomain, profile, endpointSpiffeId }: Relationship
 
 const redirectStatus: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 const maxRedirects = 5;
+/** It is signed anew once an hour. */
+const maxHubBundleAgeMs = 3 * 86_400_000;
+const maxSkewMs = 5 * 60_000;

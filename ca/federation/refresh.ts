@@ -29,14 +29,12 @@ export interface RefreshDeps {
 
 /** Keeps the bundles of other trust domains up to date, on one replica at a time. */
 export interface Refresher {
-  /** Looks for those that are due. The timer calls it; tests may. */
-  tick(): Promise<void>;
+  /** Looks for those that are due. @returns whether there is nothing to do here */
+  tick(): Promise<boolean>;
   /** Looks for one now, whichever replica this is. */
   refreshNow(trustDomain: string): Promise<void>;
   /** How the last look for each went, whichever replica it was. */
   status(): Promise<ReadonlyMap<string, FederationRefresh>>;
-  start(): void;
-  close(): Promise<void>;
 }
 
 /**
@@ -49,24 +47,20 @@ export function bundleRefresher(deps: RefreshDeps): Refresher {
   const succeededAt = new Map<string, number>();
   const lastError = new Map<string, string>();
   let restored = false;
-  let idle = false;
-  let running: Promise<void> | undefined;
-  let timer: NodeJS.Timeout | undefined;
-  let closed = false;
 
-  async function tick(): Promise<void> {
+  async function tick(): Promise<boolean> {
     const relationships = relationshipsOf(await documents.current());
     for (const name of due.keys()) if (!relationships.has(name)) forget(name);
-    idle = relationships.size === 0 || await deps.hold() === undefined;
-    if (idle) {
+    if (relationships.size === 0 || await deps.hold() === undefined) {
       restored = false;
-      return;
+      return true;
     }
     if (!restored) await resume(relationships);
     restored = true;
     for (const name of relationships.keys()) metrics.federationHeld(name, ageOf(name));
     const waiting = [...relationships.keys()].filter((name) => now().getTime() >= (due.get(name) ?? 0));
     await inParallel(waiting, maxAtOnce, refreshOne);
+    return false;
   }
 
   function ageOf(trustDomain: string): number | undefined {
@@ -121,7 +115,7 @@ export function bundleRefresher(deps: RefreshDeps): Refresher {
       const current = relationshipsOf(set).get(trustDomain);
       if (current === undefined || current.endpointUrl !== relationship.endpointUrl) return [];
       try {
-        const stored = processBundle(trustDomain, current.held, answer);
+        const stored = processBundle(current, current.held, answer, now().getTime());
         return stored === undefined ? [] : [{ kind: "foreign-bundle", name: trustDomain, document: stored }];
       } catch (error) {
         refusal = error;
@@ -185,26 +179,7 @@ export function bundleRefresher(deps: RefreshDeps): Refresher {
     metrics.federationHeld(trustDomain, undefined);
   }
 
-  function runOnce(): Promise<void> {
-    return (running ??= tick().catch((err: unknown) => log.error({ err }, "looking after the bundles of other trust domains failed; tried again"))
-      .finally(() => (running = undefined)));
-  }
-
-  function schedule(): void {
-    if (!closed) timer = setTimeout(() => void runOnce().then(schedule), idle ? idleLookMs : lookMs).unref();
-  }
-
-  return {
-    tick: runOnce,
-    refreshNow: refreshOne,
-    status,
-    start: schedule,
-    async close() {
-      closed = true;
-      clearTimeout(timer);
-      await running;
-    },
-  };
+  return { tick, refreshNow: refreshOne, status };
 }
 
 function hintOf(held: HeldRelationship["held"]): number {
@@ -229,9 +204,6 @@ const jitterPart = 0.2;
 const settleSlackMs = 100;
 /** How many endpoints are asked at once: a thousand that are due together are asked within some minutes if each takes its time. */
 const maxAtOnce = 16;
-const lookMs = 1_000;
-/** Where there is nothing to look for, or another replica does. */
-const idleLookMs = 5_000;
 const pageRows = 500;
 const maxErrorLength = 500;
 /** Whoever wants to know what happened to a peer that vanished has this long. */

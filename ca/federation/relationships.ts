@@ -3,10 +3,11 @@ import type { DocumentChange, Documents, DocumentSet } from "../documents.ts";
 import { PkiError } from "../pki/errors.ts";
 import { parseSpiffeId, parseTrustDomain } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
-import { fingerprintsOf, readBundleText, relationshipOf, relationshipsOf, storedBundle, type HeldForeignBundle, type HeldRelationship, type Relationship } from "./documents.ts";
+import { fingerprintsOf, maxRelationships, readBundleText, relationshipOf, relationshipsOf, storedBundle, type HeldForeignBundle, type HeldRelationship, type Relationship } from "./documents.ts";
 import { requireEndpointUrl } from "./endpoint.ts";
 import { FederationError } from "./errors.ts";
 import { acknowledgedBy, type Peers } from "./peers.ts";
+import { excludeFromHub, removal } from "./plan-hub.ts";
 import type { Refresher } from "./refresh.ts";
 import type { Cosigned, Submitter } from "./submit-checkpoint.ts";
 
@@ -63,8 +64,8 @@ export function relationshipService({ documents, trustDomain: own, peers, submit
         if (dependent !== undefined) {
           throw new Refusal("federation_refused", `The endpoint of ${dependent.trustDomain} is known by the bundle of ${trustDomain}: remove ${dependent.trustDomain} first.`);
         }
-        const bundle: readonly DocumentChange[] = set.byKind["foreign-bundle"].has(trustDomain) ? [{ kind: "foreign-bundle", name: trustDomain }] : [];
-        return [{ kind: "federation", name: trustDomain }, ...bundle];
+        const found = relationshipsOf(set).get(trustDomain)!;
+        return [...removal(found), ...excludeFromHub(set, found)];
       }, actor);
     },
     async refresh(trustDomain) {
@@ -117,11 +118,11 @@ function requireSpiffeEndpoint(trustDomain: string, own: string, endpointDomain:
 }
 
 function summarize(
-  { addedAtMs, addedBy, held, ...relationship }: HeldRelationship, refresh: FederationSummary["refresh"], acknowledged: { readonly sequence: number; readonly atMs: number } | undefined,
+  { addedAtMs, addedBy, held, hub, ...relationship }: HeldRelationship, refresh: FederationSummary["refresh"], acknowledged: { readonly sequence: number; readonly atMs: number } | undefined,
   cosigned: Cosigned | undefined,
 ): FederationSummary {
   return {
-    ...relationship, addedAt: new Date(addedAtMs).toISOString(), addedBy,
+    ...relationship, ...(hub && { hub: hub.name }), addedAt: new Date(addedAtMs).toISOString(), addedBy,
     ...(held && { bundle: summarizeBundle(held) }), ...(refresh && { refresh }),
     ...(acknowledged && { acknowledged: { bundleSequence: String(acknowledged.sequence), at: new Date(acknowledged.atMs).toISOString() } }),
     ...(cosigned && { cosigned: summarizeCosigned(cosigned) }),
@@ -151,6 +152,3 @@ function notFound(trustDomain: string): Refusal {
 function refused(why: string, cause?: unknown): Refusal {
   return new Refusal("federation_refused", `Refused, and nothing was changed: ${why}.`, { cause });
 }
-
-/** What each proxy holds at most: some 3 MiB of bundles. */
-const maxRelationships = 2_000;

@@ -54,6 +54,11 @@ export const access = {
   "POST /v1/federation/joins": "attested",
   "POST /v1/federation/acknowledgements": "attested",
   "GET /v1/federated-bundles": "feed",
+  "GET /v1/hubs": ["admin", "operator", "auditor"],
+  "POST /v1/hubs": ["admin"],
+  "DELETE /v1/hubs/{name}": ["admin"],
+  // What is in a hub for everybody to read, signed.
+  "GET /v1/hub-bundle": "public",
   "POST /v1/acknowledgements": "attested",
   "POST /v1/reports": "attested",
   // Whoever sees requests sees paths.

@@ -21,12 +21,17 @@ export const addFederationRequest = z.strictObject({
   bundle: bundle.optional(),
 }).openapi("AddFederationRequest") satisfies z.ZodType<AddFederationRequest>;
 
+export const federationRefresh = z.object({
+  attemptedAt: instant, succeededAt: instant.exactOptional(), failures: z.number().int(), error: z.string().exactOptional(), intervalSeconds: z.number(),
+});
+
 export const federationSummary = z.object({
   trustDomain,
   profile: z.enum(federationProfiles),
   endpointUrl: url,
   endpointSpiffeId: z.string().exactOptional(),
   apiUrl: url.exactOptional().openapi({ description: "A Countersign CA that was invited or invited us." }),
+  hub: z.string().exactOptional().openapi({ description: "By which hub it came." }),
   addedAt: instant,
   addedBy: z.string(),
   bundle: z.object({
@@ -36,9 +41,7 @@ export const federationSummary = z.object({
     refreshHintSeconds: z.number().int().exactOptional(),
     changedAt: instant,
   }).exactOptional().openapi({ description: "The last good one." }),
-  refresh: z.object({
-    attemptedAt: instant, succeededAt: instant.exactOptional(), failures: z.number().int(), error: z.string().exactOptional(), intervalSeconds: z.number(),
-  }).exactOptional().openapi({ description: "How the last look for it went." }),
+  refresh: federationRefresh.exactOptional().openapi({ description: "How the last look for it went." }),
   logKey: z.string().exactOptional().openapi({ description: "C2SP verifier key of its CA's audit log." }),
   witnessKey: z.string().exactOptional().openapi({ description: "C2SP verifier key of its CA as a witness." }),
   cosigned: z.object({

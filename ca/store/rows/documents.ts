@@ -3,9 +3,9 @@ export type DocumentKind = "operator" | "policy" | "service" | FederationKind;
 
 /**
  * `federation`: another trust domain whose bundle is fetched, and where. `foreign-bundle`: the last good one. `federation-invitation`:
- * a secret, hashed, for which another CA may add itself.
+ * a secret, hashed, for which another CA may add itself. `federation-hub`: a hub that is subscribed to, and the list that was taken last.
  */
-export type FederationKind = "federation" | "foreign-bundle" | "federation-invitation";
+export type FederationKind = "federation" | "foreign-bundle" | "federation-invitation" | "federation-hub";
 
 export interface DocumentRow {
   readonly kind: DocumentKind;

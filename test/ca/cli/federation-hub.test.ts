@@ -1,70 +1,108 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
+import { generateKeyPairSync } from "node:crypto";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { pino } from "pino";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { noteSigner } from "../../../ca/audit/note-signer.ts";
 import { readConfig } from "../../../ca/config.ts";
-import { encodeBundleMap, readBundleMap } from "../../../ca/pki/bundle-map.ts";
+import { memberKeyName } from "../../../ca/federation/hub-notes.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";
-import { bundleEndpoint, type BundleEndpoint } from "../../support/bundle-endpoint.ts";
-import { countersign, type Ran } from "../../support/command-line.ts";
+import { countersign, tooWide, type Ran } from "../../support/command-line.ts";
+import { startObjectServer, type ObjectServer } from "../../support/object-server.ts";
 import { dns, testAuthority } from "../../support/test-ca.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "countersign-hub-"));
-const hub = join(folder, "hub");
 const web = testAuthority({ trustDomain: "web.example" });
 const roots = join(folder, "web.pem");
-let cas: readonly ServedCa[];
-let server: BundleEndpoint;
+const hubFile = join(folder, "hub.json");
+/** A bucket, which everybody may read over https. */
+let bucket: ObjectServer;
+let east: ServedCa;
+let west: ServedCa;
+let subscription: string;
 
 beforeAll(async () => {
-  mkdirSync(hub);
   writeFileSync(roots, web.pem);
-  server = await bundleEndpoint(web.leaf({ names: [dns("localhost")] }), "");
-  server.answer = ({ url = "" }, response) => void response.end(readFileSync(join(hub, basename(url))));
-  cas = await Promise.all(["east", "west", "north"].map((trustDomain) => serveCa(
-    readConfig({ file: { trustDomain, dataDir: join(folder, trustDomain), listen: "127.0.0.1:0", federationWebRoots: roots } }), pino({ level: "silent" }),
-  )));
+  mkdirSync(join(folder, "east-publishes"));
+  const leaf = web.leaf({ names: [dns("localhost")] });
+  bucket = await startObjectServer({ tls: { key: leaf.privateKeyPem, cert: leaf.chainPem } });
+  [east, west] = await Promise.all(["east", "west"].map((trustDomain) => serveCa(
+    readConfig({ file: { trustDomain, dataDir: join(folder, trustDomain), listen: "127.0.0.1:0", federationWebRoots: roots, ...(trustDomain === "east" && { federationHub: join(folder, "east-publishes") }) } }), pino({ level: "silent" }),
+  ))) as [ServedCa, ServedCa];
 });
 afterAll(async () => {
-  for (const served of cas) await served.stop();
-  await server.close();
+  for (const served of [east, west]) await served.stop();
+  await bucket.close();
   rmSync(folder, { recursive: true });
 });
 
-const run = ({ ca, url }: ServedCa, ...args: readonly string[]): Promise<Ran> => countersign(["federation", ...args], { COUNTERSIGN_URL: url, COUNTERSIGN_DATA_DIR: join(folder, ca.trustDomain) });
-const subscribe = (served: ServedCa): Promise<Ran> => run(served, "subscribe", `https://localhost:${server.port}/trust-domains.json`, "--hub-roots", roots);
-const federated = async ({ ca }: ServedCa) => (await ca.federation.list()).map(({ trustDomain, bundle }) => [trustDomain, bundle?.authorities.length]);
+const run = ({ ca, url }: ServedCa, ...args: readonly string[]): Promise<Ran> => countersign(args, { COUNTERSIGN_URL: url, COUNTERSIGN_DATA_DIR: join(folder, ca.trustDomain), ...bucket.env });
+const own = (...args: readonly string[]): Promise<Ran> => countersign(["federation", "hub", ...args, "--hub-file", hubFile, "--hub-roots", roots], bucket.env);
+const publish = (served: ServedCa, ...args: readonly string[]): Promise<Ran> => run(served, "federation", "publish", "s3://fleet/hub", "--endpoint", bucket.endpoint, "--hub-roots", roots, ...args);
 
-test("clusters join a hub by one line each, and believe each other by the bundles that are there", async () => {
-  for (const served of cas) expect((await run(served, "publish", hub)).exitCode).toBe(0);
-  expect(readBundleMap(readFileSync(join(hub, "trust-domains.json"), "utf8"))).toEqual(["east", "north", "west"]);
-  const [east] = cas;
-  expect(await subscribe(east!)).toMatchObject({ exitCode: 0, stdout: "+ north\n+ west\n" });
-  expect(await federated(east!)).toEqual([["north", 1], ["west", 1]]);
-  expect((await subscribe(east!)).stdout).toBe("");
+describe("clusters that join a hub in a bucket", () => {
+  test("its owner makes it and its key, in a file of its own", async () => {
+    const made = await own("create", "s3://fleet/hub", "--endpoint", bucket.endpoint, "--hub-url", `${bucket.endpoint}/fleet/hub/`);
+    expect(made).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^countersign_hub_[\w-]+\n$/) as string });
+    subscription = made.stdout.trim();
+    expect(statSync(hubFile).mode & 0o777).toBe(0o600);
+    expect([...bucket.objects.keys()]).toEqual(["fleet/hub/members.note"]);
+    expect(await own("create", "s3://fleet/hub", "--hub-url", `${bucket.endpoint}/fleet/hub/`)).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("is a hub already") as string });
+  });
+
+  test("each publishes and subscribes by one line, is admitted by its key, and is believed by all", async () => {
+    for (const served of [east, west]) {
+      const published = await publish(served);
+      expect(published).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^countersign\.dev\/\w+\/hub\+[0-9a-f]{8}\+\S+\n$/) as string });
+      expect(await own("admit", published.stdout.trim())).toMatchObject({ exitCode: 0 });
+    }
+    expect([...bucket.objects.keys()].sort()).toEqual(["east.bundle.json", "east.bundle.note", "members.note", "west.bundle.json", "west.bundle.note"].map((name) => `fleet/hub/${name}`));
+    for (const served of [east, west]) expect(await run(served, "federation", "subscribe", subscription)).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("this CA: is in it\n") as string });
+    expect((await run(east, "federation", "refresh", "west")).stdout).toContain("came by the hub: localhost\n");
+    await run(west, "federation", "refresh", "east");
+    expect((await run(west, "federation", "list")).stdout).toMatch(/^east +1 /m);
+    const shown = await run(east, "federation", "hubs");
+    expect(shown.stdout).toMatch(/^localhost +2 +listed /m);
+    expect(tooWide((await run(east, "federation", "--help")).stdout)).toEqual([]);
+  });
+
+  test("a key that took another's place is admitted only when its owner says so", async () => {
+    const next = noteSigner(memberKeyName("west"), generateKeyPairSync("ed25519").privateKey).verifierKey;
+    expect(await own("admit", next)).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("--replace") as string });
+    expect((await own("show")).stdout).not.toContain(next);
+    expect(await own("admit", next, "--replace")).toMatchObject({ exitCode: 0 });
+    expect((await own("show")).stdout).toContain(next);
+    expect(await own("admit", next.replace("west", "east"))).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("is refused") as string });
+  });
+
+  test("who is expelled is dropped by the others", async () => {
+    expect(await own("expel", "west")).toMatchObject({ exitCode: 0 });
+    await run(east, "federation", "subscribe", subscription);
+    expect((await run(east, "federation", "list")).stdout).not.toContain("west");
+    expect(await own("expel", "west")).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("is not in the hub") as string });
+  });
+
+  test("and one that leaves it drops them all", async () => {
+    expect(await run(west, "federation", "unsubscribe", "localhost")).toMatchObject({ exitCode: 0 });
+    expect((await run(west, "federation", "list")).stdout).not.toContain("east");
+    expect(await run(west, "federation", "unsubscribe", "localhost")).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("no hub localhost") as string });
+  });
+
+  test("a bucket that takes nothing is named, with what to do", async () => {
+    const refused = await countersign(["federation", "publish", "s3://fleet/hub", "--endpoint", bucket.endpoint, "--hub-roots", roots], { COUNTERSIGN_URL: east.url, COUNTERSIGN_DATA_DIR: join(folder, "east"), ...bucket.env, AWS_SECRET_ACCESS_KEY: "hunter2" });
+    expect(refused).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/SignatureDoesNotMatch.*secret key is not that/s) as string });
+  });
 });
 
-test("who left the hub is dropped, and who is federated with by another way stays", async () => {
-  const [east, west] = cas;
-  unlinkSync(join(hub, "north.bundle.json"));
-  await run(west!, "publish", hub);
-  expect((await subscribe(east!)).stdout).toBe("- north\n");
-  await run(east!, "remove", "west");
-  await run(east!, "add", "west", "--profile", "https_web", "--endpoint", `https://localhost:${server.port}/other/west.bundle.json`);
-  const again = await subscribe(east!);
-  expect([again.stdout, again.stderr]).toEqual(["", expect.stringContaining("stays: west") as string]);
-  unlinkSync(join(hub, "west.bundle.json"));
-  await run(east!, "publish", hub);
-  expect((await subscribe(east!)).stdout).toBe("");
-  expect((await federated(east!)).map(([name]) => name)).toEqual(["west"]);
+test("a CA publishes by itself, at once and whenever its bundle changes", async () => {
+  const read = (): string => readFileSync(join(folder, "east-publishes", "east.bundle.note"), "utf8");
+  await vi.waitFor(read, waiting);
+  const before = read();
+  expect(await run(east, "authority", "prepare")).toMatchObject({ exitCode: 0 });
+  await vi.waitFor(() => expect(read()).not.toBe(before), waiting);
+  expect(read()).toContain(`"spiffe_sequence":${east.ca.bundle().sequence}`);
+  expect((await run(east, "federation", "hubs")).stdout).toContain(`published to: ${join(folder, "east-publishes")}`);
 });
 
-test("a map that is broken, or from a host that is not known, changes nothing", async () => {
-  const [, , north] = cas;
-  writeFileSync(join(hub, "trust-domains.json"), encodeBundleMap([testAuthority({ trustDomain: "south" }).bundle()]).slice(0, -1));
-  expect(await subscribe(north!)).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("nothing was changed") as string });
-  const strange = await run(north!, "subscribe", `https://localhost:${server.port}/trust-domains.json`);
-  expect([strange.exitCode, strange.stderr]).toEqual([1, expect.stringContaining("nothing was changed") as string]);
-  expect(await federated(north!)).toEqual([]);
-});
+const waiting = { timeout: 20_000, interval: 50 };

@@ -169,16 +169,17 @@ describe("what an answer is good for", () => {
   const encoded = (sequence: bigint | undefined, more: object = {}): string => encodeBundle({ ...west.bundle(), ...(sequence !== undefined && { sequence }), ...more });
   const answer = (text: string, feedEpoch?: string, status = 200) => ({ status, text, location: undefined, feedEpoch });
   function held(text: string, feedEpoch?: string) {
-    const stored = processBundle("west", undefined, answer(text, feedEpoch))!;
+    const stored = processBundle({ trustDomain: "west" }, undefined, answer(text, feedEpoch), nowMs)!;
     return { ...stored, parsed: { ...west.bundle(), ...sequenceOf(text) }, changedAtMs: 0, sequence: 1 };
   }
   const sequenceOf = (text: string) => {
     const found = /"spiffe_sequence":(\d+)/.exec(text)?.[1];
     return found === undefined ? {} : { sequence: BigInt(found) };
   };
-  const codeOf = (...args: Parameters<typeof processBundle>): string => {
+  const nowMs = Date.now();
+  const codeOf = (trustDomain: string, ...args: [Parameters<typeof processBundle>[1], Parameters<typeof processBundle>[2]]): string => {
     try {
-      return processBundle(...args) === undefined ? "unchanged" : "stored";
+      return processBundle({ trustDomain }, ...args, nowMs) === undefined ? "unchanged" : "stored";
     } catch (error) {
       if (error instanceof FederationError) return error.code;
       throw error;
@@ -209,11 +210,11 @@ describe("what an answer is good for", () => {
   });
 
   test("BF-06: an empty bundle is taken: nobody of that trust domain is believed", () => {
-    expect(processBundle("west", held(encoded(1n)), answer(`{"keys":[],"spiffe_sequence":2}`))?.bundle).toBe(`{"keys":[],"spiffe_sequence":2}`);
+    expect(processBundle({ trustDomain: "west" }, held(encoded(1n)), answer(`{"keys":[],"spiffe_sequence":2}`), nowMs)?.bundle).toBe(`{"keys":[],"spiffe_sequence":2}`);
   });
 
   test("what is stored is written anew from what was understood", () => {
     const odd = JSON.stringify({ ...JSON.parse(encoded(3n, { refreshHintSeconds: 30 })) as object, keys: [...(JSON.parse(bundleText) as { keys: object[] }).keys, { kty: "oct", use: "tls", k: "AA" }], more: 1 });
-    expect(processBundle("west", undefined, answer(odd))).toEqual({ bundle: encoded(3n), refreshHintSeconds: 30 });
+    expect(processBundle({ trustDomain: "west" }, undefined, answer(odd), nowMs)).toEqual({ bundle: encoded(3n), refreshHintSeconds: 30 });
   });
 });

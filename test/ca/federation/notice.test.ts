@@ -15,9 +15,9 @@ function documents(domains: Readonly<Record<string, number | undefined>>, sequen
   const none = new Map<string, PresentDocument>();
   const named = Object.keys(domains);
   return {
-    sequence, sequences: { operator: 0, policy: 0, service: 0, federation: 0, "foreign-bundle": 0, "federation-invitation": 0 },
+    sequence, sequences: { operator: 0, policy: 0, service: 0, federation: 0, "foreign-bundle": 0, "federation-invitation": 0, "federation-hub": 0 },
     byKind: {
-      operator: none, policy: none, service: none, "federation-invitation": none,
+      operator: none, policy: none, service: none, "federation-invitation": none, "federation-hub": none,
       federation: new Map(named.map((name) => [name, row("federation", name, 1, { trustDomain: name, profile: "https_web", endpointUrl: `https://${name}/` })])),
       "foreign-bundle": new Map(named.flatMap((name) => {
         const at = domains[name];
