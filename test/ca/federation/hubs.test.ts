@@ -27,7 +27,8 @@ let sequence = 0;
 
 beforeAll(async () => {
   writeFileSync(join(folder, "web.pem"), web.pem);
-  east = await startTestCa({ settings: { federationWebRoots: join(folder, "web.pem") } });
+  // Without timers: each round is one that a test asked for.
+  east = await startTestCa({ settings: { federationWebRoots: join(folder, "web.pem") }, deps: { onDemand: true } });
   server = await bundleEndpoint(web.leaf({ names: [dns("localhost")] }), "");
   server.answer = ({ url = "" }, response) => {
     const text = files.get(url.slice("/fleet/".length));
