@@ -1,3 +1,4 @@
+import { unprovedNames } from "./acme/look.ts";
 import { acmeServer } from "./acme/server.ts";
 import { openAttestors } from "./attestation/attestors.ts";
 import { httpsFetcher } from "./attestation/fetch.ts";
@@ -187,6 +188,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     ...names, attestors, store, hasRole: operators.hasRole, keeper, denials, limits, metrics, now: clock.now, bundle, feedEpoch,
     reattestGraceMs: config.reattestGraceMs, profileOf: profileChoice(config), nextSerial: serialNumbers(),
   });
+  const unproved = unprovedNames(now);
   const publicUrl = deps.publicUrl ?? (() => config.publicUrl);
   const rootFingerprint = (): string => activeRootFingerprint(keeper.current().rows);
   const tokens = tokenService({
@@ -250,6 +252,10 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     revoke: revokeAndTell,
     acme: config.acme && acmeServer({
       ...names, config: config.acme, store, publicUrl: deps.publicUrl ?? (() => config.publicUrl), chainBehind, revoke: revokeAndTell, limits, log, now, issueTo: issuer.issueTo,
+      onProved(proved) {
+        unproved.add(proved);
+        metrics.acmeProved(proved.challenge, proved.why === undefined);
+      },
     }),
     createToken: tokens.create,
     deleteToken: tokens.remove,
@@ -270,7 +276,9 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     edges: edgeReader({ store, now }),
     proxies: proxyReader({ store, now }),
     workloads: workloadReader({ store, now }),
-    vitals: vitalsReader({ config, store, signers, rows: () => keeper.current().rows, publicUrl: deps.publicUrl ?? (() => config.publicUrl), upstream: upstream?.status, now }),
+    vitals: vitalsReader({
+      config, store, signers, attestors, acme: config.acme && { config: config.acme, unproved }, rows: () => keeper.current().rows, publicUrl: deps.publicUrl ?? (() => config.publicUrl), upstream: upstream?.status, now,
+    }),
     recordDenial: ({ actor, ...denial }) => denials.record({ type: "request.denied", ...denial }, actor),
     crl: lists.crls.current,
     ocsp: lists.ocsp.answer,

@@ -9,6 +9,8 @@ export interface CaMetrics {
   jwtSvidIssued(): void;
   /** A configured attestor was shown evidence; `ok`, or the code of its refusal. */
   attested(attestor: string, outcome: string): void;
+  /** A challenge of ACME's was looked at. */
+  acmeProved(challenge: string, isMet: boolean): void;
   /** Any refusal that was answered; the HTTP layer counts them. */
   denied(code: ProblemCode): void;
   revoked(): void;
@@ -64,6 +66,7 @@ export function caMetrics(): CaMetrics {
   const issued = new Counter({ name: "countersign_certificates_issued_total", help: "Certificates issued.", labelNames: ["attestation"], registers });
   const jwtSvids = new Counter({ name: "countersign_jwt_svids_issued_total", help: "JWT-SVIDs issued.", registers });
   const attested = new Counter({ name: "countersign_attestations_total", help: "Evidence shown to configured attestors, by outcome.", labelNames: ["attestor", "outcome"], registers });
+  const acmeProved = new Counter({ name: "countersign_acme_challenges_total", help: "Challenges of ACME looked at, by whether they were met.", labelNames: ["challenge", "result"], registers });
   const denied = new Counter({ name: "countersign_requests_denied_total", help: "Requests refused, by problem code.", labelNames: ["code"], registers });
   const revoked = new Counter({ name: "countersign_certificates_revoked_total", help: "Certificates revoked.", registers });
   const watching = new Gauge({ name: "countersign_watchers", help: "Streams of the feed that are open.", registers });
@@ -132,6 +135,7 @@ export function caMetrics(): CaMetrics {
     },
     jwtSvidIssued: () => jwtSvids.inc(),
     attested: (attestor, outcome) => attested.inc({ attestor, outcome }),
+    acmeProved: (challenge, isMet) => acmeProved.inc({ challenge, result: isMet ? "met" : "failed" }),
     denied: (code) => deniedBy(code).inc(),
     revoked: () => revoked.inc(),
     watching: (count) => watching.set(count),

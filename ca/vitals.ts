@@ -1,5 +1,8 @@
 import { readFileSync } from "node:fs";
 import packageJson from "../package.json" with { type: "json" };
+import { lookAtAcme, type unprovedNames } from "./acme/look.ts";
+import type { Attestors } from "./attestation/attestors.ts";
+import type { AcmeConfig } from "./config-acme.ts";
 import { parseCheckpoint } from "./audit/checkpoint.ts";
 import { AuditError } from "./audit/errors.ts";
 import { parseNote } from "./audit/note.ts";
@@ -16,29 +19,28 @@ export interface VitalsDeps {
   readonly store: Pick<Store, "ping" | "vitals" | "crls" | "checkpoint" | "databaseTimeMs">;
   readonly signers: Pick<AuthoritySigners, "check" | "signerFor" | "troubles">;
   readonly rows: () => readonly AuthorityRow[];
+  readonly attestors: Pick<Attestors, "look">;
+  /** Undefined: ACME is not spoken. */
+  readonly acme: { readonly config: AcmeConfig; readonly unproved: Pick<ReturnType<typeof unprovedNames>, "list"> } | undefined;
   readonly publicUrl: () => string;
   /** The CA above this one; undefined: there is none. */
   readonly upstream?: (() => Promise<UpstreamVitals>) | undefined;
   readonly now: () => Date;
 }
 
-/** Makes the look at how this replica and its store are; those who ask at once share one, and keys outside are asked at most every ten seconds. */
+/** Makes the look at how this replica and its store are; those who ask at once share one, and keys outside and others' services are asked at most every ten seconds. */
 export function vitalsReader(deps: VitalsDeps) {
   let looking: Promise<Vitals> | undefined;
-  let keys: Promise<readonly KeyVitals[]> | undefined;
-  let keysAtMs = -Infinity;
+  const keys = remembered(() => Promise.all(deps.rows().filter(({ state }) => state === "active" || state === "prepared").map((row) => keyVitals(row, deps.signers))));
+  const attestors = remembered(deps.attestors.look);
+  const acme = remembered(async () => deps.acme && (await lookAtAcme(deps.acme.config)));
 
   async function look(): Promise<Vitals> {
     const { config, store, now } = deps;
     const startedMs = performance.now();
     await store.ping();
     const answeredInMs = performance.now() - startedMs;
-    if (keys === undefined || performance.now() - keysAtMs > keysStaleAfterMs) {
-      keysAtMs = performance.now();
-      keys = Promise.all(deps.rows().filter(({ state }) => state === "active" || state === "prepared").map((row) => keyVitals(row, deps.signers)));
-      keys.catch(() => (keys = undefined));
-    }
-    const [vitals, crls, newest, keyList] = await Promise.all([store.vitals(), store.crls(), store.checkpoint(), keys]);
+    const [vitals, crls, newest, keyList, attestorList, acmeLook] = await Promise.all([store.vitals(), store.crls(), store.checkpoint(), keys(), attestors(), acme()]);
     const databaseMs = store.databaseTimeMs();
     const nowMs = now().getTime();
     const witnessedSize = readWitnessedSize(config.witnessPath);
@@ -46,7 +48,8 @@ export function vitalsReader(deps: VitalsDeps) {
       time: new Date(nowMs).toISOString(), trustDomain: config.trustDomain, version: packageJson.version,
       listensBeyondLoopback: !/^(?:127\.[\d.]+|::1|localhost)$/.test(config.listenHost), publicUrl: deps.publicUrl(),
       store: { ...vitals, answeredInMs, ...(databaseMs !== undefined && { clockOffsetMs: databaseMs - nowMs }) },
-      keys: keyList,
+      keys: keyList, attestors: attestorList,
+      ...(acmeLook && { acme: { ...acmeLook, failures: deps.acme?.unproved.list() ?? [] } }),
       crls: crls.map(({ authorityId, list, number, thisUpdateMs, nextUpdateMs }) => (
         { authorityId, list, number, thisUpdate: new Date(thisUpdateMs).toISOString(), nextUpdate: new Date(nextUpdateMs).toISOString() }
       )),
@@ -56,6 +59,19 @@ export function vitalsReader(deps: VitalsDeps) {
   }
 
   return (): Promise<Vitals> => (looking ??= look().finally(() => (looking = undefined)));
+}
+
+/** What others have to be asked for, as of the last ten seconds; a failure is not remembered. */
+function remembered<T>(ask: () => Promise<T>): () => Promise<T> {
+  let held: { readonly found: Promise<T>; readonly atMs: number } | undefined;
+  return () => {
+    if (held === undefined || performance.now() - held.atMs > staleAfterMs) {
+      const found = ask();
+      held = { found, atMs: performance.now() };
+      found.catch(() => (held = undefined));
+    }
+    return held.found;
+  };
 }
 
 /** A key in the store is opened, one in KMS is asked; a token is only spoken of, since asking needs a process, as is what is offline. */
@@ -83,4 +99,4 @@ function readWitnessedSize(path: string): number | undefined {
   }
 }
 
-const keysStaleAfterMs = 10_000;
+const staleAfterMs = 10_000;

@@ -15,6 +15,8 @@ import { version } from "./version.ts";
 export interface ReportingDeps {
   readonly client: Pick<CaClient, "report">;
   readonly trustDomain: string;
+  /** Of who is let in; undefined where nobody is. */
+  readonly inboundMode: "strict" | "audit" | "permissive" | undefined;
   /** Undefined while there is none, or it has expired. */
   readonly identity: () => Identity | undefined;
   /** Who talks to whom, and who did lately. */
@@ -34,6 +36,7 @@ export interface ReportingDeps {
  */
 export function startReporting(deps: ReportingDeps): () => void {
   const { clock, random, log } = deps;
+  const startedAt = new Date(clock.now()).toISOString();
   const attempts = deps.metrics.counter("reports_total", "Reports of edges to the CA, by result.", ["result"]);
   let told = new Set<string>();
   let failures = 0;
@@ -47,7 +50,8 @@ export function startReporting(deps: ReportingDeps): () => void {
     // A clock that was set back must not silence us.
     if (dueMs - nowMs > maxWaitMs) dueMs = nowMs;
     if (identity !== undefined) {
-      const { report, names } = edgesReport(deps.edges(), identity.id.uri, nowMs, deps.revocationSequence());
+      const { inboundMode } = deps;
+      const { report, names } = edgesReport(deps.edges(), identity.id.uri, nowMs, { startedAt, ...(inboundMode && { inboundMode }), ...sequenceOf(deps.revocationSequence()) });
       const isNew = failures === 0 && [...names].some((name) => !told.has(name));
       if (isNew || nowMs >= dueMs) await send(identity, report, names);
     }
@@ -86,7 +90,7 @@ export function signReport(report: Report, { chain, privateKey }: Identity, trus
 }
 
 /** The edges of this workload as a report that the CA takes: bounded, and those with most connections first. */
-export function edgesReport(edges: readonly Edge[], spiffeId: string, nowMs: number, revocationSequence?: number): { readonly report: Report; readonly names: Set<string> } {
+export function edgesReport(edges: readonly Edge[], spiffeId: string, nowMs: number, about: ProxyFacts = {}): { readonly report: Report; readonly names: Set<string> } {
   const own = edges.filter(({ direction, clientId, serverId }) => (direction === "inbound" ? serverId : clientId) === spiffeId);
   const names = new Set(own.map(({ direction, clientId, serverId, reason }) => `${direction} ${clientId} ${serverId} ${reason}`));
   const fitting: SeenEdge[] = [];
@@ -99,10 +103,15 @@ export function edgesReport(edges: readonly Edge[], spiffeId: string, nowMs: num
   }
   const leftOut = own.length - fitting.length;
   const report: Report = {
-    type: "edges", reportedAt: new Date(nowMs).toISOString(), edges: fitting, ...(leftOut > 0 && { leftOut }), version,
-    ...(revocationSequence !== undefined && { revocationSequence }),
+    type: "edges", reportedAt: new Date(nowMs).toISOString(), edges: fitting, ...(leftOut > 0 && { leftOut }), version, ...about,
   };
   return { report, names };
+}
+
+type ProxyFacts = Pick<Extract<Report, { type: "edges" }>, "inboundMode" | "startedAt" | "revocationSequence">;
+
+function sequenceOf(revocationSequence: number | undefined): ProxyFacts {
+  return revocationSequence === undefined ? {} : { revocationSequence };
 }
 
 const intervalMs = 60_000;

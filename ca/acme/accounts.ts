@@ -99,6 +99,17 @@ interface ExternalAccount {
   readonly names: readonly string[] | undefined;
 }
 
+/** Whether the file of external accounts can be read. @returns what is wrong */
+export async function lookAtExternalAccounts(path: string): Promise<string | undefined> {
+  try {
+    await readExternal(path);
+    return undefined;
+  } catch (error) {
+    if (error instanceof AcmeError) return error.message;
+    throw error;
+  }
+}
+
 /** Read at each use: whoever is taken out of it gets nothing from then on. */
 async function readExternal(path: string): Promise<ReadonlyMap<string, ExternalAccount>> {
   try {

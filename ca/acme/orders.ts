@@ -14,6 +14,7 @@ import { spiffeId } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
 import { StoreError } from "../store/errors.ts";
 import type { Accounts } from "./accounts.ts";
+import type { Proved } from "./look.ts";
 import { AcmeError, problemOf } from "./error.ts";
 import { thumbprintOf } from "./jws.ts";
 import { newId, type Account, type AcmeRecords, type Authorization, type Challenge, type Order, type Read } from "./records.ts";
@@ -24,6 +25,8 @@ export interface OrderDeps extends NameRules {
   readonly accounts: Pick<Accounts, "namesOf">;
   readonly config: Pick<AcmeConfig, "names">;
   readonly validate: Validate;
+  /** Told of each challenge that was looked at. */
+  readonly onProved: (proved: Proved) => void;
   readonly issueTo: (identity: AttestedIdentity, spki: Uint8Array) => Promise<IssuedCertificate>;
   /** Serial number of the certificate that an ARI identifier names; undefined: of none of ours. */
   readonly serialOf: (certificateId: string) => Promise<string | undefined>;
@@ -115,9 +118,13 @@ export function acmeOrders(deps: OrderDeps) {
       if (challenge === undefined) throw new AcmeError("malformed", "The authorization has no such challenge.", { status: 404 });
       if (status !== "pending" || challenge.status !== "pending" || now().getTime() > expiresAtMs) return found;
       const outcome = await validate(challenge.type, name, challenge.token, `${challenge.token}.${await thumbprintOf(account.value.jwk)}`).then(
-        (): Challenge => ({ ...challenge, status: "valid", validatedAtMs: now().getTime() }),
+        (): Challenge => {
+          deps.onProved({ name, challenge: challenge.type, why: undefined });
+          return { ...challenge, status: "valid", validatedAtMs: now().getTime() };
+        },
         (error: unknown): Challenge => {
           if (!(error instanceof AcmeError)) throw error;
+          deps.onProved({ name, challenge: challenge.type, why: error.message });
           return { ...challenge, status: "invalid", error: problemOf(error) };
         },
       );

@@ -18,7 +18,7 @@ import { acmeRecords, type Account, type Authorization, type Challenge, type Rea
 import { certificateBy, suggestedWindow } from "./renewal-info.ts";
 import { challengeValidator, type Validate } from "./validate.ts";
 
-export interface AcmeDeps extends Pick<OrderDeps, "issueTo" | "trustDomain" | "reservedDnsNames" | "now"> {
+export interface AcmeDeps extends Pick<OrderDeps, "issueTo" | "trustDomain" | "reservedDnsNames" | "now" | "onProved"> {
   readonly config: AcmeConfig;
   readonly store: Store;
   readonly publicUrl: () => string;

@@ -1,17 +1,19 @@
 import { readFileSync } from "node:fs";
 import type { AttestorConfig, AttestorType } from "../config-attestors.ts";
 import type { Attestation } from "../contract/attestation.ts";
+import type { AttestorVitals } from "../contract/vitals.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
 import { PkiError } from "../pki/errors.ts";
 import { decodePem } from "../pki/pem.ts";
 import { Refusal } from "../refusal.ts";
 import { ConfigError } from "../settings/errors.ts";
 import type { Store } from "../store/store.ts";
-import { awsIamVerifier } from "./aws-iam.ts";
+import { awsIamVerifier, lookAtSts } from "./aws-iam.ts";
 import { mapNames, type Evidence } from "./evidence.ts";
 import type { Fetcher } from "./fetch.ts";
 import type { Claim } from "./identity.ts";
-import { kubernetesVerifier } from "./kubernetes.ts";
+import { keySetOf, type KeySet } from "./key-set.ts";
+import { kubernetesVerifier, lookAtReviews } from "./kubernetes.ts";
 import { oidcVerifier } from "./oidc.ts";
 import { x509Verifier } from "./x509.ts";
 
@@ -35,11 +37,13 @@ export interface Attestors {
    * @throws {Refusal} attestation_required
    */
   checkRenewable(attestor: string | undefined): void;
+  /** How each of them is, as reached from here now. */
+  look(): Promise<readonly AttestorVitals[]>;
 }
 
 /** @throws {ConfigError} file_unreadable: the anchors of another PKI */
 export function openAttestors(configs: readonly AttestorConfig[], deps: AttestorDeps): Attestors {
-  const all = configs.map((config) => ({ config, verify: verifierOf(config, deps) }));
+  const all = configs.map((config) => ({ config, ...open(config, deps) }));
 
   function choose({ type, attestor }: AttestorClaim): (typeof all)[number] {
     const found = all.filter(({ config }) => config.type === type && (attestor === undefined || config.name === attestor));
@@ -74,6 +78,7 @@ export function openAttestors(configs: readonly AttestorConfig[], deps: Attestor
         throw error;
       }
     },
+    look: () => Promise.all(all.map(async ({ config: { name, type }, look }) => ({ name, type, ...(await look()) }))),
     checkRenewable(attestor) {
       if (attestor === undefined) return;
       if (attestor === "acme") throw new Refusal("attestation_required", "The certificate came by ACME, where its names are proved each time; order another one there.");
@@ -87,13 +92,43 @@ export function openAttestors(configs: readonly AttestorConfig[], deps: Attestor
 
 type Verify = (attestation: AttestorClaim, csrDer: Uint8Array) => Evidence | Promise<Evidence>;
 
-function verifierOf(config: AttestorConfig, deps: AttestorDeps): Verify {
+interface OpenAttestor {
+  readonly verify: Verify;
+  readonly look: () => Promise<Omit<AttestorVitals, "name" | "type">> | Omit<AttestorVitals, "name" | "type">;
+}
+
+function open(config: AttestorConfig, deps: AttestorDeps): OpenAttestor {
   switch (config.type) {
-    case "kubernetes": return ofType("kubernetes", kubernetesVerifier(config, deps), ({ token }) => token);
-    case "oidc": return ofType("oidc", oidcVerifier(config, deps), ({ token }) => token);
-    case "x509": return ofType("x509", x509Verifier(config, { ...deps, anchors: readAnchors(config.name, config.anchorsFile) }), ({ proof }) => proof);
-    case "aws-iam": return ofType("aws-iam", awsIamVerifier(config, deps), (claim) => claim);
+    case "kubernetes": {
+      const { verify: by } = config;
+      const keys = by.kind === "api" ? undefined : keySetOf(config.name, by, deps);
+      const verify = ofType("kubernetes", kubernetesVerifier(config, deps, keys), ({ token }) => token);
+      return { verify, look: by.kind === "api" ? async () => answering(await lookAtReviews(config, by, deps)) : async () => keeping(await keys!.look()) };
+    }
+    case "oidc": {
+      const keys = keySetOf(config.name, config, deps);
+      return { verify: ofType("oidc", oidcVerifier(config, deps, keys), ({ token }) => token), look: async () => keeping(await keys.look()) };
+    }
+    case "x509": {
+      const anchors = readAnchors(config.name, config.anchorsFile);
+      return { verify: ofType("x509", x509Verifier(config, { ...deps, anchors }), ({ proof }) => proof), look: () => lastOf(anchors) };
+    }
+    case "aws-iam": return { verify: ofType("aws-iam", awsIamVerifier(config, deps), (claim) => claim), look: async () => answering(await lookAtSts(config, deps)) };
   }
+}
+
+/** Who is asked each time vouches for nobody while there is no answer. */
+function answering(trouble: string | undefined): ReturnType<OpenAttestor["look"]> {
+  return trouble === undefined ? { vouches: true } : { trouble, vouches: false };
+}
+
+function keeping({ trouble, inForce }: Awaited<ReturnType<KeySet["look"]>>): ReturnType<OpenAttestor["look"]> {
+  return { ...(trouble !== undefined && { trouble }), vouches: inForce };
+}
+
+function lastOf(anchors: readonly Certificate[]): ReturnType<OpenAttestor["look"]> {
+  const { notBeforeMs, notAfterMs } = anchors.reduce((last, one) => (one.notAfterMs > last.notAfterMs ? one : last));
+  return { vouches: true, notBefore: new Date(notBeforeMs).toISOString(), notAfter: new Date(notAfterMs).toISOString() };
 }
 
 /** A verifier gets its own type's evidence: `choose` has seen to that. */

@@ -1,5 +1,5 @@
 import type { AwsIamAttestor } from "../config-attestors.ts";
-import { awsIamRequest, type AwsIamClaim } from "../pki/aws-iam-request.ts";
+import { awsIamRequest, stsBody, stsUrl, type AwsIamClaim } from "../pki/aws-iam-request.ts";
 import { PkiError } from "../pki/errors.ts";
 import { Refusal } from "../refusal.ts";
 import { factsOf, recordOf, type Evidence } from "./evidence.ts";
@@ -42,6 +42,20 @@ export function awsIamVerifier({ name, regions, endpoint, caFile }: AwsIamAttest
   function fail(why: string): never {
     throw unavailable(why);
   }
+}
+
+/** Whether AWS's Security Token Service is reached in each region: it refuses what nobody signed, and by that is there. @returns what is wrong */
+export async function lookAtSts({ regions, endpoint, caFile }: AwsIamAttestor, { fetch }: Pick<AwsIamDeps, "fetch">): Promise<string | undefined> {
+  for (const url of new Set(regions.map((region) => new URL("/", endpoint ?? stsUrl(region)).href))) {
+    try {
+      const { status } = await fetch({ url, caFile, headers: { "content-type": "application/x-www-form-urlencoded", accept: "application/json" }, body: stsBody });
+      if (status >= 500) return `${url} answered ${status}`;
+    } catch (error) {
+      if (error instanceof FetchError) return error.message;
+      throw error;
+    }
+  }
+  return undefined;
 }
 
 interface CallerIdentity {

@@ -17,6 +17,8 @@ export interface KeySet {
    * @throws {Refusal} attestor_unavailable, when none were ever had
    */
   keys(afresh?: boolean): Promise<JWTVerifyGetKey>;
+  /** Whether they can be had, without a token: looks where that is due, or failed the last time. */
+  look(): Promise<{ readonly trouble: string | undefined; readonly inForce: boolean }>;
 }
 
 /** The keys of a token issuer, remembered. When they cannot be had anew, the last good ones stay in use for a day. */
@@ -62,13 +64,22 @@ export function keySetOf(name: string, { issuer, keys, caFile }: TokenIssuer, { 
     }
   }
 
+  async function inForce(afresh: boolean): Promise<typeof held> {
+    const nowMs = now().getTime();
+    const age = Math.abs(nowMs - (held?.atMs ?? -Infinity));
+    if ((afresh || age > freshMs) && Math.abs(nowMs - triedAtMs) >= minIntervalMs) await (underWay ??= refresh().finally(() => (underWay = undefined)));
+    else if (held === undefined) await underWay;
+    return held !== undefined && Math.abs(nowMs - held.atMs) <= staleMs ? held : undefined;
+  }
+
   return {
+    look: async () => {
+      const good = await inForce(trouble !== "");
+      return { trouble: trouble || undefined, inForce: good !== undefined };
+    },
     async keys(afresh = false) {
-      const nowMs = now().getTime();
-      const age = Math.abs(nowMs - (held?.atMs ?? -Infinity));
-      if ((afresh || age > freshMs) && Math.abs(nowMs - triedAtMs) >= minIntervalMs) await (underWay ??= refresh().finally(() => (underWay = undefined)));
-      else if (held === undefined) await underWay;
-      if (held !== undefined && Math.abs(nowMs - held.atMs) <= staleMs) return held.getKey;
+      const good = await inForce(afresh);
+      if (good !== undefined) return good.getKey;
       throw new Refusal("attestor_unavailable", `The attestor "${name}" cannot be asked now: ${trouble || "its keys are being looked up"}. Try again in a minute.`, { retryAfterSeconds: minIntervalMs / 1000 });
     },
   };

@@ -6,7 +6,7 @@ import { Refusal } from "../refusal.ts";
 import { factsOf, recordOf, type Evidence } from "./evidence.ts";
 import { FetchError, type Fetcher } from "./fetch.ts";
 import { verifyForeignJwt } from "./foreign-jwt.ts";
-import { keySetOf } from "./key-set.ts";
+import { keySetOf, type KeySet } from "./key-set.ts";
 
 export interface KubernetesDeps {
   readonly fetch: Fetcher["fetch"];
@@ -17,14 +17,31 @@ export interface KubernetesDeps {
  * Verifies projected service-account tokens: by the cluster's TokenReview, which also knows whether the pod still exists, or offline by the
  * cluster's keys, where a token is good to its end.
  */
-export function kubernetesVerifier(config: KubernetesAttestor, deps: KubernetesDeps): (token: string) => Promise<Evidence> {
+export function kubernetesVerifier(config: KubernetesAttestor, deps: KubernetesDeps, given?: KeySet): (token: string) => Promise<Evidence> {
   const { verify } = config;
   if (verify.kind === "api") return async (token) => evidenceOf(config, await review(config, verify, token, deps));
-  const keys = keySetOf(config.name, verify, deps);
+  const keys = given ?? keySetOf(config.name, verify, deps);
   return async (token) => {
     const claims = await verifyForeignJwt(token, { attestor: config.name, issuer: verify.issuer, audience: config.audience, keys, nowMs: deps.now().getTime() });
     return evidenceOf(config, holderOfClaims(claims));
   };
+}
+
+/** Whether the cluster reviews tokens for us: asks about one that is nobody's. @returns what is wrong */
+export async function lookAtReviews({ audience }: KubernetesAttestor, api: ReviewApi, { fetch }: Pick<KubernetesDeps, "fetch">): Promise<string | undefined> {
+  try {
+    await ask(api, reviewOf("nobody", audience), fetch);
+    return undefined;
+  } catch (error) {
+    if (error instanceof FetchError) return error.message;
+    throw error;
+  }
+}
+
+type ReviewApi = Extract<KubernetesAttestor["verify"], { kind: "api" }>;
+
+function reviewOf(token: string, audience: string): string {
+  return JSON.stringify({ apiVersion: "authentication.k8s.io/v1", kind: "TokenReview", spec: { token, audiences: [audience] } });
 }
 
 /** Whose token it is. */
@@ -38,9 +55,12 @@ interface Holder {
 }
 
 /** @source kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin, "TokenReview" */
-async function review({ name, audience }: KubernetesAttestor, api: Extract<KubernetesAttestor["verify"], { kind: "api" }>, token: string, { fetch, now }: KubernetesDeps): Promise<Holder> {
+async function review({ name, audience }: KubernetesAttestor, api: ReviewApi, token: string, { fetch, now }: KubernetesDeps): Promise<Holder> {
   checkWorthAsking(name, audience, token, now().getTime());
-  const answer = await ask(name, api, JSON.stringify({ apiVersion: "authentication.k8s.io/v1", kind: "TokenReview", spec: { token, audiences: [audience] } }), fetch);
+  const answer = await ask(api, reviewOf(token, audience), fetch).catch((cause: unknown) => {
+    if (!(cause instanceof FetchError)) throw cause;
+    throw new Refusal("attestor_unavailable", `The attestor "${name}" cannot be asked now: ${cause.message}. Try again in some seconds.`, { cause, retryAfterSeconds: 5 });
+  });
   const { status } = answer as { status?: { authenticated?: unknown; audiences?: unknown; user?: { username?: unknown; uid?: unknown; extra?: Readonly<Record<string, unknown>> } } };
   if (status?.authenticated !== true) {
     throw refused(name, "the cluster does not know it: it has expired, or its pod or service account was deleted");
@@ -58,25 +78,27 @@ async function review({ name, audience }: KubernetesAttestor, api: Extract<Kuber
   };
 }
 
-async function ask(name: string, { url, tokenFile, caFile }: Extract<KubernetesAttestor["verify"], { kind: "api" }>, body: string, fetch: Fetcher["fetch"]): Promise<object> {
-  const unavailable = (why: string, cause?: unknown): Refusal =>
-    new Refusal("attestor_unavailable", `The attestor "${name}" cannot be asked now: ${why}. Try again in some seconds.`, { cause, retryAfterSeconds: 5 });
+/** @throws {FetchError} with what is wrong, whatever it is */
+async function ask({ url, tokenFile, caFile }: ReviewApi, body: string, fetch: Fetcher["fetch"]): Promise<object> {
+  const own = (await readFile(tokenFile, "utf8").catch((cause: NodeJS.ErrnoException) => {
+    throw new FetchError(`${tokenFile} cannot be read (${cause.code})`, { cause });
+  })).trim();
+  // Anything else would be an error of node:http that quotes the header, and so the token.
+  if (!/^[\x21-\x7e]{1,16384}$/.test(own)) throw new FetchError(`${tokenFile} is not one line of text`);
+  const headers = { authorization: `Bearer ${own}`, accept: "application/json", "content-type": "application/json" };
+  const { status, text } = await fetch({ url: `${url.replace(/\/$/, "")}/apis/authentication.k8s.io/v1/tokenreviews`, caFile, headers, body });
+  if (status === 401 || status === 403) throw new FetchError(`its API does not let us create TokenReviews (${status}); the CA's service account needs the role system:auth-delegator`);
+  if (status !== 200 && status !== 201) throw new FetchError(`its API answered ${status}`);
+  const answer = parseJson(text);
+  if (!isObject(answer)) throw new FetchError("its API's answer is no TokenReview");
+  return answer;
+}
+
+function parseJson(text: string): unknown {
   try {
-    const own = (await readFile(tokenFile, "utf8")).trim();
-    // Anything else would be an error of node:http that quotes the header, and so the token.
-    if (!/^[\x21-\x7e]{1,16384}$/.test(own)) throw unavailable(`${tokenFile} is not one line of text`);
-    const headers = { authorization: `Bearer ${own}`, accept: "application/json", "content-type": "application/json" };
-    const { status, text } = await fetch({ url: `${url.replace(/\/$/, "")}/apis/authentication.k8s.io/v1/tokenreviews`, caFile, headers, body });
-    if (status === 401 || status === 403) throw unavailable(`its API does not let us create TokenReviews (${status}); the CA's service account needs the role system:auth-delegator`);
-    if (status !== 200 && status !== 201) throw unavailable(`its API answered ${status}`);
-    const answer: unknown = JSON.parse(text);
-    if (!isObject(answer)) throw unavailable("its API's answer is no TokenReview");
-    return answer;
-  } catch (error) {
-    if (error instanceof Refusal) throw error;
-    if (error instanceof FetchError) throw unavailable(error.message, error);
-    if (error instanceof SyntaxError) throw unavailable("its API's answer is not JSON");
-    throw unavailable(`${tokenFile} cannot be read (${(error as NodeJS.ErrnoException).code})`, error);
+    return JSON.parse(text);
+  } catch {
+    throw new FetchError("its API's answer is not JSON");
   }
 }
 

@@ -9,9 +9,8 @@ import { keySetOf, type KeySetDeps } from "./key-set.ts";
 import type { Facts } from "./name-template.ts";
 
 /** Verifies ID tokens of one issuer. Each is good for one certificate, unless the operator lets them be used again. */
-export function oidcVerifier(config: OidcAttestor, deps: KeySetDeps): (token: string) => Promise<Evidence> {
+export function oidcVerifier(config: OidcAttestor, deps: KeySetDeps, keys = keySetOf(config.name, config, deps)): (token: string) => Promise<Evidence> {
   const { name, issuer, audience, once } = config;
-  const keys = keySetOf(name, config, deps);
   return async (token) => {
     const nowMs = deps.now().getTime();
     const claims = await verifyForeignJwt(token, { attestor: name, issuer, audience, keys, nowMs });

@@ -1,4 +1,4 @@
-import { finding, type Finding, type Trouble } from "./finding.ts";
+import { finding, findingOf, type Finding, type Trouble } from "./finding.ts";
 
 /** What is there before a CA is installed. Each `string` says what is wrong; undefined: nothing. */
 export interface BeforeInstallFacts {
@@ -10,6 +10,10 @@ export interface BeforeInstallFacts {
     readonly listen: string | undefined;
     readonly store: string | undefined;
     readonly sealing: string | undefined;
+    /** Of each attestor that is not well, by name; undefined: none is set. */
+    readonly attestors: readonly string[] | undefined;
+    /** Undefined: ACME is not set. */
+    readonly acme: readonly string[] | undefined;
     /** The database's clock less this machine's; undefined where it has none of its own or did not answer. */
     readonly clockOffsetMs: number | undefined;
   };
@@ -19,10 +23,12 @@ export interface BeforeInstallFacts {
 export function judgeBeforeInstall({ nodeVersion, config }: BeforeInstallFacts): readonly Finding[] {
   const node = finding("pre-node", isRecent(nodeVersion) ? undefined : { status: "failed", what: `this is ${nodeVersion}` });
   if (config.trouble !== undefined) return [node, finding("pre-config", { status: "failed", what: config.trouble })];
-  const { folder, listen, store, sealing, clockOffsetMs } = config;
+  const { folder, listen, store, sealing, attestors, acme, clockOffsetMs } = config;
   return [
     node, finding("pre-config"),
     finding("pre-folder", failed(folder)), finding("pre-listen", failed(listen)), finding("pre-store", failed(store)), finding("pre-sealing", failed(sealing)),
+    ...(attestors === undefined ? [] : [findingOf("pre-attestors", "warning", attestors)]),
+    ...(acme === undefined ? [] : [findingOf("pre-acme", "failed", acme)]),
     ...(clockOffsetMs === undefined ? [] : [finding("pre-clock", judgeOffset(clockOffsetMs))]),
   ];
 }

@@ -50,12 +50,22 @@ export const catalogue = {
   },
   "proxy-clock": { category: "data plane", holds: "every proxy's clock is right", remedy: "let chrony or ntpd set their machines' clocks" },
   "proxy-version": { category: "data plane", holds: "every proxy is of the CA's version", remedy: "bring them up to it" },
+  "proxy-mode": { category: "data plane", holds: "no proxy lets in what it should refuse for long", remedy: "when edges shows nothing unsecured, set inboundMode to strict" },
   "proxy-list": { category: "data plane", holds: "all proxies could be looked at", remedy: "there are more than one look shows; the others report as well" },
   "revocation-lag": {
     category: "revocation", holds: "every proxy enforces the newest revocations",
     remedy: "look whether they reach GET /v1/watch or can poll",
   },
   "crl-fresh": { category: "revocation", holds: "is fresh", remedy: "the CA's log says why it was not signed; for a root that is offline: countersign ceremony request root-crl" },
+  "attestor-answers": {
+    category: "attestation", holds: "can vouch for workloads",
+    remedy: "until it does, whoever attests by it gets no certificate; renewals go on",
+  },
+  "attestor-anchors": { category: "attestation", holds: "has anchors that are in force", remedy: "put the other PKI's newer roots into its anchorsFile, and start the CA again" },
+  "acme-directory": { category: "acme", holds: "the directory answers, and leads to the CA's public URL", remedy: "set publicUrl to what ACME's clients reach" },
+  "acme-resolver": { category: "acme", holds: "names can be looked up", remedy: "mend the DNS server, or name another as acme.resolver: no name can be proved" },
+  "acme-accounts": { category: "acme", holds: "the external accounts can be read", remedy: "mend acme.externalAccountsFile: nobody gets anything by ACME" },
+  "acme-names": { category: "acme", holds: "whoever tried to prove a name lately could", remedy: "look whether the CA reaches them on httpPort or tlsPort, and whether acme.reach has their addresses" },
   "federation-fresh": { category: "federation", holds: "is there and up to date", remedy: "countersign federation refresh it" },
   "log-cosigned": { category: "audit log", holds: "has cosigned the audit log lately", remedy: "look at: countersign federation show, and at that CA" },
   "log-verifies": { category: "audit log", holds: "the newest checkpoint is signed and over the newest entry", remedy: "keep the database as it is, and run: countersign audit verify" },
@@ -73,6 +83,8 @@ export const catalogue = {
   "pre-listen": { category: "before an install", holds: "the API's address is free", remedy: "end what listens there, or choose another with --listen" },
   "pre-store": { category: "before an install", holds: "the database answers, and is empty or a CA's", remedy: "mend the URL, the user's rights or the network" },
   "pre-sealing": { category: "before an install", holds: "the sealing key is there, or can be made", remedy: "name the right one: without it nothing in the database can be signed with" },
+  "pre-attestors": { category: "before an install", holds: "each attestor is reached from here", remedy: "mend its setting, the rights or the network" },
+  "pre-acme": { category: "before an install", holds: "ACME's DNS server and accounts are there", remedy: "mend resolver or externalAccountsFile in the setting acme" },
   "pre-clock": { category: "before an install", holds: "this machine's clock is the database's", remedy: "let chrony or ntpd set it: the CA does not start in doubt" },
 } as const satisfies Readonly<Record<string, CatalogueEntry>>;
 

@@ -10,6 +10,7 @@ export function judgeDataPlane({ proxies: list, authorities, vitals, nowMs }: Ch
   const skewed = proxies.filter((proxy) => Math.abs(clockOffsetMs(proxy)) > clockLimitMs);
   const expired = proxies.filter(({ notAfter }) => Date.parse(notAfter) <= nowMs);
   const late = proxies.filter((proxy) => !expired.includes(proxy) && spentShare(proxy, nowMs) > lateShare);
+  const lenient = proxies.filter(({ inboundMode = "strict", startedAt }) => inboundMode !== "strict" && startedAt !== undefined && nowMs - Date.parse(startedAt) > lenientMs);
   const others = vitals === undefined ? [] : proxies.filter(({ version }) => version !== undefined && version !== vitals.version);
   return [
     findingOf("proxy-chain", "failed", proxies.filter(({ authorityId }) => !good.has(authorityId)).map((proxy) => `${nameOf(proxy)} has one of ${shortId(proxy.authorityId)}`)),
@@ -18,6 +19,7 @@ export function judgeDataPlane({ proxies: list, authorities, vitals, nowMs }: Ch
       : findingOf("proxy-life", "warning", late.map((proxy) => `${nameOf(proxy)} ends at ${proxy.notAfter}`)),
     findingOf("proxy-clock", "warning", skewed.map((proxy) => `${nameOf(proxy)} is ${offsetText(clockOffsetMs(proxy))}`)),
     findingOf("proxy-version", "warning", others.map((proxy) => `${nameOf(proxy)} is ${proxy.version}`)),
+    findingOf("proxy-mode", "warning", lenient.map((proxy) => `${nameOf(proxy)} is ${proxy.inboundMode} since ${proxy.startedAt?.slice(0, 10)}`)),
     ...(truncated ? [finding("proxy-list", { status: "warning", what: `only ${proxies.length} were looked at` })] : []),
   ];
 }
@@ -58,6 +60,8 @@ const nameOf = ({ spiffeId, serialNumber }: ProxySummary): string => `${spiffeId
 const lateShare = 0.8;
 /** The allowance on notBefore is 20 s; a report is some seconds under way at worst. */
 const clockLimitMs = 10_000;
+/** Time to bring everybody who calls it behind a proxy; counted from the start of the proxy's process, since nobody knows of those before. */
+const lenientMs = 7 * 86_400_000;
 /** A second by the stream; a proxy that polls has it with its next poll. */
 const lagLimitMs = 60_000;
 /** A CRL is signed anew at half of its time. */

@@ -25,6 +25,8 @@ export interface CheckFacts {
   readonly operators?: readonly OperatorSummary[] | undefined;
   /** Other trust domains. */
   readonly federation?: readonly FederationSummary[] | undefined;
+  /** JSON; undefined where there was no answer, or ACME is not spoken. */
+  readonly acmeDirectory?: string | undefined;
   readonly log?: LogFacts | undefined;
   /** What the caller's role may not read. */
   readonly notPermitted: readonly string[];

@@ -61,6 +61,7 @@ export async function gatherFacts(ca: CheckedCa, { kept, version, now }: Gatheri
     tokens: await permitted("API tokens", () => readTokens(ca)),
     operators: await permitted("operators", async () => (await ca.call<OperatorList>("GET", paths.operators)).operators),
     federation: await permitted("federation", async () => (await ca.call<FederationList>("GET", paths.federation)).federation),
+    acmeDirectory: vitals?.acme && (await readDirectory(ca)),
     log: await permitted("the audit log", () => readLog(ca, kept)),
   };
 }
@@ -79,6 +80,18 @@ async function readRevocations(ca: CheckedCa, { proxies }: ProxyList): Promise<r
   const sequences = proxies.flatMap(({ revocationSequence }) => (revocationSequence === undefined ? [] : [revocationSequence]));
   if (sequences.length === 0) return [];
   return (await ca.call<RevocationPage>("GET", `${paths.revocations}?after=${Math.min(...sequences)}`)).revocations;
+}
+
+/** Undefined for an answer that is none of a CA's: the check says so. */
+async function readDirectory(ca: CheckedCa): Promise<string | undefined> {
+  try {
+    const text = await ca.fetchPublic("/acme/directory", "application/json");
+    JSON.parse(text);
+    return text;
+  } catch (error) {
+    if (error instanceof SyntaxError || (error instanceof Error && "status" in error)) return undefined;
+    throw error;
+  }
 }
 
 async function readTokens(ca: CheckedCa): Promise<readonly TokenSummary[]> {

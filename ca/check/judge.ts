@@ -1,6 +1,8 @@
 import { judgeAccess } from "./access.ts";
+import { judgeAcme } from "./acme.ts";
 import { judgeApi, judgeConfig } from "./api.ts";
 import { judgeLog } from "./audit-log.ts";
+import { judgeAttestors } from "./attestation.ts";
 import { judgeAuthorities, judgeConvergence } from "./authorities.ts";
 import { judgeClock } from "./clock.ts";
 import { judgeDataPlane, judgeRevocation } from "./data-plane.ts";
@@ -16,5 +18,5 @@ export function judge(facts: CheckFacts): readonly Finding[] {
 }
 
 const judges: readonly ((facts: CheckFacts) => readonly Finding[])[] = [
-  judgeApi, judgeConfig, judgeStore, judgeKeys, judgeAuthorities, judgeUpstream, judgeConvergence, judgeDataPlane, judgeRevocation, judgeFederation, judgeLog, judgeAccess, judgeClock,
+  judgeApi, judgeConfig, judgeStore, judgeKeys, judgeAuthorities, judgeUpstream, judgeConvergence, judgeDataPlane, judgeRevocation, judgeAttestors, judgeAcme, judgeFederation, judgeLog, judgeAccess, judgeClock,
 ];

@@ -1,6 +1,9 @@
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname, resolve } from "node:path";
+import { lookAtAcme } from "../acme/look.ts";
+import { openAttestors, type AttestorDeps } from "../attestation/attestors.ts";
+import { httpsFetcher } from "../attestation/fetch.ts";
 import type { BeforeInstallFacts } from "../check/before-install.ts";
 import type { ConfigSources } from "../config-sources.ts";
 import { readConfig, type CaConfig } from "../config.ts";
@@ -23,7 +26,7 @@ export async function gatherBeforeInstall(sources: ConfigSources): Promise<Befor
   const { trouble: store, isUsed = false, clockOffsetMs } = await lookAtStore(config);
   return {
     nodeVersion,
-    config: { folder: lookAtFolder(config.dataDir), listen: await lookAtAddress(config), store, sealing: lookAtSealing(config, isUsed), clockOffsetMs },
+    config: { folder: lookAtFolder(config.dataDir), listen: await lookAtAddress(config), store, sealing: lookAtSealing(config, isUsed), ...(await lookAtServices(config)), clockOffsetMs },
   };
 }
 
@@ -64,6 +67,28 @@ async function lookAtStore({ storeUrl }: CaConfig): Promise<{ readonly trouble: 
     }
   } catch (error) {
     if (error instanceof StoreError) return { trouble: error.message };
+    throw error;
+  }
+}
+
+/** Those whom the CA asks when it runs. */
+async function lookAtServices({ attestors, acme, trustDomain }: CaConfig): Promise<{ readonly attestors: readonly string[] | undefined; readonly acme: readonly string[] | undefined }> {
+  const fetcher = httpsFetcher({ keepAlive: false });
+  const found = attestors.length === 0 ? undefined : await lookAtAttestors(attestors, { fetch: fetcher.fetch, trustDomain });
+  fetcher.close();
+  const { resolver, accounts } = acme === undefined ? {} : await lookAtAcme(acme);
+  return { attestors: found, acme: acme && [resolver, accounts].filter((one) => one !== undefined) };
+}
+
+async function lookAtAttestors(attestors: CaConfig["attestors"], { fetch, trustDomain }: Pick<AttestorDeps, "fetch" | "trustDomain">): Promise<readonly string[]> {
+  try {
+    // Nothing is attested: what would be written down is not.
+    const looks = await openAttestors(attestors, { fetch, trustDomain, now: () => new Date(), store: { spendRequest: async () => false }, onAttested: () => undefined }).look();
+    return looks.flatMap(({ name, trouble, notAfter }) => (
+      trouble !== undefined ? [`${name}: ${trouble.replace(/\.$/, "")}`] : notAfter !== undefined && Date.parse(notAfter) < Date.now() ? [`${name}: its anchors ended at ${notAfter}`] : []
+    ));
+  } catch (error) {
+    if (error instanceof ConfigError) return [error.message];
     throw error;
   }
 }

@@ -9,6 +9,10 @@ export interface ProxySummary {
   readonly reportedAt: string;
   readonly receivedAt: string;
   readonly version?: string;
+  /** What becomes of inbound connections that policy denies; undefined where none are taken. */
+  readonly inboundMode?: "strict" | "audit" | "permissive";
+  /** Of the proxy's process, by its clock. */
+  readonly startedAt?: string;
   /** Of the newest revocation that it enforces. */
   readonly revocationSequence?: number;
 }

@@ -11,6 +11,10 @@ export type Report =
       readonly leftOut?: number;
       /** Of the proxy's program. */
       readonly version?: string;
+      /** What becomes of inbound connections that policy denies; undefined where none are taken. */
+      readonly inboundMode?: "strict" | "audit" | "permissive";
+      /** Of the proxy's process. */
+      readonly startedAt?: string;
       /** Of the newest revocation that it enforces. */
       readonly revocationSequence?: number;
     }

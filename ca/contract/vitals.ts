@@ -23,6 +23,10 @@ export interface Vitals {
   readonly keys: readonly KeyVitals[];
   /** The newest CRL of each list. */
   readonly crls: readonly CrlVitals[];
+  /** Who else vouches for workloads, as this replica reaches them. */
+  readonly attestors: readonly AttestorVitals[];
+  /** Undefined: ACME is not spoken. */
+  readonly acme?: AcmeVitals;
   /** `witnessedSize`: of the checkpoint kept beside the database. */
   readonly log: { readonly size: number; readonly witnessedSize?: number };
   /** The CA above this one, where there is one. */
@@ -58,6 +62,27 @@ export interface KeyVitals {
   readonly location: AuthoritySummary["key"];
   /** What is wrong: it does not answer, or is not the key of the certificate. */
   readonly trouble?: string;
+}
+
+export interface AttestorVitals {
+  readonly name: string;
+  readonly type: "kubernetes" | "oidc" | "x509" | "aws-iam";
+  /** What is wrong with it. */
+  readonly trouble?: string;
+  /** Whether it vouches all the same, by keys that were had before. */
+  readonly vouches: boolean;
+  /** Of the anchor that ends last, of the type `x509`. */
+  readonly notBefore?: string;
+  readonly notAfter?: string;
+}
+
+export interface AcmeVitals {
+  /** What is wrong with the DNS server that names are looked up at. */
+  readonly resolver?: string;
+  /** What is wrong with the file of external accounts. */
+  readonly accounts?: string;
+  /** Names that could not be proved to this replica in the last hour, and were not since. */
+  readonly failures: readonly { readonly name: string; readonly challenge: string; readonly why: string; readonly at: string }[];
 }
 
 export interface CrlVitals {

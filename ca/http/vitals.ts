@@ -13,9 +13,9 @@ export function vitalsOperations(services: Pick<CaServices, "vitals">): readonly
       tag: "operations",
       summary: "How the CA is",
       description:
-        "What one replica knows of its own health and of the store that all of them share: tables, disk, standbys, keys, CRLs, the witnessed " +
-        "log. `countersign check` judges it.",
-      success: { status: 200, description: "As of now; keys in KMS as of the last ten seconds.", content: { [mediaType.json]: vitalsSchema } },
+        "What one replica knows of its own health and of the store that all of them share: tables, disk, standbys, keys, CRLs, " +
+        "attestors, ACME, the witnessed log. `countersign check` judges it.",
+      success: { status: 200, description: "As of now; keys in KMS and attestors as of the last ten seconds.", content: { [mediaType.json]: vitalsSchema } },
       handle: async () => json(await services.vitals()),
     }),
   ];
@@ -36,6 +36,12 @@ const vitalsSchema = z
     }),
     keys: z.array(z.object({ authorityId: z.string(), location: z.enum(["sealed", "kms", "pkcs11", "offline", "upstream"]), trouble: z.string().optional() })).readonly(),
     crls: z.array(z.object({ authorityId: z.string(), list: z.string(), number: z.number(), thisUpdate: time, nextUpdate: time })).readonly(),
+    attestors: z.array(z.object({
+      name: z.string(), type: z.enum(["kubernetes", "oidc", "x509", "aws-iam"]), trouble: z.string().optional(), vouches: z.boolean(), notBefore: time.optional(), notAfter: time.optional(),
+    })).readonly(),
+    acme: z.object({
+      resolver: z.string().optional(), accounts: z.string().optional(), failures: z.array(z.object({ name: z.string(), challenge: z.string(), why: z.string(), at: time })).readonly(),
+    }).optional().openapi({ description: "What is wrong with ACME's DNS server and accounts, and names that were not proved in the last hour." }),
     log: z.object({ size: z.number().int(), witnessedSize: z.number().int().optional() }),
     upstream: z.object({
       url: z.string(), trustDomain: z.string(), succeededAt: time.optional(), failures: z.number().int(), error: z.string().optional(),

@@ -48,16 +48,24 @@ export function awsIamRequest(claim: AwsIamClaim, context: AwsIamContext): AwsIa
 
 /** What is to be signed, every header of it. */
 export function unsignedAwsIamRequest({ region, date, sessionToken }: { readonly region: string; readonly date: string; readonly sessionToken?: string | undefined }, { endpoint, trustDomain, csrDer }: AwsIamContext): AwsIamRequest {
-  const url = endpoint ?? `https://sts.${region}.amazonaws.com${region.startsWith("cn-") ? ".cn" : ""}/`;
+  const url = endpoint ?? stsUrl(region);
   return {
     url: new URL("/", url).href,
     headers: {
       "content-type": "application/x-www-form-urlencoded", [awsIamHeaders.csr]: sha256(csrDer).toString("hex"), [awsIamHeaders.trustDomain]: trustDomain,
       host: new URL(url).host, "x-amz-date": date, ...(sessionToken !== undefined && { "x-amz-security-token": sessionToken }),
     },
-    body: "Action=GetCallerIdentity&Version=2011-06-15",
+    body: stsBody,
   };
 }
+
+/** AWS's Security Token Service in a region. */
+export function stsUrl(region: string): string {
+  return `https://sts.${region}.amazonaws.com${region.startsWith("cn-") ? ".cn" : ""}/`;
+}
+
+/** Asks who asks. */
+export const stsBody = "Action=GetCallerIdentity&Version=2011-06-15";
 
 /** AWS signs what it is given to sign, and ignores these. */
 export const awsIamHeaders = { trustDomain: "countersign-trust-domain", csr: "countersign-csr" } as const;

@@ -46,11 +46,14 @@ export function reportReceiver(deps: ReportReceiverDeps) {
   };
 }
 
-async function keepEdges({ store }: ReportReceiverDeps, row: CertificateRow, { edges, leftOut, version, revocationSequence }: Extract<Report, { type: "edges" }>, nowMs: number, reportedAtMs: number): Promise<void> {
+async function keepEdges({ store }: ReportReceiverDeps, row: CertificateRow, { edges, leftOut, version, inboundMode, startedAt, revocationSequence }: Extract<Report, { type: "edges" }>, nowMs: number, reportedAtMs: number): Promise<void> {
   const { spiffeId, serialNumber, renewedFrom, authorityId, notBeforeMs, notAfterMs } = row;
   for (const edge of edges) requireOwn(edge, spiffeId);
   const [notBefore, notAfter, receivedAt] = [notBeforeMs, notAfterMs, nowMs].map((ms) => new Date(ms).toISOString()) as [string, string, string];
-  const proxy = { authorityId, notBefore, notAfter, receivedAt, ...(version !== undefined && { version }), ...(revocationSequence !== undefined && { revocationSequence }) };
+  const proxy = {
+    authorityId, notBefore, notAfter, receivedAt, ...(version !== undefined && { version }), ...(inboundMode && { inboundMode }), ...(startedAt !== undefined && { startedAt }),
+    ...(revocationSequence !== undefined && { revocationSequence }),
+  };
   const kept: KeptEdges = { spiffeId, renewedFrom, edges, leftOut, proxy };
   await store.report({ kind: "edges", name: serialNumber, part: "", body: JSON.stringify(kept), reportedAtMs, expiresAtMs: nowMs + edgesRetentionMs });
 }

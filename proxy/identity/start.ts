@@ -209,7 +209,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics, tra
   function reportEdges(): void {
     if (traffic === undefined) return;
     stopReporting ??= startReporting({
-      client, trustDomain, identity: holder.identity, edges: traffic.edges, clock, random, log, metrics,
+      client, trustDomain, inboundMode: config.inbound && config.inboundMode, identity: holder.identity, edges: traffic.edges, clock, random, log, metrics,
       revocationSequence() {
         const { lastSuccessMs, sequence } = following?.status().revocation ?? {};
         return lastSuccessMs === undefined ? undefined : sequence;

@@ -21,7 +21,7 @@ function setUp() {
   const sent: ReportRequest[] = [];
   const world: { edges: readonly Edge[]; error: Error | undefined } = { edges: [], error: undefined };
   const stop = startReporting({
-    clock, random: () => 1, log: recordedLog(), metrics: createMetrics(), trustDomain: "east", identity: () => identity, edges: () => world.edges, revocationSequence: () => 7,
+    clock, random: () => 1, log: recordedLog(), metrics: createMetrics(), trustDomain: "east", inboundMode: "permissive", identity: () => identity, edges: () => world.edges, revocationSequence: () => 7,
     client: {
       async report(request) {
         sent.push(request);
@@ -34,14 +34,14 @@ function setUp() {
 
 const edgesOf = ({ report }: ReportRequest) => (JSON.parse(report) as Extract<Report, { type: "edges" }>).edges;
 
-test("while nobody talks to anybody it says once a minute that it lives, of which version it is and which revocations it enforces", async () => {
+test("while nobody talks to anybody it says once a minute that it lives, of which version and since when it is, whom it lets in and which revocations it enforces", async () => {
   const { clock, sent } = setUp();
   await clock.advance(59_000);
   expect(sent).toEqual([]);
   await clock.advance(600_000);
   expect(sent.length).toBeGreaterThan(8);
   expect(sent.length).toBeLessThan(12);
-  expect(JSON.parse(sent[0]!.report)).toMatchObject({ type: "edges", edges: [], version, revocationSequence: 7 });
+  expect(JSON.parse(sent[0]!.report)).toMatchObject({ type: "edges", edges: [], version, revocationSequence: 7, inboundMode: "permissive", startedAt: "2026-01-01T00:00:00.000Z" });
 });
 
 test("an edge that is new is told within seconds, signed; what stays the same once a minute; and that it is gone", async () => {

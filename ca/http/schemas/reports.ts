@@ -24,9 +24,11 @@ const tapRecord = z.strictObject({
   method: printable(32), path: printable(512), status: z.number().int().min(0).max(999), latencyMs: z.number().min(0).max(1e10), whole: z.boolean(),
 });
 
+const inboundMode = z.enum(["strict", "audit", "permissive"]).optional().openapi({ description: "What becomes of inbound connections that policy denies." });
+
 /** What the text of a report says. */
 export const report = z.discriminatedUnion("type", [
-  z.strictObject({ type: z.literal("edges"), reportedAt: time, edges: z.array(seenEdge).max(200).readonly(), leftOut, version: printable(64).optional(), revocationSequence: z.number().int().min(0).optional() }),
+  z.strictObject({ type: z.literal("edges"), reportedAt: time, edges: z.array(seenEdge).max(200).readonly(), leftOut, version: printable(64).optional(), inboundMode, startedAt: time.optional(), revocationSequence: z.number().int().min(0).optional() }),
   z.strictObject({ type: z.literal("tap"), reportedAt: time, tap: z.string().regex(/^[0-9a-f]{32}$/), records: z.array(tapRecord).max(200).readonly(), leftOut }),
 ]);
 
@@ -63,7 +65,8 @@ export const proxyList = z
   .object({
     proxies: z.array(z.object({
       spiffeId: z.string().openapi({ example: "spiffe://east/ns/shop/sa/cart" }), serialNumber: z.string(), authorityId: z.string(), notBefore: time, notAfter: time,
-      reportedAt: time.openapi({ description: "By the proxy's clock." }), receivedAt: time.openapi({ description: "By the CA's." }), version: z.string().optional(),
+      reportedAt: time.openapi({ description: "By the proxy's clock." }), receivedAt: time.openapi({ description: "By the CA's." }), version: z.string().optional(), inboundMode,
+      startedAt: time.optional().openapi({ description: "Of the proxy's process." }),
       revocationSequence: z.number().int().optional().openapi({ description: "Of the newest revocation that it enforces." }),
     })).readonly(),
     truncated: z.boolean(),

@@ -131,6 +131,20 @@ describe("an account", () => {
   });
 });
 
+test("a name that is not proved is told in the vitals and counted, until it is", async () => {
+  const client = await member();
+  const counted = async (result: string): Promise<number> => (
+    (await host.ca.metrics.registry.getSingleMetric("countersign_acme_challenges_total")!.get()).values.find(({ labels }) => labels["challenge"] === "http-01" && labels["result"] === result)?.value ?? 0
+  );
+  const before = await counted("failed");
+  await prove(client, "api.shop.internal", "http-01", "something else");
+  const { acme } = await host.ca.vitals();
+  expect(acme).toEqual({ failures: [expect.objectContaining({ name: "api.shop.internal", challenge: "http-01", why: expect.stringContaining("something else than the key authorization") as string })] });
+  expect(await counted("failed")).toBe(before + 1);
+  await prove(client, "api.shop.internal");
+  expect((await host.ca.vitals()).acme?.failures).toEqual([]);
+});
+
 describe("a request", () => {
   test("is good once, with a nonce of this CA, and its refusal brings a fresh one", async () => {
     const client = await member();

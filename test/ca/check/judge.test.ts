@@ -10,7 +10,7 @@ import { federatedCa, type AuthoritySummary } from "../../../ca/contract/authori
 import type { FederationSummary } from "../../../ca/contract/federation.ts";
 import type { ProxySummary } from "../../../ca/contract/proxies.ts";
 import type { TokenSummary } from "../../../ca/contract/tokens.ts";
-import type { Vitals } from "../../../ca/contract/vitals.ts";
+import type { AcmeVitals, AttestorVitals, Vitals } from "../../../ca/contract/vitals.ts";
 import { chainOf, newCsr, startTestCa } from "../../support/running-ca.ts";
 import { nameConstraints, testAuthority, uri } from "../../support/test-ca.ts";
 
@@ -34,8 +34,8 @@ async function factsOf(trustDomain: string): Promise<CheckFacts> {
       notBefore: issued.notBefore, notAfter: issued.notAfter, reportedAt: at(-900), receivedAt: at(0), version: vitals.version, revocationSequence: 5,
     };
     return {
-      nowMs: clock.nowMs, version: vitals.version, readiness: await ca.readiness(), authorities, newestChain: issued.chain, notPermitted: [],
-      vitals: { ...vitals, log: { size: 1, witnessedSize: 1 }, crls: [{ authorityId: proxy.authorityId, list: "full.crl", number: 1, thisUpdate: at(-3_600_000), nextUpdate: at(7_200_000) }] },
+      nowMs: clock.nowMs, version: vitals.version, readiness: await ca.readiness(), authorities, newestChain: issued.chain, notPermitted: [], acmeDirectory: directoryAt(vitals.publicUrl),
+      vitals: { ...vitals, attestors: [{ name: "cluster", type: "kubernetes", vouches: true }], acme: { failures: [] }, log: { size: 1, witnessedSize: 1 }, crls: [{ authorityId: proxy.authorityId, list: "full.crl", number: 1, thisUpdate: at(-3_600_000), nextUpdate: at(7_200_000) }] },
       proxies: { proxies: [proxy], truncated: false }, revocations: [], tokens: [token()], operators: [], log: logOf("entry"),
       federation: [{
         trustDomain: "north", profile: "https_spiffe", endpointUrl: "https://north.example/bundle", addedAt: at(0), addedBy: "token:0",
@@ -66,6 +66,9 @@ const vitals = (more: Partial<Vitals>): CheckFacts => ({ ...well, vitals: { ...w
 const store = (more: Partial<Vitals["store"]>): CheckFacts => vitals({ store: { ...well.vitals!.store, ...more } });
 const proxy = (more: Partial<ProxySummary>): CheckFacts => ({ ...well, proxies: { truncated: false, proxies: [{ ...well.proxies!.proxies[0]!, ...more }] } });
 const peer = (more: Partial<FederationSummary>): CheckFacts => ({ ...well, federation: [{ ...well.federation![0]!, ...more }] });
+const attestor = (more: Partial<AttestorVitals>): CheckFacts => vitals({ attestors: [{ ...well.vitals!.attestors[0]!, ...more }] });
+const directoryAt = (url: string): string => JSON.stringify({ newOrder: `${url}/acme/new-order` });
+const acme = (more: Partial<AcmeVitals>): CheckFacts => vitals({ acme: { failures: [], ...more } });
 const ms = (offsetMs: number): string => new Date(well.nowMs + offsetMs).toISOString();
 const days = (count: number): string => ms(count * 86_400_000);
 const changed = (type: AuthoritySummary["type"], more: Partial<AuthoritySummary>): CheckFacts => (
@@ -77,7 +80,7 @@ const added = (...more: readonly AuthoritySummary[]): CheckFacts => ({ ...well, 
 test("a CA that is well has nothing but √, in every category", () => {
   expect(wrong(well)).toEqual([]);
   const looked = new Set(judge(well).map(({ category }) => category));
-  expect([...looked]).toEqual(["api", "config", "store", "keys", "authorities", "data plane", "revocation", "federation", "audit log", "access", "clock"]);
+  expect([...looked]).toEqual(["api", "config", "store", "keys", "authorities", "data plane", "revocation", "attestation", "acme", "federation", "audit log", "access", "clock"]);
 });
 
 type Case = readonly [what: string, facts: () => CheckFacts, check: CheckId, expected: RegExp];
@@ -129,10 +132,21 @@ const cases: readonly Case[] = [
   ["has a proxy that has expired", () => proxy({ notBefore: ms(-90_000_000), notAfter: ms(-1000) }), "proxy-life", /failed: .* expired at/],
   ["has a proxy whose clock is wrong", () => proxy({ reportedAt: ms(-25_000) }), "proxy-clock", /warning: .* is 25 s behind/],
   ["has a proxy of another version", () => proxy({ version: "0.0.1" }), "proxy-version", /warning: .* is 0\.0\.1/],
+  ["has a proxy that has taken plain text for weeks", () => proxy({ inboundMode: "permissive", startedAt: days(-8) }), "proxy-mode", /warning: \/ns\/shop\/sa\/cart \(.*\) is permissive since \d{4}-/],
+  ["has a proxy that has refused nothing for weeks", () => proxy({ inboundMode: "audit", startedAt: days(-8) }), "proxy-mode", /warning: .* is audit since/],
   ["has more proxies than a look shows", () => ({ ...well, proxies: { ...well.proxies!, truncated: true } }), "proxy-list", /warning: only 1 /],
   ["has a proxy that lacks a revocation", () => ({ ...well, revocations: [{ sequence: 6, serialNumber: "07", reason: "keyCompromise", revokedAt: ms(-120_000), notAfter: ms(1e6) }] }), "revocation-lag", /failed: .* stands at 5/],
   ["has a CRL that has lapsed", () => vitals({ crls: [{ ...well.vitals!.crls[0]!, nextUpdate: ms(-1000) }] }), "crl-fresh", /failed: it was good until/],
   ["has a CRL that is late", () => vitals({ crls: [{ ...well.vitals!.crls[0]!, thisUpdate: ms(-90_000), nextUpdate: ms(10_000) }] }), "crl-fresh", /warning: it ends at/],
+  ["cannot ask a cluster about tokens", () => attestor({ trouble: "its API answered 500.", vouches: false }), "attestor-answers", /failed: its API answered 500; until it does/],
+  ["has an issuer's keys of yesterday", () => attestor({ trouble: "https://issuer answered 500", vouches: true }), "attestor-answers", /warning: .*; it vouches by the keys/],
+  ["believes a PKI whose roots have ended", () => attestor({ type: "x509", notBefore: days(-100), notAfter: days(-1) }), "attestor-anchors", /failed: the last of them ended/],
+  ["believes a PKI whose roots end soon", () => attestor({ type: "x509", notBefore: days(-95), notAfter: days(5) }), "attestor-anchors", /warning: the last of them ends at/],
+  ["has no ACME directory", () => ({ ...acme({}), acmeDirectory: undefined }), "acme-directory", /failed: there is no answer/],
+  ["leads ACME's clients elsewhere", () => ({ ...acme({}), acmeDirectory: directoryAt("https://other.example") }), "acme-directory", /failed: .* leads to https:\/\/other\.example/],
+  ["cannot look up names", () => acme({ resolver: "the DNS server 10.0.0.53 does not answer (ETIMEOUT)" }), "acme-resolver", /failed: the DNS server 10\.0\.0\.53/],
+  ["cannot read its external accounts", () => acme({ accounts: "The CA cannot read its external accounts (ENOENT); tell its operator." }), "acme-accounts", /failed: .*ENOENT/],
+  ["could not have a name proved", () => acme({ failures: [{ name: "web.internal", challenge: "http-01", why: "web.internal does not answer on port 80: ECONNREFUSED.", at: ms(0) }] }), "acme-names", /warning: web\.internal by http-01: .*ECONNREFUSED; look/],
   ["has a log with another entry than was sealed", () => ({ ...well, log: { ...well.log!, newest: { ...well.log!.newest!, entry: { index: 0, body: "forged", leafHash: "" } } } }), "log-verifies", /failed: the proof does not lead/],
   ["has lost the entry under its checkpoint", () => ({ ...well, log: { ...well.log!, newest: undefined } }), "log-verifies", /failed: .*last of them is not there/],
   ["has a log that is sealed with another key", () => ({ ...well, log: { ...well.log!, verifierKey: signerOf(generateKeyPairSync("ed25519").privateKey).verifierKey } }), "log-verifies", /failed: .*sign/],
@@ -170,7 +184,7 @@ test("a proxy that reported before a revocation does not lag", () => {
 });
 
 describe("before an install", () => {
-  const ready: BeforeInstallFacts = { nodeVersion: "24.12.0", config: { folder: undefined, listen: undefined, store: undefined, sealing: undefined, clockOffsetMs: 0 } };
+  const ready: BeforeInstallFacts = { nodeVersion: "24.12.0", config: { folder: undefined, listen: undefined, store: undefined, sealing: undefined, attestors: [], acme: [], clockOffsetMs: 0 } };
   const failing = (facts: BeforeInstallFacts) => judgeBeforeInstall(facts).filter(({ status }) => status !== "ok").map(({ check, status }) => `${check} ${status}`);
 
   test("a machine that is ready has nothing but √", () => {
@@ -184,6 +198,8 @@ describe("before an install", () => {
     ["an address in use", { ...ready, config: { ...ready.config, listen: "EADDRINUSE" } as BeforeInstallFacts["config"] }, ["pre-listen failed"]],
     ["a database that does not answer", { ...ready, config: { ...ready.config, store: "no answer" } as BeforeInstallFacts["config"] }, ["pre-store failed"]],
     ["a CA's database without its sealing key", { ...ready, config: { ...ready.config, sealing: "is not there" } as BeforeInstallFacts["config"] }, ["pre-sealing failed"]],
+    ["an attestor that is not reached", { ...ready, config: { ...ready.config, attestors: ["cluster: no answer"] } as BeforeInstallFacts["config"] }, ["pre-attestors warning"]],
+    ["ACME without its DNS server", { ...ready, config: { ...ready.config, acme: ["the DNS server does not answer"] } as BeforeInstallFacts["config"] }, ["pre-acme failed"]],
     ["a clock that is somewhat off", { ...ready, config: { ...ready.config, clockOffsetMs: -6000 } as BeforeInstallFacts["config"] }, ["pre-clock warning"]],
     ["a clock that is wrong", { ...ready, config: { ...ready.config, clockOffsetMs: 60_000 } as BeforeInstallFacts["config"] }, ["pre-clock failed"]],
   ])("%s is told, and nothing else", (_, facts, expected) => {
@@ -192,6 +208,6 @@ describe("before an install", () => {
 });
 
 test("every check of the catalogue is broken by a case here, but for the one of reaching the CA", () => {
-  const broken = new Set<string>([...cases.map(([, , check]) => check), "pre-node", "pre-config", "pre-folder", "pre-listen", "pre-store", "pre-sealing", "pre-clock", "api-reachable"]);
+  const broken = new Set<string>([...cases.map(([, , check]) => check), "pre-node", "pre-config", "pre-folder", "pre-listen", "pre-store", "pre-sealing", "pre-attestors", "pre-acme", "pre-clock", "api-reachable"]);
   expect(Object.keys(catalogue).filter((id) => !broken.has(id))).toEqual([]);
 });

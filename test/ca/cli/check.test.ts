@@ -11,6 +11,7 @@ import { finding } from "../../../ca/check/finding.ts";
 import { readConfig } from "../../../ca/config.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";
 import { freePort } from "../../../infra/demo/place.ts";
+import { testAuthority } from "../../support/test-ca.ts";
 import { countersign, tooWide } from "../../support/command-line.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "countersign-check-"));
@@ -104,6 +105,24 @@ describe("check --pre", () => {
     taken.close();
     expect([exitCode, stdout]).toMatchObject([1, expect.stringMatching(/× the data folder[^]*no folder[^]*× the API's address[^]*EADDRINUSE/) as string]);
     expect(await countersign(["check", "--pre"], { ...utf8, COUNTERSIGN_LISTEN: "nowhere" })).toMatchObject({ exitCode: 1, stdout: expect.stringContaining("× the settings hold together") as string });
+  });
+
+  test("looks at attestors and at ACME as the CA would", async () => {
+    const file = join(folder, "settings.json");
+    const anchors = join(folder, "anchors.pem");
+    writeFileSync(anchors, testAuthority({ trustDomain: "old", notBeforeMs: Date.UTC(2020, 0), notAfterMs: Date.UTC(2021, 0) }).pem);
+    writeFileSync(file, JSON.stringify({
+      trustDomain: "east", attestors: {
+        cluster: { type: "kubernetes", api: "https://127.0.0.1:1", caFile: join(dataDir, "root.pem"), tokenFile: join(dataDir, "admin-token") },
+        old: { type: "x509", anchorsFile: anchors, when: { organizationalUnit: "shop" }, spiffeId: "spiffe://east/old/{commonName}" },
+      },
+      acme: { names: ["*.internal"], externalAccountsFile: join(folder, "absent.json"), resolver: "127.0.0.1:1" },
+    }));
+    const { stdout } = await countersign(["check", "--pre", "-o", "short", "--config", file, "--listen", "127.0.0.1:0", "--data-dir", join(folder, "fresh")], utf8);
+    const text = stdout.replaceAll(/\s+/g, " ");
+    for (const said of ["‼ each attestor is reached", "cluster: no answer from 127.0.0.1:1", "old: its anchors ended at 2021-01-01", "× ACME's DNS server", "127.0.0.1:1 does not answer", "external accounts (ENOENT)"]) expect(text).toContain(said);
+    writeFileSync(file, JSON.stringify({ trustDomain: "east", attestors: { old: { type: "x509", anchorsFile: "/nowhere", when: { organizationalUnit: "shop" }, spiffeId: "spiffe://east/old/{commonName}" } } }));
+    expect((await countersign(["check", "--pre", "-o", "short", "--config", file, "--listen", "127.0.0.1:0", "--data-dir", join(folder, "fresh")], utf8)).stdout).toContain("anchorsFile");
   });
 
   test("of a CA's database without its sealing key is a ×", async () => {
