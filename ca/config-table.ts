@@ -24,7 +24,7 @@ export const configTable: readonly ConfigSetting[] = [
     "Identities carry it: choose a name no other cluster uses."),
   setting("dataDir", "text", "./.countersign", "Folder for the embedded database, the sealing key and the admin token.",
     "Holds secrets: keep it off shared disks, back it up."),
-  setting("store", "text", "sqlite:<dataDir>/countersign.db", "Database: `sqlite:<path>` or `postgres://user@host/database`.",
+  setting("store", "text", "sqlite:<dataDir>/countersign.db", "Database: `sqlite:<path>` or `postgres://user@host/database`; of several hosts, `one:5432,two:5432`, the first that takes writes.",
     "A URL with a password is readable in the process list when given as a flag: use the environment."),
   setting("initialize", "text", "on", "Whether this process makes and upgrades the database's tables, and begins a CA in an empty database. With `off`, for Postgres, it waits until `countersign store initialize` has.",
     undefined, ["on", "off"]),

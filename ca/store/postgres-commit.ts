@@ -32,7 +32,7 @@ export function postgresCommit(link: PostgresLink, onLocked: (lockedMs: number) 
   async function connect(): Promise<Connection> {
     if (connection?.alive() === true) return connection;
     link.require();
-    return connection = await connectWriter(link.options);
+    return connection = await connectWriter(link.options());
   }
 
   async function disconnect(): Promise<void> {

@@ -30,8 +30,8 @@ function requireUrl(connectionString: string): void {
   } catch {
     throw new StoreError(
       "store_unavailable",
-      "The store's URL cannot be read. Write postgres://user@host:5432/database, with characters such as @ and / of a password as %40 and %2F, and one host: a " +
-        "name or proxy that leads to the primary, where there are several.",
+      "The store's URL cannot be read. Write postgres://user@host:5432/database, with characters such as @ and / of a password as %40 and %2F; or several " +
+        "hosts, one:5432,two:5432, of which the first that takes writes is used.",
     );
   }
 }

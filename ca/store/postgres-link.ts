@@ -1,12 +1,14 @@
 import { Socket } from "node:net";
 import pg from "pg";
-import { requireWritable, unreachable } from "./postgres-connection.ts";
+import { connectionOptions, requireWritable, unreachable } from "./postgres-connection.ts";
 import type { StoreError } from "./errors.ts";
 
 /** What this process knows of its way to Postgres, so that no request waits for a database that is known to be away. */
 export interface PostgresLink {
-  /** For every connection of the store: those that hang when the database is lost are cut. */
-  readonly options: pg.ClientConfig;
+  /** For every connection of the store, to the host that is in use now: those that hang when the database is lost are cut. */
+  options(): pg.ClientConfig;
+  /** Called when another host is used from now on. */
+  onMove(listener: () => void): void;
   /** @throws {StoreError} store_unavailable, at once, while the database is away */
   require(): void;
   /** A connection broke: looks now. */
@@ -24,11 +26,13 @@ export interface PostgresLink {
 /**
  * Looks once a second, on a connection of its own, whether the database answers and takes writes, and four times a second while
  * it does not. When it is found lost, all connections are cut: what waits for an answer on them is refused rather than left to
- * hang until the network gives up.
+ * hang until the network gives up. Where there are several hosts, the next one that takes writes is used then.
+ * @param hosts  URLs of one database, first the one that is used
  */
-export function postgresLink(config: pg.ClientConfig, { readOnly, onDemand = false }: LinkOptions): PostgresLink {
+export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, onDemand = false }: LinkOptions): PostgresLink {
   const sockets = new Set<Socket>();
-  const options: pg.ClientConfig = { ...config, stream: openSocket };
+  const listeners: (() => void)[] = [];
+  let host = 0;
   let watch: Watch | undefined;
   let clock: { readonly databaseMs: number; readonly atMs: number } | undefined;
   let lost: StoreError | undefined;
@@ -36,6 +40,10 @@ export function postgresLink(config: pg.ClientConfig, { readOnly, onDemand = fal
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
   let lookedAtMs = -Infinity;
+
+  function options(): pg.ClientConfig {
+    return { ...connectionOptions(hosts[host]!), stream: openSocket };
+  }
 
   function openSocket(): Socket {
     const socket = new Socket();
@@ -76,7 +84,27 @@ export function postgresLink(config: pg.ClientConfig, { readOnly, onDemand = fal
   }
 
   async function connect(): Promise<Watch> {
-    const client = new pg.Client({ ...options, query_timeout: answerTimeoutMs });
+    for (let tried = 1; ; tried++) {
+      try {
+        const connected = await connectTo(options());
+        if (hosts.length > 1) await requireWritable(connected.client);
+        return connected;
+      } catch (cause) {
+        if (tried >= hosts.length || closed) throw cause;
+        moveOn();
+      }
+    }
+  }
+
+  /** What is connected is connected to a host that is lost, or only reads by now. */
+  function moveOn(): void {
+    host = (host + 1) % hosts.length;
+    cutAll();
+    for (const listener of listeners) listener();
+  }
+
+  async function connectTo(target: pg.ClientConfig): Promise<Watch> {
+    const client = new pg.Client({ ...target, query_timeout: answerTimeoutMs });
     let ended = false;
     // Without a listener the end of an idle connection would end the process. The server's last word comes before the socket closes.
     client.on("error", () => {
@@ -100,6 +128,7 @@ export function postgresLink(config: pg.ClientConfig, { readOnly, onDemand = fal
   suspect();
   return {
     options,
+    onMove: (listener) => void listeners.push(listener),
     require() {
       if (lost !== undefined) throw lost;
     },

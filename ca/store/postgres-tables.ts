@@ -2,6 +2,7 @@ import pg from "pg";
 import type { PgTable } from "drizzle-orm/pg-core";
 import { migrationsOf } from "./migrations.ts";
 import { connectionOptions, unreachable } from "./postgres-connection.ts";
+import { writableFirst } from "./postgres-hosts.ts";
 import { migratePostgres } from "./postgres-migrate.ts";
 import { postgresReads } from "./postgres-reads.ts";
 import { insertion } from "./postgres-statement.ts";
@@ -65,8 +66,9 @@ export async function openPostgresSource(url: string, { exclusive }: { readonly 
 export async function openPostgresTarget(
   url: string, migrationsFolder = migrationsOf("postgres"),
 ): Promise<TableTarget> {
-  await migratePostgres(url, migrationsFolder);
-  const client = await connect(url);
+  const [host] = await writableFirst(url);
+  await migratePostgres(host, migrationsFolder);
+  const client = await connect(host);
   const close = () => client.end().catch(() => undefined);
   try {
     await client.query("begin; set local synchronous_commit to on; lock table log_head in access exclusive mode nowait");
@@ -93,8 +95,9 @@ export async function openPostgresTarget(
 }
 
 async function connect(url: string): Promise<pg.Client> {
+  const [host] = await writableFirst(url);
   const client = new pg.Client({
-    ...connectionOptions(url), application_name: "countersign store", statement_timeout: statementTimeoutMs, query_timeout: statementTimeoutMs,
+    ...connectionOptions(host), application_name: "countersign store", statement_timeout: statementTimeoutMs, query_timeout: statementTimeoutMs,
     // What is idle here is the other side, which reads or verifies.
     idle_in_transaction_session_timeout: 0,
   });

@@ -9,7 +9,8 @@ import { groupCommit, storeClosed } from "./group-commit.ts";
 import { emptyHead, readHead } from "./head.ts";
 import { migrationsOf } from "./migrations.ts";
 import { postgresCommit } from "./postgres-commit.ts";
-import { connectionOptions, requireWritable, unreachable } from "./postgres-connection.ts";
+import { requireWritable, unreachable } from "./postgres-connection.ts";
+import { writableFirst } from "./postgres-hosts.ts";
 import { acquireLease, releaseLease } from "./postgres-lease.ts";
 import { postgresLink } from "./postgres-link.ts";
 import { migratePostgres, requireTables } from "./postgres-migrate.ts";
@@ -44,9 +45,11 @@ export interface PostgresOptions {
  * @throws {StoreError} store_unavailable | log_inconsistent
  */
 export async function openPostgres({ url, readOnly = false, migrate = true, onDemand = false, migrationsFolder = migrationsOf("postgres"), onLocked }: PostgresOptions): Promise<Store> {
-  if (!readOnly) await (migrate ? migratePostgres : requireTables)(url, migrationsFolder);
-  const link = postgresLink(connectionOptions(url), { readOnly, onDemand });
-  const pool = new pg.Pool({ ...link.options, ...(onDemand ? { max: maxReadersOnDemand, idleTimeoutMillis: 0 } : { max: maxReaders }), allowExitOnIdle: true, ...(!readOnly && { onConnect: requireWritable }) });
+  const hosts = await writableFirst(url);
+  if (!readOnly) await (migrate ? migratePostgres : requireTables)(hosts[0], migrationsFolder);
+  const link = postgresLink(hosts, { readOnly, onDemand });
+  const pool = new pg.Pool({ ...link.options(), ...(onDemand ? { max: maxReadersOnDemand, idleTimeoutMillis: 0 } : { max: maxReaders }), allowExitOnIdle: true, ...(!readOnly && { onConnect: requireWritable }) });
+  link.onMove(() => Object.assign(pool.options, link.options()));
   // Without a listener the end of an idle connection would end the process.
   pool.on("error", () => link.suspect());
   // The pool listens only to those that nobody uses: one that breaks in use would end it, too.

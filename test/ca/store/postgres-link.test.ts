@@ -1,13 +1,12 @@
 import pg from "pg";
 import { expect, test, vi } from "vitest";
-import { connectionOptions } from "../../../ca/store/postgres-connection.ts";
 import { postgresLink } from "../../../ca/store/postgres-link.ts";
 import { createDatabase } from "../../support/postgres.ts";
 
 test("when an administrator ends the session that watches, the others stand and nothing is refused", async () => {
   const url = await createDatabase();
-  const link = postgresLink(connectionOptions(url), { readOnly: false });
-  const other = new pg.Client(link.options);
+  const link = postgresLink([url], { readOnly: false });
+  const other = new pg.Client(link.options());
   await other.connect();
   const [first] = await watchers(1);
   await other.query("select pg_terminate_backend($1, 5000)", [first]);
@@ -29,8 +28,8 @@ test("when an administrator ends the session that watches, the others stand and 
 test("on demand nothing looks at the database until it is asked, and then it is told how it stands", async () => {
   const clock = vi.spyOn(Date, "now");
   const url = await createDatabase();
-  const link = postgresLink(connectionOptions(url), { readOnly: false, onDemand: true });
-  const other = new pg.Client(link.options);
+  const link = postgresLink([url], { readOnly: false, onDemand: true });
+  const other = new pg.Client(link.options());
   try {
     await link.awake();
     await other.connect();
