@@ -16,7 +16,7 @@ export interface GroupCommit {
  */
 export function groupCommit(
   commitGroup: (acts: readonly Act[], gather: () => readonly Act[]) => Promise<readonly Outcome[]>,
-  { maxGroupActs, maxWaitingActs } = groupCommitLimits,
+  { maxGroupActs, maxWaitingActs, worthwhileActs } = groupCommitLimits,
 ): GroupCommit {
   const waiting: Waiting[] = [];
   let running: Promise<void> | undefined;
@@ -24,8 +24,7 @@ export function groupCommit(
 
   async function run(): Promise<void> {
     while (waiting.length > 0) {
-      // Requests that are already readable join this group: one turn of the event loop reads all of them.
-      await new Promise((resolve) => setImmediate(resolve));
+      await gathered();
       const group: Waiting[] = [];
       const gather = () => {
         group.push(...waiting.splice(0, maxGroupActs - group.length));
@@ -39,6 +38,16 @@ export function groupCommit(
       }
     }
     running = undefined;
+  }
+
+  /** What is about to come joins: while each turn of the event loop brings something, the commit would leave it behind. */
+  async function gathered(): Promise<void> {
+    let seen: number | undefined;
+    for (let quietTurns = 0; quietTurns < turnsOfARequest && waiting.length < worthwhileActs;) {
+      await new Promise((resolve) => setImmediate(resolve));
+      quietTurns = seen === undefined || waiting.length === seen ? quietTurns + 1 : 0;
+      seen = waiting.length;
+    }
   }
 
   return {
@@ -76,8 +85,11 @@ function settle({ resolve, reject }: Waiting, outcome: Outcome | undefined): voi
   else resolve(outcome);
 }
 
+/** From the turn that reads a request to the one that commits its act. */
+const turnsOfARequest = 2;
 /**
  * 256 acts are about 0.4 MB and 10 ms of writing. 10 000 waiting ones are some seconds of work and 20 MB: past that an honest
- * refusal serves a client better than its turn.
+ * refusal serves a client better than its turn. A group of 32 shares what
+ * a commit costs by itself (signature, flush, pages of each index) well enough, and lets the next one gather while it is written.
  */
-export const groupCommitLimits = { maxGroupActs: 256, maxWaitingActs: 10_000 };
+export const groupCommitLimits = { maxGroupActs: 256, maxWaitingActs: 10_000, worthwhileActs: 32 };
