@@ -88,9 +88,9 @@ export function signerIdOf({ authorityKeyIdentifier }: Certificate): string {
   return Buffer.from(authorityKeyIdentifier ?? []).toString("hex");
 }
 
-/** As long as the active issuer outlives what is issued by it. */
+/** As long as the active issuer outlives what is issued by it, and its root has not been revoked. */
 function mayWait(rows: readonly AuthorityRow[], { certificateLifetimeMaxMs, clockSkewMs }: CaConfig, nowMs: number): boolean {
-  return activesOf("issuer", rows).some(({ notAfterMs }) => notAfterMs - nowMs > certificateLifetimeMaxMs + clockSkewMs);
+  return activesOf("root", rows).length > 0 && activesOf("issuer", rows).some(({ notAfterMs }) => notAfterMs - nowMs > certificateLifetimeMaxMs + clockSkewMs);
 }
 
 function activesOf(type: AuthorityRow["type"], rows: readonly AuthorityRow[]): readonly AuthorityRow[] {

@@ -101,7 +101,7 @@ export async function failing<Result>(act: () => Promise<Result>): Promise<Resul
     if (!(cause instanceof FederationError)) throw cause;
     const code = ({ endpoint_unreachable: "upstream_unreachable", endpoint_untrusted: "upstream_untrusted", endpoint_answer: "upstream_answer", bundle_refused: "upstream_answer", hub_refused: "upstream_answer" } as const)[cause.code];
     const hint = code === "upstream_untrusted" && /not valid|expired/.test(cause.message) ? "; compare this machine's clock with that CA's" : "";
-    throw new UpstreamError(code, `the CA above this one did not do its part: ${cause.message}${hint}`, { cause });
+    throw new UpstreamError(code, `the CA above this one is not reached: ${cause.message}${hint}`, { cause });
   }
 }
 

@@ -192,9 +192,8 @@ export function upstreamService({ config, invitation, store, sealing, metrics, l
     async warnings() {
       const { failures: failed, error, succeededAt } = await status.read();
       if (failed < minFailuresToWarn) return [];
-      const since = succeededAt === undefined ? "" : ` since ${succeededAt}`;
       const issuer = keeper?.current().issuer?.certificate.notAfterMs;
-      return [`the CA above this one, ${invitation.parentTrustDomain} at ${invitation.url}, is not followed${since}: ${error ?? "it failed"}; this CA's issuer ${issuer === undefined ? "is missing" : `ends at ${new Date(issuer).toISOString()}`}`];
+      return [`${error ?? "the CA above this one failed"} (${invitation.parentTrustDomain} at ${invitation.url}, last followed ${succeededAt ?? "never"}); this CA's issuer ${issuer === undefined ? "is missing" : `ends at ${new Date(issuer).toISOString()}`}`];
     },
     start() {
       lease.start();
