@@ -27,6 +27,8 @@ export interface NewConnection {
   readonly traffic: () => { readonly bytesRead: number; readonly bytesWritten: number };
   /** Ends it without losing anything: no new request, then close. Left out where the protocol has no such moment. */
   readonly retire?: () => void;
+  /** Closes a stream of opaque bytes in order, at a moment when nothing moves. */
+  readonly closeQuiet?: () => void;
   /** Whether policy still lets it be; left out where no policy is asked. */
   readonly isAllowed?: () => boolean;
   /** Ends it at once; nothing buffered goes out any more. */
@@ -115,6 +117,12 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
     connection.given.retire?.();
   }
 
+  function closeQuiet(connection: Live): void {
+    if (connection.closedQuiet) return;
+    connection.closedQuiet = true;
+    connection.given.closeQuiet?.();
+  }
+
   function judge(connections: readonly Live[], check: (peer: Peer) => void): void {
     for (const connection of connections) {
       if (!live.has(connection)) continue;
@@ -154,7 +162,11 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
       if (count.traffic(connection)) connection.movedAtMs = nowMs;
       const { endsAtMs, retiresAtMs, endsBecause } = connection;
       if (nowMs >= endsAtMs) cut(connection, endsBecause);
-      else if (nowMs >= retiresAtMs) retire(connection);
+      else if (nowMs >= retiresAtMs) {
+        retire(connection);
+        // Between two exchanges, as far as anybody can tell who does not know the protocol.
+        if (nowMs - connection.movedAtMs >= quietMs) closeQuiet(connection);
+      }
     }
   }
 
@@ -177,7 +189,7 @@ export function trackConnections({ direction, source, verifier, metrics, log, no
         given, openedAtMs, endsAtMs, endsBecause: endsAtMs === validUntilMs ? "expired" : "max_age",
         retiresAtMs: endsAtMs - Math.min(retirementMs, (endsAtMs - openedAtMs) / 10),
         labels: labelled, clientId: labelled["client_id"] ?? "", movedAtMs: openedAtMs,
-        protocol: undefined, retired: false, bytesRead: 0, bytesWritten: 0,
+        protocol: undefined, retired: false, closedQuiet: false, bytesRead: 0, bytesWritten: 0,
       };
       live.add(connection);
       count.opened(connection);
@@ -236,6 +248,7 @@ interface Live extends Displaceable {
   protocol: Protocol | undefined;
   movedAtMs: number;
   retired: boolean;
+  closedQuiet: boolean;
   /** What the metrics know already. */
   bytesRead: number;
   bytesWritten: number;
@@ -310,5 +323,7 @@ const maxAgeJitter = 0.1;
 const ageCheckMs = 1000;
 /** How long before its end a connection that can is asked to finish what it has begun. */
 const retirementMs = 30_000;
+/** In the rest of that time, a stream of bytes on which nothing moved for so long is closed: its client sees an end, not a reset. */
+const quietMs = 5000;
 /** Longer than from one report to the CA to the next. */
 const recentMs = 90_000;

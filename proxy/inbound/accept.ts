@@ -158,7 +158,7 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
       socket, lent: socket instanceof TLSSocket && lendTls(socket), peer, admission, reset, app, localId: identity.id.uri, retire: undefined, isAllowed: admission.isAllowed,
       connection: connections.add({
         peer, ...(peer === undefined && { noTlsReason: "plain_text" }), localId: identity.id.uri, localValidUntilMs: identity.notAfterMs + 1000,
-        traffic: () => socket, cut: reset, retire: () => accepted.retire?.(), isAllowed: () => accepted.isAllowed(),
+        traffic: () => socket, cut: reset, retire: () => accepted.retire?.(), closeQuiet: () => void (accepted.retire === undefined && socket.end()), isAllowed: () => accepted.isAllowed(),
       }),
     };
     socket.once("close", () => accepted.connection.closed());

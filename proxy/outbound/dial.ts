@@ -102,7 +102,7 @@ export function dialer({ config, source, verifier, connections, isInForce, refus
       if (!isInForce(destination)) throw new DialError("route_withdrawn", `${where}: the service was withdrawn, or another identity must answer now; try again`);
       const connection = connections.add({
         peer, localId: identity.id.uri, localValidUntilMs: identity.notAfterMs + 1000, traffic: () => socket, cut: reset,
-        isAllowed: () => isInForce(destination), ...(retire !== undefined && { retire: () => retire(socket) }),
+        isAllowed: () => isInForce(destination), ...(retire === undefined ? { closeQuiet: () => void socket.end() } : { retire: () => retire(socket) }),
       });
       connection.speaks(retire === undefined ? "tcp" : "http");
       socket.once("close", () => connection.closed());

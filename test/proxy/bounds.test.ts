@@ -48,9 +48,9 @@ describe.concurrent("a connection that is kept busy by a trickle ends all the sa
   test("when the certificate expires that opened it", async () => {
     const half = await inbound(await echo(), { inboundProtocol: "tcp" });
     const client = await tlsClient(half.port, { leaf: eastIssuer.leaf({ spiffeId: "spiffe://east/hello", notAfterMs: Date.now() + 6000 }) });
-    client.write("still there");
-    await readUntil(client, "there");
+    const drip = setInterval(() => client.write("x"), 100);
     expect((await readAll(client)).ending).toBe("reset");
+    clearInterval(drip);
     expect(cuts(half, "expired")).toBe(1);
   });
 
@@ -64,6 +64,24 @@ describe.concurrent("a connection that is kept busy by a trickle ends all the sa
     expect(cuts(half, "max_age")).toBe(1);
   });
 });
+
+test("a tunnel on which nothing moves ends before the maximum age, in order, on both sides of a pair", async () => {
+  const { now } = Date;
+  let aheadMs = 0;
+  // Both sides take the clock when they start.
+  Date.now = () => now() + aheadMs;
+  const { inbound: world, outbound, tcpPort } = await pair(await echo(), { inboundProtocol: "tcp", connectionMaxAgeMs: 600_000 }).finally(() => (Date.now = now));
+  const client = await tcpClient(tcpPort);
+  client.write("ping");
+  await readUntil(client, "ping");
+  aheadMs = 530_000;
+  const hurry = setInterval(() => (aheadMs += 1000), 100);
+  expect((await readAll(client)).ending).toBe("end");
+  client.end();
+  await expect.poll(() => world.path.connections.count() + outbound.path.connections.count(), { timeout: 10_000 }).toBe(0);
+  clearInterval(hurry);
+  expect(cuts(world, "max_age")).toBe(0);
+}, 40_000);
 
 test("a hundred clients whose heads and bodies drip in keep nobody from being served", async () => {
   const half = await inbound(await greeter());

@@ -107,6 +107,22 @@ describe("a connection ends with its reason", () => {
     expect(events).toEqual(["cart cut"]);
   });
 
+  test("opaque bytes: in order before the maximum age, once nothing moved for five seconds, and at the latest then", () => {
+    let busyBytes = 0;
+    const closing = (name: string, bytes: () => number): NewConnection => (
+      { ...connection(name), traffic: () => ({ bytesRead: bytes(), bytesWritten: 0 }), closeQuiet: () => void events.push(`${name} closed`) }
+    );
+    connections.add(closing("busy", () => busyBytes++));
+    const quiet = connections.add(closing("quiet", () => 7));
+    vi.advanceTimersByTime(hour - 31_000);
+    expect(events).toEqual([]);
+    vi.advanceTimersByTime(2000);
+    expect(events).toEqual(["quiet closed"]);
+    quiet.closed();
+    vi.advanceTimersByTime(29_000);
+    expect(events).toEqual(["quiet closed", "busy cut"]);
+  });
+
   test("at the maximum age, and one that can is asked to retire before", () => {
     connections.add(connection("cart", { retires: true }));
     connections.add(connection("web"));
