@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { Values } from "./config-sources.ts";
-import { PkiError } from "./pki/errors.ts";
-import { parseTrustDomain } from "./pki/spiffe-id.ts";
+import { isTrustDomain } from "./pki/spiffe-id.ts";
 import { ConfigError } from "./settings/errors.ts";
 
 /** Where the CA above this one is, and what proves to it who asks. */
@@ -72,15 +71,6 @@ function readUpstreamFile(path: string): UpstreamInvitation | undefined {
     return parseUpstream(readFileSync(path, "utf8"));
   } catch {
     return undefined;
-  }
-}
-
-function isTrustDomain(text: string): boolean {
-  try {
-    return parseTrustDomain(text) === text;
-  } catch (error) {
-    if (error instanceof PkiError) return false;
-    throw error;
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Role } from "./contract/roles.ts";
 import { isDnsName } from "./issuance/names.ts";
 import { PkiError } from "./pki/errors.ts";
-import { parseSpiffeIdPattern, parseTrustDomain } from "./pki/spiffe-id.ts";
+import { isTrustDomain, parseSpiffeIdPattern } from "./pki/spiffe-id.ts";
 import { Refusal } from "./refusal.ts";
 
 /** A scope taken apart, without the prefixes of its parts; what is not there is left out, but for the IDs. */
@@ -77,15 +77,6 @@ export function checkRoleScope(trustDomain: string, role: Role, scope: readonly 
     }
   }
   return scope;
-}
-
-function isTrustDomain(text: string): boolean {
-  try {
-    return parseTrustDomain(text) === text;
-  } catch (error) {
-    if (error instanceof PkiError) return false;
-    throw error;
-  }
 }
 
 const dnsPrefix = "dns:";

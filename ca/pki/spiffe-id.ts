@@ -45,6 +45,11 @@ export function parseTrustDomain(text: string): string {
   return text;
 }
 
+/** Whether a text is the name of a trust domain. @source SPIFFE-ID section 2.1 */
+export function isTrustDomain(text: string): boolean {
+  return trustDomainFault(text) === undefined;
+}
+
 /**
  * Builds an ID from its parts; `spiffeId("td")` is the ID of the trust domain itself.
  * @throws {PkiError} trust_domain_malformed | spiffe_id_malformed, also when a segment contains `/`

@@ -15,6 +15,7 @@ import { identityHolder, type IdentityHolder } from "../../proxy/identity/source
 import { startIdentity, type IdentityKeeper } from "../../proxy/identity/start.ts";
 import { createMetrics } from "../../proxy/metrics.ts";
 import { startCluster, type Cluster } from "../support/cluster.ts";
+import { changed } from "../support/identity-changes.ts";
 import { startPlatform, type Platform } from "../support/platform.ts";
 import { recordedLog } from "../support/recorded-log.ts";
 import { serveSts } from "../support/sts-server.ts";
@@ -67,20 +68,8 @@ function start(args: readonly string[], env: Readonly<Record<string, string>> = 
   return { holder, keeper, log };
 }
 
-function changed({ holder }: Workload, condition: () => boolean): Promise<void> {
-  return new Promise((resolve) => {
-    const look = (): void => {
-      if (!condition()) return;
-      leave();
-      resolve();
-    };
-    const leave = holder.onChange(look);
-    queueMicrotask(look);
-  });
-}
-
 const identityOf = async (workload: Workload): Promise<string> => {
-  await changed(workload, () => workload.holder.identity() !== undefined);
+  await changed(workload.holder, () => workload.holder.identity() !== undefined);
   const { id, serialNumber } = workload.holder.identity()!;
   return `${id.uri} by ${(await served.ca.store.certificate(serialNumber))?.attestation}`;
 };
@@ -93,13 +82,13 @@ test("a pod gets its identity by its projected token, another by the token that 
 
   writeFileSync(tokenFile, await cluster.token({ pod: "cart-1" }));
   expect(await identityOf(pod)).toBe("spiffe://east/ns/shop/sa/cart by kubernetes");
-  await changed(pod, () => pod.holder.trust() !== undefined && pod.holder.policy() !== undefined);
+  await changed(pod.holder, () => pod.holder.trust() !== undefined && pod.holder.policy() !== undefined);
   expect(pod.keeper.unready()).toBeUndefined();
 
   // Its certificate is revoked: it attests anew, by itself.
   const { serialNumber } = pod.holder.identity()!;
   await served.ca.revoke(serialNumber, "keyCompromise", { actor: "token:test", name: "test", role: "admin", scope: ["spiffe://east/*"] });
-  await changed(pod, () => pod.holder.identity()?.serialNumber !== serialNumber);
+  await changed(pod.holder, () => pod.holder.identity()?.serialNumber !== serialNumber);
   expect(await identityOf(pod)).toBe("spiffe://east/ns/shop/sa/cart by kubernetes");
 
   // The pod is deleted, and somebody has kept its token.

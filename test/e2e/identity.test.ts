@@ -8,9 +8,10 @@ import type { Caller } from "../../ca/http/services.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
 import { systemClock, type Clock } from "../../proxy/clock.ts";
 import { readConfig } from "../../proxy/config.ts";
-import { identityHolder, type IdentityHolder } from "../../proxy/identity/source.ts";
+import { identityHolder } from "../../proxy/identity/source.ts";
 import { startIdentity } from "../../proxy/identity/start.ts";
 import { createMetrics } from "../../proxy/metrics.ts";
+import { changed } from "../support/identity-changes.ts";
 import { recordedLog } from "../support/recorded-log.ts";
 
 const closing: (() => unknown)[] = [];
@@ -24,18 +25,6 @@ const admin: Caller = { actor: "token:test", name: "test", role: "admin", scope:
 
 /** One clock for both sides, which the test sets; waiting takes a thousandth. */
 const clock: Clock = { now: () => Date.now(), after: (delayMs, run) => systemClock.after(delayMs / 1000, run) };
-
-function changed(holder: IdentityHolder, condition: () => boolean): Promise<void> {
-  return new Promise((resolve) => {
-    const look = (): void => {
-      if (!condition()) return;
-      leave();
-      resolve();
-    };
-    const leave = holder.onChange(look);
-    queueMicrotask(look);
-  });
-}
 
 test("a proxy lives through its first certificate, renewals, a CA that is down beyond expiry, and revocations, with the real CA", async () => {
   vi.useFakeTimers({ toFake: ["Date"], now: Date.now() });

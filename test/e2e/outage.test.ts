@@ -1,11 +1,11 @@
 import { mkdtempSync, rmSync } from "node:fs";
-import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { freePort } from "../../infra/demo/place.ts";
 import { countersign, startCa, startProcess, startProxy, type RunningCa, type RunningProcess, type RunningProxy } from "../../infra/demo/processes.ts";
+import { httpGet } from "../support/http-get.ts";
 
 let dataDir: string;
 let running: RunningProcess[];
@@ -73,27 +73,17 @@ interface Answer { readonly status: number; readonly body: string }
 
 /** What an app with http_proxy set gets from http://world/. */
 function ask(hello: RunningProxy): Promise<Answer> {
-  return read(hello.outboundPort, "http://world/", { host: "world" });
+  return httpGet(hello.outboundPort, "http://world/", { host: "world" });
 }
 
 function readiness(proxy: RunningProxy): Promise<Answer> {
-  return read(proxy.adminPort, "/readyz");
+  return httpGet(proxy.adminPort, "/readyz");
 }
 
 async function identityOf(proxy: RunningProxy): Promise<{
   readonly spiffeId: string; readonly serialNumber: string; readonly notAfter: string; readonly failures: number; readonly lastError?: { readonly code: string };
 }> {
-  return JSON.parse((await read(proxy.adminPort, "/identity")).body);
-}
-
-function read(port: number, path: string, headers: Record<string, string> = {}): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    get({ host: "127.0.0.1", port, path, headers, agent: false }, (response) => {
-      let body = "";
-      response.setEncoding("utf8").on("data", (chunk: string) => (body += chunk)).on("error", reject)
-        .on("end", () => resolve({ status: response.statusCode ?? 0, body }));
-    }).on("error", reject);
-  });
+  return JSON.parse((await httpGet(proxy.adminPort, "/identity")).body);
 }
 
 async function until(what: string, condition: () => Promise<boolean>): Promise<void> {

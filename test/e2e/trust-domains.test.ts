@@ -2,7 +2,6 @@ import { execFileSync } from "node:child_process";
 import { createPrivateKey, generateKeyPairSync, randomBytes, sign } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { get } from "node:http";
 import { createServer, type Server } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,6 +14,7 @@ import { emptyName, encodeCertificate, encodeTbs } from "../../ca/pki/tbs.ts";
 import { freePort } from "../../infra/demo/place.ts";
 import { countersign, startCa, startProcess, startProxy, type RunningCa, type RunningProcess, type RunningProxy } from "../../infra/demo/processes.ts";
 import { askInbound, type Credentials } from "../../infra/demo/strangers.ts";
+import { httpGet } from "../support/http-get.ts";
 import { opensslAvailable } from "../support/openssl.ts";
 
 describe.skipIf(!opensslAvailable)("a proxy of trust domain a that knows trust domain b as well", () => {
@@ -125,11 +125,11 @@ describe.skipIf(!opensslAvailable)("a proxy of trust domain a that knows trust d
   }
 
   function askOutbound(host: string): Promise<{ readonly status: number; readonly body: string }> {
-    return read(proxy.outboundPort, `http://${host}/`, { host });
+    return httpGet(proxy.outboundPort, `http://${host}/`, { host });
   }
 
   async function metric(name: string): Promise<string> {
-    const { body } = await read(proxy.adminPort, "/metrics");
+    const { body } = await httpGet(proxy.adminPort, "/metrics");
     return body.split("\n").filter((line) => line.startsWith(name)).join("\n");
   }
 
@@ -138,13 +138,3 @@ describe.skipIf(!opensslAvailable)("a proxy of trust domain a that knows trust d
     return process;
   }
 });
-
-function read(port: number, path: string, headers: Record<string, string> = {}): Promise<{ readonly status: number; readonly body: string }> {
-  return new Promise((resolve, reject) => {
-    get({ host: "127.0.0.1", port, path, headers, agent: false }, (response) => {
-      let body = "";
-      response.setEncoding("utf8").on("data", (chunk: string) => (body += chunk)).on("error", reject)
-        .on("end", () => resolve({ status: response.statusCode ?? 0, body }));
-    }).on("error", reject);
-  });
-}

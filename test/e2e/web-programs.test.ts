@@ -1,15 +1,15 @@
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 import { freePort } from "../../infra/demo/place.ts";
 import { startMesh, type Mesh, type MeshProxy } from "../support/mesh.ts";
+import { startNginx } from "../support/nginx.ts";
 import { programAvailable } from "../support/programs.ts";
 
 const run = promisify(execFile);
@@ -47,34 +47,12 @@ async function serveNginx(port: number): Promise<void> {
   mkdirSync(folder, { mode: 0o755 });
   writeFileSync(join(folder, "hello"), hello);
   writeFileSync(join(folder, "large"), large);
-  const paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path ${folder}/${name};`).join(" ");
-  writeFileSync(join(folder, "nginx.conf"), `
-    ${process.getuid?.() === 0 ? "user root;" : ""} pid ${folder}/pid; error_log ${folder}/error.log; daemon off; worker_processes 1;
-    events {}
-    http {
-      access_log off; ${paths} gzip off;
-      server { listen 127.0.0.1:${port}; root ${folder};
-        location /who { return 200 "$http_countersign_client_id"; }
-        client_max_body_size 10m;
-        # Takes the body whole, whichever way it comes, and passes it on with its length.
-        location /upload { proxy_pass http://127.0.0.1:${port}/received; }
-        location /received { return 200 "$content_length"; } } }`);
-  const server = spawn("nginx", ["-p", folder, "-c", join(folder, "nginx.conf")], { stdio: ["ignore", "ignore", "inherit"] });
-  mesh.atEnd(async () => {
-    server.kill();
-    if (server.exitCode === null) await once(server, "exit");
-  });
-  for (let tries = 0; !(await listens(port)); tries++) {
-    if (server.exitCode !== null || tries > 500) throw new Error("nginx did not start");
-    await delay(20);
-  }
-}
-
-async function listens(port: number): Promise<boolean> {
-  const socket = connect({ port, host: "127.0.0.1" });
-  const listening = await Promise.race([once(socket, "connect").then(() => true), once(socket, "close").then(() => false)]).catch(() => false);
-  socket.destroy();
-  return listening;
+  mesh.atEnd(await startNginx(folder, port, `
+    listen 127.0.0.1:${port};
+    location /who { return 200 "$http_countersign_client_id"; }
+    # Takes the body whole, whichever way it comes, and passes it on with its length.
+    location /upload { proxy_pass http://127.0.0.1:${port}/received; }
+    location /received { return 200 "$content_length"; }`));
 }
 
 describe.skipIf(!hasNginx)("nginx as the app", () => {

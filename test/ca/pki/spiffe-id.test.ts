@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
-  matchesSpiffeIdPattern, parseSpiffeId, parseSpiffeIdPattern, parseTrustDomain, spiffeId,
+  isTrustDomain, matchesSpiffeIdPattern, parseSpiffeId, parseSpiffeIdPattern, parseTrustDomain, spiffeId,
 } from "../../../ca/pki/spiffe-id.ts";
 import { outcomeOf } from "../../support/outcome.ts";
 
@@ -117,6 +117,7 @@ describe("a SPIFFE ID", () => {
     expect(parseSpiffeId(`spiffe://${"t".repeat(255)}/a`).trustDomain).toHaveLength(255);
     expect(outcomeOf(() => parseSpiffeId(`spiffe://${"t".repeat(256)}/a`))).toBe("spiffe_id_malformed");
     expect(parseTrustDomain("t".repeat(255))).toHaveLength(255);
+    expect([isTrustDomain("t".repeat(255)), isTrustDomain("t".repeat(256))]).toEqual([true, false]);
     expect(outcomeOf(() => parseTrustDomain("t".repeat(256)))).toBe("trust_domain_malformed");
   });
 

@@ -11,10 +11,11 @@ import { systemClock, type Clock } from "../../../proxy/clock.ts";
 import { readConfig } from "../../../proxy/config.ts";
 import { identityPage } from "../../../proxy/identity-page.ts";
 import { KeystoreError } from "../../../proxy/identity/keystore.ts";
-import { identityHolder, type IdentityHolder } from "../../../proxy/identity/source.ts";
+import { identityHolder } from "../../../proxy/identity/source.ts";
 import { startIdentity } from "../../../proxy/identity/start.ts";
 import { createMetrics } from "../../../proxy/metrics.ts";
 import { fakeCa, problem, type FakeCa } from "../../support/fake-ca.ts";
+import { changed } from "../../support/identity-changes.ts";
 import { recordedLog } from "../../support/recorded-log.ts";
 import { testAuthority, type TestAuthority } from "../../support/test-ca.ts";
 
@@ -42,19 +43,6 @@ function start(ca: FakeCa | undefined, args: readonly string[] = [], clock: Cloc
   const keeper = startIdentity({ config: readConfig({ args, env }), holder, clock, random: () => 0.5, log, metrics });
   closing.push(() => keeper.stop());
   return { holder, log, metrics, keeper };
-}
-
-/** Resolves at the first change after which `condition` holds. */
-function changed(holder: IdentityHolder, condition: () => boolean): Promise<void> {
-  return new Promise((resolve) => {
-    const look = (): void => {
-      if (!condition()) return;
-      leave();
-      resolve();
-    };
-    const leave = holder.onChange(look);
-    queueMicrotask(look);
-  });
 }
 
 function temporaryFolder(): string {
