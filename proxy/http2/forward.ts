@@ -2,57 +2,17 @@ import { randomBytes } from "node:crypto";
 import type { Answer } from "../http/answer.ts";
 import type { IdleWatch } from "../http/watch.ts";
 import type { PipeEnd } from "../pipe.ts";
-import { answerFields, badResponse, faultAnswer, grpcTrailers } from "./answer.ts";
+import { badResponse, faultAnswer } from "./answer.ts";
 import { clientSide } from "./client-side.ts";
-import { frameFlag, frameOf, frameType, goawayFrame, headersFrames, Http2Error, maxStreamId, resetFrame, windowUpdateFrame, type Http2ErrorCode } from "./frames.ts";
+import { frameFlag, frameOf, frameType, goawayFrame, Http2Error, maxStreamId, resetFrame, windowUpdateFrame, type Http2ErrorCode } from "./frames.ts";
 import { frameWriter } from "./frame-writer.ts";
 import type { DecodedFields } from "./hpack-decoder.ts";
-import { encodeBlock, type FieldText } from "./hpack-encoder.ts";
+import type { FieldText } from "./hpack-encoder.ts";
 import { readRequest, readResponse, readTrailers, type Http2Request } from "./message.ts";
+import type { Http2Limits, Http2Owner, Http2Route, ServedHttp2 } from "./owner.ts";
 import { serverSide, type ServerListener, type ServerSide } from "./server-side.ts";
 import { forClient, maxConcurrentStreams, ownSettings, settingsAck, settingsFrame, type Settings } from "./settings.ts";
-
-/** As what a request goes on. */
-export interface Http2Route {
-  /** Fields that are added, the identity among them. */
-  readonly added: readonly FieldText[];
-  /** It goes nowhere, and this is what the client is told. */
-  readonly refusal?: Answer;
-}
-
-/** What the owner of a client's connection decides and wants to know. */
-export interface Http2Owner<R extends Http2Route> {
-  /** Asked with each request before anything of it is sent on. */
-  route(request: Http2Request): R;
-  /** Opens the one connection that carries what this client asks */
-  open(route: R): PipeEnd | Promise<PipeEnd>;
-  /** Whether a request under way would still be let in. @returns what it is told if not */
-  recheck(route: R): Answer | undefined;
-  /** The server failed before it answered: what the client is told. */
-  failed(route: R, error: unknown): Answer;
-  /** The head of a response, ours included, is on its way; no route where the request was refused. */
-  answered(route: R | undefined, status: number): void;
-  /** Nothing of what `route` began is to come. @param whole its response has been passed on to its end */
-  ended(route: R, whole: boolean): void;
-  /** The client broke the rules, and its connection ends. */
-  refused(error: Http2Error): void;
-  bug(error: unknown): void;
-}
-
-export interface Http2Limits {
-  /** A connection on which nothing moves for this long is closed. */
-  readonly idleTimeoutMs: number;
-  /** How long the preface or a header block may take. Default 10 s. */
-  readonly headTimeoutMs?: number;
-}
-
-/** A connection on which requests are read. */
-export interface ServedHttp2 {
-  /** Tells the client to open no more streams, and closes when those that are open have ended. */
-  retire(): void;
-  /** Ends the streams that policy no longer allows. */
-  recheck(): void;
-}
+import { streamsOf, type Stream } from "./streams.ts";
 
 /**
  * Carries a client's HTTP/2 over one connection to its server. Frames pass as they are, so streams, windows, PING and GOAWAY are
@@ -64,7 +24,8 @@ export function serveHttp2<R extends Http2Route>(
 ): ServedHttp2 {
   const { socket } = client;
   const toClient = frameWriter(socket);
-  const streams = new Map<number, Stream<R>>();
+  const streams = streamsOf<R>({ owner, toClient, server: () => server, countReset: () => fromClient.countReset() });
+  const { byId, clientEnds, serverEnds, drop, takeBack, breakOff, answer, headersToClient } = streams;
   /** Of SETTINGS the client has not acknowledged: whether the server waits for that. */
   const unacknowledged: boolean[] = [];
   let phase: "preface" | "open" | "closing" | "over" = "preface";
@@ -73,7 +34,6 @@ export function serveHttp2<R extends Http2Route>(
   let sinceMs: number | undefined = activeMs;
   let timedAt = 0;
   let stalled = false;
-  let isFirstBlock = true;
   /** The last stream the client knows to be served. */
   let toldLastId = maxStreamId;
   /** Sent with GOAWAY: when it comes back the client knows. */
@@ -110,7 +70,7 @@ export function serveHttp2<R extends Http2Route>(
     },
     request: onRequest,
     trailers(streamId, endsStream, decoded) {
-      const stream = streams.get(streamId);
+      const stream = byId.get(streamId);
       // What was refused or taken back may still be on its way.
       if (stream === undefined) return;
       if (stream.clientEnded) throw new Http2Error("streamClosed", "HEADERS behind the end of a stream");
@@ -122,14 +82,14 @@ export function serveHttp2<R extends Http2Route>(
     },
     dataBegins(head) {
       const { flags, streamId, length, dataLength } = head;
-      const stream = streams.get(streamId);
+      const stream = byId.get(streamId);
       const endsStream = (flags & frameFlag.endStream) !== 0;
       if (stream?.clientEnded === true) throw new Http2Error("streamClosed", "DATA behind the end of a stream");
       if (stream?.left !== undefined) {
         stream.left -= dataLength;
         if (stream.left < 0 || (endsStream && stream.left > 0)) takeBack(streamId);
       }
-      isPassed = streams.has(streamId);
+      isPassed = byId.has(streamId);
       if (!isPassed || stream === undefined) {
         // The server will never see these bytes, so it will not give their window back.
         if (length > 0) toClient.frame(windowUpdateFrame(0, length));
@@ -148,7 +108,7 @@ export function serveHttp2<R extends Http2Route>(
       if (server === undefined && streamId === 0) {
         window += increment;
         if (window > maxStreamId - initialWindow) throw new Http2Error("flowControlError", "a window beyond its limit");
-      } else if (streamId === 0 || streams.has(streamId)) server?.writer.frame(frame);
+      } else if (streamId === 0 || byId.has(streamId)) server?.writer.frame(frame);
     },
     goaway: (frame) => server?.writer.frame(frame),
     ping(isAck, payload, frame) {
@@ -164,7 +124,7 @@ export function serveHttp2<R extends Http2Route>(
   }
 
   function onRequest(streamId: number, endsStream: boolean, decoded: DecodedFields): void {
-    if (streams.size >= maxConcurrentStreams || streamId > toldLastId) {
+    if (byId.size >= maxConcurrentStreams || streamId > toldLastId) {
       fromClient.countReset();
       return toClient.frame(resetFrame(streamId, "refusedStream"));
     }
@@ -179,7 +139,7 @@ export function serveHttp2<R extends Http2Route>(
       answer(streamId, route.refusal, isGrpc, endsStream ? undefined : "noError", route);
       return owner.ended(route, true);
     }
-    streams.set(streamId, { route, isGrpc, clientEnded: endsStream, serverEnded: false, answered: false, left: request.contentLength });
+    streams.open(streamId, { route, isGrpc, clientEnded: endsStream, serverEnded: false, answered: false, left: request.contentLength });
     const fields = [...pseudoFields(request), ...request.fields, ...route.added];
     if (server !== undefined) return server.headers(streamId, fields, endsStream);
     open(route, () => server?.headers(streamId, fields, endsStream));
@@ -196,7 +156,7 @@ export function serveHttp2<R extends Http2Route>(
     },
     acknowledged: () => toClient.frame(settingsAck),
     headers(streamId, endsStream, decoded) {
-      const stream = streams.get(streamId);
+      const stream = byId.get(streamId);
       if (stream === undefined) return;
       if (stream.answered) return onResponseTrailers(streamId, stream, endsStream, decoded);
       const response = decoded.tooLarge ? "head_too_large" : readResponse(decoded.fields);
@@ -212,7 +172,7 @@ export function serveHttp2<R extends Http2Route>(
     },
     dataBegins(head) {
       const { flags, streamId, length } = head;
-      const stream = streams.get(streamId);
+      const stream = byId.get(streamId);
       isPassedBack = stream !== undefined && stream.answered && !stream.serverEnded;
       // The client will never see these bytes, so it will not give their window back.
       if (!isPassedBack || stream === undefined) return server?.credit(length);
@@ -226,7 +186,7 @@ export function serveHttp2<R extends Http2Route>(
       if (drop(streamId, false)) toClient.frame(frame);
     },
     windowUpdate(streamId, frame) {
-      if (streamId === 0 || streams.has(streamId)) toClient.frame(frame);
+      if (streamId === 0 || byId.has(streamId)) toClient.frame(frame);
     },
     // What it says at length is for the client: gRPC reads `too_many_pings`.
     goaway(payload) {
@@ -293,7 +253,7 @@ export function serveHttp2<R extends Http2Route>(
       read(server);
     } catch (error) {
       if (!(error instanceof Http2Error)) throw error;
-      const [any] = streams.values();
+      const [any] = byId.values();
       if (any !== undefined && !server.hasSpoken) return loseServer(owner.failed(any.route, new Error(noHttp2)));
       loseServer({ status: 502, text: `countersign-proxy: 502: what the server sent is refused: ${error.message}` });
     }
@@ -303,66 +263,9 @@ export function serveHttp2<R extends Http2Route>(
   function loseServer(told: Answer): void {
     const lost = server;
     server = undefined;
-    for (const [streamId, stream] of [...streams]) breakOff(streamId, stream, told);
+    for (const [streamId, stream] of [...byId]) breakOff(streamId, stream, told);
     lost?.end.reset();
     close("noError", "the server closed the connection");
-  }
-
-  // --- streams ---
-
-  function clientEnds(streamId: number, stream: Stream<R>): void {
-    stream.clientEnded = true;
-    if (stream.serverEnded) streams.delete(streamId);
-  }
-
-  function serverEnds(streamId: number, stream: Stream<R>): void {
-    stream.serverEnded = true;
-    owner.ended(stream.route, true);
-    if (stream.clientEnded) streams.delete(streamId);
-  }
-
-  /** @returns false: it is gone already */
-  function drop(streamId: number, whole: boolean): boolean {
-    const stream = streams.get(streamId);
-    if (stream === undefined) return false;
-    streams.delete(streamId);
-    if (!stream.serverEnded) owner.ended(stream.route, whole);
-    return true;
-  }
-
-  /** The client has broken its own request, by its form. */
-  function takeBack(streamId: number): void {
-    fromClient.countReset();
-    toClient.frame(resetFrame(streamId, "protocolError"));
-    server?.reset(streamId, "cancel");
-    drop(streamId, false);
-  }
-
-  /** The client is told why, as far as what it has got already lets that be told. */
-  function breakOff(streamId: number, stream: Stream<R>, told: Answer, code: Http2ErrorCode = "internalError"): void {
-    const { answered, serverEnded, clientEnded, isGrpc, route } = stream;
-    const stop = clientEnded ? undefined : "noError";
-    if (!answered) answer(streamId, told, isGrpc, stop, route);
-    else if (serverEnded || !isGrpc) toClient.frame(resetFrame(streamId, serverEnded ? "noError" : code));
-    else endWith(streamId, grpcTrailers(told), stop);
-    server?.reset(streamId, "cancel");
-    drop(streamId, !answered);
-  }
-
-  /** @param code of the RST_STREAM that tells who is still sending that nobody reads it */
-  function answer(streamId: number, told: Answer, isGrpc: boolean, code: Http2ErrorCode | undefined, route: R | undefined): void {
-    owner.answered(route, told.status);
-    endWith(streamId, answerFields(told, isGrpc), code);
-  }
-
-  function endWith(streamId: number, fields: readonly FieldText[], code: Http2ErrorCode | undefined): void {
-    headersToClient(streamId, fields, true);
-    if (code !== undefined) toClient.frame(resetFrame(streamId, code));
-  }
-
-  function headersToClient(streamId: number, fields: readonly FieldText[], endsStream: boolean): void {
-    toClient.frame(headersFrames(streamId, encodeBlock(fields, isFirstBlock), endsStream));
-    isFirstBlock = false;
   }
 
   // --- its end ---
@@ -385,7 +288,7 @@ export function serveHttp2<R extends Http2Route>(
   }
 
   function closeIfDrained(): void {
-    if (drainPing === undefined || toldLastId > fromClient.lastId || streams.size > 0 || toClient.isAmidst || server?.writer.isAmidst === true) return;
+    if (drainPing === undefined || toldLastId > fromClient.lastId || byId.size > 0 || toClient.isAmidst || server?.writer.isAmidst === true) return;
     close("noError", "");
   }
 
@@ -397,7 +300,7 @@ export function serveHttp2<R extends Http2Route>(
     sinceMs = watch.nowMs();
     toClient.flush(false);
     socket.end();
-    if (streams.size === 0 && code === "noError") server?.end.socket.destroySoon();
+    if (byId.size === 0 && code === "noError") server?.end.socket.destroySoon();
     else server?.end.reset();
     server = undefined;
     socket.resume();
@@ -464,7 +367,7 @@ export function serveHttp2<R extends Http2Route>(
   function onEnd(): void {
     if (phase === "closing") return void socket.destroySoon();
     phase = "over";
-    if (streams.size === 0) {
+    if (byId.size === 0) {
       server?.end.socket.destroySoon();
       socket.destroySoon();
     } else {
@@ -479,7 +382,7 @@ export function serveHttp2<R extends Http2Route>(
     phase = "over";
     server?.end.reset();
     server = undefined;
-    for (const streamId of [...streams.keys()]) drop(streamId, false);
+    for (const streamId of [...byId.keys()]) drop(streamId, false);
   }
 
   function check(nowMs: number): void {
@@ -503,23 +406,13 @@ export function serveHttp2<R extends Http2Route>(
     retire,
     recheck() {
       work(() => {
-        for (const [streamId, stream] of [...streams]) {
+        for (const [streamId, stream] of [...byId]) {
           const told = owner.recheck(stream.route);
           if (told !== undefined) breakOff(streamId, stream, told, "inadequateSecurity");
         }
       });
     },
   };
-}
-
-interface Stream<R> {
-  readonly route: R;
-  readonly isGrpc: boolean;
-  clientEnded: boolean;
-  serverEnded: boolean;
-  answered: boolean;
-  /** What is to come by Content-Length; undefined where there is none. */
-  left: number | undefined;
 }
 
 function pseudoFields({ method, scheme, path, authority }: Http2Request): readonly FieldText[] {

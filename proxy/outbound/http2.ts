@@ -1,7 +1,8 @@
 import type { Exchange, ExchangeEdge, Exchanges } from "../exchanges.ts";
 import type { Answer } from "../http/answer.ts";
 import type { IdleWatch } from "../http/watch.ts";
-import { serveHttp2, type Http2Limits, type Http2Owner, type Http2Route, type ServedHttp2 } from "../http2/forward.ts";
+import { serveHttp2 } from "../http2/forward.ts";
+import type { Http2Limits, Http2Owner, Http2Route, ServedHttp2 } from "../http2/owner.ts";
 import { traceparentsIn, withTraceparentField } from "../http2/traced.ts";
 import type { PipeEnd } from "../pipe.ts";
 import type { Refusal } from "../refusals.ts";
