@@ -1,7 +1,8 @@
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
-import { serveClient, type ClientLimits, type ClientOwner, type Route } from "../../../proxy/http/client.ts";
+import { serveClient } from "../../../proxy/http/client.ts";
+import type { ClientLimits, ClientOwner, Route } from "../../../proxy/http/owner.ts";
 import { upstreamPool, type UpstreamPool } from "../../../proxy/http/pool.ts";
 import { upstreamConnection } from "../../../proxy/http/upstream.ts";
 import { idleWatch, type IdleWatch } from "../../../proxy/http/watch.ts";
