@@ -1,5 +1,4 @@
 import { unprovedNames } from "./acme/look.ts";
-import { acmeServer } from "./acme/server.ts";
 import { openAttestors } from "./attestation/attestors.ts";
 import { httpsFetcher } from "./attestation/fetch.ts";
 import { bundleAcknowledger } from "./attestation/acknowledge.ts";
@@ -222,6 +221,14 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     webRoots: config.federationWebRoots === undefined ? undefined : [config.federationWebRoots],
   });
   const ceremonies = ceremonyWatch({ store, rows: () => keeper.current().rows, log, now });
+  // Loaded where it is spoken.
+  const acme = config.acme && (await import("./acme/server.ts")).acmeServer({
+    ...names, config: config.acme, store, publicUrl: deps.publicUrl ?? (() => config.publicUrl), chainBehind, revoke: revokeAndTell, limits, log, now, issueTo: issuer.issueTo,
+    onProved(proved) {
+      unproved.add(proved);
+      metrics.acmeProved(proved.challenge, proved.why === undefined);
+    },
+  });
   if (!isOnDemand) for (const part of [pruning, keeper, api, lists.crls, federation, ceremonies, upstream]) part?.start();
 
   return {
@@ -250,13 +257,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     }),
     issueJwtSvid: jwtSvidIssuer({ ...names, store, keeper, lints, config, hasRole: operators.hasRole, now: clock.now, onIssued: metrics.jwtSvidIssued }),
     revoke: revokeAndTell,
-    acme: config.acme && acmeServer({
-      ...names, config: config.acme, store, publicUrl: deps.publicUrl ?? (() => config.publicUrl), chainBehind, revoke: revokeAndTell, limits, log, now, issueTo: issuer.issueTo,
-      onProved(proved) {
-        unproved.add(proved);
-        metrics.acmeProved(proved.challenge, proved.why === undefined);
-      },
-    }),
+    acme,
     createToken: tokens.create,
     deleteToken: tokens.remove,
     feedEpoch,

@@ -1,10 +1,14 @@
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { Registry as MetricsRegistry } from "prom-client";
+import Counter from "prom-client/lib/counter.js";
+import Gauge from "prom-client/lib/gauge.js";
+import Histogram from "prom-client/lib/histogram.js";
+import Registry from "prom-client/lib/registry.js";
 import type { AttestationMethod } from "./contract/attestation.ts";
 import type { ProblemCode } from "./contract/problem.ts";
 
 /** What the CA counts. `registry` renders it for /metrics. */
 export interface CaMetrics {
-  readonly registry: Registry;
+  readonly registry: MetricsRegistry;
   issued(method: AttestationMethod, durationMs: number): void;
   jwtSvidIssued(): void;
   /** A configured attestor was shown evidence; `ok`, or the code of its refusal. */

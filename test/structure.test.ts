@@ -24,6 +24,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/rate-buckets.ts", may: [] },
   { of: "ca/privilege.ts", may: ["ca/refusal.ts", "ca/pki/"] },
   { of: "ca/rate-limits.ts", may: ["ca/rate-buckets.ts", "ca/refusal.ts", "ca/contract/"] },
+  { of: "ca/prom-client.d.ts", may: ["prom-client"] },
   { of: "ca/metrics.ts", may: ["prom-client", "ca/contract/", ...storeInterface] },
   ...storeInterface.map((of) => ({ of, may: ["ca/contract/", ...storeInterface] })),
   { of: "ca/store/", may: ["ca/store/", "ca/audit/", "ca/pki/", "ca/contract/", "ca/authority-tree.ts", "drizzle-orm", "better-sqlite3", "pg", "node:"] },

@@ -4,7 +4,7 @@ import type pg from "pg";
 import { pageOfCertificates } from "./certificate-pages.ts";
 import { postgresCertificates, underAny } from "./postgres-certificates.ts";
 import { postgresFeed } from "./postgres-feed.ts";
-import { postgresReports } from "./report-reads.ts";
+import { postgresReports } from "./postgres-reports.ts";
 import type { StoreReads } from "./reads.ts";
 import { toAuthority, toBuffer, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./row-columns.ts";
 import * as schema from "./schema-postgres.ts";

@@ -6,12 +6,12 @@ import type pg from "pg";
 export type Query = pg.QueryConfig;
 
 /**
- * A prepared statement: drizzle renders it once from the schema, Postgres parses it once on each connection.
+ * A prepared statement: drizzle renders it from the schema when it is first used, Postgres parses it once on each connection.
  * @returns a function that makes a query of the values, given in the order of the placeholders
  */
 export function statement(name: string, template: SQL): (...values: readonly unknown[]) => Query {
-  const { sql: text } = dialect.sqlToQuery(template);
-  return (...values) => ({ name, text, values: [...values] });
+  let text: string | undefined;
+  return (...values) => ({ name, text: (text ??= dialect.sqlToQuery(template).sql), values: [...values] });
 }
 
 /**
@@ -21,13 +21,18 @@ export function statement(name: string, template: SQL): (...values: readonly unk
  */
 export function insertion<Table extends PgTable>(table: Table, onConflict = sql``): (rows: readonly Table["$inferSelect"][]) => readonly Query[] {
   const columns = Object.entries<PgColumn>(getTableColumns(table));
-  const names = columns.map(([, column]) => bare(column));
-  const arrays = columns.map(([property, column]) => sql`${value(property)}::${sql.raw(column.getSQLType())}[]`);
-  const insert = statement(
-    `insert-${getTableName(table)}`,
-    sql`insert into ${table} (${sql.join(names, sql`, `)}) select * from unnest(${sql.join(arrays, sql`, `)})${onConflict}`,
-  );
-  return (rows) => rows.length === 0 ? [] : [insert(...columns.map(([property]) => rows.map((row) => row[property as keyof typeof row])))];
+  let insert: ReturnType<typeof statement> | undefined;
+
+  function prepare(): ReturnType<typeof statement> {
+    const names = columns.map(([, column]) => bare(column));
+    const arrays = columns.map(([property, column]) => sql`${value(property)}::${sql.raw(column.getSQLType())}[]`);
+    return statement(
+      `insert-${getTableName(table)}`,
+      sql`insert into ${table} (${sql.join(names, sql`, `)}) select * from unnest(${sql.join(arrays, sql`, `)})${onConflict}`,
+    );
+  }
+
+  return (rows) => rows.length === 0 ? [] : [(insert ??= prepare())(...columns.map(([property]) => rows.map((row) => row[property as keyof typeof row])))];
 }
 
 /** A value given when the statement is run. */

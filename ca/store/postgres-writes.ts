@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { maxAcknowledgedGenerations } from "./acknowledgements.ts";
-import { maxForgotten } from "./report-reads.ts";
+import { maxForgotten } from "./expired-reports.ts";
 import type { Writes } from "./batch.ts";
 import type { SealedHead } from "./head.ts";
 import { bare, insertion, statement, value, type Query } from "./postgres-statement.ts";

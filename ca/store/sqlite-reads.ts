@@ -3,7 +3,7 @@ import { and, asc, desc, eq, gt, gte, isNull, lt, max, or, sql } from "drizzle-o
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { pageOfCertificates } from "./certificate-pages.ts";
 import { describe, type StoreReads } from "./reads.ts";
-import { sqliteReports } from "./report-reads.ts";
+import { sqliteReports } from "./sqlite-reports.ts";
 import { toAuthority, toBuffer, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./row-columns.ts";
 import * as schema from "./schema-sqlite.ts";
 import { sqliteCertificates, underAny } from "./sqlite-certificates.ts";

@@ -2,7 +2,7 @@ import { and, asc, desc, eq, getTableColumns, gt, gte, isNull, lt, lte, max, ne,
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 import { maxAcknowledgedGenerations } from "./acknowledgements.ts";
-import { maxForgotten } from "./report-reads.ts";
+import { maxForgotten } from "./expired-reports.ts";
 import { maxLaterCertificates } from "./batch.ts";
 import { maxForgottenSpent } from "./spent-requests.ts";
 import { acmeRecords, announcements, auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, leases, logHead, reports, revocations, spentRequests, tokens } from "./schema-sqlite.ts";
