@@ -29,7 +29,7 @@ export function judgeAuthorities({ authorities, newestChain, vitals, nowMs }: Ch
 export function judgeConvergence({ authorities }: CheckFacts): readonly Finding[] {
   return authorities.filter(({ state, waitsFor }) => state === "prepared" && waitsFor !== undefined).map(({ id, type, waitsFor }) => {
     const { count, holders } = waitsFor!;
-    const names = holders.slice(0, maxNamed).map(({ spiffeId, serialNumber }) => `${serialNumber === federatedCa ? spiffeId : spiffeId.replace(/^spiffe:\/\/[^/]*/, "")} (${serialNumber})`).join(", ");
+    const names = holders.slice(0, maxNamed).map(({ spiffeId, serialNumber }) => `${serialNumber === federatedCa ? spiffeId : spiffeId.replace(/^spiffe:\/\/[^/]*/, "")} (${serialNumber === federatedCa ? serialNumber : shortId(serialNumber)})`).join(", ");
     const more = count > Math.min(holders.length, maxNamed) ? ` and ${count - Math.min(holders.length, maxNamed)} more` : "";
     const trouble = count === 0 ? undefined : { status: "warning", what: `it waits for ${names}${more}` } as const;
     return finding("convergence-trusted", trouble, `the prepared ${type} ${shortId(id)}`);

@@ -7,7 +7,7 @@ import { edgeTable } from "./edge-table.ts";
 import { card, exact, identity, when, type Markup } from "./marks.ts";
 import type { Action, Page, PageContext } from "./page.ts";
 import { lifeBar } from "./time-axis.ts";
-import { certificateTable, statusChip } from "./workloads.ts";
+import { certificateTable, provedBy, statusChip } from "./workloads.ts";
 
 /** One certificate: what it says, what came before it, whom its holder talks to. */
 export const certificatePage: Page = {
@@ -77,7 +77,7 @@ function facts({ serialNumber, spiffeId, dnsNames, notBefore, notAfter, authorit
     revokedAt === undefined ? undefined : ["Revoked", html`${when(revokedAt, nowMs)}, ${exact(revokedAt)}: ${revocationReason ?? "unspecified"}`],
     ["Validity", html`${exact(notBefore)} to ${exact(notAfter)}, ends ${when(notAfter, nowMs)}${lifeBar({ notBefore, notAfter }, nowMs)}`],
     dnsNames.length === 0 ? undefined : ["DNS names", dnsNames.join(", ")],
-    ["Proved by", attestation],
+    ["Proved by", provedBy(attestation)],
     ["Serial number", html`<span class="mono">${serialNumber}</span>`],
     ["Issuer", html`<span class="mono">${authorityId}</span>`],
   ];

@@ -59,7 +59,7 @@ ${federation.length > maxDrawn ? html`<p class="soft">The first ${maxDrawn} of $
 }
 
 function domain(one: FederationSummary, ownDomain: string, own: readonly string[], nowMs: number): Markup {
-  const { profile, endpointUrl, addedAt, addedBy, bundle, refresh, acknowledged, trustDomain } = one;
+  const { profile, endpointUrl, addedAt, addedBy, bundle, refresh, acknowledged, trustDomain, hub } = one;
   const { tone, word } = freshness(one, nowMs);
   const rows: readonly (readonly [string, Markup | string])[] = [
     ["Bundle", html`${chip(tone, word)}${bundle === undefined ? "" : html` sequence ${bundle.sequence ?? "unknown"}, ${count(bundle.authorities.length, "root")}, changed ${when(bundle.changedAt, nowMs)}`}`],
@@ -67,11 +67,22 @@ function domain(one: FederationSummary, ownDomain: string, own: readonly string[
     [`Roots of ${trustDomain}`, bundle === undefined ? "unknown" : html`<ul class="plain">${bundle.authorities.map(({ fingerprint, notAfter }) => html`<li class="mono">${fingerprint} <span class="soft">until ${exact(notAfter).slice(0, 10)}</span></li>`)}</ul>`],
     [`Roots of ${ownDomain}`, html`<ul class="plain">${own.map((fingerprint) => html`<li class="mono">${fingerprint}</li>`)}</ul>`],
     ["Holds of ours", acknowledged === undefined ? "it has not said" : html`bundle ${acknowledged.bundleSequence}, said ${when(acknowledged.at, nowMs)}`],
+    ["Our audit log", witnessed(one, nowMs)],
     ["Endpoint", html`${endpointUrl} <span class="soft">(${profile})</span>`],
+    ...(hub === undefined ? [] : [["Came by", html`the hub ${hub}`] as const]),
     ["Federated", html`${when(addedAt, nowMs)} by <span class="mono">${addedBy}</span>`],
   ];
   return html`<dl class="facts">${rows.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>
 <p class="soft">Compare both with <code>countersign federation show</code> on the other side, by another way than the network between.</p>`;
+}
+
+/** How far its CA vouches that our log has one history. */
+function witnessed({ witnessKey, cosigned }: FederationSummary, nowMs: number): Markup | string {
+  if (witnessKey === undefined) return "its CA is no witness of it";
+  if (cosigned?.contradicts === true) return html`${chip("failed", "another history")} ${cosigned.error ?? ""}`;
+  if (cosigned?.at === undefined) return html`${chip("warning", "not cosigned yet")} ${cosigned?.error ?? ""}`;
+  const text = html`up to entry ${cosigned.size.toLocaleString("en")}, ${when(cosigned.at, nowMs)}`;
+  return cosigned.error === undefined ? html`${chip("ok", "cosigned")} ${text}` : html`${chip("warning", "cosigned before")} ${text}<br><span class="failed-text">${cosigned.error}</span>`;
 }
 
 /** A bundle is old when three looks in a row should have brought another one. */

@@ -47,9 +47,10 @@ function verdict(findings: readonly Finding[]): Markup {
 ${bad.length === 0 ? "" : card("trouble-heading", "What is not well", list(bad))}`;
 }
 
+/** The words of a check are of how it should be. */
 function list(findings: readonly Finding[]): Markup {
   return html`<ul class="findings">${findings.map(({ status, name, hint, check }) => html`<li>
-<span class="sign ${status}" aria-hidden="true">${signs[status]}</span><span><span class="hidden">${words[status]}: </span>${name}</span>
+<span class="sign ${status}" aria-hidden="true">${signs[status]}</span><span><span class="hidden">${words[status]}: </span>${status === "ok" ? "" : html`<span class="soft">not so: </span>`}${name}</span>
 ${hint === undefined ? "" : html`<span class="hint">${hint} <span class="soft">(${linkOf(check)})</span></span>`}</li>`)}</ul>`;
 }
 

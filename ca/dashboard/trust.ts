@@ -86,7 +86,7 @@ function stateChip(state: AuthorityState): Markup {
 
 const isOver = (state: AuthorityState): boolean => state === "retired" || state === "revoked";
 const stateTones: Readonly<Record<AuthorityState, Tone>> = { prepared: "plain", active: "ok", retiring: "plain", retired: "plain", tainted: "failed", revoked: "failed" };
-const barTones: Readonly<Record<AuthorityState, string>> = { prepared: "warning", active: "ok", retiring: "bar", retired: "bar", tainted: "failed", revoked: "failed" };
+const barTones: Readonly<Record<AuthorityState, string>> = { prepared: "bar", active: "ok", retiring: "bar", retired: "bar", tainted: "failed", revoked: "failed" };
 const keyPlaces = { sealed: "key in the store", kms: "key in KMS", pkcs11: "key on a token", offline: "key offline", upstream: "the CA above has it" } as const;
 /** Root, intermediate, issuer. */
 const maxDepth = 3;

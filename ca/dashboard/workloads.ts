@@ -1,9 +1,9 @@
 import { html } from "hono/html";
 import type { CertificatePage, CertificateStatus, CertificateSummary } from "../contract/certificates.ts";
 import { paths } from "../contract/paths.ts";
-import type { ProxyList } from "../contract/proxies.ts";
+import type { ProxyList, ProxySummary } from "../contract/proxies.ts";
 import type { WorkloadList } from "../contract/workloads.ts";
-import { chip, count, identity, table, when, type Markup, type Tone } from "./marks.ts";
+import { chip, count, identity, spanOf, table, when, type Markup, type Tone } from "./marks.ts";
 import type { Page } from "./page.ts";
 
 /** Who has a certificate: those who live, and every certificate that was issued. */
@@ -26,7 +26,7 @@ export const workloadsPage: Page = {
       const rows = list.workloads.map(({ spiffeId, serialNumber, notAfter }) => [
         html`<a href="/ui/certificates/${serialNumber}">${identity(spiffeId)}</a>`,
         when(notAfter, nowMs),
-        reported.has(serialNumber) ? html`${chip("ok", "reports")} <span class="soft">${reported.get(serialNumber)?.version ?? ""}</span>` : unheard,
+        proxyCell(reported.get(serialNumber)) ?? unheard,
         html`<span class="mono soft">${serialNumber.slice(0, 16)}</span>`,
       ]);
       const caption = `${count(list.total, "holder")} of a live certificate${search === "" ? "" : ` with “${search}”`}, by ID${list.truncated ? "; more than are listed" : ""}`;
@@ -45,9 +45,26 @@ ${certificates.length === 0 ? nothing(search) : certificateTable(`Certificates, 
 
 /** Certificates as rows. */
 export function certificateTable(caption: string, certificates: readonly CertificateSummary[], nowMs: number): Markup {
-  return table(caption, ["Certificate of", "Status", "Ends", "Serial number"], certificates.map(({ spiffeId, serialNumber, status, notAfter }) => [
-    html`<a href="/ui/certificates/${serialNumber}">${identity(spiffeId)}</a>`, statusChip(status), when(notAfter, nowMs), html`<span class="mono soft">${serialNumber.slice(0, 16)}</span>`,
+  return table(caption, ["Certificate of", "Status", "Ends", "Proved by", "Serial number"], certificates.map(({ spiffeId, serialNumber, status, notAfter, attestation }) => [
+    html`<a href="/ui/certificates/${serialNumber}">${identity(spiffeId)}</a>`, statusChip(status), when(notAfter, nowMs), provedBy(attestation), html`<span class="mono soft">${serialNumber.slice(0, 16)}</span>`,
   ]));
+}
+
+/** An attestation in words: `svid` is a renewal by the certificate before. */
+export function provedBy(attestation: CertificateSummary["attestation"]): string {
+  return attestation === "svid" ? "renewal" : attestation.replaceAll("-", " ");
+}
+
+/** What a proxy says of itself, and what of that is not as it should be. */
+function proxyCell(proxy: ProxySummary | undefined): Markup | undefined {
+  if (proxy === undefined) return undefined;
+  const { version = "", inboundMode = "strict", reportedAt, receivedAt } = proxy;
+  const skewMs = Date.parse(reportedAt) - Date.parse(receivedAt);
+  const odd = [
+    ...(Math.abs(skewMs) > clockLimitMs ? [`clock ${spanOf(Math.abs(skewMs))} ${skewMs < 0 ? "behind" : "ahead"}`] : []),
+    ...(inboundMode === "strict" ? [] : [inboundMode === "audit" ? "refuses nothing" : "takes plain text"]),
+  ];
+  return html`${chip("ok", "reports")} <span class="soft">${version}</span>${odd.map((one) => html` ${chip("warning", one)}`)}`;
 }
 
 export function statusChip(status: CertificateStatus): Markup {
@@ -77,3 +94,5 @@ type View = (typeof views)[number][0];
 const viewOf = (text: string | null): View => views.find(([value]) => value === text)?.[0] ?? "live";
 const tones: Readonly<Record<CertificateStatus, Tone>> = { valid: "ok", expired: "plain", revoked: "failed" };
 const rowsOfPage = 50;
+/** As `countersign check` has it. */
+const clockLimitMs = 10_000;

@@ -76,6 +76,9 @@ describe.runIf(programAvailable("chromium"))("the dashboard in Chromium", () => 
   test("a workload is found by a part of its ID, among those that live", async () => {
     await page.goto("/ui/workloads");
     expect(await page.getByRole("row").count()).toBe(1 + shop.workloads.size);
+    // What a proxy has that it should not stands beside its version.
+    expect(await page.getByRole("row", { name: "catalogue" }).textContent()).toContain("takes plain text");
+    expect(await page.getByRole("row", { name: "postgres" }).textContent()).toContain("clock 25 s behind");
     await page.getByRole("searchbox").fill("cart");
     await page.keyboard.press("Enter");
     await page.getByText("1 holder of a live certificate").waitFor();
@@ -85,6 +88,7 @@ describe.runIf(programAvailable("chromium"))("the dashboard in Chromium", () => 
     await page.getByRole("button", { name: "Search" }).click();
     await page.getByText("revoked last first").waitFor();
     expect(await page.locator("tbody tr").count()).toBe(1);
+    expect(await page.getByRole("columnheader").allTextContents()).toContain("Proved by");
   }, 90_000);
 
   test("its certificate shows its history and whom it talks to, and is revoked when that is confirmed", async () => {

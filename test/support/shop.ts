@@ -34,9 +34,9 @@ export async function openShop(ca: Ca): Promise<Shop> {
         direction: client === name ? "outbound" : "inbound", clientId: client && idOf(client), serverId: idOf(server), secured: reason === undefined, ...(reason && { reason }),
         protocol: server === "postgres" ? "tcp" : "http", connections: 2,
       })),
-      proxy: { authorityId: row.authorityId, notBefore: issued.notBefore, notAfter: issued.notAfter, receivedAt: new Date(nowMs).toISOString(), version: name === "mail" ? hostile : "0.1.0", revocationSequence: 0 },
+      proxy: { authorityId: row.authorityId, notBefore: issued.notBefore, notAfter: issued.notAfter, receivedAt: new Date(nowMs).toISOString(), version: name === "mail" ? hostile : "0.1.0", revocationSequence: 0, ...(name === "catalogue" && { inboundMode: "permissive" as const }) },
     };
-    await ca.store.report({ kind: "edges", name: issued.serialNumber, part: "", body: JSON.stringify(kept), reportedAtMs: nowMs, expiresAtMs: nowMs + 600_000 });
+    await ca.store.report({ kind: "edges", name: issued.serialNumber, part: "", body: JSON.stringify(kept), reportedAtMs: name === "postgres" ? nowMs - 25_000 : nowMs, expiresAtMs: nowMs + 600_000 });
   }
   await ca.policies.apply({
     policies: [
