@@ -41,6 +41,7 @@ import { leaseKeeper } from "./authority/lease.ts";
 import { federationService } from "./federation/federation.ts";
 import { memberKeyName } from "./federation/hub-notes.ts";
 import { noticeSince } from "./federation/notice.ts";
+import { peerAuthenticator } from "./federation/peer-request.ts";
 import { federatedPeers, storeWithPeers } from "./federation/peers.ts";
 import { witnessName } from "./federation/submit-checkpoint.ts";
 import { ObjectStoreError } from "./object-store.ts";
@@ -238,6 +239,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     witnessKey: cosigner.verifierKey,
     authenticate: tokens.authenticate,
     tokenCaller: tokens.callerOf,
+    authenticatePeer: peerAuthenticator({ documents, trustDomain: config.trustDomain, now }),
     async authenticateSigned(authorization, request) {
       const { id, ...certificate } = await signedRequests.verify(authorization, request);
       return { ...(await operators.callerOf(id)), certificate };

@@ -48,6 +48,9 @@ export interface CaMetrics {
   hubRead(hub: string, result: string | undefined, ageMs: number | undefined): void;
   /** This CA's bundle was published for hubs: `ok`, or why it was not. */
   hubPublished(result: string): void;
+  /** Streams of federated CAs that are followed now. */
+  peerStreams(count: number): void;
+  peerStreamEnded(trustDomain: string, why: string): void;
   /** A federated CA was asked to cosign our log: `ok`, or why it did not. @param size  entries it has cosigned by now */
   cosigned(trustDomain: string, result: string, size?: number): void;
   /** The CA above this one was asked for something: `ok`, or why it did not do its part. */
@@ -112,6 +115,10 @@ export function caMetrics(): CaMetrics {
   const federationAge = new Gauge({
     name: "countersign_federation_bundle_age_seconds", help: "How long ago each was last known to be the newest, on the replica that looks.", labelNames: ["trust_domain"], registers,
   });
+  const peerStreams = new Gauge({ name: "countersign_federation_streams", help: "Federated CAs whose changes are told by a stream, on the replica that looks.", registers });
+  const peerStreamsEnded = new Counter({
+    name: "countersign_federation_streams_ended_total", help: "Streams of federated CAs that ended or could not be had, by why.", labelNames: ["trust_domain", "why"], registers,
+  });
   const hubReads = new Counter({ name: "countersign_federation_hub_reads_total", help: "Looks at the lists of hubs, by result.", labelNames: ["hub", "result"], registers });
   const hubAge = new Gauge({
     name: "countersign_federation_hub_age_seconds", help: "How long ago each hub's list was known to be the newest, at the last look, on the replica that looks.", labelNames: ["hub"], registers,
@@ -168,6 +175,8 @@ export function caMetrics(): CaMetrics {
     holdersBehind: (count) => behind.set(count ?? 0),
     federationRefreshed: (trust_domain, result) => federationRefreshes.inc({ trust_domain, result }),
     federationHeld: (trust_domain, ageMs) => (ageMs === undefined ? federationAge.remove({ trust_domain }) : federationAge.set({ trust_domain }, ageMs / 1000)),
+    peerStreams: (count) => peerStreams.set(count),
+    peerStreamEnded: (trust_domain, why) => peerStreamsEnded.inc({ trust_domain, why }),
     hubRead(hub, result, ageMs) {
       if (result !== undefined) hubReads.inc({ hub, result });
       if (ageMs !== undefined) hubAge.set({ hub }, ageMs / 1000);

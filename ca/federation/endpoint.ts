@@ -69,6 +69,38 @@ export async function askEndpoint({ method, url, proof, body, headers, contentTy
   }
 }
 
+/** An answer without an end. */
+export interface EndpointStream {
+  readonly chunks: AsyncIterable<Uint8Array>;
+}
+
+/**
+ * Follows what an endpoint streams, on a connection of its own that has proved who it is; it ends with the signal.
+ * @throws {FederationError} endpoint_unreachable | endpoint_untrusted | endpoint_answer
+ */
+export async function followEndpoint({ url, proof, headers }: Pick<EndpointRequest, "url" | "proof" | "headers">, signal: AbortSignal): Promise<EndpointStream> {
+  requireEndpointUrl(url);
+  const opening = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+  const socket = await open(url, proof, opening);
+  const destroy = (): void => void socket.destroy();
+  try {
+    signal.throwIfAborted();
+    signal.addEventListener("abort", destroy);
+    socket.once("close", () => signal.removeEventListener("abort", destroy));
+    const outgoing = httpRequest({
+      method: "GET", path: url.pathname + url.search, createConnection: () => socket, headers: { host: url.host, accept: "text/event-stream", connection: "close", ...headers },
+    });
+    outgoing.end();
+    const [response] = await once(outgoing, "response", { signal: opening }) as [IncomingMessage];
+    outgoing.on("error", () => undefined);
+    if (response.statusCode !== 200) throw new FederationError("endpoint_answer", `${url.host} answered with status ${response.statusCode}, and no stream`, { status: response.statusCode ?? 0 });
+    return { chunks: chunksOf(response, url) };
+  } catch (cause) {
+    socket.destroy();
+    throw cause instanceof FederationError ? cause : unreachable(url, cause);
+  }
+}
+
 /**
  * Refuses what is no URL of an endpoint, a redirect's included.
  * @throws {FederationError} endpoint_answer
@@ -120,6 +152,16 @@ function presentedChain(socket: TLSSocket): Uint8Array[] {
     certificate = certificate.issuerCertificate;
   }
   return chain;
+}
+
+async function* chunksOf(response: IncomingMessage, url: URL): AsyncGenerator<Uint8Array> {
+  try {
+    yield* response as AsyncIterable<Buffer>;
+  } catch (cause) {
+    throw unreachable(url, cause);
+  } finally {
+    response.socket.destroy();
+  }
 }
 
 async function readText(response: IncomingMessage): Promise<string> {

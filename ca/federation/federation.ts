@@ -1,4 +1,4 @@
-import { createPrivateKey } from "node:crypto";
+import { createPrivateKey, randomBytes } from "node:crypto";
 import type { Cosigner } from "../audit/cosignature.ts";
 import type { NoteSigner } from "../audit/note-signer.ts";
 import { acknowledgedText, type HeldBundle } from "../contract/acknowledgements.ts";
@@ -11,17 +11,19 @@ import type { CaMetrics } from "../metrics.ts";
 import type { Bundle } from "../pki/bundle.ts";
 import { decodePem } from "../pki/pem.ts";
 import { encodeRenewalProof } from "../pki/renewal-proof.ts";
+import { encodeRequestAuthorization } from "../pki/request-authorization.ts";
 import type { RateLimits } from "../rate-limits.ts";
 import type { Fence } from "../store/rows/leases.ts";
 import type { Store } from "../store/store.ts";
 import { relationshipsOf, type HeldRelationship } from "./documents.ts";
-import { askEndpoint } from "./endpoint.ts";
+import { askEndpoint, followEndpoint } from "./endpoint.ts";
 import { FederationError } from "./errors.ts";
 import { proofOf, type FetchTrust } from "./fetch-bundle.ts";
 import { hubPublisher, type HubPlace, type HubPublisher } from "./hub-publisher.ts";
 import { hubService, type Hubs } from "./hubs.ts";
 import { invitationService, type Invitations } from "./invitations.ts";
 import { noticeSince } from "./notice.ts";
+import { peerStreams } from "./peer-streams.ts";
 import type { Peers } from "./peers.ts";
 import { bundleRefresher } from "./refresh.ts";
 import { relationshipService, type Relationships } from "./relationships.ts";
@@ -51,7 +53,7 @@ export interface FederationDeps {
   readonly webRoots: readonly string[] | undefined;
   readonly settleMs: number;
   readonly limits: Pick<RateLimits, "anonymous">;
-  readonly metrics: Pick<CaMetrics, "federationRefreshed" | "federationHeld" | "cosigned" | "hubRead" | "hubPublished">;
+  readonly metrics: Pick<CaMetrics, "federationRefreshed" | "federationHeld" | "cosigned" | "hubRead" | "hubPublished" | "peerStreams" | "peerStreamEnded">;
   readonly log: Log;
   readonly now: () => Date;
 }
@@ -103,10 +105,33 @@ export function federationService(deps: FederationDeps): Federation {
   }
 
   const submitter = checkpointSubmitter({ ...deps, proofOf: async (relationship) => proofOf(relationship, trust(relationshipsOf(await documents.current()))) });
-  const refresher = bundleRefresher({ ...deps, trust, acknowledge: acknowledgeTo, submit: submitter.submit });
+  const streams = peerStreams({
+    ...deps,
+    onChange: (trustDomain) => void hasten(trustDomain),
+    onEnd: (trustDomain) => void hasten(trustDomain),
+    async open(relationship, lastEventId, signal) {
+      const { key, chain } = await deps.credentials();
+      const url = new URL(followPath, relationship.apiUrl);
+      const authorization = encodeRequestAuthorization({
+        method: "GET", target: followPath, body: "", nonce: randomBytes(nonceBytes).toString("base64url"), chain: decodePem(chain, "CERTIFICATE"), privateKey: createPrivateKey(key),
+        audience: relationship.trustDomain, nowMs: now().getTime(),
+      });
+      const headers = { authorization, ...(lastEventId !== undefined && { "last-event-id": lastEventId }) };
+      return followEndpoint({ url, proof: proofOf(relationship, trust(relationshipsOf(await documents.current()))), headers }, signal);
+    },
+  });
+  const refresher = bundleRefresher({ ...deps, trust, acknowledge: acknowledgeTo, submit: submitter.submit, isFollowed: streams.isLive });
   const hubs = hubService({ ...deps, hubKey: deps.hubSigner.verifierKey });
   const publisher = hubPublisher({ ...deps, signer: deps.hubSigner, place: deps.hubPlace });
   const relationships = relationshipService({ documents, trustDomain: own, peers, submitter, refresher });
+  /** Of a fleet all hear it in the same second, and shall not all ask in the same one; how large it is shows by how many we know. */
+  async function hasten(trustDomain: string): Promise<void> {
+    refresher.hasten(trustDomain, Math.min(relationshipsOf(await documents.current()).size * spreadEachMs, maxSpreadMs));
+  }
+
+  // Where nothing runs between two requests there is nobody to follow a stream.
+  let following = false;
+  const looked = rounds([hubs.tick, refresher.tick, publisher.tick, async () => !following || streams.tick()], deps.log);
   const encoded = new WeakMap<DocumentSet, string>();
   return {
     ...relationships,
@@ -122,6 +147,21 @@ export function federationService(deps: FederationDeps): Federation {
     },
     subscribe: hubs.subscribe, unsubscribe: hubs.unsubscribe, hubs: hubs.hubs, hubKey: deps.hubSigner.verifierKey,
     document: publisher.document, publication: publisher.publication,
-    ...rounds([hubs.tick, refresher.tick, publisher.tick], deps.log),
+    ...looked,
+    start() {
+      following = true;
+      looked.start();
+    },
+    async close() {
+      streams.close();
+      await looked.close();
+    },
   };
 }
+
+/** Of the feed what changes our own bundle there, and nothing else. */
+const followPath = `${paths.watch}?events=bundle`;
+const spreadEachMs = 50;
+/** What changed is known to all of them within a minute. */
+const maxSpreadMs = 20_000;
+const nonceBytes = 18;

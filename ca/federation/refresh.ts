@@ -19,6 +19,8 @@ export interface RefreshDeps {
   readonly acknowledge: (relationship: HeldRelationship) => Promise<void>;
   /** Has the publisher cosign our audit log. @throws {FederationError} */
   readonly submit: (relationship: HeldRelationship) => Promise<void>;
+  /** Whether all that this publisher changes is told by a stream: then it is asked less often. */
+  readonly isFollowed?: (trustDomain: string) => boolean;
   /** How long a bundle has been known here before it is acknowledged, in ms. */
   readonly settleMs: number;
   readonly metrics: Pick<CaMetrics, "federationRefreshed" | "federationHeld">;
@@ -31,6 +33,8 @@ export interface RefreshDeps {
 export interface Refresher {
   /** Looks for those that are due. @returns whether there is nothing to do here */
   tick(): Promise<boolean>;
+  /** Looks for one sooner: within so many ms, at a random instant. */
+  hasten(trustDomain: string, withinMs: number): void;
   /** Looks for one now, whichever replica this is. */
   refreshNow(trustDomain: string): Promise<void>;
   /** How the last look for each went, whichever replica it was. */
@@ -142,7 +146,8 @@ export function bundleRefresher(deps: RefreshDeps): Refresher {
 
   function intervalOf(relationship: HeldRelationship): number {
     const untilSettledMs = relationship.apiUrl === undefined ? 0 : unsettledMs(relationship);
-    const regularMs = hintOf(relationship.held) * jitter();
+    const hintMs = hintOf(relationship.held);
+    const regularMs = (deps.isFollowed?.(relationship.trustDomain) === true ? Math.min(hintMs * followedPart, Math.max(hintMs, maxFollowedIntervalMs)) : hintMs) * jitter();
     return untilSettledMs > 0 ? Math.min(regularMs, untilSettledMs + settleSlackMs) : regularMs;
   }
 
@@ -179,7 +184,11 @@ export function bundleRefresher(deps: RefreshDeps): Refresher {
     metrics.federationHeld(trustDomain, undefined);
   }
 
-  return { tick, refreshNow: refreshOne, status };
+  function hasten(trustDomain: string, withinMs: number): void {
+    due.set(trustDomain, Math.min(due.get(trustDomain) ?? 0, now().getTime() + withinMs * random()));
+  }
+
+  return { tick, hasten, refreshNow: refreshOne, status };
 }
 
 function hintOf(held: HeldRelationship["held"]): number {
@@ -196,6 +205,10 @@ async function inParallel<T>(items: readonly T[], limit: number, act: (item: T) 
 /** SPIFFE Trust Domain and Bundle 4.1.3. */
 const defaultHintSeconds = 300;
 const minIntervalMs = 1_000;
+/** How much less often who is followed by a stream is asked: acknowledgements and cosignatures go with each look, too. */
+const followedPart = 4;
+/** Below what `countersign check` calls stale. */
+const maxFollowedIntervalMs = 240_000;
 const maxIntervalMs = 3_600_000;
 /** Where failures do not make it later than the hint already does. */
 const maxBackoffMs = 600_000;

@@ -3,7 +3,7 @@ import type { CaMetrics } from "../metrics.ts";
 import { Refusal } from "../refusal.ts";
 import type { FeedPosition } from "../store/rows/feed.ts";
 import type { Store } from "../store/store.ts";
-import { beginning, cursorAt, resumeFrom, sourceNames, type Cursor } from "./cursor.ts";
+import { beginning, cursorAt, resumeFrom, sourceNames, type Cursor, type SourceName } from "./cursor.ts";
 import { watcherPlaces, type Follower } from "./places.ts";
 import { feedSources, type SourceDeps } from "./sources.ts";
 import { framesOf, openWatcher, type WatchEnd, type Watcher } from "./watcher.ts";
@@ -20,10 +20,11 @@ export interface FeedDeps extends SourceDeps {
 export interface Feed {
   /**
    * The events behind `lastEventId`, and from then on all that come, or until another needs the follower's place more.
+   * @param names  of these alone
    * @throws {Refusal} watchers_full
    * @throws {StoreError} store_unavailable
    */
-  watch(lastEventId: string | undefined, follower: Follower): Promise<ReadableStream<Uint8Array>>;
+  watch(lastEventId: string | undefined, follower: Follower, names?: readonly SourceName[]): Promise<ReadableStream<Uint8Array>>;
   /** Looks at once: something has landed here that readers wait for. */
   nudge(): void;
   /** Ends every stream; later ones are refused. */
@@ -80,7 +81,7 @@ export function openFeed(deps: FeedDeps): Feed {
         const { data, sequence, more } = await sources[name](after, until);
         told = { ...told, [name]: sequence };
         const frames = framesOf(feedEpoch, name, data, told);
-        for (const watcher of live) more ? watcher.fallBehind() : watcher.push(frames, told);
+        for (const watcher of live) more ? watcher.fallBehind(name) : watcher.push(name, frames, told);
       }
       told = { ...told, [name]: until };
     }
@@ -109,7 +110,7 @@ export function openFeed(deps: FeedDeps): Feed {
   }
 
   return {
-    async watch(lastEventId, follower) {
+    async watch(lastEventId, follower, names) {
       if (closed) throw refused("This replica is stopping.");
       let watcher: Watcher | undefined;
       let displaced = false;
@@ -129,7 +130,7 @@ export function openFeed(deps: FeedDeps): Feed {
         throw refused(closed ? "This replica is stopping." : allTaken);
       }
       const opened = openWatcher({
-        feedEpoch, from: resumeFrom(lastEventId, feedEpoch, newest), newest: () => newest,
+        feedEpoch, names, from: resumeFrom(lastEventId, feedEpoch, newest), newest: () => newest,
         read: (name, after) => sources[name](after, newest[name]),
         onEnd(why) {
           watchers.delete(opened);

@@ -8,6 +8,8 @@ export type WatchEnd = "left" | "slow" | "displaced" | "failed" | "blind" | "res
 export interface WatcherDeps {
   readonly feedEpoch: string;
   readonly from: Cursor;
+  /** What is told; default: everything. */
+  readonly names?: readonly SourceName[] | undefined;
   /** How far there is something to read. */
   readonly newest: () => Cursor;
   readonly read: (name: SourceName, after: number) => Promise<Told>;
@@ -18,18 +20,18 @@ export interface WatcherDeps {
 export interface Watcher {
   readonly stream: ReadableStream<Uint8Array>;
   isLive(): boolean;
-  /** Gives a live one what is new. One whose reader has not taken what is waiting reads it later by itself: nothing piles up here. */
-  push(frames: readonly Uint8Array[], cursor: Cursor): void;
+  /** Gives a live one what is new of a source. One whose reader has not taken what is waiting reads it later by itself: nothing piles up here. */
+  push(name: SourceName, frames: readonly Uint8Array[], cursor: Cursor): void;
   /** There is more than one push: each reads it by itself. */
-  fallBehind(): void;
+  fallBehind(name: SourceName): void;
   /** Shows that the connection lives, and ends one whose reader has taken nothing since the last time. */
   heartbeat(): void;
   end(why: WatchEnd): void;
 }
 
 /** Begins with the epoch; then comes what is behind `from`. */
-export function openWatcher({ feedEpoch, from, newest, read, onEnd }: WatcherDeps): Watcher {
-  const unread = new Set<SourceName>(sourceNames);
+export function openWatcher({ feedEpoch, from, names = sourceNames, newest, read, onEnd }: WatcherDeps): Watcher {
+  const unread = new Set<SourceName>(names);
   let cursor = from;
   let live = false;
   let advancing = false;
@@ -59,7 +61,7 @@ export function openWatcher({ feedEpoch, from, newest, read, onEnd }: WatcherDep
     advancing = true;
     try {
       while (hasRoom()) {
-        const name = sourceNames.find((one) => unread.has(one) || cursor[one] < newest()[one]);
+        const name = names.find((one) => unread.has(one) || cursor[one] < newest()[one]);
         if (name === undefined) {
           live = true;
           break;
@@ -95,8 +97,8 @@ export function openWatcher({ feedEpoch, from, newest, read, onEnd }: WatcherDep
   return {
     stream,
     isLive: () => live,
-    push(frames, next) {
-      if (!live) return;
+    push(name, frames, next) {
+      if (!live || !names.includes(name)) return;
       if (!hasRoom()) {
         live = false;
         return;
@@ -104,7 +106,8 @@ export function openWatcher({ feedEpoch, from, newest, read, onEnd }: WatcherDep
       for (const frame of frames) controller.enqueue(frame);
       cursor = next;
     },
-    fallBehind() {
+    fallBehind(name) {
+      if (!names.includes(name)) return;
       live = false;
       void advance();
     },

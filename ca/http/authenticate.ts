@@ -114,7 +114,7 @@ export interface Authenticated {
  *                 request proof_refused, certificate_expired, certificate_revoked
  */
 export async function authenticate(
-  services: Pick<CaServices, "authenticate" | "authenticateSigned" | "spendSigned">,
+  services: Pick<CaServices, "authenticate" | "authenticateSigned" | "authenticatePeer" | "spendSigned">,
   rule: Access,
   header: string | null,
   request: () => Promise<SignedRequest>,
@@ -136,9 +136,20 @@ export function admit(rule: Access, caller: Caller): Authenticated {
 }
 
 /** Whoever proves nothing is a stranger there, and not refused: what is revoked is for everybody, also for one whose clock is wrong. */
-async function follower(services: Pick<CaServices, "authenticate" | "authenticateSigned" | "spendSigned">, header: string, request: () => Promise<SignedRequest>): Promise<Authenticated> {
+async function follower(services: Pick<CaServices, "authenticate" | "authenticateSigned" | "authenticatePeer" | "spendSigned">, header: string, request: () => Promise<SignedRequest>): Promise<Authenticated> {
   const { caller, refusal } = await authenticate(services, anyRole, header, request);
-  return caller === undefined || refusal !== undefined ? nobody : { caller };
+  if (caller !== undefined && refusal === undefined) return { caller };
+  const authorization = parseRequestAuthorization(header);
+  return authorization === undefined ? nobody : federatedFollower(await services.authenticatePeer(authorization, await request()).catch(noPeer));
+}
+
+/** Only here, and with no role: a CA of another trust domain follows, and does nothing else. */
+function federatedFollower(spiffeId: string | undefined): Authenticated {
+  return spiffeId === undefined ? nobody : { caller: { actor: spiffeId, name: spiffeId, role: "workload", scope: [] } };
+}
+
+function noPeer(error: unknown): undefined {
+  if (!(error instanceof Refusal)) throw error;
 }
 
 async function authenticateSigned(

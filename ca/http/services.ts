@@ -11,6 +11,7 @@ import type { CallerRole } from "../contract/roles.ts";
 import type { TapEvent, TapRequest } from "../contract/taps.ts";
 import type { CreatedToken, CreateTokenRequest } from "../contract/tokens.ts";
 import type { Readiness, Vitals } from "../contract/vitals.ts";
+import type { WatchEventName } from "../contract/watch.ts";
 import type { ClockConfirmer } from "../confirm-clock.ts";
 import type { Federation } from "../federation/federation.ts";
 import type { RateLimits } from "../rate-limits.ts";
@@ -57,6 +58,8 @@ export interface CaServices {
    * @throws {Refusal} proof_refused | certificate_expired | certificate_revoked
    */
   authenticateSigned(authorization: RequestAuthorization, request: SignedRequest): Promise<Caller>;
+  /** The CA of another trust domain that signed the request, for the feed alone: its SPIFFE ID. @throws {Refusal} proof_refused */
+  authenticatePeer(authorization: RequestAuthorization, request: SignedRequest): Promise<string>;
   /** Takes a signed request that may act for the one time it is good, at all replicas. @throws {Refusal} proof_refused | rate_limited */
   spendSigned(authorization: RequestAuthorization, spiffeId: string): Promise<void>;
   issue(
@@ -74,7 +77,7 @@ export interface CaServices {
   /** Names the feed; new after a restore. */
   readonly feedEpoch: string;
   /** Server-sent events behind `lastEventId`, and from then on all that come; who proved an identity has a place before strangers. */
-  watch(lastEventId: string | undefined, follower: { readonly proven: boolean; readonly name: string }): Promise<ReadableStream<Uint8Array>>;
+  watch(lastEventId: string | undefined, follower: { readonly proven: boolean; readonly name: string }, names?: readonly Exclude<WatchEventName, "epoch">[]): Promise<ReadableStream<Uint8Array>>;
   /** Durable when it resolves. */
   acknowledge(request: AcknowledgeRequest): Promise<void>;
   /** Takes down what a proxy reports of its own workload; every replica knows it when it resolves. @param report what the request's text says */

@@ -154,6 +154,7 @@ describe("whoever holds the hub, and no key,", () => {
     ["alters the list", () => void files.set("members.note", files.get("members.note")!.replace(/countersign\.dev\/north.*\n/, "")), /not made by that key/],
     ["shows an older list", () => list([], hub, sequence - 1), /older than/],
     ["shows a member's bundle as the list", () => void files.set("members.note", files.get("west.bundle.note")!), /is signed by/],
+    ["shows something else that the hub's key signed", () => void files.set("members.note", hub.sign(`countersign.dev/other/v1\n${sequence + 1}\n${new Date(east.clock.nowMs).toISOString()}\n`)), /no list of members/],
     ["takes the list away", () => void files.delete("members.note"), /status 404/],
   ])("%s, and changes nothing", async (_claim, act, why) => {
     await joined();

@@ -121,7 +121,7 @@ describe("an Authorization header that is no good", () => {
   test("what cannot be a token is not looked up", async () => {
     let asked = 0;
     const look = () => Promise.resolve(void (asked += 1));
-    const services = { authenticate: look, authenticateSigned: () => look().then(() => Promise.reject(new Error("looked"))), spendSigned: () => Promise.resolve() };
+    const services = { authenticate: look, authenticateSigned: () => look().then(() => Promise.reject(new Error("looked"))), authenticatePeer: () => look().then(() => Promise.reject(new Error("looked"))), spendSigned: () => Promise.resolve() };
     for (const header of [`Bearer ${"a".repeat(600)}`, "Bearer a b", "Basic YTpi", "", "SVID", "SVID proof=\"x\", nonce=\"short\"", `SVID proof="${"a".repeat(17_000)}", nonce="${"n".repeat(22)}"`]) {
       expect((await authenticate(services, ["admin"], header, () => Promise.reject(new Error("read")))).refusal?.code).toBe("unauthenticated");
     }
