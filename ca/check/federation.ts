@@ -10,7 +10,7 @@ export function judgeFederation({ federation = [], nowMs }: CheckFacts): readonl
   ];
 }
 
-/** Stale: not known to be the newest for three of its intervals, and the five minutes that no outage is worth a warning. */
+/** Not fetched twice running, which one lost packet is not; or stale: not known to be the newest for three of its intervals, five minutes at least. */
 function judgeOne({ trustDomain, bundle, refresh }: FederationSummary, nowMs: number): Trouble | undefined {
   const why = refresh?.error ?? "nobody has looked for it yet";
   const remedy = `try: countersign federation refresh ${trustDomain}`;
@@ -19,7 +19,8 @@ function judgeOne({ trustDomain, bundle, refresh }: FederationSummary, nowMs: nu
     return { status: "failed", what: `all its roots have ended, so nobody of it is believed: ${why}`, remedy: `if it is gone, countersign federation remove ${trustDomain}` };
   }
   const ageMs = nowMs - Date.parse(refresh?.succeededAt ?? bundle.changedAt);
-  if (ageMs < Math.max(staleIntervals * (bundle.refreshHintSeconds ?? defaultHintSeconds) * 1000, minStaleMs)) return undefined;
+  const isStale = ageMs >= Math.max(staleIntervals * (bundle.refreshHintSeconds ?? defaultHintSeconds) * 1000, minStaleMs);
+  if (!isStale && (refresh?.failures ?? 0) < worthTelling) return undefined;
   return { status: "warning", what: `it was last fetched ${refresh?.succeededAt ?? "never"}; the last good one is in force, and a root of ours waits for its CA: ${why}`, remedy };
 }
 
@@ -35,6 +36,7 @@ function judgeWitness({ cosigned, addedAt }: FederationSummary, nowMs: number): 
 
 /** A log that does not grow is cosigned once an hour. */
 const staleCosignatureMs = 3 * 3_600_000;
+const worthTelling = 2;
 const staleIntervals = 3;
 const defaultHintSeconds = 300;
 const minStaleMs = 5 * 60_000;

@@ -1,5 +1,6 @@
 import { UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
+import { wrap } from "../settings/wrap.ts";
 
 /** Prints a result as JSON when `-o json` asks for it, and as text otherwise. */
 export interface Output {
@@ -18,6 +19,11 @@ export function output(format: string | undefined, io: CliIo): Output {
   return {
     json,
     print: (value, text) => io.stdout(json ? `${JSON.stringify(value, null, 2)}\n` : text),
-    explain: (text) => (json ? undefined : io.stderr(text)),
+    explain: (text) => (json ? undefined : io.stderr(narrow(text))),
   };
+}
+
+/** For a terminal of 80 columns; lines that are short enough stay as they are. */
+function narrow(text: string): string {
+  return text.split("\n").map((line) => (line.length < 80 ? line : wrap(line.trimStart(), /^ */.exec(line)?.[0]))).join("\n");
 }

@@ -1,11 +1,14 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { freePort } from "../../infra/demo/place.ts";
 import { programs } from "../../infra/demo/processes.ts";
+import { countersign } from "./command-line.ts";
 import { blocksOf } from "./readme-blocks.ts";
 
 /**
@@ -34,35 +37,40 @@ export async function startWalk({ database = "", env = {} }: { readonly database
   const adapted = (text: string): string => text
     .replaceAll(portPattern, (_, before: string, one: string) => `${before}${port(Number(one))}`)
     .replaceAll("postgres://user@host/database", `'${database}'`)
-    .replaceAll(/\b(SERIAL|TOKEN|ISSUER|NEXT-ROOT|ROOT)(?= --data-dir)/g, '"$(the $1)"')
+    .replaceAll(/\b(SERIAL|TOKEN|ISSUER|NEXT-ROOT|ROOT)(?= --)/g, '"$(the $1)"')
     .replaceAll("sleep 10", "sleep 0.3");
   writeShims(join(folder, ".bin"), port);
 
-  // The script comes by a pipe of its own, so that no command reads it as its input.
-  const shell = spawn("bash", ["--norc", "/dev/fd/3"], {
-    cwd: folder, detached: true, stdio: ["ignore", "pipe", "pipe", "pipe"],
+  const names = createServer((request, response) => {
+    nameOf(request.url!.slice(1), folder, port).then((name) => response.end(name), (error: unknown) => response.writeHead(500, { reason: String(error) }).end());
+  });
+  await new Promise<void>((resolve) => names.listen(0, "127.0.0.1", resolve));
+
+  const shell = spawn("bash", ["--norc", "-s"], {
+    cwd: folder, detached: true, stdio: "pipe",
     env: {
-      PATH: `${join(folder, ".bin")}:${process.env["PATH"]}`, HOME: folder, COUNTERSIGN_URL: `https://127.0.0.1:${port(8443)}`, ...quick, ...env,
+      PATH: `${join(folder, ".bin")}:${process.env["PATH"]}`, HOME: folder, LANG: "C.UTF-8", NODE_COMPILE_CACHE: join(folder, ".bin", "compiled"), THE: `http://127.0.0.1:${(names.address() as AddressInfo).port}`,
+      COUNTERSIGN_URL: `https://127.0.0.1:${port(8443)}`, ...quick, ...env,
     },
   });
   const exited = once(shell, "exit");
   let output = "";
   let wake = (): void => undefined;
-  for (const stream of [shell.stdout!, shell.stderr!]) stream.setEncoding("utf8").on("data", (text: string) => void (output += text, wake()));
+  for (const stream of [shell.stdout, shell.stderr]) stream.setEncoding("utf8").on("data", (text: string) => void (output += text, wake()));
   shell.on("exit", () => wake());
-  const script = shell.stdio[3] as NodeJS.WritableStream;
-  script.on("error", () => undefined);
-  script.write(prelude);
+  shell.stdin.on("error", () => undefined);
+  shell.stdin.write(prelude);
   let marks = 0;
 
   async function run(text: string): Promise<string> {
     const mark = `-- ${marks += 1} --\n`;
     const from = output.length;
-    script.write(`${text}\nprintf '%s' '${mark}'\n`);
+    // In braces it is read whole before it runs: no command takes what follows for its input.
+    shell.stdin.write(`{\n${text}\n} < /dev/null\nprintf '%s' '${mark}'\n`);
     for (;;) {
       const end = output.indexOf(mark, from);
       if (end >= 0) return output.slice(from, end);
-      if (shell.exitCode !== null || shell.signalCode !== null) throw new Error(`a command failed (${shell.exitCode ?? shell.signalCode}):\n${text}\n${output.slice(from)}`);
+      if (shell.exitCode !== null || shell.signalCode !== null) throw new Error(`a command failed (${shell.exitCode ?? shell.signalCode}):\n${text}\n${output.slice(from)}${logsIn(folder)}`);
       await new Promise<void>((resolve) => (wake = resolve));
     }
   }
@@ -83,9 +91,38 @@ export async function startWalk({ database = "", env = {} }: { readonly database
       }
       shell.kill("SIGKILL");
       await exited;
+      names.close();
       rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
     },
   };
+}
+
+/** What stands for the README's words in capitals: of the CA in the folder `east`. */
+async function nameOf(word: string, folder: string, port: (documented: number) => number): Promise<string> {
+  const read = async (...args: readonly string[]): Promise<readonly Readonly<Record<string, string | undefined>>[]> => {
+    const { stdout, stderr } = await countersign([...args, "-o", "json", "--data-dir", join(folder, "east")], { COUNTERSIGN_URL: `https://127.0.0.1:${port(8443)}` });
+    if (stdout === "") throw new Error(stderr);
+    return JSON.parse(stdout) as Readonly<Record<string, string>>[];
+  };
+  const authority = async (...wanted: readonly string[]): Promise<string | undefined> => {
+    const oldestFirst = [...await read("authority", "list")].sort((one, other) => (one["notBefore"]! < other["notBefore"]! ? -1 : 1));
+    return wanted.map((one) => oldestFirst.find(({ type, state }) => one === `${state} ${type}`)?.["id"]).find((id) => id !== undefined);
+  };
+  const lookups: Readonly<Record<string, () => Promise<string | undefined>>> = {
+    SERIAL: async () => (await read("certificate", "list", "--id", "spiffe://east.example/ns/default/sa/hello", "--status", "valid"))[0]?.["serialNumber"],
+    TOKEN: async () => (await read("token", "list")).find(({ spiffeId }) => spiffeId?.endsWith("/hello"))?.["id"],
+    ISSUER: () => authority("tainted issuer", "active issuer"),
+    "NEXT-ROOT": () => authority("prepared root"),
+    ROOT: () => authority("tainted root", "retiring root"),
+  };
+  const name = await lookups[word]?.();
+  if (name === undefined) throw new Error(`nothing is there that ${word} could stand for`);
+  return name;
+}
+
+/** The ends of what processes in the background have written. */
+function logsIn(folder: string): string {
+  return readdirSync(folder).filter((name) => name.endsWith(".log")).map((name) => `\n${name}:\n${readFileSync(join(folder, name), "utf8").slice(-2000)}`).join("");
 }
 
 /** Programs under the names of the README's aliases, on free ports where a command leaves them to their defaults; and what a person would type. */
@@ -105,15 +142,8 @@ exec ${program(programs.ca)} "$@"
     "countersign-proxy": `${unless("--inbound", 4143)}${unless("--outbound", 4140)}${unless("--admin", 4191)}exec ${program(programs.proxy)} "$@"\n`,
     "demo-app": `exec ${program("infra/demo/world.ts")}\n`,
     "demo-kms": `exec ${program("infra/demo/kms.ts")} "$@"\n`,
-    the: `case $1 in
-  SERIAL) countersign certificate list --data-dir east --id spiffe://east.example/ns/default/sa/hello --status valid -o json | read_json 'all => all[0].serialNumber' ;;
-  TOKEN) countersign token list --data-dir east -o json | read_json 'all => all.find((one) => one.spiffeId?.endsWith("/hello")).id' ;;
-  ISSUER) countersign authority list --data-dir east -o json | read_json 'all => all.findLast(({ type, state }) => type === "issuer" && state !== "active" || type === "issuer").id' ;;
-  NEXT-ROOT) countersign authority list --data-dir east -o json | read_json 'all => all.find(({ type, state }) => type === "root" && state === "prepared").id' ;;
-  ROOT) cat "$HOME/.bin/root" ;;
-esac
-`,
-    read_json: `exec "${process.execPath}" -e 'const found = eval(process.argv[1])(JSON.parse(require("fs").readFileSync(0, "utf8"))); if (!found) throw new Error("not found"); console.log(found);' "$1"\n`,
+    // What a person would copy from the output before.
+    the: `exec curl -sSf "$THE/$1"\n`,
   };
   for (const [name, text] of Object.entries(shims)) {
     writeFileSync(join(folder, name), `#!/bin/sh\n${text}`);
@@ -123,7 +153,7 @@ esac
   writeFileSync(join(folder, "fingerprint"), "");
 }
 
-const portPattern = /(127\.0\.0\.1:|\bPORT=)(\d{4,5})\b/g;
+const portPattern = /(127\.0\.0\.1:|\bPORT=|\bport: )(\d{4,5})\b/g;
 /** Where commands are without a flag. */
 const defaultPorts = [8443, 4143, 4140, 4191];
 /** What takes a minute by default. */
