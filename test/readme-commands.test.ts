@@ -1,4 +1,5 @@
-import { describe, expect, test } from "vitest";
+import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readConfig } from "../ca/config.ts";
 import { readConfig as readProxyConfig } from "../proxy/config.ts";
 import { completionHelp } from "../proxy/completion.ts";
@@ -8,13 +9,22 @@ import { wireHelp } from "../proxy/intercept/verify-wire.ts";
 import { ConfigError } from "../ca/settings/errors.ts";
 import { tapHelp } from "../proxy/tap/command.ts";
 import { countersign } from "./support/command-line.ts";
+import { programAvailable } from "./support/programs.ts";
 import { blocksOf, commandsOf, documents, type Command } from "./support/readme-blocks.ts";
+import { startWalk, type Walk } from "./support/walk.ts";
 
 describe("what the documents tell to type", () => {
   const shown = documents.flatMap((file) => blocksOf(file, "sh"));
 
   test("stands in blocks that are marked as what runs elsewhere, or are run", () => {
     expect([...new Set(shown.map(({ mark }) => mark))].sort()).toEqual(["", "elsewhere"]);
+  });
+
+  test("is run where it is not marked: each part by one of two tests", () => {
+    const parts = new Set(shown.filter(({ mark }) => mark === "").map(({ file, section }) => `${file}: ${section}`));
+    const tests = ["readme-commands.test.ts", "e2e/newcomer.test.ts"].map((file) => readFileSync(new URL(file, import.meta.url), "utf8")).join("");
+    const followed = [...tests.matchAll(/walk\.follow\("([^"]+)"\)/g)].map(([, section]) => `README.md: ${section}`);
+    expect([...parts].sort()).toEqual(followed.sort());
   });
 
   test.for(shown.flatMap((block) => commandsOf(block).map((command) => [`${block.file}, ${block.section}`, command] as const)))("%s: %j has flags that there are", async ([, command]) => {
@@ -24,6 +34,37 @@ describe("what the documents tell to type", () => {
   test.for(documents.flatMap((file) => blocksOf(file, "json")).map((block) => [`${block.file}, ${block.section}`, block] as const))("%s: the settings are taken", ([, { text }]) => {
     const settings = JSON.parse(text.trim().startsWith("{") ? text : `{${text}}`) as Record<string, unknown>;
     expect(() => readConfig({ file: { trustDomain: "east", ...settings } })).not.toThrow();
+  });
+});
+
+/** The rest of the README's parts is followed by test/e2e/newcomer.test.ts. */
+describe.runIf(programAvailable("curl") && programAvailable("openssl"))("the README's commands do what it says of them", () => {
+  let walk: Walk;
+  beforeAll(async () => {
+    walk = await startWalk();
+  });
+  afterAll(() => walk?.close());
+
+  test("Use it: a mesh in which the app is told who calls", { timeout: 90_000 }, async () => {
+    const said = await walk.follow("Use it");
+    expect(said).toContain("\nspiffe://countersign.local/ns/default/sa/hello\n");
+    expect(said).toMatch(/hello .*world .*√ mutual TLS/);
+    expect(said).toMatch(/^√ a proxy that trusts your bundle takes it/m);
+    expect(said).toMatch(/^√ The audit log .* fits\.$/m);
+  });
+
+  test("An offline root: a CA that is well below a root whose key it does not have", { timeout: 90_000 }, async () => {
+    const said = await walk.follow("An offline root");
+    expect(said).toMatch(/^√ authority \w+ \(offline\)/m);
+    expect(said).toContain("All is well: √");
+  });
+
+  test("Back up and restore: the same log, in another folder", { timeout: 60_000 }, async () => {
+    expect(await walk.follow("Back up and restore")).toMatch(/^√ The audit log countersign\.dev\/north\.example\/log fits\.$/m);
+  });
+
+  test("Upgrade: stopped, looked at, started, and well", { timeout: 60_000 }, async () => {
+    expect((await walk.follow("Upgrade")).match(/^All is well: √$/gm)).toHaveLength(3);
   });
 });
 

@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { catalogue, linkOf, renderCatalogue, type CheckId } from "../ca/check/catalogue.ts";
@@ -66,3 +67,28 @@ test("proxy/README.md has a row for every metric of the proxy, and no other", ()
   const shown = [...readFileSync(new URL("README.md", proxy), "utf8").matchAll(/^\| `(\w+)` \| (?:counter|gauge|histogram) \|/gm)].map(([, name]) => name);
   expect(shown.sort(), "write it anew with UPDATE_README=1 npm test -- test/e2e/seeing.test.ts").toEqual([...new Set(registered)].sort());
 });
+
+describe.each(["README.md", "ca/README.md", "proxy/README.md", "infra/terraform/README.md"])("what %s leads to is there", (file) => {
+  const readme = readFileSync(pathOf(file), "utf8").replaceAll(/^```[^]*?^```$/gm, "");
+
+  test("files and headings that it links to", () => {
+    const broken = [...readme.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link = ""]) => link).filter((link) => {
+      if (/^https?:/.test(link)) return false;
+      const [path = "", anchor] = link.split("#");
+      const target = path === "" ? file : join(dirname(file), path);
+      return !existsSync(pathOf(target)) || (anchor !== undefined && !anchorsOf(readFileSync(pathOf(target), "utf8")).includes(anchor));
+    });
+    expect(broken).toEqual([]);
+  });
+
+  test("files of the project that it names", () => {
+    const named = [...readme.matchAll(/`((?:test|infra)\/[\w./-]+)`/g)].map(([, path = ""]) => path);
+    expect(named.filter((path) => !existsSync(pathOf(path)))).toEqual([]);
+  });
+});
+
+/** As GitHub makes them of headings, and those that are written out. */
+function anchorsOf(markdown: string): readonly string[] {
+  const headings = [...markdown.matchAll(/^#+ (.*)$/gm)].map(([, title = ""]) => title.toLowerCase().replaceAll(/[^\w\- ]/g, "").replaceAll(" ", "-"));
+  return [...headings, ...[...markdown.matchAll(/<a id="([^"]+)">/g)].map(([, id = ""]) => id)];
+}

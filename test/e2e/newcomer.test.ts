@@ -1,26 +1,107 @@
-import { appendFileSync } from "node:fs";
+import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createDatabase } from "../support/postgres.ts";
+import { programAvailable } from "../support/programs.ts";
 import { startWalk, type Walk } from "../support/walk.ts";
 
-const write = (text: string) => appendFileSync("/tmp/walk.out", `\n=====\n${text}`);
-describe("a newcomer who follows the README", () => {
+// In order, as it stands in the README; each test goes on where the one before ended.
+describe.runIf(programAvailable("curl") && programAvailable("openssl"))("a newcomer who follows the README has in turn", () => {
   let walk: Walk;
+  let database: string;
+  const east = "--data-dir east";
+  let west: string;
   beforeAll(async () => {
-    walk = await startWalk({ database: await createDatabase() });
+    database = await createDatabase();
+    walk = await startWalk({ database });
+    west = `--data-dir west --url https://127.0.0.1:${walk.port(9443)}`;
   });
   afterAll(() => walk?.close());
 
-  test("walks", { timeout: 160_000 }, async () => {
-    await walk.follow("Postgres and replicas");
-    await walk.follow("Keys in KMS");
-    await walk.follow("Join two clusters");
-    const west = `--data-dir west --url https://127.0.0.1:${walk.port(9443)}`;
-    write(await walk.run("times"));
-    write(await walk.run(`kill %?demo-kms; sleep 3; countersign check ${west} -o short || true`));
-    write(await walk.run(`countersign certificate issue --id spiffe://west.example/x --cert x.pem --key x.key ${west} ; countersign authority rotate ${west} || true; countersign check ${west} -o short || true`));
-    write(await walk.run(`kill '%?--data-dir west'; sleep 8; countersign check --data-dir east -o short || true; countersign federation refresh west.example --data-dir east || true; countersign check --data-dir east -o short || true`));
-    write(await walk.run(`countersign check ${west} || true; tail -n 5 east*.log`));
-    write(await walk.run("times; jobs"));
+  test("a CA on Postgres with two replicas, of which both are well", { timeout: 60_000 }, async () => {
+    const said = await walk.follow("Postgres and replicas");
+    expect(linesNotWell(said)).toEqual([]);
+    expect(said.match(/^All is well: √$/gm)).toHaveLength(3);
   });
+
+  test("a CA whose root is in KMS, which is well", { timeout: 60_000 }, async () => {
+    const said = await walk.follow("Keys in KMS");
+    expect(linesNotWell(said)).toEqual([]);
+    expect(said).toMatch(/^√ authority \w+ \(kms\) has its key at hand/m);
+  });
+
+  test("both federated, and an app that calls one in the other cluster under its own name", { timeout: 60_000 }, async () => {
+    const said = await walk.follow("Join two clusters");
+    expect(said).toContain("\nspiffe://east.example/ns/default/sa/hello\n");
+    expect(said).toContain("believe each other's workloads");
+  });
+
+  test("countersign check all √, with both sides in it", { timeout: 60_000 }, async () => {
+    for (const [ca, peer] of [[east, "west.example"], [west, "east.example"]] as const) {
+      const said = await walk.run(`countersign check ${ca} --strict --wait 1m`);
+      expect(linesNotWell(said)).toEqual([]);
+      expect(said).toContain(`√ the bundle of ${peer} is there and up to date`);
+    }
+  });
+
+  test("the dashboard open, with all of it in view", { timeout: 60_000 }, async () => {
+    await signIn("east", east);
+    expect(await page("east", "/ui")).toContain("All is well");
+    expect(await page("east", "/ui/workloads")).toContain("/ns/default/sa/hello");
+    expect(await page("east", "/ui/federation")).toContain("west.example");
+  });
+
+  test("Linkerd's issuer, and a token that can have no other", { timeout: 60_000 }, async () => {
+    await walk.follow("Replace Linkerd's identity issuer");
+    expect(await walk.run("cat issuer.yaml")).toMatch(/tls\.crt: [\w+/=]+$/m);
+    const other = await walk.run(`countersign issuer issue ${east} --token-file linkerd-token --trust-domain other.local 2>&1 || true`);
+    expect(other).toContain("(forbidden)");
+  });
+
+  test("what there is to look at where something is wrong", { timeout: 60_000 }, async () => {
+    const said = await walk.follow("Find what is wrong");
+    expect(said).toMatch(/hello .*world .*√ mutual TLS/);
+    expect(said).toContain("allow by world/1");
+    expect(said).toMatch(/^√ The audit log .* fits\.$/m);
+  });
+
+  test("everything replaced of which a thief may know, and a CA that is well", { timeout: 120_000 }, async () => {
+    const said = await walk.follow("After a compromise");
+    expect(said).toMatch(/is revoked \(keyCompromise\)/);
+    expect(said.match(/^What it signed is refused from now on\.$/gm)).toHaveLength(2);
+    // The proxy that was stopped is told of for some minutes more.
+    const check = await walk.run(`countersign check ${east} -o short || true`);
+    expect(linesNotWell(check).filter((line) => !line.includes("every proxy's certificate"))).toEqual([]);
+  });
+
+  test("three things broken, of which check and the dashboard say which", { timeout: 90_000 }, async () => {
+    await signIn("west", west);
+    await walk.run("kill %?demo-kms");
+    expect(linesNotWell(await walk.run(`countersign check ${west} || true`))).toEqual([expect.stringMatching(/^× authority \w+ \(kms\) has its key at hand/)]);
+    expect(await page("west", "/ui")).toMatch(/KMS/);
+
+    await walk.run("kill '%?--data-dir west'");
+    await walk.run(`until { countersign check ${east} -o short || true; } | grep '^‼ the bundle of west.example'; do sleep 0.3; done`);
+    expect(await page("east", "/ui")).toContain("west.example");
+
+    const client = new pg.Client({ connectionString: database });
+    await client.connect();
+    await client.query("update audit_entries set body = body || ' ' where idx = (select max(idx) from audit_entries)");
+    await client.end();
+    expect(linesNotWell(await walk.run(`countersign check ${east} || true`))).toContainEqual(expect.stringMatching(/^× the newest checkpoint is signed/));
+    expect(await walk.run(`countersign audit verify ${east} --store '${database}' || true`)).toMatch(/× /);
+  });
+
+  async function signIn(name: string, ca: string): Promise<void> {
+    await walk.run(`link=$(countersign dashboard ${ca} 2> /dev/null); ${name}=\${link%/ui/*}
+      curl -sSf --cacert ${name}/root.pem -c ${name}.jar -H "origin: $${name}" -X POST "$link" > /dev/null`);
+  }
+
+  function page(name: string, path: string): Promise<string> {
+    return walk.run(`curl -sSf --cacert ${name}/root.pem -b ${name}.jar "$${name}${path}"`);
+  }
 });
+
+/** What `check` and the like have marked as not well. */
+function linesNotWell(said: string): readonly string[] {
+  return said.split("\n").filter((line) => /^[×‼] /.test(line));
+}
