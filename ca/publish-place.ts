@@ -47,7 +47,7 @@ function putFile(folder: string, name: string, body: Uint8Array | string): void 
     if (name.includes("/")) mkdirSync(dirname(join(folder, name)), { recursive: true });
     writeAtomically(join(folder, name), body, fileMode);
   } catch (cause) {
-    throw new ObjectStoreError("bucket_refused", `cannot write to the folder ${folder} (${(cause as NodeJS.ErrnoException).code})`, { cause });
+    throw new ObjectStoreError("bucket_refused", `cannot write to the folder ${folder} (${(cause as NodeJS.ErrnoException).code}); make it, and let this user write there`, { cause });
   }
 }
 

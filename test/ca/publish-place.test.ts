@@ -29,5 +29,5 @@ test.each(["../west.json", "/west.json", "a//b", ".hidden", "a/../b", ""])("a na
 });
 
 test("a folder that cannot be written to is named", async () => {
-  await expect(open("/proc/nowhere").put("west.json", "", text)).rejects.toMatchObject({ code: "bucket_refused", message: "cannot write to the folder /proc/nowhere (ENOENT)" });
+  await expect(open("/proc/nowhere").put("west.json", "", text)).rejects.toMatchObject({ code: "bucket_refused", message: "cannot write to the folder /proc/nowhere (ENOENT); make it, and let this user write there" });
 });

@@ -73,6 +73,10 @@ describe.runIf(programAvailable("curl") && programAvailable("openssl"))("a newco
     expect(linesNotWell(check).filter((line) => !line.includes("every proxy's certificate"))).toEqual([]);
   });
 
+  test("a cluster more, below the same root", { timeout: 60_000 }, async () => {
+    expect(await walk.follow("One root for many clusters")).toContain("All is well: √");
+  });
+
   test("three things broken, of which check and the dashboard say which", { timeout: 90_000 }, async () => {
     await signIn("west", west);
     await walk.run("kill %?demo-kms");
