@@ -31,7 +31,7 @@ describe.runIf(programAvailable("curl") && programAvailable("openssl"))("a newco
 
   test("both federated, and an app that calls one in the other cluster under its own name", { timeout: 60_000 }, async () => {
     const said = await walk.follow("Join two clusters");
-    expect(said).toContain("\nspiffe://east.example/ns/default/sa/hello\n");
+    expect(said).toMatch(/^spiffe:\/\/east\.example\/ns\/default\/sa\/hello$/m);
     expect(said).toContain("believe each other's workloads");
   });
 

@@ -40,6 +40,8 @@ export async function startWalk({ database = "", env = {} }: { readonly database
     .replaceAll(/\b(SERIAL|TOKEN|ISSUER|NEXT-ROOT|ROOT)(?= --)/g, '"$(the $1)"')
     .replaceAll("sleep 10", "sleep 0.3");
   writeShims(join(folder, ".bin"), port);
+  // As on a terminal, where it shows no meter beside what it prints.
+  writeFileSync(join(folder, ".curlrc"), "no-progress-meter\n");
 
   const names = createServer((request, response) => {
     nameOf(request.url!.slice(1), folder, port).then((name) => response.end(name), (error: unknown) => response.writeHead(500, { reason: String(error) }).end());
