@@ -39,14 +39,21 @@ export async function pageOfCertificates(listing: CertificateListing, query: Cer
   const rows: CertificateRow[] = [];
   let before = Math.min(query.before ?? Number.MAX_SAFE_INTEGER, bounds.newest + 1);
   let looked = 0;
+  let counted = 0;
   for (let stepRows = firstStepRows; before > bounds.oldest; stepRows = Math.min(2 * stepRows, maxStepRows)) {
     const from = await listing.below(query, before, stepRows) ?? bounds.oldest;
     rows.push(...await listing.range(query, { from, before }, limit - rows.length));
     if (rows.length >= limit) break;
     before = from;
     looked += stepRows;
-    const index = looked > maxSortedRows ? undefined : await narrowIndex(listing, query, Math.max(looked, fewRows));
-    if (index !== undefined) return [...rows, ...await listing.sorted(query, index, before, limit - rows.length)];
+    const most = Math.max(looked, fewRows);
+    // If the rest of the page lies as dense as what was found, it is had before so many rows of an index are counted.
+    const nearlyFull = (limit - rows.length) * looked <= rows.length * most;
+    if (most > counted && looked <= maxSortedRows && !nearlyFull) {
+      const index = await narrowIndex(listing, query, most);
+      if (index !== undefined) return [...rows, ...await listing.sorted(query, index, before, limit - rows.length)];
+      counted = most;
+    }
     await setImmediate();
   }
   return rows;

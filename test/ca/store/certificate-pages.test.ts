@@ -7,7 +7,7 @@ const startMs = 1_000_000;
 
 /** A table in memory, which remembers how many rows were looked at in one go. */
 function listingOf(rows: readonly CertificateRow[]) {
-  const counts = { widest: 0, looked: 0, sorted: 0 };
+  const counts = { widest: 0, looked: 0, sorted: 0, counted: 0 };
   const ofIndex = (query: CertificateQuery, index: string) => rows.filter((row) =>
     matches(row, { limit: 0, nowMs: query.nowMs, ...(index === "names" ? pick(query, "spiffeId") : { ...pick(query, "expiresBeforeMs"), ...(query.status === "valid" && { status: "valid" }) }) }));
   const listing: CertificateListing = {
@@ -19,7 +19,10 @@ function listingOf(rows: readonly CertificateRow[]) {
       counts.looked += inRange.length;
       return inRange.filter((row) => matches(row, query)).reverse().slice(0, limit);
     },
-    count: async (query, index, max) => Math.min(max, ofIndex(query, index).length),
+    async count(query, index, max) {
+      counts.counted += 1;
+      return Math.min(max, ofIndex(query, index).length);
+    },
     async sorted(query, index, before, limit) {
       counts.sorted += ofIndex(query, index).length;
       return ofIndex(query, index).filter((row) => row.logIndex < before && matches(row, query)).reverse().slice(0, limit);
@@ -60,6 +63,16 @@ test("few rows at the end of many are found by their index, after a look at a fe
   const { listing, counts } = listingOf(rowsOf(50_000, (index) => row(index, index < 10 ? "old" : "new", startMs)));
   expect(await pageOfCertificates(listing, { limit: 100, nowMs: 0, spiffeId: "spiffe://east/old", status: "valid" })).toHaveLength(10);
   expect(counts).toMatchObject({ looked: 256, sorted: 10 });
+});
+
+test("no index is counted for a page that fills as fast, nor twice for as many rows", async () => {
+  const tenth = listingOf(rowsOf(50_000, (index) => row(index, index % 10 === 0 ? "tenth/x" : "other/x", startMs)));
+  expect(await pageOfCertificates(tenth.listing, { limit: 100, nowMs: 0, spiffeId: "spiffe://east/tenth/*" })).toHaveLength(100);
+  expect(tenth.counts.counted).toBe(0);
+  const rare = listingOf(rowsOf(50_000, (index) => row(index, index % 25 === 0 ? "rare/x" : "other/x", startMs)));
+  expect(await pageOfCertificates(rare.listing, { limit: 100, nowMs: 0, spiffeId: "spiffe://east/rare/*" })).toHaveLength(100);
+  // After 256 rows for 1024; after 768 there is nothing new to learn, and after 1792 the page is nearly full.
+  expect(rare.counts.counted).toBe(1);
 });
 
 test("where no index helps the event loop has its turn every few thousand rows", async () => {
