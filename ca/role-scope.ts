@@ -12,7 +12,7 @@ export interface CallerScope {
   readonly dnsScope?: readonly string[];
   /** Trust domains it may have issuers signed for. */
   readonly issuerScope?: readonly string[];
-  /** Those of them whose issuers may give any DNS name and address: it is the CA of that cluster. */
+  /** Those of them whose CA it is: its issuers may give any DNS name, or those of `dnsScope`, and any address. */
   readonly clusterScope?: readonly string[];
   /** Those of them whose issuers have no URI constraint. */
   readonly unconstrainedScope?: readonly string[];

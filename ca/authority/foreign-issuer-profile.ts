@@ -25,6 +25,8 @@ export type ForeignIssuerRequest = Pick<IssueIssuerRequest, "profile" | "trustDo
 export interface NamingRights {
   /** DNS names, or `*.` and what they end in; undefined: whatever it likes, with or without constraints. */
   readonly dnsScope: readonly string[] | undefined;
+  /** It is the CA of a cluster: it issues for its own API, too, which has addresses, and what its scope has whole is what it is held to. */
+  readonly isCluster: boolean;
   /** Whether it may have an issuer without the URI constraint that its software has by default. */
   readonly mayLiftUri: boolean;
   /** Whether it has such issuers unless it asks for the constraint. */
@@ -38,7 +40,8 @@ export interface NamingRights {
  * @param signerKey       the key it will be signed with
  * @throws {Refusal} spiffe_id_refused | dns_name_refused | issuer_refused | forbidden
  */
-export function foreignIssuer(request: ForeignIssuerRequest, ownTrustDomain: string, signerKey: KeyAlgorithm, { dnsScope, mayLiftUri, liftsUri }: NamingRights): ForeignIssuer {
+export function foreignIssuer(request: ForeignIssuerRequest, ownTrustDomain: string, signerKey: KeyAlgorithm, rights: NamingRights): ForeignIssuer {
+  const { dnsScope, isCluster, mayLiftUri, liftsUri } = rights;
   const trustDomain = readTrustDomain(request.trustDomain);
   if (trustDomain === ownTrustDomain) {
     throw new Refusal("issuer_refused", `${trustDomain} is this CA's own trust domain, and nobody else issues for it; name the other cluster's.`);
@@ -49,14 +52,14 @@ export function foreignIssuer(request: ForeignIssuerRequest, ownTrustDomain: str
   }
   if (request.uriConstraint === true && reason !== undefined) throw new Refusal("issuer_refused", `${reason}; leave uriConstraint out.`);
   const domain = identityDomain?.(trustDomain);
-  const dnsDomains = request.dnsDomains ?? (domain === undefined ? [] : [domain]);
+  const dnsDomains = request.dnsDomains ?? (domain === undefined ? wholeDomains(rights) : [domain]);
   if (!dnsDomains.every(isDnsName)) {
     throw new Refusal("dns_name_refused", "dnsDomains holds DNS names in lower case, without a wildcard or a final dot; for linkerd the trust domain has to be one, too.");
   }
   if (request.uriConstraint === false && byDefault && !mayLiftUri) {
     throw new Refusal("forbidden", `Only an admin has an issuer for ${request.profile} signed without its URI constraint; leave uriConstraint out.`);
   }
-  if (dnsScope !== undefined) checkDnsRights(dnsDomains.filter((each) => each !== domain), dnsScope);
+  if (dnsScope !== undefined) checkDnsRights((request.dnsDomains ?? []).filter((each) => each !== domain), dnsScope);
   const [named] = domain === undefined ? [] : dnsDomains;
   const commonName = named ?? `${trustDomain} issuer`;
   return {
@@ -64,7 +67,7 @@ export function foreignIssuer(request: ForeignIssuerRequest, ownTrustDomain: str
     commonName: commonName.length <= maxCommonNameChars ? commonName : "issuer of another trust domain",
     uris: [`spiffe://${trustDomain}`],
     dnsNames: named === undefined ? [] : [named],
-    nameConstraints: constraintsOf(request.uriConstraint ?? (byDefault && !liftsUri) ? [trustDomain] : [], dnsDomains, dnsScope === undefined),
+    nameConstraints: constraintsOf(request.uriConstraint ?? (byDefault && !liftsUri) ? [trustDomain] : [], dnsDomains, dnsScope === undefined, isCluster),
     keyAlgorithms,
   };
 }
@@ -79,12 +82,21 @@ function checkDnsRights(dnsDomains: readonly string[], dnsScope: readonly string
   );
 }
 
-/** @param free  whether an issuer that is held to no DNS domain may give any DNS name and address; otherwise it gives none */
-function constraintsOf(uris: readonly string[], dnsNames: readonly string[], free: boolean): ForeignIssuer["nameConstraints"] {
+/** What the CA of a cluster is held to without asking: the domains that its scope has whole, and its own machine. */
+function wholeDomains({ dnsScope = [], isCluster }: NamingRights): readonly string[] {
+  const domains = isCluster ? dnsScope.filter((name) => dnsScope.includes(`*.${name}`)) : [];
+  return domains.length === 0 ? [] : [...domains, ownMachine];
+}
+
+/**
+ * @param free       whether an issuer that is held to no DNS domain may give any DNS name and address; otherwise it gives none
+ * @param addresses  whether it may give addresses in any case
+ */
+function constraintsOf(uris: readonly string[], dnsNames: readonly string[], free: boolean, addresses: boolean): ForeignIssuer["nameConstraints"] {
   const permitted: NameSubtreeFields = { ...(uris.length > 0 && { uris }), ...(dnsNames.length > 0 && { dnsNames }) };
   // RFC 5280 4.2.1.10: a constraint binds names of its own kind only, so who is held to DNS names is kept from addresses besides.
   const none: NameSubtreeFields | undefined = free ? undefined : { dnsNames: [anyDnsName], ipRanges: anyAddress };
-  const excluded = dnsNames.length > 0 ? { ipRanges: anyAddress } : none;
+  const excluded = dnsNames.length === 0 ? none : addresses ? undefined : { ipRanges: anyAddress };
   const permits = uris.length > 0 || dnsNames.length > 0;
   return permits || excluded !== undefined ? { ...(permits && { permitted }), ...(excluded && { excluded }) } : undefined;
 }
@@ -122,6 +134,8 @@ const profiles: Readonly<Record<IssuerProfile, ProfileRules>> = {
 };
 /** RFC 5280 4.2.1.10: every name is made of this one by adding labels in front. */
 const anyDnsName = "";
+/** Everybody's own: it says nothing about anybody else. */
+const ownMachine = "localhost";
 const anyAddress = [parseIpRange("0.0.0.0/0"), parseIpRange("::/0")];
 /** RFC 5280 appendix A.1, ub-common-name. */
 const maxCommonNameChars = 64;

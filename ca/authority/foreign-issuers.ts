@@ -62,7 +62,7 @@ export interface IssuerCaller {
   readonly issuerScope?: readonly string[];
   /** DNS names an operator may give, or `*.` and what they end in. */
   readonly dnsScope?: readonly string[];
-  /** Trust domains whose issuers may give any DNS name and address. */
+  /** Trust domains whose issuers may give any DNS name, or those of `dnsScope`, and any address. */
   readonly clusterScope?: readonly string[];
   /** Trust domains whose issuers have no URI constraint. */
   readonly unconstrainedScope?: readonly string[];
@@ -192,8 +192,9 @@ export function foreignIssuers(deps: ForeignIssuerDeps) {
 
 function rightsOf({ role, dnsScope = [], clusterScope = [], unconstrainedScope = [] }: IssuerCaller, trustDomain: string): NamingRights {
   const isAdmin = role === "admin";
+  const isCluster = clusterScope.includes(trustDomain);
   const unconstrained = unconstrainedScope.includes(trustDomain);
-  return { dnsScope: isAdmin || clusterScope.includes(trustDomain) ? undefined : dnsScope, mayLiftUri: isAdmin || unconstrained, liftsUri: unconstrained };
+  return { dnsScope: isAdmin || (isCluster && dnsScope.length === 0) ? undefined : dnsScope, isCluster, mayLiftUri: isAdmin || unconstrained, liftsUri: unconstrained };
 }
 
 /** An admin may have any issuer signed, an operator those its scope names: whoever holds one can name every workload of that domain. */

@@ -38,6 +38,12 @@ export async function issueIssuer(request: IssuerRequest, parent: IssuerParent):
   return { issuer, privateKey };
 }
 
+/** What a workload's certificate names beside its ID. */
+export interface TrialNames {
+  readonly dnsNames?: readonly string[];
+  readonly ipAddresses?: readonly Uint8Array[];
+}
+
 /**
  * Tries an issuer out before anybody relies on it.
  * @param intermediates  between it and the root
@@ -45,6 +51,7 @@ export async function issueIssuer(request: IssuerRequest, parent: IssuerParent):
  */
 export async function tryIssuer(
   issuer: ActiveIssuer, intermediates: readonly Certificate[], root: Certificate, { trustDomain, nowMs, profile }: Pick<IssuerRequest, "trustDomain" | "nowMs" | "profile">,
+  { dnsNames = [], ipAddresses = [] }: TrialNames = {},
 ): Promise<void> {
   const spki = generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey.export({ format: "der", type: "spki" });
   const secondMs = Math.floor(nowMs / 1000) * 1000;
@@ -55,7 +62,8 @@ export async function tryIssuer(
     spki,
     subjectKeyIdentifier: subjectKeyIdentifier(spki),
     uri: `spiffe://${trustDomain}/countersign/trial`,
-    dnsNames: [],
+    dnsNames,
+    ...(ipAddresses.length > 0 && { ipAddresses }),
   });
   const trial = await signCertificate(issuer.signer, tbs, issuer.signatureAlgorithm);
   try {

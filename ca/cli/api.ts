@@ -2,15 +2,13 @@ import { createPrivateKey, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { request, type RequestOptions } from "node:https";
 import { join } from "node:path";
-import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import { idempotencyKeyHeader, mediaType } from "../contract/headers.ts";
 import type { Problem } from "../contract/problem.ts";
-import { apiSegments } from "../issuance/names.ts";
 import { parseCertificate } from "../pki/certificate.ts";
-import { PkiError } from "../pki/errors.ts";
 import { decodePem } from "../pki/pem.ts";
 import { encodeRequestAuthorization, type SignedRequest } from "../pki/request-authorization.ts";
 import { readSpiffeId } from "../pki/svid.ts";
+import { apiIdentityCheck, notTheApi, otherTrustDomain, trustDomainOfFolder } from "./api-identity.ts";
 import { UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 
@@ -50,6 +48,8 @@ Which CA, and as whom:
   --ca-cert FILE     root to trust; default DATA-DIR/root.pem
                      (COUNTERSIGN_CA_CERT); "web": Node's own roots, for
                      a CA whose TLS a load balancer or Lambda ends
+                     (COUNTERSIGN_TRUST_DOMAIN says whose CA is meant, where
+                     those of several clusters are below one root)
   --data-dir DIR     default ./.countersign (COUNTERSIGN_DATA_DIR)
   -o json            the API's answer as it is, for scripts
 `;
@@ -97,8 +97,14 @@ export function api(flags: ApiFlags, { env }: Pick<CliIo, "env">, signal?: Abort
   const url = flags.url ?? env["COUNTERSIGN_URL"] ?? "https://127.0.0.1:8443";
   if (!URL.canParse(url) || new URL(url).protocol !== "https:")
     throw new UsageError(`--url must be an https URL, not ${url}.`);
-  const rootPath = flags["ca-cert"] ?? env["COUNTERSIGN_CA_CERT"] ?? join(dataDir, "root.pem");
-  const tls: RequestOptions = rootPath === "web" ? { signal } : { signal, ca: read(rootPath, "root certificate", "--ca-cert"), checkServerIdentity: checkApiIdentity };
+  const otherRoot = flags["ca-cert"] ?? env["COUNTERSIGN_CA_CERT"];
+  const tls: RequestOptions = otherRoot === "web" ? { signal } : { signal, ...trust(otherRoot ?? join(dataDir, "root.pem")) };
+
+  function trust(rootPath: string): RequestOptions {
+    const ca = read(rootPath, "root certificate", "--ca-cert");
+    const trustDomain = env["COUNTERSIGN_TRUST_DOMAIN"] ?? (otherRoot === undefined ? trustDomainOfFolder(join(dataDir, "audit-log.vkey")) : undefined);
+    return { ca, checkServerIdentity: apiIdentityCheck(ca, trustDomain) };
+  }
 
   function readToken(): string {
     const tokenPath = flags["token-file"] ?? env["COUNTERSIGN_TOKEN_FILE"] ?? join(dataDir, "admin-token");
@@ -180,7 +186,8 @@ async function answered(url: URL, options: RequestOptions, payload?: string, onT
     return await send(url, { ...options, agent: false, timeout: timeoutMs }, payload, onText);
   } catch (cause) {
     const hint = hints[(cause as NodeJS.ErrnoException).code ?? ""] ?? `${(cause as Error).message}; is --url right?`;
-    throw new ApiError(`no CA at ${url.origin}: ${hint}`, { cause });
+    const which = (cause as NodeJS.ErrnoException).code === otherTrustDomain ? `${(cause as Error).message}; ` : "";
+    throw new ApiError(`no CA at ${url.origin}: ${which}${hint}`, { cause });
   }
 }
 
@@ -207,25 +214,6 @@ function send(
   });
 }
 
-/**
- * Below our root are workloads too, and one may have got the CA's DNS name: its own ID, given to nobody else, is what tells
- * it from them. The trust domain in it is any: we know the root, and all below it is of one CA's domain.
- */
-function checkApiIdentity(host: string, certificate: PeerCertificate): Error | undefined {
-  const wrongName = checkServerIdentity(host, certificate);
-  if (wrongName !== undefined) return wrongName;
-  return isApi(certificate.raw) ? undefined : Object.assign(new Error("not the CA's certificate"), { code: notTheApi });
-}
-
-function isApi(der: Uint8Array): boolean {
-  try {
-    return readSpiffeId(parseCertificate(der)).path === `/${apiSegments.join("/")}`;
-  } catch (error) {
-    if (error instanceof PkiError) return false;
-    throw error;
-  }
-}
-
 function explain(status: number, text: string): string {
   try {
     const { detail, code } = JSON.parse(text) as Problem;
@@ -248,19 +236,20 @@ function read(path: string, what: string, flag: string): string {
   }
 }
 
-const otherRoot = "its certificate is not from the root we have; is --ca-cert or --data-dir that of this CA?";
-const notTheApi = "COUNTERSIGN_NOT_THE_API";
+const strangeRoot = "its certificate is not from the root we have; is --ca-cert or --data-dir that of this CA?";
 const hints: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nothing listens there; start it with "countersign serve" or name it with --url',
   ENOTFOUND: "there is no such host; is --url right?",
-  SELF_SIGNED_CERT_IN_CHAIN: otherRoot,
-  DEPTH_ZERO_SELF_SIGNED_CERT: otherRoot,
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: otherRoot,
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: otherRoot,
+  SELF_SIGNED_CERT_IN_CHAIN: strangeRoot,
+  DEPTH_ZERO_SELF_SIGNED_CERT: strangeRoot,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: strangeRoot,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: strangeRoot,
   CERT_HAS_EXPIRED: "its certificate has expired; is the clock of this machine right, and that of the CA?",
   CERT_NOT_YET_VALID: "its certificate is not valid yet; is the clock of this machine right, and that of the CA?",
   ERR_TLS_CERT_ALTNAME_INVALID:
     "its certificate has another name; reach it by one it has, or give it this one with serve --api-names",
+  [otherTrustDomain]:
+    "under its root are the CAs of several clusters, so no token was shown; is --url right? If it is, set COUNTERSIGN_TRUST_DOMAIN to the one that is meant",
   [notTheApi]:
     "its certificate is from our root but not the CA's own, so no token was shown; is --url right? If it is, something has " +
     "taken the CA's place",

@@ -14,6 +14,8 @@ export interface Invitation {
   readonly trustDomain: string;
   /** Its issuers have no URI constraint. */
   readonly unconstrained: boolean;
+  /** Its issuers may give DNS names in these only; undefined: any. */
+  readonly dnsDomains: readonly string[] | undefined;
   readonly ttl: string | undefined;
 }
 
@@ -22,10 +24,10 @@ export interface Invitation {
  * string has the join token for it. Whatever fails in between, it may be repeated.
  * @throws {ApiError}
  */
-export async function invite(client: Pick<Api, "call">, { trustDomain, unconstrained, ttl }: Invitation, out: Output): Promise<void> {
+export async function invite(client: Pick<Api, "call">, { trustDomain, unconstrained, dnsDomains = [], ttl }: Invitation, out: Output): Promise<void> {
   const { trustDomain: own } = await client.call<Vitals>("GET", paths.vitals);
   const spiffeId = `spiffe://${own}/cluster/${trustDomain}`;
-  await giveRight(client, spiffeId, `${unconstrained ? "cluster-unconstrained" : "cluster"}:${trustDomain}`);
+  await giveRights(client, spiffeId, [`${unconstrained ? "cluster-unconstrained" : "cluster"}:${trustDomain}`, ...dnsDomains.flatMap((domain) => [`dns:${domain}`, `dns:*.${domain}`])]);
   const created = await client.call<CreatedToken>("POST", paths.tokens, { type: "join", spiffeId, ...(ttl !== undefined && { expiresInSeconds: seconds(ttl, "--ttl") }) });
   const { caUrl: url, token, rootFingerprint, trustDomain: parentTrustDomain } = parseBootstrap(created.bootstrap ?? "");
   const invitation = encodeUpstream({ url, parentTrustDomain, rootFingerprint, token, trustDomain });
@@ -38,14 +40,14 @@ and countersign issuer revoke what it has.
 `);
 }
 
-async function giveRight(client: Pick<Api, "call">, spiffeId: string, scope: string): Promise<void> {
+async function giveRights(client: Pick<Api, "call">, spiffeId: string, scope: readonly string[]): Promise<void> {
   try {
-    await client.call("POST", paths.operators, { spiffeId, role: "operator", scope: [scope] });
+    await client.call("POST", paths.operators, { spiffeId, role: "operator", scope });
   } catch (error) {
     if (!(error instanceof ApiError && error.status === conflict)) throw error;
     const { operators } = await client.call<OperatorList>("GET", paths.operators);
     const known = operators.find((one) => one.spiffeId === spiffeId);
-    if (known?.scope?.length === 1 && known.scope[0] === scope) return;
+    if (known?.role === "operator" && known.scope?.join() === scope.join()) return;
     throw new ApiError(`${spiffeId} has other rights already (${known?.scope?.join(", ") ?? known?.role ?? "unknown"}); take them back first: countersign operator remove ${spiffeId}`, { cause: error });
   }
 }

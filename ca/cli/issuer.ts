@@ -38,7 +38,7 @@ export async function issuer(args: readonly string[], io: CliIo, stopped: () => 
   switch (chosen) {
     case "invite": {
       const trustDomain = required(values["trust-domain"], "--trust-domain", "west.example");
-      await invite(api(values, io), { trustDomain, unconstrained: values.unconstrained, ttl: values.ttl }, out);
+      await invite(api(values, io), { trustDomain, unconstrained: values.unconstrained, dnsDomains: values["dns-domain"], ttl: values.ttl }, out);
       return 0;
     }
     case "issue": {
@@ -180,6 +180,8 @@ const usage = `countersign issuer: issuers for other CAs, signed by this one
       prints one string for the CA of another cluster, good once, for an hour
       or --ttl; "countersign serve --upstream-file west.join" there is all:
       this CA signs its issuers from then on, and this root is its anchor
+      --dns-domain NAME holds them to DNS names there (and localhost): for
+      software that trusts this root by DNS names, as databases do
       --unconstrained leaves out what keeps them to SPIFFE IDs of west.example
       for software that looks at no trust domains, and refuses the constraint
   countersign issuer issue --trust-domain cluster.local | kubectl apply -f -

@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
-import { connect, type DetailedPeerCertificate } from "node:tls";
+import { connect } from "node:tls";
 import { ApiError } from "./api.ts";
+import { chainOf } from "./presented-chain.ts";
 
 /** What a TLS server showed; nothing of it was verified. */
 export interface ServerChain {
@@ -34,18 +35,6 @@ export function readServerChain(host: string, port: number, serverName: string):
   });
 }
 
-/** Node.js links what the server sent by who issued it; a root is its own issuer. */
-function chainOf(leaf: DetailedPeerCertificate): readonly Uint8Array[] {
-  const chain: Uint8Array[] = [];
-  const seen = new Set<string>();
-  for (let next: DetailedPeerCertificate | undefined = leaf; next?.raw !== undefined && !seen.has(next.fingerprint256); next = next.issuerCertificate) {
-    seen.add(next.fingerprint256);
-    chain.push(next.raw);
-    if (chain.length === maxChain) break;
-  }
-  return chain;
-}
-
 const hints: Readonly<Record<string, string>> = {
   ECONNREFUSED: "nothing listens there",
   ENOTFOUND: "there is no such host",
@@ -54,4 +43,3 @@ const hints: Readonly<Record<string, string>> = {
   ECONNRESET: "it broke the connection off; does it speak TLS?",
 };
 const timeoutMs = 10_000;
-const maxChain = 16;

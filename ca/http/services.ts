@@ -37,7 +37,7 @@ export interface Caller {
   readonly dnsScope?: readonly string[];
   /** Trust domains of other CAs it may have issuers signed for; an admin may for any. */
   readonly issuerScope?: readonly string[];
-  /** Those of them whose issuers may give any DNS name and address. */
+  /** Those of them whose issuers are for the CA of a cluster: they may give any DNS name, or those of `dnsScope`, and any address. */
   readonly clusterScope?: readonly string[];
   /** Those of them whose issuers have no URI constraint. */
   readonly unconstrainedScope?: readonly string[];

@@ -26,7 +26,7 @@ import { decodeCsrText } from "./csr-text.ts";
 import { idempotencyLifetimeMs, idempotentRequest, recall, type IdempotentRequest } from "./idempotency.ts";
 import { certifiedBefore } from "./key-reuse.ts";
 import { lintFailed } from "./lint-failed.ts";
-import { authorizeNames, narrowToLinkerd, type NameRules } from "./names.ts";
+import { authorizeNames, checkIssuerNames, narrowToLinkerd, type NameRules } from "./names.ts";
 import { shapedProfile, validityFor, validityUnder, type Profile } from "./profile.ts";
 import { checkProfile, type ProfileChoice } from "./profiles.ts";
 import { signCertificate } from "./sign.ts";
@@ -142,6 +142,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     checkProfile(profile, describeSpki(spki).keyAlgorithm, identity);
     const wanted = validityFor(profile, nowMs, asked.lifetimeSeconds);
     const issuer = await keeper.issuerUntil(wanted.notAfterMs);
+    checkIssuerNames(issuer.certificate, identity.dnsNames);
     const validity = validityUnder(issuer.certificate, wanted, nowMs);
     const serial = nextSerial();
     const keyReused = profile.keyReuse === true && (await certifiedBefore(store, keyFingerprint, spki, identity, nowMs));

@@ -1,5 +1,8 @@
 import type { AttestedIdentity } from "../attestation/identity.ts";
+import type { Certificate } from "../pki/certificate.ts";
+import { nameConstraintFault } from "../pki/name-constraints.ts";
 import type { SpiffeId } from "../pki/spiffe-id.ts";
+import { emptyName } from "../pki/tbs.ts";
 import { Refusal } from "../refusal.ts";
 
 /** Which names this CA gives to workloads at all, whoever asks. */
@@ -72,6 +75,22 @@ export function authorizeNames({ trustDomain, reservedDnsNames }: NameRules, id:
 }
 
 /**
+ * Refuses DNS names that the issuer may not give, where a CA above holds it to some: nobody would believe the certificate.
+ * @throws {Refusal} dns_name_refused
+ */
+export function checkIssuerNames({ nameConstraints }: Pick<Certificate, "nameConstraints">, dnsNames: readonly string[]): void {
+  if (nameConstraints === undefined || dnsNames.length === 0) return;
+  const refused = dnsNames.find((name) => nameConstraintFault(nameConstraints, { subject: emptyName, subjectEmpty: true, subjectAltName: { ...noNames, dnsNames: [name] } }, () => undefined) !== undefined);
+  if (refused === undefined) return;
+  const within = nameConstraints.permitted?.dnsNames ?? [];
+  throw new Refusal(
+    "dns_name_refused",
+    `"${refused}" is not a name that this CA's issuer may give: what signed it holds it to ${within.length === 0 ? "no DNS names" : `DNS names in ${within.join(", ")}`}. Choose another, or have ` +
+      "it held to others there.",
+  );
+}
+
+/**
  * Leaves of an attested identity the one DNS name that Linkerd knows it by.
  * @throws {Refusal} dns_name_refused: it is not among those that were attested
  */
@@ -89,6 +108,7 @@ export function isDnsName(text: string): boolean {
 /** ID of the API's certificate. */
 export const apiSegments = ["countersign", "ca"] as const;
 
+const noNames = { critical: false, uris: [], ipAddresses: [], emails: [], directoryNames: [], otherKinds: [] };
 const reservedPath = "/countersign";
 const dnsNameForm = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
 const maxDnsNames = 16;

@@ -2,10 +2,13 @@ import { isPublished } from "../authority-tree.ts";
 import { activateIssuer, authorityIdOf, authorityRow, outsideRow } from "../authority/active-issuer.ts";
 import type { AuthorityDraft } from "../authority/change.ts";
 import type { AuthorityCraft } from "../authority/craft.ts";
+import { AuthorityError } from "../authority/errors.ts";
 import { tryIssuer } from "../authority/issue-authority.ts";
 import type { CaConfig } from "../config.ts";
-import { workloadProfile } from "../issuance/profile.ts";
+import { apiProfile } from "../issuance/profile.ts";
+import { LintRefusal } from "../lint/rule.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
+import { parseIpAddress } from "../pki/ip-address.ts";
 import type { Sealing } from "../signer/sealing.ts";
 import type { AuthorityRow } from "../store/rows/authorities.ts";
 import type { Store } from "../store/store.ts";
@@ -55,14 +58,13 @@ export function upstreamCraft(own: AuthorityCraft, { config, sealing, store, obt
 /**
  * Drafts what stands above an issuer as the CA above has it by now.
  * @returns the issuer's own row
- * @throws {AuthorityError} root_names_refused where the path does not hold, or would not hold for a workload
+ * @throws {UpstreamError} upstream_answer where the path does not hold, or would not hold for what it signs
  */
 export async function draftIssuer(
   draft: Pick<AuthorityDraft, "create" | "move">, { certificate, privateKey, above }: ObtainedIssuer, root: AuthorityRow, rows: readonly AuthorityRow[],
   { config, sealing, nowMs }: { readonly config: CaConfig; readonly sealing: Sealing; readonly nowMs: number },
 ): Promise<AuthorityRow> {
-  const profile = workloadProfile(config);
-  await tryIssuer(activateIssuer(certificate, privateKey, profile, config.trustDomain), above, parseCertificate(root.certificate), { trustDomain: config.trustDomain, nowMs, profile });
+  await tryOut({ certificate, privateKey, above }, parseCertificate(root.certificate), config, nowMs);
   if (root.state === "prepared") {
     for (const before of activesOf("root", rows)) draft.move(before, "retiring");
     draft.move(root, "active");
@@ -73,6 +75,18 @@ export async function draftIssuer(
     draft.create({ ...outsideRow("intermediate", intermediate, { kind: "upstream" }, nowMs), parentId: root.id });
   }
   return authorityRow("issuer", certificate, privateKey, sealing, nowMs, intermediate === undefined ? root.id : authorityIdOf(intermediate));
+}
+
+/** The first certificate it signs is that of our own API: that it may name it is part of the trial. */
+async function tryOut({ certificate, privateKey, above }: ObtainedIssuer, root: Certificate, config: CaConfig, nowMs: number): Promise<void> {
+  const profile = apiProfile(config);
+  const { trustDomain, apiDnsNames, apiIpAddresses } = config;
+  try {
+    await tryIssuer(activateIssuer(certificate, privateKey, profile, trustDomain), above, root, { trustDomain, nowMs, profile }, { dnsNames: apiDnsNames, ipAddresses: apiIpAddresses.map(parseIpAddress) });
+  } catch (cause) {
+    if (!(cause instanceof AuthorityError || cause instanceof LintRefusal)) throw cause;
+    throw new UpstreamError("upstream_answer", `the issuer that the CA above this one signed does not hold for this CA's API (${[...apiDnsNames, ...apiIpAddresses].join(", ")}): ${cause.message}. If it is held to DNS names, set publicUrl and apiNames to some of these, or have it held to others: there, countersign issuer invite --dns-domain`, { cause });
+  }
 }
 
 /** @throws {UpstreamError} upstream_root_unknown */

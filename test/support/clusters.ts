@@ -25,7 +25,7 @@ export interface ParentCa {
   readonly trustDomain: string;
   readonly dataDir: string;
   /** The string for the CA of a cluster, as `countersign issuer invite` prints it. */
-  invite(trustDomain: string, scope?: "cluster" | "cluster-unconstrained"): Promise<string>;
+  invite(trustDomain: string, scope?: "cluster" | "cluster-unconstrained", ...further: readonly string[]): Promise<string>;
   /** The CA of a cluster, under this one. */
   below(trustDomain: string, options?: TestCaOptions & { readonly invitation?: string }): Promise<TestCa>;
   /** Is away from now on. */
@@ -52,10 +52,10 @@ export async function startParent({ trustDomain = "root.example", flags = {} }: 
   const admin: Caller = { actor: "token:test", name: "test", role: "admin", scope: [`spiffe://${trustDomain}/*`] };
 
   /** Not by the command, which judges certificates by the clock on the wall. */
-  async function invite(invited: string, scope: "cluster" | "cluster-unconstrained" = "cluster"): Promise<string> {
+  async function invite(invited: string, scope: "cluster" | "cluster-unconstrained" = "cluster", ...further: readonly string[]): Promise<string> {
     const { operators, createToken } = parent().ca;
     const spiffeId = `spiffe://${trustDomain}/cluster/${invited}`;
-    if (!(await operators.list()).operators.some((one) => one.spiffeId === spiffeId)) await operators.add({ spiffeId, role: "operator", scope: [`${scope}:${invited}`] }, admin);
+    if (!(await operators.list()).operators.some((one) => one.spiffeId === spiffeId)) await operators.add({ spiffeId, role: "operator", scope: [`${scope}:${invited}`, ...further] }, admin);
     const { bootstrap = "" } = await createToken({ type: "join", spiffeId }, admin);
     const { caUrl, rootFingerprint, token } = parseBootstrap(bootstrap);
     return encodeUpstream({ url: caUrl, parentTrustDomain: trustDomain, rootFingerprint, token, trustDomain: invited });

@@ -12,9 +12,9 @@ const folder = mkdtempSync(join(tmpdir(), "countersign-api-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Lists tokens at a server that has this certificate, and says which secrets it was shown. */
-async function listTokens(leafOptions: LeafOptions, host: string) {
+async function listTokens(leafOptions: LeafOptions, host: string, { issuerOf = "east", meant }: { readonly issuerOf?: string; readonly meant?: string } = {}) {
   const root = testAuthority({ trustDomain: "east", notAfterMs: Date.now() + 3_600_000 });
-  const leaf = root.issuer({ notAfterMs: Date.now() + 3_600_000 }).leaf({ notAfterMs: Date.now() + 3_600_000, ...leafOptions });
+  const leaf = root.issuer({ spiffeId: `spiffe://${issuerOf}`, notAfterMs: Date.now() + 3_600_000 }).leaf({ notAfterMs: Date.now() + 3_600_000, ...leafOptions });
   const shown: (string | undefined)[] = [];
   const server = createServer({ key: leaf.privateKeyPem, cert: leaf.chainPem, minVersion: "TLSv1.3" }, (request, response) => {
     shown.push(request.headers.authorization);
@@ -24,7 +24,7 @@ async function listTokens(leafOptions: LeafOptions, host: string) {
   writeFileSync(join(folder, "root.pem"), root.pem);
   const url = `https://${host}:${(server.address() as AddressInfo).port}`;
   try {
-    const ran = await countersign(["token", "list", "--url", url, "--data-dir", folder], { COUNTERSIGN_TOKEN: "secret" });
+    const ran = await countersign(["token", "list", "--url", url, "--data-dir", folder], { COUNTERSIGN_TOKEN: "secret", ...(meant !== undefined && { COUNTERSIGN_TRUST_DOMAIN: meant }) });
     return { ...ran, shown };
   } finally {
     server.close();
@@ -37,6 +37,18 @@ describe("the token is shown", () => {
   test("to a server with the CA's own ID, in a name of its certificate", async () => {
     const { exitCode, shown } = await listTokens({ spiffeId: "spiffe://east/countersign/ca", names }, "127.0.0.1");
     expect([exitCode, shown]).toEqual([0, ["Bearer secret"]]);
+  });
+
+  test("to the CA of another cluster under the root only when that one is meant", async () => {
+    const ask = (meant?: string) => listTokens({ spiffeId: "spiffe://west/countersign/ca", names }, "127.0.0.1", { issuerOf: "west", ...(meant !== undefined && { meant }) });
+    expect([(await ask("west")).shown, (await ask("north")).shown]).toEqual([["Bearer secret"], []]);
+    const { shown, stderr } = await ask();
+    expect([shown, stderr]).toEqual([[], expect.stringMatching(/CA of west, and\s+east is meant;.*COUNTERSIGN_TRUST_DOMAIN/s)]);
+  });
+
+  test("not to who has an issuer of another cluster sign for the CA's own ID", async () => {
+    const { shown, stderr } = await listTokens({ spiffeId: "spiffe://east/countersign/ca", names }, "127.0.0.1", { issuerOf: "west" });
+    expect([shown, stderr]).toEqual([[], expect.stringContaining("not the CA's own")]);
   });
 
   test.each<[string, LeafOptions, string, string]>([

@@ -24,6 +24,12 @@ const rowsOf = async ({ store }: Pick<TestCa, "store">, type: AuthorityType, sta
 );
 const statesOf = async (host: Pick<TestCa, "store">, type: AuthorityType) => (await rowsOf(host, type)).map(({ state }) => state).sort();
 const parentHost = () => ({ ca: parent.served.ca, store: parent.served.ca.store });
+/** Whether a workload with this DNS name is believed. */
+async function outcomeOfNamed(host: TestCa, dnsName: string): Promise<string> {
+  const { trustDomain } = host.ca;
+  const issued = await host.ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: `spiffe://${trustDomain}/web`, dnsNames: [dnsName] } }, { caller: adminOf(host) });
+  return outcomeOf(() => verifySvid({ chain: chainOf(issued), bundles: new Map([[trustDomain, bundleOf(host)]]), nowMs: parent.clock.nowMs, purpose: "server" }));
+}
 /** As its proxies would say by themselves. */
 async function everybodyHasTheBundle({ ca, store }: TestCa): Promise<void> {
   const sequence = Number(ca.bundle().sequence);
@@ -85,6 +91,15 @@ describe("the CA of a cluster under another one", () => {
     }).map(({ check, status }) => `${check} ${status}`);
     expect(await findings(north)).toEqual(["upstream-followed ok", "upstream-constrained warning"]);
     expect(await findings(west)).toEqual(["upstream-followed ok", "upstream-constrained ok"]);
+  });
+
+  test("that is held to DNS names gives those and its own machine's, any address, and no other names", async () => {
+    const south = await parent.below("south.example", { invitation: await parent.invite("south.example", "cluster", "dns:south.svc", "dns:*.south.svc") });
+    expect((await stolenIssuer(south)).certificate.nameConstraints).toMatchObject({ permitted: { uris: ["south.example"], dnsNames: ["south.svc", "localhost"], ipAddresses: [] } });
+    expect(await outcomeOfNamed(south, "web.south.svc")).toBe("accepted");
+    await expect(outcomeOfNamed(south, "db.east.svc")).rejects.toMatchObject({ code: "dns_name_refused", message: expect.stringContaining("south.svc, localhost") });
+    await expect(parent.below("elsewhere.example", { invitation: await parent.invite("elsewhere.example", "cluster", "dns:elsewhere.svc", "dns:*.elsewhere.svc"), settings: { publicUrl: "https://ca.south.svc" } }))
+      .rejects.toMatchObject({ code: "upstream_answer", message: expect.stringMatching(/ca\.south\.svc.*--dns-domain/s) });
   });
 
   test("asks as an identity of the parent's that may have issuers of its trust domain, held to it, and nothing else", async () => {
