@@ -58,6 +58,8 @@ describe.runIf(programAvailable("curl") && programAvailable("openssl"))("a newco
   });
 
   test("what there is to look at where something is wrong", { timeout: 60_000 }, async () => {
+    // The proxies report what is new within seconds.
+    await walk.run(`until countersign edges ${east} 2> /dev/null | grep 'hello .*world .*mutual TLS'; do sleep 0.3; done`);
     const said = await walk.follow("Find what is wrong");
     expect(said).toMatch(/hello .*world .*√ mutual TLS/);
     expect(said).toContain("allow by world/1");
