@@ -67,6 +67,7 @@ export const catalogue = {
   "acme-accounts": { category: "acme", holds: "the external accounts can be read", remedy: "mend acme.externalAccountsFile: nobody gets anything by ACME" },
   "acme-names": { category: "acme", holds: "whoever tried to prove a name lately could", remedy: "look whether the CA reaches them on httpPort or tlsPort, and whether acme.reach has their addresses" },
   "federation-fresh": { category: "federation", holds: "is there and up to date", remedy: "countersign federation refresh it" },
+  "federation-heard": { category: "federation", holds: "has this CA's newest bundle", remedy: "over there, look at countersign federation show, and whether it reaches this CA's public URL" },
   "log-cosigned": { category: "audit log", holds: "has cosigned the audit log lately", remedy: "look at: countersign federation show, and at that CA" },
   "log-verifies": { category: "audit log", holds: "the newest checkpoint is signed and over the newest entry", remedy: "keep the database as it is, and run: countersign audit verify" },
   "log-continues": { category: "audit log", holds: "is continued by the log", remedy: "somebody rewrote it, or it was restored; run: countersign audit verify" },

@@ -23,6 +23,8 @@ export interface CheckFacts {
   readonly revocations?: readonly Revocation[] | undefined;
   readonly tokens?: readonly TokenSummary[] | undefined;
   readonly operators?: readonly OperatorSummary[] | undefined;
+  /** Sequence of the bundle that is published. */
+  readonly bundleSequence?: bigint | undefined;
   /** Other trust domains. */
   readonly federation?: readonly FederationSummary[] | undefined;
   /** JSON; undefined where there was no answer, or ACME is not spoken. */

@@ -3,9 +3,10 @@ import type { CheckFacts } from "./facts.ts";
 import { finding, type Finding, type Trouble } from "./finding.ts";
 
 /** The bundles of other trust domains: a line for each. */
-export function judgeFederation({ federation = [], nowMs }: CheckFacts): readonly Finding[] {
+export function judgeFederation({ federation = [], bundleSequence, nowMs }: CheckFacts): readonly Finding[] {
   return [
     ...federation.map((one) => finding("federation-fresh", judgeOne(one, nowMs), `the bundle of ${one.trustDomain}`)),
+    ...federation.filter(({ apiUrl }) => apiUrl !== undefined).map((one) => finding("federation-heard", judgeHeard(one, bundleSequence, nowMs), `the CA of ${one.trustDomain}`)),
     ...federation.filter(({ witnessKey }) => witnessKey !== undefined).map((one) => finding("log-cosigned", judgeWitness(one, nowMs), `the CA of ${one.trustDomain}`)),
   ];
 }
@@ -24,6 +25,15 @@ function judgeOne({ trustDomain, bundle, refresh }: FederationSummary, nowMs: nu
   return { status: "warning", what: `it was last fetched ${refresh?.succeededAt ?? "never"}; the last good one is in force, and a root of ours waits for its CA: ${why}`, remedy };
 }
 
+/** Whether it reaches us, by what it told us last. */
+function judgeHeard({ acknowledged, addedAt }: FederationSummary, own: bigint | undefined, nowMs: number): Trouble | undefined {
+  if (acknowledged === undefined) {
+    return nowMs - Date.parse(addedAt) < unheardMs ? undefined : { status: "warning", what: "it has never said so: nobody of ours may be believed there" };
+  }
+  if (own === undefined || BigInt(acknowledged.bundleSequence) >= own) return undefined;
+  return { status: "warning", what: `ours is ${own}, and it has ${acknowledged.bundleSequence}, as it said at ${acknowledged.at}; a root of ours waits for it` };
+}
+
 /** A contradiction is what witnesses are for; one that is only away leaves the others. */
 function judgeWitness({ cosigned, addedAt }: FederationSummary, nowMs: number): Trouble | undefined {
   if (cosigned?.contradicts === true) {
@@ -37,6 +47,8 @@ function judgeWitness({ cosigned, addedAt }: FederationSummary, nowMs: number): 
 /** A log that does not grow is cosigned once an hour. */
 const staleCosignatureMs = 3 * 3_600_000;
 const worthTelling = 2;
+/** It says so once its own proxies have had the bundle for a while (federationSettle). */
+const unheardMs = 15 * 60_000;
 const staleIntervals = 3;
 const defaultHintSeconds = 300;
 const minStaleMs = 5 * 60_000;

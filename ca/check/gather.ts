@@ -6,6 +6,7 @@ import type { AuthorityList } from "../contract/authorities.ts";
 import type { CertificateDetail, CertificatePage } from "../contract/certificates.ts";
 import type { FederationList } from "../contract/federation.ts";
 import type { OperatorList } from "../contract/operators.ts";
+import { mediaType } from "../contract/headers.ts";
 import { paths } from "../contract/paths.ts";
 import type { ProxyList } from "../contract/proxies.ts";
 import type { Revocation, RevocationPage } from "../contract/revocations.ts";
@@ -61,6 +62,7 @@ export async function gatherFacts(ca: CheckedCa, { kept, version, now }: Gatheri
     tokens: await permitted("API tokens", () => readTokens(ca)),
     operators: await permitted("operators", async () => (await ca.call<OperatorList>("GET", paths.operators)).operators),
     federation: await permitted("federation", async () => (await ca.call<FederationList>("GET", paths.federation)).federation),
+    bundleSequence: await readSequence(ca),
     acmeDirectory: vitals?.acme && (await readDirectory(ca)),
     log: await permitted("the audit log", () => readLog(ca, kept)),
   };
@@ -80,6 +82,12 @@ async function readRevocations(ca: CheckedCa, { proxies }: ProxyList): Promise<r
   const sequences = proxies.flatMap(({ revocationSequence }) => (revocationSequence === undefined ? [] : [revocationSequence]));
   if (sequences.length === 0) return [];
   return (await ca.call<RevocationPage>("GET", `${paths.revocations}?after=${Math.min(...sequences)}`)).revocations;
+}
+
+/** Undefined for what is no bundle, which other checks say. */
+async function readSequence(ca: CheckedCa): Promise<bigint | undefined> {
+  const [, digits] = /"spiffe_sequence": ?(\d{1,20})\b/.exec(await ca.fetchPublic(paths.bundle, mediaType.json)) ?? [];
+  return digits === undefined ? undefined : BigInt(digits);
 }
 
 /** Undefined for an answer that is none of a CA's: the check says so. */

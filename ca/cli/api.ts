@@ -98,7 +98,9 @@ export function api(flags: ApiFlags, { env }: Pick<CliIo, "env">, signal?: Abort
   if (!URL.canParse(url) || new URL(url).protocol !== "https:")
     throw new UsageError(`--url must be an https URL, not ${url}.`);
   const otherRoot = flags["ca-cert"] ?? env["COUNTERSIGN_CA_CERT"];
-  const tls: RequestOptions = otherRoot === "web" ? { signal } : { signal, ...trust(otherRoot ?? join(dataDir, "root.pem")) };
+  // Read for each request: while a command keeps looking, roots follow each other.
+  const tls = (): RequestOptions => (otherRoot === "web" ? { signal } : { signal, ...trust(otherRoot ?? join(dataDir, "root.pem")) });
+  tls();
 
   function trust(rootPath: string): RequestOptions {
     const ca = read(rootPath, "root certificate", "--ca-cert");
@@ -132,7 +134,7 @@ export function api(flags: ApiFlags, { env }: Pick<CliIo, "env">, signal?: Abort
         payload === undefined ? {} : { "content-length": Buffer.byteLength(payload), "content-type": mediaType.json };
       const { pathname, search } = new URL(path, url);
       const headers = { authorization: authorize(method, pathname + search, payload ?? ""), ...length, ...(idempotencyKey !== undefined && { [idempotencyKeyHeader]: idempotencyKey }) };
-      const text = await exchange(new URL(path, url), { method, ...tls, headers }, payload);
+      const text = await exchange(new URL(path, url), { method, ...tls(), headers }, payload);
       return (text === "" ? undefined : JSON.parse(text)) as T;
     },
     async follow(path, body, onEvent) {
@@ -142,11 +144,11 @@ export function api(flags: ApiFlags, { env }: Pick<CliIo, "env">, signal?: Abort
         authorization: authorize("POST", pathname + search, payload), accept: `${mediaType.eventStream}, ${mediaType.problem}`,
         "content-length": Buffer.byteLength(payload), "content-type": mediaType.json,
       };
-      const { status, text } = await answered(new URL(path, url), { method: "POST", ...tls, headers }, payload, eventReader(onEvent));
+      const { status, text } = await answered(new URL(path, url), { method: "POST", ...tls(), headers }, payload, eventReader(onEvent));
       if (status !== 200) throw new ApiError(explain(status, text), { status });
     },
-    fetchPublic: (path, accept) => exchange(new URL(path, url), { method: "GET", ...tls, headers: { accept } }),
-    probe: (path) => answered(new URL(path, url), { method: "GET", ...tls }),
+    fetchPublic: (path, accept) => exchange(new URL(path, url), { method: "GET", ...tls(), headers: { accept } }),
+    probe: (path) => answered(new URL(path, url), { method: "GET", ...tls() }),
   };
 }
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
-import { parse } from "yaml";
+import { parse, parseAllDocuments } from "yaml";
 import { readConfig } from "../../ca/config.ts";
 import { applyInjection, planInjection } from "../../ca/inject/injection.ts";
 import { configTable as caTable } from "../../ca/config-table.ts";
@@ -65,7 +65,7 @@ describe("the manifests", () => {
     writeFileSync(rootFile, testAuthority({ trustDomain: config.trustDomain }).pem);
     const plan = planInjection({ metadata: { annotations: { "countersign.dev/intercept": "all" } }, spec: { containers: [{ name: "app" }] } }, settings);
     const proxies = [...workloads.flatMap(containersOf), ...(plan.kind === "inject" ? (plan.injection.initContainers as readonly Container[]) : [])].filter(({ name }) => name === "countersign-proxy");
-    expect(proxies).toHaveLength(3);
+    expect(proxies).toHaveLength(4);
     for (const { env } of proxies) {
       const read = readProxyConfig({ args: [], env: { ...Object.fromEntries(env!.map(({ name, value }) => [name, value])), COUNTERSIGN_PROXY_ROOT: rootFile } });
       expect(read.platform).toMatchObject({ caUrl: config.publicUrl, trustDomain: config.trustDomain, evidence: { type: "kubernetes" } });
@@ -99,13 +99,24 @@ describe("the manifests", () => {
   });
 
   test("each are in a kustomization, with images that have a tag", () => {
-    for (const [path, folder] of [["kustomization.yaml", ""], ["node-proxy/kustomization.yaml", "node-proxy/"], ["monitoring/kustomization.yaml", "monitoring/"]] as const) {
+    for (const [path, folder] of [["kustomization.yaml", ""], ["node-proxy/kustomization.yaml", "node-proxy/"], ["linkerd/kustomization.yaml", "linkerd/"], ["monitoring/kustomization.yaml", "monitoring/"]] as const) {
       const { resources, images = [], namespace, kind } = parse(readFileSync(join(source, path), "utf8")) as { kind: string; namespace?: string; resources: string[]; images?: { name: string; newTag: string }[] };
       expect(resources.map((name) => folder + name).sort()).toEqual(files.filter((file) => file.startsWith(folder) && !file.slice(folder.length).includes("/")).sort());
       if (kind === "Component") continue;
-      expect([namespace, images.every(({ newTag }) => /^\d+\.\d+\.\d+$/.test(newTag))]).toEqual(["countersign", true]);
+      // What is in two namespaces names them itself: kustomize would put all of it into one.
+      expect([namespace, images.every(({ newTag }) => /^\d+\.\d+\.\d+$/.test(newTag))]).toEqual([path.startsWith("linkerd") ? undefined : "countersign", true]);
     }
+    expect(parseAllDocuments(readFileSync(join(source, "linkerd/issuer.yaml"), "utf8")).map((document) => (document.toJS() as { metadata: { namespace?: string } }).metadata.namespace)).toEqual(["countersign", "linkerd", "linkerd", "countersign", "countersign"]);
     expect([...new Set(workloads.flatMap(containersOf).map(({ image }) => image))].sort()).toEqual(["countersign", "countersign-proxy"]);
+  });
+
+  test("keep Linkerd's issuer as it is kept, and name who may have it signed", async () => {
+    const watcher = ofKind("Deployment").find(({ metadata }) => metadata.name === "countersign-linkerd-issuer")!;
+    const { args } = containersOf(watcher).find(({ name }) => name === "issuer")!;
+    // All of it is understood, up to the API server that is not there.
+    expect(await countersign(args!)).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("this is no pod") as string });
+    const [, id, scope] = /operator add (\S+) --role operator --scope (\S+)/.exec(readFileSync(join(source, "linkerd/kustomization.yaml"), "utf8"))!;
+    expect([id, args]).toEqual([`spiffe://${config.trustDomain}/ns/countersign/sa/countersign-linkerd-issuer`, expect.arrayContaining([`--trust-domain=${scope!.slice("issuer:".length)}`])]);
   });
 
   test("run everything without root, privileges or a writable root", () => {
@@ -173,7 +184,7 @@ describe.skipIf(!hasSchemas)("the Kubernetes schemas", () => {
 });
 
 test.skipIf(!programAvailable("kubectl"))("kustomize builds each of them", () => {
-  for (const [path, kinds] of [[".", ["Deployment", "MutatingWebhookConfiguration", "NetworkPolicy"]], ["node-proxy", ["DaemonSet"]]] as const) {
+  for (const [path, kinds] of [[".", ["Deployment", "MutatingWebhookConfiguration", "NetworkPolicy"]], ["node-proxy", ["DaemonSet"]], ["linkerd", ["Deployment", "Role"]]] as const) {
     const built = execFileSync("kubectl", ["kustomize", join(source, path)], { encoding: "utf8" });
     for (const kind of kinds) expect(built).toContain(`kind: ${kind}`);
     expect(built).not.toMatch(/image: countersign(-proxy)?$/m);

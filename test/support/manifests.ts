@@ -17,11 +17,11 @@ export function readManifests<T>(): readonly T[] {
 /** What a service account of the manifests may do. */
 export function rulesOf(serviceAccount: string): readonly RoleRule[] {
   const objects = readManifests<{
-    readonly kind: string; readonly metadata: { readonly name: string }; readonly rules?: readonly RoleRule[];
+    readonly kind: string; readonly metadata: { readonly name: string; readonly namespace?: string }; readonly rules?: readonly RoleRule[];
     readonly roleRef?: { readonly kind: string; readonly name: string }; readonly subjects?: readonly { readonly name: string }[];
   }>();
-  return objects.filter(({ kind, subjects = [] }) => kind.endsWith("RoleBinding") && subjects.some(({ name }) => name === serviceAccount)).flatMap(({ kind, roleRef }) => {
+  return objects.filter(({ kind, subjects = [] }) => kind.endsWith("RoleBinding") && subjects.some(({ name }) => name === serviceAccount)).flatMap(({ kind, roleRef, metadata }) => {
     const role = objects.find((one) => one.kind === roleRef?.kind && one.metadata.name === roleRef.name);
-    return (role?.rules ?? []).map((rule) => ({ ...rule, ...(kind === "RoleBinding" && { namespace: "countersign" }) }));
+    return (role?.rules ?? []).map((rule) => ({ ...rule, ...(kind === "RoleBinding" && { namespace: metadata.namespace ?? "countersign" }) }));
   });
 }

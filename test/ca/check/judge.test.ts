@@ -34,7 +34,7 @@ async function factsOf(trustDomain: string): Promise<CheckFacts> {
       notBefore: issued.notBefore, notAfter: issued.notAfter, reportedAt: at(-900), receivedAt: at(0), version: vitals.version, revocationSequence: 5,
     };
     return {
-      nowMs: clock.nowMs, version: vitals.version, readiness: await ca.readiness(), authorities, newestChain: issued.chain, notPermitted: [], acmeDirectory: directoryAt(vitals.publicUrl),
+      nowMs: clock.nowMs, version: vitals.version, readiness: await ca.readiness(), authorities, newestChain: issued.chain, notPermitted: [], bundleSequence: 5n, acmeDirectory: directoryAt(vitals.publicUrl),
       vitals: { ...vitals, attestors: [{ name: "cluster", type: "kubernetes", vouches: true }], acme: { failures: [] }, log: { size: 1, witnessedSize: 1 }, crls: [{ authorityId: proxy.authorityId, list: "full.crl", number: 1, thisUpdate: at(-3_600_000), nextUpdate: at(7_200_000) }] },
       proxies: { proxies: [proxy], truncated: false }, revocations: [], tokens: [token()], operators: [], log: logOf("entry"),
       federation: [{
@@ -126,6 +126,8 @@ const cases: readonly Case[] = [
   ["holds roots that have ended", () => peer({ bundle: { ...well.federation![0]!.bundle!, authorities: [{ fingerprint: "00", notAfter: ms(-1000) }] } }), "federation-fresh", /failed: all its roots have ended/],
   ["has not had a bundle for long", () => peer({ refresh: { attemptedAt: ms(0), succeededAt: ms(-400_000), failures: 5, intervalSeconds: 60, error: "it does not answer" } }), "federation-fresh", /warning: it was last fetched .*the last good one is in force.*it does not answer/],
   ["is federated with a CA that has not answered twice", () => peer({ refresh: { attemptedAt: ms(0), succeededAt: ms(-90_000), failures: 2, intervalSeconds: 60, error: "it does not answer" } }), "federation-fresh", /warning: it was last fetched .*: it does not answer; .*refresh north/],
+  ["was never heard of by a federated CA", () => peer({ apiUrl: "https://north.example", addedAt: ms(-3_600_000) }), "federation-heard", /warning: it has never said so/],
+  ["has a federated CA that no longer hears of it", () => peer({ apiUrl: "https://north.example", acknowledged: { bundleSequence: "4", at: ms(-3_600_000) } }), "federation-heard", /warning: ours is 5, and it has 4, as it said/],
   ["has shown its log differently to a witness", () => peer({ witnessKey: "k", cosigned: { size: 5, at: ms(0), error: "it has cosigned another history", contradicts: true } }), "log-cosigned", /failed: it has cosigned another history.*audit verify --witness/],
   ["has not had its log cosigned for long", () => peer({ witnessKey: "k", cosigned: { size: 5, at: ms(-4 * 3_600_000), error: "it is away" } }), "log-cosigned", /warning: .*up to entry 5: it is away/],
   ["has a proxy with a certificate of a stopped issuer", () => proxy({ authorityId: "0123456789abcdef" }), "proxy-chain", /failed: \/ns\/shop\/sa\/cart \(.*\) has one of 0123456789ab/],
@@ -178,6 +180,11 @@ test("a root near its end with a successor prepared is well", () => {
 test("an issuer of 48 h that has 30 h left is well, and with 10 h left it is not", () => {
   const left = (hours: number) => wrong(changed("issuer", { notBefore: ms((hours - 48) * 3_600_000), notAfter: ms(hours * 3_600_000) }));
   expect([left(30), left(10).length]).toEqual([[], 1]);
+});
+
+test("a federated CA that has the newest bundle is well, and so is one that was added just now", () => {
+  expect(wrong(peer({ apiUrl: "https://north.example", acknowledged: { bundleSequence: "5", at: ms(-3_600_000) } }))).toEqual([]);
+  expect(wrong(peer({ apiUrl: "https://north.example", addedAt: ms(-60_000) }))).toEqual([]);
 });
 
 test("a proxy that reported before a revocation does not lag", () => {

@@ -5,8 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { api } from "../../../ca/cli/api.ts";
+import { checkedCa } from "../../../ca/cli/check-facts.ts";
 import { dispatch } from "../../../ca/cli/dispatch.ts";
 import { renderFindings } from "../../../ca/cli/check-report.ts";
+import { gatherFacts } from "../../../ca/check/gather.ts";
 import { finding } from "../../../ca/check/finding.ts";
 import { readConfig } from "../../../ca/config.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";
@@ -37,6 +40,11 @@ describe("check of a CA as it is after its first start", () => {
     for (const category of ["api", "config", "store", "keys", "authorities", "data plane", "audit log", "access", "clock"]) expect(stdout).toContain(`${category}\n---`);
     expect(stdout).toContain("√ the checkpoint in ");
     expect(tooWide(stdout)).toEqual([]);
+  });
+
+  test("reads which bundle is published, to hold against what federated CAs have of it", async () => {
+    const asked = checkedCa(api({}, { env }));
+    expect(await gatherFacts(asked, { kept: { verifierKey: undefined, notes: [] }, version: "0", now: Date.now })).toMatchObject({ bundleSequence: BigInt(served.ca.bundle().sequence), notPermitted: [] });
   });
 
   test("-o short says only that all is well, -o json gives every line with its link", async () => {

@@ -14,6 +14,8 @@ import { decodePem } from "../../../ca/pki/pem.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";
 import { countersign, type Ran } from "../../support/command-line.ts";
 import { startKubernetesApi, type KubernetesApi } from "../../support/kubernetes-api.ts";
+import { rulesOf } from "../../support/manifests.ts";
+import { newCsr } from "../../support/running-ca.ts";
 import { openssl, opensslAvailable } from "../../support/openssl.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "countersign-issuer-"));
@@ -112,6 +114,33 @@ describe("watch --once keeps a Secret", () => {
     expect(secret()?.type).toBe("Opaque");
     expectPair(decode(secret()?.data["crt.pem"]), decode(secret()?.data["key.pem"]));
     expect(kubernetes.requests.at(-1)).toMatch(/^PATCH \/api\/v1\/namespaces\/linkerd\/secrets\/linkerd-identity-issuer\?fieldManager=countersign/);
+  });
+
+  test("as the manifests start it: with the SVID of an operator for this trust domain alone, and with their rights, each of which is needed", async () => {
+    const { ca } = served;
+    const admin = { actor: "token:0000000000000000", name: "test-admin", role: "admin", scope: ["spiffe://east/*"] } as const;
+    const spiffeId = "spiffe://east/ns/countersign/sa/countersign-linkerd-issuer";
+    await ca.operators.add({ spiffeId, role: "operator", scope: ["issuer:cluster.local"] }, admin);
+    const { csr, privateKey } = newCsr();
+    const [cert, key] = [join(folder, "watcher.pem"), join(folder, "watcher.key")];
+    writeFileSync(cert, (await ca.issue({ csr, attestation: { type: "operator", spiffeId } }, { caller: admin })).chain);
+    writeFileSync(key, privateKey.export({ format: "pem", type: "pkcs8" }));
+    const rules = rulesOf("countersign-linkerd-issuer");
+    const asManifest = (trustDomain = "cluster.local") => countersign(
+      ["issuer", "watch", "--once", `--trust-domain=${trustDomain}`, "--secret=kubernetes.io/tls", "--svid-cert", cert, "--svid-key", key, ...inKubernetes()], { ...env, COUNTERSIGN_TOKEN: "none" },
+    );
+    try {
+      for (const left of rules) {
+        kubernetes.rules = rules.filter((rule) => rule !== left);
+        expect((await asManifest()).stderr).toContain("403");
+      }
+      kubernetes.rules = rules;
+      expect((await asManifest("other.local")).stderr).toContain("issuer:other.local");
+      expect(await asManifest()).toMatchObject({ exitCode: 0 });
+      expect(secret()?.type).toBe("kubernetes.io/tls");
+    } finally {
+      kubernetes.rules = undefined;
+    }
   });
 
   test("that is good: nothing is done", async () => {
