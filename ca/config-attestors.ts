@@ -34,8 +34,8 @@ export interface Condition {
 export interface KubernetesAttestor extends AttestorCommon {
   readonly type: "kubernetes";
   readonly audience: string;
-  /** `api`: the cluster's TokenReview is asked. Otherwise tokens are verified here, by its keys. */
-  readonly verify: ({ readonly kind: "api"; readonly url: string; readonly tokenFile: string } & Trust) | ({ readonly kind: "keys" } & TokenIssuer);
+  /** `api`: the cluster's TokenReview is asked, of tokens that are by its keys (default: those that its API has) and, where one is named, its issuer. Otherwise tokens are verified here, by its keys. */
+  readonly verify: ({ readonly kind: "api"; readonly url: string; readonly tokenFile: string } & Trust & Partial<Pick<TokenIssuer, "issuer" | "keys">>) | ({ readonly kind: "keys" } & TokenIssuer);
   /** Only tokens that end with their pod. */
   readonly podBound: boolean;
 }
@@ -117,10 +117,13 @@ function parseAttestor(name: string, body: unknown, trustDomain: string, faults:
   if (renew !== "svid" && renew !== "attest") say("renew", 'is neither "svid" nor "attest"');
   const common = { name, rules: parseRules(body, type, trustDomain, say), renew: renew === "attest" ? renew : "svid" } as const;
   const caFile = text("caFile");
-  const tokenIssuer = (): TokenIssuer => {
+  const namedKeys = (): TokenIssuer["keys"] => {
     const [keysUrl, keysFile] = [url("keysUrl"), text("keysFile")];
     if (keysUrl !== undefined && keysFile !== undefined) say("keysUrl", "and keysFile exclude each other");
-    const keys = keysFile !== undefined ? { kind: "file", path: keysFile } as const : keysUrl !== undefined ? { kind: "url", url: keysUrl } as const : undefined;
+    return keysFile !== undefined ? { kind: "file", path: keysFile } : keysUrl !== undefined ? { kind: "url", url: keysUrl } : undefined;
+  };
+  const tokenIssuer = (): TokenIssuer => {
+    const keys = namedKeys();
     const issuer = needed("issuer");
     // Of a cluster whose keys are at hand it is a name and nothing else.
     if (keys === undefined && issuer !== "" && !isPlainUrl(issuer)) say("issuer", "is no https URL; its keys would be looked up there. Name keysUrl or keysFile");
@@ -133,8 +136,9 @@ function parseAttestor(name: string, body: unknown, trustDomain: string, faults:
   switch (type) {
     case "kubernetes": {
       const api = url("api");
-      if ((api === undefined) === (body["issuer"] === undefined)) say("api", "or issuer: name the one that tokens are verified by");
-      const verify = api === undefined ? { kind: "keys", ...tokenIssuer() } as const : { kind: "api", url: api, tokenFile: needed("tokenFile"), caFile } as const;
+      if (api === undefined && body["issuer"] === undefined) say("api", "or issuer: name the one that tokens are verified by");
+      const verify = api === undefined ? { kind: "keys", ...tokenIssuer() } as const
+        : { kind: "api", url: api, tokenFile: needed("tokenFile"), caFile, issuer: text("issuer"), keys: namedKeys() } as const;
       return { ...common, type, audience, verify, podBound: flag("podBound", true) };
     }
     case "oidc":

@@ -13,8 +13,9 @@ import { mapNames, type Evidence } from "./evidence.ts";
 import type { Fetcher } from "./fetch.ts";
 import type { Claim } from "./identity.ts";
 import { keySetOf, type KeySet } from "./key-set.ts";
-import { kubernetesVerifier, lookAtReviews } from "./kubernetes.ts";
+import { kubernetesVerifier } from "./kubernetes.ts";
 import { oidcVerifier } from "./oidc.ts";
+import { lookAtReviews } from "./token-review.ts";
 import { x509Verifier } from "./x509.ts";
 
 /** Evidence of a kind that attestors are configured for. */

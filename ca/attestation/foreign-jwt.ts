@@ -7,8 +7,8 @@ import type { KeySet } from "./key-set.ts";
 export interface TokenRules {
   /** Of the attestor, for messages. */
   readonly attestor: string;
-  /** Its URL; `spiffe://west` for JWT-SVIDs of the trust domain west, which name no issuer, but whose subject is of it. */
-  readonly issuer: string;
+  /** Its URL; `spiffe://west` for JWT-SVIDs of the trust domain west, which name no issuer, but whose subject is of it. Undefined: whoever has these keys. */
+  readonly issuer: string | undefined;
   readonly audience: string;
   readonly keys: KeySet;
   readonly nowMs: number;
@@ -25,8 +25,8 @@ export async function verifyForeignJwt(token: string, { attestor, issuer, audien
     new Refusal("attestation_refused", `The attestor "${attestor}" refuses the token: ${why}.`, { cause });
   if (token.length > maxTokenLength) throw refuse(`it has more than ${maxTokenLength} characters`);
   checkHeader(token, refuse);
-  const trustDomain = trustDomainOf(issuer);
-  const options = { ...(trustDomain === undefined && { issuer }), audience, algorithms: [...algorithms], currentDate: new Date(nowMs), clockTolerance: leewaySeconds, requiredClaims: ["exp", "sub"] };
+  const trustDomain = issuer === undefined ? undefined : trustDomainOf(issuer);
+  const options = { ...(trustDomain === undefined && issuer !== undefined && { issuer }), audience, algorithms: [...algorithms], currentDate: new Date(nowMs), clockTolerance: leewaySeconds, requiredClaims: ["exp", "sub"] };
   const verify = async (afresh: boolean): Promise<JWTPayload> => (await jwtVerify(token, await keys.keys(afresh), options)).payload;
   try {
     const claims = await verify(false).catch((error: unknown) => {
@@ -38,7 +38,7 @@ export async function verifyForeignJwt(token: string, { attestor, issuer, audien
     if (claims.iat !== undefined && claims.iat > nowMs / 1000 + leewaySeconds) throw refuse("it was made in the future; check the clocks");
     return claims;
   } catch (error) {
-    if (error instanceof errors.JOSEError) throw refuse(reasonOf(error, issuer, audience), error);
+    if (error instanceof errors.JOSEError) throw refuse(reasonOf(error, issuer ?? "the cluster", audience), error);
     // Key material that Node does not take: RSA of 512 bits, a point off its curve.
     if (error instanceof TypeError || (error as { name?: unknown } | null)?.name === "DataError") throw refuse("the key that it names is unfit for its algorithm", error);
     throw error;
@@ -86,7 +86,7 @@ function reasonOf(error: errors.JOSEError, issuer: string, audience: string): st
   return "it is malformed";
 }
 
-/** No `none`, and nothing that a public key would be the secret of. */
-const algorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
+/** Those of tokens that are taken: no `none`, and nothing that a public key would be the secret of. */
+export const algorithms: readonly string[] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
 const leewaySeconds = 30;
 const maxTokenLength = 16 * 1024;

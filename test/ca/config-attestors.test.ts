@@ -38,7 +38,6 @@ describe("the setting attestors", () => {
     ["a region that is a host", { aws: { ...aws, regions: ["evil.example/eu-central-1"] } }, /region/],
     ["an issuer without TLS", { github: { ...github, issuer: "http://token.actions.example" } }, /https/],
     ["an API without TLS", { one: { ...cluster, api: "http://10.0.0.1" } }, /https/],
-    ["an API and an issuer", { one: { ...cluster, issuer: "https://x.example" } }, /or issuer/],
     ["neither", { one: { type: "kubernetes" } }, /or issuer/],
     ["a star after a letter", { github: { ...github, when: { repository: "acme*" } } }, /star/],
     ["a star in the middle", { github: { ...github, when: { repository: "acme/*/main" } } }, /star/],

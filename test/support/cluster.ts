@@ -52,6 +52,7 @@ export async function startCluster(now: () => Date): Promise<Cluster> {
     }
   }
 
+  platform.answers.set("/openid/v1/jwks", (request, body) => (request.headers.authorization === "Bearer token-of-the-ca" ? platform.answers.get("/keys")!(request, body) : { status: 403, json: { kind: "Status" } }));
   const reviews = new Map<string, ReviewStatus>();
   platform.answers.set("/apis/authentication.k8s.io/v1/tokenreviews", (request, body) => {
     if (request.headers.authorization !== "Bearer token-of-the-ca") return { status: 401, json: { kind: "Status", status: "Failure", reason: "Unauthorized" } };

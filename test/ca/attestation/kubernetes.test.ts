@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { kubernetesVerifier } from "../../../ca/attestation/kubernetes.ts";
 import { attestorDeps, attestorOf, factsToObject } from "../../support/attestor.ts";
 import { startCluster, type Cluster } from "../../support/cluster.ts";
+import { forgeToken } from "../../support/platform.ts";
 
 let cluster: Cluster;
 const deps = attestorDeps();
@@ -80,6 +81,56 @@ describe("a service account's token that the cluster is asked about", () => {
       await expect(asked()(token)).rejects.toThrow(refused(/./));
     }
     expect(cluster.platform.requests).toEqual([]);
+  });
+
+  test.each<[string, () => Promise<string>, RegExp]>([
+    ["that another key signed", async () => (await cluster.token({ pod: "cart-1" })).replace(/[^.]+$/, "AAAA"), /signature/],
+    ["of another cluster", async () => {
+      const other = await startCluster(deps.now);
+      const token = await other.token({ pod: "cart-1", claims: { iss: cluster.platform.url } });
+      await other.close();
+      return token;
+    }, /signature/],
+    ["signed by nobody", async () => forgeToken({ alg: "none" }, { exp: 9e9, aud: "spiffe://east" }, () => Buffer.alloc(0)), /algorithm/],
+    ["of no service account", () => cluster.token({ pod: "cart-1", claims: { sub: "system:node:n1" } }), /not a service account/],
+    ["whose private claim says another account", () => cluster.token({ pod: "cart-1", claims: { sub: "system:serviceaccount:kube-system:admin" } }), /not a service account/],
+    ["without that claim", () => cluster.token({ pod: "cart-1", claims: { "kubernetes.io": undefined } }), /not a service account/],
+    ["that is bound to no pod", () => cluster.token({}), /bound to no pod/],
+  ])("%s costs the cluster no review", async (_claim, make, why) => {
+    const token = await make();
+    cluster.platform.requests.length = 0;
+    await expect(asked()(token)).rejects.toThrow(refused(why));
+    expect(cluster.platform.requests.filter((each) => each.startsWith("POST"))).toEqual([]);
+  });
+
+  test("by another issuer than the one that is named costs none either", async () => {
+    await expect(asked({ issuer: "https://other.example" })(await cluster.token({ pod: "cart-1" }))).rejects.toThrow(refused(/not by https:\/\/other/));
+    expect(cluster.platform.requests).toEqual([]);
+    await asked({ issuer: cluster.platform.url, keysUrl: `${cluster.platform.url}/keys` })(await cluster.token({ pod: "cart-1" }));
+  });
+
+  test("is asked about all the same where the cluster does not show its keys", async () => {
+    const shown = cluster.platform.answers.get("/openid/v1/jwks")!;
+    cluster.platform.answers.delete("/openid/v1/jwks");
+    try {
+      await asked()(await cluster.token({ pod: "cart-1" }));
+      await expect(asked()((await cluster.token({ pod: "cart-1" })).replace(/[^.]+$/, "AAAA"))).rejects.toThrow(refused(/does not know/));
+    } finally {
+      cluster.platform.answers.set("/openid/v1/jwks", shown);
+    }
+  });
+
+  test("waits for its turn: of hundreds at once a few are asked about, and the others after them", async () => {
+    const token = await cluster.token({ pod: "cart-1" });
+    let [under, most] = [0, 0];
+    const fetch: typeof deps.fetch = async (outgoing) => {
+      if (outgoing.body === undefined) return deps.fetch(outgoing);
+      most = Math.max(most, under += 1);
+      return deps.fetch(outgoing).finally(() => (under -= 1));
+    };
+    const verify = kubernetesVerifier(attestorOf("kubernetes", { api: cluster.platform.url, caFile: cluster.platform.caFile, tokenFile: cluster.ownTokenFile }), { ...deps, fetch });
+    await Promise.all(Array.from({ length: 60 }, () => verify(token)));
+    expect(most).toBe(16);
   });
 
   test("waits for the cluster: what does not answer, or does not let us ask, is no refusal of the workload", async () => {
