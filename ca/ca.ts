@@ -306,7 +306,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       const warnings = [...troubles, ...resealed, ...(await ceremonies.due().catch(() => [])), ...((await upstream?.warnings().catch(() => [])) ?? [])];
       return { ready: reasons.length === 0, reasons, ...(warnings.length > 0 && { warnings }) };
     },
-    linkerd: config.linkerd && linkerdIdentity({ issue: issuer.issue, attestor: config.linkerd.attestor, onDenied: metrics.denied, log }),
+    linkerd: config.linkerd && linkerdIdentity({ issue: issuer.issue, issuers: () => chainBehind(keeper.current().issuer?.id ?? ""), attestor: config.linkerd.attestor, onDenied: metrics.denied, log }),
     apiCredentials: api.current,
     onApiCredentials: api.onChange,
     onBundle: keeper.onChange,

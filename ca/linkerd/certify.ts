@@ -15,6 +15,8 @@ import { decodeCertifyRequest, encodeCertifyResponse } from "./messages.ts";
 
 export interface LinkerdDeps {
   readonly issue: (request: IssueRequest, context: IssueContext) => Promise<IssuedCertificate>;
+  /** PEM of what certificates issued now are presented with. */
+  readonly issuers: () => string;
   /** Name of the attestor that judges the proxies' tokens. */
   readonly attestor: string;
   readonly onDenied: (code: ProblemCode) => void;
@@ -30,12 +32,15 @@ export type LinkerdAnswer = Uint8Array | GrpcStatus;
  * @returns the answer to one call, by its path
  * @source linkerd2, pkg/identity/service.go; linkerd2-proxy-api, proto/identity.proto
  */
-export function linkerdIdentity({ issue, attestor, onDenied, log }: LinkerdDeps): (path: string, message: Uint8Array) => Promise<LinkerdAnswer> {
+export function linkerdIdentity({ issue, issuers, attestor, onDenied, log }: LinkerdDeps): (path: string, message: Uint8Array) => Promise<LinkerdAnswer> {
   async function certify(message: Uint8Array): Promise<LinkerdAnswer> {
     const { identity, token, csr } = decodeCertifyRequest(message);
     const missing = ([["identity", identity], ["token", token], ["certificate_signing_request", csr]] as const).find(([, value]) => value.length === 0);
     if (missing !== undefined) return { code: grpcCode.invalidArgument, message: `missing ${missing[0]}` };
-    const refusal = csrFault(parseCsr(csr), identity);
+    const request = parseCsr(csr);
+    // As Linkerd's own, which looks at its issuer before it looks at names: nothing is issued that no proxy would take.
+    if (isConstrained(issuers())) return { code: grpcCode.failedPrecondition, message: constrained };
+    const refusal = csrFault(request, identity);
     if (refusal !== undefined) return { code: grpcCode.failedPrecondition, message: refusal };
     const attestation = { type: "kubernetes", attestor, token: Buffer.from(token).toString("latin1") } as const;
     return answerOf(await issue({ csr: Buffer.from(csr).toString("base64"), attestation }, { linkerdIdentity: identity }));
@@ -64,10 +69,13 @@ function csrFault({ dnsSans, uriSans, otherSans, subject }: Csr, identity: strin
 
 function answerOf({ chain, notAfter }: IssuedCertificate): LinkerdAnswer {
   const [leaf = new Uint8Array(), ...above] = decodePem(chain, "CERTIFICATE");
-  const constrained = above.map(parseCertificate).some(({ nameConstraints }) => [nameConstraints?.permitted, nameConstraints?.excluded].some((side) => (side?.uris.length ?? 0) > 0));
-  // RUSTSEC-2026-0098: rustls-webpki refuses them all, and the proxy with it.
-  if (constrained) return { code: grpcCode.failedPrecondition, message: "this CA's issuer has URI name constraints, which Linkerd's proxies do not accept" };
   return encodeCertifyResponse({ leaf, intermediates: above, validUntilMs: Date.parse(notAfter) });
+}
+
+/** RUSTSEC-2026-0098: rustls-webpki refuses all URI constraints above a leaf with a URI, and the proxy with it. */
+function isConstrained(pem: string): boolean {
+  return decodePem(pem, "CERTIFICATE").map(parseCertificate)
+    .some(({ nameConstraints }) => [nameConstraints?.permitted, nameConstraints?.excluded].some((side) => (side?.uris.length ?? 0) > 0));
 }
 
 function statusOf(error: unknown): GrpcStatus | undefined {
@@ -82,3 +90,4 @@ function statusOf(error: unknown): GrpcStatus | undefined {
 }
 
 export const certifyPath = "/io.linkerd.proxy.identity.Identity/Certify";
+const constrained = "this CA's issuer has URI name constraints, which Linkerd's proxies do not accept; have it signed without them, as by countersign issuer invite --unconstrained on the CA above";
