@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:https";
 import { tmpdir } from "node:os";
@@ -6,15 +7,20 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { pino } from "pino";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect, test, vi } from "vitest";
 import { parseAllDocuments } from "yaml";
-import { serveInjector } from "../../ca/cli/inject-server.ts";
+import { inject } from "../../ca/cli/inject.ts";
 import { readConfig } from "../../ca/config.ts";
 import type { PatchOperation } from "../../ca/inject/admission.ts";
 import { serveCa } from "../../ca/runtime/node.ts";
 import { freePort } from "../../infra/demo/place.ts";
 import { programs, startProcess, type RunningProcess } from "../../infra/demo/processes.ts";
 import { startCluster } from "../support/cluster.ts";
+import { countersign } from "../support/command-line.ts";
+import { startKubernetesApi, type StoredObject } from "../support/kubernetes-api.ts";
+import { rulesOf } from "../support/manifests.ts";
+import { createDatabase } from "../support/postgres.ts";
+import { ip, testAuthority } from "../support/test-ca.ts";
 
 const infra = fileURLToPath(new URL("../../infra/kubernetes/", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "countersign-kubernetes-e2e-"));
@@ -44,36 +50,52 @@ async function startContainer({ env, startupProbe }: Container, here: Readonly<R
   return proxy;
 }
 
-test("the manifests' CA believes the cluster, its webhook is certified by it, and a pod that this injects gets the identity of its service account", async () => {
+test("the manifests' Job begins the CA, which believes the cluster, its webhook is certified by it and trusted by the API server, and a pod that this injects gets the identity of its service account", async () => {
   const cluster = await startCluster(() => new Date());
   closing.push(() => cluster.close());
   const { attestors: { cluster: attestor }, trustDomain } = JSON.parse(readFileSync(join(infra, "ca.json"), "utf8")) as { attestors: { cluster: object }; trustDomain: string };
   const { platform, ownTokenFile } = cluster;
+  const apiServer = await startApiServer();
+  const atApiServer = ["--kube-url", apiServer.url, "--kube-token-file", apiServer.tokenFile, "--kube-ca-file", apiServer.caFile];
+  // The Job, with its rights: tables, the CA, a token in a Secret, roots in a ConfigMap.
+  apiServer.rules = rulesOf("countersign-initialize");
+  const secret = { COUNTERSIGN_STORE: await createDatabase(), COUNTERSIGN_SEALING_KEY: randomBytes(32).toString("base64"), COUNTERSIGN_TRUST_DOMAIN: trustDomain, COUNTERSIGN_LOG_LEVEL: "silent" };
+  expect(await countersign(["store", "initialize", "--namespace", "countersign", ...atApiServer], secret)).toMatchObject({ exitCode: 0 });
+  const root = apiServer.objects.get("/api/v1/namespaces/countersign/configmaps/countersign-root")!.data!["root.pem"]!;
+  const adminToken = Buffer.from(apiServer.secrets.get("countersign/countersign-admin")!.data["token"]!, "base64").toString();
+  // A replica, which may do nothing of that.
   const served = await serveCa(readConfig({
-    flags: { "data-dir": join(folder, "ca"), "trust-domain": trustDomain, listen: "127.0.0.1:0" },
+    flags: { "data-dir": join(folder, "ca"), listen: "127.0.0.1:0", initialize: "off" }, env: secret,
     file: { attestors: { cluster: { ...attestor, api: platform.url, caFile: platform.caFile, tokenFile: ownTokenFile } } },
   }), pino({ level: "silent" }));
   closing.push(() => served.stop());
-  const root = served.ca.bundle().pem;
   const file = (name: string, text: string): string => (writeFileSync(join(folder, name), text), join(folder, name));
   const tokenOf = (namespace: string, serviceAccount: string) => cluster.token({ namespace, serviceAccount, pod: `${serviceAccount}-1`, audience: `spiffe://${trustDomain}` });
 
-  const deployment = parseAllDocuments(readFileSync(join(infra, "injector.yaml"), "utf8")).map((document) => document.toJS() as { kind: string; spec: { template: { spec: { initContainers: Container[] } } } }).find(({ kind }) => kind === "Deployment")!;
+  const deployment = parseAllDocuments(readFileSync(join(infra, "injector.yaml"), "utf8")).map((document) => document.toJS() as { kind: string; spec: { template: { spec: { initContainers: Container[]; containers: { name: string; args: string[] }[] } } } }).find(({ kind }) => kind === "Deployment")!;
   const certs = join(folder, "certs");
   await startContainer(deployment.spec.template.spec.initContainers[0]!, {
     COUNTERSIGN_PROXY_CA: served.url, COUNTERSIGN_PROXY_ROOT: file("root.pem", root), COUNTERSIGN_PROXY_TOKEN_FILE: file("injector-token", await tokenOf("countersign", "countersign-injector")), COUNTERSIGN_PROXY_WRITE_DIR: certs,
   });
   expect(["cert.pem", "key.pem", "bundle.pem"].filter((name) => !existsSync(join(certs, name)))).toEqual([]);
-  const injector = await serveInjector({
-    settings: () => ({ caUrl: served.url, trustDomain, roots: readFileSync(join(certs, "bundle.pem"), "utf8"), proxyImage: "p", interceptImage: "i" }),
-    whenRefused: "closed", certFile: join(certs, "cert.pem"), keyFile: join(certs, "key.pem"), listen: "127.0.0.1:0", log: () => undefined,
-  });
-  closing.push(() => injector.stop());
+  // The webhook as the manifest calls it: it has the API server trust it, and the labelled namespaces have the roots.
+  apiServer.rules = rulesOf("countersign-injector");
+  const { args } = deployment.spec.template.spec.containers.find(({ name }) => name === "injector")!;
+  const port = await freePort();
+  const here: Readonly<Record<string, string>> = { ca: served.url, root: join(certs, "bundle.pem"), cert: join(certs, "cert.pem"), key: join(certs, "key.pem"), listen: `127.0.0.1:${port}` };
+  const called = args.map((arg) => arg.replace(/^--(\w+)=.*$/, (whole, name: string) => (Object.hasOwn(here, name) ? `--${name}=${here[name]}` : whole)));
+  let stop = (): void => undefined;
+  const stopped = new Promise<void>((resolve) => (stop = resolve));
+  const injecting = inject([...called.slice(1), ...atApiServer], { stdout: () => undefined, stderr: () => undefined, env: {} }, () => stopped);
+  closing.push(() => (stop(), injecting));
+  const webhooks = (): readonly { readonly clientConfig?: Readonly<Record<string, unknown>> }[] => apiServer.objects.get(webhookPath)?.webhooks ?? [];
+  await vi.waitFor(() => expect([webhooks().every(({ clientConfig }) => clientConfig?.["caBundle"] !== undefined), apiServer.objects.has("/api/v1/namespaces/shop/configmaps/countersign-root")]).toEqual([true, true]), { timeout: 30_000, interval: 100 });
+  const caBundle = Buffer.from(String(webhooks()[0]!.clientConfig!["caBundle"]), "base64").toString();
 
   const review = { apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview", request: { uid: "1", operation: "CREATE", kind: { group: "", version: "v1", kind: "Pod" }, object: { spec: { containers: [{ name: "cart" }] } } } };
   // As the API server asks: by the Service's name, trusting caBundle alone.
   const answer = await new Promise<string>((resolve, reject) => {
-    request({ host: "127.0.0.1", port: injector.port, servername: "countersign-injector.countersign.svc", ca: root, method: "POST", path: "/inject?timeout=5s", agent: false }, (response) => {
+    request({ host: "127.0.0.1", port, servername: "countersign-injector.countersign.svc", ca: caBundle, method: "POST", path: "/inject?timeout=5s", agent: false }, (response) => {
       let text = "";
       response.setEncoding("utf8").on("data", (part: string) => (text += part)).on("end", () => resolve(text));
     }).on("error", reject).end(JSON.stringify(review));
@@ -87,14 +109,14 @@ test("the manifests' CA believes the cluster, its webhook is certified by it, an
     COUNTERSIGN_PROXY_ROOT: file("pod-root.pem", annotations["countersign.dev/root"]!), COUNTERSIGN_PROXY_TOKEN_FILE: file("cart-token", await tokenOf("shop", "cart")),
     COUNTERSIGN_PROXY_INBOUND: "127.0.0.1:0", COUNTERSIGN_PROXY_OUTBOUND: "127.0.0.1:0", COUNTERSIGN_PROXY_TRANSPARENT: "off",
   });
-  const issued = await (await fetchJson(served, join(folder, "ca"))).certificates.map(({ spiffeId }) => spiffeId);
+  const issued = (await fetchJson(served, adminToken)).certificates.map(({ spiffeId }) => spiffeId);
   expect(issued).toContain(`spiffe://${trustDomain}/ns/shop/sa/cart`);
   expect(issued).toContain(`spiffe://${trustDomain}/ns/countersign/sa/countersign-injector`);
 });
 
 /** What was issued, as an admin reads it. */
-function fetchJson({ url, ca }: Awaited<ReturnType<typeof serveCa>>, dataDir: string): Promise<{ readonly certificates: readonly { readonly spiffeId: string }[] }> {
-  const authorization = `Bearer ${readFileSync(join(dataDir, "admin-token"), "utf8").trim()}`;
+function fetchJson({ url, ca }: Awaited<ReturnType<typeof serveCa>>, adminToken: string): Promise<{ readonly certificates: readonly { readonly spiffeId: string }[] }> {
+  const authorization = `Bearer ${adminToken}`;
   return new Promise((resolve, reject) => {
     request(new URL("/v1/certificates", url), { ca: ca.bundle().pem, agent: false, headers: { authorization } }, (response) => {
       let text = "";
@@ -103,4 +125,20 @@ function fetchJson({ url, ca }: Awaited<ReturnType<typeof serveCa>>, dataDir: st
   });
 }
 
+/** An API server with what the manifests put there before anything runs. */
+async function startApiServer() {
+  const authority = testAuthority({ trustDomain: "kubernetes" });
+  const leaf = authority.issuer().leaf({ names: [ip(127, 0, 0, 1)] });
+  const api = await startKubernetesApi({ key: leaf.privateKeyPem, cert: leaf.chainPem }, "service-account-token");
+  closing.push(() => api.close());
+  const [tokenFile, caFile] = [join(folder, "api-server-token"), join(folder, "api-server-ca.crt")];
+  writeFileSync(tokenFile, "service-account-token\n");
+  writeFileSync(caFile, authority.pem);
+  for (const name of ["countersign", "shop"]) api.objects.set(`/api/v1/namespaces/${name}`, { metadata: { name, uid: name, labels: { "countersign.dev/bundle": "enabled" } } });
+  const configuration = parseAllDocuments(readFileSync(join(infra, "injector.yaml"), "utf8")).map((document) => document.toJS() as StoredObject & { kind: string }).find(({ kind }) => kind === "MutatingWebhookConfiguration")!;
+  api.objects.set(webhookPath, configuration);
+  return Object.assign(api, { tokenFile, caFile });
+}
+
+const webhookPath = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/countersign-injector";
 const maxAttempts = 100;
