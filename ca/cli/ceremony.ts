@@ -126,6 +126,9 @@ async function withCa(
           : "there is no CA in the store; is --data-dir or --store right? A new one begins with: countersign ceremony request root",
       );
     }
+    if ((await store.authorities()).some(({ key }) => key.kind === "upstream")) {
+      throw new CeremonyError("state_refused", "this CA runs under another one, whose root it is: hold the ceremony there");
+    }
     const adminToken = join(config.dataDir, "admin-token");
     const { sealing, store: opened } = await openCa({ config, store, kms, now, saveAdminToken: (token) => saveAdminToken(adminToken, token) });
     const signers = authoritySigners({ sealing, store, kms, pkcs11Pin: config.pkcs11Pin, log: silent, now });

@@ -1,4 +1,5 @@
 import { encodeEntry } from "../audit/event.ts";
+import { isValidAt } from "../authority-tree.ts";
 import { outsideRow } from "../authority/active-issuer.ts";
 import { authorityDraft, type AuthorityDraft } from "../authority/change.ts";
 import type { AuthorityKeeper } from "../authority/keeper.ts";
@@ -17,7 +18,7 @@ import type { Store } from "../store/store.ts";
 import { signerIdOf } from "./craft.ts";
 import { UpstreamError } from "./errors.ts";
 import type { IdentityKeeper } from "./identity.ts";
-import type { Parent } from "./parent.ts";
+import type { Parent, UpstreamIdentity } from "./parent.ts";
 import { planBundle } from "./plan-bundle.ts";
 import { planRevocations } from "./plan-revocations.ts";
 
@@ -53,6 +54,7 @@ export function upstreamFollower({ store, keeper, operate, parent, identity, ren
   let after = 0;
   let denied: Set<string> | undefined;
   let deniedUpTo = 0;
+  const revokedAbove = new Set<string>();
   let acknowledged: { readonly held: HeldBundle; readonly serialNumber: string } | undefined;
 
   async function look(fence: Fence): Promise<void> {
@@ -61,7 +63,19 @@ export function upstreamFollower({ store, keeper, operate, parent, identity, ren
     const held = await followBundle(above, fence);
     await followRevocations(above, fence);
     const us = await identity.current();
+    await revokeAbove(above, us);
     await acknowledge(above, us, held);
+  }
+
+  /** An issuer of ours that an operator revoked here is to be refused by other clusters as well, who hear of it from the CA above. */
+  async function revokeAbove(above: Parent, us: UpstreamIdentity): Promise<void> {
+    const nowMs = now().getTime();
+    const ended = keeper.current().rows.filter(({ id, type, state, notAfterMs }) => type === "issuer" && state === "revoked" && isValidAt(notAfterMs, nowMs) && !revokedAbove.has(id));
+    for (const row of ended) {
+      await above.revokeIssuer(parseCertificate(row.certificate).serialNumber, "cACompromise", us);
+      revokedAbove.add(row.id);
+      log.info({ issuer: row.id }, "the CA above this one has revoked this CA's issuer as well");
+    }
   }
 
   /** @returns what it published, once our own bundle has its roots */
@@ -152,7 +166,7 @@ export function upstreamFollower({ store, keeper, operate, parent, identity, ren
     }
   }
 
-  async function acknowledge(above: Parent, us: { readonly serialNumber: string } & Parameters<Parent["acknowledge"]>[1], held: HeldBundle | undefined): Promise<void> {
+  async function acknowledge(above: Parent, us: UpstreamIdentity, held: HeldBundle | undefined): Promise<void> {
     if (held === undefined || (acknowledged?.serialNumber === us.serialNumber && acknowledged.held.bundleSequence === held.bundleSequence && acknowledged.held.feedEpoch === held.feedEpoch)) return;
     const [behind] = await store.holdersBehind({ sequence: newestRootSequence(keeper.current().rows), nowMs: now().getTime(), limit: 1 });
     if (behind !== undefined) return;

@@ -5,7 +5,7 @@ import { idempotencyKeyHeader } from "../contract/headers.ts";
 import type { IssuedIssuer, IssueIssuerRequest } from "../contract/issuers.ts";
 import { paths } from "../contract/paths.ts";
 import type { Problem } from "../contract/problem.ts";
-import type { RevocationPage } from "../contract/revocations.ts";
+import type { RevocationPage, RevocationReason } from "../contract/revocations.ts";
 import { askEndpoint, type EndpointAnswer } from "../federation/endpoint.ts";
 import { FederationError } from "../federation/errors.ts";
 import { endpointId } from "../federation/fetch-pinned.ts";
@@ -43,6 +43,8 @@ export interface Parent {
   bundle(): Promise<{ readonly bundle: Bundle; readonly feedEpoch: string | undefined }>;
   revocations(after: number): Promise<RevocationPage>;
   acknowledge(held: HeldBundle, identity: UpstreamIdentity): Promise<void>;
+  /** Of an issuer of ours; one that is revoked already, or forgotten, is as good. */
+  revokeIssuer(serialNumber: string, reason: RevocationReason, identity: UpstreamIdentity): Promise<void>;
 }
 
 /** Asks the CA above, each time on a connection of its own; nothing is sent before it has proved who it is. */
@@ -90,6 +92,14 @@ export function parentApi({ url, trustDomain, anchors, now }: ParentDeps): Paren
       });
       await ask("POST", paths.acknowledgements, { ...held, proof });
     },
+    async revokeIssuer(serialNumber, reason, identity) {
+      const target = `${paths.certificates}/${serialNumber}/revoke`;
+      try {
+        await ask("POST", target, { reason }, { authorization: signed(target, { reason }, identity) });
+      } catch (error) {
+        if (!(error instanceof UpstreamError && (error.status === conflict || error.status === notFound))) throw error;
+      }
+    },
   };
 }
 
@@ -131,5 +141,7 @@ const hints: Readonly<Record<string, string>> = {
   forbidden: " There, \"countersign operator list\" tells which issuers this CA may have.",
   lifetime_refused: " Set issuerLifetime to what it signs (and issuerRenewBefore below that), or have its foreignIssuerLifetimeMax raised.",
 };
+const conflict = 409;
+const notFound = 404;
 const pageRows = 1000;
 const maxDetailLength = 400;

@@ -252,6 +252,18 @@ describe("what the CA above revokes or taints", () => {
     expect(await verifyLog({ store: west.store })).toMatchObject({ ok: true });
   });
 
+  test("an issuer that an operator revokes here is revoked above, so that other clusters refuse it", async () => {
+    const stolen = await stolenIssuer(west);
+    await west.ca.operateAuthority({ action: "taint", id: stolen.id }, west.admin);
+    await west.ca.operateAuthority({ action: "revoke", id: stolen.id, force: true }, west.admin);
+    await pass(1000, west);
+    const { serialNumber } = stolen.certificate;
+    expect(await parent.served.ca.store.certificate(serialNumber)).toMatchObject({ revocationReason: "cACompromise" });
+    // Told back to us by the feed, it is on the list once.
+    await pass(1000, west);
+    expect((await west.store.revocations({ after: 0, limit: 100 })).filter((row) => row.serialNumber === serialNumber)).toHaveLength(1);
+  });
+
   test("a root that it tainted has our issuer replaced by one of its successor, once", async () => {
     await parent.served.ca.operateAuthority({ action: "prepare" }, parent.admin);
     await pass(1000, west);
