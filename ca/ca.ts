@@ -173,6 +173,10 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       if (Number(keeper.current().published.sequence) < sequence) await keeper.refresh();
       return keeper.current().published;
     },
+    async policyChanged(after) {
+      const { sequences: { policy, service } } = await documents.refresh();
+      return Math.max(policy, service) > after;
+    },
     async federation(after) {
       const set = await documents.refresh();
       return Math.max(set.sequences.federation, set.sequences["foreign-bundle"]) > after ? noticeSince(set, after) : undefined;

@@ -41,6 +41,7 @@ export function documentKeeper({ store, now }: { readonly store: Pick<Store, "do
   let set: DocumentSet = none;
   let freshUntilMs = -Infinity;
   let reading: Promise<DocumentSet> | undefined;
+  let changing: Promise<unknown> = Promise.resolve();
 
   async function refresh(): Promise<DocumentSet> {
     const askedAtMs = now().getTime();
@@ -50,7 +51,14 @@ export function documentKeeper({ store, now }: { readonly store: Pick<Store, "do
     return set;
   }
 
-  async function change(plan: (set: DocumentSet) => readonly DocumentChange[], actor: Actor): Promise<DocumentSet> {
+  /** One after the other: all documents share a sequence, so those of one process would only make each other try again. */
+  function change(plan: (set: DocumentSet) => readonly DocumentChange[], actor: Actor): Promise<DocumentSet> {
+    const changed = changing.then(() => changeNow(plan, actor));
+    changing = changed.catch(() => undefined);
+    return changed;
+  }
+
+  async function changeNow(plan: (set: DocumentSet) => readonly DocumentChange[], actor: Actor): Promise<DocumentSet> {
     for (let attempt = 1; ; attempt++) {
       const seen = await refresh();
       const changes = plan(seen);

@@ -77,11 +77,7 @@ export function relationshipsOf({ byKind }: DocumentSet): ReadonlyMap<string, He
   const all = new Map<string, HeldRelationship>();
   for (const [trustDomain, row] of [...byKind.federation].sort(([one], [other]) => (one < other ? -1 : 1))) {
     const bundle = byKind["foreign-bundle"].get(trustDomain);
-    const { added = { atMs: row.changedAtMs, by: row.changedBy }, ...relationship } = JSON.parse(row.body) as Relationship;
-    all.set(trustDomain, {
-      ...relationship, addedAtMs: added.atMs, addedBy: added.by,
-      held: bundle && heldOf(trustDomain, bundle),
-    });
+    all.set(trustDomain, { ...relationshipIn(row), held: bundle && heldOf(trustDomain, bundle) });
   }
   relationships.set(byKind.federation, { bundles: byKind["foreign-bundle"], all });
   return all;
@@ -114,6 +110,15 @@ export function relationshipOf({ trustDomain, profile, endpointUrl, endpointSpif
   return { trustDomain, profile, endpointUrl, ...(endpointSpiffeId !== undefined && { endpointSpiffeId }), ...(apiUrl !== undefined && { apiUrl }) };
 }
 
+function relationshipIn(row: { readonly body: string; readonly changedAtMs: number; readonly changedBy: string }): Omit<HeldRelationship, "held"> {
+  const known = parsedRelationships.get(row);
+  if (known !== undefined) return known;
+  const { added = { atMs: row.changedAtMs, by: row.changedBy }, ...relationship } = JSON.parse(row.body) as Relationship;
+  const parsed = { ...relationship, addedAtMs: added.atMs, addedBy: added.by };
+  parsedRelationships.set(row, parsed);
+  return parsed;
+}
+
 function heldOf(trustDomain: string, row: { readonly body: string; readonly changedAtMs: number; readonly sequence: number }): HeldForeignBundle {
   const known = parsedBundles.get(row);
   if (known !== undefined) return known;
@@ -124,6 +129,7 @@ function heldOf(trustDomain: string, row: { readonly body: string; readonly chan
 }
 
 const relationships = new WeakMap<DocumentSet["byKind"]["federation"], { readonly bundles: DocumentSet["byKind"]["foreign-bundle"]; readonly all: ReadonlyMap<string, HeldRelationship> }>();
+const parsedRelationships = new WeakMap<object, Omit<HeldRelationship, "held">>();
 const parsedBundles = new WeakMap<object, HeldForeignBundle>();
 /** What each proxy holds at most: some 3 MiB of bundles. */
 export const maxRelationships = 2_000;

@@ -80,10 +80,15 @@ export interface Federation extends Relationships, Invitations, Pick<Hubs, "subs
 /** Puts federation together. */
 export function federationService(deps: FederationDeps): Federation {
   const { documents, trustDomain: own, peers, now } = deps;
+  /** Made once for each change: a thousand looks at a thousand bundles would make a million of them. */
+  let trusted: { readonly ours: Bundle; readonly relationships: ReadonlyMap<string, HeldRelationship>; readonly bundles: ReadonlyMap<string, Bundle> } | undefined;
   const trust = (relationships: ReadonlyMap<string, HeldRelationship>): FetchTrust => {
-    const bundles = new Map<string, Bundle>([[own, deps.bundle().bundle]]);
-    for (const [name, { held }] of relationships) if (held !== undefined) bundles.set(name, held.parsed);
-    return { bundles, webRoots: deps.webRoots, nowMs: now().getTime() };
+    const ours = deps.bundle().bundle;
+    if (trusted?.ours !== ours || trusted.relationships !== relationships) {
+      const foreign = [...relationships].flatMap(([name, { held }]) => (held === undefined ? [] : [[name, held.parsed] as const]));
+      trusted = { ours, relationships, bundles: new Map([[own, ours], ...foreign]) };
+    }
+    return { bundles: trusted.bundles, webRoots: deps.webRoots, nowMs: now().getTime() };
   };
 
   /** To the API of the CA that published it, known as its endpoint is. */
@@ -131,7 +136,7 @@ export function federationService(deps: FederationDeps): Federation {
 
   // Where nothing runs between two requests there is nobody to follow a stream.
   let following = false;
-  const looked = rounds([hubs.tick, refresher.tick, publisher.tick, async () => !following || streams.tick()], deps.log);
+  const looked = rounds([hubs.tick, refresher.tick, publisher.tick, async () => !following || streams.tick()], refresher, deps.log);
   const encoded = new WeakMap<DocumentSet, string>();
   return {
     ...relationships,

@@ -35,7 +35,8 @@ export interface Peers {
    * @throws {Refusal} proof_refused | bundle_unknown | rate_limited
    */
   acknowledge(held: HeldBundle, proof: string): Promise<void>;
-  acknowledgements(): Promise<ReadonlyMap<string, PeerAcknowledgement>>;
+  /** Of all, or of one. */
+  acknowledgements(trustDomain?: string): Promise<ReadonlyMap<string, PeerAcknowledgement>>;
   /** Who has not acknowledged this sequence: a root waits for them as for our own proxies. */
   behind(sequence: number): Promise<readonly HolderRow[]>;
 }
@@ -44,10 +45,10 @@ export interface Peers {
 export function federatedPeers(deps: PeersDeps): Peers {
   const { documents, store, now } = deps;
 
-  async function acknowledgements(): Promise<ReadonlyMap<string, PeerAcknowledgement>> {
+  async function acknowledgements(trustDomain?: string): Promise<ReadonlyMap<string, PeerAcknowledgement>> {
     const all = new Map<string, PeerAcknowledgement>();
     for (let after: ReportRow | undefined; ;) {
-      const rows = await store.reports({ kind: "federation-peer", nowMs: now().getTime(), limit: pageRows, ...(after && { after }) });
+      const rows = await store.reports({ kind: "federation-peer", ...(trustDomain !== undefined && { name: trustDomain }), nowMs: now().getTime(), limit: pageRows, ...(after && { after }) });
       for (const { name, body, reportedAtMs } of rows) {
         const { feedEpoch, sequence } = JSON.parse(body) as Omit<PeerAcknowledgement, "atMs">;
         all.set(name, { feedEpoch, sequence, atMs: reportedAtMs });

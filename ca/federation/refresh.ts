@@ -8,6 +8,8 @@ import type { Store } from "../store/store.ts";
 import { relationshipsOf, type HeldRelationship } from "./documents.ts";
 import { FederationError } from "./errors.ts";
 import { processBundle, requestBundle, type FetchTrust } from "./fetch-bundle.ts";
+import { lane } from "./lane.ts";
+import type { Begun } from "./rounds.ts";
 
 export interface RefreshDeps {
   readonly documents: Documents;
@@ -30,41 +32,58 @@ export interface RefreshDeps {
 }
 
 /** Keeps the bundles of other trust domains up to date, on one replica at a time. */
-export interface Refresher {
-  /** Looks for those that are due. @returns whether there is nothing to do here */
+export interface Refresher extends Begun {
+  /** Begins to look for those that are due. @returns whether there is nothing to do here */
   tick(): Promise<boolean>;
   /** Looks for one sooner: within so many ms, at a random instant. */
   hasten(trustDomain: string, withinMs: number): void;
   /** Looks for one now, whichever replica this is. */
   refreshNow(trustDomain: string): Promise<void>;
-  /** How the last look for each went, whichever replica it was. */
-  status(): Promise<ReadonlyMap<string, FederationRefresh>>;
+  /** How the last look for each, or for one, went, whichever replica it was. */
+  status(trustDomain?: string): Promise<ReadonlyMap<string, FederationRefresh>>;
 }
 
 /**
  * Polls at each publisher's hint, a little sooner and never at the same instant; after failures later and later (SPIFFE Federation 6.2).
- * What is refused or cannot be fetched changes nothing: the last good bundle stays, and the failure is on record.
+ * What is refused or cannot be fetched changes nothing: the last good bundle stays, and the failure is on record. Those that failed the
+ * last time have a lane of their own, so that however many of them never answer, none of the others waits for them.
  */
 export function bundleRefresher(deps: RefreshDeps): Refresher {
   const { documents, store, metrics, log, now, random = Math.random } = deps;
   const due = new Map<string, number>();
   const succeededAt = new Map<string, number>();
   const lastError = new Map<string, string>();
+  const failing = new Set<string>();
+  /** Since their last look began: what it found may be what was there before. */
+  const hastened = new Map<string, number>();
+  const [wellLane, failingLane] = [lane(maxAtOnce, refreshInLane), lane(maxFailingAtOnce, refreshInLane)];
   let restored = false;
+  let holding = false;
 
   async function tick(): Promise<boolean> {
     const relationships = relationshipsOf(await documents.current());
     for (const name of due.keys()) if (!relationships.has(name)) forget(name);
-    if (relationships.size === 0 || await deps.hold() === undefined) {
+    holding = relationships.size > 0 && await deps.hold() !== undefined;
+    if (!holding) {
       restored = false;
       return true;
     }
     if (!restored) await resume(relationships);
     restored = true;
     for (const name of relationships.keys()) metrics.federationHeld(name, ageOf(name));
-    const waiting = [...relationships.keys()].filter((name) => now().getTime() >= (due.get(name) ?? 0));
-    await inParallel(waiting, maxAtOnce, refreshOne);
+    for (const name of relationships.keys()) {
+      if (now().getTime() >= (due.get(name) ?? 0)) (failing.has(name) ? failingLane : wellLane).add(name);
+    }
     return false;
+  }
+
+  async function refreshInLane(trustDomain: string): Promise<void> {
+    try {
+      // Its turn may have come late.
+      if (holding && relationshipsOf(await documents.current()).has(trustDomain)) await refreshOne(trustDomain);
+    } catch (err) {
+      log.error({ err, trustDomain }, "looking for the bundle of another trust domain failed; tried again");
+    }
   }
 
   function ageOf(trustDomain: string): number | undefined {
@@ -74,15 +93,17 @@ export function bundleRefresher(deps: RefreshDeps): Refresher {
 
   /** After a start, or another replica: those that were looked for lately wait for their turn, so that not all come at once. */
   async function resume(relationships: ReadonlyMap<string, HeldRelationship>): Promise<void> {
-    for (const [name, { attemptedAt, succeededAt: at, intervalSeconds }] of await status()) {
+    for (const [name, { attemptedAt, succeededAt: at, intervalSeconds, failures }] of await status()) {
       if (!relationships.has(name)) continue;
+      if (failures > 0) failing.add(name);
       if (at !== undefined) succeededAt.set(name, Date.parse(at));
       due.set(name, Math.min(Date.parse(attemptedAt), now().getTime()) + intervalSeconds * 1000);
     }
   }
 
   async function refreshOne(trustDomain: string): Promise<void> {
-    const before = await statusOf(trustDomain);
+    hastened.delete(trustDomain);
+    const before = (await status(trustDomain)).get(trustDomain);
     const attemptedAt = now().toISOString();
     try {
       const relationship = await fetchOne(trustDomain);
@@ -156,21 +177,18 @@ export function bundleRefresher(deps: RefreshDeps): Refresher {
     return 1 - jitterPart * random();
   }
 
-  async function statusOf(trustDomain: string): Promise<FederationRefresh | undefined> {
-    const [row] = await store.reports({ kind: "federation", name: trustDomain, nowMs: now().getTime(), limit: 1 });
-    return row && JSON.parse(row.body) as FederationRefresh;
-  }
-
   async function record(trustDomain: string, status: FederationRefresh): Promise<void> {
     const nowMs = now().getTime();
-    due.set(trustDomain, nowMs + status.intervalSeconds * 1000);
+    due.set(trustDomain, Math.min(nowMs + status.intervalSeconds * 1000, hastened.get(trustDomain) ?? Infinity));
+    if (status.failures > 0) failing.add(trustDomain);
+    else failing.delete(trustDomain);
     await store.report({ kind: "federation", name: trustDomain, part: "", body: JSON.stringify(status), reportedAtMs: nowMs, expiresAtMs: nowMs + statusRetentionMs });
   }
 
-  async function status(): Promise<ReadonlyMap<string, FederationRefresh>> {
+  async function status(trustDomain?: string): Promise<ReadonlyMap<string, FederationRefresh>> {
     const all = new Map<string, FederationRefresh>();
     for (let after: ReportRow | undefined; ;) {
-      const rows = await store.reports({ kind: "federation", nowMs: now().getTime(), limit: pageRows, ...(after && { after }) });
+      const rows = await store.reports({ kind: "federation", ...(trustDomain !== undefined && { name: trustDomain }), nowMs: now().getTime(), limit: pageRows, ...(after && { after }) });
       for (const row of rows) all.set(row.name, JSON.parse(row.body) as FederationRefresh);
       after = rows.at(-1);
       if (rows.length < pageRows) return all;
@@ -181,25 +199,30 @@ export function bundleRefresher(deps: RefreshDeps): Refresher {
     due.delete(trustDomain);
     lastError.delete(trustDomain);
     succeededAt.delete(trustDomain);
+    failing.delete(trustDomain);
+    hastened.delete(trustDomain);
     metrics.federationHeld(trustDomain, undefined);
   }
 
   function hasten(trustDomain: string, withinMs: number): void {
-    due.set(trustDomain, Math.min(due.get(trustDomain) ?? 0, now().getTime() + withinMs * random()));
+    const dueMs = now().getTime() + withinMs * random();
+    hastened.set(trustDomain, dueMs);
+    due.set(trustDomain, Math.min(due.get(trustDomain) ?? 0, dueMs));
   }
 
-  return { tick, hasten, refreshNow: refreshOne, status };
+  return {
+    tick, hasten, refreshNow: refreshOne, status,
+    async settled() {
+      await Promise.all([wellLane.idle(), failingLane.idle()]);
+    },
+    stop() {
+      holding = false;
+    },
+  };
 }
 
 function hintOf(held: HeldRelationship["held"]): number {
   return Math.min(Math.max((held?.refreshHintSeconds ?? defaultHintSeconds) * 1000, minIntervalMs), maxIntervalMs);
-}
-
-async function inParallel<T>(items: readonly T[], limit: number, act: (item: T) => Promise<void>): Promise<void> {
-  const queue = items.values();
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, async () => {
-    for (const item of queue) await act(item);
-  }));
 }
 
 /** SPIFFE Trust Domain and Bundle 4.1.3. */
@@ -215,8 +238,9 @@ const maxBackoffMs = 600_000;
 const maxDoublings = 10;
 const jitterPart = 0.2;
 const settleSlackMs = 100;
-/** How many endpoints are asked at once: a thousand that are due together are asked within some minutes if each takes its time. */
-const maxAtOnce = 16;
+/** How many endpoints are asked at once. Of a thousand of which half stop to answer, the others wait for two minutes once. */
+const maxAtOnce = 32;
+const maxFailingAtOnce = 16;
 const pageRows = 500;
 const maxErrorLength = 500;
 /** Whoever wants to know what happened to a peer that vanished has this long. */

@@ -40,7 +40,7 @@ export function relationshipService({ documents, trustDomain: own, peers, submit
   async function get(trustDomain: string): Promise<FederationSummary> {
     const found = relationshipsOf(await documents.refresh()).get(trustDomain);
     if (found === undefined) throw notFound(trustDomain);
-    return summarize(found, (await refresher.status()).get(trustDomain), acknowledgedBy(found, await peers.acknowledgements()), (await submitter.cosigned()).get(trustDomain));
+    return summarize(found, (await refresher.status(trustDomain)).get(trustDomain), acknowledgedBy(found, await peers.acknowledgements(trustDomain)), (await submitter.cosigned(trustDomain)).get(trustDomain));
   }
 
   return {

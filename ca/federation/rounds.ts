@@ -2,14 +2,26 @@ import type { Log } from "../log.ts";
 
 /** What federation does again and again. */
 export interface Rounds {
-  /** Does what is due. The timer calls it; tests and hosts without timers may. Never rejects. */
+  /** Does all that is due, to its end; for tests and hosts without timers. Never rejects. */
   tick(): Promise<void>;
   start(): void;
   close(): Promise<void>;
 }
 
-/** One round at a time, its parts one after another; one that fails keeps none of the others from its turn. @param parts  each says whether it had nothing to do */
-export function rounds(parts: readonly (() => Promise<boolean>)[], log: Log): Rounds {
+/** Work that goes on behind a round. */
+export interface Begun {
+  /** When all of it is over. */
+  settled(): Promise<void>;
+  /** What has not begun yet does not. */
+  stop(): void;
+}
+
+/**
+ * One round at a time, its parts one after another; one that fails keeps none of the others from its turn.
+ * @param parts  each says whether it had nothing to do
+ * @param begun  what they began, for which the next round does not wait
+ */
+export function rounds(parts: readonly (() => Promise<boolean>)[], begun: Begun, log: Log): Rounds {
   let running: Promise<boolean> | undefined;
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
@@ -34,12 +46,17 @@ export function rounds(parts: readonly (() => Promise<boolean>)[], log: Log): Ro
   }
 
   return {
-    tick: async () => void await runOnce(),
+    async tick() {
+      await runOnce();
+      await begun.settled();
+    },
     start: () => schedule(false),
     async close() {
       closed = true;
       clearTimeout(timer);
       await running;
+      begun.stop();
+      await begun.settled();
     },
   };
 }

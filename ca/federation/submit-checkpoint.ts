@@ -36,7 +36,8 @@ export interface SubmitterDeps {
 export interface Submitter {
   /** Has a peer cosign the newest checkpoint, if there is one it has not. @throws {FederationError} */
   submit(relationship: HeldRelationship): Promise<void>;
-  cosigned(): Promise<ReadonlyMap<string, Cosigned>>;
+  /** Of all, or of one. */
+  cosigned(trustDomain?: string): Promise<ReadonlyMap<string, Cosigned>>;
 }
 
 /** @source C2SP tlog-witness, the log's side */
@@ -113,10 +114,10 @@ export function checkpointSubmitter({ documents, store, proofOf, metrics, now }:
         return ask(pinned!, paths.witnessAddCheckpoint, encodeAddCheckpoint({ oldSize, proof: await consistencyProof(oldSize, size, store), note }));
       }
     },
-    async cosigned() {
+    async cosigned(trustDomain) {
       const all = new Map<string, Cosigned>();
       for (let after: ReportRow | undefined; ;) {
-        const rows = await store.reports({ kind: "cosignature", nowMs: now().getTime(), limit: pageRows, ...(after && { after }) });
+        const rows = await store.reports({ kind: "cosignature", ...(trustDomain !== undefined && { name: trustDomain }), nowMs: now().getTime(), limit: pageRows, ...(after && { after }) });
         for (const row of rows) all.set(row.name, JSON.parse(row.body) as Cosigned);
         after = rows.at(-1);
         if (rows.length < pageRows) return all;

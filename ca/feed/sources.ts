@@ -10,6 +10,8 @@ export interface SourceDeps {
   readonly store: Pick<Store, "revocations" | "announcements" | "reports">;
   /** The own trust domain's bundle, of this sequence or a later one. */
   readonly bundle: (sequence: number) => Promise<{ readonly jwks: string; readonly sequence: string }>;
+  /** Whether a policy or service changed behind a sequence of the documents. */
+  readonly policyChanged: (after: number) => Promise<boolean>;
   /** What changed of other trust domains behind a sequence of the documents; undefined when nothing did. */
   readonly federation: (after: number) => Promise<{ readonly json: string; readonly sequence: number; readonly more: boolean } | undefined>;
   readonly now: () => Date;
@@ -29,7 +31,7 @@ export interface Told {
 export type Source = (after: number, newest: number) => Promise<Told>;
 
 /** Everything the feed tells of. A new kind of event is one more row here, one more name in `sourceNames` and its type in the contract. */
-export function feedSources({ store, bundle, federation, now }: SourceDeps): Readonly<Record<SourceName, Source>> {
+export function feedSources({ store, bundle, policyChanged, federation, now }: SourceDeps): Readonly<Record<SourceName, Source>> {
   return {
     async bundle(after, newest) {
       if (after >= newest) return { data: [], sequence: after, more: false };
@@ -48,6 +50,8 @@ export function feedSources({ store, bundle, federation, now }: SourceDeps): Rea
     // Who may call whom is for the workload it concerns: here is told that something changed, and each asks for its own.
     async policy(after, newest) {
       if (after >= newest) return { data: [], sequence: after, more: false };
+      // Every proxy asks then; with a thousand trust domains there is always one whose bundle changed.
+      if (after > 0 && !await policyChanged(after)) return { data: [], sequence: newest, more: false };
       return { data: [JSON.stringify({ sequence: newest } satisfies PolicyNotice)], sequence: newest, more: false };
     },
     // The ones that are open, all of them: there are few, and a proxy knows which it has heard of.

@@ -110,15 +110,16 @@ export function startIdentity({ config, holder, clock, random, log, metrics, tra
   const taps = traffic && config.remoteTap === "on" ? remoteTaps({ client, trustDomain, identity: holder.identity, exchanges: traffic.exchanges, clock, log }) : undefined;
 
   function publish(): void {
-    const all = [...held, ...files.held()].map(([name, { bundle }]) => [name, bundle] as const);
-    const bundles = new Map(all);
-    if (published?.size === bundles.size && all.every(([name]) => published?.get(name) === bundles.get(name))) return;
+    const bundles = new Map([...held, ...files.held()].map(([name, { bundle }]) => [name, bundle] as const));
+    const before = published;
+    const changed = [...bundles].filter(([name, bundle]) => before?.get(name) !== bundle);
+    const dropped = [...before?.keys() ?? []].filter((name) => !bundles.has(name));
+    if (changed.length === 0 && dropped.length === 0) return;
     published = bundles;
     holder.setBundles(trustDomain, bundles);
-    const shown = [...bundles.values()].map(({ trustDomain: name, sequence, x509Authorities }) => (
-      { trustDomain: name, sequence, authorities: x509Authorities.length }
-    ));
-    log.info({ bundles: shown }, "trust bundles in force");
+    // What changed alone: there may be a thousand.
+    const shown = changed.map(([name, { sequence, x509Authorities }]) => ({ trustDomain: name, sequence, authorities: x509Authorities.length }));
+    log.info({ bundles: shown, ...(dropped.length > 0 && { dropped }), inForce: bundles.size }, "trust bundles in force");
   }
 
   function take({ held: merged, refused: refusals }: MergedBundles): void {

@@ -1,9 +1,10 @@
 // `npm run bench`: what a unit of work costs in CPU, measured on real processes over loopback. `-- issue`, `-- crl`, `-- cold`, `-- proxy`, `-- http2` or
-// `-- revoke` for one part; `-- replicas` and `-- million` take minutes and are run by name only.
+// `-- revoke` for one part; `-- domains`, `-- replicas` and `-- million` take minutes and are run by name only.
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
 import { benchCold } from "./cold.ts";
 import { benchCrl } from "./crl.ts";
+import { benchDomains } from "./domains.ts";
 import { benchHttp2 } from "./http2.ts";
 import { benchIssue } from "./issue.ts";
 import { benchMillion } from "./million.ts";
@@ -18,6 +19,7 @@ const parts: Readonly<Record<string, () => Promise<void>>> = {
   proxy: benchProxy,
   http2: benchHttp2,
   revoke: benchRevoke,
+  domains: benchDomains,
   million: benchMillion,
   replicas: benchReplicas,
 };

@@ -30,10 +30,10 @@ export async function startTime(peer: Peer, secureContext: SecureContext | undef
 }
 
 /** CPU of a new connection with one request, microseconds. */
-export async function handshakeCost(ways: readonly Way[]): Promise<ReadonlyMap<Way, string>> {
+export async function handshakeCost(ways: readonly Way[], count = handshakes): Promise<ReadonlyMap<Way, string>> {
   const runs = await alternate(ways, async (way) => {
-    const cpu = await cpuDuring(way, () => runLoad(handshakes, 4, () => askOnce(way.port, way.secureContext)));
-    return (cpu / handshakes) * 1e6;
+    const cpu = await cpuDuring(way, () => runLoad(count, 4, () => askOnce(way.port, way.secureContext)));
+    return (cpu / count) * 1e6;
   });
   return new Map(ways.map((way, index) => [way, median(runs[index]!).toFixed(0)]));
 }

@@ -111,15 +111,25 @@ test("FE-22, FE-23: east's root is replaced under traffic: it waits for west, an
   expect([failed, asked > 10]).toEqual([0, true]);
 }, 120_000);
 
-test("FE-26: removing east cuts its live connection at once, and lets nobody of it in", async () => {
+test("FE-26: removing east cuts its live connection at once, as the proxies are told and do not have to ask, and lets nobody of it in", async () => {
   const live = await tunnel(hello);
+  const told = await count(world, federationEvents);
   // A reset is a cut like any other.
   const cut = new Promise((resolve) => live.on("error", () => undefined).once("close", resolve));
   expect((await run(west!, "federation", "remove", "east")).exitCode).toBe(0);
   await cut;
+  expect(await count(world, federationEvents)).toBeGreaterThan(told);
+  // As long as there is a stream, nothing is asked for.
+  expect(await count(world, /^feed_streamed (\d+)$/m)).toBe(1);
   expect(await ask(hello)).toBeGreaterThanOrEqual(500);
   expect((await run(west!, "federation", "list")).stdout).not.toContain("east");
 }, 60_000);
+
+const federationEvents = /^feed_events_total\{event="federation"\} (\d+)$/m;
+
+async function count(proxy: MeshProxy, metric: RegExp): Promise<number> {
+  return Number(metric.exec(await proxy.metrics())?.[1] ?? 0);
+}
 
 async function mesh(trustDomain: string, flags: Readonly<Record<string, string>> = {}): Promise<Mesh> {
   const started = await startMesh({ trustDomain, flags: { ...quick, ...flags } });

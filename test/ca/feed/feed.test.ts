@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { openFeed, type Feed, type FeedDeps } from "../../../ca/feed/feed.ts";
 import { openStore } from "../../../ca/store/open.ts";
 import { StoreError } from "../../../ca/store/errors.ts";
@@ -27,7 +27,7 @@ afterEach(() => {
 /** A feed over the CA's store that hears of commits by its poll alone, as on another replica. */
 function newFeed({ store = host.store, ...deps }: Partial<FeedDeps> = {}): Feed {
   const feed = openFeed({
-    now: () => new Date(host.clock.nowMs), maxWatchers: 3, bundle: async () => host.ca.bundle(), federation: async () => undefined,
+    now: () => new Date(host.clock.nowMs), maxWatchers: 3, bundle: async () => host.ca.bundle(), policyChanged: async () => true, federation: async () => undefined,
     metrics: { watching: () => undefined, watchEnded: (why) => void ended.push(why) },
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },
     limits: { pollIntervalMs: 5 },
@@ -65,6 +65,19 @@ function serialsOf({ data }: { readonly data: Record<string, unknown> }): readon
 }
 
 describe("a stream of the feed", () => {
+  test("tells that another trust domain's bundle changed to those whom it concerns, and does not send every proxy for its policy", async () => {
+    const west = await startTestCa();
+    onTestFinished(() => west.close());
+    await west.ca.policies.apply({ policies: [{ name: "before", workloads: ["spiffe://east/a"], rules: [{ action: "allow", from: ["spiffe://east/b"] }] }] }, west.admin);
+    const events = eventReader(await west.ca.watch(undefined, proven));
+    await events.until("policy");
+    await west.ca.federation.add({ trustDomain: "north", profile: "https_web", endpointUrl: "https://localhost:1/" }, west.admin);
+    await west.ca.policies.apply({ policies: [{ name: "after", workloads: ["spiffe://east/a"], rules: [{ action: "allow", from: ["spiffe://east/b"] }] }] }, west.admin);
+    const told: string[] = [];
+    while (told.at(-1) !== "policy") told.push((await events.next()).event);
+    expect(told).toEqual(["federation", "policy"]);
+  });
+
   test("begins with the epoch, the bundle and the whole list", async () => {
     const serials = await revoked(2);
     const events = await watch(newFeed());
