@@ -1,6 +1,10 @@
+import * as acme from "acme-client";
 import { execFile } from "node:child_process";
 import { X509Certificate } from "node:crypto";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { Agent } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -22,7 +26,7 @@ let ports: { readonly http: number; readonly tls: number };
 beforeAll(async () => {
   dns = await startDnsServer();
   ports = { http: await freePort(), tls: await freePort() };
-  for (const name of ["web", "lego", "tls", "txt"]) dns.addresses.set(`${name}.shop.internal`, "127.0.0.1");
+  for (const name of ["web", "lego", "tls", "txt", "node"]) dns.addresses.set(`${name}.shop.internal`, "127.0.0.1");
   dns.texts = (name) => (name === "_acme-challenge.txt.shop.internal" && existsSync(path("txt")) ? [readFileSync(path("txt"), "utf8").trim()] : []);
   writeFileSync(path("accounts.json"), JSON.stringify({ [eab.kid]: { key: eab.key, names: ["*.shop.internal"] } }), { mode: 0o600 });
   served = await serveCa(readConfig({
@@ -87,3 +91,41 @@ test.skipIf(!programAvailable("lego"))("lego gets a certificate by http-01, anot
   await expect(lego("--domains", "web.bank.internal", "--http", "--http.port", `127.0.0.1:${ports.http}`, "run")).rejects.toThrow(/rejectedIdentifier/);
   expect(readdirSync(path("lego/certificates")).some((file) => file.startsWith("web.bank"))).toBe(false);
 }, 90_000);
+
+test("acme-client, from npm, gets a certificate by http-01, another by dns-01, and revokes", async () => {
+  const agent = new Agent({ ca: readFileSync(path("root.pem")) });
+  const answers = new Map<string, string>();
+  const web = createServer(({ url = "" }, response) => void response.end(answers.get(url))).listen(ports.http, "127.0.0.1");
+  await once(web, "listening");
+  const before = acme.axios.defaults.httpsAgent as Agent | undefined;
+  acme.axios.defaults.httpsAgent = agent;
+  try {
+    const client = new acme.Client({
+      directoryUrl: `${served.url}/acme/directory`, accountKey: await acme.crypto.createPrivateEcdsaKey(), externalAccountBinding: { kid: eab.kid, hmacKey: eab.key }, backoffMin: 100, backoffMax: 1000,
+    });
+    const order = async (name: string, challenge: string): Promise<string> => {
+      const [, csr] = await acme.crypto.createCsr({ altNames: [name] });
+      const chain = await client.auto({
+        csr, termsOfServiceAgreed: true, challengePriority: [challenge],
+        // It would ask the resolver of this machine, which knows nothing of these names.
+        skipChallengeVerification: true,
+        challengeCreateFn: async (_, { token }, keyAuthorization) => (
+          challenge === "dns-01" ? writeFileSync(path("txt"), keyAuthorization) : void answers.set(`/.well-known/acme-challenge/${token}`, keyAuthorization)
+        ),
+        challengeRemoveFn: async () => answers.clear(),
+      });
+      writeFileSync(path(`${name}.pem`), chain);
+      return check(path(`${name}.pem`), name);
+    };
+    const serialNumber = await order("node.shop.internal", "http-01");
+    await order("txt.shop.internal", "dns-01");
+    await client.revokeCertificate(readFileSync(path("node.shop.internal.pem"), "utf8"), { reason: 4 });
+    expect((await served.ca.store.certificate(serialNumber))?.revokedAtMs).toBeDefined();
+    await expect(order("web.bank.internal", "http-01")).rejects.toThrow(/gives no certificate for a name/);
+  } finally {
+    acme.axios.defaults.httpsAgent = before;
+    agent.destroy();
+    web.closeAllConnections();
+    web.close();
+  }
+}, 60_000);
