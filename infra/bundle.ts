@@ -1,9 +1,7 @@
 import { build, type BuildOptions, type Metafile } from "esbuild";
-import { execFile } from "node:child_process";
 import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 
 /** The bundles that ship, by name, and whatever it may not carry is a test (test/structure.test.ts). */
 export const bundles = {
@@ -12,8 +10,13 @@ export const bundles = {
     // Native code stays outside; pg-native is an optional add-on that we do not use.
     external: ["better-sqlite3", "pg-native"],
   },
-  /** The CA as a function, without SQLite: what starts it, it, and what it loads when first used. The rest of its folder: `functionPackage`. */
-  lambda: { entryPoints: { lambda: "ca/runtime/lambda.ts" }, external: ["pg-native"], outExtension: { ".js": ".mjs" }, minify: true, splitting: true, mainFields: ["module", "main"] },
+  /** The CA as a function, without SQLite: one file, which `lambdaEntry` runs. The rest of its folder: `functionPackage`. */
+  lambda: {
+    entryPoints: { countersign: "ca/runtime/lambda-function.ts" }, external: ["pg-native"], outExtension: { ".js": ".cjs" }, format: "cjs", minify: true, mainFields: ["module", "main"],
+    define: { "import.meta.url": "__url" },
+    banner: { js: 'const __url = require("node:url").pathToFileURL(__filename).href;' },
+  },
+  lambdaEntry: { entryPoints: { lambda: "ca/runtime/lambda.ts" }, external: [], outExtension: { ".js": ".mjs" }, minify: true },
   proxy: { entryPoints: { "countersign-proxy": "proxy/main.ts" }, external: [] },
 } as const satisfies Record<string, BuildOptions>;
 
@@ -22,9 +25,6 @@ export type BundleName = keyof typeof bundles;
 /** Bundles one part into `outdir` and says what went into it. */
 export async function bundle(name: BundleName, outdir: string): Promise<Metafile> {
   const { metafile } = await build({
-    ...bundles[name],
-    entryPoints: { ...bundles[name].entryPoints },
-    external: [...bundles[name].external],
     absWorkingDir: root,
     outdir,
     bundle: true,
@@ -37,34 +37,30 @@ export async function bundle(name: BundleName, outdir: string): Promise<Metafile
     metafile: true,
     // CommonJS packages inside an ES module still call require for Node's own modules.
     banner: { js: 'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);' },
+    ...bundles[name],
+    entryPoints: { ...bundles[name].entryPoints },
+    external: [...bundles[name].external],
   });
   return metafile;
 }
 
-/** The folder that is zipped for AWS Lambda, whose handler is `lambda.handler`: bundle, what V8 made of it, and migrations. */
+/** The folder that is zipped for AWS Lambda, whose handler is `lambda.handler`: what starts it, the bundle, and migrations. `trainFunction` adds what V8 makes of it. */
 export async function functionPackage(outdir: string): Promise<Metafile> {
+  await bundle("lambdaEntry", outdir);
   const metafile = await bundle("lambda", outdir);
   cpSync(join(root, "migrations", "postgres"), join(outdir, "migrations", "postgres"), { recursive: true });
-  await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", compileAll, outdir]);
   return metafile;
 }
-
-/** Loads each file, as `ca/runtime/lambda.ts` does, and keeps what V8 compiled. */
-const compileAll = `
-  import { enableCompileCache, flushCompileCache } from "node:module";
-  import { readdirSync } from "node:fs";
-  import { join, resolve } from "node:path";
-  const folder = resolve(process.argv[1]);
-  enableCompileCache({ directory: join(folder, "compile-cache"), portable: true });
-  for (const name of readdirSync(folder)) if (name.endsWith(".mjs")) await import(join(folder, name));
-  flushCompileCache();
-`;
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 if (import.meta.main) {
-  for (const name of Object.keys(bundles) as BundleName[]) {
+  for (const name of ["ca", "lambda", "proxy"] as const) {
     const { outputs } = await (name === "lambda" ? functionPackage(`${root}dist/lambda`) : bundle(name, `${root}dist`));
     for (const [file, { bytes }] of Object.entries(outputs)) console.log(`${file}  ${Math.ceil(bytes / 1024)} KiB`);
   }
+  const { trainFunction, withTrainingGround } = await import("./train-function.ts");
+  await withTrainingGround((env) => trainFunction(`${root}dist/lambda`, env)).catch((error: unknown) => {
+    console.error(`dist/lambda starts slower than it could: it was not run to keep what V8 compiles (${(error as Error).message})`);
+  });
 }

@@ -1,9 +1,9 @@
-import { enableCompileCache } from "node:module";
 import { join } from "node:path";
+import { runCompiled } from "./compiled.ts";
 
-// What `npm run build` compiled with the same Node.js; for another one nothing is found, and it is compiled here.
-enableCompileCache({ directory: join(import.meta.dirname, "compile-cache"), portable: true });
-const { invoke, serve } = await import("./lambda-function.ts");
+// What `npm run build` left beside this file.
+const { exports } = runCompiled(join(import.meta.dirname, "countersign.cjs"));
+const { invoke, serve } = exports as typeof import("./lambda-function.ts");
 
 /** The function's handler, for the managed runtime: `lambda.handler`. */
 export function handler(event: unknown, context: { readonly getRemainingTimeInMillis: () => number }): Promise<unknown> {

@@ -134,12 +134,14 @@ export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, 
     },
     suspect,
     async awake() {
+      // What the connections were told while this process stood still comes first: one that was ended is not asked.
+      await new Promise((resolve) => setImmediate(resolve));
       const idleMs = Math.abs(Date.now() - lookedAtMs);
       if (lost !== undefined || idleMs > freshForMs) {
         if (idleMs > trustedForMs && Number.isFinite(idleMs)) cutAll();
         suspect();
-        await looking;
       }
+      await looking;
       if (lost !== undefined) throw lost;
     },
     databaseTimeMs() {

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +9,7 @@ import type { IssuedCertificate } from "../../ca/contract/certificates.ts";
 import { openStore } from "../../ca/store/open.ts";
 import { parseBootstrap } from "../../ca/pki/bootstrap.ts";
 import { functionPackage } from "../../infra/bundle.ts";
+import { trainFunction } from "../../infra/train-function.ts";
 import { startKmsServer, type KmsServer } from "../support/kms-server.ts";
 import { frontEnds, type EventRequest } from "../support/lambda-events.ts";
 import { lambdaRuntime, type LambdaRuntime } from "../support/lambda-runtime.ts";
@@ -30,12 +32,20 @@ beforeAll(async () => {
     ...kms.env, COUNTERSIGN_TRUST_DOMAIN: "east", COUNTERSIGN_STORE: store, COUNTERSIGN_PUBLIC_URL: "https://ca.example",
     COUNTERSIGN_SEALING: `kms:${kms.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT").keyId}`, COUNTERSIGN_KMS_ENDPOINT: kms.endpoint,
   };
+  await trainFunction(folder, { ...env, COUNTERSIGN_STORE: await createDatabase() });
   lambda = lambdaRuntime({ file: join(folder, "lambda.mjs"), env });
 });
 afterAll(async () => {
   await lambda.kill();
   await kms.close();
   rmSync(folder, { recursive: true, force: true });
+});
+
+test("what V8 compiled when the package was built is used by the same Node.js", () => {
+  const script = `const { runCompiled } = await import(process.argv[1]); console.log(runCompiled(process.argv[2]).wasCompiled)`;
+  const loader = fileURLToPath(new URL("../../ca/runtime/compiled.ts", import.meta.url));
+  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", script, loader, join(folder, "countersign.cjs")], { encoding: "utf8" });
+  expect([stdout, stderr]).toEqual(["true\n", ""]);
 });
 
 test("a function that was not started for the first time says so to everybody, and gives its admin token to who starts it, once", async () => {
