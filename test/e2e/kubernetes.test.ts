@@ -112,7 +112,7 @@ test("the manifests' Job begins the CA, which believes the cluster, its webhook 
   const issued = (await fetchJson(served, adminToken)).certificates.map(({ spiffeId }) => spiffeId);
   expect(issued).toContain(`spiffe://${trustDomain}/ns/shop/sa/cart`);
   expect(issued).toContain(`spiffe://${trustDomain}/ns/countersign/sa/countersign-injector`);
-});
+}, 120_000);
 
 /** What was issued, as an admin reads it. */
 function fetchJson({ url, ca }: Awaited<ReturnType<typeof serveCa>>, adminToken: string): Promise<{ readonly certificates: readonly { readonly spiffeId: string }[] }> {

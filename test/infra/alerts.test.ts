@@ -91,6 +91,20 @@ test("alerts and board know only metrics and labels that there are", async () =>
   }
 });
 
+test("the Prometheus operator is given the same rules (UPDATE_README=1 writes them)", () => {
+  const path = at("infra/kubernetes/monitoring/prometheus-rule.yaml");
+  const groups = readFileSync(rulesPath, "utf8").split("groups:\n")[1]!;
+  const wanted = `# From infra/prometheus/countersign.rules.yaml, as the Prometheus operator takes them.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata: {name: countersign}
+spec:
+  groups:
+${groups.replaceAll(/^(?=.)/gm, "  ")}`;
+  if (process.env["UPDATE_README"] === "1") writeFileSync(path, wanted);
+  expect(readFileSync(path, "utf8")).toBe(wanted);
+});
+
 test("the folder of rules holds rules alone", () => {
   expect(readdirSync(at("infra/prometheus"))).toEqual(["countersign.rules.yaml"]);
 });
