@@ -57,7 +57,7 @@ async function keepPublishing(values: Values, io: CliIo, ending: AbortSignal): P
   if (webhook === undefined && configMap === undefined) return;
   const access = kubernetesAccess(values, io.env);
   if (access === undefined) throw new UsageError("--webhook and --config-map are for a pod, or name an API server with --kube-url, --kube-token-file and --kube-ca-file.");
-  const publish = bundlePublisher({ kubernetes: kubernetesApi(access), roots: () => readSettings(values).roots, webhook, configMap, log: io.stderr });
+  const publish = bundlePublisher({ kubernetes: kubernetesApi(access, "countersign-injector"), roots: () => readSettings(values).roots, webhook, configMap, log: io.stderr });
   while (!ending.aborted) {
     await publish();
     await sleep(publishIntervalMs, undefined, { signal: ending }).catch(() => undefined);

@@ -38,20 +38,41 @@ export function bundlePublisher({ kubernetes, roots, webhook, configMap, log, no
 
   async function publishIn(name: string, pem: string): Promise<void> {
     const next: typeof published = new Map();
+    const refusals: string[] = [];
     for (const { metadata: { name: namespace, uid }, status } of await labelled(kubernetes)) {
       if (status?.phase === "Terminating") continue;
       const before = published.get(uid);
       if (before?.roots !== pem || now() - before.atMs > repairIntervalMs) {
-        await kubernetes.apply(
-          `/api/v1/namespaces/${namespace}/configmaps/${name}`,
-          { apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace }, data: { "root.pem": pem } }, { name: `ConfigMap ${namespace}/${name}` },
-        );
+        const refusal = await putIn(namespace, name, pem);
+        if (refusal !== undefined) {
+          refusals.push(refusal);
+          continue;
+        }
         if (before?.roots !== pem) log(`ConfigMap ${namespace}/${name}: has the CA's roots of now\n`);
         published.set(uid, { roots: pem, atMs: now() });
       }
       next.set(uid, published.get(uid)!);
     }
     published = next;
+    if (refusals.length > 0) throw new ApiError(`${refusals[0]}${refusals.length > 1 ? `; and so in ${refusals.length - 1} more namespaces` : ""}`);
+  }
+
+  /**
+   * Whoever has rights in one namespace can have it refused there, by a quota or a ConfigMap that is immutable, and shall not keep the roots
+   * from the others by that.
+   * @returns why it was refused
+   */
+  async function putIn(namespace: string, name: string, pem: string): Promise<string | undefined> {
+    try {
+      await kubernetes.apply(
+        `/api/v1/namespaces/${namespace}/configmaps/${name}`,
+        { apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace }, data: { "root.pem": pem } }, { name: `ConfigMap ${namespace}/${name}` },
+      );
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status === undefined || error.status >= 500) throw error;
+      return error.message;
+    }
   }
 
   return async () => {

@@ -68,8 +68,13 @@ function podAccess(env: Readonly<Record<string, string | undefined>>): Kubernete
   return { url: `https://${host.includes(":") ? `[${host}]` : host}:${port}`, tokenFile: `${accountFolder}/token`, caFile: `${accountFolder}/ca.crt` };
 }
 
-/** The API server, by a service account's token. */
-export function kubernetesApi(access: KubernetesAccess): KubernetesApi {
+/**
+ * The API server, by a service account's token.
+ * @param manager  in whose name fields are applied: what one left out of an object that it had put there before is removed, so each who
+ *   applies another part of the same object has a name of its own
+ * @source kubernetes.io/docs/reference/using-api/server-side-apply, "Merge strategy"
+ */
+export function kubernetesApi(access: KubernetesAccess, manager = "countersign"): KubernetesApi {
   async function write(method: "PATCH" | "POST", path: string, manifest: object, about: About): Promise<number> {
     const { status, text } = await send(access, method, path, JSON.stringify(manifest));
     if (status !== 200 && status !== 201 && status !== 409) throw refused("write", about, status, text);
@@ -80,17 +85,26 @@ export function kubernetesApi(access: KubernetesAccess): KubernetesApi {
       const { status, text } = await send(access, "GET", path);
       if (status === 404) return undefined;
       if (status !== 200) throw refused("read", about, status, text);
-      return JSON.parse(text) as T;
+      return readJson<T>(text, about);
     },
     async apply(path, manifest, about) {
-      if (await write("PATCH", `${path}?fieldManager=countersign&force=true`, manifest, about) === 409) throw refused("write", about, 409, "");
+      if (await write("PATCH", `${path}?fieldManager=${manager}&force=true`, manifest, about) === 409) throw refused("write", about, 409, "");
     },
     async swap(path, manifest, readVersion, about) {
-      if (readVersion === undefined) return await write("POST", `${path.slice(0, path.lastIndexOf("/"))}?fieldManager=countersign`, manifest, about) !== 409;
+      if (readVersion === undefined) return await write("POST", `${path.slice(0, path.lastIndexOf("/"))}?fieldManager=${manager}`, manifest, about) !== 409;
       const versioned = { ...manifest, metadata: { ...manifest.metadata, resourceVersion: readVersion } };
-      return await write("PATCH", `${path}?fieldManager=countersign&force=true`, versioned, about) !== 409;
+      return await write("PATCH", `${path}?fieldManager=${manager}&force=true`, versioned, about) !== 409;
     },
   };
+}
+
+function readJson<T>(text: string, { name }: About): T {
+  try {
+    return JSON.parse(text) as T;
+  } catch {
+    // Without its cause: the message of JSON.parse repeats what was read.
+    throw new ApiError(`what answers for the Kubernetes API about ${name} is not JSON; is something in between?`);
+  }
 }
 
 /** Namespace of the pod we are in; undefined in none. */
@@ -130,7 +144,7 @@ function send(access: KubernetesAccess, method: "GET" | "PATCH" | "POST", path: 
 function refused(act: "read" | "write", { name, hints = {} }: About, status: number, text: string): ApiError {
   const hint = hints[status] ?? commonHints[status] ?? "look at the API server's log";
   const answer = `${status} ${reasonOf(text)}`.trim();
-  return new ApiError(`the Kubernetes API did not let us ${act} ${name} (${answer}); ${hint}`);
+  return new ApiError(`the Kubernetes API did not let us ${act} ${name} (${answer}); ${hint}`, { status });
 }
 
 function reasonOf(text: string): string {

@@ -12,6 +12,7 @@ export interface StoredSecret {
 
 /** Any other object, with whatever members its kind has. */
 export interface StoredObject {
+  readonly immutable?: boolean;
   readonly metadata: { readonly name: string; readonly namespace?: string; readonly uid?: string; readonly labels?: Readonly<Record<string, string>>; readonly resourceVersion?: string };
   readonly data?: Readonly<Record<string, string>>;
   readonly webhooks?: readonly { readonly name: string; readonly clientConfig?: Readonly<Record<string, unknown>> }[];
@@ -56,6 +57,15 @@ interface Target {
 export async function startKubernetesApi(credentials: { readonly key: string; readonly cert: string }, token: string): Promise<KubernetesApi> {
   let failures = { count: 0, status: 500, reason: "InternalError" };
   let version = 0;
+  /** By path and field manager: members of `data` that it has applied. */
+  const applied = new Map<string, ReadonlySet<string>>();
+
+  /** What a manager applied before and leaves out now is removed, unless another has applied it as well. */
+  function givenUp(path: string, manager: string, { data = {} }: Applied): readonly string[] {
+    const left = [...applied.get(`${path} ${manager}`) ?? []].filter((member) => !Object.hasOwn(data, member));
+    applied.set(`${path} ${manager}`, new Set(Object.keys(data)));
+    return left.filter((member) => ![...applied].some(([by, members]) => by.startsWith(`${path} `) && members.has(member)));
+  }
 
   /** One store for all kinds; Secrets are shown to tests as they lie in it. */
   function stored({ namespace, resource, name }: Target, path: string): StoredObject | undefined {
@@ -96,8 +106,8 @@ export async function startKubernetesApi(credentials: { readonly key: string; re
       return found === undefined ? fail(response, 404, "NotFound") : send(response, 200, found);
     }
     if (request.method !== "PATCH" && request.method !== "POST") return fail(response, 405, "MethodNotAllowed");
-    const applied = JSON.parse(body) as Applied;
-    const at = { ...target, name: name ?? applied.metadata?.name };
+    const manifest = JSON.parse(body) as Applied;
+    const at = { ...target, name: name ?? manifest.metadata?.name };
     const path = name === undefined ? `${url.pathname}/${at.name}` : url.pathname;
     api.beforeWrite?.();
     const before = stored(at, path);
@@ -106,16 +116,18 @@ export async function startKubernetesApi(credentials: { readonly key: string; re
     // Server-side apply: the type of the patch, a field manager, and an object that says what it is.
     if (request.headers["content-type"] !== (request.method === "PATCH" ? "application/apply-patch+yaml" : "application/json")) return fail(response, 415, "UnsupportedMediaType");
     if (url.searchParams.get("fieldManager") === null) return fail(response, 400, "BadRequest");
-    if (applied.kind !== kinds[resource] || applied.metadata?.name !== at.name || applied.metadata.namespace !== namespace) return fail(response, 400, "BadRequest");
-    if (resource === "secrets" && Object.values(applied.data ?? {}).some((value) => Buffer.from(value, "base64").toString("base64") !== value)) return fail(response, 400, "BadRequest");
+    if (manifest.kind !== kinds[resource] || manifest.metadata?.name !== at.name || manifest.metadata.namespace !== namespace) return fail(response, 400, "BadRequest");
+    if (resource === "secrets" && Object.values(manifest.data ?? {}).some((value) => Buffer.from(value, "base64").toString("base64") !== value)) return fail(response, 400, "BadRequest");
     if (namespace !== undefined && resource !== "secrets" && !api.objects.has(`/api/v1/namespaces/${namespace}`)) return fail(response, 404, "NotFound");
-    const readVersion = applied.metadata.resourceVersion;
+    const readVersion = manifest.metadata.resourceVersion;
     if ((request.method === "POST" && before !== undefined) || (readVersion !== undefined && readVersion !== before?.metadata.resourceVersion)) return fail(response, 409, request.method === "POST" ? "AlreadyExists" : "Conflict");
     // The type of a Secret cannot be changed, and this one has members it must have.
-    const { type = "Opaque" } = applied;
+    const { type = "Opaque" } = manifest;
     if (resource === "secrets" && before !== undefined && (before as Applied).type !== type) return fail(response, 422, "Invalid");
-    if (type === "kubernetes.io/tls" && (applied.data?.["tls.crt"] === undefined || applied.data["tls.key"] === undefined)) return fail(response, 422, "Invalid");
-    send(response, before === undefined ? 201 : 200, store(at, path, merge(before, applied)));
+    if (type === "kubernetes.io/tls" && (manifest.data?.["tls.crt"] === undefined || manifest.data["tls.key"] === undefined)) return fail(response, 422, "Invalid");
+    if (before?.immutable === true && JSON.stringify(before.data) !== JSON.stringify({ ...before.data, ...manifest.data })) return fail(response, 422, "Invalid");
+    const merged = merge(before, manifest, request.method === "PATCH" ? givenUp(path, url.searchParams.get("fieldManager")!, manifest) : []);
+    send(response, before === undefined ? 201 : 200, store(at, path, merged));
   }
 
   function allowed(verb: string, { group, namespace, resource, name }: Target): boolean {
@@ -153,12 +165,12 @@ function targetOf(path: string): Target | undefined {
 }
 
 /** Members of others are left alone; webhooks are merged by name, as their schema says (listType map). */
-function merge(before: StoredObject | undefined, applied: Applied): Applied {
+function merge(before: StoredObject | undefined, applied: Applied, without: readonly string[]): Applied {
   const known = new Map((before?.webhooks ?? []).map((one) => [one.name, one]));
   for (const one of applied.webhooks ?? []) known.set(one.name, { ...known.get(one.name), ...one, clientConfig: { ...known.get(one.name)?.clientConfig, ...one.clientConfig } });
   return {
     ...before, ...applied, metadata: { ...before?.metadata, ...applied.metadata },
-    ...((before?.data ?? applied.data) && { data: { ...before?.data, ...applied.data } }), ...(known.size > 0 && { webhooks: [...known.values()] }),
+    ...((before?.data ?? applied.data) && { data: Object.fromEntries(Object.entries({ ...before?.data, ...applied.data }).filter(([member]) => !without.includes(member))) }), ...(known.size > 0 && { webhooks: [...known.values()] }),
   };
 }
 

@@ -1,4 +1,7 @@
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
@@ -121,6 +124,26 @@ describe("looking again", () => {
     expect(said.at(-1)).toContain("500 InternalError");
   });
 
+  test("one namespace that refuses, by a quota or a ConfigMap that is immutable, keeps the roots from no other", async () => {
+    for (const name of ["a-tenant", "shop"]) addNamespace(name);
+    kubernetes.objects.set("/api/v1/namespaces/a-tenant/configmaps/countersign-root", { metadata: { name: "countersign-root", namespace: "a-tenant" }, data: { "root.pem": "theirs" }, immutable: true });
+    const look = publisher();
+    await look();
+    expect(mapIn("shop")?.data).toEqual({ "root.pem": "ROOTS\n" });
+    expect(said.join("")).toMatch(/ConfigMap a-tenant\/countersign-root \(422 Invalid\)/);
+    kubernetes.objects.delete("/api/v1/namespaces/a-tenant/configmaps/countersign-root");
+    await look();
+    expect(mapIn("a-tenant")?.data).toEqual({ "root.pem": "ROOTS\n" });
+  });
+
+  test("what answers with status 200 and is no API server is a failure like others", async () => {
+    const other = createServer({ key: leaf.privateKeyPem, cert: leaf.chainPem }, (_, response) => response.end("<html>")).listen(0, "127.0.0.1");
+    await once(other, "listening");
+    await publisher({ kubernetes: kubernetesApi({ url: `https://127.0.0.1:${(other.address() as AddressInfo).port}`, tokenFile, caFile }) })();
+    other.close();
+    expect(said.join("")).toContain("is not JSON");
+  });
+
   test("reads the list of namespaces to its end", async () => {
     for (let index = 0; index < 501; index++) addNamespace(`ns-${index}`);
     const seen: string[] = [];
@@ -131,13 +154,18 @@ describe("looking again", () => {
 
 test("inject serve does it beside the webhook, and needs an API server for it", async () => {
   addNamespace("shop");
+  // As the Job in initialize.yaml leaves it.
+  const begun = kubernetesApi({ url: kubernetes.url, tokenFile, caFile });
+  const about = { name: "ConfigMap shop/countersign-root" };
+  await begun.apply("/api/v1/namespaces/shop/configmaps/countersign-root", { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "countersign-root", namespace: "shop" }, data: { "root.pem": "FIRST\n", "audit-log.vkey": "KEY\n" } }, about);
   const [cert, key] = [file("cert.pem", leaf.chainPem), file("key.pem", leaf.privateKeyPem)];
   const args = ["serve", "--ca", "https://ca:8443", "--trust-domain", "east", "--root", caFile, "--cert", cert, "--key", key, "--listen", "127.0.0.1:0", "--webhook", "countersign-injector", "--config-map", "countersign-root"];
   let stop = (): void => undefined;
   const stopped = new Promise<void>((resolve) => (stop = resolve));
   const io = { stdout: () => undefined, stderr: (text: string) => void said.push(text), env: {} };
   const running = inject([...args, "--kube-url", kubernetes.url, "--kube-token-file", tokenFile, "--kube-ca-file", caFile], io, () => stopped);
-  await vi.waitFor(() => expect(mapIn("shop")?.data).toEqual({ "root.pem": east.pem }), { timeout: 20_000 });
+  // The audit log's key stays, which is the Job's.
+  await vi.waitFor(() => expect(mapIn("shop")?.data).toEqual({ "root.pem": east.pem, "audit-log.vkey": "KEY\n" }), { timeout: 20_000 });
   stop();
   expect(await running).toBe(0);
   await expect(inject(args, io, () => stopped)).rejects.toThrow("--webhook and --config-map are for a pod");
