@@ -9,11 +9,11 @@ import type { PostgresLink } from "./postgres-link.ts";
 import { statement, value, type Query } from "./postgres-statement.ts";
 import { writeQueries } from "./postgres-writes.ts";
 import { describe } from "./reads.ts";
-import { auditCheckpoints, logHead } from "./schema-postgres.ts";
+import { auditCheckpoints, auditEntries, logHead } from "./schema-postgres.ts";
 import { requireSignedBy } from "./sealer.ts";
 import type { Act } from "./acts.ts";
 import { StoreError } from "./errors.ts";
-import type { CheckpointRow } from "./rows/log.ts";
+import type { CheckpointRow, EntryRow } from "./rows/log.ts";
 
 /** The one connection of this process that writes the log; one call at a time. */
 export interface PostgresCommit {
@@ -26,6 +26,8 @@ export interface PostgresCommit {
 export function postgresCommit(link: PostgresLink, onLocked: (lockedMs: number) => void = () => {}): PostgresCommit {
   let connection: Connection | undefined;
   let last: SealedHead | undefined;
+  /** The last entry of it. */
+  let lastEntry: EntryRow | undefined;
   /** Another replica wrote since we last did: we will wait for the lock, and more acts will have come by then. */
   let othersWrite = false;
 
@@ -51,10 +53,12 @@ export function postgresCommit(link: PostgresLink, onLocked: (lockedMs: number) 
     const lockedAtMs = performance.now();
     if (early === undefined) group.acts = group.gather();
     const facts = early ?? factQueries(group.acts);
-    const factAnswers = early === undefined ? await exchange(client, facts.queries) : earlyAnswers;
+    const ownLeaf = lastEntry === undefined ? [] : [leafAt(lastEntry.index)];
+    const factAnswers = early === undefined ? await exchange(client, [...facts.queries, ...ownLeaf]) : earlyAnswers;
     const newest = toRow<CheckpointRow>(checkpointAnswer);
     const head = readHead(toRow(headAnswer) ?? emptyHead, newest, last);
     othersWrite = last !== undefined && head !== last.range;
+    if (othersWrite && lastEntry !== undefined) requireContinued(lastEntry, early === undefined ? factAnswers.at(-1) : (await exchange(client, ownLeaf))[0]);
     const plan = planGroup(group.acts, facts.read(factAnswers), head, signer);
     if (plan.sealed === undefined) {
       await exchange(client, [rollback]);
@@ -65,7 +69,7 @@ export function postgresCommit(link: PostgresLink, onLocked: (lockedMs: number) 
     const answers = await exchange(client, writeQueries(plan.writes, plan.sealed), commit).catch((error) => settle(plan, error));
     // Postgres answers the COMMIT of a failed transaction with ROLLBACK.
     if (answers !== undefined && answers.at(-1)?.command !== "COMMIT") throw new Error("Postgres rolled the transaction back and did not say why");
-    last = plan.sealed;
+    [last, lastEntry] = [plan.sealed, plan.writes.entries.at(-1)];
     onLocked(performance.now() - lockedAtMs);
     return plan.outcomes;
   }
@@ -161,6 +165,17 @@ function codeOf(error: unknown): string | undefined {
   return error instanceof pg.DatabaseError ? error.code : undefined;
 }
 
+/**
+ * Refuses a log that others went on with from before what this process sealed: of a database that lost acts when another host took over, or
+ * of two that both take writes.
+ * @throws {StoreError} log_inconsistent
+ */
+function requireContinued({ index, leafHash }: EntryRow, answer: pg.QueryResult | undefined): void {
+  const found = (answer?.rows[0] as { leaf_hash: Buffer } | undefined)?.leaf_hash;
+  if (found !== undefined && Buffer.compare(found, leafHash) === 0) return;
+  throw new StoreError("log_inconsistent", `The audit log is not the one that this process wrote to: its entry ${index} is another one. The database went back, or is another than before, and somebody else wrote to it since. Nothing is written by this process; look which host is the primary, run \`countersign audit verify\`, and start this process again on the right one.`);
+}
+
 /** The only row of an answer; 64-bit integers, which the driver gives as text, as numbers. */
 function toRow<Row extends { readonly size: number }>(answer: pg.QueryResult | undefined): Row | undefined {
   const row = answer?.rows[0] as { size: string } | undefined;
@@ -177,6 +192,7 @@ const newestCheckpoint = statement("newest-checkpoint", sql`
   select ${auditCheckpoints.size}, ${auditCheckpoints.note} from ${auditCheckpoints} order by ${desc(auditCheckpoints.size)} limit 1`);
 const checkpointAt = statement("checkpoint-at", sql`
   select ${auditCheckpoints.size}, ${auditCheckpoints.note} from ${auditCheckpoints} where ${auditCheckpoints.size} = ${value("size")}`);
+const leafAt = statement("leaf-at", sql`select ${auditEntries.leafHash} from ${auditEntries} where ${auditEntries.index} = ${value("index")}`);
 
 /** SQLSTATE. @source PostgreSQL documentation, appendix A */
 const serializationFailure = "40001";

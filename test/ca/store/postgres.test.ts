@@ -50,6 +50,20 @@ describe("the Postgres store", () => {
     expect(bodies.map((body) => (JSON.parse(body) as { code: string }).code)).toEqual(["first", ...codes]);
   }
 
+  test("a log that others went on with from before our last act is not written to: a host that took over without it, or two that take writes", async () => {
+    await store.commit(record("second"));
+    for (const sql of [
+      "delete from audit_entries where idx > 0", "delete from audit_checkpoints where size > 1",
+      "update log_head set size = 1, hashes = (select leaf_hash from audit_entries where idx = 0)",
+    ]) await database.execute(sql);
+    const other = await openStore({ url: database.url, sealer });
+    for (const code of ["theirs", "theirs too"]) await other.commit(record(code));
+    for (let time = 0; time < 2; time++) await expect(store.commit(record("no"))).rejects.toMatchObject({ code: "log_inconsistent", message: expect.stringContaining("entry 1 is another one") });
+    expect(await other.commit(record("third"))).toEqual({ logIndex: 3 });
+    await other.close();
+    await expectLogged("theirs", "theirs too", "third");
+  });
+
   test("a COMMIT that is lost on its way is done again, once", async () => {
     link.cutAtCommit("before");
     expect(await store.commit(record("second"))).toEqual({ logIndex: 1 });
