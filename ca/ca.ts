@@ -1,4 +1,4 @@
-import { unprovedNames } from "./acme/look.ts";
+import { unprovedNames } from "./acme/unproved.ts";
 import { openAttestors } from "./attestation/attestors.ts";
 import { httpsFetcher } from "./attestation/fetch.ts";
 import { bundleAcknowledger } from "./attestation/acknowledge.ts";

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import packageJson from "../package.json" with { type: "json" };
-import { lookAtAcme, type unprovedNames } from "./acme/look.ts";
+import type { unprovedNames } from "./acme/unproved.ts";
 import type { Attestors } from "./attestation/attestors.ts";
 import type { AcmeConfig } from "./config-acme.ts";
 import { parseCheckpoint } from "./audit/checkpoint.ts";
@@ -33,7 +33,8 @@ export function vitalsReader(deps: VitalsDeps) {
   let looking: Promise<Vitals> | undefined;
   const keys = remembered(() => Promise.all(deps.rows().filter(({ state }) => state === "active" || state === "prepared").map((row) => keyVitals(row, deps.signers))));
   const attestors = remembered(deps.attestors.look);
-  const acme = remembered(async () => deps.acme && (await lookAtAcme(deps.acme.config)));
+  // What is for ACME alone is loaded where it is spoken.
+  const acme = remembered(async () => deps.acme && (await (await import("./acme/look.ts")).lookAtAcme(deps.acme.config)));
 
   async function look(): Promise<Vitals> {
     const { config, store, now } = deps;

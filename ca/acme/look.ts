@@ -3,26 +3,6 @@ import type { AcmeConfig } from "../config-acme.ts";
 import type { AcmeVitals } from "../contract/vitals.ts";
 import { lookAtExternalAccounts } from "./accounts.ts";
 
-/** What came of looking at a challenge; `why` is undefined where it was met. */
-export interface Proved {
-  readonly name: string;
-  readonly challenge: string;
-  readonly why: string | undefined;
-}
-
-/** Remembers which names could not be proved lately; one that is proved since is forgotten. */
-export function unprovedNames(now: () => Date) {
-  const failed = new Map<string, Proved & { readonly why: string; readonly atMs: number }>();
-  return {
-    add({ name, challenge, why }: Proved): void {
-      failed.delete(name);
-      if (why !== undefined) failed.set(name, { name, challenge, why, atMs: now().getTime() });
-      if (failed.size > maxRemembered) failed.delete(failed.keys().next().value!);
-    },
-    list: (): AcmeVitals["failures"] => [...failed.values()].filter(({ atMs }) => now().getTime() - atMs < rememberedMs).map(({ atMs, ...one }) => ({ ...one, at: new Date(atMs).toISOString() })),
-  };
-}
-
 /** What ACME needs, from here and now: the DNS server that names are looked up at, and the file of external accounts. */
 export async function lookAtAcme({ resolver, externalAccountsFile, names }: Pick<AcmeConfig, "resolver" | "externalAccountsFile" | "names">): Promise<Omit<AcmeVitals, "failures">> {
   const [dns, accounts] = await Promise.all([lookAtResolver(resolver, names[0] ?? ""), externalAccountsFile === undefined ? undefined : lookAtExternalAccounts(externalAccountsFile)]);
@@ -47,5 +27,3 @@ async function lookAtResolver(server: string | undefined, name: string): Promise
 /** @source Node.js, dns: error codes */
 const answers = ["ENOTFOUND", "ENODATA"];
 const timeoutMs = 3000;
-const rememberedMs = 3_600_000;
-const maxRemembered = 100;

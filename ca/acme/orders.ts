@@ -14,7 +14,7 @@ import { spiffeId } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
 import { StoreError } from "../store/errors.ts";
 import type { Accounts } from "./accounts.ts";
-import type { Proved } from "./look.ts";
+import type { Proved } from "./unproved.ts";
 import { AcmeError, problemOf } from "./error.ts";
 import { thumbprintOf } from "./jws.ts";
 import { newId, type Account, type AcmeRecords, type Authorization, type Challenge, type Order, type Read } from "./records.ts";

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { lookAtAcme, unprovedNames } from "../../../ca/acme/look.ts";
+import { lookAtAcme } from "../../../ca/acme/look.ts";
 import { startDnsServer } from "../../support/dns-server.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "countersign-acme-look-"));
@@ -29,17 +29,4 @@ test.each([["{", "it is not JSON"], [JSON.stringify({ team: { key: "short" } }),
   const { accounts: trouble } = await lookAtAcme({ names: ["shop.internal"], resolver: dns.address, externalAccountsFile: accounts(text) });
   dns.close();
   expect(trouble).toContain(said);
-});
-
-test("names that were not proved are told for an hour, unless they are proved since; a hundred of them", () => {
-  let nowMs = Date.UTC(2026, 0, 1);
-  const names = unprovedNames(() => new Date(nowMs));
-  names.add({ name: "web.internal", challenge: "http-01", why: "no answer" });
-  names.add({ name: "api.internal", challenge: "dns-01", why: "no record" });
-  names.add({ name: "web.internal", challenge: "http-01", why: undefined });
-  expect(names.list()).toEqual([{ name: "api.internal", challenge: "dns-01", why: "no record", at: "2026-01-01T00:00:00.000Z" }]);
-  nowMs += 3_600_000;
-  expect(names.list()).toEqual([]);
-  for (let index = 0; index < 150; index++) names.add({ name: `${index}.internal`, challenge: "http-01", why: "no answer" });
-  expect(names.list()).toHaveLength(100);
 });
