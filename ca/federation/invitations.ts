@@ -55,20 +55,19 @@ export function invitationService({ documents, trustDomain: own, publicUrl, root
       const parts = parseInvitation(text);
       const { trustDomain, apiUrl } = parts;
       const relationship = relationshipTo(trustDomain, apiUrl);
-      const known = relationshipsOf(await documents.refresh()).get(trustDomain);
-      if (known === undefined) {
-        if (parts.expiresAt < now().toISOString()) throw new Refusal("invitation_refused", `The invitation has ended at ${parts.expiresAt}; have a new one made.`);
-        const first = await failing(() => fetchPinned(parts, now().getTime()));
-        // What would be refused here must not leave them with half of it.
-        additions(await documents.refresh(), own, relationship, first.text);
-        const joined: JoinFederationRequest = { invitation: parts.id, secret: parts.secret, trustDomain: own, apiUrl: publicUrl(), bundle: bundle().jwks };
-        await failing(async () => requireJoined(await askEndpoint({
-          method: "POST", url: new URL(paths.federationJoins, apiUrl), body: JSON.stringify(joined),
-          proof: { profile: "https_spiffe", spiffeId: endpointId(trustDomain), bundles: new Map([[trustDomain, first.bundle]]), nowMs: now().getTime() },
-        })));
-        // If we die here they trust us and we do not trust them: accepting the same string again goes on from here.
-        await documents.change((set) => (set.byKind.federation.has(trustDomain) ? [] : additions(set, own, relationship, first.text)), actor);
-      }
+      if (parts.expiresAt < now().toISOString()) throw new Refusal("invitation_refused", `The invitation has ended at ${parts.expiresAt}; have a new one made.`);
+      const first = await failing(() => fetchPinned(parts, now().getTime()));
+      const missing = (set: DocumentSet): readonly DocumentChange[] => (isKnown(set, relationship, fingerprintsOf(first.bundle)) ? [] : additions(set, own, relationship, first.text));
+      // What would be refused here must not leave them with half of it.
+      missing(await documents.refresh());
+      const joined: JoinFederationRequest = { invitation: parts.id, secret: parts.secret, trustDomain: own, apiUrl: publicUrl(), bundle: bundle().jwks };
+      // Also where we have them already: they may have removed us since.
+      await failing(async () => requireJoined(await askEndpoint({
+        method: "POST", url: new URL(paths.federationJoins, apiUrl), body: JSON.stringify(joined),
+        proof: { profile: "https_spiffe", spiffeId: endpointId(trustDomain), bundles: new Map([[trustDomain, first.bundle]]), nowMs: now().getTime() },
+      })));
+      // If we die here they trust us and we do not trust them: accepting the same string again goes on from here.
+      await documents.change(missing, actor);
       const federation: FederationSummary = await relationships.refresh(trustDomain).catch(() => relationships.get(trustDomain));
       return {
         federation, own: { trustDomain: own, rootFingerprints: fingerprintsOf(bundle().bundle) },
@@ -85,14 +84,22 @@ export function invitationService({ documents, trustDomain: own, publicUrl, root
           if (again && set.byKind.federation.has(trustDomain)) return [];
           throw new Refusal("invitation_refused", `The invitation has been taken already, by ${invitation.joined.trustDomain}. If that was not meant, remove it: countersign federation remove.`);
         }
+        const relationship = relationshipTo(trustDomain, apiUrl);
         return [
-          ...additions(set, own, relationshipTo(trustDomain, apiUrl), text),
+          ...(isKnown(set, relationship, rootFingerprints) ? [] : additions(set, own, relationship, text)),
           { kind: "federation-invitation", name: id, document: { ...invitation, joined: { trustDomain, rootFingerprints } } },
         ];
       }, `federation-invitation:${/^[0-9a-f]{1,32}$/.test(id) ? id : "unknown"}`);
       return { trustDomain: own };
     },
   };
+}
+
+/** The very same one: neither another endpoint nor a CA that was set up anew takes its place. */
+function isKnown(set: DocumentSet, { trustDomain, endpointUrl, endpointSpiffeId }: Relationship, rootFingerprints: readonly string[]): boolean {
+  const known = relationshipsOf(set).get(trustDomain);
+  return known?.held !== undefined && known.endpointUrl === endpointUrl && known.endpointSpiffeId === endpointSpiffeId
+    && fingerprintsOf(known.held.parsed).some((each) => rootFingerprints.includes(each));
 }
 
 function relationshipTo(trustDomain: string, apiUrl: string): Relationship {

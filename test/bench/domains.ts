@@ -23,7 +23,7 @@ import { handshakeCost, type Way } from "./proxy-measures.ts";
 export async function benchDomains(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "countersign-bench-"));
   const running: RunningProcess[] = [];
-  const hub = await startHub(Math.max(...sizes), refreshHintSeconds);
+  const hub = await startHub(Math.max(...sizes), calmHintSeconds);
   try {
     const app = await freePort();
     running.push(startProcess("test/bench/app.ts", [], { PORT: String(app) }));
@@ -124,8 +124,12 @@ async function partingTime({ call, proxy }: Side, hub: Hub, secureContext: Secur
 }
 
 /** What the CA asks of the endpoints, and what that costs it. */
-async function benchRefreshes({ ca, domains }: Side, hub: Hub): Promise<void> {
+async function benchRefreshes({ ca, call, domains }: Side, hub: Hub): Promise<void> {
   const rows: string[][] = [];
+  hub.hint(refreshHintSeconds);
+  const before = cpuSecondsOf(ca.pid);
+  await runLoad(domains, 8, async (index) => void await call("POST", `${paths.federation}/d${index}/refresh`));
+  console.log(`\n${domains} bundles that all changed: ${((cpuSecondsOf(ca.pid) - before) * 1000 / domains).toFixed(1)} ms CPU of the CA each`);
   const measure = async (what: string, answer: Hub["answer"], seconds: number): Promise<void> => {
     hub.answer = answer;
     hub.seen();
@@ -167,6 +171,8 @@ async function until(what: string, holds: () => Promise<boolean>): Promise<void>
 }
 
 const sizes = [1, 100, 1000];
+/** Nothing is asked for meanwhile. */
+const calmHintSeconds = 3600;
 const refreshHintSeconds = 20;
 const updates = 20;
 const partings = 5;

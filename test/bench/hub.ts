@@ -17,6 +17,8 @@ export interface Hub {
   credentials(spiffeId: string): Credentials;
   /** From now on its bundle has one root more. @returns its sequence */
   change(index: number): number;
+  /** Of all bundles from now on, which all change by it. */
+  hint(seconds: number): void;
   /** What is answered from now on. */
   answer: "bundles" | "nothing" | "faults";
   /** Of requests since the last call. */
@@ -24,7 +26,8 @@ export interface Hub {
   close(): Promise<void>;
 }
 
-export async function startHub(domains: number, refreshHintSeconds: number): Promise<Hub> {
+export async function startHub(domains: number, firstHintSeconds: number): Promise<Hub> {
+  let refreshHintSeconds = firstHintSeconds;
   const authority = testAuthority({ trustDomain: "hub.example" });
   const leaf = authority.leaf({ names: [dns("localhost")] });
   const roots: MadeRoot[][] = Array.from({ length: domains }, (_, index) => [makeRoot(`d${index}`)]);
@@ -57,6 +60,10 @@ export async function startHub(domains: number, refreshHintSeconds: number): Pro
       roots[index]!.push(makeRoot(`d${index}`));
       bundles[index] = bundleOf(index);
       return roots[index]!.length;
+    },
+    hint(seconds) {
+      refreshHintSeconds = seconds;
+      bundles.splice(0, bundles.length, ...roots.map((_, index) => bundleOf(index)));
     },
     seen() {
       const [requests, most] = [atMs, mostAtOnce];

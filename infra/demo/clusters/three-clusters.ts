@@ -81,10 +81,14 @@ async function showLog({ showing, west }: Clusters): Promise<void> {
 function lookAround({ showing, east, west, gateway }: Clusters): void {
   showing.heading("Look around");
   const inside = ({ place: { enter } }: Cluster): string => (enter.length === 0 ? "" : `${enter.join(" ")} `);
-  const command = (cluster: Cluster): string => `COUNTERSIGN_URL=${cluster.ca().url} COUNTERSIGN_DATA_DIR=${cluster.ca().dataDir} \\
-    ${inside(cluster)}node_modules/.bin/node ca/main.ts`;
-  console.log(`  Hello asks world by way of the gateway at ${gateway}:
-    ${inside(east)}curl -x http://${east.outbound} http://${worldName}/
-  It is refused since west left; this lets it in again:
-    ${command(west)} federation remove east`);
+  const settings = ({ ca }: Cluster): string => `COUNTERSIGN_URL=${ca().url} \\
+      COUNTERSIGN_DATA_DIR=${ca().dataDir} \\`;
+  const command = (cluster: Cluster): string => `${settings(cluster)}
+      ${inside(cluster)}node_modules/.bin/node ca/main.ts`;
+  console.log(`  hello asks world by way of the gateway at ${gateway}, and is refused:
+    ${inside(east)}curl -x http://${east.outbound} \\
+      http://${worldName}/
+  until west has invited east again, and east has accepted:
+    ${command(west)} federation invite
+    ${command(east)} federation accept STRING`);
 }

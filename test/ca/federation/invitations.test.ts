@@ -86,6 +86,23 @@ describe("an invitation", () => {
     expect([await partnersOf(east!), await partnersOf(west!)]).toEqual([[], []]);
   });
 
+  test("brings back a CA that was removed by the one that invites, and is taken where both have each other already", async () => {
+    await accept(east!, (await invite(west!)).invitation);
+    await west!.ca.federation.remove("east", admin("west"));
+    await accept(east!, (await invite(west!)).invitation);
+    expect([await partnersOf(east!), await partnersOf(west!)]).toEqual([["west"], ["east"]]);
+    expect((await accept(east!, (await invite(west!)).invitation)).peer.rootFingerprints).toHaveLength(1);
+    expect([await partnersOf(east!), await partnersOf(west!)]).toEqual([["west"], ["east"]]);
+  });
+
+  test("replaces nobody: who shows another root in the name and place of a CA that is known is refused", async () => {
+    await accept(east!, (await invite(west!)).invitation);
+    const { id, secret } = parseInvitation((await invite(west!)).invitation);
+    const bundle = encodeBundle(testAuthority({ trustDomain: "east" }).bundle());
+    await expect(west!.ca.federation.join({ invitation: id, secret, trustDomain: "east", apiUrl: east!.publicUrl, bundle })).rejects.toMatchObject({ code: "federation_exists" });
+    expect((await west!.ca.federation.get("east")).bundle?.authorities.map(({ fingerprint }) => fingerprint)).toEqual([rootOf(east!)]);
+  });
+
   test("ends: here before anybody is asked, and there whatever the one that joins thinks", async () => {
     const { invitation } = await invite(west!, { expiresInSeconds: 60 });
     time.nowMs += 61_000;
