@@ -1,5 +1,6 @@
 import type { AuditEntry, ConsistencyProof, InclusionProof } from "../contract/audit.ts";
 import type { AuthoritySummary } from "../contract/authorities.ts";
+import type { FederationHubs } from "../contract/federation-hubs.ts";
 import type { FederationSummary } from "../contract/federation.ts";
 import type { OperatorSummary } from "../contract/operators.ts";
 import type { ProxyList } from "../contract/proxies.ts";
@@ -27,6 +28,7 @@ export interface CheckFacts {
   readonly bundleSequence?: bigint | undefined;
   /** Other trust domains. */
   readonly federation?: readonly FederationSummary[] | undefined;
+  readonly hubs?: FederationHubs | undefined;
   /** JSON; undefined where there was no answer, or ACME is not spoken. */
   readonly acmeDirectory?: string | undefined;
   readonly log?: LogFacts | undefined;

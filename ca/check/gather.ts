@@ -4,6 +4,7 @@ import { parseNote } from "../audit/note.ts";
 import type { AuditEntryPage, ConsistencyProof, InclusionProof } from "../contract/audit.ts";
 import type { AuthorityList } from "../contract/authorities.ts";
 import type { CertificateDetail, CertificatePage } from "../contract/certificates.ts";
+import type { FederationHubs } from "../contract/federation-hubs.ts";
 import type { FederationList } from "../contract/federation.ts";
 import type { OperatorList } from "../contract/operators.ts";
 import { mediaType } from "../contract/headers.ts";
@@ -62,6 +63,7 @@ export async function gatherFacts(ca: CheckedCa, { kept, version, now }: Gatheri
     tokens: await permitted("API tokens", () => readTokens(ca)),
     operators: await permitted("operators", async () => (await ca.call<OperatorList>("GET", paths.operators)).operators),
     federation: await permitted("federation", async () => (await ca.call<FederationList>("GET", paths.federation)).federation),
+    hubs: await permitted("hubs", async () => ca.call<FederationHubs>("GET", paths.hubs)),
     bundleSequence: await readSequence(ca),
     acmeDirectory: vitals?.acme && (await readDirectory(ca)),
     log: await permitted("the audit log", () => readLog(ca, kept)),

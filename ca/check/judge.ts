@@ -9,6 +9,7 @@ import { judgeDataPlane, judgeRevocation } from "./data-plane.ts";
 import type { CheckFacts } from "./facts.ts";
 import { judgeFederation } from "./federation.ts";
 import type { Finding } from "./finding.ts";
+import { judgeHubs } from "./hubs.ts";
 import { judgeUpstream } from "./upstream.ts";
 import { judgeKeys, judgeStore } from "./store.ts";
 
@@ -18,5 +19,5 @@ export function judge(facts: CheckFacts): readonly Finding[] {
 }
 
 const judges: readonly ((facts: CheckFacts) => readonly Finding[])[] = [
-  judgeApi, judgeConfig, judgeStore, judgeKeys, judgeAuthorities, judgeUpstream, judgeConvergence, judgeDataPlane, judgeRevocation, judgeAttestors, judgeAcme, judgeFederation, judgeLog, judgeAccess, judgeClock,
+  judgeApi, judgeConfig, judgeStore, judgeKeys, judgeAuthorities, judgeUpstream, judgeConvergence, judgeDataPlane, judgeRevocation, judgeAttestors, judgeAcme, judgeFederation, judgeHubs, judgeLog, judgeAccess, judgeClock,
 ];

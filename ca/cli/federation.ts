@@ -146,6 +146,7 @@ function describe({ trustDomain, profile, endpointUrl, endpointSpiffeId, hub, bu
     ...(bundle?.authorities ?? []).map(({ fingerprint, notAfter }) => ["root", `${fingerprint} until ${minute(notAfter)}`] as const),
     ["JWT keys", bundle && String(bundle.jwtKeys)],
     ["refreshed", refresh && minute(refresh.succeededAt)],
+    ["followed", refresh?.followed === true ? "by its CA's stream, so a change is known at once" : undefined],
     ["failing", refresh?.error === undefined ? undefined : `${refresh.failures} times: ${refresh.error}`],
     ["its log's key", logKey],
     ["its witness key", witnessKey],

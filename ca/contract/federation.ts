@@ -65,6 +65,8 @@ export interface FederationRefresh {
   readonly failures: number;
   /** Why the last one failed. */
   readonly error?: string;
+  /** Changes of it are told by its CA's stream, too, so it is looked for less often. */
+  readonly followed?: boolean;
   /** How long after an attempt the next one comes. */
   readonly intervalSeconds: number;
 }

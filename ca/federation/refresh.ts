@@ -109,7 +109,7 @@ export function bundleRefresher(deps: RefreshDeps): Refresher {
       const relationship = await fetchOne(trustDomain);
       succeededAt.set(trustDomain, now().getTime());
       const intervalMs = intervalOf(relationship);
-      await record(trustDomain, { attemptedAt, succeededAt: now().toISOString(), failures: 0, intervalSeconds: intervalMs / 1000 });
+      await record(trustDomain, { attemptedAt, succeededAt: now().toISOString(), failures: 0, ...(deps.isFollowed?.(trustDomain) === true && { followed: true }), intervalSeconds: intervalMs / 1000 });
       metrics.federationRefreshed(trustDomain, "ok");
       if (lastError.delete(trustDomain)) log.info({ trustDomain }, "the bundle of another trust domain is refreshed again");
     } catch (error) {

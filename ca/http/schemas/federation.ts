@@ -22,7 +22,7 @@ export const addFederationRequest = z.strictObject({
 }).openapi("AddFederationRequest") satisfies z.ZodType<AddFederationRequest>;
 
 export const federationRefresh = z.object({
-  attemptedAt: instant, succeededAt: instant.exactOptional(), failures: z.number().int(), error: z.string().exactOptional(), intervalSeconds: z.number(),
+  attemptedAt: instant, succeededAt: instant.exactOptional(), failures: z.number().int(), error: z.string().exactOptional(), followed: z.boolean().exactOptional(), intervalSeconds: z.number(),
 });
 
 export const federationSummary = z.object({

@@ -7,7 +7,8 @@ import { judgeBeforeInstall, type BeforeInstallFacts } from "../../../ca/check/b
 import { hashLeaf } from "../../../ca/audit/merkle.ts";
 import { checkpointSigner } from "../../../ca/audit/checkpoint.ts";
 import { federatedCa, type AuthoritySummary } from "../../../ca/contract/authorities.ts";
-import type { FederationSummary } from "../../../ca/contract/federation.ts";
+import type { HubSummary } from "../../../ca/contract/federation-hubs.ts";
+import type { FederationRefresh, FederationSummary } from "../../../ca/contract/federation.ts";
 import type { ProxySummary } from "../../../ca/contract/proxies.ts";
 import type { TokenSummary } from "../../../ca/contract/tokens.ts";
 import type { AcmeVitals, AttestorVitals, Vitals } from "../../../ca/contract/vitals.ts";
@@ -42,6 +43,14 @@ async function factsOf(trustDomain: string): Promise<CheckFacts> {
         bundle: { authorities: [{ fingerprint: "00", notAfter: at(86_400_000) }], jwtKeys: 0, refreshHintSeconds: 60, changedAt: at(-86_400_000) },
         refresh: { attemptedAt: at(-200_000), succeededAt: at(-200_000), failures: 0, intervalSeconds: 60 },
       }],
+      hubs: {
+        key: "countersign.dev/east/hub+0+A",
+        hubs: [{
+          name: "hub.example", url: "https://hub.example/", key: "hub.example+0+A", addedAt: at(-86_400_000), addedBy: "token:0", list: { sequence: 3, signedAt: at(-3_600_000), members: 9 }, own: "listed",
+          refresh: { attemptedAt: at(-90_000), succeededAt: at(-90_000), failures: 0, intervalSeconds: 60 },
+        }],
+        publication: { where: "s3://fleet/hub", refresh: { attemptedAt: at(-3_600_000), succeededAt: at(-3_600_000), failures: 0, intervalSeconds: 3600 } },
+      },
     };
   } finally {
     await close();
@@ -66,6 +75,8 @@ const vitals = (more: Partial<Vitals>): CheckFacts => ({ ...well, vitals: { ...w
 const store = (more: Partial<Vitals["store"]>): CheckFacts => vitals({ store: { ...well.vitals!.store, ...more } });
 const proxy = (more: Partial<ProxySummary>): CheckFacts => ({ ...well, proxies: { truncated: false, proxies: [{ ...well.proxies!.proxies[0]!, ...more }] } });
 const peer = (more: Partial<FederationSummary>): CheckFacts => ({ ...well, federation: [{ ...well.federation![0]!, ...more }] });
+const hub = (more: Partial<HubSummary>): CheckFacts => ({ ...well, hubs: { ...well.hubs!, hubs: [{ ...well.hubs!.hubs[0]!, ...more }] } });
+const published = (refresh: FederationRefresh | undefined): CheckFacts => ({ ...well, hubs: { ...well.hubs!, publication: { where: "s3://fleet/hub", ...(refresh && { refresh }) } } });
 const attestor = (more: Partial<AttestorVitals>): CheckFacts => vitals({ attestors: [{ ...well.vitals!.attestors[0]!, ...more }] });
 const directoryAt = (url: string): string => JSON.stringify({ newOrder: `${url}/acme/new-order` });
 const acme = (more: Partial<AcmeVitals>): CheckFacts => vitals({ acme: { failures: [], ...more } });
@@ -126,6 +137,12 @@ const cases: readonly Case[] = [
   ["holds roots that have ended", () => peer({ bundle: { ...well.federation![0]!.bundle!, authorities: [{ fingerprint: "00", notAfter: ms(-1000) }] } }), "federation-fresh", /failed: all its roots have ended/],
   ["has not had a bundle for long", () => peer({ refresh: { attemptedAt: ms(0), succeededAt: ms(-400_000), failures: 5, intervalSeconds: 60, error: "it does not answer" } }), "federation-fresh", /warning: it was last fetched .*the last good one is in force.*it does not answer/],
   ["is federated with a CA that has not answered twice", () => peer({ refresh: { attemptedAt: ms(0), succeededAt: ms(-90_000), failures: 2, intervalSeconds: 60, error: "it does not answer" } }), "federation-fresh", /warning: it was last fetched .*: it does not answer; .*refresh north/],
+  ["has not read a hub's list for long", () => hub({ refresh: { attemptedAt: ms(0), succeededAt: ms(-400_000), failures: 4, intervalSeconds: 240, error: "it does not answer" } }), "hub-read", /warning: it was last read .*who was in it then stays: it does not answer/],
+  ["never had a hub's list", () => hub({ list: undefined as never, own: undefined as never, refresh: { attemptedAt: ms(0), failures: 1, intervalSeconds: 60, error: "it is signed by another" } }), "hub-read", /failed: it was never had.*signed by another/],
+  ["is in a hub with another's key", () => hub({ own: "other-key" }), "hub-listed", /failed: it has another key/],
+  ["publishes for a hub that does not have it", () => hub({ own: "absent" }), "hub-listed", /warning: its list does not have/],
+  ["cannot publish for its hub", () => published({ attemptedAt: ms(0), succeededAt: ms(-8_000_000), failures: 9, intervalSeconds: 600, error: "AccessDenied" }), "hub-published", /warning: it was last put into s3:\/\/fleet\/hub .*AccessDenied/],
+  ["has never published for its hub", () => published(undefined), "hub-published", /warning: it was never put into s3:\/\/fleet\/hub: nobody has tried/],
   ["was never heard of by a federated CA", () => peer({ apiUrl: "https://north.example", addedAt: ms(-3_600_000) }), "federation-heard", /warning: it has never said so/],
   ["has a federated CA that no longer hears of it", () => peer({ apiUrl: "https://north.example", acknowledged: { bundleSequence: "4", at: ms(-3_600_000) } }), "federation-heard", /warning: ours is 5, and it has 4, as it said/],
   ["has shown its log differently to a witness", () => peer({ witnessKey: "k", cosigned: { size: 5, at: ms(0), error: "it has cosigned another history", contradicts: true } }), "log-cosigned", /failed: it has cosigned another history.*audit verify --witness/],
