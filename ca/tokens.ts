@@ -213,7 +213,7 @@ function requireAdmin({ name, role }: Caller, what: string): void {
 }
 
 function tokenNotFound(id: string): Refusal {
-  return new Refusal("not_found", `There is no token ${id}, or it was deleted; list them with GET /v1/tokens.`);
+  return new Refusal("not_found", `There is no token ${id}, or it was deleted; "countersign token list" (GET /v1/tokens) shows them.`);
 }
 
 const tokenName = /^[A-Za-z0-9._-][A-Za-z0-9._ -]{0,63}$/;

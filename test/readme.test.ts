@@ -68,6 +68,16 @@ test("proxy/README.md has a row for every metric of the proxy, and no other", ()
   expect(shown.sort(), "write it anew with UPDATE_README=1 npm test -- test/e2e/seeing.test.ts").toEqual([...new Set(registered)].sort());
 });
 
+test("proxy/README.md tells of every reason to refuse that the proxy's own code has", () => {
+  const proxy = new URL("../proxy/", import.meta.url);
+  const sources = readdirSync(proxy, { recursive: true, encoding: "utf8" }).filter((name) => /^(?:inbound|outbound|peer|http2)\b.*\.ts$/.test(name)).map((name) => readFileSync(new URL(name, proxy), "utf8")).join("");
+  const patterns = [/refuse\(\{\s*reason: "([a-z_]+)"/g, /(?:PeerError|DialError)\("([a-z_]+)"/g, /turnAway\(app, "([a-z_]+)"/g, /\["([a-z_]+)", [`"]the /g, /^ {2}([a-z_]+): "connection refused/gm];
+  const reasons = new Set(patterns.flatMap((pattern) => [...sources.matchAll(pattern)].map(([, reason = ""]) => (reason === "undecided" ? "line_incomplete" : reason))));
+  expect(reasons.size).toBeGreaterThan(20);
+  const [, section = ""] = /^## Why it refuses\n([^]*?)^## /m.exec(readFileSync(new URL("README.md", proxy), "utf8")) ?? [];
+  expect([...reasons].filter((reason) => !section.includes(`\`${reason}\``))).toEqual([]);
+});
+
 describe.each(["README.md", "ca/README.md", "proxy/README.md", "infra/terraform/README.md"])("what %s leads to is there", (file) => {
   const readme = readFileSync(pathOf(file), "utf8").replaceAll(/^```[^]*?^```$/gm, "");
 

@@ -76,7 +76,7 @@ export function authorityOperator({ store, keeper, craft, config, lints, metrics
     if (request.action === "rotate" && request.type === "jwt") return { ...atOnce, draftOn: jwtKeys.rotating(rows, nowMs) };
     if (request.action === "rotate") return { ...atOnce, draftOn: request.type === "root" ? await preparingRoot(rows, nowMs, nowMs) : replacingIssuer(rows, nowMs) };
     const row = rows.find(({ id }) => id === request.id);
-    if (row === undefined) throw new Refusal("not_found", `This CA has no authority ${request.id}; list them with GET /v1/authorities.`);
+    if (row === undefined) throw new Refusal("not_found", `This CA has no authority ${request.id}; "countersign authority list" (GET /v1/authorities) shows them.`);
     if (row.type === "jwt") return jwtKeys.step(request, row, rows, nowMs);
     if (row.key.kind === "upstream") throw wrongState(`The ${row.type} ${row.id} is the CA's above this one: ${request.action} it there; what becomes of it is followed here.`);
     switch (request.action) {

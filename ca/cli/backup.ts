@@ -59,7 +59,7 @@ async function writeNewFile(path: string, bytes: AsyncIterable<Uint8Array>): Pro
     await (await open(path, "wx", 0o600)).close();
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    throw new BackupError("file_unusable", code === "EEXIST" ? `${path} exists; a backup replaces no file, choose another name` : `${path} cannot be written (${code})`, { cause });
+    throw new BackupError("file_unusable", code === "EEXIST" ? `${path} exists; a backup replaces no file, choose another name` : `${path} cannot be written (${code}); name a file in a folder that is there and yours`, { cause });
   }
   try {
     const file = await open(temporary, "wx", 0o600);

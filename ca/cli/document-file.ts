@@ -12,7 +12,7 @@ export function readDocumentFile(path: string): unknown {
   try {
     text = readFileSync(path === "-" ? 0 : path, "utf8");
   } catch (cause) {
-    throw new ApiError(`cannot read ${path} (${(cause as NodeJS.ErrnoException).code})`, { cause });
+    throw new ApiError(`cannot read ${path} (${(cause as NodeJS.ErrnoException).code}); name a file, or - for standard input`, { cause });
   }
   if (text.length > maxChars) throw new ApiError(`${path} is longer than ${maxChars} characters; apply it in parts`);
   // YAML 1.2 contains JSON; the core schema has no dates and no "no" that means false.

@@ -131,7 +131,7 @@ export function hubService(deps: HubsDeps): Hubs {
     },
     async unsubscribe(name, { actor }) {
       await documents.change((set) => {
-        if (!hubsOf(set).has(name)) throw new Refusal("not_found", `This CA subscribes to no hub ${name}; list them with GET /v1/hubs.`);
+        if (!hubsOf(set).has(name)) throw new Refusal("not_found", `This CA subscribes to no hub ${name}; "countersign federation hubs" (GET /v1/hubs) shows them.`);
         return [...planHub(set, { own, name, members: undefined }).changes, { kind: "federation-hub", name }];
       }, actor);
     },

@@ -145,7 +145,7 @@ export function summarizeCertificate(row: CertificateRow, nowMs: number): Certif
 function notFound(serial: string): Refusal {
   return new Refusal(
     "not_found",
-    `No certificate of this CA has the serial number ${serial.toLowerCase()}; list them with GET /v1/certificates.`,
+    `No certificate of this CA has the serial number ${serial.toLowerCase()}; "countersign certificate list" (GET /v1/certificates) shows them.`,
   );
 }
 

@@ -60,7 +60,7 @@ export function policyService({ documents }: { readonly documents: Documents }):
     apply,
     async remove(kind, name, caller) {
       await documents.change((set) => {
-        if (!set.byKind[kind].has(name)) throw new Refusal("not_found", `There is no ${kind} ${name}; list them with GET /v1/${kind === "policy" ? "policies" : "services"}.`);
+        if (!set.byKind[kind].has(name)) throw new Refusal("not_found", `There is no ${kind} ${name}; "countersign ${kind} list" (GET /v1/${kind === "policy" ? "policies" : "services"}) shows them.`);
         const change = { kind, name } as const;
         checkMayChange(caller, change, set);
         return [change];

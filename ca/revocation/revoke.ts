@@ -53,7 +53,7 @@ export function certificateRevoker({ store, hasRole, now, metrics, reattestGrace
       }
       throw new Refusal(
         "not_found",
-        `This CA has issued no certificate with the serial number ${serialNumber}; list them with GET /v1/certificates.`,
+        `This CA has issued no certificate with the serial number ${serialNumber}; "countersign certificate list" (GET /v1/certificates) shows them.`,
       );
     }
     const id = parseSpiffeId(row.spiffeId);

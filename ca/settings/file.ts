@@ -12,9 +12,15 @@ export function readSettingsFile(path: string, example: string): JsonObject {
   try {
     value = JSON.parse(readFileSync(path, "utf8"));
   } catch (cause) {
-    const reason = cause instanceof SyntaxError ? "it is not JSON" : (cause as NodeJS.ErrnoException).code;
+    const reason = cause instanceof SyntaxError ? `it is not JSON${placeOf(cause)}` : (cause as NodeJS.ErrnoException).code;
     throw new ConfigError("file_unreadable", `cannot read the configuration file ${path}: ${reason}`, { cause });
   }
   if (!isObject(value)) throw new ConfigError("file_unreadable", `the configuration file ${path} must hold one JSON object, e.g. ${example}`);
   return value;
+}
+
+/** Where V8 says that it stopped; the rest of its message may quote the file. */
+function placeOf({ message }: SyntaxError): string {
+  const [, line, column] = /\(line (\d+) column (\d+)\)/.exec(message) ?? [];
+  return line === undefined ? "" : `, from line ${line}, column ${column}`;
 }

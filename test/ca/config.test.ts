@@ -42,6 +42,8 @@ describe("the configuration", () => {
       expect(readConfig({ env: { COUNTERSIGN_CONFIG: path } }).apiDnsNames).toContain("ca.east");
       writeFileSync(path, "{");
       expect(() => readConfig({ flags: { config: path } })).toThrow(expect.objectContaining({ code: "file_unreadable" }));
+      writeFileSync(path, '{\n  "trustDomain" "secret"\n}');
+      expect(() => readConfig({ flags: { config: path } })).toThrow(/it is not JSON, from line 2, column 17$/);
       writeFileSync(path, "[]");
       expect(() => readConfig({ flags: { config: path } })).toThrow(expect.objectContaining({ code: "file_unreadable" }));
       expect(() => readConfig({ flags: { config: join(folder, "none") } })).toThrow(/ENOENT/);
