@@ -1,8 +1,8 @@
-import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { awsCredentialSource, type AwsEnvironment } from "./aws-credentials.ts";
 import { openObjectStore, ObjectStoreError, parseBucketUrl, type ObjectContent } from "./object-store.ts";
 import { writeAtomically } from "./runtime/write-file.ts";
+import { makeFolder } from "./settings/folder.ts";
 
 /** Where documents are put for everybody to read: a folder that a web server shows, or a bucket. */
 export interface PublishPlace {
@@ -44,7 +44,7 @@ function plain(name: string): string {
 
 function putFile(folder: string, name: string, body: Uint8Array | string): void {
   try {
-    if (name.includes("/")) mkdirSync(dirname(join(folder, name)), { recursive: true });
+    if (name.includes("/")) makeFolder(dirname(join(folder, name)), 0o777);
     writeAtomically(join(folder, name), body, fileMode);
   } catch (cause) {
     throw new ObjectStoreError("bucket_refused", `cannot write to the folder ${folder} (${(cause as NodeJS.ErrnoException).code}); make it, and let this user write there`, { cause });

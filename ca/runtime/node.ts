@@ -1,4 +1,4 @@
-import { accessSync, constants, mkdirSync, rmSync } from "node:fs";
+import { accessSync, constants, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { startCa, type Ca } from "../ca.ts";
@@ -7,6 +7,7 @@ import { defaultPublicUrl } from "../config-values.ts";
 import { createApp, createStatusApp } from "../http/app.ts";
 import { caMetrics } from "../metrics.ts";
 import { openKms, type Kms } from "../signer/kms.ts";
+import { makeFolder } from "../settings/folder.ts";
 import { closeFolder } from "../store/file-access.ts";
 import { openStore } from "../store/open.ts";
 import { RuntimeError } from "./errors.ts";
@@ -53,7 +54,7 @@ export interface CaFiles {
 export async function serveCa(
   config: CaConfig, log: Logger = caLogger(config), now?: () => Date, stopping: Promise<unknown> = new Promise(() => {}),
 ): Promise<ServedCa> {
-  makeFolder(config.dataDir);
+  prepareFolder(config.dataDir);
   const files: CaFiles = {
     root: join(config.dataDir, "root.pem"),
     verifierKey: join(config.dataDir, "audit-log.vkey"),
@@ -131,9 +132,9 @@ export async function serveCa(
   }
 }
 
-function makeFolder(path: string): void {
+function prepareFolder(path: string): void {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeFolder(path, 0o700);
     accessSync(path, constants.W_OK | constants.X_OK);
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;

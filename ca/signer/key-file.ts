@@ -1,5 +1,6 @@
-import { closeSync, fstatSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
+import { makeFolder } from "../settings/folder.ts";
 import { SignerError } from "./errors.ts";
 
 /**
@@ -52,7 +53,7 @@ export function readSecretFile(path: string, ownUid = process.geteuid?.()): stri
  * @returns false when the file exists already
  */
 export function createSecretFile(path: string, content: string): boolean {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  makeFolder(dirname(path), 0o700);
   let descriptor: number;
   try {
     descriptor = openSync(path, "wx", 0o600);

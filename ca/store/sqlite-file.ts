@@ -1,8 +1,9 @@
-import { closeSync, mkdirSync, openSync, statfsSync } from "node:fs";
+import { closeSync, openSync, statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { migrate } from "drizzle-orm/better-sqlite3/migrator";
+import { makeFolder } from "../settings/folder.ts";
 import { closeFile, closeFolder } from "./file-access.ts";
 import { describe } from "./reads.ts";
 import { logHead } from "./schema-sqlite.ts";
@@ -15,7 +16,7 @@ import { StoreError } from "./errors.ts";
  */
 export function prepareSqliteFile(path: string, migrationsFolder: string): void {
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeFolder(dirname(path), 0o700);
     refuse(closeFolder(dirname(path)));
     // A planted write-ahead log would be taken into the database.
     for (const file of [path, `${path}-wal`, `${path}-shm`]) refuse(closeFile(file));

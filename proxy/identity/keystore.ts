@@ -1,5 +1,6 @@
-import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, fsyncSync, lstatSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { makeFolder } from "../../ca/settings/folder.ts";
 
 /** What a restart needs to go on as who it was. */
 export interface StoredIdentity {
@@ -96,7 +97,7 @@ export function openKeystore(dir: string): Keystore {
   const revocationsPath = join(dir, "revocations.json");
   const policyPath = join(dir, "policy.json");
   try {
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    makeFolder(dir, 0o700);
   } catch (cause) {
     throw unwritable(dir, cause);
   }

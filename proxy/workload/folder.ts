@@ -3,6 +3,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, join } from "node:path";
+import { makeFolder } from "../../ca/settings/folder.ts";
 import { refused } from "../settings.ts";
 import { federatedFolder, topLevelNames, type PemFile } from "./pem-files.ts";
 
@@ -23,7 +24,7 @@ export interface SwappedFolder {
  */
 export function openSwappedFolder(dir: string): SwappedFolder {
   try {
-    mkdirSync(dir, { recursive: true, mode: 0o755 });
+    makeFolder(dir, 0o755);
   } catch (cause) {
     throw refused("writeDir", dir, `it cannot be made (${(cause as NodeJS.ErrnoException).code})`);
   }
