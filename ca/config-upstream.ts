@@ -15,11 +15,13 @@ export interface UpstreamInvitation {
   readonly token: string;
   /** What the CA that is invited issues for. */
   readonly trustDomain: string;
+  /** By what its API is known: its own identity, or, where a load balancer or AWS Lambda ends its TLS, a certificate of the web. */
+  readonly tls: "spiffe" | "web";
 }
 
 /** The one string that `countersign issuer invite` prints: a prefix secret scanners can know, then base64url of JSON. */
-export function encodeUpstream({ url, parentTrustDomain, rootFingerprint, token, trustDomain }: UpstreamInvitation): string {
-  return prefix + Buffer.from(JSON.stringify([url, parentTrustDomain, rootFingerprint, token, trustDomain])).toString("base64url");
+export function encodeUpstream({ url, parentTrustDomain, rootFingerprint, token, trustDomain, tls }: UpstreamInvitation): string {
+  return prefix + Buffer.from(JSON.stringify([url, parentTrustDomain, rootFingerprint, token, trustDomain, tls])).toString("base64url");
 }
 
 /** @returns undefined for a text that is none, is cut off or altered */
@@ -32,11 +34,12 @@ export function parseUpstream(text: string): UpstreamInvitation | undefined {
   } catch {
     return undefined;
   }
-  if (!Array.isArray(parts) || parts.length !== 5 || !parts.every((part) => typeof part === "string")) return undefined;
-  const [url, parentTrustDomain, rootFingerprint, token, trustDomain] = parts as [string, string, string, string, string];
+  if (!Array.isArray(parts) || parts.length !== 6 || !parts.every((part) => typeof part === "string")) return undefined;
+  const [url, parentTrustDomain, rootFingerprint, token, trustDomain, tls] = parts as [string, string, string, string, string, string];
+  if (tls !== "spiffe" && tls !== "web") return undefined;
   if (!URL.canParse(url) || new URL(url).protocol !== "https:" || !/^[0-9a-f]{64}$/.test(rootFingerprint)) return undefined;
   if (!isTrustDomain(parentTrustDomain) || !isTrustDomain(trustDomain)) return undefined;
-  return { url, parentTrustDomain, rootFingerprint, token, trustDomain };
+  return { url, parentTrustDomain, rootFingerprint, token, trustDomain, tls };
 }
 
 /**

@@ -12,6 +12,7 @@ import type { Store } from "../store/store.ts";
 import type { ActiveIssuer } from "./active-issuer.ts";
 import { readAuthorities, type Authorities } from "./authorities.ts";
 import type { AuthorityCraft } from "./craft.ts";
+import { AuthorityError } from "./errors.ts";
 import { leaseKeeper } from "./lease.ts";
 import type { JwtSigner } from "./jwt-key.ts";
 import { awaitingJwtKey } from "./plan-jwt-keys.ts";
@@ -205,6 +206,8 @@ export async function authorityKeeper(deps: KeeperDeps): Promise<AuthorityKeeper
       if (fence === undefined) await refresh();
       else await takeSteps(config, fence);
     } catch (err) {
+      // What was refused by a pause was told when it failed.
+      if (err instanceof AuthorityError && err.code === "upstream_waiting") return;
       // Certificates go on being issued by what is in memory; readiness tells when that ends.
       log.error({ err }, "looking after the authorities failed; the last known ones stay in use");
     }

@@ -17,6 +17,7 @@ export interface Invitation {
   /** Its issuers may give DNS names in these only; undefined: any. */
   readonly dnsDomains: readonly string[] | undefined;
   readonly ttl: string | undefined;
+  readonly tls: "spiffe" | "web";
 }
 
 /**
@@ -24,19 +25,19 @@ export interface Invitation {
  * string has the join token for it. Whatever fails in between, it may be repeated.
  * @throws {ApiError}
  */
-export async function invite(client: Pick<Api, "call">, { trustDomain, unconstrained, dnsDomains = [], ttl }: Invitation, out: Output): Promise<void> {
+export async function invite(client: Pick<Api, "call">, { trustDomain, unconstrained, dnsDomains = [], ttl, tls }: Invitation, out: Output): Promise<void> {
   const { trustDomain: own } = await client.call<Vitals>("GET", paths.vitals);
   const spiffeId = `spiffe://${own}/cluster/${trustDomain}`;
   await giveRights(client, spiffeId, [`${unconstrained ? "cluster-unconstrained" : "cluster"}:${trustDomain}`, ...dnsDomains.flatMap((domain) => [`dns:${domain}`, `dns:*.${domain}`])]);
   const created = await client.call<CreatedToken>("POST", paths.tokens, { type: "join", spiffeId, ...(ttl !== undefined && { expiresInSeconds: seconds(ttl, "--ttl") }) });
   const { caUrl: url, token, rootFingerprint, trustDomain: parentTrustDomain } = parseBootstrap(created.bootstrap ?? "");
-  const invitation = encodeUpstream({ url, parentTrustDomain, rootFingerprint, token, trustDomain });
+  const invitation = encodeUpstream({ url, parentTrustDomain, rootFingerprint, token, trustDomain, tls });
   out.print({ invitation, trustDomain, spiffeId, expiresAt: created.expiresAt }, `${invitation}\n`);
   out.explain(`For the CA of ${trustDomain}, good once, until ${minute(created.expiresAt)}; it asks as
 ${spiffeId}.
 There: countersign serve --upstream-file FILE, and this string in FILE (0600).
-${unconstrained ? unconstrainedWarning : ""}To shut it out later: countersign operator remove ${spiffeId}
-and countersign issuer revoke what it has.
+${unconstrained ? unconstrainedWarning : ""}To shut it out later, revoke its issuers (countersign issuer list), and:
+countersign operator remove ${spiffeId}
 `);
 }
 

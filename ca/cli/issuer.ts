@@ -38,7 +38,7 @@ export async function issuer(args: readonly string[], io: CliIo, stopped: () => 
   switch (chosen) {
     case "invite": {
       const trustDomain = required(values["trust-domain"], "--trust-domain", "west.example");
-      await invite(api(values, io), { trustDomain, unconstrained: values.unconstrained, dnsDomains: values["dns-domain"], ttl: values.ttl }, out);
+      await invite(api(values, io), { trustDomain, unconstrained: values.unconstrained, dnsDomains: values["dns-domain"], ttl: values.ttl, tls: (values["ca-cert"] ?? io.env["COUNTERSIGN_CA_CERT"]) === "web" ? "web" : "spiffe" }, out);
       return 0;
     }
     case "issue": {

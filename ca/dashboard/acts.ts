@@ -13,6 +13,7 @@ export function describeAct(event: RecordedEvent): string {
     case "authority.created": return `made the ${event.authorityType} ${event.authorityId.slice(0, 12)}`;
     case "authority.state-changed": return `changed the authority ${event.authorityId.slice(0, 12)} from ${event.from} to ${event.to}${event.forced === true ? ", forced" : ""}`;
     case "authority.revoked": return `revoked the authority ${event.authorityId.slice(0, 12)}: ${event.reason}`;
+    case "upstream.revoked": return `took over from ${event.trustDomain} that the CA with the serial number ${event.serialNumber.slice(0, 12)} is revoked: ${event.reason}`;
     case "session.started": return `signed in to the dashboard as ${event.role}`;
     case "crl.signed": return `signed CRL ${event.number} of ${event.authorityId.slice(0, 12)} (${event.list})`;
     case "ca.initialized": return `began the CA of ${event.trustDomain}`;

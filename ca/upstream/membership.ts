@@ -11,6 +11,7 @@ export interface Membership {
   readonly url: string;
   readonly parentTrustDomain: string;
   readonly rootFingerprint: string;
+  readonly tls: UpstreamInvitation["tls"];
   /** Once redeemed it is good only together with a proof by the last identity's key. */
   readonly token: string;
   /** PEM: chain, and key in PKCS#8. Maybe expired. */
@@ -60,20 +61,19 @@ export function membershipKeeper({ store, sealing, invitation, log, now }: Membe
 
   async function open(): Promise<HeldMembership> {
     const held = await read();
-    const { url, parentTrustDomain, rootFingerprint, token } = invitation;
-    const invited = { url, parentTrustDomain, rootFingerprint, token };
+    const { url, parentTrustDomain, rootFingerprint, token, tls } = invitation;
+    const invited = { url, parentTrustDomain, rootFingerprint, token, tls };
     if (held === undefined) return swap(invited, undefined);
     if (held.membership.parentTrustDomain !== parentTrustDomain) {
       throw new UpstreamError("upstream_changed", `this store's CA runs under ${held.membership.parentTrustDomain}, and the string is from ${parentTrustDomain}: everybody here trusts that root; start a new CA for the other one`);
     }
-    if (held.membership.token === token) return held;
-    const { identity } = held.membership;
-    return swap({ ...invited, ...(identity && { identity }) }, held);
+    return held.membership.token === token ? held : swap(invited, held);
   }
 
   return {
     /**
-     * What is held, or the invitation where nothing is. A new string of the same CA takes the old one's place; the identity stays, as it may still be good.
+     * What is held, or the invitation where nothing is. A new string of the same CA is an operator's word that what is held is no good: that CA was restored, say, and
+     * does not know the identity, or revoked it.
      * @throws {UpstreamError} upstream_changed
      */
     open,

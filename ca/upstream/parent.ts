@@ -6,7 +6,7 @@ import type { IssuedIssuer, IssueIssuerRequest } from "../contract/issuers.ts";
 import { paths } from "../contract/paths.ts";
 import type { Problem } from "../contract/problem.ts";
 import type { RevocationPage, RevocationReason } from "../contract/revocations.ts";
-import { askEndpoint, type EndpointAnswer } from "../federation/endpoint.ts";
+import { askEndpoint, type EndpointAnswer, type EndpointProof } from "../federation/endpoint.ts";
 import { FederationError } from "../federation/errors.ts";
 import { endpointId } from "../federation/fetch-pinned.ts";
 import { parseBundle, type Bundle } from "../pki/bundle.ts";
@@ -29,6 +29,9 @@ export interface ParentDeps {
   /** `https://host:port` of its API. */
   readonly url: string;
   readonly trustDomain: string;
+  readonly tls: "spiffe" | "web";
+  /** PEM, for `web`; undefined: those that Node brings along. */
+  readonly webRoots: readonly string[] | undefined;
   /** Its roots as they are known by now: it proves by them who it is. */
   readonly anchors: () => readonly Certificate[];
   readonly now: () => Date;
@@ -48,13 +51,15 @@ export interface Parent {
 }
 
 /** Asks the CA above, each time on a connection of its own; nothing is sent before it has proved who it is. */
-export function parentApi({ url, trustDomain, anchors, now }: ParentDeps): Parent {
-  async function ask(method: "GET" | "POST", target: string, body?: object, headers: Readonly<Record<string, string>> = {}): Promise<EndpointAnswer> {
+export function parentApi({ url, trustDomain, tls, webRoots, anchors, now }: ParentDeps): Parent {
+  function proof(): EndpointProof {
+    if (tls === "web") return { profile: "https_web", roots: webRoots };
     const bundles = new Map([[trustDomain, { trustDomain, x509Authorities: anchors(), jwtAuthorities: [] }]]);
-    const answer = await failing(() => askEndpoint({
-      method, url: new URL(target, url), headers, ...(body && { body: JSON.stringify(body) }),
-      proof: { profile: "https_spiffe", spiffeId: endpointId(trustDomain), bundles, nowMs: now().getTime() },
-    }));
+    return { profile: "https_spiffe", spiffeId: endpointId(trustDomain), bundles, nowMs: now().getTime() };
+  }
+
+  async function ask(method: "GET" | "POST", target: string, body?: object, headers: Readonly<Record<string, string>> = {}): Promise<EndpointAnswer> {
+    const answer = await failing(() => askEndpoint({ method, url: new URL(target, url), headers, ...(body && { body: JSON.stringify(body) }), proof: proof() }));
     if (answer.status >= 200 && answer.status < 300) return answer;
     throw declined(answer);
   }

@@ -70,6 +70,7 @@ export interface Upstream {
 
 /** Puts it together. */
 export function upstreamService({ config, invitation, store, sealing, metrics, log, now, patienceMs = firstPatienceMs }: UpstreamDeps): Upstream {
+  const webRoots = config.federationWebRoots === undefined ? undefined : [config.federationWebRoots];
   const memberships = membershipKeeper({ store, sealing, invitation, log, now });
   const lease = leaseKeeper({ store, name: "upstream", log });
   const status = statusKeeper({ store, invitation, now });
@@ -91,8 +92,8 @@ export function upstreamService({ config, invitation, store, sealing, metrics, l
     return held.length > 0 ? held : pinned;
   }
 
-  function parentOf({ url, parentTrustDomain }: Pick<Membership, "url" | "parentTrustDomain">): Parent {
-    return parentApi({ url, trustDomain: parentTrustDomain, anchors, now });
+  function parentOf({ url, parentTrustDomain, tls }: Membership): Parent {
+    return parentApi({ url, trustDomain: parentTrustDomain, tls, webRoots, anchors, now });
   }
 
   const parent = async (): Promise<Parent> => parentOf((await memberships.open()).membership);
@@ -125,8 +126,8 @@ export function upstreamService({ config, invitation, store, sealing, metrics, l
   }
 
   async function beginOnce({ bundleSequence }: CaState): Promise<void> {
-    const { url: apiUrl, parentTrustDomain: trustDomain, rootFingerprint } = (await memberships.open()).membership;
-    const { bundle } = await failing(() => fetchPinned({ apiUrl, trustDomain, rootFingerprint }, now().getTime()));
+    const { url: apiUrl, parentTrustDomain: trustDomain, rootFingerprint, tls } = (await memberships.open()).membership;
+    const { bundle } = await failing(() => fetchPinned({ apiUrl, trustDomain, rootFingerprint, ...(tls === "web" && { web: { roots: webRoots } }) }, now().getTime()));
     pinned = bundle.x509Authorities;
     const issuer = await obtain();
     const nowMs = now().getTime();

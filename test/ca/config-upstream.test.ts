@@ -8,7 +8,7 @@ import { encodeUpstream, parseUpstream, type UpstreamInvitation } from "../../ca
 const folder = mkdtempSync(join(tmpdir(), "countersign-upstream-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const invitation: UpstreamInvitation = { url: "https://root.example:8443", parentTrustDomain: "root.example", rootFingerprint: "ab".repeat(32), token: "secret", trustDomain: "west.example" };
+const invitation: UpstreamInvitation = { url: "https://root.example:8443", parentTrustDomain: "root.example", rootFingerprint: "ab".repeat(32), token: "secret", trustDomain: "west.example", tls: "spiffe" };
 const path = join(folder, "west.join");
 writeFileSync(path, `${encodeUpstream(invitation)}\n`);
 const hourMs = 3_600_000;

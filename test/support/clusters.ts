@@ -6,7 +6,11 @@ import { pino } from "pino";
 import { unsealAuthority } from "../../ca/authority/active-issuer.ts";
 import { readConfig } from "../../ca/config.ts";
 import { encodeUpstream } from "../../ca/config-upstream.ts";
+import type { AuthorityState, AuthorityType } from "../../ca/contract/authorities.ts";
+import type { IssuedCertificate } from "../../ca/contract/certificates.ts";
 import type { Caller } from "../../ca/http/services.ts";
+import { parseBundle, type Bundle } from "../../ca/pki/bundle.ts";
+import type { AuthorityRow } from "../../ca/store/rows/authorities.ts";
 import type { ObtainedIssuer } from "../../ca/upstream/obtain-issuer.ts";
 import { parseBootstrap } from "../../ca/pki/bootstrap.ts";
 import { subjectKeyIdentifier } from "../../ca/pki/key.ts";
@@ -15,7 +19,7 @@ import { emptyName, encodeCertificate, encodeTbs } from "../../ca/pki/tbs.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
 import { loadSealing } from "../../ca/signer/sealing.ts";
 import type { Credentials } from "../../infra/demo/strangers.ts";
-import { startTestCa, type TestCa, type TestCaOptions } from "./running-ca.ts";
+import { newCsr, startTestCa, type TestCa, type TestCaOptions } from "./running-ca.ts";
 
 /** A CA with the root, listening; those of clusters run under it. Its clock is the one they have, too. */
 export interface ParentCa {
@@ -28,6 +32,8 @@ export interface ParentCa {
   invite(trustDomain: string, scope?: "cluster" | "cluster-unconstrained", ...further: readonly string[]): Promise<string>;
   /** The CA of a cluster, under this one. */
   below(trustDomain: string, options?: TestCaOptions & { readonly invitation?: string }): Promise<TestCa>;
+  /** Lets time pass at all of them, and does what their timers would by then. */
+  pass(ms: number, ...clusters: readonly TestCa[]): Promise<void>;
   /** Is away from now on. */
   stop(): Promise<void>;
   /** On the same port and store as before. */
@@ -58,7 +64,7 @@ export async function startParent({ trustDomain = "root.example", flags = {} }: 
     if (!(await operators.list()).operators.some((one) => one.spiffeId === spiffeId)) await operators.add({ spiffeId, role: "operator", scope: [`${scope}:${invited}`, ...further] }, admin);
     const { bootstrap = "" } = await createToken({ type: "join", spiffeId }, admin);
     const { caUrl, rootFingerprint, token } = parseBootstrap(bootstrap);
-    return encodeUpstream({ url: caUrl, parentTrustDomain: trustDomain, rootFingerprint, token, trustDomain: invited });
+    return encodeUpstream({ url: caUrl, parentTrustDomain: trustDomain, rootFingerprint, token, trustDomain: invited, tls: "spiffe" });
   }
 
   return {
@@ -73,6 +79,10 @@ export async function startParent({ trustDomain = "root.example", flags = {} }: 
       });
       started.push(ca);
       return ca;
+    },
+    async pass(ms, ...clusters) {
+      clock.nowMs += ms;
+      for (const { ca } of [parent(), ...clusters]) await ca.tick();
     },
     async stop() {
       await served?.stop();
@@ -110,4 +120,27 @@ export function forgedBy({ certificate, privateKey, above }: ObtainedIssuer, spi
   });
   const chain = [encodeCertificate(tbs, "ecdsa-sha256", sign("sha256", tbs, privateKey)), certificate.der, ...above.map(({ der }) => der)];
   return { chain, credentials: { cert: chain.map((der) => encodePem("CERTIFICATE", der)).join(""), key: leaf.privateKey.export({ format: "pem", type: "pkcs8" }).toString() } };
+}
+
+/** Whoever may do everything at a CA. */
+export const adminOf = ({ ca }: Pick<TestCa, "ca">): Caller => ({ actor: "token:test", name: "test", role: "admin", scope: [`spiffe://${ca.trustDomain}/*`] });
+
+/** A workload's certificate. */
+export function issue({ ca }: Pick<TestCa, "ca">, dnsNames: readonly string[] = []): Promise<IssuedCertificate> {
+  const attestation = { type: "operator", spiffeId: `spiffe://${ca.trustDomain}/web`, ...(dnsNames.length > 0 && { dnsNames }) } as const;
+  return ca.issue({ csr: newCsr().csr, attestation }, { caller: adminOf({ ca }) });
+}
+
+/** What a CA publishes. */
+export const bundleOf = ({ ca }: Pick<TestCa, "ca">): Bundle => parseBundle(ca.trustDomain, ca.bundle().jwks);
+
+/** Authorities of a type. */
+export async function rowsOf({ store }: Pick<TestCa, "store">, type: AuthorityType, state?: AuthorityState): Promise<readonly AuthorityRow[]> {
+  return (await store.authorities()).filter((row) => row.type === type && (state === undefined || row.state === state));
+}
+
+/** All holders acknowledge the bundle, as their proxies do by themselves. */
+export async function everybodyHasTheBundle({ ca, store, clock }: Pick<TestCa, "ca" | "store"> & { readonly clock: { readonly nowMs: number } }): Promise<void> {
+  const sequence = Number(ca.bundle().sequence);
+  for (const { serialNumber } of await store.holdersBehind({ sequence, nowMs: clock.nowMs, limit: 100 })) await store.acknowledge({ serialNumber, sequence });
 }

@@ -20,7 +20,7 @@ let answer: (request: IssueRequest) => string | UpstreamError;
 
 beforeEach(() => {
   nowMs = testNowMs;
-  kept = { url: "https://root.example", parentTrustDomain: "root.example", rootFingerprint: "", token: "token" };
+  kept = { url: "https://root.example", parentTrustDomain: "root.example", rootFingerprint: "", tls: "spiffe", token: "token" };
   asked = [];
   answer = (request) => certificateFor(request);
 });

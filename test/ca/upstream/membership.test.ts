@@ -13,7 +13,7 @@ afterAll(() => host.close());
 
 const now = () => new Date(host.clock.nowMs);
 const sealing = createSealing(randomBytes(32));
-const invitation: UpstreamInvitation = { url: "https://root.example", parentTrustDomain: "root.example", rootFingerprint: "00".repeat(32), token: "a-secret-token", trustDomain: "west.example" };
+const invitation: UpstreamInvitation = { url: "https://root.example", parentTrustDomain: "root.example", rootFingerprint: "00".repeat(32), token: "a-secret-token", trustDomain: "west.example", tls: "spiffe" };
 const logged: string[] = [];
 const log = { info: () => undefined, warn: () => undefined, error: (_: object, message: string) => void logged.push(message) };
 const keeper = (more: Partial<Parameters<typeof membershipKeeper>[0]> = {}) => membershipKeeper({ store: host.store, sealing, invitation, log, now, ...more });
@@ -39,9 +39,10 @@ test("of two replicas that change it at once one does, and both go on with that"
   expect(after[0].membership.request).toEqual(after[1].membership.request);
 });
 
-test("a new string of the same CA takes the old one's place and keeps the identity; another CA's is refused", async () => {
+test("a new string of the same CA takes the old one's place, identity and all; another CA's is refused", async () => {
   const renewed = await keeper({ invitation: { ...invitation, token: "another", url: "https://moved.example" } }).open();
-  expect(renewed.membership).toMatchObject({ token: "another", url: "https://moved.example", identity: { key: "key" } });
+  expect(renewed.membership).toMatchObject({ token: "another", url: "https://moved.example" });
+  expect(renewed.membership.identity).toBeUndefined();
   await expect(keeper({ invitation: { ...invitation, parentTrustDomain: "other.example", token: "third" } }).open()).rejects.toMatchObject({ code: "upstream_changed" });
 });
 
