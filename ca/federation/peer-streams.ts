@@ -86,7 +86,7 @@ export function peerStreams(deps: PeerStreamsDeps): PeerStreams {
           timer = setTimeout(() => silence.abort(new FederationError("endpoint_unreachable", "its stream was silent")), limits.silenceMs).unref();
         };
         alive();
-        for await (const event of eventsOf(stream, alive)) {
+        for await (const event of eventsOf(stream, limits.maxEvents, alive)) {
           lastEventId = event.id ?? lastEventId;
           if (event.name === "bundle" && await isNews(trustDomain, event.data)) deps.onChange(trustDomain);
         }
@@ -164,21 +164,34 @@ interface FeedEvent {
   readonly id: string | undefined;
 }
 
-/** Whole events of a stream; comments show that it lives. @source HTML Standard 9.2.6 */
-async function* eventsOf({ chunks }: EndpointStream, onChunk: () => void): AsyncGenerator<FeedEvent> {
+/**
+ * Whole events of a stream; comments show that it lives. What is not whole yet is looked at once, however small the pieces that it comes in.
+ * @source HTML Standard 9.2.6
+ */
+async function* eventsOf({ chunks }: EndpointStream, maxEvents: number, onChunk: () => void): AsyncGenerator<FeedEvent> {
   const decoder = new TextDecoder();
-  let text = "";
+  let pieces: string[] = [];
+  let length = 0;
+  let count = 0;
   for await (const chunk of chunks) {
     onChunk();
-    text += decoder.decode(chunk, { stream: true });
-    const frames = text.split("\n\n");
-    text = frames.pop() ?? "";
-    if (text.length > maxEventChars) throw new FederationError("endpoint_answer", `an event of its stream is longer than ${maxEventChars} characters`);
-    for (const frame of frames) {
-      const field = (name: string): string | undefined => new RegExp(`^${name}: (.*)$`, "m").exec(frame)?.[1];
-      const data = field("data");
-      if (data !== undefined) yield { name: field("event") ?? "message", data, id: field("id") };
+    const text = decoder.decode(chunk, { stream: true });
+    if (text === "") continue;
+    const endsOne = text.includes("\n\n") || (text.startsWith("\n") && pieces.at(-1)?.endsWith("\n") === true);
+    pieces.push(text);
+    length += text.length;
+    if (endsOne) {
+      const frames = pieces.join("").split("\n\n");
+      const rest = frames.pop() ?? "";
+      [pieces, length] = [rest === "" ? [] : [rest], rest.length];
+      for (const frame of frames) {
+        if (++count > maxEvents) throw new FederationError("endpoint_answer", `its stream told more than ${maxEvents} events`);
+        const field = (name: string): string | undefined => new RegExp(`^${name}: (.*)$`, "m").exec(frame)?.[1];
+        const data = field("data");
+        if (data !== undefined) yield { name: field("event") ?? "message", data, id: field("id") };
+      }
     }
+    if (length > maxEventChars) throw new FederationError("endpoint_answer", `an event of its stream is longer than ${maxEventChars} characters`);
   }
 }
 
@@ -210,6 +223,8 @@ const defaultLimits = {
   /** Three signs of life. */
   silenceMs: 45_000,
   maxAgeMs: 3_600_000,
+  /** Of one stream, which lives an hour: a sign of life each 15 s, and changes. More of them would keep us busy with one peer. */
+  maxEvents: 2_000,
 } as const;
 /** As much as a bundle may have. */
 const maxEventChars = 1024 * 1024;

@@ -85,6 +85,29 @@ describe("a peer's stream", () => {
     await vi.waitFor(() => expect(changed).toEqual(["west"]), { timeout: 10_000, interval: 5 });
   });
 
+  test("is read at the same cost in however small pieces it comes", async () => {
+    await start().tick();
+    await live(1);
+    const { tell } = opened[0]!;
+    const event = `id: e.2\nevent: bundle\ndata: ${bundleOf(2)}\n\n`;
+    // One event of a megabyte: were it read anew with each piece, this would take minutes.
+    tell(`: ${"x".repeat(1_000_000)}`);
+    for (let piece = 0; piece < 40_000; piece++) tell("x");
+    for (const character of `\n\n${event}`) tell(character);
+    await vi.waitFor(() => expect(changed).toEqual(["west"]), { timeout: 20_000, interval: 5 });
+  }, 25_000);
+
+  test("that tells more than a stream has to tell is given up", async () => {
+    await start({ maxEvents: 3 }).tick();
+    await live(1);
+    opened[0]!.tell(": alive\n\n".repeat(3));
+    await sleep(1);
+    expect(ended).toEqual([]);
+    opened[0]!.tell(": alive\n\n");
+    await openedBy(2);
+    expect(ended).toEqual(["west"]);
+  });
+
   test("that ends is opened again behind its last event, and its bundle is looked for meanwhile", async () => {
     await start().tick();
     await live(1);
