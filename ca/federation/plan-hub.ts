@@ -43,6 +43,10 @@ export function planHub(set: DocumentSet, { own, name, members }: HubReading): H
   if (members !== undefined && list !== undefined && members.sequence < list.sequence) {
     throw new FederationError("hub_refused", `its list ${members.sequence} is older than ${list.sequence}, which was taken already: whoever holds the hub shows an old one`);
   }
+  // One number twice is its owner's mistake, as after a copy of its file was brought back; then the later one counts, and whoever holds the hub cannot choose.
+  if (members !== undefined && list !== undefined && members.sequence === list.sequence && members.signedAtMs < Date.parse(list.signedAt)) {
+    throw new FederationError("hub_refused", `its list ${members.sequence} was signed before the one of that number that was taken already (${list.signedAt}): whoever holds the hub shows an old one`);
+  }
   const known = relationshipsOf(set);
   const wanted = new Map((members?.keys ?? []).map((key) => [trustDomainOfKey(key), key]));
   wanted.delete(own);
@@ -55,7 +59,7 @@ export function planHub(set: DocumentSet, { own, name, members }: HubReading): H
   const entryOf = (trustDomain: string, key: string): Relationship => (
     { trustDomain, profile: "https_web", endpointUrl: new URL(hubBundleFile(trustDomain), hub.url).href, hub: { name, key } }
   );
-  const newList = members !== undefined && members.sequence !== list?.sequence;
+  const newList = members !== undefined && (members.sequence !== list?.sequence || members.signedAtMs !== Date.parse(list.signedAt));
   return {
     changes: [
       ...gone.flatMap((one) => removal(one)),

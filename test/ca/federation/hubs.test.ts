@@ -153,6 +153,7 @@ describe("whoever holds the hub, and no key,", () => {
     ["signs a list of members", () => list([west.signer.verifierKey, north.signer.verifierKey, signer(memberKeyName("rogue")).verifierKey], signer("hub.example")), /is signed by/],
     ["alters the list", () => void files.set("members.note", files.get("members.note")!.replace(/countersign\.dev\/north.*\n/, "")), /not made by that key/],
     ["shows an older list", () => list([], hub, sequence - 1), /older than/],
+    ["shows another list of the same number, signed before", () => void files.set("members.note", signHubMembers({ sequence, signedAtMs: east.clock.nowMs - 1, keys: [] }, hub)), /signed before/],
     ["shows a member's bundle as the list", () => void files.set("members.note", files.get("west.bundle.note")!), /is signed by/],
     ["shows something else that the hub's key signed", () => void files.set("members.note", hub.sign(`countersign.dev/other/v1\n${sequence + 1}\n${new Date(east.clock.nowMs).toISOString()}\n`)), /no list of members/],
     ["takes the list away", () => void files.delete("members.note"), /status 404/],
