@@ -1,3 +1,4 @@
+import { loadOnce } from "./load-once.ts";
 import type { AwsCredentials } from "./pki/aws-signature.ts";
 
 /** What of the environment says who this process is to AWS, and where. */
@@ -18,8 +19,8 @@ export type AwsCredentialSource = () => Promise<AwsCredentials>;
  */
 export function awsCredentialSource({ AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_SESSION_TOKEN: sessionToken }: AwsEnvironment): AwsCredentialSource {
   if (accessKeyId && secretAccessKey) return async () => ({ accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) });
-  let found: Promise<AwsCredentialSource> | undefined;
-  return async () => (await (found ??= sdkChain()))();
+  const found = loadOnce(sdkChain);
+  return async () => (await found())();
 }
 
 /** The SDK's chain of providers belongs to each of its clients; this one calls nobody. */

@@ -1,5 +1,6 @@
 import { Hono } from "hono";
 import { randomBytes } from "node:crypto";
+import { loadOnce } from "../load-once.ts";
 import { Refusal } from "../refusal.ts";
 import { acmeHandler } from "./acme.ts";
 import { toResponse, type Answer } from "./answer.ts";
@@ -28,8 +29,8 @@ export function createApp(
   const options: PipelineOptions = { ...rest, bodyLimitBytes, nextRequestId: requestIds() };
   route(app, apiParts(services, registry), services, options);
   if (services.acme !== undefined) app.on(["GET", "HEAD", "POST"], "/acme/*", acmeHandler(services.acme, options));
-  let dashboard: Promise<DashboardFetch> | undefined;
-  app.on(["GET", "POST"], ["/ui", "/ui/*"], async ({ req, env }) => (await (dashboard ??= loadDashboard(services, app, options)))(req.raw, env as object));
+  const dashboard = loadOnce(() => loadDashboard(services, app, options));
+  app.on(["GET", "POST"], ["/ui", "/ui/*"], async ({ req, env }) => (await dashboard())(req.raw, env as object));
   // Whoever types the address into a browser is a person.
   app.get("/", ({ redirect }) => redirect("/ui", 303));
   return app;

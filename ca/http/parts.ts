@@ -1,4 +1,5 @@
 import type { Handler } from "hono";
+import { loadOnce } from "../load-once.ts";
 import { access, type RouteName } from "./authenticate.ts";
 import type { MetricsRegistry } from "./metrics-registry.ts";
 import { pipeline, splitRoute, type Operation, type PipelineOptions } from "./operation.ts";
@@ -68,9 +69,8 @@ function part(at: readonly string[], load: () => Promise<readonly Operation[]>):
     const { path } = splitRoute(route);
     return at.some((place) => route === place || path === place || path.startsWith(`${place}/`));
   };
-  let loaded: Promise<readonly Operation[]> | undefined;
   return {
     routes: (Object.keys(access) as RouteName[]).filter(isOfPart),
-    operations: () => (loaded ??= load()),
+    operations: loadOnce(load),
   };
 }

@@ -67,6 +67,14 @@ export function openKms({ endpoint, region, limits: given, onCall }: KmsOptions)
     return { sdk, client };
   }
 
+  function loading(): Promise<Sdk> {
+    return (loaded ??= load().catch((error: unknown) => {
+      // Such as for want of descriptors: the next call tries again.
+      loaded = undefined;
+      throw error;
+    }));
+  }
+
   async function call<T>(
     operation: KmsOperation, keyId: string, run: (loaded: Sdk, options: { readonly abortSignal: AbortSignal }) => Promise<T>,
   ): Promise<T> {
@@ -76,7 +84,7 @@ export function openKms({ endpoint, region, limits: given, onCall }: KmsOptions)
       const startedAtMs = performance.now();
       let ok = false;
       try {
-        const answer = await run(await (loaded ??= load()), { abortSignal });
+        const answer = await run(await loading(), { abortSignal });
         ok = true;
         return answer;
       } finally {

@@ -14,3 +14,14 @@ test("every route is answered by the first part that has it", async () => {
     expect(operations?.map((operation) => operation.route), route).toContain(route);
   }
 });
+
+test("a part that could not be loaded once is loaded by the next request", async () => {
+  let descriptors = 0;
+  const services = { ...running.ca, get federation() {
+    if (descriptors++ === 0) throw new Error("EMFILE");
+    return running.ca.federation;
+  } };
+  const hubs = apiParts(services, running.ca.metrics.registry).find(({ routes }) => routes.includes("GET /v1/hubs"))!;
+  await expect(hubs.operations()).rejects.toThrow("EMFILE");
+  expect(await hubs.operations()).toBe(await hubs.operations());
+});
