@@ -2,7 +2,9 @@ import { html } from "hono/html";
 import type { AuthorityList, AuthorityState, AuthoritySummary } from "../contract/authorities.ts";
 import { paths } from "../contract/paths.ts";
 import type { ProxyList, ProxySummary } from "../contract/proxies.ts";
+import type { Vitals } from "../contract/vitals.ts";
 import type { WorkloadList } from "../contract/workloads.ts";
+import { attestorsCard } from "./attestors.ts";
 import { card, chip, count, identity, spanOf, table, when, type Markup, type Tone } from "./marks.ts";
 import type { Page } from "./page.ts";
 import { axisBar, axisHead } from "./time-axis.ts";
@@ -15,6 +17,7 @@ export const trustPage: Page = {
     const { authorities } = await ask.call<AuthorityList>("GET", paths.authorities);
     const proxies = (await ask.maybe<ProxyList>(paths.proxies))?.proxies ?? [];
     const holders = await ask.maybe<WorkloadList>(`${paths.workloads}?limit=1`);
+    const vitals = await ask.maybe<Vitals>(paths.vitals);
     const present = authorities.filter(({ state }) => !isOver(state));
     const former = authorities.filter(({ state }) => isOver(state));
     const jwtKeys = present.filter(({ type }) => type === "jwt");
@@ -24,6 +27,7 @@ export const trustPage: Page = {
 <div id="tree" data-part>${card("tree-heading", "From roots to workloads", html`<p class="soft">Bars are validity; now is in the middle, and what is far away is drawn closer together. Of each issuer those proxies that end first are shown.</p>`,
         html`<ol class="tree"><li class="ticks" aria-hidden="true"><span></span>${axisHead()}</li>${present.filter(({ type }) => type === "root").flatMap((root) => branch(root, 0, present, proxies, nowMs))}</ol>`)}</div>
 <div id="keys" data-part>${jwtKeys.length === 0 ? "" : card("keys-heading", "Keys of JWT-SVIDs", html`<ol class="tree">${jwtKeys.map((key) => authorityRow(key, 0, "", nowMs))}</ol>`)}</div>
+<div id="attestors" data-part>${attestorsCard(vitals, nowMs)}</div>
 <div id="roots" data-part>${card("roots-heading", "Fingerprints of the roots", table("SHA-256 of each root in the bundle, to compare with what others hold", ["Root", "State", "Fingerprint"],
           present.filter(({ type }) => type === "root").map(({ id, state, fingerprint }) => [html`<span class="mono">${id.slice(0, 12)}</span>`, stateChip(state), html`<span class="mono">${fingerprint}</span>`])))}</div>
 ${former.length === 0 ? "" : html`<div id="former" data-part>${card("former-heading", "Former", html`<details id="former-list"><summary>${count(former.length, "authority", "authorities")} that sign nothing any more</summary><ol class="tree">${former.map((one) => authorityRow(one, 0, "", nowMs))}</ol></details>`)}</div>`}`,
@@ -36,7 +40,7 @@ function rotation(authorities: readonly AuthoritySummary[], holders: number | un
   const tainted = authorities.filter(({ state }) => state === "tainted");
   if (waiting.length === 0 && tainted.length === 0) {
     const root = authorities.find(({ type, state }) => type === "root" && state === "active");
-    return card("rotation-heading", "Rotation", html`<p>Nothing is being replaced. The root ends ${root === undefined ? "" : when(root.notAfter, nowMs)}, and its successor is prepared at 80 % of its life.</p>`);
+    return card("rotation-heading", "Rotation", html`<p>Nothing is being replaced. The root ends ${root === undefined ? "" : when(root.notAfter, nowMs)}, ${root?.key === "upstream" ? "and its successor comes from the CA above" : "and its successor is prepared at 80 % of its life"}.</p>`);
   }
   return card("rotation-heading", "Rotation", html`${tainted.map(({ type, id }) => html`<p>${chip("failed", "tainted")} The ${type} <span class="mono">${id.slice(0, 12)}</span> was replaced; whoever has something from it renews now.
 When all have: <code>countersign authority revoke ${id.slice(0, 12)}</code></p>`)}${waiting.map((one) => progress(one, holders, nowMs))}`);
