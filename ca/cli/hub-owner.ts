@@ -94,7 +94,7 @@ function readKey(key: string): string {
   try {
     return trustDomainOfKey(key);
   } catch (cause) {
-    if (cause instanceof FederationError) throw new ApiError(`"${key.slice(0, 80)}" is refused: ${cause.message}`, { cause });
+    if (cause instanceof FederationError) throw new ApiError(`"${key.slice(0, 80)}" is refused: it is no key of a CA for hubs, which countersign federation hubs shows over there`, { cause });
     throw cause;
   }
 }
