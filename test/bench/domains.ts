@@ -112,7 +112,7 @@ async function partingTime({ call, proxy }: Side, hub: Hub, secureContext: Secur
     const socket = connect({ host: "127.0.0.1", port: proxy.inboundPort, secureContext, rejectUnauthorized: false });
     socket.on("error", () => undefined).write("GET / HTTP/1.1\r\nHost: world\r\n\r\n");
     await once(socket, "data");
-    const cut = once(socket, "close").then(() => performance.now());
+    const cut = new Promise<number>((resolve) => socket.once("close", () => resolve(performance.now())));
     await call("DELETE", `${paths.federation}/d0`);
     const answeredMs = performance.now();
     times.push(Math.max(await cut - answeredMs, 0));

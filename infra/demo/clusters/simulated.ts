@@ -9,7 +9,8 @@ const clock = simulatedClock(JSON.parse(process.env["DEMO_PACES"] ?? "[]") as Pa
 Date.now = clock.now;
 process.on("message", clock.setPaces);
 process.channel?.unref();
-const asked = Promise.race(["SIGTERM", "SIGINT"].map((signal) => new Promise((resolve) => process.once(signal, resolve))));
+// Its parent may have been killed.
+const asked = Promise.race(["SIGTERM", "SIGINT", "disconnect"].map((event) => new Promise((resolve) => process.once(event, resolve))));
 await (args[0] === "serve" ? runCa(args.slice(1)) : runProxy());
 process.exit(0);
 

@@ -84,11 +84,12 @@ function lookAround({ showing, east, west, gateway }: Clusters): void {
   const settings = ({ ca }: Cluster): string => `COUNTERSIGN_URL=${ca().url} \\
       COUNTERSIGN_DATA_DIR=${ca().dataDir} \\`;
   const command = (cluster: Cluster): string => `${settings(cluster)}
-      ${inside(cluster)}node_modules/.bin/node ca/main.ts`;
+      ${inside(cluster)}node_modules/.bin/node \\
+      ca/main.ts federation`;
   console.log(`  hello asks world by way of the gateway at ${gateway}, and is refused:
     ${inside(east)}curl -x http://${east.outbound} \\
       http://${worldName}/
   until west has invited east again, and east has accepted:
-    ${command(west)} federation invite
-    ${command(east)} federation accept STRING`);
+    ${command(west)} invite
+    ${command(east)} accept STRING`);
 }
