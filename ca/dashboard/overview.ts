@@ -41,7 +41,7 @@ export function overviewPage(verifierKey: () => Promise<string | undefined>): Pa
 
 function verdict(findings: readonly Finding[]): Markup {
   const status = verdictOf(findings);
-  const bad = findings.filter((one) => one.status !== "ok");
+  const bad = [...findings.filter((one) => one.status === "failed"), ...findings.filter((one) => one.status === "warning")];
   return html`<div class="verdict ${status}"><span class="sign" aria-hidden="true">${signs[status]}</span>
 <p><strong>${verdicts[status]}</strong> ${count(findings.length - bad.length, "check")} of ${findings.length} passed.</p></div>
 ${bad.length === 0 ? "" : card("trouble-heading", "What is not well", list(bad))}`;

@@ -6,6 +6,7 @@ import { pino } from "pino";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { readConfig } from "../../../ca/config.ts";
 import { serveCa } from "../../../ca/runtime/node.ts";
+import { openStore } from "../../../ca/store/open.ts";
 import { countersign } from "../../support/command-line.ts";
 import { startKubernetesApi, type KubernetesApi } from "../../support/kubernetes-api.ts";
 import { rulesOf } from "../../support/manifests.ts";
@@ -156,8 +157,10 @@ describe("a replica with initialize=off", () => {
   });
 
   test("does not begin a CA of its own where there are tables and none", async () => {
-    await initialize();
-    await expect(replica(await createDatabase(), Promise.resolve())).rejects.toThrow("store initialize");
+    await expect(replica(url, Promise.resolve())).rejects.toThrow("tables are not there");
+    await (await openStore({ url })).close();
+    await expect(replica(url, Promise.resolve())).rejects.toThrow("No CA has begun in this database");
+    expect((await sql("select count(*)::int as count from audit_entries")).rows).toEqual([{ count: 0 }]);
   });
 
   test("is not for a database in a file", () => {
