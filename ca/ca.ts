@@ -83,6 +83,8 @@ export interface CaDeps {
   readonly saveAdminToken?: (token: string) => void | Promise<void>;
   /** How long a first start waits for the CA above this one; default a minute. */
   readonly patienceMs?: number;
+  /** Resolves when the process is asked to end: then the start waits for nobody any more. */
+  readonly stopping?: Promise<unknown>;
   /** For a host that may stand still or end between requests: no timers, no streams and no certificate for a listener; it calls `Ca.onDemand`. */
   readonly onDemand?: boolean;
 }
@@ -145,7 +147,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const denials = denialRecorder({ store, log, now, onDemand: isOnDemand });
   const lints = lintRecorder({ denials, now });
   const signers = authoritySigners({ sealing, store, kms, pkcs11Pin: config.pkcs11Pin, log, now, onKey: metrics.authorityKey });
-  const upstream = config.upstream && upstreamService({ config, invitation: config.upstream, store: { ...store, holdersBehind: (query) => withPeers.holdersBehind(query) }, sealing, metrics, log, now, ...(deps.patienceMs !== undefined && { patienceMs: deps.patienceMs }) });
+  const upstream = config.upstream && upstreamService({ config, invitation: config.upstream, store: { ...store, holdersBehind: (query) => withPeers.holdersBehind(query) }, sealing, metrics, log, now, stopping: deps.stopping, ...(deps.patienceMs !== undefined && { patienceMs: deps.patienceMs }) });
   if ((await store.authorities()).length === 0) {
     await (upstream?.begin(state) ?? lints(() => firstOutsideRoot({ config, store, state, sealing, signers, kms, nowMs: now().getTime() })));
   }

@@ -43,7 +43,7 @@ export async function openCa({ config, store, kms, now, saveAdminToken }: OpenDe
     throw new AuthorityError(
       "trust_domain_changed",
       `this store belongs to the trust domain ${state.trustDomain} and cannot serve ${config.trustDomain}: every certificate carries it; ` +
-        `set trustDomain back, or start a new CA with a store of its own`,
+        `set trustDomain back${(await store.authorities()).some(({ key }) => key.kind === "upstream") ? ", or rather upstreamFile, which names it: this CA runs under another one" : ""}, or start a new CA with a store of its own`,
     );
   }
   if (made !== undefined && first !== undefined) return { sealing: made.sealing, state, store: storeSealedAs(store, state), first };

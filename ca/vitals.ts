@@ -31,7 +31,7 @@ export interface VitalsDeps {
 /** Makes the look at how this replica and its store are; those who ask at once share one, and keys outside and others' services are asked at most every ten seconds. */
 export function vitalsReader(deps: VitalsDeps) {
   let looking: Promise<Vitals> | undefined;
-  const keys = remembered(() => Promise.all(deps.rows().filter(({ state }) => state === "active" || state === "prepared").map((row) => keyVitals(row, deps.signers))));
+  const keys = remembered(() => Promise.all(deps.rows().filter(({ state, key }) => (state === "active" || state === "prepared") && key.kind !== "upstream").map((row) => keyVitals(row, deps.signers))));
   const attestors = remembered(deps.attestors.look);
   // What is for ACME alone is loaded where it is spoken.
   const acme = remembered(async () => deps.acme && (await (await import("./acme/look.ts")).lookAtAcme(deps.acme.config)));

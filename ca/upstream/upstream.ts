@@ -39,6 +39,8 @@ export interface UpstreamDeps {
   readonly now: () => Date;
   /** How long a first start waits for the CA above, ms. */
   readonly patienceMs?: number;
+  /** Resolves when the process is asked to end: then it waits no longer. */
+  readonly stopping?: Promise<unknown> | undefined;
 }
 
 /** What is there once the CA runs. */
@@ -69,7 +71,7 @@ export interface Upstream {
 }
 
 /** Puts it together. */
-export function upstreamService({ config, invitation, store, sealing, metrics, log, now, patienceMs = firstPatienceMs }: UpstreamDeps): Upstream {
+export function upstreamService({ config, invitation, store, sealing, metrics, log, now, patienceMs = firstPatienceMs, stopping = new Promise(() => {}) }: UpstreamDeps): Upstream {
   const webRoots = config.federationWebRoots === undefined ? undefined : [config.federationWebRoots];
   const memberships = membershipKeeper({ store, sealing, invitation, log, now });
   const lease = leaseKeeper({ store, name: "upstream", log });
@@ -180,7 +182,9 @@ export function upstreamService({ config, invitation, store, sealing, metrics, l
           if (!(error instanceof UpstreamError) || isDeclined(error) || error.code === "upstream_untrusted" || error.code === "upstream_changed") throw error;
           if (performance.now() >= untilMs) throw error;
           log.warn({ err: error }, "the CA above this one does not do its part yet; asked again");
-          await delay(Math.min(maxFirstPauseMs, firstPauseMs * 2 ** attempt) * (1 - pauseJitter * Math.random()));
+          const pauseMs = Math.min(maxFirstPauseMs, firstPauseMs * 2 ** attempt) * (1 - pauseJitter * Math.random());
+          const isStopping = await Promise.race([delay(pauseMs, false, { ref: false }), stopping.then(() => true)]);
+          if (isStopping) throw error;
         }
       }
     },

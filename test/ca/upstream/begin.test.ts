@@ -63,6 +63,11 @@ describe("a first start", () => {
     }
   });
 
+  test("waits for a CA above that is away no longer than until it is asked to stop", async () => {
+    const invitation = altered(await parent.invite("new3.example"), () => ({ url: "https://127.0.0.1:9" }));
+    await expect(parent.below("new3.example", { invitation, deps: { patienceMs: 600_000, stopping: Promise.resolve() } })).rejects.toMatchObject({ code: "upstream_unreachable" });
+  });
+
   test("with a string that was taken already is refused, and the one that took it goes on", async () => {
     const invitation = await parent.invite("new.example");
     const taken = await begin(invitation);
@@ -108,6 +113,7 @@ describe("a first start", () => {
       const below = await parent.below("moved.example", { dataDir });
       await below.close();
       await expect(startTestCa({ dataDir, settings: { trustDomain: "moved.example" } })).rejects.toMatchObject({ code: "root_changed", message: expect.stringContaining("upstreamFile") });
+      await expect(startTestCa({ dataDir, settings: {} })).rejects.toMatchObject({ code: "trust_domain_changed", message: expect.stringContaining("upstreamFile") });
     } finally {
       rmSync(dataDir, { recursive: true, force: true });
     }
