@@ -36,6 +36,7 @@ import type { Log } from "./log.ts";
 import { caMetrics, type CaMetrics } from "./metrics.ts";
 import { openCa } from "./open-ca.ts";
 import { parseCertificate } from "./pki/certificate.ts";
+import { documentPublisher } from "./document-publisher.ts";
 import { documentKeeper } from "./documents.ts";
 import { leaseKeeper } from "./authority/lease.ts";
 import { federationService } from "./federation/federation.ts";
@@ -218,7 +219,12 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const federationLease = leaseKeeper({ store, name: "federation", log });
   const logKey = sealing.unseal(logKeyName, state.sealedLogKey);
   const cosigner = logCosigner({ name: witnessName(config.trustDomain), logPrivateKeyPkcs8: logKey });
-  const hubPlace = config.federationHub === undefined ? undefined : openHubPlace(config.federationHub, config, now);
+  const hubPlace = openPlace("federationHub", config, config.federationHubEndpoint, now);
+  const publishPlace = openPlace("publish", config, config.publishEndpoint, now);
+  const publisher = publishPlace && documentPublisher({
+    place: publishPlace, bundle: () => keeper.current().published, authorities: () => keeper.current().rows, crls: lists.crls, crlShards: config.crlShards,
+    lease: leaseKeeper({ store, name: "publish", log }), log, now,
+  });
   const federation = federationService({
     hubPlace, hubSigner: noteSigner(memberKeyName(config.trustDomain), derivedKey(logKey, "countersign federation hub")), feedEpoch,
     cosigner, logKey: state.logVerifierKey,
@@ -236,7 +242,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       metrics.acmeProved(proved.challenge, proved.why === undefined);
     },
   });
-  if (!isOnDemand) for (const part of [pruning, keeper, api, lists.crls, federation, ceremonies, upstream]) part?.start();
+  if (!isOnDemand) for (const part of [pruning, keeper, api, lists.crls, federation, ceremonies, upstream, publisher]) part?.start();
 
   return {
     trustDomain: config.trustDomain, store, now, metrics, limits,
@@ -316,18 +322,20 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     apiCredentials: api.current,
     onApiCredentials: api.onChange,
     onBundle: keeper.onChange,
-    onDemand: onDemand({ store, keeper, crls: lists.crls, federation, upstream, pruning, denials, ceremonies, checkKeys: () => checkKeys(keeper, signers, log), log }),
+    onDemand: onDemand({ store, keeper, crls: lists.crls, federation, upstream, publisher, pruning, denials, ceremonies, checkKeys: () => checkKeys(keeper, signers, log), log }),
     async tick() {
       await keeper.tick();
       await api.tick();
       await lists.crls.tick();
       await federation.tick();
       await upstream?.tick();
+      await publisher?.tick();
     },
     async close() {
       feed.close();
       taps.close();
       api.close();
+      await publisher?.close();
       await lists.crls.close();
       ceremonies.close();
       await pruning.close();
@@ -399,11 +407,12 @@ function activeRootFingerprint(authorities: readonly AuthorityRow[]): string {
 }
 
 /** @throws {ConfigError} value_refused */
-function openHubPlace(where: string, { federationHubEndpoint: endpoint, aws: env }: CaConfig, now: () => Date): PublishPlace {
+function openPlace(setting: "federationHub" | "publish", config: CaConfig, endpoint: string | undefined, now: () => Date): PublishPlace | undefined {
+  const where = config[setting];
   try {
-    return openPublishPlace(where, { env, endpoint, now });
+    return where === undefined ? undefined : openPublishPlace(where, { env: config.aws, endpoint, now });
   } catch (cause) {
-    if (cause instanceof ObjectStoreError) throw new ConfigError("value_refused", `federationHub is refused: ${cause.message}`, { cause });
+    if (cause instanceof ObjectStoreError) throw new ConfigError("value_refused", `${setting} is refused: ${cause.message}`, { cause });
     throw cause;
   }
 }

@@ -12,7 +12,7 @@ export type SettingKey =
   | "kmsEndpoint" | "kmsRegion" | "pkcs11Pin"
   | "statusListen" | "statusUrl" | "crlShards" | "crlLifetime" | "rootCrlLifetime" | "ocspLifetime" | "noRevAvail"
   | "witnessFile" | "checkpoint" | "acceptRollback" | "acceptClock"
-  | "joinTokenLifetime" | "certificateRetention" | "reattestGrace" | "bodyLimit" | "requestTimeout" | "maxConnections" | "maxWatchers" | "bundleRefreshHint" | "federationSettle" | "federationWebRoots" | "federationHub" | "federationHubEndpoint" | "callerRate" | "workloadRate" | "anonymousRate" | "forwarders" | "logLevel";
+  | "joinTokenLifetime" | "certificateRetention" | "reattestGrace" | "bodyLimit" | "requestTimeout" | "maxConnections" | "maxWatchers" | "bundleRefreshHint" | "federationSettle" | "federationWebRoots" | "federationHub" | "federationHubEndpoint" | "publish" | "publishEndpoint" | "callerRate" | "workloadRate" | "anonymousRate" | "forwarders" | "logLevel";
 
 export type ConfigSetting = Setting<SettingKey, SettingUnit>;
 
@@ -131,6 +131,9 @@ export const configTable: readonly ConfigSetting[] = [
     "Whoever has one of these keys can be any endpoint."),
   setting("federationHub", "text", undefined, "Where this CA publishes its signed bundle for a hub, whenever it changes: a folder, or `s3://bucket/prefix` with the AWS credentials of this process."),
   setting("federationHubEndpoint", "text", undefined, "Endpoint of that bucket where it is not AWS's: `https://minio.example`, or `https://{bucket}.s3.example`."),
+  setting("publish", "text", undefined, "Where bundle, CRLs and certificates of authorities are put for everybody to read, whenever they change: a folder, or `s3://bucket/prefix` with the AWS credentials of this process.",
+    "Who may write there says what is revoked to those who read there: CRLs are signed, but an older one is as well."),
+  setting("publishEndpoint", "text", undefined, "Endpoint of that bucket where it is not AWS's: `https://minio.example`, or `https://{bucket}.s3.example`."),
   setting("forwarders", "count", undefined, "How many load balancers or proxies stand before the API that append to X-Forwarded-For: a stranger's address is then read from there.",
     "More than there are, and a stranger names its own address."),
   setting("logLevel", "text", "info", "Least severe log line that is written.", undefined, ["fatal", "error", "warn", "info", "debug", "trace", "silent"]),

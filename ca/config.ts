@@ -103,6 +103,8 @@ export interface CaConfig {
   readonly federationWebRoots: string | undefined;
   readonly federationHub: string | undefined;
   readonly federationHubEndpoint: string | undefined;
+  readonly publish: string | undefined;
+  readonly publishEndpoint: string | undefined;
   /** AWS's own names for who this process is, and where; what is not there its SDK looks for. */
   readonly aws: Readonly<Record<string, string | undefined>>;
   /** Proxies before us whose X-Forwarded-For is believed. */
@@ -204,6 +206,8 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     federationWebRoots: values.federationWebRoots === undefined ? undefined : read("federationWebRoots", readCertificates, "name a readable file of certificates in PEM"),
     federationHub: values.federationHub,
     federationHubEndpoint: values.federationHubEndpoint,
+    publish: values.publish,
+    publishEndpoint: values.publishEndpoint,
     aws: Object.fromEntries(awsNames.map((name) => [name, env[name]])),
     forwarders: values.forwarders === undefined ? undefined : read("forwarders", parseCount, "write a whole number above 0, or leave it out"),
     logLevel: text("logLevel"),

@@ -11,7 +11,7 @@ export interface OnDemand {
   /** Before a request: learns what happened while the process stood still. Never rejects; a database that is away is refused by whoever needs it. */
   attend(): Promise<void>;
   /**
-   * For a schedule: does all that is due (rotation, CRLs, bundles of other trust domains, pruning) and asks for the keys outside. Idempotent, under the leases of each.
+   * For a schedule: does all that is due (rotation, CRLs, bundles of other trust domains, pruning), asks for the keys outside and publishes. Idempotent, under the leases of each.
    * @param untilMs  by `performance.now()`: no further step of pruning begins then
    * @returns rows of certificates that were forgotten
    */
@@ -28,6 +28,8 @@ export interface OnDemandDeps {
   readonly federation: { tick(): Promise<void> };
   /** Follows the CA above this one, where there is one. */
   readonly upstream: { tick(): Promise<void> } | undefined;
+  /** Puts bundle and CRLs where they are read without the CA, if there is such a place. */
+  readonly publisher: { tick(): Promise<void> } | undefined;
   readonly pruning: Pruner;
   readonly denials: DenialRecorder;
   /** Logs what ceremonies are due. */
@@ -41,7 +43,7 @@ export interface OnDemandDeps {
  * Runs the CA for one request after another. Where no schedule calls `maintain`, requests do: the first one in ten minutes, of all
  * processes, which the lease `maintenance` counts.
  */
-export function onDemand({ store, keeper, crls, federation, upstream, pruning, denials, ceremonies, checkKeys, log }: OnDemandDeps): OnDemand {
+export function onDemand({ store, keeper, crls, federation, upstream, publisher, pruning, denials, ceremonies, checkKeys, log }: OnDemandDeps): OnDemand {
   const holder = randomUUID();
   let readAtMs = Date.now();
   let claimedAtMs = -Infinity;
@@ -83,7 +85,10 @@ export function onDemand({ store, keeper, crls, federation, upstream, pruning, d
       // Then no request has to.
       await store.acquireLease({ name: leaseName, holder: "schedule", ttlMs: maintainEveryMs });
       await checkKeys();
-      return doWhatIsDue(untilMs);
+      const done = await doWhatIsDue(untilMs);
+      // Last, since it may fail: then the schedule's invocation does, and is seen. No request waits for it.
+      await publisher?.tick();
+      return done;
     },
     async settle() {
       await claiming;
