@@ -4,7 +4,7 @@ locals {
   store         = { DBInstanceIdentifier = aws_db_instance.store.identifier }
   alarms = {
     errors = {
-      about     = "Invocations fail: maintenance, or a process that ends", namespace = "AWS/Lambda", metric = "Errors", dimensions = local.function
+      about     = "Invocations fail: maintenance or publishing to the bucket, or a process that ends", namespace = "AWS/Lambda", metric = "Errors", dimensions = local.function
       statistic = "Sum", period = 300, periods = 2, above = 0, missing = "notBreaching"
     }
     throttles = {

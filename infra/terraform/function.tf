@@ -24,6 +24,7 @@ resource "aws_lambda_function" "ca" {
       COUNTERSIGN_STORE        = "postgres://countersign:${random_password.store.result}@${aws_db_instance.store.endpoint}/countersign?sslmode=verify-full"
       COUNTERSIGN_SEALING      = "kms:${aws_kms_key.sealing.arn}"
       COUNTERSIGN_ROOT_KEY     = "offline"
+      COUNTERSIGN_PUBLISH      = "s3://${aws_s3_bucket.documents.id}"
       # The roots of RDS are among those that Lambda brings along.
       NODE_EXTRA_CA_CERTS = "/var/runtime/ca-cert.pem"
     })
@@ -73,6 +74,12 @@ resource "aws_iam_role_policy" "function" {
         Resource = "${aws_cloudwatch_log_group.ca.arn}:*"
       },
       {
+        Sid      = "PublishDocuments"
+        Effect   = "Allow"
+        Action   = ["s3:PutObject"]
+        Resource = "${aws_s3_bucket.documents.arn}/*"
+      },
+      {
         # Lambda makes the function's network interfaces with its role; these actions name no resource.
         Sid      = "BeInTheVpc"
         Effect   = "Allow"
@@ -93,7 +100,7 @@ resource "aws_iam_role_policy" "function" {
 
 resource "aws_security_group" "function" {
   name        = "${var.name}-function"
-  description = "The function of ${var.name}: it reaches Postgres and KMS"
+  description = "The function of ${var.name}: it reaches Postgres, KMS and S3"
   vpc_id      = var.vpc_id
 }
 

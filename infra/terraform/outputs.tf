@@ -3,6 +3,11 @@ output "url" {
   description = "The API: for proxies (in bootstrap strings) and for --url."
 }
 
+output "documents_url" {
+  value       = "https://${aws_s3_bucket.documents.bucket_regional_domain_name}"
+  description = "The bucket of bundle.json, bundle.pem, crl/ and authority/, for those who may read it."
+}
+
 output "function_name" {
   value       = aws_lambda_function.ca.function_name
   description = "For aws lambda invoke, at the first start."

@@ -1,6 +1,6 @@
 resource "aws_scheduler_schedule" "maintenance" {
   name                = "${var.name}-maintenance"
-  description         = "Rotation, CRLs, bundles of other trust domains, pruning"
+  description         = "Rotation, CRLs, bundles of other trust domains, pruning, publishing"
   schedule_expression = "rate(${var.schedule_minutes} minutes)"
 
   flexible_time_window {

@@ -24,6 +24,18 @@ variable "subnet_ids" {
   }
 }
 
+variable "route_table_ids" {
+  type        = list(string)
+  default     = []
+  description = "Route tables of these subnets, for the function's way to its bucket, which then is the only one from there. Empty: there is a way to S3 already, an endpoint or a NAT gateway."
+}
+
+variable "public_documents" {
+  type        = bool
+  default     = false
+  description = "Whether everybody may read bundle and CRLs from the bucket, by https and http. False: who your IAM lets, or a CloudFront distribution of yours."
+}
+
 variable "key_administrator_arns" {
   type        = list(string)
   description = "Roles that may change, disable and delete the KMS keys, but neither sign nor decrypt with them. Who applies this must be one of them."

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { readConfig } from "../../ca/config.ts";
@@ -58,12 +58,51 @@ test.each(["root", "intermediate", "sealing"])("who administers the %s key neith
   for (const act of ["kms:Sign", "kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom"]) expect(covers(actions, act), act).toBe(false);
 });
 
-test("the function's role may log and have its network interfaces, and no KMS action comes from IAM", () => {
+test("the function's role may log, have its network interfaces and put objects into its bucket, and no KMS action comes from IAM", () => {
   const own = statements("aws_iam_role_policy", "function");
-  expect(own.filter(({ Effect }) => Effect === "Allow").map(({ Sid }) => Sid)).toEqual(["Log", "BeInTheVpc"]);
+  expect(own.filter(({ Effect }) => Effect === "Allow").map(({ Sid }) => Sid)).toEqual(["Log", "PublishDocuments", "BeInTheVpc"]);
   for (const { labels: [kind, name] } of resources.filter(({ labels: [type] }) => type === "aws_iam_role_policy")) {
     for (const { Effect, Action } of statements(kind!, name!)) if (Effect === "Allow") expect(JSON.stringify(Action)).not.toMatch(/kms|"\*"|iam:/);
   }
+});
+
+describe("the bucket", () => {
+  const everything = { expression: '"${aws_s3_bucket.documents.arn}/*"' };
+  const locals = Object.assign({}, ...blocks.filter(({ type }) => type === "locals").map(({ attributes }) => attributes)) as Readonly<Record<string, HclValue>>;
+  const policy = locals["documents_policy"] as readonly Readonly<Record<string, HclValue>>[];
+
+  test("takes objects from the function alone, whatever IAM allows others, which puts and does no more", () => {
+    const [publish] = statements("aws_iam_role_policy", "function").filter(({ Sid }) => Sid === "PublishDocuments");
+    expect(publish).toEqual({ Sid: "PublishDocuments", Effect: "Allow", Action: ["s3:PutObject"], Resource: everything });
+    for (const { labels: [kind, name] } of resources.filter(({ labels: [type] }) => type === "aws_iam_role_policy")) {
+      for (const { Effect, Action, Sid } of statements(kind!, name!)) if (Effect === "Allow" && Sid !== "PublishDocuments") expect(JSON.stringify(Action)).not.toContain("s3:");
+    }
+    const [others] = policy.filter(({ Sid }) => Sid === "NobodyElseWrites");
+    expect(others).toEqual({
+      Sid: "NobodyElseWrites", Effect: "Deny", Principal: { AWS: "*" }, Action: ["s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion"], Resource: everything,
+      Condition: { ArnNotEquals: { "aws:PrincipalArn": { expression: "aws_iam_role.function.arn" } } },
+    });
+    expect(policy.every(({ Effect }) => Effect === "Deny")).toBe(true);
+  });
+
+  test("is read by everybody only where the operator says so, and then no more than read, object by object", () => {
+    expect(blocks.find(({ type, labels }) => type === "variable" && labels[0] === "public_documents")?.attributes["default"]).toBe(false);
+    expect(resource("aws_s3_bucket_public_access_block", "documents").attributes).toMatchObject({
+      block_public_acls: true, ignore_public_acls: true, block_public_policy: { expression: "!var.public_documents" }, restrict_public_buckets: { expression: "!var.public_documents" },
+    });
+    expect(locals["documents_for_everybody"]).toEqual([{ Sid: "EverybodyReads", Effect: "Allow", Principal: { AWS: "*" }, Action: ["s3:GetObject"], Resource: everything }]);
+    expect(JSON.stringify(resource("aws_s3_bucket_policy", "documents").attributes)).toMatch(/concat\(local\.documents_policy,\s*var\.public_documents\s*\?\s*local\.documents_for_everybody\s*:\s*\[\]\)/);
+  });
+
+  test("is encrypted, keeps what was there before, has no ACLs, and its endpoint lets nothing else out of the VPC", () => {
+    const inner = (kind: string): string => JSON.stringify(resource(kind, "documents").blocks);
+    expect(inner("aws_s3_bucket_versioning")).toContain('"status":"Enabled"');
+    expect(inner("aws_s3_bucket_server_side_encryption_configuration")).toContain('"sse_algorithm":"AES256"');
+    expect(inner("aws_s3_bucket_ownership_controls")).toContain('"object_ownership":"BucketOwnerEnforced"');
+    expect(statements("aws_vpc_endpoint", "s3")).toEqual([{
+      Effect: "Allow", Principal: { AWS: "*" }, Action: ["s3:PutObject"], Resource: everything, Condition: { ArnEquals: { "aws:PrincipalArn": { expression: "aws_iam_role.function.arn" } } },
+    }]);
+  });
 });
 
 test("the database is reached from within, by TLS, encrypted, kept, and by a verified name", () => {
@@ -81,7 +120,7 @@ test("what it sets of the CA are settings of the CA", () => {
   const text = JSON.stringify(resource("aws_lambda_function", "ca"));
   const names = [...new Set(text.match(/COUNTERSIGN_[A-Z_]+/g))];
   expect(names.length).toBeGreaterThan(3);
-  const values: Record<string, string> = { COUNTERSIGN_STORE: "postgres://a@b/c", COUNTERSIGN_PUBLIC_URL: "https://a.example", COUNTERSIGN_SEALING: "kms:x", COUNTERSIGN_ROOT_KEY: "offline" };
+  const values: Record<string, string> = { COUNTERSIGN_STORE: "postgres://a@b/c", COUNTERSIGN_PUBLIC_URL: "https://a.example", COUNTERSIGN_SEALING: "kms:x", COUNTERSIGN_ROOT_KEY: "offline", COUNTERSIGN_PUBLISH: "s3://documents" };
   const { rootKey, sealingKmsKey, trustDomain, publicUrl } = readConfig({ env: Object.fromEntries(names.map((name) => [name, values[name] ?? "east"])) });
   expect([rootKey.kind, sealingKmsKey, trustDomain, publicUrl]).toEqual(["offline", "x", "east", "https://a.example"]);
 });
@@ -105,6 +144,25 @@ test("every variable and output says what it is, and whatever is referred to is 
 test.skipIf(!programAvailable("terraform"))("it is written as terraform fmt writes it", () => {
   const { status, stdout } = spawnSync("terraform", ["fmt", "-check", "-recursive", folder], { encoding: "utf8" });
   expect([status, stdout]).toEqual([0, ""]);
+});
+
+test("the columns of what it costs add up", () => {
+  const rows = readFileSync(`${folder}/README.md`, "utf8").split("\n").filter((line) => line.startsWith("| ")).map((line) => line.split("|").slice(2, 5).map((cell) => Number(cell.replaceAll(/[* ]/g, ""))));
+  const numbers = rows.filter((cells) => cells.every((cell) => !Number.isNaN(cell)) && cells.length === 3);
+  const sums = readFileSync(`${folder}/README.md`, "utf8").split("\n").find((line) => line.includes("**sum**"))!.split("|").slice(2, 5).map((cell) => Number(cell.replaceAll(/[* ]/g, "")));
+  const parts = numbers.slice(0, numbers.findIndex((cells) => cells.join() === sums.join()));
+  expect(parts.length).toBeGreaterThan(5);
+  for (const [column, sum] of sums.entries()) {
+    const added = parts.reduce((total, cells) => total + cells[column]!, 0);
+    expect(Math.abs(added - sum) / sum, `column ${column}: ${added}`).toBeLessThan(0.005);
+  }
+});
+
+const isInitialized = existsSync(`${folder}/.terraform/providers`);
+if (!isInitialized) console.warn("SKIPPED: terraform validate of infra/terraform; it needs the AWS provider (terraform -chdir=infra/terraform init)");
+test.skipIf(!isInitialized || !programAvailable("terraform"))("it is valid to the AWS provider", () => {
+  const { status, stdout, stderr } = spawnSync("terraform", [`-chdir=${folder}`, "validate"], { encoding: "utf8" });
+  expect([status, status === 0 ? "" : stdout + stderr]).toEqual([0, ""]);
 });
 
 function resource(kind: string, name: string): HclBlock {
