@@ -1,5 +1,6 @@
 import { linkOf } from "../check/catalogue.ts";
 import { verdictOf, type Finding } from "../check/finding.ts";
+import { inert, inertLines } from "../inspect/inert.ts";
 import type { CliIo } from "./io.ts";
 import { painter, signsOf } from "./signs.ts";
 import { wrap } from "../settings/wrap.ts";
@@ -16,9 +17,9 @@ export function renderFindings(findings: readonly Finding[], format: Format, { e
   for (const { category: next, status, name, hint, check } of shown) {
     if (next !== category) lines.push(...(category === undefined ? [] : [""]), next, "-".repeat(next.length));
     category = next;
-    const [first = "", ...rest] = wrap(`${signs[status]} ${name}`).split("\n");
+    const [first = "", ...rest] = wrap(`${signs[status]} ${inert(name)}`).split("\n");
     lines.push(`${paint(status, signs[status])}${first.slice(signs[status].length)}`, ...rest.map((line) => `  ${line}`));
-    if (hint !== undefined) lines.push(wrap(hint, "    "), `    see ${linkOf(check)}`);
+    if (hint !== undefined) lines.push(wrap(inertLines(hint), "    "), `    see ${linkOf(check)}`);
   }
   const verdict = verdictOf(findings);
   return `${[...lines, ...(lines.length > 0 ? [""] : []), `${verdicts[verdict]} ${paint(verdict, signs[verdict])}`].join("\n")}\n`;

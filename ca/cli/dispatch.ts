@@ -1,4 +1,5 @@
 import packageJson from "../../package.json" with { type: "json" };
+import { inertLines } from "../inspect/inert.ts";
 import { nearestName } from "../settings/spelling.ts";
 import { UsageError } from "./arguments.ts";
 import { ApiError } from "./api.ts";
@@ -108,11 +109,11 @@ export async function dispatch([given, ...args]: readonly string[], io: CliIo): 
     )(args, io);
   } catch (error) {
     if (error instanceof UsageError) {
-      io.stderr(`${wrap(`countersign ${name}: ${error.message}`)}\nSee "countersign ${name} --help".\n`);
+      io.stderr(`${wrap(`countersign ${name}: ${inertLines(error.message)}`)}\nSee "countersign ${name} --help".\n`);
       return 2;
     }
     if (error instanceof ApiError) {
-      io.stderr(`${wrap(`countersign ${name}: ${error.message}`)}\n`);
+      io.stderr(`${wrap(`countersign ${name}: ${inertLines(error.message)}`)}\n`);
       return 1;
     }
     throw error;

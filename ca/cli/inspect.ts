@@ -29,7 +29,8 @@ export async function inspect(args: readonly string[], io: CliIo): Promise<numbe
   const anchors = anchorsOf(values.bundle ?? [], values["data-dir"] ?? io.env["COUNTERSIGN_DATA_DIR"] ?? "./.countersign");
   const things = contents.items.map((item) => describe(item, nowMs));
   const verdicts = [...judgeContents(contents, { anchors, trustDomain: values["trust-domain"], nowMs, host }), ...warnings];
-  out.print({ things: things.map(({ title, rows }) => ({ title, ...Object.fromEntries(rows) })), verdicts }, render(heading, things, verdicts, io));
+  if (out.json) out.print({ things: things.map(({ title, rows }) => ({ title, ...Object.fromEntries(rows) })), verdicts }, "");
+  else io.stdout(render(heading, things, verdicts, io));
   return verdicts.some(({ status }) => status === "failed") ? 1 : 0;
 }
 

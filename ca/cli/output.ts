@@ -1,4 +1,5 @@
 import { UsageError } from "./arguments.ts";
+import { inertLines } from "../inspect/inert.ts";
 import type { CliIo } from "./io.ts";
 import { wrap } from "../settings/wrap.ts";
 
@@ -18,8 +19,9 @@ export function output(format: string | undefined, io: CliIo): Output {
   const json = format === "json";
   return {
     json,
-    print: (value, text) => io.stdout(json ? `${JSON.stringify(value, null, 2)}\n` : text),
-    explain: (text) => (json ? undefined : io.stderr(narrow(text))),
+    // What others said is in it: names, and what they answered. Elsewhere than on a screen it stays as it is.
+    print: (value, text) => io.stdout(json ? `${JSON.stringify(value, null, 2)}\n` : io.screen === undefined ? text : inertLines(text)),
+    explain: (text) => (json ? undefined : io.stderr(narrow(inertLines(text)))),
   };
 }
 

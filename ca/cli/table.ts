@@ -1,9 +1,11 @@
+import { inert } from "../inspect/inert.ts";
+
 /**
  * Rows under a header, columns padded to fit. A last cell that would end beyond column 79 gets a line of its own,
  * whole, so that it can still be copied.
  */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [header, ...rows];
+  const all = [header, ...rows.map((row) => row.map(inert))];
   const widths = header.slice(0, -1).map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
   return all
     .map((row) => {

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { inert } from "../inspect/inert.ts";
 import { ApiError } from "./api.ts";
 import type { CliIo, Screen } from "./io.ts";
 import { painter, signsOf } from "./signs.ts";
@@ -40,7 +41,7 @@ export async function keepLooking({ command, look, json, intervalMs, ending }: W
   function headOf(at: Date): string {
     const { warning } = signsOf(io.env);
     const head = `countersign ${command} at ${time(at)}, every ${intervalMs / 1000} s; Ctrl-C ends it\n`;
-    return away === undefined ? head : `${head}${wrap(`${warning} no answer since ${time(away.since)}, below is what was known before: ${away.why}`).replace(warning, painter(io.hasColour)("warning", warning))}\n`;
+    return away === undefined ? head : `${head}${wrap(`${warning} no answer since ${time(away.since)}, below is what was known before: ${inert(away.why)}`).replace(warning, painter(io.hasColour)("warning", warning))}\n`;
   }
   function told(found: Look): void {
     const document = JSON.stringify(found.value);
@@ -63,7 +64,7 @@ export async function keepLooking({ command, look, json, intervalMs, ending }: W
       } catch (error) {
         if (ending.aborted) break;
         if (!(error instanceof ApiError) || shown === undefined || !passes(error)) throw error;
-        if (away === undefined && screen === undefined) io.stderr(`${wrap(`countersign ${command}: no answer since now: ${error.message}`)}\n`);
+        if (away === undefined && screen === undefined) io.stderr(`${wrap(`countersign ${command}: no answer since now: ${inert(error.message)}`)}\n`);
         away = { since: away?.since ?? new Date(), why: error.message };
         redraw();
       }

@@ -5,3 +5,8 @@
 export function inert(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu, (char) => `\\u{${char.codePointAt(0)?.toString(16)}}`);
 }
+
+/** The same for a text of several lines, whose breaks stay. */
+export function inertLines(text: string): string {
+  return text.split("\n").map(inert).join("\n");
+}
