@@ -41,10 +41,11 @@ export function vitalsReader(deps: VitalsDeps) {
     const startedMs = performance.now();
     await store.ping();
     const answeredInMs = performance.now() - startedMs;
+    // Before the log's size: the log grows meanwhile, and is not to look as if it had been cut off.
+    const witnessedSize = readWitnessedSize(config.witnessPath);
     const [vitals, crls, newest, keyList, attestorList, acmeLook] = await Promise.all([store.vitals(), store.crls(), store.checkpoint(), keys(), attestors(), acme()]);
     const databaseMs = store.databaseTimeMs();
     const nowMs = now().getTime();
-    const witnessedSize = readWitnessedSize(config.witnessPath);
     return {
       time: new Date(nowMs).toISOString(), trustDomain: config.trustDomain, version: packageJson.version,
       listensBeyondLoopback: !/^(?:127\.[\d.]+|::1|localhost)$/.test(config.listenHost), publicUrl: deps.publicUrl(),
