@@ -156,6 +156,10 @@ const usage = `countersign audit: can anybody have changed what this CA did?
                       file or its API's URL. May be repeated: a log shown
                       differently to two of them does not fit one.
   --json              Machine-readable result
+
+From a timer, on a machine of its own, with what is kept there:
+  countersign audit verify --store postgres://reader@db.example/countersign \\
+      --key "$(cat audit-log.vkey)" --checkpoint last.checkpoint
 `;
 /** Written at the first start, next to the database but not in it. */
 const keyFileName = "audit-log.vkey";

@@ -96,6 +96,8 @@ token where they are files. Whoever has the file and the passphrase has the
 CA: keep them apart. The CA may go on meanwhile. Keys in KMS, on a PKCS#11
 token or offline are not in it.
 
+Then, anywhere: countersign restore --from countersign.backup
+
   --out FILE              made new, readable by you alone
   --passphrase-file FILE  or COUNTERSIGN_BACKUP_PASSPHRASE; 12 characters at
                           the least

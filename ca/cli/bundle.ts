@@ -31,4 +31,7 @@ const usage = `countersign bundle: what others need to verify our certificates
 
   countersign bundle show            a SPIFFE bundle (JWK Set)
   countersign bundle show -o pem     the trust anchors for curl and openssl
+
+For example: countersign bundle show -o pem > roots.pem
+             openssl verify -CAfile roots.pem -untrusted chain.pem chain.pem
 ${apiHelp}`;

@@ -33,4 +33,8 @@ const usage = `countersign jwt: tokens for what cannot do mutual TLS
       [--id spiffe://TD/ns/shop/sa/cart] [--ttl 5m]
       prints a JWT-SVID; with --svid-cert and --svid-key one of the caller's
       own ID, else one of --id, for which its role must be enough
+
+For example, for a service that verifies it by GET /v1/bundle:
+  curl -H "authorization: Bearer $(countersign jwt issue --audience shop \\
+      --id spiffe://TD/ns/shop/sa/cron)" https://shop.example/
 ${apiHelp}`;
