@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { verifyLog } from "../../../ca/audit/verify.ts";
 import { noteSigner, type NoteSigner } from "../../../ca/audit/note-signer.ts";
 import type { FederationSummary } from "../../../ca/contract/federation.ts";
 import { memberKeyName, signHubBundle, signHubMembers, type HubBundle } from "../../../ca/federation/hub-notes.ts";
@@ -111,6 +112,12 @@ describe("a subscriber of a hub", () => {
     expect(await members()).toEqual(["north"]);
     await subscribe();
     expect(await members()).toEqual(["north", "west"]);
+  });
+
+  test("has all of it in a log that verifies", async () => {
+    await joined();
+    await east.ca.federation.remove("west", east.admin);
+    expect(await verifyLog({ store: east.store })).toMatchObject({ ok: true });
   });
 
   test("that leaves it believes nobody who came by it", async () => {
