@@ -103,6 +103,6 @@ test("a CA publishes by itself, at once and whenever its bundle changes", async 
   await vi.waitFor(() => expect(read()).not.toBe(before), waiting);
   expect(read()).toContain(`"spiffe_sequence":${east.ca.bundle().sequence}`);
   expect((await run(east, "federation", "hubs")).stdout).toContain(`published to: ${join(folder, "east-publishes")}`);
-});
+}, 60_000);
 
 const waiting = { timeout: 20_000, interval: 50 };

@@ -44,10 +44,10 @@ test("what a federated CA changes of its keys is known at once by its stream, in
   await west.ca.operateAuthority({ action: "prepare" }, admin);
   await vi.waitFor(async () => expect((await east.ca.federation.get("west")).bundle?.authorities.length).toBe(before.authorities.length + 1), waiting);
   expect((await east.ca.federation.get("west")).refresh).toMatchObject({ failures: 0 });
-});
+}, 90_000);
 
 test("who removes it ends the stream", async () => {
   await east.ca.federation.remove("west", admin);
   await vi.waitFor(async () => expect(await metric(east, "countersign_federation_streams ")).toBe("countersign_federation_streams 0"), waiting);
   await vi.waitFor(async () => expect(await metric(west, "countersign_watchers ")).toBe("countersign_watchers 1"), waiting);
-});
+}, 90_000);
