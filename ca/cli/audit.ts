@@ -14,6 +14,7 @@ import type { Store } from "../store/store.ts";
 import { readArguments, UsageError } from "./arguments.ts";
 import { reportAsJson, reportAsText, type KeyUsed } from "./audit-report.ts";
 import type { CliIo } from "./io.ts";
+import { progressReport } from "./progress.ts";
 import { wrap } from "../settings/wrap.ts";
 
 /**
@@ -55,7 +56,7 @@ async function verify(store: Store, dataDir: string, options: Options, io: CliIo
     checkpoints: (options.checkpoint ?? []).map(readText),
     witnessed: await Promise.all((options.witness ?? []).map((each) => readWitness(each, key.verifierKey))),
     ...(key.verifierKey !== undefined && { verifierKey: key.verifierKey }),
-    ...(io.isTerminal && { onProgress: progressLine(io) }),
+    onProgress: io.isTerminal ? progressLine(io) : progressLines(io),
   });
   if (io.isTerminal) io.stderr(clearLine);
   if (verdict.ok && verdict.size === 0) throw new UnreadableError("This store holds no CA and so no log. Is --store or " +
@@ -107,6 +108,12 @@ function readText(path: string): string {
     throw new UnreadableError(`${path} cannot be read: ` +
       `${(cause as NodeJS.ErrnoException).code ?? "unknown error"}.`, { cause });
   }
+}
+
+/** Where there is no terminal: a line now and then. */
+function progressLines(io: CliIo): (progress: VerifyProgress) => void {
+  const report = progressReport(io);
+  return ({ entries, total }) => report({ stage: "verify", done: entries, total });
 }
 
 function progressLine(io: CliIo): (progress: VerifyProgress) => void {
