@@ -75,7 +75,7 @@ test("a tunnel on which nothing moves ends before the maximum age, in order, on 
   client.write("ping");
   await readUntil(client, "ping");
   aheadMs = 530_000;
-  const hurry = setInterval(() => (aheadMs += 1000), 100);
+  const hurry = setInterval(() => (aheadMs += 1000), 200);
   expect((await readAll(client)).ending).toBe("end");
   client.end();
   await expect.poll(() => world.path.connections.count() + outbound.path.connections.count(), { timeout: 10_000 }).toBe(0);
