@@ -1,4 +1,3 @@
-import { hash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
@@ -17,33 +16,32 @@ export interface Run {
  * Runs a CommonJS bundle with what V8 compiled of it when it was built; another version of Node.js, another processor or other flags refuse
  * that, and then, as where there is none, each function is compiled when it is called. Node's own cache keeps none that is called later.
  * What was compiled is as good as the bundle and stands beside it, in a folder that is only read: who may write one may write the other.
+ * @param file  ends in what tells it from every other, such as `//` and its digest (`infra/bundle.ts`): making one at each start was a sixth of it
  */
 export function runCompiled(file: string): Run {
+  const text = readFileSync(file, "utf8");
+  const ending = Buffer.from(text.slice(-endingLength), "latin1");
+  const cachedData = readCompiled(file, ending);
   // As Node.js wraps a CommonJS module.
-  const source = `(function (exports, require, module, __filename, __dirname) {${readFileSync(file, "utf8")}\n})`;
-  const cachedData = readCompiled(file, source);
+  const source = `(function (exports, require, module, __filename, __dirname) {${text}\n})`;
   const script = new Script(source, { filename: file, ...(cachedData && { cachedData }), importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER });
   const module = { exports: {} };
   (script.runInThisContext() as ModuleFunction)(module.exports, createRequire(file), module, file, dirname(file));
   return {
     exports: module.exports,
     wasCompiled: script.cachedDataRejected === false,
-    keepCompiled: () => writeFileSync(compiledBeside(file), Buffer.concat([digestOf(source), script.createCachedData()])),
+    keepCompiled: () => writeFileSync(compiledBeside(file), Buffer.concat([ending, script.createCachedData()])),
   };
 }
 
-/** V8 looks at the length of a source alone, so its digest goes before what was made of it. */
-function readCompiled(file: string, source: string): Buffer | undefined {
+/** V8 looks at the length of a source alone, so what the source ends in goes before what was made of it. */
+function readCompiled(file: string, ending: Buffer): Buffer | undefined {
   try {
     const compiled = readFileSync(compiledBeside(file));
-    return digestOf(source).equals(compiled.subarray(0, digestBytes)) ? compiled.subarray(digestBytes) : undefined;
+    return ending.equals(compiled.subarray(0, ending.length)) ? compiled.subarray(ending.length) : undefined;
   } catch {
     return undefined;
   }
-}
-
-function digestOf(source: string): Buffer {
-  return hash("sha256", source, "buffer");
 }
 
 function compiledBeside(file: string): string {
@@ -51,4 +49,5 @@ function compiledBeside(file: string): string {
 }
 
 type ModuleFunction = (exports: object, require: NodeJS.Require, module: { readonly exports: object }, filename: string, dirname: string) => void;
-const digestBytes = 32;
+/** A SHA-256 in hex. */
+const endingLength = 64;
