@@ -30,10 +30,14 @@ export interface UpstreamCraftDeps {
 export function upstreamCraft(own: AuthorityCraft, { config, sealing, store, obtain }: UpstreamCraftDeps): AuthorityCraft {
   /** Signed, and waiting for holders to trust its root. */
   let waiting: ObtainedIssuer | undefined;
+  /** When it was first found to be of no use, as for constraints that do not let us issue. */
+  let refusedAtMs: number | undefined;
 
   async function next(nowMs: number): Promise<ObtainedIssuer> {
     const kept = waiting;
-    if (kept !== undefined && kept.certificate.notAfterMs - nowMs > config.issuerRenewBeforeMs) return kept;
+    const isAsGood = refusedAtMs === undefined || nowMs - refusedAtMs < askAgainMs;
+    if (kept !== undefined && kept.certificate.notAfterMs - nowMs > config.issuerRenewBeforeMs && isAsGood) return kept;
+    refusedAtMs = undefined;
     return (waiting = await obtain());
   }
 
@@ -41,14 +45,23 @@ export function upstreamCraft(own: AuthorityCraft, { config, sealing, store, obt
     ...own,
     async addIssuer(draft, _parent, rows, nowMs) {
       const issuer = await next(nowMs);
-      const root = rootOf(issuer, rows);
+      const root = publishedRoot(issuer, rows);
+      if (root === undefined) {
+        const id = rootIdOf(issuer);
+        // Given up since it signed: that one would be waited for as long as it lives. One that is not known yet comes with the next look.
+        if (rows.some((row) => row.id === id)) waiting = undefined;
+        throw new UpstreamError("upstream_root_unknown", `the CA above this one signs by the root ${id}, which is not in the bundle that it published; its bundle is looked at again soon`);
+      }
       if (root.state === "prepared" && mayWait(rows, config, nowMs)) {
         const [behind] = await store.holdersBehind({ sequence: root.publishedSequence ?? Number.MAX_SAFE_INTEGER, nowMs, limit: 1 });
         if (behind !== undefined) {
           throw new UpstreamError("upstream_root_unknown", `the CA above this one signs by the root ${root.id} now, which ${behind.spiffeId} (${behind.serialNumber}) and maybe others here do not trust yet; the present issuer stays until they do`);
         }
       }
-      const row = await draftIssuer(draft, issuer, root, rows, { config, sealing, nowMs });
+      const row = await draftIssuer(draft, issuer, root, rows, { config, sealing, nowMs }).catch((error: unknown) => {
+        refusedAtMs ??= nowMs;
+        throw error;
+      });
       draft.create(row);
       waiting = undefined;
     },
@@ -89,12 +102,12 @@ async function tryOut({ certificate, privateKey, above }: ObtainedIssuer, root: 
   }
 }
 
-/** @throws {UpstreamError} upstream_root_unknown */
-function rootOf({ certificate, above }: ObtainedIssuer, rows: readonly AuthorityRow[]): AuthorityRow {
-  const id = signerIdOf(above.at(-1) ?? certificate);
-  const root = rows.find((row) => row.id === id && row.type === "root" && isPublished(row));
-  if (root !== undefined) return root;
-  throw new UpstreamError("upstream_root_unknown", `the CA above this one signs by the root ${id}, which is not in the bundle that it published; its bundle is looked at again soon`);
+function publishedRoot(issuer: ObtainedIssuer, rows: readonly AuthorityRow[]): AuthorityRow | undefined {
+  return rows.find((row) => row.id === rootIdOf(issuer) && row.type === "root" && isPublished(row));
+}
+
+function rootIdOf({ certificate, above }: ObtainedIssuer): string {
+  return signerIdOf(above.at(-1) ?? certificate);
 }
 
 /** The ID of the authority that signed a certificate. */
@@ -110,3 +123,6 @@ function mayWait(rows: readonly AuthorityRow[], { certificateLifetimeMaxMs, cloc
 function activesOf(type: AuthorityRow["type"], rows: readonly AuthorityRow[]): readonly AuthorityRow[] {
   return rows.filter((row) => row.type === type && row.state === "active");
 }
+
+/** Somebody may have put right over there what kept the last one from being taken; each that is asked for is one more that was signed. */
+const askAgainMs = 10 * 60_000;
