@@ -189,6 +189,18 @@ describe("an operator that may have issuers signed for a trust domain", () => {
     }
   });
 
+  test("has for one trust domain no right that it has for another", async () => {
+    const caller = callerWith({ issuerScope: ["cluster.local", "north.example"], clusterScope: ["north.example"], unconstrainedScope: ["north.example"] });
+    const asked = async (trustDomain: string): Promise<Signed> => {
+      const privateKey = newKey();
+      return { ...await host.ca.issueIssuer({ csr: newCsr(privateKey).csr, profile: "countersign", trustDomain }, caller), privateKey };
+    };
+    const [north, local] = [await asked("north.example"), await asked("cluster.local")];
+    for (const names of [{ uris: ["spiffe://other/a"] }, { dnsNames: ["db.example"] }]) {
+      expect([verdict(north, leafBy(north, names)), verdict(local, leafBy(local, names))]).toEqual(["ok", "path_name_constraint_violated"]);
+    }
+  });
+
   test("does not lift the URI constraint that its software takes", async () => {
     await expect(ask({ profile: "countersign", uriConstraint: false })).rejects.toMatchObject({ code: "forbidden" });
   });

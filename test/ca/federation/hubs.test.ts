@@ -155,7 +155,7 @@ describe("a subscriber of a hub", () => {
   });
 });
 
-describe("whoever holds the hub, and no key,", () => {
+describe("whoever holds the hub, and no key, or makes a list that is none,", () => {
   test.each<[string, () => void, RegExp]>([
     ["signs a list of members", () => list([west.signer.verifierKey, north.signer.verifierKey, signer(memberKeyName("rogue")).verifierKey], signer("hub.example")), /is signed by/],
     ["alters the list", () => void files.set("members.note", files.get("members.note")!.replace(/countersign\.dev\/north.*\n/, "")), /not made by that key/],
@@ -163,6 +163,8 @@ describe("whoever holds the hub, and no key,", () => {
     ["shows another list of the same number, signed before", () => void files.set("members.note", signHubMembers({ sequence, signedAtMs: east.clock.nowMs - 1, keys: [] }, hub)), /signed before/],
     ["shows a member's bundle as the list", () => void files.set("members.note", files.get("west.bundle.note")!), /is signed by/],
     ["shows something else that the hub's key signed", () => void files.set("members.note", hub.sign(`countersign.dev/other/v1\n${sequence + 1}\n${new Date(east.clock.nowMs).toISOString()}\n`)), /no list of members/],
+    ["shows a list that is longer than any", () => list(Array.from({ length: 2001 }, () => west.signer.verifierKey)), /lists 2001 trust domains/],
+    ["shows one that has a trust domain twice, by another key", () => list([west.signer.verifierKey, signer(memberKeyName("west")).verifierKey]), /trust domain twice/],
     ["takes the list away", () => void files.delete("members.note"), /status 404/],
   ])("%s, and changes nothing", async (_claim, act, why) => {
     await joined();
@@ -178,6 +180,7 @@ describe("whoever holds the hub, and no key,", () => {
     ["signs a bundle of another root", () => publish(west, { of: rogue, by: signer(memberKeyName("west")), number: 9n }), /is signed by/],
     ["puts a bundle there that nobody signed", () => void files.set("west.bundle.note", encodeBundle(rogue.bundle())), /signed note/],
     ["shows another member's bundle in its place", () => publish(north, { file: "west.bundle.note" }), /is signed by/],
+    ["shows another document of its that has the same lines", () => void files.set("west.bundle.note", west.signer.sign(["countersign.dev/other/v1", "west", "one", new Date(east.clock.nowMs).toISOString(), encodeBundle(rogue.bundle()), ""].join("\n"))), /no bundle of west/],
     ["alters it", () => void files.set("west.bundle.note", files.get("west.bundle.note")!.replace("one", "two")), /not made by that key/],
     ["shows an older one, of before a restore", () => publish(west, { of: rogue, feedEpoch: "zero", number: 9n, signedAtMs: east.clock.nowMs - 3_600_000 }), /signed before/],
     ["shows one of a lower sequence", () => publish(west, { number: 0n }), /sequence 0 is below/],
