@@ -21,7 +21,8 @@ let mostHeld = 0;
 
 beforeAll(async () => {
   writeFileSync(join(folder, "web.pem"), web.pem);
-  east = await startTestCa({ settings: { federationWebRoots: join(folder, "web.pem") } });
+  // Without timers: a round of theirs could have asked some of them just before.
+  east = await startTestCa({ settings: { federationWebRoots: join(folder, "web.pem") }, deps: { onDemand: true } });
   endpoint = await bundleEndpoint(web.leaf({ names: [dns("localhost")] }), text);
   await Promise.all(names.map((trustDomain) => east.ca.federation.add({ trustDomain, profile: "https_web", endpointUrl: `https://localhost:${endpoint.port}/${trustDomain}` }, east.admin)));
 });
