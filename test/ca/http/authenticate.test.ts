@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { roles, type Role } from "../../../ca/contract/roles.ts";
 import { access, authenticate, type RouteName } from "../../../ca/http/authenticate.ts";
+import { encodeRequestAuthorization } from "../../../ca/pki/request-authorization.ts";
+import { Refusal } from "../../../ca/refusal.ts";
 import { auditEvents, newCsr } from "../../support/running-ca.ts";
 import { startTestApp, type TestApp } from "../../support/running-app.ts";
+import { testAuthority, testNowMs } from "../../support/test-ca.ts";
 
 let app: TestApp;
 beforeAll(async () => void (app = await startTestApp()));
@@ -247,4 +250,20 @@ test("denials are in the audit log with who, what and why, and without the path'
     path: "/v1/certificates/{serial}/revoke",
   });
   await own.close();
+});
+
+test("the CA of another trust domain follows the feed as a workload would, and is nobody anywhere else", async () => {
+  const spiffeId = "spiffe://west/countersign/ca";
+  const { chain, privateKey } = testAuthority({ trustDomain: "west" }).leaf({ spiffeId });
+  const request = { method: "GET", target: "/v1/watch", body: "" };
+  const header = encodeRequestAuthorization({ ...request, chain, privateKey, audience: "east", nonce: "n".repeat(24), nowMs: testNowMs });
+  const services = {
+    authenticate: async () => undefined, spendSigned: async () => undefined, authenticatePeer: async () => spiffeId,
+    authenticateSigned: async () => { throw new Refusal("proof_refused", "It is of no trust domain of this CA."); },
+  };
+  const by = (route: RouteName) => authenticate(services, access[route], header, async () => request);
+  expect(await by("GET /v1/watch")).toEqual({ caller: { actor: spiffeId, name: spiffeId, role: "workload", scope: [] } });
+  for (const route of ["GET /v1/policy", "GET /v1/vitals", "POST /v1/hubs", "POST /v1/acknowledgements"] as const) {
+    expect(await by(route), route).toMatchObject({ refusal: { code: "proof_refused" } });
+  }
 });
