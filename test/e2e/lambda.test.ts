@@ -139,7 +139,7 @@ test("when the database breaks every connection while it is frozen, the next req
   const { default: pg } = await import("pg");
   const other = new pg.Client({ connectionString: store });
   await other.connect();
-  await other.query("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()");
+  await other.query("select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()");
   await other.end();
   const starts = lambda.starts;
   expect((await call({ method: "GET", path: "/v1/certificates", headers: asAdmin() })).status).toBe(200);
