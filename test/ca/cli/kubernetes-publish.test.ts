@@ -152,6 +152,14 @@ describe("looking again", () => {
   });
 });
 
+test("a file that is no service account's token is not sent, nor shown", async () => {
+  const api = kubernetesApi({ url: kubernetes.url, tokenFile: file("two-lines", "hunter2\nhunter3"), caFile });
+  const refused = await api.read(webhookPath, { name: "it" }).catch((error: unknown) => error as Error);
+  expect(refused).toMatchObject({ name: "ApiError", message: expect.stringContaining("is not one line of text") });
+  expect(String((refused as Error).stack)).not.toMatch(/hunter/);
+  expect(kubernetes.requests).toEqual([]);
+});
+
 test("inject serve does it beside the webhook, and needs an API server for it", async () => {
   addNamespace("shop");
   // As the Job in initialize.yaml leaves it.
