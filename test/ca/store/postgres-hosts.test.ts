@@ -61,7 +61,10 @@ describe("a store on several hosts", () => {
   });
 
   test("goes on with the next when the one in use dies: reads, commits and leases, and nothing is lost", async () => {
-    const store = await open(one, two);
+    // One that only reads is passed over.
+    const standby = await readingHost(databaseUrl);
+    closing.push(standby.close);
+    const store = await open(one, standby, two);
     await store.commit(record("first"));
     await one.close();
     await expect.poll(() => store.ping().then(() => "answers", () => "lost"), { timeout: 30_000 }).toBe("answers");
