@@ -18,7 +18,7 @@ import type { ObtainedIssuer } from "./obtain-issuer.ts";
 export interface UpstreamCraftDeps {
   readonly config: CaConfig;
   readonly sealing: Sealing;
-  readonly store: Pick<Store, "holdersBehind">;
+  readonly store: Pick<Store, "holdersBehind" | "revocations" | "revocationSequence">;
   /** Has an issuer signed. @throws {UpstreamError} */
   readonly obtain: () => Promise<ObtainedIssuer>;
 }
@@ -30,15 +30,27 @@ export interface UpstreamCraftDeps {
 export function upstreamCraft(own: AuthorityCraft, { config, sealing, store, obtain }: UpstreamCraftDeps): AuthorityCraft {
   /** Signed, and waiting for holders to trust its root. */
   let waiting: ObtainedIssuer | undefined;
+  /** Of our deny-list, which has what the CA above revoked: looked through up to here, and the issuer was not on it. */
+  let deniedUpTo = 0;
   /** When it was first found to be of no use, as for constraints that do not let us issue. */
   let refusedAtMs: number | undefined;
 
   async function next(nowMs: number): Promise<ObtainedIssuer> {
     const kept = waiting;
     const isAsGood = refusedAtMs === undefined || nowMs - refusedAtMs < askAgainMs;
-    if (kept !== undefined && kept.certificate.notAfterMs - nowMs > config.issuerRenewBeforeMs && isAsGood) return kept;
+    if (kept !== undefined && kept.certificate.notAfterMs - nowMs > config.issuerRenewBeforeMs && isAsGood && !await isDenied(kept)) return kept;
     refusedAtMs = undefined;
+    deniedUpTo = await store.revocationSequence();
     return (waiting = await obtain());
+  }
+
+  async function isDenied({ certificate: { serialNumber } }: ObtainedIssuer): Promise<boolean> {
+    for (; ;) {
+      const rows = await store.revocations({ after: deniedUpTo, limit: pageRows });
+      if (rows.some((row) => row.serialNumber === serialNumber)) return true;
+      deniedUpTo = rows.at(-1)?.sequence ?? deniedUpTo;
+      if (rows.length < pageRows) return false;
+    }
   }
 
   return {
@@ -126,3 +138,4 @@ function activesOf(type: AuthorityRow["type"], rows: readonly AuthorityRow[]): r
 
 /** Somebody may have put right over there what kept the last one from being taken; each that is asked for is one more that was signed. */
 const askAgainMs = 10 * 60_000;
+const pageRows = 1000;
