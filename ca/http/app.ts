@@ -13,6 +13,8 @@ import type { CaServices } from "./services.ts";
 
 export interface AppOptions extends Pick<PipelineOptions, "log" | "denied" | "forwarders"> {
   readonly registry: MetricsRegistry;
+  /** Default: the API's, none of them loaded yet. */
+  readonly parts?: readonly Part[];
   /** Largest request body; default 64 KiB. */
   readonly bodyLimitBytes?: number;
 }
@@ -23,11 +25,11 @@ export interface AppOptions extends Pick<PipelineOptions, "log" | "denied" | "fo
  */
 export function createApp(
   services: CaServices,
-  { bodyLimitBytes = defaultBodyLimitBytes, registry, ...rest }: AppOptions,
+  { bodyLimitBytes = defaultBodyLimitBytes, registry, parts = apiParts(services, registry), ...rest }: AppOptions,
 ): Hono {
   const app = new Hono({ router: exactFirst() });
   const options: PipelineOptions = { ...rest, bodyLimitBytes, nextRequestId: requestIds() };
-  route(app, apiParts(services, registry), services, options);
+  route(app, parts, services, options);
   if (services.acme !== undefined) app.on(["GET", "HEAD", "POST"], "/acme/*", acmeHandler(services.acme, options));
   const dashboard = loadOnce(() => loadDashboard(services, app, options));
   app.on(["GET", "POST"], ["/ui", "/ui/*"], async ({ req, env }) => (await dashboard())(req.raw, env as object));

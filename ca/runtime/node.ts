@@ -5,6 +5,7 @@ import { startCa, type Ca } from "../ca.ts";
 import type { CaConfig } from "../config.ts";
 import { defaultPublicUrl } from "../config-values.ts";
 import { createApp, createStatusApp } from "../http/app.ts";
+import { apiParts } from "../http/parts.ts";
 import { caMetrics } from "../metrics.ts";
 import { openKms, type Kms } from "../signer/kms.ts";
 import { makeFolder } from "../settings/folder.ts";
@@ -106,7 +107,10 @@ export async function serveCa(
     });
     const { registry, denied } = ca.metrics;
     const options = { log, registry, denied, bodyLimitBytes: config.bodyLimitBytes, forwarders: config.forwarders };
-    listener.serve(createApp(ca, options).fetch);
+    const parts = apiParts(ca, registry);
+    // This process stays: whoever asks it first waits no longer than others.
+    await Promise.all(parts.map(({ operations }) => operations()));
+    listener.serve(createApp(ca, { ...options, parts }).fetch);
     status?.serve(createStatusApp(ca, options).fetch);
     if (ca.linkerd !== undefined) linkerd?.serve(ca.linkerd);
     const host = config.listenHost.includes(":") ? `[${config.listenHost}]` : config.listenHost;
