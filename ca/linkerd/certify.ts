@@ -27,8 +27,8 @@ export interface LinkerdDeps {
 export type LinkerdAnswer = Uint8Array | GrpcStatus;
 
 /**
- * Linkerd's identity service: an unmodified linkerd2-proxy gets its certificate by its service-account token. Checks, their order and their codes are Linkerd's;
- * the CSR's signature is verified as well.
+ * Linkerd's identity service: an unmodified linkerd2-proxy gets its certificate by its service-account token. Checks, their order and their codes are Linkerd's,
+ * but that a token is FailedPrecondition whatever is wrong with it, and Unavailable is what we cannot do for now; the CSR's signature is verified as well.
  * @returns the answer to one call, by its path
  * @source linkerd2, pkg/identity/service.go; linkerd2-proxy-api, proto/identity.proto
  */

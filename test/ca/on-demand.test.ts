@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { onDemand, type OnDemandDeps } from "../../ca/on-demand.ts";
 import { auditEvents, dayMs, hourMs, newCsr, startTestCa, type TestCa } from "../support/running-ca.ts";
 
 describe("a CA that runs on demand", () => {
@@ -51,6 +52,18 @@ describe("a CA that runs on demand", () => {
     expect(await running.ca.onDemand.maintain(performance.now())).toEqual({ pruned: 0 });
     const { pruned } = await running.ca.onDemand.maintain(performance.now() + 60_000);
     expect(pruned).toBeGreaterThan(0);
+  });
+
+  test("looks at all that has no timer with each schedule: other trust domains, the CA above, what is published", async () => {
+    const done: string[] = [];
+    const look = (name: string) => ({ tick: async () => void done.push(name), look: async () => void done.push(name) });
+    const { maintain } = onDemand({
+      store: { ping: async () => undefined, acquireLease: async () => ({ held: true }) }, keeper: look("authorities"), crls: look("CRLs"), federation: look("federation"),
+      upstream: look("upstream"), publisher: look("publisher"), ceremonies: look("ceremonies"), pruning: { tick: async () => done.push("pruning") },
+      denials: { flush: async () => undefined }, checkKeys: async () => void done.push("keys"), log: { warn: () => undefined },
+    } as unknown as OnDemandDeps);
+    await maintain(performance.now() + 10_000);
+    expect(done.sort()).toEqual(["CRLs", "authorities", "ceremonies", "federation", "keys", "pruning", "publisher", "upstream"]);
   });
 
   test("keeps no stream and has no certificate for a listener", async () => {

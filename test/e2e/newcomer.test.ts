@@ -82,17 +82,22 @@ describe.runIf(programAvailable("curl") && programAvailable("openssl"))("a newco
     await signIn("west", west);
     await walk.run("kill %?demo-kms");
     expect(linesNotWell(await walk.run(`countersign check ${west} || true`))).toEqual([expect.stringMatching(/^× authority \w+ \(kms\) has its key at hand/)]);
-    expect(await page("west", "/ui")).toMatch(/KMS/);
+    await expect.poll(() => notSo("west"), seen).toContainEqual(expect.stringMatching(/^authority \w+ \(kms\) has its key at hand/));
 
     await walk.run("kill '%?--data-dir west'");
     await walk.run(`until { countersign check ${east} -o short || true; } | grep '^‼ the bundle of west.example'; do sleep 0.3; done`);
-    expect(await page("east", "/ui")).toContain("west.example");
+    await expect.poll(() => notSo("east"), seen).toContainEqual(expect.stringContaining("the bundle of west.example"));
 
     const client = new pg.Client({ connectionString: database });
     await client.connect();
-    await client.query("update audit_entries set body = body || ' ' where idx = (select max(idx) from audit_entries)");
+    // Both look at the newest entry, and another may come at any moment.
+    const altered = (look: () => Promise<readonly string[]>) => async () => {
+      await client.query("update audit_entries set body = body || ' ' where idx = (select max(idx) from audit_entries)");
+      return look();
+    };
+    await expect.poll(altered(async () => linesNotWell(await walk.run(`countersign check ${east} || true`))), seen).toContainEqual(expect.stringMatching(/^× the newest checkpoint is signed/));
+    await expect.poll(altered(() => notSo("east")), seen).toContainEqual(expect.stringMatching(/^the newest checkpoint is signed/));
     await client.end();
-    expect(linesNotWell(await walk.run(`countersign check ${east} || true`))).toContainEqual(expect.stringMatching(/^× the newest checkpoint is signed/));
     expect(await walk.run(`countersign audit verify ${east} --store '${database}' || true`)).toMatch(/× /);
   });
 
@@ -101,10 +106,19 @@ describe.runIf(programAvailable("curl") && programAvailable("openssl"))("a newco
       curl -sSf --cacert ${name}/root.pem -c ${name}.jar -H "origin: $${name}" -X POST "$link" > /dev/null`);
   }
 
+  /** What the overview says is not so. */
+  async function notSo(name: string): Promise<readonly string[]> {
+    const overview = await page(name, "/ui");
+    return [...new Set([...overview.matchAll(/not so: <\/span>([^<]+)</g)].map(([, finding]) => finding!.trim()))];
+  }
+
   function page(name: string, path: string): Promise<string> {
     return walk.run(`curl -sSf --cacert ${name}/root.pem -b ${name}.jar "$${name}${path}"`);
   }
 });
+
+/** What the dashboard asks of the stores and keys it remembers for some seconds. */
+const seen = { timeout: 20_000, interval: 500 };
 
 /** What `check` and the like have marked as not well. */
 function linesNotWell(said: string): readonly string[] {
