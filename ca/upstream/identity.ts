@@ -121,6 +121,7 @@ function newRequest(): NonNullable<Membership["request"]> {
   };
 }
 
+/** A certificate is valid to the end of the second that it names. (RFC 5280 4.1.2.5) */
 function isOver({ notAfterMs }: UpstreamIdentity, nowMs: number): boolean {
   return nowMs >= notAfterMs + 1000;
 }
