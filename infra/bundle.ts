@@ -3,6 +3,7 @@ import { hash } from "node:crypto";
 import { appendFileSync, cpSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 
 /** The bundles that ship, by name, and whatever it may not carry is a test (test/structure.test.ts). */
 export const bundles = {
@@ -59,12 +60,13 @@ export async function functionPackage(outdir: string): Promise<Metafile> {
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 if (import.meta.main) {
+  const { values: { node } } = parseArgs({ options: { node: { type: "string" } } });
   for (const name of ["ca", "lambda", "proxy"] as const) {
     const { outputs } = await (name === "lambda" ? functionPackage(`${root}dist/lambda`) : bundle(name, `${root}dist`));
     for (const [file, { bytes }] of Object.entries(outputs)) console.log(`${file}  ${Math.ceil(bytes / 1024)} KiB`);
   }
   const { trainFunction, withTrainingGround } = await import("./train-function.ts");
-  await withTrainingGround((env) => trainFunction(`${root}dist/lambda`, env)).catch((error: unknown) => {
+  await withTrainingGround((env) => trainFunction(`${root}dist/lambda`, env, node)).catch((error: unknown) => {
     console.error(`dist/lambda starts slower than it could: it was not run to keep what V8 compiles (${(error as Error).message})`);
   });
 }

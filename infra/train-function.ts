@@ -1,20 +1,18 @@
 import { execFile } from "node:child_process";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { runCompiled } from "../ca/runtime/compiled.ts";
 import { startKmsServer } from "../test/support/kms-server.ts";
-import { frontEnds } from "../test/support/lambda-events.ts";
 import { startPostgres } from "../test/support/postgres-server.ts";
 import { newCsr } from "../test/support/running-ca.ts";
 
 /**
  * Runs the function of a folder from its first start to a certificate, and keeps what V8 compiled for that: a cold start then compiles nothing.
- * @param env  the function's settings, with an empty database
+ * @param env   the function's settings, with an empty database
+ * @param node  the Node.js that will run it: what another one compiled is refused
  */
-export async function trainFunction(folder: string, env: NodeJS.ProcessEnv): Promise<void> {
-  // A process of its own: what is compiled under other flags is refused.
-  await promisify(execFile)(process.execPath, [fileURLToPath(import.meta.url), folder], { env, timeout: timeoutMs });
+export async function trainFunction(folder: string, env: NodeJS.ProcessEnv, node: string = process.execPath): Promise<void> {
+  // A process of its own: what is compiled under other flags is refused, too.
+  await promisify(execFile)(node, [fileURLToPath(new URL("train-run.ts", import.meta.url)), folder, newCsr().csr], { env, timeout: timeoutMs });
 }
 
 /** A Postgres and a KMS to train on, for as long as `train` takes. */
@@ -22,7 +20,7 @@ export async function withTrainingGround(train: (env: NodeJS.ProcessEnv) => Prom
   const [postgres, kms] = [await startPostgres(), await startKmsServer()];
   try {
     await train({
-      ...kms.env, COUNTERSIGN_TRUST_DOMAIN: trustDomain, COUNTERSIGN_PUBLIC_URL: "https://ca.example", COUNTERSIGN_STORE: await postgres.createDatabase(),
+      ...kms.env, COUNTERSIGN_TRUST_DOMAIN: "east", COUNTERSIGN_PUBLIC_URL: "https://ca.example", COUNTERSIGN_STORE: await postgres.createDatabase(),
       COUNTERSIGN_SEALING: `kms:${kms.createKey("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT").keyId}`, COUNTERSIGN_KMS_ENDPOINT: kms.endpoint,
     });
   } finally {
@@ -31,24 +29,4 @@ export async function withTrainingGround(train: (env: NodeJS.ProcessEnv) => Prom
   }
 }
 
-async function runOnce(folder: string): Promise<void> {
-  const { exports, keepCompiled } = runCompiled(join(folder, "countersign.cjs"));
-  const { invoke } = exports as typeof import("../ca/runtime/lambda-function.ts");
-  const deadlineMs = Date.now() + timeoutMs;
-  const { adminToken } = (await invoke({ countersign: "first-start" }, deadlineMs)) as { readonly adminToken: string };
-  const issue = frontEnds["API Gateway, payload 2.0"]({
-    method: "POST", path: "/v1/certificates", headers: { authorization: `Bearer ${adminToken}`, "content-type": "application/json" },
-    body: JSON.stringify({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: `spiffe://${process.env["COUNTERSIGN_TRUST_DOMAIN"] ?? trustDomain}/ns/shop/sa/web` } }),
-  });
-  const { statusCode, body } = (await invoke(issue, deadlineMs)) as { readonly statusCode: number; readonly body: string };
-  if (statusCode !== 201) throw new Error(`the function answered ${statusCode} ${body}`);
-  keepCompiled();
-}
-
-const trustDomain = "east";
 const timeoutMs = 60_000;
-
-if (import.meta.main) {
-  await runOnce(process.argv[2]!);
-  process.exit(0);
-}

@@ -2,8 +2,10 @@ import { join } from "node:path";
 import { runCompiled } from "./compiled.ts";
 
 // What `npm run build` left beside this file.
-const { exports } = runCompiled(join(import.meta.dirname, "countersign.cjs"));
+const { exports, wasCompiled } = runCompiled(join(import.meta.dirname, "countersign.cjs"));
 const { invoke, serve } = exports as typeof import("./lambda-function.ts");
+// AWS moves functions to newer versions of their runtime by itself, after which all goes well but slower.
+if (!wasCompiled) console.warn(`what V8 compiled of the bundle is not of this Node.js (${process.version}, ${process.arch}), so each cold start compiles anew; build the package with it`);
 
 /** The function's handler, for the managed runtime: `lambda.handler`. */
 export function handler(event: unknown, context: { readonly getRemainingTimeInMillis: () => number }): Promise<unknown> {

@@ -26,7 +26,7 @@ beforeAll(async () => {
   // The front is there before the function that names it in bootstrap strings.
   front = await startLambdaFront({ key: readFileSync(join(folder, "web.key"), "utf8"), cert: readFileSync(webRoot, "utf8") }, (event) => lambda.invoke(event));
   lambda = lambdaRuntime({
-    file: join(folder, "function", "lambda.mjs"),
+    file: join(folder, "function", "lambda.mjs"), managed: true,
     env: {
       COUNTERSIGN_TRUST_DOMAIN: "east", COUNTERSIGN_PUBLIC_URL: front.url, COUNTERSIGN_STORE: await createDatabase(),
       COUNTERSIGN_SEALING_KEY: randomBytes(32).toString("base64"),

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
 import { randomUUID } from "node:crypto";
 
 /**
@@ -30,6 +31,10 @@ export interface LambdaFunction {
   /** The bundle. */
   readonly file: string;
   readonly env: Readonly<Record<string, string>>;
+  /** Default: ours. */
+  readonly node?: string | undefined;
+  /** Whether AWS's runtime imports it, under its flags; default: it is its own runtime. */
+  readonly managed?: boolean;
   readonly nodeArgs?: readonly string[];
   /** Program and arguments before Node's. */
   readonly command?: readonly string[];
@@ -80,7 +85,7 @@ interface Environment {
   kill(): Promise<void>;
 }
 
-async function startEnvironment({ file, env, nodeArgs = [], command = [] }: LambdaFunction, lines: string[]): Promise<Environment> {
+async function startEnvironment({ file, env, node = process.execPath, managed = false, nodeArgs = [], command = [] }: LambdaFunction, lines: string[]): Promise<Environment> {
   /** The process's question for the next invocation, which is answered when there is one. */
   let asking: ServerResponse | undefined;
   let askedAtMs = NaN;
@@ -103,7 +108,7 @@ async function startEnvironment({ file, env, nodeArgs = [], command = [] }: Lamb
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
-  const [program = process.execPath, ...args] = [...command, process.execPath, ...nodeArgs, file];
+  const [program = process.execPath, ...args] = [...command, node, ...managed ? managedFlags : [], ...nodeArgs, ...managed ? [managedRuntime] : [], file];
   const child = spawn(program, args, {
     stdio: ["ignore", "ignore", "pipe"],
     env: { PATH: process.env["PATH"] ?? "", AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${port}`, ...env },
@@ -141,3 +146,7 @@ async function startEnvironment({ file, env, nodeArgs = [], command = [] }: Lamb
     },
   };
 }
+
+/** With which AWS starts Node.js for a function of 1024 MB; `/var/runtime/bootstrap` of its images. */
+const managedFlags = ["--expose-gc", "--max-http-header-size", "81920", "--max-semi-space-size=51", "--max-old-space-size=922"];
+const managedRuntime = fileURLToPath(new URL("managed-runtime.ts", import.meta.url));

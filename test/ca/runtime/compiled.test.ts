@@ -33,6 +33,11 @@ test.each([
   expect(run()).toEqual({ sum: 3, wasCompiled: false });
 });
 
+test("what was compiled is taken under the flags that AWS's runtime sets", () => {
+  run("keep");
+  expect(run("", ["--expose-gc", "--max-semi-space-size=51", "--max-old-space-size=922"])).toEqual({ sum: 3, wasCompiled: true });
+});
+
 test("what was compiled is refused under other flags", () => {
   run("keep");
   expect(run("", ["--no-lazy"])).toEqual({ sum: 3, wasCompiled: false });
