@@ -34,6 +34,7 @@ beforeAll(async () => {
   });
   const { adminToken } = (await lambda.invoke({ countersign: "first-start" })) as { readonly adminToken: string };
   writeFileSync(join(folder, "admin-token"), adminToken, { mode: 0o600 });
+  expect(lambda.lines.some((line) => line.includes("compiles anew")), "nothing was compiled beforehand, and the log says so").toBe(true);
   lambda.after.each = "freeze";
 });
 afterAll(async () => {
