@@ -58,6 +58,7 @@ import { openKms, type Kms } from "./signer/kms.ts";
 import type { AuthorityRow } from "./store/rows/authorities.ts";
 import type { Store } from "./store/store.ts";
 import { isSealCurrent } from "./sealed-store.ts";
+import { replicas } from "./replicas.ts";
 import { statusLists } from "./status-lists.ts";
 import { edgeReader } from "./reports/edges.ts";
 import { proxyReader } from "./reports/proxies.ts";
@@ -77,6 +78,8 @@ export interface CaDeps {
   readonly elapsedMs?: ElapsedClock;
   /** Where proxies reach this CA; default `config.publicUrl`. For a port chosen by the system. */
   readonly publicUrl?: () => string;
+  /** What people know this process by among its replicas; default the address that the configuration has it listen on. */
+  readonly address?: () => string;
   readonly metrics?: CaMetrics;
   /** Default: AWS KMS as the configuration has it. Closed with the CA. */
   readonly kms?: Kms;
@@ -143,7 +146,8 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const acceptedDoubt = acceptClock(clock, newest?.issuedAtMs, config, now);
   let feed: Feed | undefined;
   const { sealing, state, first, store: opened } = await openCa({ ...deps, kms, now });
-  const store = nudgingStore(opened, () => feed?.nudge());
+  const fellows = replicas({ store: nudgingStore(opened, () => feed?.nudge()), address: deps.address ?? (() => `${config.listenHost}:${config.listenPort}`), log, now });
+  const { store } = fellows;
   if (acceptedDoubt !== undefined) await recordConfirmation(store, { doubt: acceptedDoubt, witnessed: now().toISOString() }, "system", now().getTime());
   const denials = denialRecorder({ store, log, now, onDemand: isOnDemand });
   const lints = lintRecorder({ denials, now });
@@ -242,7 +246,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       metrics.acmeProved(proved.challenge, proved.why === undefined);
     },
   });
-  if (!isOnDemand) for (const part of [pruning, keeper, api, lists.crls, federation, ceremonies, upstream, publisher]) part?.start();
+  if (!isOnDemand) for (const part of [pruning, keeper, api, lists.crls, federation, ceremonies, upstream, publisher, fellows]) part?.start();
 
   return {
     trustDomain: config.trustDomain, store, now, metrics, limits,
@@ -292,7 +296,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     proxies: proxyReader({ store, now }),
     workloads: workloadReader({ store, now }),
     vitals: vitalsReader({
-      config, store, signers, attestors, acme: config.acme && { config: config.acme, unproved }, rows: () => keeper.current().rows, publicUrl: deps.publicUrl ?? (() => config.publicUrl), upstream: upstream?.status, now,
+      config, store, signers, attestors, acme: config.acme && { config: config.acme, unproved }, rows: () => keeper.current().rows, publicUrl: deps.publicUrl ?? (() => config.publicUrl), upstream: upstream?.status, replicas: fellows.list, now,
     }),
     recordDenial: ({ actor, ...denial }) => denials.record({ type: "request.denied", ...denial }, actor),
     crl: lists.crls.current,
@@ -345,6 +349,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       await federationLease.close();
       await upstream?.close();
       await keeper.close();
+      await fellows.close();
       await denials.close();
     },
   };

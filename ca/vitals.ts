@@ -8,7 +8,7 @@ import { AuditError } from "./audit/errors.ts";
 import { parseNote } from "./audit/note.ts";
 import type { AuthoritySigners } from "./authority/signers.ts";
 import type { CaConfig } from "./config.ts";
-import type { KeyVitals, UpstreamVitals, Vitals } from "./contract/vitals.ts";
+import type { KeyVitals, ReplicaVitals, UpstreamVitals, Vitals } from "./contract/vitals.ts";
 import { parseCertificate } from "./pki/certificate.ts";
 import { SignerError } from "./signer/errors.ts";
 import type { AuthorityRow } from "./store/rows/authorities.ts";
@@ -25,6 +25,7 @@ export interface VitalsDeps {
   readonly publicUrl: () => string;
   /** The CA above this one; undefined: there is none. */
   readonly upstream?: (() => Promise<UpstreamVitals>) | undefined;
+  readonly replicas: () => Promise<readonly ReplicaVitals[] | undefined>;
   readonly now: () => Date;
 }
 
@@ -43,7 +44,7 @@ export function vitalsReader(deps: VitalsDeps) {
     const answeredInMs = performance.now() - startedMs;
     // Before the log's size: the log grows meanwhile, and is not to look as if it had been cut off.
     const witnessedSize = readWitnessedSize(config.witnessPath);
-    const [vitals, crls, newest, keyList, attestorList, acmeLook] = await Promise.all([store.vitals(), store.crls(), store.checkpoint(), keys(), attestors(), acme()]);
+    const [vitals, crls, newest, keyList, attestorList, acmeLook, replicas] = await Promise.all([store.vitals(), store.crls(), store.checkpoint(), keys(), attestors(), acme(), deps.replicas()]);
     const databaseMs = store.databaseTimeMs();
     const nowMs = now().getTime();
     return {
@@ -56,6 +57,7 @@ export function vitalsReader(deps: VitalsDeps) {
         { authorityId, list, number, thisUpdate: new Date(thisUpdateMs).toISOString(), nextUpdate: new Date(nextUpdateMs).toISOString() }
       )),
       log: { size: newest?.size ?? 0, ...(witnessedSize !== undefined && { witnessedSize }) },
+      ...(replicas && { replicas }),
       ...(deps.upstream && { upstream: await deps.upstream() }),
     };
   }

@@ -5,6 +5,11 @@ export const catalogue = {
   "api-warnings": { category: "api", holds: "nothing threatens it", remedy: "it works now and will not for ever" },
   "api-permitted": { category: "api", holds: "all of it may be looked at", remedy: "call it with the token of an admin or auditor" },
   "api-version": { category: "api", holds: "CA and command line are of one version", remedy: "run the command of the CA's version" },
+  "replica-version": { category: "replicas", holds: "every replica is of one version", remedy: "bring the older ones up, one after the other" },
+  "replica-heard": {
+    category: "replicas", holds: "every replica was heard of within a minute",
+    remedy: "look at its process and its way to the database; of one that was killed this is said for ten minutes",
+  },
   "config-public-url": {
     category: "config", holds: "proxies elsewhere can follow the CA's public URL",
     remedy: "set publicUrl to what they reach, and apiNames to its host",

@@ -11,6 +11,7 @@ import { judgeFederation } from "./federation.ts";
 import type { Finding } from "./finding.ts";
 import { judgeHubs } from "./hubs.ts";
 import { judgeUpstream } from "./upstream.ts";
+import { judgeReplicas } from "./replicas.ts";
 import { judgeKeys, judgeStore } from "./store.ts";
 
 /** Judges. Pure: what was gathered decides. A part of the CA more is one function here, its facts and its rows in the catalogue. */
@@ -19,5 +20,5 @@ export function judge(facts: CheckFacts): readonly Finding[] {
 }
 
 const judges: readonly ((facts: CheckFacts) => readonly Finding[])[] = [
-  judgeApi, judgeConfig, judgeStore, judgeKeys, judgeAuthorities, judgeUpstream, judgeConvergence, judgeDataPlane, judgeRevocation, judgeAttestors, judgeAcme, judgeFederation, judgeHubs, judgeLog, judgeAccess, judgeClock,
+  judgeApi, judgeReplicas, judgeConfig, judgeStore, judgeKeys, judgeAuthorities, judgeUpstream, judgeConvergence, judgeDataPlane, judgeRevocation, judgeAttestors, judgeAcme, judgeFederation, judgeHubs, judgeLog, judgeAccess, judgeClock,
 ];

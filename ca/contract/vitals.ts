@@ -31,6 +31,24 @@ export interface Vitals {
   readonly log: { readonly size: number; readonly witnessedSize?: number };
   /** The CA above this one, where there is one. */
   readonly upstream?: UpstreamVitals | undefined;
+  /** Processes that share the database, this one among them; undefined on SQLite. */
+  readonly replicas?: readonly ReplicaVitals[] | undefined;
+}
+
+/** A replica, as it last said of itself in the database. */
+export interface ReplicaVitals {
+  /** Name of its host, and port. */
+  readonly address: string;
+  readonly version: string;
+  readonly startedAt: string;
+  /** When it last said so; it does four times a minute. */
+  readonly heardAt: string;
+  /** The one that made this answer. */
+  readonly answers: boolean;
+  /** Not heard of for a minute. */
+  readonly silent: boolean;
+  /** What one replica does at a time, and this one does now: `authority` is rotation. */
+  readonly leases: readonly string[];
 }
 
 /** The CA that signs this one's issuers, and how the last look at it went. */

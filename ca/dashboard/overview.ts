@@ -11,6 +11,7 @@ import { recentActs } from "./activity.ts";
 import { ratesChart } from "./chart.ts";
 import { card, chip, count, identity, table, when, type Markup } from "./marks.ts";
 import type { Page } from "./page.ts";
+import { replicasCard } from "./replicas.ts";
 
 /** Whether trust is well, at a glance. @param verifierKey of the audit log */
 export function overviewPage(verifierKey: () => Promise<string | undefined>): Page {
@@ -32,6 +33,7 @@ export function overviewPage(verifierKey: () => Promise<string | undefined>): Pa
 <div class="half" id="ending" data-part>${card("ending-heading", "What ends next", endings(facts, nowMs))}</div>
 <div class="half" id="rates" data-part>${card("rates-heading", "Issued and denied", acts === undefined ? notForYou("the audit log") : ratesChart(acts.acts, nowMs),
           acts?.whole === false ? html`<p class="soft">There was more than is shown: only the newest ${count(acts.acts.length, "act")} are counted.</p>` : "")}</div>
+<div id="replicas" data-part>${facts.vitals === undefined ? "" : replicasCard(facts.vitals, nowMs)}</div>
 <div id="findings" data-part>${card("findings-heading", "All that was checked", allFindings(findings))}</div>
 </div>`,
       };

@@ -14,7 +14,7 @@ export function vitalsOperations(services: Pick<CaServices, "vitals">): readonly
       summary: "How the CA is",
       description:
         "What one replica knows of its own health and of the store that all of them share: tables, disk, standbys, keys, CRLs, " +
-        "attestors, ACME, the witnessed log. `countersign check` judges it.",
+        "attestors, ACME, the witnessed log, other replicas. `countersign check` judges it.",
       success: { status: 200, description: "As of now; keys in KMS and attestors as of the last ten seconds.", content: { [mediaType.json]: vitalsSchema } },
       handle: async () => json(await services.vitals()),
     }),
@@ -42,6 +42,10 @@ const vitalsSchema = z
     acme: z.object({
       resolver: z.string().optional(), accounts: z.string().optional(), failures: z.array(z.object({ name: z.string(), challenge: z.string(), why: z.string(), at: time })).readonly(),
     }).optional().openapi({ description: "What is wrong with ACME's DNS server and accounts, and names that were not proved in the last hour." }),
+    replicas: z.array(z.object({
+      address: z.string().openapi({ description: "Name of its host, and port." }), version: z.string(), startedAt: time, heardAt: time, answers: z.boolean().openapi({ description: "The one that made this answer." }),
+      silent: z.boolean().openapi({ description: "Not heard of for a minute." }), leases: z.array(z.string()).readonly().openapi({ description: "What one replica does at a time, and this one does now." }),
+    })).readonly().optional().openapi({ description: "Processes that share the database; not on SQLite." }),
     log: z.object({ size: z.number().int(), witnessedSize: z.number().int().optional() }),
     upstream: z.object({
       url: z.string(), trustDomain: z.string(), succeededAt: time.optional(), failures: z.number().int(), error: z.string().optional(),

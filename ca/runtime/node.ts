@@ -1,4 +1,5 @@
 import { accessSync, constants, rmSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { startCa, type Ca } from "../ca.ts";
@@ -84,7 +85,7 @@ export async function serveCa(
     const statusUrl = config.statusListen?.port === 0 && config.statusUrl === defaultPublicUrl(config.statusListen, "http") ? listenUrl : config.statusUrl;
     const publicUrl = config.listenPort === 0 ? withPort(config.publicUrl, listener.port) : config.publicUrl;
     const start = (kms: Kms, saveAdminToken: (token: string) => void) =>
-      startCa({ config: { ...config, statusUrl }, store, kms, log, metrics, publicUrl: () => publicUrl, saveAdminToken, stopping, ...(now && { now }) });
+      startCa({ config: { ...config, statusUrl }, store, kms, log, metrics, publicUrl: () => publicUrl, address: () => `${hostname()}:${listener.port}`, saveAdminToken, stopping, ...(now && { now }) });
     const openKeys = () => openKms({ endpoint: config.kmsEndpoint, region: config.kmsRegion, onCall: metrics.kmsCall });
     const ca = await startOn(files, (saveAdminToken) => startWhenUnsealed((kms) => start(kms, saveAdminToken), { openKms: openKeys, listener, log, stopping }));
     // Requests under way need the CA: it closes after the listener, so it is put before it.

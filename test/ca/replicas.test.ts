@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { ReplicaVitals } from "../../ca/contract/vitals.ts";
 import { createDatabase } from "../support/postgres.ts";
 import { auditEvents, chainOf, hourMs, newCsr, startTestCa, type TestCa } from "../support/running-ca.ts";
 
@@ -53,6 +54,32 @@ describe("replicas on one Postgres", () => {
     expect((await at(0).store.authorities()).filter(({ type }) => type === "jwt").map(({ state }) => state).sort()).toEqual(["active", "prepared"]);
     expect(new Set(replicas.map(({ ca }) => ca.bundle().jwks)).size).toBe(1);
     expect(at(0).ca.bundle().jwks).toContain(issued[0]!.keyId);
+  });
+
+  test("know of each other, of whose version each is, and who rotates", async () => {
+    const known = async (): Promise<readonly ReplicaVitals[]> => (await at(0).ca.vitals()).replicas ?? [];
+    await expect.poll(async () => (await known()).length, { timeout: 30_000 }).toBe(3);
+    await Promise.all(replicas.map(({ ca }) => ca.tick()));
+    expect((await known()).filter(({ answers }) => answers)).toHaveLength(1);
+    expect((await known()).filter(({ leases }) => leases.includes("authority"))).toHaveLength(1);
+    const nowMs = at(0).clock.nowMs;
+    const say = (name: string, reportedAtMs: number): Promise<void> => at(1).store.report({
+      kind: "replica", name, part: "other", reportedAtMs, expiresAtMs: nowMs + 60_000, body: JSON.stringify({ id: "other", version: "0.0.1", startedAtMs: nowMs - 90_000, holders: [] }),
+    });
+    await say("older:8443", nowMs);
+    await say("killed:8443", nowMs - 61_000);
+    // Killed, and started again where it was.
+    await say("127.0.0.1:8443", nowMs - 61_000);
+    const others = (await known()).filter(({ version }) => version === "0.0.1");
+    expect(others.map(({ address, silent }) => [address, silent])).toEqual([["killed:8443", true], ["older:8443", false]]);
+  });
+
+  test("are not waited for once they have ended", async () => {
+    const another = await startTestCa({ settings: { store: databaseUrl, listen: "127.0.0.1:9999" }, env, nowMs: at(0).clock.nowMs });
+    const addresses = async (): Promise<readonly string[]> => ((await at(0).ca.vitals()).replicas ?? []).map(({ address }) => address);
+    await expect.poll(addresses, { timeout: 30_000 }).toContain("127.0.0.1:9999");
+    await another.close();
+    expect(await addresses()).not.toContain("127.0.0.1:9999");
   });
 
   test("replace the issuer once when all of them find it due, and all sign with the new one", async () => {

@@ -11,7 +11,7 @@ import type { HubSummary } from "../../../ca/contract/federation-hubs.ts";
 import type { FederationRefresh, FederationSummary } from "../../../ca/contract/federation.ts";
 import type { ProxySummary } from "../../../ca/contract/proxies.ts";
 import type { TokenSummary } from "../../../ca/contract/tokens.ts";
-import type { AcmeVitals, AttestorVitals, Vitals } from "../../../ca/contract/vitals.ts";
+import type { AcmeVitals, AttestorVitals, ReplicaVitals, Vitals } from "../../../ca/contract/vitals.ts";
 import { chainOf, newCsr, startTestCa } from "../../support/running-ca.ts";
 import { nameConstraints, testAuthority, uri } from "../../support/test-ca.ts";
 
@@ -72,6 +72,10 @@ function logOf(body: string): NonNullable<CheckFacts["log"]> {
 
 const wrong = (facts: CheckFacts) => judge(facts).filter(({ status }) => status !== "ok").map(({ check, status, hint }) => `${check} ${status}: ${hint}`);
 const vitals = (more: Partial<Vitals>): CheckFacts => ({ ...well, vitals: { ...well.vitals!, ...more } });
+const beside = (more: Partial<ReplicaVitals>): CheckFacts => {
+  const replica: ReplicaVitals = { address: "ca-0:8443", version: well.vitals!.version, startedAt: ms(-90_000), heardAt: ms(-9_000), answers: true, silent: false, leases: ["authority"] };
+  return vitals({ replicas: [replica, { ...replica, address: "ca-1:8443", answers: false, leases: [], ...more }] });
+};
 const store = (more: Partial<Vitals["store"]>): CheckFacts => vitals({ store: { ...well.vitals!.store, ...more } });
 const proxy = (more: Partial<ProxySummary>): CheckFacts => ({ ...well, proxies: { truncated: false, proxies: [{ ...well.proxies!.proxies[0]!, ...more }] } });
 const peer = (more: Partial<FederationSummary>): CheckFacts => ({ ...well, federation: [{ ...well.federation![0]!, ...more }] });
@@ -100,6 +104,8 @@ const cases: readonly Case[] = [
   ["announces trouble", () => ({ ...well, readiness: { ready: true, reasons: [], warnings: ["KMS does not answer"] } }), "api-warnings", /warning: KMS/],
   ["is asked by an operator", () => ({ ...well, notPermitted: ["its vitals"] }), "api-permitted", /warning: your role may not read its vitals.*admin or auditor/],
   ["is of another version than the command", () => ({ ...well, version: "9.9.9" }), "api-version", /warning: .*this is 9\.9\.9/],
+  ["has a replica of another version", () => beside({ version: "0.0.1" }), "replica-version", /warning: ca-1:8443 is 0\.0\.1, the one that answers/],
+  ["has a replica that fell silent, of whatever version", () => beside({ version: "0.0.1", silent: true, heardAt: ms(-70_000) }), "replica-heard", /warning: ca-1:8443 was last heard of at 20/],
   ["tells proxies elsewhere to ask themselves", () => vitals({ listensBeyondLoopback: true, publicUrl: "https://127.0.0.1:8443" }), "config-public-url", /warning: it is https:\/\/127/],
   ["waits for its database", () => store({ answeredInMs: 1500 }), "store-answers", /warning: it took 1500 ms/],
   ["is older than its database", () => store({ schema: { applied: 5, known: 4 } }), "store-migrated", /warning: .*a newer version/],
