@@ -4,6 +4,7 @@ import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { bundle, functionPackage } from "../infra/bundle.ts";
+import { sharedWithProxy } from "./support/proxy-sources.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -62,9 +63,6 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "proxy/", may: ["proxy/", "ca/pki/", "ca/contract/", "ca/settings/", "ca/policy/decide.ts", "ca/policy/parse.ts", "node:"] },
 ];
 
-/** What the proxies decide by and `countersign policy test` explains by: pure, and wrong when the two differ. */
-const policyKernel = ["ca/policy/decide.ts", "ca/policy/parse.ts", "ca/policy/http-path.ts", "ca/policy/id-pattern.ts"];
-
 describe("the import table of DESIGN 3", () => {
   const files = ["ca", "proxy"].flatMap((folder) => sourceFiles(join(root, folder)));
 
@@ -90,8 +88,7 @@ describe("the bundle that is the proxy", () => {
     const { inputs, outputs } = await bundle("proxy", outdir);
     expect(Object.keys(inputs).filter((input) => input.includes("node_modules"))).toEqual([]);
     const own = Object.keys(inputs).filter((input) => !input.startsWith("proxy/"));
-    const shared = ["ca/pki/", "ca/contract/", "ca/settings/", ...policyKernel];
-    expect(own.filter((input) => !shared.some((allowed) => input.startsWith(allowed)))).toEqual([]);
+    expect(own.filter((input) => !sharedWithProxy.some((allowed) => input.startsWith(allowed)))).toEqual([]);
     expect(Object.keys(outputs)).toHaveLength(1);
     const text = readFileSync(join(outdir, "countersign-proxy.js"), "utf8");
     expect(text).not.toMatch(/drizzle|hono|aws-sdk/i);

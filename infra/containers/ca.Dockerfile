@@ -7,9 +7,9 @@ WORKDIR /src
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
 COPY LICENSE tsconfig.json ./
-COPY infra ./infra
+COPY infra/bundle.ts ./infra/
+COPY infra/containers ./infra/containers
 COPY migrations ./migrations
-COPY proxy ./proxy
 COPY ca ./ca
 RUN node infra/containers/image.ts ca /image \
  && install -D -t /image/usr/local/bin /usr/local/bin/node \

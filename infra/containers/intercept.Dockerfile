@@ -7,9 +7,14 @@ WORKDIR /src
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
 COPY LICENSE tsconfig.json ./
-COPY infra ./infra
+COPY infra/bundle.ts ./infra/
+COPY infra/containers ./infra/containers
+# Of the CA what both share, and nothing else.
+COPY ca/pki ./ca/pki
+COPY ca/contract ./ca/contract
+COPY ca/settings ./ca/settings
+COPY ca/policy/decide.ts ca/policy/parse.ts ca/policy/http-path.ts ca/policy/id-pattern.ts ./ca/policy/
 COPY proxy ./proxy
-COPY ca ./ca
 RUN node infra/containers/image.ts proxy /image
 
 FROM ${NODE}

@@ -1,34 +1,45 @@
-import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { chownSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, relative } from "node:path";
+import { basename, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import packageJson from "../../package.json" with { type: "json" };
 import { configTable as caTable } from "../../ca/config-table.ts";
 import { configTable as proxyTable } from "../../proxy/config-table.ts";
-import { layOutImage } from "../../infra/containers/image.ts";
 import type { SoftwareBill } from "../../infra/containers/sbom.ts";
+import { loopbackPlace, type Place } from "../../infra/demo/place.ts";
 import { startCa, startProxy } from "../../infra/demo/processes.ts";
+import { sharedWithProxy } from "../support/proxy-sources.ts";
+import { imageUser, inReadOnlyRoot } from "../support/read-only-root.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const source = join(root, "infra/containers");
 const folder = mkdtempSync(join(tmpdir(), "countersign-containers-"));
 const images = ["ca", "proxy"] as const;
+const { services } = parse(readFileSync(join(source, "compose.yaml"), "utf8"), { merge: true }) as { services: Record<string, Service> };
 const filesOf = (image: string): readonly string[] =>
   readdirSync(join(folder, image), { recursive: true, encoding: "utf8" }).filter((path) => statSync(join(folder, image, path)).isFile()).sort();
-const digest = (): string => {
-  const hash = createHash("sha256");
-  for (const image of images) for (const path of filesOf(image)) hash.update(path).update(readFileSync(join(folder, image, path)));
-  return hash.digest("hex");
-};
+const dockerfileOf = (image: string): string => readFileSync(join(source, `${image}.Dockerfile`), "utf8");
+/** What is built in, line by line, and what ships. */
+const stagesOf = (image: string): readonly string[] => dockerfileOf(image).split(/^FROM .*$/m).slice(1);
+/** What a COPY of the stage that builds takes from the project, and where to. */
+const copiesOf = (image: string): readonly { readonly from: readonly string[]; readonly to: string }[] =>
+  [...stagesOf(image)[0]!.matchAll(/^COPY (.+) (\S+)$/gm)].map(([, from = "", to = ""]) => ({ from: from.split(" "), to }));
 
-// What "docker build" makes of the same list, but for Node.js and its C libraries: no container engine is needed here.
-beforeAll(async () => {
-  for (const image of images) await layOutImage(image, join(folder, image));
-});
+/** As "docker build" does, which no engine is here for: from what the stage copies and from nothing else, by the command that it runs. */
+function build(image: (typeof images)[number]): void {
+  const stage = join(folder, `${image}-build`);
+  for (const { from, to } of copiesOf(image)) {
+    for (const path of from) cpSync(join(root, path), join(stage, to, to.endsWith("/") ? basename(path) : ""), { recursive: true });
+  }
+  symlinkSync(join(root, "node_modules"), join(stage, "node_modules"));
+  const [, script, ...args] = /^RUN node (\S+) (\S+) \/image/m.exec(stagesOf(image)[0]!)!;
+  execFileSync(process.execPath, [script!, ...args, join(folder, image)], { cwd: stage });
+}
+
+beforeAll(() => images.forEach(build));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe("the image of the", () => {
@@ -45,36 +56,79 @@ describe("the image of the", () => {
   });
 
   test.each(images)("%s starts as its Dockerfile says, from what was laid out", (image) => {
-    const dockerfile = readFileSync(join(source, `${image}.Dockerfile`), "utf8");
-    const [final = ""] = dockerfile.split(/^FROM /m).slice(-1);
+    const [, final = ""] = stagesOf(image);
     const entry = JSON.parse(/^ENTRYPOINT (.*)$/m.exec(final)?.[1] ?? "[]") as string[];
     expect(existsSync(join(folder, image, entry[1] ?? "absent"))).toBe(true);
-    expect(final).toMatch(/^USER 65532:65532$/m);
+    expect(final).toContain(`\nUSER ${imageUser}:${imageUser}\n`);
     for (const [, path] of final.matchAll(/^COPY --from=build (?:--chown=\S+ )?\/image\/(app|data) /gm)) expect(existsSync(join(folder, image, path!))).toBe(true);
-    expect(dockerfile).toContain(`node infra/containers/image.ts ${image} /image`);
+    expect(stagesOf(image)[0]).toContain(`node infra/containers/image.ts ${image} /image`);
   });
 });
 
+test.each([...images, "intercept"])("the image of %s is built from what is sent to the engine, which is what it may import", (image) => {
+  const sent = readFileSync(join(source, `${image}.Dockerfile.dockerignore`), "utf8").split("\n").filter((line) => line.startsWith("!")).map((line) => line.slice(1));
+  const copied = copiesOf(image).flatMap(({ from }) => from);
+  for (const path of copied) expect(sent.filter((entry) => path === entry || path.startsWith(`${entry}/`)), path).toHaveLength(1);
+  const ofCa = copied.filter((path) => path.startsWith("ca/") || path === "ca");
+  expect(ofCa.sort()).toEqual(image === "ca" ? ["ca"] : sharedWithProxy.map((path) => path.replace(/\/$/, "")).sort());
+  expect(copied.includes("proxy")).toBe(image !== "ca");
+});
+
 test("the image that redirects a pod's connections is the proxy's program beside nft", () => {
-  const dockerfile = readFileSync(join(source, "intercept.Dockerfile"), "utf8");
+  const dockerfile = dockerfileOf("intercept");
+  expect(copiesOf("intercept")).toEqual(copiesOf("proxy"));
   expect(dockerfile).toContain("node infra/containers/image.ts proxy /image");
   expect(dockerfile).toMatch(/apt-get install .* nftables /);
   expect(dockerfile).toContain('ENTRYPOINT ["/usr/local/bin/node", "/app/dist/countersign-proxy.js"]');
 });
 
-test("they run with nothing writable but the CA's data folder, and leave the rest as it was", async () => {
-  const before = digest();
-  const ca = await startCa({ dataDir: join(folder, "state"), program: relative(root, join(folder, "ca/app/dist/countersign.js")) });
-  try {
-    const bootstrap = execFileSync(process.execPath, [join(folder, "ca/app/dist/countersign.js"), "token", "create", "--id", "spiffe://countersign.local/world"], {
-      encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], env: { COUNTERSIGN_URL: ca.url, COUNTERSIGN_DATA_DIR: ca.dataDir },
-    });
-    const proxy = await startProxy({ bootstrap, app: 1, program: relative(root, join(folder, "proxy/app/dist/countersign-proxy.js")) });
-    expect(await proxy.stop()).toBe(0);
-  } finally {
-    expect(await ca.stop()).toBe(0);
+const canContain = process.getuid?.() === 0 && spawnSync("unshare", ["--mount", "true"]).status === 0;
+if (!canContain) console.warn("Tests of the images with a read-only root are skipped: they need Linux and root.");
+
+describe.skipIf(!canContain)("with a read-only root, as a user who may nothing", () => {
+  const entryOf = (image: string): string => (JSON.parse(/^ENTRYPOINT (.*)$/m.exec(stagesOf(image)[1]!)![1]!) as string[])[1]!;
+  const placeIn = (enter: readonly string[]): Place => ({ ...loopbackPlace(), enter });
+  /** Seen from outside, and by root. */
+  const written = (pid: number, path: string): unknown => {
+    try {
+      return writeFileSync(`/proc/${pid}/root${path}`, "");
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code;
+    }
+  };
+  function expectContained(pid: number): void {
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    expect(status).toMatch(new RegExp(`^Uid:(\\t${imageUser}){4}$`, "m"));
+    expect(status).toMatch(/^CapEff:\t0{16}$/m);
+    expect(status).toMatch(/^NoNewPrivs:\t1$/m);
+    for (const path of ["/x", "/app/x", "/app/dist/x", "/usr/x", "/usr/lib/x"]) expect([path, written(pid, path)]).toEqual([path, "EROFS"]);
   }
-  expect(digest()).toBe(before);
+
+  test("the CA issues and its health check holds with /data alone to write to, and the proxy gets its identity with nothing", async () => {
+    const data = join(folder, "data");
+    mkdirSync(data, { mode: 0o700 });
+    chownSync(data, imageUser, imageUser);
+    const caEnter = inReadOnlyRoot({ root: join(folder, "ca"), volume: { path: "/data", folder: data } });
+    const [caProgram, proxyProgram] = images.map((image) => relative(root, entryOf(image)));
+    const ca = await startCa({ dataDir: "/data", program: caProgram!, place: placeIn(caEnter) });
+    try {
+      expectContained(ca.pid);
+      expect(written(ca.pid, "/data/x")).toBeUndefined();
+      const exec = (...args: readonly string[]): string => {
+        const [command, ...first] = [...caEnter, process.execPath, entryOf("ca"), ...args];
+        return execFileSync(command!, first, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], env: { PATH: process.env["PATH"], COUNTERSIGN_URL: ca.url, COUNTERSIGN_DATA_DIR: "/data" } });
+      };
+      const [, , , ...health] = services["ca"]!.healthcheck!.test;
+      expect(exec(...health)).toEqual(expect.any(String));
+      const bootstrap = exec("token", "create", "--id", "spiffe://countersign.local/world");
+      const proxy = await startProxy({ bootstrap, app: 1, program: proxyProgram!, place: placeIn(inReadOnlyRoot({ root: join(folder, "proxy") })) });
+      expectContained(proxy.pid);
+      expect(await proxy.stop()).toBe(0);
+    } finally {
+      expect(await ca.stop()).toBe(0);
+    }
+    expect(readdirSync(data)).toContain("root.pem");
+  });
 });
 
 describe("the software bill of materials", () => {
@@ -93,8 +147,6 @@ describe("the software bill of materials", () => {
 });
 
 describe("compose.yaml", () => {
-  const { services } = parse(readFileSync(join(source, "compose.yaml"), "utf8"), { merge: true }) as { services: Record<string, Service> };
-
   test("sets what there is to set, and runs all of it read-only and without capabilities", () => {
     const settings = new Set([...caTable, ...proxyTable].map(({ env }) => env));
     for (const [name, { environment = {}, read_only: readOnly, cap_drop: dropped, build }] of Object.entries(services)) {
@@ -115,4 +167,5 @@ interface Service {
   readonly cap_drop?: readonly string[];
   readonly network_mode?: string;
   readonly build?: { readonly dockerfile: string };
+  readonly healthcheck?: { readonly test: readonly string[] };
 }
