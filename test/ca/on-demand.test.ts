@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { parseCrl } from "../../ca/pki/crl.ts";
 import { onDemand, type OnDemandDeps } from "../../ca/on-demand.ts";
 import { auditEvents, dayMs, hourMs, newCsr, startTestCa, type TestCa } from "../support/running-ca.ts";
 
@@ -52,6 +53,54 @@ describe("a CA that runs on demand", () => {
     expect(await running.ca.onDemand.maintain(performance.now())).toEqual({ pruned: 0 });
     const { pruned } = await running.ca.onDemand.maintain(performance.now() + 60_000);
     expect(pruned).toBeGreaterThan(0);
+  });
+
+  describe("signs CRLs", () => {
+    const list = "full.crl";
+    const issuerId = async (): Promise<string> => (await running.store.authorities()).find(({ type, state }) => type === "issuer" && state === "active")!.id;
+    /** As anybody would find it in the store: nobody asks the CA for it. */
+    const stored = async (id: string) => {
+      const { number, nextUpdateMs } = (await running.store.crl(id, list))!;
+      return { number: BigInt(number), nextUpdateMs };
+    };
+    const asked = async (id: string) => parseCrl((await running.ca.crl(id, list))!.der);
+    const schedule = () => running.ca.onDemand.maintain(performance.now() + 10_000);
+    const request = async (): Promise<void> => {
+      await running.ca.onDemand.attend();
+      await running.ca.onDemand.settle();
+    };
+
+    test.each([["its schedule comes", schedule], ["a request comes and there is no schedule", request]] as const)("anew at half of their time when %s, so that none lapses unasked", async (_, happens) => {
+      const id = await issuerId();
+      const first = await asked(id);
+      running.clock.nowMs += 13 * hourMs;
+      expect((await stored(id)).number).toBe(first.number);
+      await happens();
+      const next = await stored(id);
+      expect([next.number > first.number, next.nextUpdateMs > first.nextUpdateMs]).toEqual([true, true]);
+    });
+
+    test("with what was revoked since, when its schedule comes, and not again while nothing changed", async () => {
+      const id = await issuerId();
+      const { serialNumber } = await issue();
+      await asked(id);
+      await running.ca.revoke(serialNumber, "keyCompromise", running.admin);
+      running.clock.nowMs += 2000;
+      await schedule();
+      const { entries, number } = await asked(id);
+      expect([...entries.values()].map((entry) => entry.serialNumber)).toEqual([serialNumber]);
+      running.clock.nowMs += 2000;
+      await schedule();
+      expect((await stored(id)).number).toBe(number);
+    });
+
+    test("when one is asked for whose time was over while the process stood still", async () => {
+      const id = await issuerId();
+      const before = await asked(id);
+      running.clock.nowMs = before.nextUpdateMs + 1000;
+      const after = await asked(id);
+      expect([after.number > before.number, after.nextUpdateMs > running.clock.nowMs]).toEqual([true, true]);
+    });
   });
 
   test("looks at all that has no timer with each schedule: other trust domains, the CA above, what is published", async () => {
