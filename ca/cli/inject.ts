@@ -53,11 +53,12 @@ export async function inject(args: readonly string[], io: CliIo, stopped: () => 
 
 /** Beside the webhook, since its roots are kept fresh here already. */
 async function keepPublishing(values: Values, io: CliIo, ending: AbortSignal): Promise<void> {
-  const { webhook, "config-map": configMap } = values;
+  const { webhook, "config-map": configMap, namespaces = "all" } = values;
+  if (namespaces !== "all" && namespaces !== "labelled") throw new UsageError("--namespaces is all or labelled.");
   if (webhook === undefined && configMap === undefined) return;
   const access = kubernetesAccess(values, io.env);
   if (access === undefined) throw new UsageError("--webhook and --config-map are for a pod, or name an API server with --kube-url, --kube-token-file and --kube-ca-file.");
-  const publish = bundlePublisher({ kubernetes: kubernetesApi(access, "countersign-injector"), roots: () => readSettings(values).roots, webhook, configMap, log: io.stderr });
+  const publish = bundlePublisher({ kubernetes: kubernetesApi(access, "countersign-injector"), roots: () => readSettings(values).roots, webhook, configMap, namespaces, log: io.stderr });
   while (!ending.aborted) {
     await publish();
     await sleep(publishIntervalMs, undefined, { signal: ending }).catch(() => undefined);
@@ -107,7 +108,7 @@ function readRoots(path: string): string {
 const options = {
   file: { type: "string", short: "f" }, ca: { type: "string" }, "trust-domain": { type: "string" }, root: { type: "string" },
   "proxy-image": { type: "string" }, "intercept-image": { type: "string" },
-  ...kubernetesOptions, webhook: { type: "string" }, "config-map": { type: "string" },
+  ...kubernetesOptions, webhook: { type: "string" }, "config-map": { type: "string" }, namespaces: { type: "string" },
   listen: { type: "string" }, cert: { type: "string" }, key: { type: "string" }, fail: { type: "string" },
 } as const;
 
@@ -131,7 +132,8 @@ const usage = `countersign inject: proxies for workloads on Kubernetes
       --webhook NAME: has the API server trust it, by the roots, as they
       change: this MutatingWebhookConfiguration's caBundle
       --config-map NAME: keeps the roots as root.pem in this ConfigMap, in each
-      namespace that has the label countersign.dev/bundle: enabled
+      namespace but those with the label countersign.dev/bundle: disabled;
+      --namespaces labelled: only in those where it is enabled
       --kube-url URL, --kube-token-file FILE, --kube-ca-file FILE: the API
       server, outside a pod
 
@@ -148,4 +150,6 @@ A pod or its template says by annotation:
   countersign.dev/transparent-default: passthrough    or refuse
   countersign.dev/inbound-mode: strict     or audit, permissive
   countersign.dev/skip-inbound-ports: "9090"    and skip-outbound-ports
+  countersign.dev/metrics: enabled         the proxy's, for scrapers and probes
+                                           on port 4192; or disabled
 `;

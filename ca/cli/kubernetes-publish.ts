@@ -1,24 +1,28 @@
 import { ApiError } from "./api.ts";
 import type { KubernetesApi } from "./kubernetes.ts";
 
+/** `all`: each namespace but those that have the label `countersign.dev/bundle: disabled`; `labelled`: those that have it with `enabled`. */
+export type BundleNamespaces = "all" | "labelled";
+
 export interface PublisherDeps {
   readonly kubernetes: KubernetesApi;
   /** PEM; read at each look. */
   readonly roots: () => string;
   /** A MutatingWebhookConfiguration whose webhooks are to trust them; undefined for none. */
   readonly webhook: string | undefined;
-  /** A ConfigMap with them, kept in each namespace with the label; undefined for none. */
+  /** A ConfigMap with them, kept in these namespaces; undefined for none. */
   readonly configMap: string | undefined;
+  readonly namespaces: BundleNamespaces;
   readonly log: (line: string) => void;
   readonly now?: () => number;
 }
 
 /**
- * Tells the cluster whom to trust: the API server, by the `caBundle` of webhooks, and pods, by a ConfigMap in each namespace that has the
- * label `countersign.dev/bundle: enabled`. What was put there by hand is replaced. A ConfigMap stays where the label is taken away.
+ * Tells the cluster whom to trust: the API server, by the `caBundle` of webhooks, and pods, by a ConfigMap in each of the namespaces.
+ * What was put there by hand is replaced. A ConfigMap stays where a label takes its namespace out.
  * @returns one look, never rejecting; what fails is logged, once as long as it is the same, and tried at the next
  */
-export function bundlePublisher({ kubernetes, roots, webhook, configMap, log, now = Date.now }: PublisherDeps): () => Promise<void> {
+export function bundlePublisher({ kubernetes, roots, webhook, configMap, namespaces, log, now = Date.now }: PublisherDeps): () => Promise<void> {
   /** By namespace's UID, since one may come back under its name. */
   let published = new Map<string, { readonly roots: string; readonly atMs: number }>();
   let said = "";
@@ -39,10 +43,12 @@ export function bundlePublisher({ kubernetes, roots, webhook, configMap, log, no
   async function publishIn(name: string, pem: string): Promise<void> {
     const next: typeof published = new Map();
     const refusals: string[] = [];
-    for (const { metadata: { name: namespace, uid }, status } of await labelled(kubernetes)) {
+    const found = await listNamespaces(kubernetes, selectors[namespaces]);
+    const repairAfterMs = Math.max(repairIntervalMs, found.length * repairPaceMs);
+    for (const { metadata: { name: namespace, uid }, status } of found) {
       if (status?.phase === "Terminating") continue;
       const before = published.get(uid);
-      if (before?.roots !== pem || now() - before.atMs > repairIntervalMs) {
+      if (before?.roots !== pem || now() - before.atMs > repairAfterMs) {
         const refusal = await putIn(namespace, name, pem);
         if (refusal !== undefined) {
           refusals.push(refusal);
@@ -93,11 +99,11 @@ export function bundlePublisher({ kubernetes, roots, webhook, configMap, log, no
 }
 
 /** @throws {ApiError} also for more than can be looked after */
-async function labelled(kubernetes: KubernetesApi): Promise<readonly Namespace[]> {
+async function listNamespaces(kubernetes: KubernetesApi, labelSelector: string): Promise<readonly Namespace[]> {
   const found: Namespace[] = [];
   for (let next: string | undefined = "", pages = 0; next !== undefined; pages++) {
-    if (pages === maxPages) throw new ApiError(`more than ${maxPages * pageSize} namespaces have the label ${label}`);
-    const query = new URLSearchParams({ labelSelector: `${label}=enabled`, limit: String(pageSize), ...(next !== "" && { continue: next }) });
+    if (pages === maxPages) throw new ApiError(`there are more than ${maxPages * pageSize} namespaces; name those that need the roots: --namespaces labelled`);
+    const query = new URLSearchParams({ labelSelector, limit: String(pageSize), ...(next !== "" && { continue: next }) });
     const page: NamespaceList | undefined = await kubernetes.read<NamespaceList>(`/api/v1/namespaces?${query.toString()}`, { name: "the list of namespaces" });
     found.push(...(page?.items ?? []));
     next = page?.metadata.continue || undefined;
@@ -119,9 +125,11 @@ interface WebhookConfiguration {
   readonly webhooks?: readonly { readonly name: string; readonly clientConfig?: { readonly caBundle?: string } }[];
 }
 
-const label = "countersign.dev/bundle";
+/** `!=` is true as well of what has no such label. @source Kubernetes, "Labels and Selectors" */
+const selectors: Readonly<Record<BundleNamespaces, string>> = { all: "countersign.dev/bundle!=disabled", labelled: "countersign.dev/bundle=enabled" };
 const pageSize = 500;
 /** 10 000 namespaces: twice what Kubernetes is tested with. */
 const maxPages = 20;
-/** What others changed is put right then. */
+/** What others changed is put right then, or later where there are so many that the API server would have to take more than one write a second. */
 const repairIntervalMs = 10 * 60_000;
+const repairPaceMs = 1000;

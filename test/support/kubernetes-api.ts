@@ -95,8 +95,8 @@ export async function startKubernetesApi(credentials: { readonly key: string; re
     const { namespace, resource, name } = target;
     if (request.method === "GET" && name === undefined) {
       if (!allowed("list", target)) return fail(response, 403, "Forbidden");
-      const [key = "", value = ""] = (url.searchParams.get("labelSelector") ?? "").split("=");
-      const all = [...api.objects].filter(([path, { metadata }]) => targetOf(path)?.resource === resource && (key === "" || metadata.labels?.[key] === value)).map(([, object]) => object);
+      const [, key = "", not = "", value = ""] = /^([^!=]+)(!?)=(.*)$/.exec(url.searchParams.get("labelSelector") ?? "") ?? [];
+      const all = [...api.objects].filter(([path, { metadata }]) => targetOf(path)?.resource === resource && (key === "" || (metadata.labels?.[key] === value) !== (not === "!"))).map(([, object]) => object);
       const [from, limit] = [Number(url.searchParams.get("continue") ?? 0), Number(url.searchParams.get("limit") ?? 500)];
       return send(response, 200, { metadata: { ...(from + limit < all.length && { continue: String(from + limit) }) }, items: all.slice(from, from + limit) });
     }

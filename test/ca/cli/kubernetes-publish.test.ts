@@ -26,12 +26,12 @@ afterAll(async () => {
 });
 
 const said: string[] = [];
-const label = { "countersign.dev/bundle": "enabled" };
-const addNamespace = (name: string, labels: Readonly<Record<string, string>> = label, phase = "Active"): unknown => kubernetes.objects.set(`/api/v1/namespaces/${name}`, { metadata: { name, uid: `uid-of-${name}`, labels }, status: { phase } });
+const [label, optedOut] = ["enabled", "disabled"].map((value) => ({ "countersign.dev/bundle": value }));
+const addNamespace = (name: string, labels: Readonly<Record<string, string>> = {}, phase = "Active"): unknown => kubernetes.objects.set(`/api/v1/namespaces/${name}`, { metadata: { name, uid: `uid-of-${name}`, labels }, status: { phase } });
 const mapIn = (namespace: string) => kubernetes.objects.get(`/api/v1/namespaces/${namespace}/configmaps/countersign-root`);
 const writes = (): readonly string[] => kubernetes.requests.filter((one) => one.startsWith("PATCH")).map((one) => /^PATCH ([^?]*)/.exec(one)![1]!);
 const publisher = (more: Partial<PublisherDeps> = {}) => bundlePublisher({
-  kubernetes: kubernetesApi({ url: kubernetes.url, tokenFile, caFile }), roots: () => "ROOTS\n", webhook: "countersign-injector", configMap: "countersign-root", log: (line) => void said.push(line), ...more,
+  kubernetes: kubernetesApi({ url: kubernetes.url, tokenFile, caFile }), roots: () => "ROOTS\n", webhook: "countersign-injector", configMap: "countersign-root", namespaces: "all", log: (line) => void said.push(line), ...more,
 });
 
 beforeEach(() => {
@@ -43,10 +43,10 @@ beforeEach(() => {
 });
 
 describe("with the rights of the manifests, and no others", () => {
-  test("the webhooks trust the roots, whatever else they say, and each namespace with the label has them", async () => {
+  test("the webhooks trust the roots, whatever else they say, and each namespace has them", async () => {
     for (const name of ["countersign", "shop"]) addNamespace(name);
-    addNamespace("other", {});
-    addNamespace("ending", label, "Terminating");
+    addNamespace("other", optedOut);
+    addNamespace("ending", {}, "Terminating");
     await publisher()();
     expect(kubernetes.objects.get(webhookPath)?.webhooks).toEqual(["namespace", "pod"].map((name) => (
       { name, failurePolicy: "Fail", clientConfig: { service: { name: "countersign-injector" }, caBundle: Buffer.from("ROOTS\n").toString("base64") } }
@@ -73,6 +73,20 @@ describe("with the rights of the manifests, and no others", () => {
   });
 });
 
+test("namespaces are all but those that say no, or those alone that say yes", async () => {
+  const published = async (namespaces: PublisherDeps["namespaces"]): Promise<readonly string[]> => {
+    await publisher({ namespaces })();
+    const found = ["silent", "willing", "unwilling"].filter((name) => mapIn(name) !== undefined);
+    for (const name of found) kubernetes.objects.delete(`/api/v1/namespaces/${name}/configmaps/countersign-root`);
+    return found;
+  };
+  addNamespace("silent");
+  addNamespace("willing", label);
+  addNamespace("unwilling", optedOut);
+  expect(await published("all")).toEqual(["silent", "willing"]);
+  expect(await published("labelled")).toEqual(["willing"]);
+});
+
 describe("looking again", () => {
   test("writes nothing while nothing changed, and all when the roots did", async () => {
     addNamespace("shop");
@@ -95,7 +109,7 @@ describe("looking again", () => {
     await look();
     expect(mapIn("shop")?.data).toEqual({ "root.pem": "ROOTS\n" });
     kubernetes.objects.delete("/api/v1/namespaces/shop/configmaps/countersign-root");
-    kubernetes.objects.set("/api/v1/namespaces/shop", { metadata: { name: "shop", uid: "another", labels: label } });
+    kubernetes.objects.set("/api/v1/namespaces/shop", { metadata: { name: "shop", uid: "another" } });
     await look();
     expect(mapIn("shop")?.data).toEqual({ "root.pem": "ROOTS\n" });
   });
@@ -177,4 +191,5 @@ test("inject serve does it beside the webhook, and needs an API server for it", 
   stop();
   expect(await running).toBe(0);
   await expect(inject(args, io, () => stopped)).rejects.toThrow("--webhook and --config-map are for a pod");
+  await expect(inject([...args, "--namespaces", "some"], io, () => stopped)).rejects.toThrow("--namespaces is all or labelled");
 });
