@@ -6,7 +6,7 @@ export type SettingUnit = "text" | "list" | "duration" | "count";
 /** Name of a setting. */
 export type SettingKey =
   | "bootstrap" | "bootstrapFile" | "attest" | "attestor" | "tokenFile" | "certFile" | "keyFile" | "awsRegion" | "awsEndpoint" | "ca" | "caTls" | "trustDomain" | "root"
-  | "inbound" | "app" | "inboundProtocol" | "opaquePorts" | "inboundMode" | "outbound" | "transparent" | "transparentDefault" | "route" | "tcp" | "admin" | "allow"
+  | "inbound" | "app" | "inboundProtocol" | "opaquePorts" | "inboundMode" | "outbound" | "transparent" | "transparentDefault" | "route" | "tcp" | "admin" | "metrics" | "allow"
   | "foreignBundle" | "stateDir" | "writeDir" | "onRenewal" | "onRenewalTimeout" | "workloadSocket" | "workloadSocketMode" | "keyAlgorithm" | "keyExchange" | "certificateLifetime" | "revocationPoll" | "handshakeTimeout"
   | "connectTimeout" | "idleTimeout" | "connectionMaxAge" | "maxConnections" | "drainTimeout" | "logLevel" | "accessLog" | "remoteTap" | "otlpEndpoint" | "traceEvery";
 
@@ -61,6 +61,8 @@ export const configTable: readonly ConfigSetting[] = [
   setting("tcp", "list", "", "`LISTEN=ADDRESS:PORT,SPIFFE-ID`: a local TCP port that leads to one service.",
     "Whoever reaches it speaks with this proxy's identity: keep it on loopback."),
   setting("admin", "text", "127.0.0.1:4191", "`/livez`, `/readyz`, `/metrics`, `/identity`, `/edges`; `off` for none. Loopback only."),
+  setting("metrics", "text", "off", "Where `/metrics`, `/livez` and `/readyz`, and nothing else, are open to scrapers and probes from elsewhere, e.g. `0.0.0.0:4192`; `off` for nowhere.",
+    "Whoever reaches it reads who talks to whom, how much and with what result."),
   setting("allow", "list", undefined, "SPIFFE IDs, or prefixes ending in `/*`, that may connect inbound. Default: the own trust domain.",
     "An empty list lets nobody in."),
   setting("foreignBundle", "list", "", "`TRUST-DOMAIN=FILE`: the SPIFFE bundle (JWK Set) of another trust domain; read again when it changes.",

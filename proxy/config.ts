@@ -31,6 +31,8 @@ export interface ProxyConfig {
   readonly routes: readonly Route[];
   readonly tcpListeners: readonly TcpListener[];
   readonly admin: SocketAddress | undefined;
+  /** Where `/metrics` and probes are open to whoever reaches it; undefined: nowhere. */
+  readonly scraped: SocketAddress | undefined;
   /** Undefined: everyone of the own trust domain. Empty: nobody. */
   readonly allow: readonly SpiffeIdPattern[] | undefined;
   /** Trust domain -> path of its bundle. */
@@ -115,6 +117,7 @@ export function readConfig(sources: SettingSources): ProxyConfig {
     routes: (list("route") ?? []).map(parseRoute),
     tcpListeners: (list("tcp") ?? []).map(parseTcpListener),
     admin: adminAddress(text("admin")),
+    scraped: listenAddress("metrics", text("metrics")),
     allow: list("allow")?.map(parseAllowed),
     foreignBundles: foreignBundles(list("foreignBundle") ?? []),
     stateDir: text("stateDir"),
@@ -183,7 +186,7 @@ function adminAddress(text: string | undefined): SocketAddress | undefined {
     throw refused(
       "admin",
       text,
-      "it shows who talks to whom and asks no one who they are, so it listens on loopback only, e.g. 127.0.0.1:4191",
+      "it shows who talks to whom and asks no one who they are, so it listens on loopback only, e.g. 127.0.0.1:4191; for scrapers elsewhere there is metrics",
     );
   }
   return listen;

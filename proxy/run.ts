@@ -1,6 +1,6 @@
 import { appendTo, startAccessLog } from "./access-log.ts";
 import { formatSocketAddress, type SocketAddress } from "./address.ts";
-import { startAdmin, type Admin } from "./admin.ts";
+import { startAdmin } from "./admin.ts";
 import { CaError } from "./ca-error.ts";
 import { systemClock, type Clock } from "./clock.ts";
 import type { ProxyConfig } from "./config.ts";
@@ -13,6 +13,8 @@ import { startInbound } from "./inbound/server.ts";
 import type { Log } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { startOutbound } from "./outbound/start.ts";
+import type { PageServer } from "./pages.ts";
+import { startScraped } from "./scraped.ts";
 import { tapPage } from "./tap/page.ts";
 import { startSpanExporter } from "./tracing/exporter.ts";
 import { tracer } from "./tracing/trace-context.ts";
@@ -23,6 +25,8 @@ export interface RunningProxy {
   readonly inbound: readonly string[];
   readonly outbound: readonly string[];
   readonly admin: string | undefined;
+  /** Where scrapers and probes come from elsewhere. */
+  readonly scraped: string | undefined;
   /** Stops accepting, waits for open connections up to the drain timeout, then closes everything; never rejects. */
   drain(): Promise<void>;
   /** Closes everything at once. */
@@ -51,7 +55,8 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
   const spans = otlpEndpoint && startSpanExporter({ exchanges, endpoint: otlpEndpoint, serviceName: () => holder.identity()?.id.uri ?? "", metrics, log });
   const accessLog = config.accessLog === undefined ? undefined : startAccessLog({ exchanges, append: appendTo(config.accessLog), metrics, log });
   const paths: DataPath[] = [];
-  let admin: Admin | undefined;
+  let admin: PageServer | undefined;
+  let scraped: PageServer | undefined;
   let keeper: IdentityKeeper | undefined;
   let stopWorkload: (() => void) | undefined;
   let draining = false;
@@ -63,6 +68,7 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
     void spans?.stop();
     keeper?.stop();
     admin?.close();
+    scraped?.close();
   }
 
   try {
@@ -72,11 +78,12 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
       "outbound", [config.outbound, config.transparent, ...config.tcpListeners.map(({ listen }) => listen)], () => startOutbound(deps),
     );
     paths.push(outbound);
-    const { admin: listen } = config;
+    const unready = [() => (draining ? "shutting down" : undefined), () => keeper?.unready(), ...paths.map((path) => () => path.unready?.())];
+    const { admin: listen, scraped: open } = config;
+    if (open !== undefined) scraped = await listening("metrics", [open], () => startScraped({ listen: open, unready, metrics, now: () => performance.now() }));
     if (listen !== undefined) {
       admin = await listening("admin", [listen], () => startAdmin({
-        listen, metrics,
-        unready: [() => (draining ? "shutting down" : undefined), () => keeper?.unready(), ...paths.map((path) => () => path.unready?.())],
+        listen, metrics, unready,
         pages: {
           "/identity": () => keeper && identityPage(holder, keeper.status()),
           "/edges": () => ({ edges: [inbound, outbound].flatMap(({ connections }) => connections.edges()) }),
@@ -96,11 +103,11 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
       config, holder, clock, random, log, metrics, traffic: { edges: () => [inbound, outbound].flatMap(({ connections }) => connections.recentEdges()), exchanges },
     });
     log.info({
-      inbound: inbound.addresses, outbound: outbound.addresses, admin: admin?.address, app: formatSocketAddress(config.app),
+      inbound: inbound.addresses, outbound: outbound.addresses, admin: admin?.address, metrics: scraped?.address, app: formatSocketAddress(config.app),
       ca: keeper.status().caUrl, trustDomain: keeper.status().trustDomain,
     }, "countersign-proxy started");
     return {
-      inbound: inbound.addresses, outbound: outbound.addresses, admin: admin?.address, close,
+      inbound: inbound.addresses, outbound: outbound.addresses, admin: admin?.address, scraped: scraped?.address, close,
       async drain() {
         draining = true;
         for (const path of paths) path.stopAccepting();

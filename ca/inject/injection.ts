@@ -1,5 +1,5 @@
 import {
-  inboundPort, interceptContainer, interceptName, proxyContainer, proxyName, proxyUserId, proxyVolume, volumeName,
+  interceptContainer, interceptName, proxyContainer, proxyName, proxyPorts, proxyUserId, proxyVolume, volumeName,
   type InjectSettings, type Intercepted, type ProxyWishes,
 } from "./containers.ts";
 import { annotation, type Container, type Pod } from "./pod.ts";
@@ -64,14 +64,17 @@ function readWishes(pod: Pod): ProxyWishes | string {
   if (transparentDefault === undefined) return `${annotation.transparentDefault} is passthrough or refuse`;
   const inboundMode = oneOf(annotation.inboundMode, ["strict", "audit", "permissive"]);
   if (inboundMode === undefined) return `${annotation.inboundMode} is strict, audit or permissive`;
+  const metrics = oneOf(annotation.metrics, ["enabled", "disabled"]);
+  if (metrics === undefined) return `${annotation.metrics} is enabled or disabled`;
   const [skipInboundPorts, skipOutboundPorts] = [portsOf(pod, annotation.skipInboundPorts), portsOf(pod, annotation.skipOutboundPorts)];
   if (skipInboundPorts === undefined || skipOutboundPorts === undefined) return "ports to skip are numbers with commas between, such as 9090,9091";
-  const declared = (pod.spec?.containers ?? []).flatMap(({ ports = [] }) => ports).find(({ protocol = "TCP" }) => protocol === "TCP");
+  const declared = (pod.spec?.containers ?? []).flatMap(({ ports = [] }) => ports).filter(({ protocol = "TCP" }) => protocol === "TCP").map(({ containerPort }) => containerPort);
   const [appPort, ...more] = portsOf(pod, annotation.appPort) ?? [];
   if (more.length > 0 || (appPort === undefined && wishOf(pod, annotation.appPort) !== undefined)) return `${annotation.appPort} is one port`;
-  const port = appPort ?? declared?.containerPort ?? defaultAppPort;
-  if (port === inboundPort) return `the app listens on ${inboundPort}, where the proxy does; give it another port`;
-  return { intercepted, transparentDefault, inboundMode, skipInboundPorts, skipOutboundPorts, appPort: port };
+  const port = appPort ?? declared[0] ?? defaultAppPort;
+  const taken = [port, ...declared].find((one) => proxyPorts.includes(one));
+  if (taken !== undefined) return `the app listens on ${taken}, where the proxy does; give it another port`;
+  return { intercepted, transparentDefault, inboundMode, skipInboundPorts, skipOutboundPorts, metrics: metrics === "enabled", appPort: port };
 }
 
 function portsOf(pod: Pod, name: string): readonly number[] | undefined {

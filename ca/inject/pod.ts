@@ -41,6 +41,7 @@ export const annotation = {
   inboundMode: "countersign.dev/inbound-mode",
   skipInboundPorts: "countersign.dev/skip-inbound-ports",
   skipOutboundPorts: "countersign.dev/skip-outbound-ports",
+  metrics: "countersign.dev/metrics",
   /** Written by us: the roots by which the proxy knows its CA. */
   root: "countersign.dev/root",
 } as const;

@@ -1,4 +1,3 @@
-import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:https";
@@ -13,7 +12,7 @@ import { inject } from "../../ca/cli/inject.ts";
 import { readConfig } from "../../ca/config.ts";
 import type { PatchOperation } from "../../ca/inject/admission.ts";
 import { serveCa } from "../../ca/runtime/node.ts";
-import { freePort } from "../../infra/demo/place.ts";
+import { freePort, statusOf } from "../../infra/demo/place.ts";
 import { programs, startProcess, type RunningProcess } from "../../infra/demo/processes.ts";
 import { startCluster } from "../support/cluster.ts";
 import { countersign } from "../support/command-line.ts";
@@ -32,18 +31,22 @@ afterAll(async () => {
 interface Container {
   readonly name: string;
   readonly env: readonly { readonly name: string; readonly value: string }[];
-  readonly startupProbe: { readonly exec: { readonly command: readonly string[] } };
+  readonly ports: readonly { readonly name: string; readonly containerPort: number }[];
+  readonly startupProbe: { readonly httpGet: { readonly path: string; readonly port: number | string } };
 }
 
 /** Starts a proxy as a container of a manifest says, with this machine's places in place of the pod's; ready by the manifest's own probe. */
-async function startContainer({ env, startupProbe }: Container, here: Readonly<Record<string, string>>): Promise<RunningProcess> {
-  const admin = await freePort();
-  const settings = { ...Object.fromEntries(env.map(({ name, value }) => [name, value])), ...here, COUNTERSIGN_PROXY_ADMIN: `127.0.0.1:${admin}` };
+async function startContainer({ env, ports, startupProbe: { httpGet } }: Container, here: Readonly<Record<string, string>>): Promise<RunningProcess> {
+  const asked = Object.fromEntries(env.map(({ name, value }) => [name, value]));
+  // The kubelet asks at the pod's address, where the container says that it listens.
+  const probed = ports.find(({ name, containerPort }) => name === httpGet.port || containerPort === httpGet.port)!;
+  expect(asked["COUNTERSIGN_PROXY_METRICS"]).toBe(`0.0.0.0:${probed.containerPort}`);
+  const port = await freePort();
+  const settings = { ...asked, ...here, COUNTERSIGN_PROXY_ADMIN: "off", COUNTERSIGN_PROXY_METRICS: `127.0.0.1:${port}` };
   const proxy = startProcess(programs.proxy, [], settings);
   closing.push(() => proxy.stop());
-  const [, ...probe] = startupProbe.exec.command;
-  const isReady = (): boolean => spawnSync(process.execPath, probe.map((word) => word.replace("4191", String(admin)))).status === 0;
-  for (let attempts = 0; !isReady(); attempts++) {
+  const status = (): Promise<number> => statusOf(`http://127.0.0.1:${port}${httpGet.path}`).catch(() => 0);
+  for (let attempts = 0; (await status()) !== 200; attempts++) {
     if (attempts > maxAttempts || proxy.child.exitCode !== null) throw new Error(`the proxy is not ready:\n${proxy.output()}`);
     await delay(200);
   }
@@ -78,7 +81,7 @@ test("the manifests' Job begins the CA, which believes the cluster, its webhook 
     COUNTERSIGN_PROXY_CA: served.url, COUNTERSIGN_PROXY_ROOT: file("root.pem", root), COUNTERSIGN_PROXY_TOKEN_FILE: file("injector-token", await tokenOf("countersign", "countersign-injector")), COUNTERSIGN_PROXY_WRITE_DIR: certs,
   });
   expect(["cert.pem", "key.pem", "bundle.pem"].filter((name) => !existsSync(join(certs, name)))).toEqual([]);
-  // The webhook as the manifest calls it: it has the API server trust it, and the labelled namespaces have the roots.
+  // The webhook as the manifest calls it: it has the API server trust it, and each namespace has the roots.
   apiServer.rules = rulesOf("countersign-injector");
   const { args } = deployment.spec.template.spec.containers.find(({ name }) => name === "injector")!;
   const port = await freePort();
@@ -134,7 +137,7 @@ async function startApiServer() {
   const [tokenFile, caFile] = [join(folder, "api-server-token"), join(folder, "api-server-ca.crt")];
   writeFileSync(tokenFile, "service-account-token\n");
   writeFileSync(caFile, authority.pem);
-  for (const name of ["countersign", "shop"]) api.objects.set(`/api/v1/namespaces/${name}`, { metadata: { name, uid: name, labels: { "countersign.dev/bundle": "enabled" } } });
+  for (const name of ["countersign", "shop"]) api.objects.set(`/api/v1/namespaces/${name}`, { metadata: { name, uid: name } });
   const configuration = parseAllDocuments(readFileSync(join(infra, "injector.yaml"), "utf8")).map((document) => document.toJS() as StoredObject & { kind: string }).find(({ kind }) => kind === "MutatingWebhookConfiguration")!;
   api.objects.set(webhookPath, configuration);
   return Object.assign(api, { tokenFile, caFile });

@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
@@ -32,13 +32,13 @@ interface Container {
   readonly args?: readonly string[];
   readonly envFrom?: unknown;
   readonly env?: readonly { readonly name: string; readonly value: string }[];
-  readonly ports?: readonly { readonly hostPort?: number }[];
+  readonly ports?: readonly { readonly name?: string; readonly containerPort: number; readonly hostPort?: number }[];
   readonly securityContext?: Readonly<Record<string, unknown>>;
 }
 interface KubernetesObject {
   readonly apiVersion: string;
   readonly kind: string;
-  readonly metadata: { readonly name: string };
+  readonly metadata: { readonly name: string; readonly namespace?: string };
   readonly spec: {
     readonly replicas?: number; readonly minAvailable?: number; readonly selector?: { readonly matchLabels?: Record<string, string> };
     readonly template?: { readonly metadata: { readonly labels: Record<string, string> }; readonly spec: { readonly initContainers?: readonly Container[]; readonly containers: readonly Container[]; readonly securityContext?: Readonly<Record<string, unknown>> } };
@@ -150,43 +150,110 @@ describe("the manifests", () => {
 });
 
 /** The Kubernetes API's schemas, as types that refuse unknown fields and as validators of values. */
-const hasSchemas = existsSync(join(root, "node_modules/kubernetes-models"));
+const hasSchemas = ["kubernetes-models", "@kubernetes-models/prometheus-operator"].every((name) => existsSync(join(root, "node_modules", name)));
 if (!hasSchemas) console.warn("Tests that need kubernetes-models are skipped: run npm ci.");
+/** Those of the Prometheus operator's own kinds are in a package of their own. */
+const moduleOf = ({ apiVersion, kind }: Pick<KubernetesObject, "apiVersion" | "kind">): string =>
+  `${apiVersion.startsWith("monitoring.coreos.com/") ? "@kubernetes-models/prometheus-operator" : "kubernetes-models"}/${apiVersion}/${kind}`;
+async function validate(object: KubernetesObject): Promise<void> {
+  const models = (await import(moduleOf(object))) as Record<string, new (data: unknown) => { validate(): void }>;
+  expect(() => new models[object.kind]!(object).validate(), `${object.kind} ${object.metadata.name}`).not.toThrow();
+}
 
 describe.skipIf(!hasSchemas)("the Kubernetes schemas", () => {
   const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "cart", annotations: { "countersign.dev/intercept": "all" } }, spec: { containers: [{ name: "app", image: "app" }] } };
   const plan = planInjection(pod, settings);
   const injected = plan.kind === "inject" ? applyInjection(pod, plan.injection) : undefined;
-  // The Prometheus operator's own, not the API's.
-  const checked = [...objects.filter(({ kind }) => kind !== "ServiceMonitor" && kind !== "PrometheusRule"), injected as unknown as KubernetesObject];
-  const moduleOf = ({ apiVersion, kind }: KubernetesObject): string => `kubernetes-models/${apiVersion}/${kind}`;
+  const checked = [...objects, injected as unknown as KubernetesObject];
 
   test("know every field of the manifests and of what is injected, and no other", () => {
     symlinkSync(join(root, "node_modules"), join(folder, "node_modules"));
     const literal = (object: KubernetesObject, index: number): string =>
       `import type { I${object.kind} as K${index} } from ${JSON.stringify(moduleOf(object))};\nexport const o${index}: K${index} = ${JSON.stringify(object)};\n`;
     const misspelled = { ...pod, spec: { containers: [{ name: "app", imagee: "app" }] } } as unknown as KubernetesObject;
+    const [monitor] = ofKind("PodMonitor");
+    const misread = { ...monitor, spec: { ...monitor!.spec, podMetricsEndpoint: [] } } as unknown as KubernetesObject;
     writeFileSync(join(folder, "good.ts"), checked.map(literal).join(""));
-    writeFileSync(join(folder, "bad.ts"), literal(misspelled, 0));
+    writeFileSync(join(folder, "bad.ts"), literal(misspelled, 0) + literal(misread, 1));
     const { stdout } = spawnSync(join(root, "node_modules/.bin/tsc"), ["--noEmit", "--strict", "--skipLibCheck", "--module", "nodenext", "--target", "es2022", "--types", "", "good.ts", "bad.ts"], { cwd: folder, encoding: "utf8" });
     expect(stdout.split("\n").filter((line) => line.startsWith("good.ts"))).toEqual([]);
-    expect(stdout).toMatch(/^bad\.ts.*imagee/m);
+    for (const unknown of ["imagee", "podMetricsEndpoint"]) expect(stdout).toMatch(new RegExp(`^bad\\.ts.*"${unknown}"`, "m"));
   });
 
   test("take every value", async () => {
-    for (const object of checked) {
-      const models = (await import(moduleOf(object))) as Record<string, new (data: unknown) => { validate(): void }>;
-      expect(() => new models[object.kind]!(object).validate(), `${object.kind} ${object.metadata.name}`).not.toThrow();
+    for (const object of checked) await validate(object);
+    const { metadata } = pod;
+    for (const wrong of [
+      { ...pod, spec: { containers: [{ name: 7 }] } },
+      { apiVersion: "monitoring.coreos.com/v1", kind: "PodMonitor", metadata, spec: { selector: {}, podMetricsEndpoints: [{ port: "proxy-metrics", interval: "half a minute" }] } },
+      { apiVersion: "monitoring.coreos.com/v1", kind: "PrometheusRule", metadata, spec: { groups: [{ name: "g", rules: [{ alert: "A" }] }] } },
+    ]) {
+      await expect(validate(wrong as unknown as KubernetesObject), wrong.kind).rejects.toThrow();
     }
-    const { Pod } = (await import("kubernetes-models/v1/Pod" as string)) as { Pod: new (data: unknown) => { validate(): void } };
-    expect(() => new Pod({ ...pod, spec: { containers: [{ name: 7 }] } }).validate()).toThrow();
   });
 });
 
-test.skipIf(!programAvailable("kubectl"))("kustomize builds each of them", () => {
-  for (const [path, kinds] of [[".", ["Deployment", "MutatingWebhookConfiguration", "NetworkPolicy"]], ["node-proxy", ["DaemonSet"]], ["linkerd", ["Deployment", "Role"]]] as const) {
-    const built = execFileSync("kubectl", ["kustomize", join(source, path)], { encoding: "utf8" });
-    for (const kind of kinds) expect(built).toContain(`kind: ${kind}`);
-    expect(built).not.toMatch(/image: countersign(-proxy)?$/m);
+/** Kustomize of 2021 or later; Debian 12's kubectl has an older one. */
+const hasKustomize = programAvailable("kubectl") && spawnSync("kubectl", ["kustomize", join(source, "node-proxy")]).status === 0;
+if (!hasKustomize) console.warn("Tests that need kubectl with kustomize 4.1 or later are skipped.");
+
+describe.skipIf(!hasKustomize)("kustomize", () => {
+  const build = (path: string): readonly KubernetesObject[] => parseAllDocuments(execFileSync("kubectl", ["kustomize", path], { encoding: "utf8" })).map((document) => document.toJS() as KubernetesObject);
+
+  test.each([
+    [".", ["Deployment", "MutatingWebhookConfiguration", "NetworkPolicy"]], ["node-proxy", ["DaemonSet"]], ["linkerd", ["Deployment", "Role"]],
+  ] as const)("builds %s, with a tag for each image", async (path, kinds) => {
+    const built = build(join(source, path));
+    expect(built.map(({ kind }) => kind)).toEqual(expect.arrayContaining([...kinds]));
+    for (const { image } of built.filter(({ spec }) => spec?.template !== undefined).flatMap(containersOf)) expect(image).toMatch(/^countersign(-proxy)?:\d+\.\d+\.\d+$/);
+    if (hasSchemas) for (const object of built) await validate(object);
+  });
+
+  test("builds it as the README has it: with monitoring as a component, and images and trust domain of one's own", async () => {
+    const own = join(folder, "own");
+    mkdirSync(own);
+    writeFileSync(join(own, "kustomization.yaml"), JSON.stringify({
+      // Paths of resources are relative.
+      apiVersion: "kustomize.config.k8s.io/v1beta1", kind: "Kustomization", resources: [relative(own, source)], components: [relative(own, join(source, "monitoring"))], namespace: "countersign",
+      images: [{ name: "countersign", newName: "registry.example/countersign", newTag: "1.2.3" }],
+    }));
+    const built = build(own);
+    const monitors = built.filter(({ apiVersion }) => apiVersion === "monitoring.coreos.com/v1");
+    expect(monitors.map(({ kind, metadata }) => [kind, metadata.namespace]).sort()).toEqual(["PodMonitor", "PrometheusRule", "ServiceMonitor"].map((kind) => [kind, "countersign"]));
+    expect(containersOf(built.find(({ kind, metadata }) => kind === "Deployment" && metadata.name === "countersign")!)[0]!.image).toBe("registry.example/countersign:1.2.3");
+    if (hasSchemas) for (const object of built) await validate(object);
+  });
+});
+
+describe("what the Prometheus operator is told", () => {
+  interface Endpoint { readonly port: string; readonly path: string }
+  const endpointsOf = (kind: string, key: string): readonly Endpoint[] => ofKind(kind).flatMap(({ spec }) => (spec as unknown as Readonly<Record<string, readonly Endpoint[]>>)[key]!);
+  const listening = ({ env = [] }: Container): string | undefined => env.find(({ name }) => name === "COUNTERSIGN_PROXY_METRICS")?.value.split(":")[1];
+  const plan = planInjection({ spec: { containers: [{ name: "app" }] } }, settings);
+  const injected = plan.kind === "inject" ? (plan.injection.initContainers as readonly Container[]) : [];
+
+  test("finds each proxy, of the manifests or injected, at the port where it listens for scrapers, which network policies let through", () => {
+    const [endpoint, ...more] = endpointsOf("PodMonitor", "podMetricsEndpoints");
+    expect([more, endpoint?.path, ofKind("PodMonitor")[0]!.spec]).toMatchObject([[], "/metrics", { selector: {}, namespaceSelector: { any: true } }]);
+    const proxies = [...workloads.flatMap(containersOf), ...injected].filter(({ name }) => name === "countersign-proxy");
+    expect(proxies).toHaveLength(4);
+    for (const proxy of proxies) expect(proxy.ports?.find(({ name }) => name === endpoint!.port)?.containerPort).toBe(Number(listening(proxy)));
+    for (const workload of workloads.filter((one) => containersOf(one).some((container) => listening(container) !== undefined))) {
+      const { labels } = workload.spec.template!.metadata;
+      for (const { spec, metadata } of ofKind("NetworkPolicy").filter((policy) => Object.entries(selected(policy)).every(([key, value]) => labels[key] === value))) {
+        const open = (spec as unknown as { readonly ingress?: readonly { readonly ports: readonly { readonly port: number }[] }[] }).ingress ?? [];
+        expect(open.flatMap(({ ports }) => ports.map(({ port }) => port)), metadata.name).toContain(4192);
+      }
+    }
+  });
+
+  test("finds the CA at the port of its Service", () => {
+    const [endpoint] = endpointsOf("ServiceMonitor", "endpoints");
+    const service = ofKind("Service").find(({ metadata }) => metadata.name === "countersign")!;
+    expect((service.spec as unknown as { readonly ports: readonly { readonly name: string }[] }).ports.map(({ name }) => name)).toContain(endpoint!.port);
+  });
+
+  function selected({ spec }: KubernetesObject): Readonly<Record<string, string>> {
+    return (spec as unknown as { readonly podSelector: { readonly matchLabels: Readonly<Record<string, string>> } }).podSelector.matchLabels;
   }
 });

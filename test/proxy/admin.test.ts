@@ -1,9 +1,10 @@
 import { request } from "node:http";
 import { afterEach, describe, expect, test } from "vitest";
-import { startAdmin, type Admin } from "../../proxy/admin.ts";
+import { startAdmin } from "../../proxy/admin.ts";
 import { createMetrics } from "../../proxy/metrics.ts";
+import type { PageServer } from "../../proxy/pages.ts";
 
-const open: Admin[] = [];
+const open: PageServer[] = [];
 afterEach(() => {
   for (const admin of open.splice(0)) admin.close();
 });

@@ -23,7 +23,7 @@ describe("bash completes", () => {
     [["--app", "127.0.0.1:8080", "--outb"], ["--outbound"]],
     [["intercept", ""], ["install", "remove", "status"]],
     [["intercept", "install", "--proxy"], ["--proxy-user"]],
-    [["gateway", "--"], ["--admin", "--help", "--listen", "--max-connections", "--route"]],
+    [["gateway", "--"], ["--admin", "--help", "--listen", "--max-connections", "--metrics", "--route"]],
     [["verify-wire", "--"], ["--help", "--interface", "--port", "--seconds"]],
     [["tap", "--d"], ["--direction"]],
     [["completion", "f"], ["fish"]],

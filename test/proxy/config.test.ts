@@ -32,7 +32,7 @@ describe("defaults", () => {
   test("are those of the table: a bootstrap string is all that is needed", () => {
     expect(read()).toMatchObject({
       bootstrap, inbound: { host: "0.0.0.0", port: 4143 }, app: { host: "127.0.0.1", port: 8080 }, inboundProtocol: "detect",
-      outbound: { host: "127.0.0.1", port: 4140 }, admin: { host: "127.0.0.1", port: 4191 }, routes: [], tcpListeners: [], allow: undefined,
+      outbound: { host: "127.0.0.1", port: 4140 }, admin: { host: "127.0.0.1", port: 4191 }, scraped: undefined, routes: [], tcpListeners: [], allow: undefined,
       stateDir: undefined, keyAlgorithm: "ec-p256", keyExchange: "hybrid", certificateLifetimeSeconds: undefined, revocationPollMs: 2000, drainTimeoutMs: 30_000, logLevel: "info",
     });
   });
@@ -157,6 +157,11 @@ describe("values", () => {
   test("the admin listener stays on loopback", () => {
     for (const host of ["127.0.0.1", "127.8.0.1", "[::1]", "localhost"]) expect(read("--admin", `${host}:1`).admin?.port).toBe(1);
     for (const host of ["0.0.0.0", "[::]", "10.0.0.1", "127.0.0.1.example"]) expect(refusal({ args: ["--admin", `${host}:1`], env }).message).toContain("loopback");
+  });
+
+  test("metrics may be open to others, and are not unless somebody says so", () => {
+    expect(read("--metrics", "0.0.0.0:4192").scraped).toEqual({ host: "0.0.0.0", port: 4192 });
+    expect(refusal({ args: ["--metrics", "4192"], env }).message).toContain("host:port");
   });
 
   test("a route names the server's identity, always", () => {

@@ -125,7 +125,7 @@ describe("start", () => {
   test("a port in use is named, and costs no token", async () => {
     const ca = await startCa();
     const port = await echo();
-    for (const what of ["inbound", "outbound", "admin"]) {
+    for (const what of ["inbound", "outbound", "admin", "metrics"]) {
       const error = await run(ca, `--${what}`, `127.0.0.1:${port}`).then(() => undefined, (thrown: unknown) => thrown);
       expect(error).toBeInstanceOf(ListenError);
       expect((error as Error).message).toContain(`cannot listen on 127.0.0.1:${port} (${what}): the port is in use`);
@@ -145,7 +145,26 @@ describe("start", () => {
   test("sides that are off are not listened on", async () => {
     const ca = await startCa();
     const proxy = await run(ca, "--inbound", "off", "--outbound", "off", "--admin", "off");
-    expect(proxy).toMatchObject({ inbound: [], outbound: [], admin: undefined });
+    expect(proxy).toMatchObject({ inbound: [], outbound: [], admin: undefined, scraped: undefined });
+  });
+
+  test("what is open to scrapers has the proxy's metrics, nothing that the admin listener has beside them, and no secret", async () => {
+    const ca = await startCa();
+    const proxy = await run(ca, "--metrics", "0.0.0.0:0");
+    await ready(proxy);
+    const scraped = `127.0.0.1:${proxy.scraped!.split(":")[1]}`;
+    const { body } = await ask(scraped, "/metrics");
+    for (const name of ["identity_cert_refresh_failures", "identity_cert_expiration_timestamp_seconds", "revocation_poll_lag_seconds"]) expect(body).toMatch(new RegExp(`^${name} \\d`, "m"));
+    expect(await ask(scraped, "/readyz")).toEqual({ status: 200, body: "ready\n" });
+    const onAdmin = (await ask(proxy.admin, "/")).body.match(/\/\w+/g)!;
+    const answers = await Promise.all(onAdmin.map(async (path) => [path, (await ask(scraped, path)).status]));
+    expect(Object.fromEntries(answers)).toEqual({ "/livez": 200, "/readyz": 200, "/metrics": 200, "/identity": 404, "/edges": 404, "/tap": 404 });
+    expect(body).not.toMatch(/-----BEGIN|PRIVATE|token="/);
+    expect(body).not.toContain(ca.bootstrap.token);
+    // Its place is not another way to the admin listener's.
+    expect((await ask(proxy.admin, "/identity")).status).toBe(200);
+    proxy.close();
+    await expect(ask(scraped, "/livez")).rejects.toThrow(/ECONNREFUSED/);
   });
 });
 

@@ -28,6 +28,9 @@ interface InjectedContainer {
   readonly args?: readonly string[];
   readonly env?: readonly { readonly name: string; readonly value: string }[];
   readonly securityContext?: Readonly<Record<string, unknown>>;
+  readonly ports?: readonly { readonly name: string; readonly containerPort: number }[];
+  readonly startupProbe?: object;
+  readonly readinessProbe?: object;
 }
 
 describe("a pod that gets a proxy", () => {
@@ -65,8 +68,19 @@ describe("a pod that gets a proxy", () => {
     const planOf = (annotations: Record<string, string>) => parseInterceptCommand(injected(pod({ annotations })).spec.initContainers[1]!.args!.slice(1)).plan;
     expect(planOf({})).toMatchObject({ proxyUserId: 64_143, inboundPort: undefined, outboundPort: 4141 });
     expect(planOf({ "countersign.dev/intercept": "all", "countersign.dev/skip-inbound-ports": "9090, 9091", "countersign.dev/skip-outbound-ports": "5432" }))
-      .toMatchObject({ inboundPort: 4143, skipInboundPorts: [{ first: 9090, last: 9090 }, { first: 9091, last: 9091 }], skipOutboundPorts: [{ first: 5432, last: 5432 }] });
+      .toMatchObject({ inboundPort: 4143, skipInboundPorts: [{ first: 4192, last: 4192 }, { first: 9090, last: 9090 }, { first: 9091, last: 9091 }], skipOutboundPorts: [{ first: 5432, last: 5432 }] });
     expect(injected(pod({ annotations: { "countersign.dev/intercept": "none" } })).spec.initContainers.map(({ name }) => name)).toEqual(["countersign-proxy"]);
+  });
+
+  test("has its metrics, and by the same port its probes, where scrapers and the kubelet reach them whatever is intercepted, and its admin pages where nobody does", () => {
+    expect([env["COUNTERSIGN_PROXY_METRICS"], env["COUNTERSIGN_PROXY_ADMIN"]]).toEqual(["0.0.0.0:4192", undefined]);
+    expect(proxy.ports).toContainEqual({ name: "proxy-metrics", containerPort: 4192, protocol: "TCP" });
+    for (const probe of [proxy.startupProbe, proxy.readinessProbe]) expect(probe).toMatchObject({ httpGet: { path: "/readyz", port: 4192 } });
+    const closed = injected(pod({ annotations: { "countersign.dev/metrics": "disabled", "countersign.dev/intercept": "all" } }));
+    const [without, redirects] = closed.spec.initContainers as readonly [InjectedContainer, InjectedContainer];
+    expect([without.ports, without.env!.filter(({ name }) => name.endsWith("METRICS"))]).toEqual([[{ name: "countersign", containerPort: 4143, protocol: "TCP" }], []]);
+    for (const probe of [without.startupProbe, without.readinessProbe]) expect(probe).toMatchObject({ exec: { command: [expect.any(String), "-e", expect.stringContaining("127.0.0.1:4191/readyz") as string] } });
+    expect(parseInterceptCommand(redirects.args!.slice(1)).plan).toMatchObject({ skipInboundPorts: [] });
   });
 
   test("does not choose its own CA by an annotation it brings along", () => {
@@ -105,6 +119,8 @@ describe("a pod is refused, with the reason", () => {
     ["with ports that are none", pod({ annotations: { "countersign.dev/skip-inbound-ports": "80;rm" } }), "numbers with commas"],
     ["with two ports for the app", pod({ annotations: { "countersign.dev/app-port": "80,81" } }), "is one port"],
     ["whose app is where the proxy would be", pod({ container: { ports: [{ containerPort: 4143 }] } }), "where the proxy does"],
+    ["one of whose ports is where the proxy's metrics would be", pod({ container: { ports: [{ containerPort: 9000 }, { containerPort: 4192 }] } }), "4192, where the proxy does"],
+    ["that is not sure who may see its metrics", pod({ annotations: { "countersign.dev/metrics": "off" } }), "enabled or disabled"],
     ["that uses our names", pod({ spec: { volumes: [{ name: "countersign" }] } }), "our names"],
     ["whose app would pass the proxy by", pod({ container: { securityContext: { runAsUser: 64_143 } } }), "pass the proxy by"],
     ["whose own sidecar would pass the proxy by", pod({ spec: { initContainers: [{ name: "own", securityContext: { runAsUser: 64_143 } }] } }), "pass the proxy by"],

@@ -36,15 +36,17 @@ test.each([
 test("the program passes connections on, shows its routes, and drains when asked to stop", async () => {
   const leaf = eastIssuer.leaf({ spiffeId: "spiffe://east/hello" });
   const world = await tlsServer(leaf, (socket) => socket.end("world"));
-  const child = spawn(process.execPath, [proxy, "gateway", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--route", `world.west=127.0.0.1:${world.port}`], { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(process.execPath, [proxy, "gateway", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--route", `world.west=127.0.0.1:${world.port}`], { stdio: ["ignore", "ignore", "pipe"] });
   const exited = once(child, "exit");
   const [line] = await once(child.stderr.setEncoding("utf8"), "data") as [string];
-  const { listen, admin } = JSON.parse(line) as { listen: string; admin: string };
+  const { listen, admin, metrics } = JSON.parse(line) as { listen: string; admin: string; metrics: string };
   const client = await tlsClient(portOf(listen), { leaf, servername: "world.west" });
   expect(String((await readAll(client)).bytes)).toBe("world");
   client.destroy();
   expect(await (await fetch(`http://${admin}/routes`)).json()).toEqual({ "world.west": { host: "127.0.0.1", port: world.port } });
   expect(await (await fetch(`http://${admin}/metrics`)).text()).toContain('gateway_connections_total{route="world.west"} 1');
+  expect(await (await fetch(`http://${metrics}/metrics`)).text()).toContain('gateway_connections_total{route="world.west"} 1');
+  expect((await fetch(`http://${metrics}/routes`)).status).toBe(404);
   child.kill("SIGTERM");
   expect(await exited).toEqual([0, null]);
   await world.close();

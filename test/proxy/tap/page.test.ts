@@ -1,14 +1,15 @@
 import { afterEach, expect, test } from "vitest";
 import type { TapRecord } from "../../../ca/contract/taps.ts";
-import { startAdmin, type Admin } from "../../../proxy/admin.ts";
+import { startAdmin } from "../../../proxy/admin.ts";
 import { countExchanges, type ExchangeEnds } from "../../../proxy/exchanges.ts";
 import { createMetrics } from "../../../proxy/metrics.ts";
+import type { PageServer } from "../../../proxy/pages.ts";
 import { runTap } from "../../../proxy/tap/command.ts";
 import { tapPage } from "../../../proxy/tap/page.ts";
 import { until } from "../../support/manual-clock.ts";
 
 const ends: ExchangeEnds = { direction: "inbound", clientId: "spiffe://east/hello", serverId: "spiffe://east/world", tls: true, protocol: "http" };
-let admin: Admin | undefined;
+let admin: PageServer | undefined;
 afterEach(() => admin?.close());
 
 async function setUp() {
