@@ -71,7 +71,7 @@ test("no index is counted for a page that fills as fast, nor twice for as many r
   expect(tenth.counts.counted).toBe(0);
   const rare = listingOf(rowsOf(50_000, (index) => row(index, index % 25 === 0 ? "rare/x" : "other/x", startMs)));
   expect(await pageOfCertificates(rare.listing, { limit: 100, nowMs: 0, spiffeId: "spiffe://east/rare/*" })).toHaveLength(100);
-  // After 256 rows for 1024; after 768 there is nothing new to learn, and after 1792 the page is nearly full.
+  // After 256 rows, for 1024; the next step fills the page.
   expect(rare.counts.counted).toBe(1);
 });
 
