@@ -159,9 +159,8 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const { feedEpoch } = state;
   const limits = rateLimits(config, now);
   const documents = documentKeeper({ store, now });
-  const peers = federatedPeers({
-    documents, store, trustDomain: config.trustDomain, feedEpoch, limits, now, publishedSequence: () => Number(keeper.current().published.sequence),
-  });
+  const publishedSequence = (): number => Number(keeper.current().published.sequence);
+  const peers = federatedPeers({ documents, store, trustDomain: config.trustDomain, feedEpoch, limits, now, publishedSequence });
   const withPeers = storeWithPeers(store, peers.behind);
   const ownCraft = authorityCraft({ config, sealing, signers });
   const craft = upstream?.craft(ownCraft) ?? ownCraft;
@@ -232,7 +231,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const federation = federationService({
     hubPlace, hubSigner: noteSigner(memberKeyName(config.trustDomain), derivedKey(logKey, "countersign federation hub")), feedEpoch,
     cosigner, logKey: state.logVerifierKey,
-    documents, store, trustDomain: config.trustDomain, peers, publicUrl, rootFingerprint, limits, metrics, log, now,
+    documents, store, trustDomain: config.trustDomain, peers, publishedSequence, publicUrl, rootFingerprint, limits, metrics, log, now,
     bundle: () => keeper.current().published, hold: federationLease.hold, settleMs: config.federationSettleMs,
     credentials: isOnDemand ? apiCredentialsOnDemand(apiDeps) : api.current,
     webRoots: config.federationWebRoots === undefined ? undefined : [config.federationWebRoots],

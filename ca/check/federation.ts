@@ -6,7 +6,7 @@ import { finding, type Finding, type Trouble } from "./finding.ts";
 export function judgeFederation({ federation = [], bundleSequence, nowMs }: CheckFacts): readonly Finding[] {
   return [
     ...federation.map((one) => finding("federation-fresh", judgeOne(one, nowMs), `the bundle of ${one.trustDomain}`)),
-    ...federation.filter(({ apiUrl }) => apiUrl !== undefined).map((one) => finding("federation-heard", judgeHeard(one, bundleSequence, nowMs), `the CA of ${one.trustDomain}`)),
+    ...federation.filter(({ apiUrl, acknowledged }) => apiUrl !== undefined || acknowledged !== undefined).map((one) => finding("federation-heard", judgeHeard(one, bundleSequence, nowMs), `the CA of ${one.trustDomain}`)),
     ...federation.filter(({ witnessKey }) => witnessKey !== undefined).map((one) => finding("log-cosigned", judgeWitness(one, nowMs), `the CA of ${one.trustDomain}`)),
   ];
 }
@@ -30,6 +30,7 @@ function judgeHeard({ acknowledged, addedAt }: FederationSummary, own: bigint | 
   if (acknowledged === undefined) {
     return nowMs - Date.parse(addedAt) < unheardMs ? undefined : { status: "warning", what: "it has never said so: nobody of ours may be believed there" };
   }
+  if (acknowledged.vanished === true) return { status: "warning", what: `nothing was heard of it by its hub since ${acknowledged.at}: no root of ours waits for it any more, and after the next one nobody of ours may be believed there` };
   if (own === undefined || BigInt(acknowledged.bundleSequence) >= own) return undefined;
   return { status: "warning", what: `ours is ${own}, and it has ${acknowledged.bundleSequence}, as it said at ${acknowledged.at}; a root of ours waits for it` };
 }

@@ -1,6 +1,7 @@
-import type { FederationHubs, HubSummary } from "../contract/federation-hubs.ts";
+import type { FederationHubs, HubHoldingsNote, HubSummary } from "../contract/federation-hubs.ts";
 import type { FederationRefresh } from "../contract/federation.ts";
 import { paths } from "../contract/paths.ts";
+import { hubHoldingsFile } from "../federation/hub-holdings.ts";
 import { trustDomainOfKey } from "../federation/hub-notes.ts";
 import { hubBundleFile } from "../federation/plan-hub.ts";
 import { ObjectStoreError } from "../object-store.ts";
@@ -15,6 +16,7 @@ export async function publishToHub(ca: Api, where: string, options: PlaceOptions
   const place = openPlace(where, options);
   await putIn(place, hubBundleFile(trustDomain), await ca.fetchPublic(paths.hubBundle, "text/plain"));
   await putIn(place, `${trustDomain}.bundle.json`, await ca.fetchPublic(paths.bundle, "application/json"));
+  await putIn(place, hubHoldingsFile(trustDomain), (await ca.call<HubHoldingsNote>("GET", paths.hubHoldings)).note);
   return { trustDomain, key, where };
 }
 

@@ -37,6 +37,12 @@ export interface HubPublication {
   readonly refresh?: FederationRefresh;
 }
 
+/** `GET /v1/hub-holdings`: which bundles of others this CA has, as it says that in a hub. */
+export interface HubHoldingsNote {
+  /** C2SP signed note. */
+  readonly note: string;
+}
+
 /** `POST /v1/hubs`: again, it takes back who was removed by hand. */
 export interface SubscribeToHubRequest {
   /** What the hub's owner shows: `countersign_hub_...`. */

@@ -30,12 +30,20 @@ export interface FederationSummary {
   /** Absent: nobody has looked for it yet. */
   readonly refresh?: FederationRefresh;
   /** Which bundle of ours its CA has. */
-  readonly acknowledged?: { readonly bundleSequence: string; readonly at: string };
+  readonly acknowledged?: FederationAcknowledged;
   /** C2SP verifier keys of its CA's audit log, and of its CA as a witness of ours. */
   readonly logKey?: string;
   readonly witnessKey?: string;
   /** How far its CA has cosigned our audit log. */
   readonly cosigned?: FederationCosigned;
+}
+
+export interface FederationAcknowledged {
+  readonly bundleSequence: string;
+  /** When it said so. */
+  readonly at: string;
+  /** It came by a hub and has said nothing there for three days, so no root waits for it. */
+  readonly vanished?: true;
 }
 
 export interface FederationCosigned {

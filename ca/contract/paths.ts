@@ -28,6 +28,7 @@ export const paths = {
   federatedBundles: "/v1/federated-bundles",
   hubs: "/v1/hubs",
   hubBundle: "/v1/hub-bundle",
+  hubHoldings: "/v1/hub-holdings",
   witness: "/v1/witness",
   witnessAddCheckpoint: "/v1/witness/add-checkpoint",
   witnessCheckpoint: "/v1/witness/checkpoint",

@@ -19,12 +19,15 @@ import { relationshipsOf, type HeldRelationship } from "./documents.ts";
 import { askEndpoint, followEndpoint } from "./endpoint.ts";
 import { FederationError } from "./errors.ts";
 import { proofOf, type FetchTrust } from "./fetch-bundle.ts";
+import { hubListener } from "./hub-acknowledgements.ts";
+import { holdingsOf } from "./hub-holdings.ts";
 import { hubPublisher, type HubPlace, type HubPublisher } from "./hub-publisher.ts";
 import { hubService, type Hubs } from "./hubs.ts";
 import { invitationService, type Invitations } from "./invitations.ts";
 import { noticeSince } from "./notice.ts";
+import { peerApiUrl } from "./peer-api.ts";
 import { peerStreams } from "./peer-streams.ts";
-import type { Peers } from "./peers.ts";
+import { acknowledgedBy, type Peers } from "./peers.ts";
 import { bundleRefresher } from "./refresh.ts";
 import { relationshipService, type Relationships } from "./relationships.ts";
 import { rounds, type Rounds } from "./rounds.ts";
@@ -44,6 +47,7 @@ export interface FederationDeps {
   readonly logKey: string;
   readonly trustDomain: string;
   readonly peers: Peers;
+  readonly publishedSequence: () => number;
   readonly publicUrl: () => string;
   readonly rootFingerprint: () => string;
   readonly bundle: () => { readonly jwks: string; readonly bundle: Bundle };
@@ -65,7 +69,7 @@ interface Credentials {
 }
 
 /** Other trust domains: with which this one is federated, and their bundles. */
-export interface Federation extends Relationships, Invitations, Pick<Hubs, "subscribe" | "unsubscribe" | "hubs">, Pick<HubPublisher, "document" | "publication">, Rounds {
+export interface Federation extends Relationships, Invitations, Pick<Hubs, "subscribe" | "unsubscribe" | "hubs">, Pick<HubPublisher, "document" | "holdingsDocument" | "publication">, Rounds {
   /** C2SP verifier key of this CA in hubs. */
   readonly hubKey: string;
   /** Takes down which bundle of ours a peer holds. @throws {Refusal} proof_refused | bundle_unknown | rate_limited */
@@ -91,11 +95,14 @@ export function federationService(deps: FederationDeps): Federation {
     return { bundles: trusted.bundles, webRoots: deps.webRoots, nowMs: now().getTime() };
   };
 
+  /** Of those that an operator added here, and who may not know us: until when none is told again what it did not take. */
+  const deaf = new Map<string, number>();
+
   /** To the API of the CA that published it, known as its endpoint is. */
   async function acknowledgeTo(relationship: HeldRelationship): Promise<void> {
-    const { apiUrl, held, trustDomain } = relationship;
-    const sequence = held?.parsed.sequence;
-    if (apiUrl === undefined || held?.feedEpoch === undefined || sequence === undefined) return;
+    const { held, trustDomain } = relationship;
+    const [apiUrl, sequence] = [peerApiUrl(relationship), held?.parsed.sequence];
+    if (apiUrl === undefined || held?.feedEpoch === undefined || sequence === undefined || (deaf.get(trustDomain) ?? 0) > now().getTime()) return;
     const { key, chain } = await deps.credentials();
     const bundleHeld: HeldBundle = { feedEpoch: held.feedEpoch, bundleSequence: String(sequence) };
     const proof = encodeRenewalProof({
@@ -106,7 +113,15 @@ export function federationService(deps: FederationDeps): Federation {
       method: "POST", url: new URL(paths.federationAcknowledgements, apiUrl), body: JSON.stringify({ ...bundleHeld, proof }),
       proof: proofOf(relationship, trust(relationshipsOf(await documents.current()))),
     });
-    if (status !== 204) throw new FederationError("endpoint_answer", `${trustDomain} did not take the acknowledgement (status ${status})`, { status });
+    deaf.delete(trustDomain);
+    if (status !== 204 && relationship.apiUrl === undefined) deaf.set(trustDomain, now().getTime() + deafMs);
+    else if (status !== 204) throw new FederationError("endpoint_answer", `${trustDomain} did not take the acknowledgement (status ${status})`, { status });
+  }
+
+  /** Who was added by an operator witnesses nothing of ours until it has told that it knows us. */
+  async function submit(relationship: HeldRelationship): Promise<void> {
+    const knowsUs = relationship.apiUrl !== undefined || acknowledgedBy(relationship, await peers.acknowledgements(relationship.trustDomain)) !== undefined;
+    if (knowsUs) await submitter.submit(relationship);
   }
 
   const submitter = checkpointSubmitter({ ...deps, proofOf: async (relationship) => proofOf(relationship, trust(relationshipsOf(await documents.current()))) });
@@ -116,7 +131,7 @@ export function federationService(deps: FederationDeps): Federation {
     onEnd: (trustDomain) => void hasten(trustDomain),
     async open(relationship, lastEventId, signal) {
       const { key, chain } = await deps.credentials();
-      const url = new URL(followPath, relationship.apiUrl);
+      const url = new URL(followPath, peerApiUrl(relationship));
       const authorization = encodeRequestAuthorization({
         method: "GET", target: followPath, body: "", nonce: randomBytes(nonceBytes).toString("base64url"), chain: decodePem(chain, "CERTIFICATE"), privateKey: createPrivateKey(key),
         audience: relationship.trustDomain, nowMs: now().getTime(),
@@ -125,9 +140,12 @@ export function federationService(deps: FederationDeps): Federation {
       return followEndpoint({ url, proof: proofOf(relationship, trust(relationshipsOf(await documents.current()))), headers }, signal);
     },
   });
-  const refresher = bundleRefresher({ ...deps, trust, acknowledge: acknowledgeTo, submit: submitter.submit, isFollowed: streams.isLive });
+  const refresher = bundleRefresher({ ...deps, trust, acknowledge: acknowledgeTo, submit, isFollowed: streams.isLive, hear: hubListener(deps).hear });
   const hubs = hubService({ ...deps, hubKey: deps.hubSigner.verifierKey });
-  const publisher = hubPublisher({ ...deps, signer: deps.hubSigner, place: deps.hubPlace });
+  const publisher = hubPublisher({
+    ...deps, signer: deps.hubSigner, place: deps.hubPlace,
+    holdings: async (before) => holdingsOf(relationshipsOf(await documents.current()), before, now().getTime() - deps.settleMs),
+  });
   const relationships = relationshipService({ documents, trustDomain: own, peers, submitter, refresher });
   /** Of a fleet all hear it in the same second, and shall not all ask in the same one; how large it is shows by how many we know. */
   async function hasten(trustDomain: string): Promise<void> {
@@ -151,7 +169,7 @@ export function federationService(deps: FederationDeps): Federation {
       return { json, sequence: set.sequence };
     },
     subscribe: hubs.subscribe, unsubscribe: hubs.unsubscribe, hubs: hubs.hubs, hubKey: deps.hubSigner.verifierKey,
-    document: publisher.document, publication: publisher.publication,
+    document: publisher.document, holdingsDocument: publisher.holdingsDocument, publication: publisher.publication,
     ...looked,
     start() {
       following = true;
@@ -170,3 +188,5 @@ const spreadEachMs = 50;
 /** What changed is known to all of them within a minute. */
 const maxSpreadMs = 20_000;
 const nonceBytes = 18;
+/** Whoever added one side is soon to add the other. */
+const deafMs = 5 * 60_000;

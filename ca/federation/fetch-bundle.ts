@@ -2,7 +2,7 @@ import { parseBundle, type Bundle } from "../pki/bundle.ts";
 import { storedBundle, type HeldForeignBundle, type Relationship, type StoredBundle } from "./documents.ts";
 import { askEndpoint, type EndpointAnswer, type EndpointProof } from "./endpoint.ts";
 import { FederationError } from "./errors.ts";
-import { readHubBundle, type HubBundle } from "./hub-notes.ts";
+import { readHubBundle, requireRecent, type HubBundle } from "./hub-notes.ts";
 
 /** By what endpoints are known. */
 export interface FetchTrust {
@@ -63,9 +63,7 @@ export function processBundle({ trustDomain, hub }: Pick<Relationship, "trustDom
 
 /** Whoever holds the hub can show what was signed long ago: a bundle of before a restore, whose epoch would let it pass. */
 function fromHub({ bundle: text, feedEpoch, signedAtMs }: HubBundle, held: HeldForeignBundle | undefined, nowMs: number) {
-  if (held?.signedAt !== undefined && signedAtMs < Date.parse(held.signedAt)) throw new FederationError("hub_refused", `it was signed before the one that is held (${held.signedAt})`);
-  if (signedAtMs < nowMs - maxHubBundleAgeMs) throw new FederationError("hub_refused", `it was signed at ${new Date(signedAtMs).toISOString()}: its CA does not publish any more, or the hub withholds what it does`);
-  if (signedAtMs > nowMs + maxSkewMs) throw new FederationError("hub_refused", "it was signed in the future; check the clocks");
+  requireRecent(signedAtMs, held?.signedAt === undefined ? undefined : Date.parse(held.signedAt), nowMs);
   return { text, feedEpoch, signedAtMs };
 }
 
@@ -78,6 +76,3 @@ export function proofOf({ trustDomain, profile, endpointSpiffeId }: Relationship
 
 const redirectStatus: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 const maxRedirects = 5;
-/** It is signed anew once an hour. */
-const maxHubBundleAgeMs = 3 * 86_400_000;
-const maxSkewMs = 5 * 60_000;

@@ -74,7 +74,8 @@ export function readHubMembers(text: string, hubKey: string): HubMembers {
   return { sequence: Number(sequence), signedAtMs: readInstant(signedAt), keys: lines };
 }
 
-function readSigned(text: string, verifierKey: string, maxBytes: number): string[] {
+/** Lines of a note by this key, whatever they say. @throws {FederationError} hub_refused */
+export function readSigned(text: string, verifierKey: string, maxBytes: number): string[] {
   try {
     const note = parseNote(text, maxBytes);
     const key: VerifierKey = parseVerifierKey(verifierKey);
@@ -86,16 +87,32 @@ function readSigned(text: string, verifierKey: string, maxBytes: number): string
   }
 }
 
-function readInstant(text: string): number {
+/** @throws {FederationError} hub_refused */
+export function readInstant(text: string): number {
   const ms = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(text) ? Date.parse(text) : NaN;
   if (Number.isNaN(ms)) throw refused("it does not say when it was signed");
   return ms;
 }
 
-function refused(why: string, cause?: unknown): FederationError {
+/**
+ * Refuses what whoever holds the hub may have kept since: a member signs anew once an hour.
+ * @param lastMs  when what was taken last was signed
+ * @throws {FederationError} hub_refused
+ */
+export function requireRecent(signedAtMs: number, lastMs: number | undefined, nowMs: number): void {
+  if (lastMs !== undefined && signedAtMs < lastMs) throw refused(`it was signed before the one that is held (${new Date(lastMs).toISOString()})`);
+  if (signedAtMs < nowMs - maxHubNoteAgeMs) throw refused(`it was signed at ${new Date(signedAtMs).toISOString()}: its CA does not publish any more, or the hub withholds what it does`);
+  if (signedAtMs > nowMs + maxSkewMs) throw refused("it was signed in the future; check the clocks");
+}
+
+/** What is in a hub is not what it has to be. */
+export function refused(why: string, cause?: unknown): FederationError {
   return new FederationError("hub_refused", why, { cause });
 }
 
+/** What a member signed before that counts no more: it is taken for one that does not publish any more. */
+export const maxHubNoteAgeMs = 3 * 86_400_000;
+const maxSkewMs = 5 * 60_000;
 /** What is proxies' and endpoints' bound as well. */
 export const maxHubMembers = 2_000;
 /** Where in a hub the list is. */

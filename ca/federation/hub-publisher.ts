@@ -1,10 +1,12 @@
 import type { NoteSigner } from "../audit/note-signer.ts";
+import type { HeldBundle } from "../contract/acknowledgements.ts";
 import type { HubPublication } from "../contract/federation-hubs.ts";
 import type { FederationRefresh } from "../contract/federation.ts";
 import type { Log } from "../log.ts";
 import type { CaMetrics } from "../metrics.ts";
 import type { Fence } from "../store/rows/leases.ts";
 import type { Store } from "../store/store.ts";
+import { hubHoldingsFile, signHubHoldings } from "./hub-holdings.ts";
 import { signHubBundle } from "./hub-notes.ts";
 import { hubBundleFile } from "./plan-hub.ts";
 
@@ -21,6 +23,8 @@ export interface HubPublisherDeps {
   readonly signer: NoteSigner;
   readonly feedEpoch: string;
   readonly bundle: () => { readonly jwks: string };
+  /** Of others, by trust domain; given what was said last. */
+  readonly holdings: (before: ReadonlyMap<string, HeldBundle>) => Promise<ReadonlyMap<string, HeldBundle>>;
   /** Undefined while another replica does this. */
   readonly hold: () => Promise<Fence | undefined>;
   readonly store: Pick<Store, "report" | "reports">;
@@ -30,20 +34,24 @@ export interface HubPublisherDeps {
   readonly random?: () => number;
 }
 
-/** Puts this CA's bundle where those find it who subscribe to a hub. */
+/** Puts this CA's bundle, and which it has of theirs, where those find it who subscribe to a hub. */
 export interface HubPublisher {
   /** This CA's bundle as it is in a hub, signed; at most a minute ago. */
   document(): string;
+  /** Which bundles of others this CA has, as it says that in a hub, signed. */
+  holdingsDocument(): Promise<string>;
   /** How the last publication went, whichever replica it was; undefined: there is no place. */
   publication(): Promise<HubPublication | undefined>;
   /** Publishes what changed, and once an hour what did not, so that it is known to be the newest. @returns whether there is nothing to do here */
   tick(): Promise<boolean>;
 }
 
-export function hubPublisher({ place, trustDomain, signer, feedEpoch, bundle, hold, store, metrics, log, now, random = Math.random }: HubPublisherDeps): HubPublisher {
+export function hubPublisher({ place, trustDomain, signer, feedEpoch, bundle, holdings, hold, store, metrics, log, now, random = Math.random }: HubPublisherDeps): HubPublisher {
   let signed: { readonly jwks: string; readonly atMs: number; readonly note: string } | undefined;
-  let published: string | undefined;
+  let published: Partial<Documents> = {};
+  let held: Documents["held"] = new Map();
   let dueAtMs = 0;
+  let heldAgainMs = 0;
   let failures = 0;
 
   function document(): string {
@@ -55,6 +63,10 @@ export function hubPublisher({ place, trustDomain, signer, feedEpoch, bundle, ho
     return signed.note;
   }
 
+  function signHeld(what: Documents["held"]): string {
+    return signHubHoldings({ trustDomain, signedAtMs: now().getTime(), held: what }, signer);
+  }
+
   async function publication(): Promise<HubPublication | undefined> {
     if (place === undefined) return undefined;
     const rows = await store.reports({ kind: "federation-hub", name: place.where, nowMs: now().getTime(), limit: 1 });
@@ -62,18 +74,21 @@ export function hubPublisher({ place, trustDomain, signer, feedEpoch, bundle, ho
     return { where: place.where, ...(row && { refresh: JSON.parse(row.body) as FederationRefresh }) };
   }
 
-  async function publish({ where, put }: HubPlace): Promise<void> {
-    const { jwks } = bundle();
+  async function publish({ where, put }: HubPlace, what: Partial<Documents>): Promise<void> {
     const attemptedAt = now().toISOString();
     let succeededAt = (await publication())?.refresh?.succeededAt;
     let trouble: string | undefined;
     try {
-      await put(hubBundleFile(trustDomain), document(), { type: "text/plain; charset=utf-8", cacheControl });
-      // For software that knows no hubs: a SPIFFE bundle endpoint (https_web).
-      await put(`${trustDomain}.bundle.json`, jwks, { type: "application/json", cacheControl });
+      if (what.jwks !== undefined) {
+        await put(hubBundleFile(trustDomain), document(), { type: noteType, cacheControl });
+        // For software that knows no hubs: a SPIFFE bundle endpoint (https_web).
+        await put(`${trustDomain}.bundle.json`, what.jwks, { type: "application/json", cacheControl });
+      }
+      if (what.held !== undefined) await put(hubHoldingsFile(trustDomain), signHeld(what.held), { type: noteType, cacheControl });
       metrics.hubPublished("ok");
       if (failures > 0) log.info({ hub: where }, "the bundle is published again");
-      [published, failures, succeededAt] = [jwks, 0, attemptedAt];
+      published = { ...published, ...what };
+      [failures, succeededAt] = [0, attemptedAt];
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       failures += 1;
@@ -81,26 +96,46 @@ export function hubPublisher({ place, trustDomain, signer, feedEpoch, bundle, ho
       if (failures === 1) log.warn({ err: error, hub: where }, "the bundle could not be published for the hub's other clusters, which keep the one before; tried again");
       trouble = message.slice(0, maxErrorLength);
     }
-    const intervalMs = (failures === 0 ? everyMs : Math.min(firstBackoffMs * 2 ** Math.min(failures - 1, maxDoublings), maxBackoffMs)) * (1 - jitterPart * random());
     const nowMs = now().getTime();
-    dueAtMs = nowMs + intervalMs;
+    const intervalMs = (failures === 0 ? everyMs : Math.min(firstBackoffMs * 2 ** Math.min(failures - 1, maxDoublings), maxBackoffMs)) * (1 - jitterPart * random());
+    // What was not put now is due as before.
+    if (failures > 0 || (what.jwks !== undefined && what.held !== undefined)) dueAtMs = nowMs + intervalMs;
+    if (what.held !== undefined) heldAgainMs = nowMs + heldEveryMs;
     const status: FederationRefresh = { attemptedAt, ...(succeededAt !== undefined && { succeededAt }), failures, ...(trouble !== undefined && { error: trouble }), intervalSeconds: intervalMs / 1000 };
     await store.report({ kind: "federation-hub", name: where, part: publicationPart, body: JSON.stringify(status), reportedAtMs: nowMs, expiresAtMs: nowMs + statusRetentionMs });
   }
 
   return {
-    document,
-    publication,
+    document, publication,
+    holdingsDocument: async () => signHeld(held = await holdings(held)),
     async tick() {
       if (place === undefined || await hold() === undefined) {
-        published = undefined;
+        published = {};
         return true;
       }
-      const changed = published !== bundle().jwks && failures === 0;
-      if (changed || now().getTime() >= dueAtMs) await publish(place);
+      const { jwks } = bundle();
+      held = await holdings(held);
+      const nowMs = now().getTime();
+      if (nowMs >= dueAtMs) await publish(place, { jwks, held });
+      else if (failures === 0) {
+        const isHeldChanged = nowMs >= heldAgainMs && !isSame(published.held, held);
+        const what = { ...(published.jwks !== jwks && { jwks }), ...(isHeldChanged && { held }) };
+        if (Object.keys(what).length > 0) await publish(place, what);
+      }
       return false;
     },
   };
+}
+
+/** What is in the place by now. */
+interface Documents {
+  readonly jwks: string;
+  readonly held: ReadonlyMap<string, HeldBundle>;
+}
+
+function isSame(one: ReadonlyMap<string, HeldBundle> | undefined, other: ReadonlyMap<string, HeldBundle>): boolean {
+  if (one?.size !== other.size) return false;
+  return [...other].every(([name, { feedEpoch, bundleSequence }]) => one.get(name)?.feedEpoch === feedEpoch && one.get(name)?.bundleSequence === bundleSequence);
 }
 
 const publicationPart = "publication";
@@ -110,6 +145,9 @@ const firstBackoffMs = 5_000;
 const maxBackoffMs = 600_000;
 const maxDoublings = 10;
 const jitterPart = 0.2;
+/** In a large fleet somebody's bundle changes often, and everybody has another one then. */
+const heldEveryMs = 10_000;
+const noteType = "text/plain; charset=utf-8";
 /** Caches in between keep it no longer than a subscriber waits. */
 const cacheControl = "max-age=30";
 const maxErrorLength = 500;

@@ -7,6 +7,7 @@ import type { Fence } from "../store/rows/leases.ts";
 import { relationshipsOf, type HeldRelationship } from "./documents.ts";
 import type { EndpointStream } from "./endpoint.ts";
 import { FederationError } from "./errors.ts";
+import { peerApiUrl } from "./peer-api.ts";
 
 export interface PeerStreamsDeps {
   readonly documents: Pick<Documents, "current">;
@@ -139,7 +140,7 @@ export function peerStreams(deps: PeerStreamsDeps): PeerStreams {
 
   return {
     async tick() {
-      const peers = closed ? [] : [...relationshipsOf(await documents.current()).values()].filter(({ apiUrl, held }) => apiUrl !== undefined && held !== undefined);
+      const peers = closed ? [] : [...relationshipsOf(await documents.current()).values()].filter((one) => one.held !== undefined && peerApiUrl(one) !== undefined);
       const wanted = new Set(peers.length > 0 && await hold() !== undefined ? peers.slice(0, limits.maxStreams).map(({ trustDomain }) => trustDomain) : []);
       for (const trustDomain of [...following.keys()]) if (!wanted.has(trustDomain)) end(trustDomain);
       for (const trustDomain of wanted) {

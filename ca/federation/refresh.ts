@@ -9,6 +9,7 @@ import { relationshipsOf, type HeldRelationship } from "./documents.ts";
 import { FederationError } from "./errors.ts";
 import { processBundle, requestBundle, type FetchTrust } from "./fetch-bundle.ts";
 import { lane } from "./lane.ts";
+import { peerApiUrl } from "./peer-api.ts";
 import type { Begun } from "./rounds.ts";
 
 export interface RefreshDeps {
@@ -21,6 +22,8 @@ export interface RefreshDeps {
   readonly acknowledge: (relationship: HeldRelationship) => Promise<void>;
   /** Has the publisher cosign our audit log. @throws {FederationError} */
   readonly submit: (relationship: HeldRelationship) => Promise<void>;
+  /** Hears by a hub which bundle of ours its member has. @throws {FederationError} */
+  readonly hear: (relationship: HeldRelationship) => Promise<void>;
   /** Whether all that this publisher changes is told by a stream: then it is asked less often. */
   readonly isFollowed?: (trustDomain: string) => boolean;
   /** How long a bundle has been known here before it is acknowledged, in ms. */
@@ -124,6 +127,18 @@ export function bundleRefresher(deps: RefreshDeps): Refresher {
       if (lastError.get(trustDomain) !== error.message) log.warn({ err: error, trustDomain }, "the bundle of another trust domain is not refreshed; the last good one stays");
       lastError.set(trustDomain, error.message);
     }
+    await hearOf(trustDomain);
+  }
+
+  /** Also where its bundle is not to be had: that it is silent, too, is to be known. */
+  async function hearOf(trustDomain: string): Promise<void> {
+    const relationship = relationshipsOf(await documents.current()).get(trustDomain);
+    try {
+      if (relationship !== undefined) await deps.hear(relationship);
+    } catch (error) {
+      if (!(error instanceof FederationError)) throw error;
+      log.info({ err: error, trustDomain }, "what another trust domain's CA has of ours could not be heard by the hub; looked for again with its bundle");
+    }
   }
 
   /** Fetches, keeps and acknowledges. @throws {FederationError} */
@@ -150,11 +165,12 @@ export function bundleRefresher(deps: RefreshDeps): Refresher {
     if (refusal !== undefined) throw refusal;
     const current = relationshipsOf(after).get(trustDomain);
     if (current === undefined) throw new FederationError("endpoint_answer", `${trustDomain} is not federated with any more`);
-    if (current.apiUrl !== undefined && unsettledMs(current) <= 0) {
+    const isPeer = peerApiUrl(current) !== undefined;
+    if (isPeer && unsettledMs(current) <= 0) {
       // The bundle is good all the same; who waits for the acknowledgement waits on, and it comes with the next look.
       await deps.acknowledge(current).catch((err: unknown) => log.warn({ err, trustDomain }, "the bundle of another trust domain could not be acknowledged; its next root waits for that"));
     }
-    if (current.apiUrl !== undefined) {
+    if (isPeer) {
       await deps.submit(current).catch((err: unknown) => log.warn({ err, trustDomain }, "the audit log was not cosigned by another trust domain's CA; asked again with the next look"));
     }
     return current;
@@ -166,7 +182,7 @@ export function bundleRefresher(deps: RefreshDeps): Refresher {
   }
 
   function intervalOf(relationship: HeldRelationship): number {
-    const untilSettledMs = relationship.apiUrl === undefined ? 0 : unsettledMs(relationship);
+    const untilSettledMs = peerApiUrl(relationship) === undefined ? 0 : unsettledMs(relationship);
     const hintMs = hintOf(relationship.held);
     const regularMs = (deps.isFollowed?.(relationship.trustDomain) === true ? Math.min(hintMs * followedPart, Math.max(hintMs, maxFollowedIntervalMs)) : hintMs) * jitter();
     return untilSettledMs > 0 ? Math.min(regularMs, untilSettledMs + settleSlackMs) : regularMs;

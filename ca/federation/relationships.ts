@@ -1,4 +1,4 @@
-import type { AddFederationRequest, FederationSummary, ForeignBundleSummary } from "../contract/federation.ts";
+import type { AddFederationRequest, FederationAcknowledged, FederationSummary, ForeignBundleSummary } from "../contract/federation.ts";
 import type { DocumentChange, Documents, DocumentSet } from "../documents.ts";
 import { PkiError } from "../pki/errors.ts";
 import { parseSpiffeId, parseTrustDomain } from "../pki/spiffe-id.ts";
@@ -6,7 +6,7 @@ import { Refusal } from "../refusal.ts";
 import { fingerprintsOf, maxRelationships, readBundleText, relationshipOf, relationshipsOf, storedBundle, type HeldForeignBundle, type HeldRelationship, type Relationship } from "./documents.ts";
 import { requireEndpointUrl } from "./endpoint.ts";
 import { FederationError } from "./errors.ts";
-import { acknowledgedBy, type Peers } from "./peers.ts";
+import { acknowledgedBy, isVanished, type PeerAcknowledgement, type Peers } from "./peers.ts";
 import { excludeFromHub, removal } from "./plan-hub.ts";
 import type { Refresher } from "./refresh.ts";
 import type { Cosigned, Submitter } from "./submit-checkpoint.ts";
@@ -118,15 +118,19 @@ function requireSpiffeEndpoint(trustDomain: string, own: string, endpointDomain:
 }
 
 function summarize(
-  { addedAtMs, addedBy, held, hub, ...relationship }: HeldRelationship, refresh: FederationSummary["refresh"], acknowledged: { readonly sequence: number; readonly atMs: number } | undefined,
+  { addedAtMs, addedBy, held, hub, ...relationship }: HeldRelationship, refresh: FederationSummary["refresh"], acknowledged: PeerAcknowledgement | undefined,
   cosigned: Cosigned | undefined,
 ): FederationSummary {
   return {
     ...relationship, ...(hub && { hub: hub.name }), addedAt: new Date(addedAtMs).toISOString(), addedBy,
     ...(held && { bundle: summarizeBundle(held) }), ...(refresh && { refresh }),
-    ...(acknowledged && { acknowledged: { bundleSequence: String(acknowledged.sequence), at: new Date(acknowledged.atMs).toISOString() } }),
+    ...(acknowledged && { acknowledged: summarizeAcknowledged(acknowledged) }),
     ...(cosigned && { cosigned: summarizeCosigned(cosigned) }),
   };
+}
+
+function summarizeAcknowledged(said: PeerAcknowledgement): FederationAcknowledged {
+  return { bundleSequence: String(said.sequence), at: new Date(said.signedAtMs ?? said.atMs).toISOString(), ...(isVanished(said) && { vanished: true }) };
 }
 
 function summarizeCosigned({ atMs, ...cosigned }: Cosigned): FederationSummary["cosigned"] & object {

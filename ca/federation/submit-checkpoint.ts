@@ -12,6 +12,7 @@ import type { Store } from "../store/store.ts";
 import { relationshipsOf, type HeldRelationship, type Relationship } from "./documents.ts";
 import { askEndpoint, type EndpointAnswer, type EndpointProof } from "./endpoint.ts";
 import { FederationError } from "./errors.ts";
+import { peerApiUrl } from "./peer-api.ts";
 
 /** How far a peer has cosigned our log. */
 export interface Cosigned {
@@ -43,7 +44,7 @@ export interface Submitter {
 /** @source C2SP tlog-witness, the log's side */
 export function checkpointSubmitter({ documents, store, proofOf, metrics, now }: SubmitterDeps): Submitter {
   async function ask(relationship: HeldRelationship, path: string, body?: string): Promise<EndpointAnswer> {
-    const url = new URL(path, relationship.apiUrl);
+    const url = new URL(path, peerApiUrl(relationship));
     return askEndpoint({ url, proof: await proofOf(relationship), ...(body === undefined ? { method: "GET" } : { method: "POST", body, contentType: "text/plain; charset=utf-8" }) });
   }
 

@@ -59,6 +59,8 @@ export const access = {
   "DELETE /v1/hubs/{name}": ["admin"],
   // What is in a hub for everybody to read, signed.
   "GET /v1/hub-bundle": "public",
+  // Whom this CA believes: for everybody only where it is put for everybody.
+  "GET /v1/hub-holdings": ["admin", "operator", "auditor"],
   "POST /v1/acknowledgements": "attested",
   "POST /v1/reports": "attested",
   // Whoever sees requests sees paths.

@@ -1,5 +1,5 @@
 import { z } from "@hono/zod-openapi";
-import type { FederationHubs, SubscribeToHubRequest } from "../contract/federation-hubs.ts";
+import type { FederationHubs, HubHoldingsNote, SubscribeToHubRequest } from "../contract/federation-hubs.ts";
 import { mediaType } from "../contract/headers.ts";
 import { Refusal } from "../refusal.ts";
 import { json, noContent } from "./answer.ts";
@@ -53,6 +53,14 @@ export function hubOperations({ federation }: CaServices): readonly Operation[] 
       description: "A signed note (C2SP) over trust domain, feed, time and bundle; `countersign federation publish` puts it into a folder or bucket.",
       success: { status: 200, description: "The signed note.", content: { "text/plain": undefined } },
       handle: () => ({ status: 200, body: federation.document(), contentType: "text/plain; charset=utf-8" }),
+    }),
+    operation({
+      route: "GET /v1/hub-holdings",
+      tag: "federation",
+      summary: "Fetch which bundles this CA has, as it says so in a hub",
+      description: "A signed note (C2SP): for each trust domain that came by a hub, which of its bundles is with all proxies here. To each of them it is an acknowledgement.",
+      success: { status: 200, description: "The signed note.", content: { [mediaType.json]: z.object({ note: z.string() }).openapi("HubHoldings") satisfies z.ZodType<HubHoldingsNote> } },
+      handle: async () => json({ note: await federation.holdingsDocument() } satisfies HubHoldingsNote),
     }),
   ];
 }

@@ -47,7 +47,7 @@ export const federationSummary = z.object({
   cosigned: z.object({
     size: z.number().int(), at: instant.exactOptional(), error: z.string().exactOptional(), contradicts: z.boolean().exactOptional(),
   }).exactOptional().openapi({ description: "How far its CA has cosigned our audit log." }),
-  acknowledged: z.object({ bundleSequence: z.string(), at: instant }).exactOptional().openapi({ description: "Which bundle of ours its CA has." }),
+  acknowledged: z.object({ bundleSequence: z.string(), at: instant, vanished: z.literal(true).exactOptional().openapi({ description: "It came by a hub and says nothing there any more: no root waits for it." }) }).exactOptional().openapi({ description: "Which bundle of ours its CA has." }),
 }).openapi("Federation") satisfies z.ZodType<FederationSummary>;
 export const federationList = z.object({ federation: z.array(federationSummary).readonly() }).openapi("FederationList") satisfies z.ZodType<FederationList>;
 

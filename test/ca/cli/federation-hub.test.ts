@@ -57,7 +57,7 @@ describe("clusters that join a hub in a bucket", () => {
       expect(published).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^countersign\.dev\/\w+\/hub\+[0-9a-f]{8}\+\S+\n$/) as string });
       expect(await own("admit", published.stdout.trim())).toMatchObject({ exitCode: 0 });
     }
-    expect([...bucket.objects.keys()].sort()).toEqual(["east.bundle.json", "east.bundle.note", "members.note", "west.bundle.json", "west.bundle.note"].map((name) => `fleet/hub/${name}`));
+    expect([...bucket.objects.keys()].sort()).toEqual(["east.bundle.json", "east.bundle.note", "east.holds.note", "members.note", "west.bundle.json", "west.bundle.note", "west.holds.note"].map((name) => `fleet/hub/${name}`));
     for (const served of [east, west]) expect(await run(served, "federation", "subscribe", subscription)).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("this CA: is in it\n") as string });
     expect((await run(east, "federation", "refresh", "west")).stdout).toContain("came by the hub: localhost\n");
     await run(west, "federation", "refresh", "east");

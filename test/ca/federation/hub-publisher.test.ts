@@ -1,6 +1,8 @@
 import { generateKeyPairSync } from "node:crypto";
 import { beforeEach, describe, expect, test } from "vitest";
 import { noteSigner } from "../../../ca/audit/note-signer.ts";
+import type { HeldBundle } from "../../../ca/contract/acknowledgements.ts";
+import { readHubHoldings, type HubHoldings } from "../../../ca/federation/hub-holdings.ts";
 import { memberKeyName, readHubBundle } from "../../../ca/federation/hub-notes.ts";
 import { hubPublisher, type HubPublisher } from "../../../ca/federation/hub-publisher.ts";
 import { ObjectStoreError } from "../../../ca/object-store.ts";
@@ -9,6 +11,7 @@ import type { ReportRow } from "../../../ca/store/rows/reports.ts";
 const signer = noteSigner(memberKeyName("east"), generateKeyPairSync("ed25519").privateKey);
 let nowMs: number;
 let jwks: string;
+let holdings: ReadonlyMap<string, HeldBundle>;
 let held: boolean;
 let trouble: Error | undefined;
 let put: Map<string, string>;
@@ -16,13 +19,14 @@ let puts: number;
 let rows: ReportRow[];
 let logged: string[];
 beforeEach(() => {
+  holdings = new Map();
   [nowMs, jwks, held, trouble, put, puts, rows, logged] = [Date.UTC(2026, 10, 21), `{"keys":[]}`, true, undefined, new Map(), 0, [], []];
 });
 
 function publisher(): HubPublisher {
   const log = (_: object, message: string): void => void logged.push(message);
   return hubPublisher({
-    trustDomain: "east", signer, feedEpoch: "one", bundle: () => ({ jwks }), hold: async () => (held ? ({} as never) : undefined), now: () => new Date(nowMs), random: () => 0,
+    trustDomain: "east", signer, feedEpoch: "one", bundle: () => ({ jwks }), holdings: async () => holdings, hold: async () => (held ? ({} as never) : undefined), now: () => new Date(nowMs), random: () => 0,
     place: {
       where: "s3://fleet/hub",
       async put(name, body) {
@@ -43,7 +47,7 @@ describe("a CA's bundle", () => {
     expect(published()).toMatchObject({ feedEpoch: "one", signedAtMs: nowMs, bundle: jwks });
     expect(put.get("east.bundle.json")).toBe(jwks);
     await tick();
-    expect(puts).toBe(2);
+    expect(puts).toBe(3);
     jwks = `{"keys":[],"spiffe_sequence":2}`;
     await tick();
     expect(published().bundle).toBe(jwks);
@@ -54,7 +58,7 @@ describe("a CA's bundle", () => {
     await tick();
     nowMs += 3_599_000;
     await tick();
-    expect(puts).toBe(2);
+    expect(puts).toBe(3);
     nowMs += 1_000;
     await tick();
     expect(published().signedAtMs).toBe(nowMs);
@@ -77,6 +81,22 @@ describe("a CA's bundle", () => {
     await tick();
     expect(await publication()).toMatchObject({ refresh: { failures: 0, succeededAt: new Date(nowMs).toISOString() } });
     expect(logged.at(-1)).toContain("published again");
+  });
+
+  test("has beside it which bundles of others this CA has, signed: at once, when that changes, and never much more often", async () => {
+    const said = (): HubHoldings => readHubHoldings(put.get("east.holds.note")!, "east", signer.verifierKey);
+    const { tick } = publisher();
+    await tick();
+    expect(said()).toEqual({ trustDomain: "east", signedAtMs: nowMs, held: new Map() });
+    holdings = new Map([["west", { feedEpoch: "two", bundleSequence: "3" }]]);
+    nowMs += 9_000;
+    await tick();
+    expect(said().held.size).toBe(0);
+    nowMs += 1_000;
+    await tick();
+    expect([said().held, puts]).toEqual([holdings, 4]);
+    await tick();
+    expect(puts).toBe(4);
   });
 
   test("is published by one replica at a time", async () => {

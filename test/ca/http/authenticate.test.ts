@@ -56,6 +56,7 @@ const allowed: Readonly<Record<RouteName, readonly (Role | "nobody")[]>> = {
   "POST /v1/hubs": ["admin"],
   "DELETE /v1/hubs/{name}": ["admin"],
   "GET /v1/hub-bundle": ["nobody", "admin", "operator", "auditor"],
+  "GET /v1/hub-holdings": ["admin", "operator", "auditor"],
   "POST /v1/federation/acknowledgements": ["nobody", "admin", "operator", "auditor"],
   "GET /v1/federated-bundles": ["nobody", "admin", "operator", "auditor"],
   "POST /v1/acknowledgements": ["nobody", "admin", "operator", "auditor"],
