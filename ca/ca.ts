@@ -32,6 +32,7 @@ import { lintRecorder } from "./issuance/lint-failed.ts";
 import { profileChoice } from "./issuance/profiles.ts";
 import { serialNumbers } from "./issuance/serial.ts";
 import { linkerdIdentity, type LinkerdAnswer } from "./linkerd/certify.ts";
+import { signingReader } from "./linkerd/signing.ts";
 import type { Log } from "./log.ts";
 import { caMetrics, type CaMetrics } from "./metrics.ts";
 import { openCa } from "./open-ca.ts";
@@ -321,7 +322,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       const warnings = [...troubles, ...resealed, ...(await ceremonies.due().catch(() => [])), ...((await upstream?.warnings().catch(() => [])) ?? [])];
       return { ready: reasons.length === 0, reasons, ...(warnings.length > 0 && { warnings }) };
     },
-    linkerd: config.linkerd && linkerdIdentity({ issue: issuer.issue, issuers: () => chainBehind(keeper.current().issuer?.id ?? ""), attestor: config.linkerd.attestor, onDenied: metrics.denied, log }),
+    linkerd: config.linkerd && linkerdIdentity({ issue: issuer.issue, signing: signingReader(keeper, now), attestor: config.linkerd.attestor, onDenied: metrics.denied, log, now }),
     apiCredentials: api.current,
     onApiCredentials: api.onChange,
     onBundle: keeper.onChange,

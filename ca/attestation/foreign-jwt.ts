@@ -1,7 +1,7 @@
 import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from "jose";
 import { parseSpiffeId } from "../pki/spiffe-id.ts";
-import { Refusal } from "../refusal.ts";
 import type { KeySet } from "./key-set.ts";
+import { TokenFault } from "./token-fault.ts";
 
 /** Which tokens are taken. */
 export interface TokenRules {
@@ -17,12 +17,11 @@ export interface TokenRules {
 /**
  * Verifies another issuer's token by that issuer's published keys alone: what a token says of where its key is (jku, x5u, jwk, x5c) is not looked at.
  * @returns its claims
- * @throws {Refusal} attestation_refused | attestor_unavailable
+ * @throws {TokenFault}, {Refusal} attestor_unavailable
  * @source RFC 8725 section 3; JWT-SVID sections 3 and 5
  */
 export async function verifyForeignJwt(token: string, { attestor, issuer, audience, keys, nowMs }: TokenRules): Promise<JWTPayload> {
-  const refuse = (why: string, cause?: unknown): Refusal =>
-    new Refusal("attestation_refused", `The attestor "${attestor}" refuses the token: ${why}.`, { cause });
+  const refuse = (why: string, cause?: unknown): TokenFault => new TokenFault(attestor, why, cause);
   if (token.length > maxTokenLength) throw refuse(`it has more than ${maxTokenLength} characters`);
   checkHeader(token, refuse);
   const trustDomain = issuer === undefined ? undefined : trustDomainOf(issuer);
@@ -59,7 +58,7 @@ function isOfTrustDomain(subject: string | undefined, trustDomain: string): bool
 }
 
 /** Header of a token whose signature is its sender's say-so until it was verified. */
-function checkHeader(token: string, refuse: (why: string) => Refusal): void {
+function checkHeader(token: string, refuse: (why: string) => TokenFault): void {
   let header: ReturnType<typeof decodeProtectedHeader>;
   try {
     header = decodeProtectedHeader(token);

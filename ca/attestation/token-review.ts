@@ -6,7 +6,8 @@ import { Refusal } from "../refusal.ts";
 import { FetchError, type Fetcher } from "./fetch.ts";
 import { algorithms, verifyForeignJwt } from "./foreign-jwt.ts";
 import { keySetOf } from "./key-set.ts";
-import { usernameOfClaims } from "./service-account.ts";
+import { textOf, usernameOfClaims } from "./service-account.ts";
+import { TokenFault } from "./token-fault.ts";
 import { turns } from "./turns.ts";
 
 export interface TokenReviewDeps {
@@ -25,7 +26,7 @@ export interface ReviewedToken {
 /**
  * Asks a cluster about tokens. Anybody may send one, so what is no token of this cluster for this audience does not reach its API: first its form
  * is looked at, then its signature, by the cluster's own keys, as far as they can be had; and few are asked about at once.
- * @throws {Refusal} attestation_refused | attestor_unavailable
+ * @throws {TokenFault}, {Refusal} attestation_refused | attestor_unavailable
  * @source kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin, "TokenReview"
  */
 export function tokenReviewer(
@@ -58,7 +59,9 @@ export function tokenReviewer(
       .catch((cause: unknown) => {
         throw cause instanceof FetchError ? unavailable(cause.message, cause) : cause;
       });
-    const { status } = answer as { status?: { authenticated?: unknown; audiences?: unknown; user?: { username?: unknown; uid?: unknown; extra?: Readonly<Record<string, unknown>> } } };
+    const { status } = answer as { status?: { error?: unknown; authenticated?: unknown; audiences?: unknown; user?: { username?: unknown; uid?: unknown; extra?: Readonly<Record<string, unknown>> } } };
+    const error = textOf(status?.error) ?? "";
+    if (error !== "") throw new TokenFault(name, `the cluster does not take it (${sayable(error, token)}); has it expired, or were its pod or service account deleted?`);
     if (status?.authenticated !== true) throw refused(name, "the cluster does not know it: it has expired, or its pod or service account was deleted");
     // An API server that knows nothing of audiences leaves them out, and has not looked at the token's.
     if (!Array.isArray(status.audiences) || !status.audiences.includes(audience)) throw refused(name, `the cluster did not check that it is for the audience ${audience}`);
@@ -117,23 +120,29 @@ function baseOf({ url }: ReviewApi): string {
 
 /** What is plainly no projected token for us. Nothing here is believed. */
 function checkForm(name: string, { audience, podBound, issuer }: { readonly audience: string; readonly podBound: boolean; readonly issuer: string | undefined }, token: string, nowMs: number): void {
-  if (token.length > maxTokenLength) throw refused(name, `it has more than ${maxTokenLength} characters`);
+  if (token.length > maxTokenLength) throw new TokenFault(name, `it has more than ${maxTokenLength} characters`);
   let claims: ReturnType<typeof decodeJwt>;
   let header: ReturnType<typeof decodeProtectedHeader>;
   try {
     [claims, header] = [decodeJwt(token), decodeProtectedHeader(token)];
   } catch {
-    throw refused(name, "it is no JWT in compact form");
+    throw new TokenFault(name, "it is no JWT in compact form");
   }
   const { aud, exp, iss, sub } = claims;
-  if (header.alg === undefined || !algorithms.includes(header.alg)) throw refused(name, `its algorithm is none of ${algorithms.join(", ")}`);
-  if (exp === undefined) throw refused(name, "it does not expire; it takes one that is projected into the pod, with an audience");
-  if (typeof exp !== "number" || exp * 1000 + leewayMs < nowMs) throw refused(name, "it has expired; take a new one");
-  if (!(Array.isArray(aud) ? aud : [aud]).includes(audience)) throw refused(name, `it is not for the audience ${audience}; set it in the pod's serviceAccountToken volume`);
-  if (issuer !== undefined && iss !== issuer) throw refused(name, `it is not by ${issuer}`);
-  if (sub !== usernameOfClaims(claims)) throw refused(name, "it is not a service account's projected token");
+  if (header.alg === undefined || !algorithms.includes(header.alg)) throw new TokenFault(name, `its algorithm is none of ${algorithms.join(", ")}`);
+  if (exp === undefined) throw new TokenFault(name, "it does not expire; it takes one that is projected into the pod, with an audience");
+  if (typeof exp !== "number" || exp * 1000 + leewayMs < nowMs) throw new TokenFault(name, "it has expired; take a new one");
+  if (!(Array.isArray(aud) ? aud : [aud]).includes(audience)) throw new TokenFault(name, `it is not for the audience ${audience}; set it in the pod's serviceAccountToken volume`);
+  if (issuer !== undefined && iss !== issuer) throw new TokenFault(name, `it is not by ${issuer}`);
+  if (sub !== usernameOfClaims(claims)) throw new TokenFault(name, "it is not a service account's projected token");
   const { pod } = claims["kubernetes.io"] as { readonly pod?: unknown };
-  if (podBound && pod === undefined) throw refused(name, "it is bound to no pod, so it would outlive one; project it into the pod, or set podBound to false");
+  if (podBound && pod === undefined) throw new TokenFault(name, "it is bound to no pod, so it would outlive one; project it into the pod, or set podBound to false");
+}
+
+/** What a cluster says is wrong, in one short line without the token. */
+function sayable(error: string, token: string): string {
+  const secret = token.slice(token.lastIndexOf(".") + 1);
+  return error.replaceAll(secret, "...").replaceAll(/[^\x20-\x7e]+/g, " ").slice(0, maxReasonLength);
 }
 
 function refused(name: string, why: string): Refusal {
@@ -142,6 +151,7 @@ function refused(name: string, why: string): Refusal {
 
 const leewayMs = 30_000;
 const maxTokenLength = 16 * 1024;
+const maxReasonLength = 200;
 /** An API server works on 200 writing requests at once by default, for the whole cluster. */
 const maxReviewsAtOnce = 16;
 /** As many as a deployment that starts at once may have; each waits for some milliseconds. */

@@ -1,45 +1,48 @@
 import type { IssueContext } from "../issuance/issue.ts";
 import type { IssuedCertificate, IssueRequest } from "../contract/certificates.ts";
-import { problemStatus, type ProblemCode } from "../contract/problem.ts";
+import type { ProblemCode } from "../contract/problem.ts";
 import type { Log } from "../log.ts";
-import { parseCertificate } from "../pki/certificate.ts";
 import { parseCsr, type Csr } from "../pki/csr.ts";
-import { PkiError } from "../pki/errors.ts";
 import { grpcCode, type GrpcStatus } from "../pki/grpc.ts";
 import { relativeNamesOf } from "../pki/name.ts";
 import { nameOid } from "../pki/oid.ts";
 import { decodePem } from "../pki/pem.ts";
-import { ProtobufError } from "../pki/protobuf.ts";
 import { Refusal } from "../refusal.ts";
+import { issuerFault } from "./issuer-fault.ts";
 import { decodeCertifyRequest, encodeCertifyResponse } from "./messages.ts";
+import type { Signing } from "./signing.ts";
+import { statusOf } from "./status.ts";
 
 export interface LinkerdDeps {
   readonly issue: (request: IssueRequest, context: IssueContext) => Promise<IssuedCertificate>;
-  /** PEM of what certificates issued now are presented with. */
-  readonly issuers: () => string;
+  /** What signs now, replaced before where it has ended and that can be done; undefined: there is nothing that signs. */
+  readonly signing: () => Promise<Signing | undefined>;
   /** Name of the attestor that judges the proxies' tokens. */
   readonly attestor: string;
   readonly onDenied: (code: ProblemCode) => void;
   readonly log: Log;
+  readonly now: () => Date;
 }
 
 /** A call's answer: its message, or why there is none. */
 export type LinkerdAnswer = Uint8Array | GrpcStatus;
 
 /**
- * Linkerd's identity service: an unmodified linkerd2-proxy gets its certificate by its service-account token. Checks, their order and their codes are Linkerd's,
- * but that a token is FailedPrecondition whatever is wrong with it, and Unavailable is what we cannot do for now; the CSR's signature is verified as well.
+ * Linkerd's identity service: an unmodified linkerd2-proxy gets its certificate by its service-account token. Checks, their order and their codes are Linkerd's.
+ * Beyond them the CSR's signature is verified, with what else makes it no CSR, and keys other than ECDSA P-256 are refused, once the token is known.
  * @returns the answer to one call, by its path
  * @source linkerd2, pkg/identity/service.go; linkerd2-proxy-api, proto/identity.proto
  */
-export function linkerdIdentity({ issue, issuers, attestor, onDenied, log }: LinkerdDeps): (path: string, message: Uint8Array) => Promise<LinkerdAnswer> {
+export function linkerdIdentity({ issue, signing, attestor, onDenied, log, now }: LinkerdDeps): (path: string, message: Uint8Array) => Promise<LinkerdAnswer> {
   async function certify(message: Uint8Array): Promise<LinkerdAnswer> {
+    const signs = await signing();
+    if (signs === undefined) return { code: grpcCode.unavailable, message: "this CA has no issuer yet; its log and countersign check say why" };
     const { identity, token, csr } = decodeCertifyRequest(message);
     const missing = ([["identity", identity], ["token", token], ["certificate_signing_request", csr]] as const).find(([, value]) => value.length === 0);
     if (missing !== undefined) return { code: grpcCode.invalidArgument, message: `missing ${missing[0]}` };
     const request = parseCsr(csr);
-    // As Linkerd's own, which looks at its issuer before it looks at names: nothing is issued that no proxy would take.
-    if (isConstrained(issuers())) return { code: grpcCode.failedPrecondition, message: constrained };
+    const fault = issuerFault(signs, now().getTime());
+    if (fault !== undefined) return { code: grpcCode.unknown, message: `this CA's issuer serves no Linkerd proxy: ${fault}` };
     const refusal = csrFault(request, identity);
     if (refusal !== undefined) return { code: grpcCode.failedPrecondition, message: refusal };
     const attestation = { type: "kubernetes", attestor, token: Buffer.from(token).toString("latin1") } as const;
@@ -72,22 +75,4 @@ function answerOf({ chain, notAfter }: IssuedCertificate): LinkerdAnswer {
   return encodeCertifyResponse({ leaf, intermediates: above, validUntilMs: Date.parse(notAfter) });
 }
 
-/** RUSTSEC-2026-0098: rustls-webpki refuses all URI constraints above a leaf with a URI, and the proxy with it. */
-function isConstrained(pem: string): boolean {
-  return decodePem(pem, "CERTIFICATE").map(parseCertificate)
-    .some(({ nameConstraints }) => [nameConstraints?.permitted, nameConstraints?.excluded].some((side) => (side?.uris.length ?? 0) > 0));
-}
-
-function statusOf(error: unknown): GrpcStatus | undefined {
-  if (error instanceof ProtobufError) return { code: grpcCode.invalidArgument, message: `the request is no CertifyRequest: ${error.message}` };
-  if (error instanceof PkiError) return { code: grpcCode.invalidArgument, message: `the certificate_signing_request is refused: ${error.message}` };
-  if (!(error instanceof Refusal)) return undefined;
-  const { code, message } = error;
-  if (code === "rate_limited") return { code: grpcCode.resourceExhausted, message };
-  // Linkerd's code for a token review that could not be had.
-  if (code === "attestor_unavailable") return { code: grpcCode.internal, message };
-  return { code: problemStatus[code] >= 500 ? grpcCode.unavailable : grpcCode.failedPrecondition, message };
-}
-
 export const certifyPath = "/io.linkerd.proxy.identity.Identity/Certify";
-const constrained = "this CA's issuer has URI name constraints, which Linkerd's proxies do not accept; have it signed without them, as by countersign issuer invite --unconstrained on the CA above";

@@ -7,7 +7,7 @@ export interface GrpcStatus {
 
 /** The codes that we send. @source grpc/grpc doc/statuscodes.md */
 export const grpcCode = {
-  ok: 0, cancelled: 1, invalidArgument: 3, deadlineExceeded: 4, permissionDenied: 7, resourceExhausted: 8, failedPrecondition: 9, unimplemented: 12, internal: 13, unavailable: 14,
+  ok: 0, cancelled: 1, unknown: 2, invalidArgument: 3, deadlineExceeded: 4, permissionDenied: 7, resourceExhausted: 8, failedPrecondition: 9, unimplemented: 12, internal: 13, unavailable: 14,
 } as const;
 export const grpcContentType = "application/grpc";
 

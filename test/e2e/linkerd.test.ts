@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -18,6 +19,7 @@ import { encodePem } from "../../ca/pki/pem.ts";
 import { decodeFields, encodeField } from "../../ca/pki/protobuf.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
 import { startCluster, type Cluster } from "../support/cluster.ts";
+import { opensslAvailable } from "../support/openssl.ts";
 import { newKey } from "../support/running-ca.ts";
 import { testAuthority } from "../support/test-ca.ts";
 
@@ -85,7 +87,7 @@ async function certify(serviceAccount: string, key: ReturnType<typeof newKey>): 
   }
 }
 
-test("an unmodified proxy's first flight gets a certificate, by which two of them are mutual TLS, each by the other's name", async () => {
+test("LC-01, LC-02, LC-06, LC-09: an unmodified proxy's first flight, without ALPN, scheme http, a connection for each call, gets a certificate, by which two of them are mutual TLS, each by the other's name", async () => {
   const [cartKey, tillKey] = [newKey(), newKey()];
   const [cart, till] = [await certify("cart", cartKey), await certify("till", tillKey)];
   // The key stays the same until the pod restarts.
@@ -101,6 +103,36 @@ test("an unmodified proxy's first flight gets a certificate, by which two of the
   // The proxy takes the first name for the identity.
   expect(peer.getPeerX509Certificate()?.subjectAltName).toBe(`DNS:${nameOf("cart")}, URI:spiffe://east/ns/shop/sa/cart`);
   client.destroy();
+  server.close();
+});
+
+test("LC-03, LC-04: the endpoint shows the identity service's name, by the anchors that proxies have, with a key that they take", async () => {
+  const socket = await dial();
+  expect(socket.authorized).toBe(true);
+  const leaf = socket.getPeerX509Certificate()!;
+  expect(leaf.subjectAltName).toContain(`DNS:${identityService}`);
+  expect(leaf.publicKey.asymmetricKeyType).toBe("ec");
+  socket.destroy();
+  const wrong = connect({ host: "127.0.0.1", port: served.linkerdPort!, servername: nameOf("cart"), ca: root });
+  const [error] = (await once(wrong, "error").catch((cause: unknown) => [cause])) as [NodeJS.ErrnoException];
+  expect(error.code).toBe("ERR_TLS_CERT_ALTNAME_INVALID");
+});
+
+test.skipIf(!opensslAvailable)("LC-05: no client certificate is asked for: the handshake has no CertificateRequest, as that of a server that asks for one has", async () => {
+  const messagesOf = async (port: number): Promise<string> => {
+    const child = spawn("openssl", ["s_client", "-connect", `127.0.0.1:${port}`, "-servername", identityService, "-tls1_3", "-msg"], { stdio: ["pipe", "pipe", "ignore"] });
+    child.stdin.end();
+    let text = "";
+    for await (const chunk of child.stdout) text += String(chunk);
+    return text;
+  };
+  const seen = await messagesOf(served.linkerdPort!);
+  expect(seen).toMatch(/<<< .*CertificateVerify/);
+  expect(seen).not.toContain("CertificateRequest");
+  const asking = testAuthority({ trustDomain: "east" }).leaf();
+  const server = createServer({ key: asking.privateKeyPem, cert: asking.chainPem, requestCert: true, rejectUnauthorized: false }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  expect(await messagesOf((server.address() as AddressInfo).port)).toContain("CertificateRequest");
   server.close();
 });
 
@@ -129,7 +161,7 @@ test("the protocol is Linkerd's field for field: a client made from its proto fi
   client.close();
 });
 
-test("a client that does not speak HTTP/2, or an older TLS, is turned away", async () => {
+test("LC-01: a client that does not speak HTTP/2, or an older TLS, is turned away", async () => {
   const socket = await dial();
   socket.end("GET / HTTP/1.1\r\nhost: x\r\n\r\n").resume();
   await once(socket, "close");

@@ -40,7 +40,7 @@ describe("LC-12: below an issuer with URI name constraints, which stock proxies 
   test("nothing is issued, and the answer says what to do", async () => {
     const west = await below("west.example", "cluster");
     const before = await issued(west);
-    expect(await certify(west)).toMatchObject({ code: 9, message: expect.stringMatching(/URI name constraints.*--unconstrained/) as string });
+    expect(await certify(west)).toMatchObject({ code: 2, message: expect.stringMatching(/URI name constraints.*--unconstrained/) as string });
     expect(await issued(west)).toBe(before);
   });
 
