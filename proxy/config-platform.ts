@@ -107,8 +107,8 @@ const placeSettings = ["ca", "trustDomain", "root", "attestor"] as const;
 const evidenceSettings: Readonly<Record<EvidenceConfig["type"], readonly SettingKey[]>> = {
   kubernetes: ["tokenFile"], oidc: ["tokenFile"], x509: ["certFile", "keyFile"], "aws-iam": ["awsRegion", "awsEndpoint"],
 };
-/** @source AWS SDKs and Tools Reference Guide, "Container credential provider" and "IMDS credential provider" */
+/** @source AWS SDKs and Tools Reference Guide: "Assume role with web identity", "Container credential provider", "IMDS credential provider" */
 const awsVariables = [
-  "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+  "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_ENDPOINT_URL_STS", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
   "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_EC2_METADATA_SERVICE_ENDPOINT",
 ] as const;

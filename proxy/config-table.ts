@@ -29,7 +29,7 @@ export const configTable: readonly ConfigSetting[] = [
   setting("tokenFile", "text", undefined, "`kubernetes`, `oidc`: the file in which the platform keeps a token for the CA's audience. Read at each use."),
   setting("certFile", "text", undefined, "`x509`: PEM file of a client certificate of another PKI, leaf first. Read at each use, as is `keyFile`."),
   setting("keyFile", "text", undefined, "`x509`: PEM file of its key."),
-  setting("awsRegion", "text", undefined, "`aws-iam`: whose STS the CA asks. Default: `AWS_REGION`. Credentials come from the environment, the container's agent or the instance."),
+  setting("awsRegion", "text", undefined, "`aws-iam`: whose STS the CA asks. Default: `AWS_REGION`. Credentials come from the environment, a web identity (EKS), the container's agent or the instance."),
   setting("awsEndpoint", "text", undefined, "`aws-iam`: STS in place of the region's own, as the CA has it."),
   setting("ca", "text", undefined, "`https://host:port` of the CA."),
   setting("caTls", "text", "svid", "By what the CA is known: `svid`, its own certificate; `web`, where a load balancer or AWS Lambda ends the TLS: a certificate for its name by a root " +

@@ -1,5 +1,4 @@
 import { createPrivateKey, createPublicKey } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import type { Attestation } from "../../ca/contract/attestation.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { decodePem } from "../../ca/pki/pem.ts";
@@ -8,6 +7,7 @@ import type { PlatformConfig } from "../config-platform.ts";
 import { awsCredentials } from "./aws-credentials.ts";
 import { signCallerIdentity } from "./aws-sign.ts";
 import { EvidenceError } from "./error.ts";
+import { readEvidence, readToken } from "./token-file.ts";
 
 /** What the platform says of this workload, had anew each time. */
 export interface Evidence {
@@ -38,7 +38,7 @@ export function evidenceOf({ attestor, evidence, trustDomain }: PlatformConfig, 
     case "aws-iam": {
       const { region, endpoint, environment } = evidence;
       return {
-        attest: async (csrDer) => ({ type: "aws-iam", ...common, ...signCallerIdentity({ credentials: await awsCredentials(environment), region, endpoint, trustDomain, csrDer, nowMs: now() }) }),
+        attest: async (csrDer) => ({ type: "aws-iam", ...common, ...signCallerIdentity({ credentials: await awsCredentials(environment, { region, endpoint }), region, endpoint, trustDomain, csrDer, nowMs: now() }) }),
         isCurrent: isFresh,
       };
     }
@@ -49,15 +49,8 @@ async function isFresh(_attestation: Attestation, ageMs: number): Promise<boolea
   return ageMs >= 0 && ageMs < maxProofAgeMs;
 }
 
-async function readToken(path: string): Promise<string> {
-  const text = (await read(path)).trim();
-  // Its sentence in the CA's answer would be the same; here it does not leave the host.
-  if (!/^[\x21-\x7e]+$/.test(text) || text.length > maxTokenLength) throw new EvidenceError(`${path} is not one line of text, of up to ${maxTokenLength} characters`);
-  return text;
-}
-
 async function readPair({ certFile, keyFile }: { readonly certFile: string; readonly keyFile: string }) {
-  const [certificates, key] = await Promise.all([read(certFile), read(keyFile)]);
+  const [certificates, key] = await Promise.all([readEvidence(certFile), readEvidence(keyFile)]);
   try {
     const chain = decodePem(certificates, "CERTIFICATE");
     const privateKey = createPrivateKey(key);
@@ -71,15 +64,5 @@ async function readPair({ certFile, keyFile }: { readonly certFile: string; read
   }
 }
 
-async function read(path: string): Promise<string> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (cause) {
-    throw new EvidenceError(`${path} cannot be read (${(cause as NodeJS.ErrnoException).code}), so there is nothing that vouches for this workload`, { cause });
-  }
-}
-
 /** The CA takes proofs up to a few minutes old. */
 const maxProofAgeMs = 60_000;
-/** As the CA has it. */
-const maxTokenLength = 16 * 1024;

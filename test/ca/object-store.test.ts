@@ -1,7 +1,5 @@
-import { createServer } from "node:http";
-import { once } from "node:events";
-import type { AddressInfo, LookupFunction } from "node:net";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import type { LookupFunction } from "node:net";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { awsCredentialSource } from "../../ca/aws-credentials.ts";
 import { openObjectStore, parseBucketUrl, type ObjectStoreConfig } from "../../ca/object-store.ts";
 import { startObjectServer, type ObjectServer } from "../support/object-server.ts";
@@ -90,22 +88,4 @@ describe("a bucket's address", () => {
   test("without a region nothing of AWS's can be named", () => {
     expect(() => openObjectStore({ bucket: "hub", prefix: "", region: "" }, { credentials: awsCredentialSource({}), now: () => new Date() })).toThrow(fault("bucket_url_refused", /AWS_REGION/));
   });
-});
-
-test("credentials of a container come from its agent, where the environment has none", async () => {
-  const agent = createServer((request, response) => {
-    const ok = request.headers.authorization === "agent-token";
-    response.writeHead(ok ? 200 : 403).end(JSON.stringify({ AccessKeyId: "ASIA", SecretAccessKey: "secret", Token: "session", Expiration: "2099-01-01T00:00:00Z" }));
-  }).listen(0, "127.0.0.1");
-  await once(agent, "listening");
-  for (const name of ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"]) vi.stubEnv(name, undefined);
-  vi.stubEnv("AWS_CONTAINER_CREDENTIALS_FULL_URI", `http://127.0.0.1:${(agent.address() as AddressInfo).port}/credentials`);
-  vi.stubEnv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "agent-token");
-  try {
-    expect(await awsCredentialSource({})()).toMatchObject({ accessKeyId: "ASIA", secretAccessKey: "secret", sessionToken: "session" });
-  } finally {
-    vi.unstubAllEnvs();
-    agent.closeAllConnections();
-    agent.close();
-  }
 });

@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readConfig as readCaConfig } from "../../ca/config.ts";
@@ -18,7 +19,7 @@ import { startCluster, type Cluster } from "../support/cluster.ts";
 import { changed } from "../support/identity-changes.ts";
 import { startPlatform, type Platform } from "../support/platform.ts";
 import { recordedLog } from "../support/recorded-log.ts";
-import { serveSts } from "../support/sts-server.ts";
+import { serveSts, webIdentityAnswer } from "../support/sts-server.ts";
 import { dns, name, testAuthority } from "../support/test-ca.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "countersign-attestation-e2e-"));
@@ -98,13 +99,16 @@ test("a pod gets its identity by its projected token, another by the token that 
   expect(pod.log.text() + thief.log.text()).not.toMatch(/eyJ[A-Za-z0-9_-]{20}/);
 });
 
-test("a task on AWS gets its identity by a role, whose credentials come from the container's agent, and another role gets none", async () => {
+test("a task on AWS gets its identity by a role, whose credentials come from the container's agent, a pod by those for its service account's token, and another role gets none", async () => {
   const callers = ["web", "batch"].map((role) => ({
     accessKeyId: `ASIA0${role.toUpperCase()}0COUNTERSIGN`, secretAccessKey: `secret-of-${role}`, sessionToken: `session-of-${role}`, account: "123456789012",
     arn: `arn:aws:sts::123456789012:assumed-role/${role}/task-1`, userId: `AROA${role.toUpperCase()}:task-1`,
   }));
   serveSts(aws, callers, "eu-test-1", Date.now);
-  const agent = createServer(({ url = "" }, response) => {
+  const roleArn = "arn:aws:iam::123456789012:role/web";
+  const agent = createServer((request, response) => {
+    const { method, url = "" } = request;
+    if (method === "POST") return void text(request).then((body) => response.end(webIdentityAnswer([{ token: "eyJ.of.web", roleArn, ...callers[0]! }], new URLSearchParams(body)).text));
     const { accessKeyId, secretAccessKey, sessionToken } = callers.find(({ arn }) => arn.includes(`role${url}/`))!;
     response.end(JSON.stringify({ AccessKeyId: accessKeyId, SecretAccessKey: secretAccessKey, Token: sessionToken }));
   }).listen(0, "127.0.0.1");
@@ -114,6 +118,11 @@ test("a task on AWS gets its identity by a role, whose credentials come from the
     AWS_CONTAINER_CREDENTIALS_FULL_URI: `http://127.0.0.1:${(agent.address() as AddressInfo).port}/${role}`,
   });
   expect(await identityOf(task("web"))).toBe("spiffe://east/aws/123456789012/role/web by aws-iam");
+  writeFileSync(path("web-identity"), "eyJ.of.web\n");
+  const pod = start(["--attest", "aws-iam", "--aws-region", "eu-test-1", "--aws-endpoint", aws.url], {
+    AWS_ROLE_ARN: roleArn, AWS_WEB_IDENTITY_TOKEN_FILE: path("web-identity"), AWS_ENDPOINT_URL_STS: `http://127.0.0.1:${(agent.address() as AddressInfo).port}`,
+  });
+  expect(await identityOf(pod)).toBe("spiffe://east/aws/123456789012/role/web by aws-iam");
   const batch = task("batch");
   await expect.poll(() => batch.keeper.unready(), { timeout: 20_000 }).toMatch(/no rule of the attestor "aws" is for it: it would need another role/);
   expect(batch.log.text()).not.toMatch(/secret-of|session-of/);

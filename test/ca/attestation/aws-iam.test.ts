@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { awsIamVerifier } from "../../../ca/attestation/aws-iam.ts";
+import type { Outgoing } from "../../../ca/attestation/fetch.ts";
 import type { AwsIamSignature } from "../../../ca/contract/attestation.ts";
 import { signCallerIdentity, type AwsSigning } from "../../../proxy/attest/aws-sign.ts";
 import { attestorDeps, attestorOf, factsToObject } from "../../support/attestor.ts";
@@ -87,6 +88,21 @@ describe("a signed GetCallerIdentity request", () => {
     aws.answers.set("/", () => answer);
     await expect(verifier()(signed(), csrDer)).rejects.toMatchObject({ code });
   });
+
+  test.each([["eu-central-1", "https://sts.eu-central-1.amazonaws.com/"], ["us-gov-west-1", "https://sts.us-gov-west-1.amazonaws.com/"], ["cn-north-1", "https://sts.cn-north-1.amazonaws.com.cn/"]])(
+    "of %s is asked about at that region's own STS, %s, by AWS's certificate, where the operator names no other", async (own, sts) => {
+      const asked: Outgoing[] = [];
+      const verify = awsIamVerifier(attestorOf("aws-iam", { regions: [own], when: { account: "123456789012" } }), {
+        trustDomain: "east",
+        fetch: async (outgoing) => {
+          asked.push(outgoing);
+          return { status: 403, text: "" };
+        },
+      });
+      await expect(verify(signed(web, { region: own, endpoint: undefined }), csrDer)).rejects.toThrow(refused(/signature/));
+      expect(asked).toMatchObject([{ url: sts, caFile: undefined, headers: { host: new URL(sts).host }, body: "Action=GetCallerIdentity&Version=2011-06-15" }]);
+    },
+  );
 
   test("whose ARN is of another account than AWS names has no role", async () => {
     serveSts(aws, [{ ...web, arn: "arn:aws:sts::999999999999:assumed-role/web/x" }], region, () => deps.clock.nowMs);

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { awsCredentials } from "../../../proxy/attest/aws-credentials.ts";
 import type { AwsEnvironment } from "../../../proxy/config-platform.ts";
 
+const folder = mkdtempSync(join(tmpdir(), "countersign-aws-"));
 let server: Server;
 let url: string;
 /** By method and path; undefined: 404. */
@@ -21,10 +22,11 @@ beforeAll(async () => {
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 });
 afterAll(() => {
+  rmSync(folder, { recursive: true });
   server.closeAllConnections();
   server.close();
 });
-const ask = (env: Partial<AwsEnvironment>) => awsCredentials(env as AwsEnvironment);
+const ask = (env: Partial<AwsEnvironment>, containerHost?: string) => awsCredentials(env as AwsEnvironment, { region: "eu-central-1", endpoint: undefined }, containerHost);
 const given = JSON.stringify({ AccessKeyId: "ASIA", SecretAccessKey: "secret", Token: "session", Expiration: "2026-11-21T18:00:00Z" });
 const credentials = { accessKeyId: "ASIA", secretAccessKey: "secret", sessionToken: "session" };
 
@@ -33,19 +35,39 @@ describe("AWS credentials", () => {
     expect(await ask({ AWS_ACCESS_KEY_ID: "AKIA", AWS_SECRET_ACCESS_KEY: "s", AWS_CONTAINER_CREDENTIALS_FULL_URI: "http://evil.example/" })).toEqual({ accessKeyId: "AKIA", secretAccessKey: "s", sessionToken: undefined });
   });
 
-  test("of a container come from its agent, for the token in its file", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "countersign-aws-"));
-    try {
-      writeFileSync(join(folder, "token"), "pod-token\n");
-      answer = ({ headers, url: path }) => (headers.authorization === "pod-token" && path === "/v1/credentials" ? given : undefined);
-      expect(await ask({ AWS_CONTAINER_CREDENTIALS_FULL_URI: `${url}/v1/credentials`, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: join(folder, "token") })).toEqual(credentials);
-      await expect(ask({ AWS_CONTAINER_CREDENTIALS_FULL_URI: `${url}/v1/credentials` })).rejects.toThrow(/answered 404/);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
+  test("of a task on ECS come from its agent, at the path that the environment names", async () => {
+    const seen: string[] = [];
+    answer = ({ method, url: path = "", headers }) => {
+      seen.push(`${method} ${path} ${headers.authorization}`);
+      return path === "/v2/credentials/3f1a?x=1" ? given : undefined;
+    };
+    expect(await ask({ AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: "/v2/credentials/3f1a?x=1", AWS_CONTAINER_CREDENTIALS_FULL_URI: "http://evil.example/" }, url)).toEqual(credentials);
+    expect(seen).toEqual(["GET /v2/credentials/3f1a?x=1 undefined"]);
   });
 
-  test.each(["http://evil.example/", "http://169.254.169.254/", "http://127.evil.example/", "ftp://127.0.0.1/"])("are not asked for at %s, which could be anybody's", async (full) => {
+  test.each(["//evil.example/x", "@evil.example/x", ".evil.example/x", "https://evil.example/x", "/a b"])("of a task are not asked for elsewhere: %s is no path", async (relative) => {
+    const seen: string[] = [];
+    answer = ({ url: path = "" }) => void seen.push(path);
+    // A path that begins with two slashes stays one of the agent's.
+    await expect(ask({ AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: relative }, url)).rejects.toThrow(/is no path|answered 404/);
+    expect(seen).toEqual(relative.startsWith("//") ? [relative] : []);
+  });
+
+  test.each<[string, string | undefined]>([["pod-token\n", "pod-token"], ["Basic cG9k\n", "Basic cG9k"], ["other\n", undefined]])("of a pod (EKS Pod Identity) come from the node's agent for the token in the file as it is now: %j", async (text, authorization) => {
+    const tokenFile = join(folder, "pod-token");
+    writeFileSync(tokenFile, text);
+    answer = ({ headers, url: path }) => (headers.authorization === authorization && path === "/v1/credentials" ? given : undefined);
+    const env = { AWS_CONTAINER_CREDENTIALS_FULL_URI: `${url}/v1/credentials`, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: tokenFile, AWS_CONTAINER_AUTHORIZATION_TOKEN: "not this one" };
+    await (authorization === undefined ? expect(ask(env)).rejects.toThrow(/answered 404/) : expect(ask(env)).resolves.toEqual(credentials));
+  });
+
+  test.each<[string, string, RegExp]>([["of two lines", "a\r\nx-evil: 1", /not one line/], ["that is not there", "", /cannot be read \(ENOENT\)/]])("of a pod whose token is in a file %s are not asked for", async (_claim, text, why) => {
+    const tokenFile = join(folder, text === "" ? "none" : "odd");
+    if (text !== "") writeFileSync(tokenFile, text);
+    await expect(ask({ AWS_CONTAINER_CREDENTIALS_FULL_URI: url, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: tokenFile })).rejects.toMatchObject({ name: "EvidenceError", message: expect.stringMatching(why) as string });
+  });
+
+  test.each(["http://evil.example/", "http://169.254.169.254/", "http://169.254.170.20/", "http://127.evil.example/", "http://10.0.0.1/", "ftp://127.0.0.1/"])("are not asked for at %s, which could be anybody's", async (full) => {
     await expect(ask({ AWS_CONTAINER_CREDENTIALS_FULL_URI: full, AWS_CONTAINER_AUTHORIZATION_TOKEN: "pod-token" })).rejects.toMatchObject({ name: "EvidenceError", message: expect.stringContaining("own agents only") as string });
   });
 
