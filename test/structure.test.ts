@@ -49,7 +49,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/federation/", may: ["ca/federation/", "ca/audit/", "ca/documents.ts", ...useCase, "node:"] },
   { of: "ca/upstream/", may: ["ca/upstream/", "ca/lint/rule.ts", "ca/federation/endpoint.ts", "ca/federation/errors.ts", "ca/federation/fetch-pinned.ts", "ca/authority/", "ca/issuance/", "ca/audit/", "ca/signer/", "ca/config-upstream.ts", ...useCase, "node:timers/promises"] },
   { of: "ca/acme/", may: ["ca/acme/", "ca/config-acme.ts", "ca/issuance/names.ts", "ca/lint/permitted-names.ts", "ca/attestation/identity.ts", "ca/revocation/revoke.ts", ...useCase, "jose", "node:"] },
-  { of: "ca/linkerd/", may: ["ca/linkerd/", "ca/issuance/issue.ts", ...useCase] },
+  { of: "ca/linkerd/", may: ["ca/linkerd/", "ca/issuance/issue.ts", "ca/attestation/token-fault.ts", "ca/authority/keeper.ts", ...useCase] },
   { of: "ca/confirm-clock.ts", may: ["ca/clock.ts", "ca/audit/", "ca/authority/errors.ts", ...useCase] },
   { of: "ca/http/services.ts", may: ["ca/contract/", "ca/reports/workloads.ts", "ca/confirm-clock.ts", "ca/operators.ts", "ca/federation/federation.ts", "ca/policy/policies.ts", "ca/pki/", "ca/rate-limits.ts", ...storeInterface] },
   { of: "ca/dashboard/", may: ["ca/dashboard/", "ca/http/", "ca/check/", "ca/audit/", "ca/feed/", "ca/policy/", ...useCase, "hono", "package.json"] },
