@@ -191,7 +191,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   });
   const names = { trustDomain: config.trustDomain, reservedDnsNames: new Set(config.apiDnsNames) };
   const bundle = () => keeper.current().everyRoot;
-  const operators = operatorService({ documents, trustDomain: config.trustDomain });
+  const operators = operatorService({ documents, store, trustDomain: config.trustDomain, now });
   const signedRequests = requestVerifier({ store, trustDomain: config.trustDomain, bundle: () => keeper.current().published.bundle, now });
   const fetcher = httpsFetcher({ keepAlive: !isOnDemand });
   const attestors = openAttestors(config.attestors, { store, fetch: fetcher.fetch, trustDomain: config.trustDomain, now, onAttested: metrics.attested });

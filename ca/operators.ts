@@ -7,12 +7,17 @@ import { parseSpiffeIdPattern, type SpiffeId } from "./pki/spiffe-id.ts";
 import type { HasRole } from "./privilege.ts";
 import { Refusal } from "./refusal.ts";
 import { checkRoleScope, splitScope } from "./role-scope.ts";
+import { notedUse } from "./store/noted-use.ts";
+import type { ReportRow } from "./store/rows/reports.ts";
+import type { Store } from "./store/store.ts";
 
 export interface Operators {
   /** The caller that an ID is: with the role it is bound to, and otherwise a workload. */
   callerOf(id: SpiffeId): Promise<Caller>;
   /** Whether whoever has a certificate for this ID has a role: then only an admin vouches for the ID, or takes from it (`privilege.ts`). */
   readonly hasRole: HasRole;
+  /** Says that the role bound to this ID was used just now; nobody waits for it. */
+  noteUse(id: string): void;
   list(): Promise<OperatorList>;
   /** @throws {Refusal} spiffe_id_refused | dns_name_refused | invalid_request | operator_exists */
   add(request: CreateOperatorRequest, caller: Caller): Promise<OperatorSummary>;
@@ -20,14 +25,28 @@ export interface Operators {
   remove(spiffeId: string, caller: Caller): Promise<void>;
 }
 
+export interface OperatorServiceDeps {
+  readonly documents: Documents;
+  readonly store: Pick<Store, "report" | "reports" | "dropReports">;
+  readonly trustDomain: string;
+  readonly now: () => Date;
+}
+
 /** Who operates by SVID: roles bound to SPIFFE IDs or all IDs below a prefix. Of several bindings the most specific one counts. */
-export function operatorService({ documents, trustDomain }: { readonly documents: Documents; readonly trustDomain: string }): Operators {
+export function operatorService({ documents, store, trustDomain, now }: OperatorServiceDeps): Operators {
   const compiled = new WeakMap<DocumentSet["byKind"]["operator"], Bindings>();
 
   function bindingsOf({ byKind: { operator } }: DocumentSet): Bindings {
     let bindings = compiled.get(operator);
     if (bindings === undefined) compiled.set(operator, bindings = compile(operator));
     return bindings;
+  }
+
+  const note = notedUse((name, usedAtMs) => store.report({ kind: useKind, name, part: "", body: "", reportedAtMs: usedAtMs, expiresAtMs: usedAtMs + useRetentionMs }));
+
+  async function usesOf(): Promise<ReadonlyMap<string, number>> {
+    const rows: readonly ReportRow[] = await store.reports({ kind: useKind, nowMs: now().getTime(), limit: maxOperators });
+    return new Map(rows.map(({ name, reportedAtMs }) => [name, reportedAtMs]));
   }
 
   return {
@@ -42,9 +61,19 @@ export function operatorService({ documents, trustDomain }: { readonly documents
       const set = documents.current();
       return set instanceof Promise ? set.then((read) => match(bindingsOf(read), id) !== undefined) : match(bindingsOf(set), id) !== undefined;
     },
+    noteUse(id) {
+      const noteIn = (set: DocumentSet): void => {
+        const binding = match(bindingsOf(set), { uri: id });
+        if (binding !== undefined) void note(binding.spiffeId, now().getTime());
+      };
+      const set = documents.current();
+      // Best effort: a lost note of use harms nobody.
+      if (set instanceof Promise) set.then(noteIn).catch(() => undefined);
+      else noteIn(set);
+    },
     async list() {
-      const { byKind: { operator } } = await documents.refresh();
-      return { operators: [...operator.values()].sort((one, other) => (one.name < other.name ? -1 : 1)).map(summarize) };
+      const [{ byKind: { operator } }, uses] = await Promise.all([documents.refresh(), usesOf()]);
+      return { operators: [...operator.values()].sort((one, other) => (one.name < other.name ? -1 : 1)).map((each) => summarize(each, uses.get(each.name))) };
     },
     async add(request, caller) {
       const binding = readBinding(request, trustDomain);
@@ -66,6 +95,7 @@ export function operatorService({ documents, trustDomain }: { readonly documents
         if (!operator.has(spiffeId)) throw notFound(spiffeId);
         return [{ kind: "operator", name: spiffeId }];
       }, caller.actor);
+      await store.dropReports([{ kind: useKind, name: spiffeId, part: "" }]);
     },
   };
 }
@@ -92,7 +122,7 @@ function compile(operators: ReadonlyMap<string, PresentDocument>): Bindings {
   };
 }
 
-function match({ exact, below }: Bindings, { uri }: SpiffeId): Binding | undefined {
+function match({ exact, below }: Bindings, { uri }: Pick<SpiffeId, "uri">): Binding | undefined {
   return exact.get(uri) ?? below.find(([prefix]) => uri.startsWith(prefix))?.[1];
 }
 
@@ -112,9 +142,13 @@ function readBinding({ spiffeId, role, scope = [] }: CreateOperatorRequest, trus
   return { spiffeId, role, scope: checkRoleScope(trustDomain, role, scope) };
 }
 
-function summarize({ body, changedAtMs, changedBy }: PresentDocument): OperatorSummary {
+function summarize({ body, changedAtMs, changedBy }: PresentDocument, usedAtMs?: number): OperatorSummary {
   const { spiffeId, role, scope } = JSON.parse(body) as Binding;
-  return { spiffeId, role, ...(scope.length > 0 && { scope }), createdAt: new Date(changedAtMs).toISOString(), createdBy: changedBy };
+  return {
+    spiffeId, role, ...(scope.length > 0 && { scope }), createdAt: new Date(changedAtMs).toISOString(), createdBy: changedBy,
+    // A replica may note a use of the binding before this one, which was taken back meanwhile.
+    ...(usedAtMs !== undefined && usedAtMs >= changedAtMs && { lastUsedAt: new Date(usedAtMs).toISOString() }),
+  };
 }
 
 function notFound(spiffeId: string): Refusal {
@@ -123,3 +157,6 @@ function notFound(spiffeId: string): Refusal {
 
 /** Each is looked at for an ID that none names exactly. */
 const maxOperators = 1000;
+const useKind = "operator-use";
+/** Longer than anything that is judged by it. */
+const useRetentionMs = 400 * 86_400_000;

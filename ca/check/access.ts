@@ -2,20 +2,25 @@ import type { TokenSummary } from "../contract/tokens.ts";
 import type { CheckFacts } from "./facts.ts";
 import { findingOf, type Finding } from "./finding.ts";
 
-/** Who may act: API tokens and roles that are old, too wide or never used. */
+/** Who may act: tokens and roles that are old, too wide or not used. */
 export function judgeAccess({ tokens, operators, nowMs }: CheckFacts): readonly Finding[] {
-  const api = (tokens ?? []).filter(({ type }) => type === "api");
+  const live = (tokens ?? []).filter((token) => isLive(token, nowMs));
+  const api = live.filter(({ type }) => type === "api");
   const old = api.filter(({ createdAt }) => nowMs - Date.parse(createdAt) > oldMs);
   const wide = api.filter(({ role, scope = [], expiresAt }) => role === "operator" && expiresAt === undefined && scope.some(isWhole));
-  const unused = api.filter(({ createdAt, lastUsedAt }) => nowMs - Date.parse(lastUsedAt ?? createdAt) > unusedMs && nowMs - Date.parse(createdAt) > unusedMs);
+  const unused = live.filter((token) => nowMs - Date.parse(token.lastUsedAt ?? token.createdAt) > unusedMs);
+  const idle = (operators ?? []).filter(({ createdAt, lastUsedAt }) => nowMs - Date.parse(lastUsedAt ?? createdAt) > idleMs);
   const roles = (operators ?? []).filter(({ role, spiffeId }) => (role === "admin" && spiffeId.endsWith("/*")) || isWhole(spiffeId));
   return [
     ...(tokens === undefined ? [] : [
       findingOf("token-age", "warning", old.map((token) => `${nameOf(token)} is from ${token.createdAt.slice(0, 10)}`)),
       findingOf("token-scope", "warning", wide.map((token) => `${nameOf(token)} has ${token.scope?.filter(isWhole).join(" and ")} for ever`)),
-      findingOf("token-used", "warning", unused.map((token) => `${nameOf(token)} was ${token.lastUsedAt === undefined ? "never used" : `last used on ${token.lastUsedAt.slice(0, 10)}`}`)),
+      findingOf("token-used", "warning", unused.map((token) => `${nameOf(token)} was ${useOf(token)}`)),
     ]),
-    ...(operators === undefined ? [] : [findingOf("operator-scope", "warning", roles.map(({ spiffeId, role }) => `whoever is ${spiffeId} is ${role}`))]),
+    ...(operators === undefined ? [] : [
+      findingOf("operator-scope", "warning", roles.map(({ spiffeId, role }) => `whoever is ${spiffeId} is ${role}`)),
+      findingOf("operator-used", "warning", idle.map((operator) => `${operator.spiffeId} (${operator.role}) was ${useOf(operator)}`)),
+    ]),
   ];
 }
 
@@ -24,8 +29,22 @@ function isWhole(pattern: string): boolean {
   return /^spiffe:\/\/[^/]+\/\*$/.test(pattern);
 }
 
-const nameOf = ({ name, id, role }: TokenSummary): string => `${name ?? id} (${role ?? "join"})`;
+/** A join token that was redeemed is over, as is whatever has expired. */
+function isLive({ redeemedAt, expiresAt }: TokenSummary, nowMs: number): boolean {
+  return redeemedAt === undefined && (expiresAt === undefined || Date.parse(expiresAt) > nowMs);
+}
+
+function useOf({ lastUsedAt }: { readonly lastUsedAt?: string }): string {
+  return lastUsedAt === undefined ? "never used" : `last used on ${lastUsedAt.slice(0, 10)}`;
+}
+
+function nameOf({ name, id, type, role, spiffeId = "" }: TokenSummary): string {
+  return type === "join" ? `the join token ${id} for ${spiffeId.replace(/^spiffe:\/\/[^/]*/, "")}` : `${name ?? id} (${role})`;
+}
+
 const dayMs = 86_400_000;
-/** Long enough for a habit of renewing them by hand, four times a year. */
+/** Long enough for a habit of renewing them by hand, four times a year. The catalogue tells people of all three. */
 const oldMs = 100 * dayMs;
 const unusedMs = 30 * dayMs;
+/** A role is mostly a person's: no secret of it lies about, and whoever has it may be needed once a season. */
+const idleMs = 100 * dayMs;

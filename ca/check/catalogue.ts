@@ -80,10 +80,11 @@ export const catalogue = {
   "log-verifies": { category: "audit log", holds: "the newest checkpoint is signed and over the newest entry", remedy: "keep the database as it is, and run: countersign audit verify" },
   "log-continues": { category: "audit log", holds: "is continued by the log", remedy: "somebody rewrote it, or it was restored; run: countersign audit verify" },
   "log-witnessed": { category: "audit log", holds: "the newest checkpoint is kept beside the database", remedy: "the CA's log says why witnessFile was not written" },
-  "token-age": { category: "access", holds: "no API token is old", remedy: "make another with --ttl, or use SVIDs (countersign operator add), then delete it" },
+  "token-age": { category: "access", holds: "no API token is older than 100 days", remedy: "make another with --ttl, or use SVIDs (countersign operator add), then delete it" },
   "token-scope": { category: "access", holds: "no API token reaches further than it needs", remedy: "make one with a narrower --scope, then delete it" },
-  "token-used": { category: "access", holds: "every API token is used", remedy: "countersign token delete what nobody uses" },
+  "token-used": { category: "access", holds: "every token was used in the last 30 days", remedy: "countersign token delete what nobody uses" },
   "operator-scope": { category: "access", holds: "no role is bound to more than it needs", remedy: "bind it to single IDs: countersign operator add, then remove" },
+  "operator-used": { category: "access", holds: "every operator's role was used in the last 100 days", remedy: "countersign operator remove whoever needs it no more" },
   "clock-here": { category: "clock", holds: "this machine's clock is the CA's", remedy: "set the wrong one; this command judges by this one" },
   "clock-store": { category: "clock", holds: "the CA's clock is the database's", remedy: "beyond 10 s it stops issuing; let chrony or ntpd set both" },
   "pre-node": { category: "before an install", holds: "Node.js is recent enough", remedy: "install 24.12 or later, or run it through npm" },
@@ -106,12 +107,12 @@ interface CatalogueEntry {
   readonly remedy: string;
 }
 
-/** Where a check is explained. */
-export function linkOf(check: CheckId): string {
-  return `ca/README.md#check-${check}`;
+/** Where a check is explained. @param page  the one that explains them all: `/docs` of a CA, or ca/README.md */
+export function linkOf(check: CheckId, page: string): string {
+  return `${page}#check-${check}`;
 }
 
-/** The rows of the table in ca/README.md, each an anchor that `linkOf` leads to. */
+/** The rows of the table in ca/README.md, each with an anchor that `linkOf` leads to. */
 export function renderCatalogue(): string {
   const rows = Object.entries(catalogue).map(([id, { category, holds, remedy }]) => `| <a id="check-${id}"></a>\`${id}\` | ${category} | ${holds} | ${remedy} |\n`);
   return `| check | category | what must hold | what to do |\n| --- | --- | --- | --- |\n${rows.join("")}`;

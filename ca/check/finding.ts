@@ -30,6 +30,11 @@ export function finding(check: CheckId, trouble?: Trouble, subject?: string): Fi
   return { check, category, status: trouble.status, name, hint: `${trouble.what}; ${trouble.remedy ?? remedy}` };
 }
 
+/** What can be told of a matter and not be judged. @param name  the whole line, in place of what the catalogue says */
+export function observed(check: CheckId, name: string): Finding {
+  return { check, category: catalogue[check].category, status: "ok", name };
+}
+
 /** One line for many of a kind: it is well when nobody is named, else the first of them are. */
 export function findingOf(check: CheckId, status: Trouble["status"], offenders: readonly string[]): Finding {
   if (offenders.length === 0) return finding(check);

@@ -1,6 +1,6 @@
-import type { Vitals } from "../contract/vitals.ts";
+import type { StandbyVitals, Vitals } from "../contract/vitals.ts";
 import type { CheckFacts } from "./facts.ts";
-import { finding, shortId, type Finding, type Trouble } from "./finding.ts";
+import { finding, observed, shortId, type Finding, type Trouble } from "./finding.ts";
 
 /** The database behind the CA. */
 export function judgeStore({ vitals }: CheckFacts): readonly Finding[] {
@@ -12,6 +12,7 @@ export function judgeStore({ vitals }: CheckFacts): readonly Finding[] {
     finding("store-durable", store.durable ? undefined : { status: "failed", what: "the database's settings let it forget what it acknowledged" }),
     ...(store.standbys === undefined ? [] : [finding("store-replication", judgeStandbys(store.standbys))]),
     ...(store.disk === undefined ? [] : [finding("store-disk", judgeDisk(store.disk))]),
+    ...(store.sizeBytes === undefined ? [] : [observed("store-disk", `the database takes ${Math.ceil(store.sizeBytes / mib)} MiB; how much room its disk has left cannot be asked over SQL: watch that where it runs`)]),
   ];
 }
 
@@ -33,8 +34,19 @@ function judgeSchema({ schema: { applied, known } }: Vitals["store"]): Trouble |
   return { status: "failed", what: `it has had ${applied} of ${known} migrations`, remedy: "start the CA of this version once with the right to change tables" };
 }
 
-function judgeStandbys({ lagSeconds }: NonNullable<Vitals["store"]["standbys"]>): Trouble | undefined {
-  return lagSeconds < lagLimitSeconds ? undefined : { status: "warning", what: `the slowest is ${Math.round(lagSeconds)} s behind` };
+/** One that is gone has left its slot, where it had one. */
+function judgeStandbys({ count, lag, missing }: StandbyVitals): Trouble | undefined {
+  const [gone, ...others] = missing;
+  if (gone !== undefined) {
+    const more = others.length === 0 ? "" : `, nor for ${others.length} more`;
+    return {
+      status: "warning", what: `nobody has come for the replication slot ${gone.slot}${more}, and the database keeps ${Math.ceil(gone.keptBytes / mib)} MiB of its log for it`,
+      remedy: "start the standby again, or drop the slot (pg_drop_replication_slot): it fills the disk",
+    };
+  }
+  if (lag === undefined) return { status: "warning", what: `there ${count === 1 ? "is 1" : `are ${count}`}, and how far behind the CA's role may not see`, remedy: "grant pg_monitor to it" };
+  if (lag.seconds < lagLimitSeconds && lag.bytes < lagLimitBytes) return undefined;
+  return { status: "warning", what: `the slowest of ${count} is ${Math.round(lag.seconds)} s and ${Math.floor(lag.bytes / mib)} MiB behind` };
 }
 
 function judgeDisk({ freeBytes, totalBytes }: NonNullable<Vitals["store"]["disk"]>): Trouble | undefined {
@@ -47,6 +59,8 @@ function judgeDisk({ freeBytes, totalBytes }: NonNullable<Vitals["store"]["disk"
 const slowMs = 1000;
 const lagLimitSeconds = 30;
 const mib = 1024 * 1024;
+/** Two segments of the log: a standby that stands still is known by this, however little happens. */
+const lagLimitBytes = 32 * mib;
 /** Some 30 000 certificates; SQLite needs room beside the file when its log is folded in. */
 const criticalFreeBytes = 64 * mib;
 const lowFreeBytes = 5 * 1024 * mib;

@@ -1,5 +1,6 @@
 import type { Misfit, MisfitKind } from "../audit/misfit.ts";
 import type { LogFits, Verdict } from "../audit/verify.ts";
+import { inertJson } from "../inspect/inert.ts";
 import { wrap } from "../settings/wrap.ts";
 
 /** Where the key came from with which the log was verified: `path` is the file it was in, or would have been. */
@@ -13,7 +14,7 @@ export interface KeyUsed {
 /** The verdict as one JSON object: that of `verifyLog`, the root in base64, and the key with its origin. */
 export function reportAsJson(verdict: Verdict, { source, verifierKey }: KeyUsed): string {
   const shown = verdict.ok ? { ...verdict, root: Buffer.from(verdict.root).toString("base64") } : verdict;
-  return `${JSON.stringify({ ...shown, verifierKey, keySource: source.kind }, null, 2)}\n`;
+  return `${inertJson({ ...shown, verifierKey, keySource: source.kind }, 2)}\n`;
 }
 
 /** The verdict for people: what was found, what it rests on and what to do next, 80 columns wide. */

@@ -3,6 +3,7 @@ import { paths } from "../contract/paths.ts";
 import { api, apiHelp, apiOptions } from "./api.ts";
 import { chooseAction, noMore, readArguments, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
+import { inertJson } from "../inspect/inert.ts";
 
 /** `countersign bundle show`. */
 export async function bundle(args: readonly string[], io: CliIo): Promise<number> {
@@ -23,7 +24,7 @@ export async function bundle(args: readonly string[], io: CliIo): Promise<number
     paths.bundle,
     values.output === "pem" ? mediaType.pem : mediaType.json,
   );
-  io.stdout(values.output === "pem" ? text : `${JSON.stringify(JSON.parse(text), null, 2)}\n`);
+  io.stdout(values.output === "pem" ? text : `${inertJson(JSON.parse(text), 2)}\n`);
   return 0;
 }
 

@@ -2,12 +2,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import packageJson from "../../package.json" with { type: "json" };
 import { gatherFacts } from "../check/gather.ts";
 import { judge } from "../check/judge.ts";
-import { finding, verdictOf, type Finding } from "../check/finding.ts";
+import { finding, verdictOf } from "../check/finding.ts";
+import { paths } from "../contract/paths.ts";
 import { api, ApiError, apiHelp, apiOptions, type Api } from "./api.ts";
 import { noMore, readArguments, seconds, UsageError } from "./arguments.ts";
 import { checkedCa, readKeptLog, type KeptFiles } from "./check-facts.ts";
 import { gatherBeforeInstall } from "./check-pre.ts";
-import { forPrograms, renderFindings, type Format } from "./check-report.ts";
+import { forPrograms, installedPage, renderFindings, type Format, type Report } from "./check-report.ts";
 import { judgeBeforeInstall } from "../check/before-install.ts";
 import type { CliIo } from "./io.ts";
 import { endingWith, keepLooking } from "./watching.ts";
@@ -31,18 +32,19 @@ export async function check(args: readonly string[], io: CliIo, stopped: () => P
   if (values.watch === true && (values.pre === true || values.wait !== undefined)) throw new UsageError("--watch goes with neither --pre nor --wait.");
   const ending = values.watch === true ? endingWith(stopped) : undefined;
   const look = values.pre === true ? () => lookBefore(values, io) : lookAt(values, io, ending);
-  const findings = ending === undefined ? await lookUntilWell(look, waitSeconds, io) : await watchFindings(look, format, ending, io);
-  if (ending === undefined) io.stdout(renderFindings(findings, format, io));
-  const verdict = verdictOf(findings);
+  const report = ending === undefined ? await lookUntilWell(look, waitSeconds, io) : await watchFindings(look, format, ending, io);
+  if (ending === undefined) io.stdout(renderFindings(report, format, io));
+  const verdict = verdictOf(report.findings);
   if (verdict === "failed") return 1;
   return values.strict === true && verdict === "warning" ? 2 : 0;
 }
 
-async function lookUntilWell(look: () => Promise<readonly Finding[]>, waitSeconds: number, io: CliIo): Promise<readonly Finding[]> {
+async function lookUntilWell(look: () => Promise<Report>, waitSeconds: number, io: CliIo): Promise<Report> {
   const untilMs = performance.now() + waitSeconds * 1000;
   for (;;) {
-    const findings = await look();
-    if (verdictOf(findings) !== "failed" || performance.now() >= untilMs) return findings;
+    const report = await look();
+    const { findings } = report;
+    if (verdictOf(findings) !== "failed" || performance.now() >= untilMs) return report;
     const failed = findings.filter(({ status }) => status === "failed");
     if (io.isTerminal) io.stderr(`waiting for ${failed.length}: ${failed[0]?.name}\n`);
     await sleep(waitIntervalMs);
@@ -50,12 +52,12 @@ async function lookUntilWell(look: () => Promise<readonly Finding[]>, waitSecond
 }
 
 /** On a screen where not all lines fit, those that are not well come alone. @returns the last ones */
-async function watchFindings(look: () => Promise<readonly Finding[]>, format: Format, ending: AbortSignal, io: CliIo): Promise<readonly Finding[]> {
-  let last: readonly Finding[] = [];
+async function watchFindings(look: () => Promise<Report>, format: Format, ending: AbortSignal, io: CliIo): Promise<Report> {
+  let last: Report = { findings: [], page: "" };
   const lookOnce = async () => {
-    const findings = await look();
+    const report = await look();
     // What ended us ended the look as well: that tells nothing about the CA.
-    if (!ending.aborted) last = findings;
+    if (!ending.aborted) last = report;
     return {
       value: forPrograms(last),
       draw({ rows }: { readonly rows: number }) {
@@ -68,25 +70,25 @@ async function watchFindings(look: () => Promise<readonly Finding[]>, format: Fo
   return last;
 }
 
-function lookAt(values: Values, io: CliIo, ending?: AbortSignal): () => Promise<readonly Finding[]> {
+function lookAt(values: Values, io: CliIo, ending?: AbortSignal): () => Promise<Report> {
   const files: KeptFiles = { dataDir: values["data-dir"] ?? io.env["COUNTERSIGN_DATA_DIR"] ?? "./.countersign", checkpoints: values.checkpoint ?? [], key: values.key };
   let ca: Api | undefined;
   return async () => {
     try {
       // The root may come while we wait: a CA that starts for the first time writes it.
-      const asked = checkedCa((ca ??= api(values, io, ending)));
-      const facts = await gatherFacts(asked, { kept: readKeptLog(files), version: packageJson.version, now: Date.now });
-      return [finding("api-reachable"), ...judge(facts)];
+      ca ??= api(values, io, ending);
+      const facts = await gatherFacts(checkedCa(ca), { kept: readKeptLog(files), version: packageJson.version, now: Date.now });
+      return { findings: [finding("api-reachable"), ...judge(facts)], page: `${ca.url}${paths.docs}` };
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      return [finding("api-reachable", { status: "failed", what: error.message })];
+      return { findings: [finding("api-reachable", { status: "failed", what: error.message })], page: installedPage() };
     }
   };
 }
 
-async function lookBefore({ config, store, "data-dir": dataDir, listen }: Values, { env }: CliIo): Promise<readonly Finding[]> {
+async function lookBefore({ config, store, "data-dir": dataDir, listen }: Values, { env }: CliIo): Promise<Report> {
   const flags = Object.entries({ config, store, "data-dir": dataDir, listen }).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]]));
-  return judgeBeforeInstall(await gatherBeforeInstall({ flags: Object.fromEntries(flags) as Record<string, string>, env }));
+  return { findings: judgeBeforeInstall(await gatherBeforeInstall({ flags: Object.fromEntries(flags) as Record<string, string>, env })), page: installedPage() };
 }
 
 function isFormat(text: string): text is Format {
@@ -116,5 +118,6 @@ const usage = `countersign check: whether the CA is well, line by line
   countersign check --pre [--config FILE] [--store URL] [--listen ADDRESS]
       before a CA is installed here: settings, folder, address, database
 
-Each line has a name that ca/README.md explains. An admin or auditor sees all.
+Each line that is not well leads to the CA's own page about it, /docs.
+An admin or auditor sees all.
 ${apiHelp}`;

@@ -52,8 +52,20 @@ const commands: Readonly<Record<string, About & { readonly load: () => Promise<C
       return (args, io) => edges(args, io, signalled);
     },
   },
-  tap: { group: "see", about: "look at live requests of a workload", load: async () => (await import("./tap.ts")).tap },
-  top: { group: "see", about: "which requests of a workload are many, slow or failing", load: async () => (await import("./top.ts")).top },
+  tap: {
+    group: "see", about: "look at live requests of a workload",
+    load: async () => {
+      const { tap } = await import("./tap.ts");
+      return (args, io) => tap(args, io, signalled);
+    },
+  },
+  top: {
+    group: "see", about: "which requests of a workload are many, slow or failing",
+    load: async () => {
+      const { top } = await import("./top.ts");
+      return (args, io) => top(args, io, signalled);
+    },
+  },
   jwt: { group: "workloads", about: "tokens for what cannot do mutual TLS", load: async () => (await import("./jwt.ts")).jwt },
   check: {
     group: "see", about: "whether all is well, line by line",

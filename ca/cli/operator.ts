@@ -34,8 +34,8 @@ export async function operator(args: readonly string[], io: CliIo): Promise<numb
     case "list": {
       noMore(rest);
       const { operators } = await api(values, io).call<OperatorList>("GET", paths.operators);
-      const rows = operators.flatMap(({ spiffeId, role, scope = [] }) => [[role, spiffeId], ...scope.map((pattern) => ["", `  for ${pattern}`])]);
-      print(operators, table(["ROLE", "WHO"], rows));
+      const rows = operators.flatMap(({ spiffeId, role, scope = [], lastUsedAt }) => [[role, lastUsedAt?.slice(0, 10) ?? "never", spiffeId], ...scope.map((pattern) => ["", "", `  for ${pattern}`])]);
+      print(operators, table(["ROLE", "LAST USED", "WHO"], rows));
       return 0;
     }
     case "remove": {

@@ -1,5 +1,5 @@
 import { UsageError } from "./arguments.ts";
-import { inertLines } from "../inspect/inert.ts";
+import { inertJson, inertLines } from "../inspect/inert.ts";
 import type { CliIo } from "./io.ts";
 import { wrap } from "../settings/wrap.ts";
 
@@ -20,7 +20,7 @@ export function output(format: string | undefined, io: CliIo): Output {
   return {
     json,
     // What others said is in it: names, and what they answered. Elsewhere than on a screen it stays as it is.
-    print: (value, text) => io.stdout(json ? `${JSON.stringify(value, null, 2)}\n` : io.screen === undefined ? text : inertLines(text)),
+    print: (value, text) => io.stdout(json ? `${inertJson(value, 2)}\n` : io.screen === undefined ? text : inertLines(text)),
     explain: (text) => (json ? undefined : io.stderr(narrow(inertLines(text)))),
   };
 }

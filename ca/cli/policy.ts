@@ -5,6 +5,7 @@ import type { ServiceList } from "../contract/services.ts";
 import { api, apiHelp, apiOptions, ApiError, type Api } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, UsageError } from "./arguments.ts";
 import { readDocumentFile } from "./document-file.ts";
+import { inertJson } from "../inspect/inert.ts";
 import type { CliIo } from "./io.ts";
 import { output, type Output } from "./output.ts";
 import { minute, table } from "./table.ts";
@@ -40,7 +41,7 @@ export async function policy(args: readonly string[], io: CliIo): Promise<number
       const found = policies.find((each) => each.name === name);
       if (found === undefined) throw new ApiError(`there is no policy ${name}; "countersign policy list" shows which there are`);
       const { changed, ...document } = found;
-      out.print(found, `${JSON.stringify(document, null, 2)}\n`);
+      out.print(found, `${inertJson(document, 2)}\n`);
       out.explain(`Changed ${minute(changed.changedAt)} by ${changed.changedBy}.\n`);
       return 0;
     }

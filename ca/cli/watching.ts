@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { inert } from "../inspect/inert.ts";
+import { inert, inertJson } from "../inspect/inert.ts";
 import { ApiError } from "./api.ts";
 import type { CliIo, Screen } from "./io.ts";
 import { painter, signsOf } from "./signs.ts";
@@ -34,6 +34,7 @@ export async function keepLooking({ command, look, json, intervalMs, ending }: W
   const screen = json ? undefined : io.screen;
   let shown: { readonly look: Look; readonly document: string; readonly at: Date } | undefined;
   let away: { readonly since: Date; readonly why: string } | undefined;
+  const teller = awayTeller(command, io);
 
   const redraw = (): void => {
     if (screen !== undefined && shown !== undefined) io.stdout(frameOf(screen, headOf(shown.at), shown.look.draw));
@@ -47,12 +48,10 @@ export async function keepLooking({ command, look, json, intervalMs, ending }: W
     const document = JSON.stringify(found.value);
     const [isNew, now] = [document !== shown?.document, new Date()];
     shown = { look: found, document, at: now };
-    if (away !== undefined) {
-      if (screen === undefined) io.stderr(`countersign ${command}: there is an answer again\n`);
-      away = undefined;
-    }
+    away = undefined;
+    if (screen === undefined) teller.answered();
     if (screen !== undefined) redraw();
-    else if (isNew) io.stdout(json ? `${document}\n` : `-- ${now.toISOString()}\n${found.draw(printed)}`);
+    else if (isNew) io.stdout(json ? `${inertJson(found.value)}\n` : `-- ${now.toISOString()}\n${found.draw(printed)}`);
   }
 
   const stopFollowing = screen?.onResize(redraw);
@@ -64,7 +63,7 @@ export async function keepLooking({ command, look, json, intervalMs, ending }: W
       } catch (error) {
         if (ending.aborted) break;
         if (!(error instanceof ApiError) || shown === undefined || !passes(error)) throw error;
-        if (away === undefined && screen === undefined) io.stderr(`${wrap(`countersign ${command}: no answer since now: ${inert(error.message)}`)}\n`);
+        if (screen === undefined) teller.missed(error);
         away = { since: away?.since ?? new Date(), why: error.message };
         redraw();
       }
@@ -77,6 +76,23 @@ export async function keepLooking({ command, look, json, intervalMs, ending }: W
   // The screen that was there before is back; what was seen last stays on it.
   if (screen !== undefined && shown !== undefined) io.stdout(shown.look.draw({ columns: screen.size().columns, rows: Infinity }));
   return shown?.look;
+}
+
+/** Says on standard error, once each time, that a CA is away and that it is back. */
+export function awayTeller(command: string, { stderr }: Pick<CliIo, "stderr">) {
+  let [known, isAway] = [false, false];
+  return {
+    answered(): void {
+      if (isAway) stderr(`countersign ${command}: there is an answer again\n`);
+      [known, isAway] = [true, false];
+    },
+    /** @throws {ApiError} the same, where there was never an answer, or it will not pass by itself */
+    missed(error: ApiError): void {
+      if (!known || !passes(error)) throw error;
+      if (!isAway) stderr(`${wrap(`countersign ${command}: no answer since now: ${inert(error.message)}`)}\n`);
+      isAway = true;
+    },
+  };
 }
 
 /** A signal that is aborted when a process is asked to end. */

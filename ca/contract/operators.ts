@@ -12,6 +12,8 @@ export interface CreateOperatorRequest {
 export interface OperatorSummary extends CreateOperatorRequest {
   readonly createdAt: string;
   readonly createdBy: string;
+  /** To the hour; absent when its role was never used, or not for a year. */
+  readonly lastUsedAt?: string;
 }
 
 /** `GET /v1/operators`, by ID. */

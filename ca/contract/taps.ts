@@ -17,12 +17,23 @@ export interface TapRecord {
   readonly whole: boolean;
 }
 
-/** A tapped request as one line for people. */
-export function tapLine({ startedAt, direction, clientId, serverId, tls, noTlsReason, method, path, status, latencyMs, whole }: TapRecord): string {
+/** A tapped request as one line for people. @param columns  that it is to fit: names lose their beginnings for it, and then the path its end */
+export function tapLine({ startedAt, direction, clientId, serverId, tls, noTlsReason, method, path, status, latencyMs, whole }: TapRecord, columns = 79): string {
   const name = (id: string): string => (id === "" ? "-" : id.replace("spiffe://", ""));
   const outcome = status === 0 ? "-" : `${status}${whole ? "" : " (broken off)"}`;
   const secured = tls ? "tls=true" : `tls=false (${(noTlsReason ?? "unknown").replaceAll("_", " ")})`;
-  return `${startedAt.slice(11, 23)} ${direction === "inbound" ? "in " : "out"} ${method} ${path} ${outcome} ${latencyMs.toFixed(1)}ms ${name(clientId)} > ${name(serverId)} ${secured}`;
+  const line = (shownPath: string, nameLength: number): string => (
+    `${startedAt.slice(11, 23)} ${direction === "inbound" ? "in " : "out"} ${method} ${shownPath} ${outcome} ${latencyMs.toFixed(1)}ms ` +
+    `${endOf(name(clientId), nameLength)} > ${endOf(name(serverId), nameLength)} ${secured}`
+  );
+  const fitting = nameLengths.find((length) => line(path, length).length <= columns);
+  if (fitting !== undefined) return line(path, fitting);
+  const over = line(path, shortest).length - columns;
+  return line(path.length <= minPathLength ? path : `${path.slice(0, Math.max(minPathLength, path.length - over) - 1)}…`, shortest);
+}
+
+function endOf(name: string, length: number): string {
+  return name.length <= length ? name : `…${name.slice(1 - length)}`;
 }
 
 /** Which requests are wanted; what is left out is no condition. */
@@ -63,3 +74,7 @@ export interface TapNotice extends TapFilter {
 export function tapTarget(tap: string, workload: string): string {
   return `${tap} ${workload}`;
 }
+
+const shortest = 9;
+const nameLengths = [Infinity, 24, 16, 12, shortest];
+const minPathLength = 8;

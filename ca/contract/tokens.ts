@@ -32,7 +32,7 @@ export interface TokenSummary {
   readonly name?: string;
   readonly role?: Role;
   readonly scope?: readonly string[];
-  /** API tokens, to the minute; absent when it was never used. */
+  /** API tokens, to the hour; absent when it was never used. */
   readonly lastUsedAt?: string;
 }
 

@@ -69,10 +69,21 @@ export interface StoreVitals {
   readonly durable: boolean;
   /** Of the file system with the database, where it is on this machine. */
   readonly disk?: { readonly freeBytes: number; readonly totalBytes: number };
-  /** Streaming replicas of the database, and how far the last one is behind. */
-  readonly standbys?: { readonly count: number; readonly lagSeconds: number };
+  /** Of the database itself, where its disk is another machine's: SQL tells nothing of what is free there. */
+  readonly sizeBytes?: number;
+  /** Streaming replicas of the database; absent where there are none, and none is expected. */
+  readonly standbys?: StandbyVitals;
   /** The database's clock less this machine's. */
   readonly clockOffsetMs?: number;
+}
+
+export interface StandbyVitals {
+  /** Those that are connected. */
+  readonly count: number;
+  /** How far the last one is behind; absent where the CA's role may not see it. */
+  readonly lag?: { readonly seconds: number; readonly bytes: number };
+  /** Replication slots that nobody is connected to, and how much of its write-ahead log the database keeps for each. */
+  readonly missing: readonly { readonly slot: string; readonly keptBytes: number }[];
 }
 
 export interface KeyVitals {

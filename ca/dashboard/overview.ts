@@ -53,7 +53,7 @@ ${bad.length === 0 ? "" : card("trouble-heading", "What is not well", list(bad))
 function list(findings: readonly Finding[]): Markup {
   return html`<ul class="findings">${findings.map(({ status, name, hint, check }) => html`<li>
 <span class="sign ${status}" aria-hidden="true">${signs[status]}</span><span><span class="hidden">${words[status]}: </span>${status === "ok" ? "" : html`<span class="soft">not so: </span>`}${name}</span>
-${hint === undefined ? "" : html`<span class="hint">${hint} <span class="soft">(${linkOf(check)})</span></span>`}</li>`)}</ul>`;
+${hint === undefined ? "" : html`<span class="hint">${hint} <a class="soft" href="${linkOf(check, "/docs")}">${check}</a></span>`}</li>`)}</ul>`;
 }
 
 function allFindings(findings: readonly Finding[]): Markup {

@@ -3,6 +3,9 @@ import { parseRequestAuthorization, type SignedRequest } from "../pki/request-au
 import { Refusal } from "../refusal.ts";
 import type { Caller, CaServices } from "./services.ts";
 
+/** What tells who calls. */
+export type Authenticators = Pick<CaServices, "authenticate" | "authenticateSigned" | "authenticatePeer" | "spendSigned"> & { readonly operators: Pick<CaServices["operators"], "noteUse"> };
+
 /**
  * Who may call what: the only place that says so. `public` is for anyone, `feed` as well but counted apart, and who proves an identity
  * is not counted among strangers: what they do must not keep proxies from learning what is revoked. `probe` is for anyone and however often: an orchestrator that is told to wait restarts us. `attested` is for anyone who can prove an identity in the body, and an API token is looked at when
@@ -116,7 +119,7 @@ export interface Authenticated {
  *                 request proof_refused, certificate_expired, certificate_revoked
  */
 export async function authenticate(
-  services: Pick<CaServices, "authenticate" | "authenticateSigned" | "authenticatePeer" | "spendSigned">,
+  services: Authenticators,
   rule: Access,
   header: string | null,
   request: () => Promise<SignedRequest>,
@@ -138,7 +141,7 @@ export function admit(rule: Access, caller: Caller): Authenticated {
 }
 
 /** Whoever proves nothing is a stranger there, and not refused: what is revoked is for everybody, also for one whose clock is wrong. */
-async function follower(services: Pick<CaServices, "authenticate" | "authenticateSigned" | "authenticatePeer" | "spendSigned">, header: string, request: () => Promise<SignedRequest>): Promise<Authenticated> {
+async function follower(services: Authenticators, header: string, request: () => Promise<SignedRequest>): Promise<Authenticated> {
   const { caller, refusal } = await authenticate(services, anyRole, header, request);
   if (caller !== undefined && refusal === undefined) return { caller };
   const authorization = parseRequestAuthorization(header);
@@ -155,7 +158,7 @@ function noPeer(error: unknown): undefined {
 }
 
 async function authenticateSigned(
-  services: Pick<CaServices, "authenticateSigned" | "spendSigned">,
+  services: Omit<Authenticators, "authenticate" | "authenticatePeer">,
   rule: Access,
   header: string,
   request: () => Promise<SignedRequest>,
@@ -166,6 +169,7 @@ async function authenticateSigned(
     const signed = await request();
     const caller = await services.authenticateSigned(authorization, signed);
     const refusal = roleRefusal(rule, caller);
+    if (refusal === undefined && caller.spiffeId !== undefined && needsRole(rule)) services.operators.noteUse(caller.spiffeId);
     // Whoever overhears a signed reading learns the answer anyway; an act must not be done twice.
     if (signed.method === "GET" || signed.method === "HEAD") return { caller, refusal };
     const { actor } = caller;
@@ -183,6 +187,11 @@ function roleRefusal(rule: Access, { name, role }: Caller): Refusal | undefined 
   }
   if (typeof rule === "string" || rule.includes(role) || (role === "operator" && rule.includes("operator in scope"))) return undefined;
   return new Refusal("forbidden", `The caller "${name}" has the role ${role}; this needs ${rule.join(" or ")}.`);
+}
+
+/** Not what a workload does as well: a proxy that follows the feed uses no role, whatever is bound to its ID. */
+function needsRole(rule: Access): boolean {
+  return rule === "attested" || (typeof rule !== "string" && !rule.includes("workload"));
 }
 
 function unauthenticated(reason: string): Refusal {

@@ -1,5 +1,6 @@
 import { html, raw } from "hono/html";
 import { createHash } from "node:crypto";
+import { catalogue } from "../check/catalogue.ts";
 import type { Answer } from "./answer.ts";
 import { inline, markSchema, markType, paragraphs, property, type ApiSchema, type Markup } from "./docs-schema.ts";
 import { docsStyle } from "./docs-style.ts";
@@ -63,10 +64,12 @@ export async function renderDocs(document: ApiDocument): Promise<Answer> {
 <header><h1>${document.info.title}</h1>${paragraphs(document.info.description)}</header>
 <div class="columns">
 <nav aria-label="Operations">${document.tags.map(({ name }) => navigation(name, endpoints))}
+<h2><a href="#checks">countersign check</a></h2>
 <h2><a href="#schemas">schemas</a></h2></nav>
 <main>
 ${gettingStarted()}
 ${document.tags.map((tag) => section(tag, endpoints))}
+${checks()}
 <section><h2 id="schemas">schemas</h2>${Object.entries(document.components.schemas).map(schemaCard)}</section>
 </main>
 </div>
@@ -96,6 +99,17 @@ function navigation(tag: string, endpoints: readonly Endpoint[]): Markup {
 function section({ name, description }: ApiDocument["tags"][number], endpoints: readonly Endpoint[]): Markup {
   const cards = endpoints.filter(({ tags }) => tags.includes(name)).map(card);
   return html`<section><h2 id="${name}">${name}</h2><p>${description}</p>${cards}</section>`;
+}
+
+/** What each line of the command leads to. */
+function checks(): Markup {
+  const rows = Object.entries(catalogue).map(([id, { category, holds, remedy }]) => (
+    html`<tr id="check-${id}"><th scope="row"><a href="#check-${id}"><code>${id}</code></a></th><td>${category}</td><td>${holds}</td><td>${remedy}</td></tr>`
+  ));
+  return html`<section><h2 id="checks">countersign check</h2>
+<p>What <code>countersign check</code> and the dashboard look at: what must hold, and what to do where it does not.</p>
+<table><thead><tr><th scope="col">check</th><th scope="col">category</th><th scope="col">what must hold</th><th scope="col">what to do</th></tr></thead>
+<tbody>${rows}</tbody></table></section>`;
 }
 
 function card(endpoint: Endpoint): Markup {

@@ -31,6 +31,7 @@ pre { background: var(--code); border-radius: 8px;
 article { background: var(--card); border: 1px solid var(--line);
   border-radius: 10px; padding: 1rem 1.25rem; margin: 1rem 0; }
 article:target { border-color: var(--link); }
+tr:target { background: var(--code); }
 .line { display: flex; flex-wrap: wrap; gap: .25rem .5rem; align-items: baseline; }
 .line code { background: none; padding: 0; }
 .method { font: 600 .8125rem/1.5 ui-monospace, Menlo, Consolas, monospace; }

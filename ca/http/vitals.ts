@@ -31,7 +31,11 @@ const vitalsSchema = z
       schema: z.object({ applied: z.number().int(), known: z.number().int() }).openapi({ description: "Migrations." }),
       durable: z.boolean(),
       disk: z.object({ freeBytes: z.number(), totalBytes: z.number() }).optional(),
-      standbys: z.object({ count: z.number().int(), lagSeconds: z.number() }).optional(),
+      sizeBytes: z.number().optional().openapi({ description: "Of the database, where its disk is another machine's." }),
+      standbys: z.object({
+        count: z.number().int(), lag: z.object({ seconds: z.number(), bytes: z.number() }).optional().openapi({ description: "Absent where the CA's role may not see it (pg_monitor)." }),
+        missing: z.array(z.object({ slot: z.string(), keptBytes: z.number() })).readonly().openapi({ description: "Replication slots that nobody is connected to." }),
+      }).optional(),
       clockOffsetMs: z.number().optional().openapi({ description: "The database's clock less the CA's." }),
     }),
     keys: z.array(z.object({ authorityId: z.string(), location: z.enum(["sealed", "kms", "pkcs11", "offline", "upstream"]), trouble: z.string().optional() })).readonly(),

@@ -8,6 +8,7 @@ import { failGroup } from "./batch.ts";
 import { groupCommit, storeClosed } from "./group-commit.ts";
 import { emptyHead, readHead } from "./head.ts";
 import { migrationsOf } from "./migrations.ts";
+import { notedUse } from "./noted-use.ts";
 import { postgresCommit } from "./postgres-commit.ts";
 import { requireWritable, unreachable } from "./postgres-connection.ts";
 import { writableFirst } from "./postgres-hosts.ts";
@@ -25,7 +26,6 @@ import type { Acknowledgement } from "./rows/holders.ts";
 import type { CheckpointRow } from "./rows/log.ts";
 import type { ReportRow } from "./rows/reports.ts";
 import type { Store } from "./store.ts";
-import { tokenUse } from "./token-use.ts";
 
 export interface PostgresOptions {
   readonly url: string;
@@ -86,7 +86,7 @@ export async function openPostgres({ url, readOnly = false, migrate = true, onDe
       signer = signerFor(sealer, head, newest);
     },
     commit: (act) => group.commit(act),
-    touchToken: tokenUse(async (id, usedAtMs) => void await pool.query(touchToken(usedAtMs, id))),
+    touchToken: notedUse(async (id, usedAtMs) => void await pool.query(touchToken(usedAtMs, id))),
     acquireLease: async (claim) => {
       open();
       return acquireLease(pool, claim);

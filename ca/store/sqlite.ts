@@ -6,6 +6,7 @@ import { writeQueue } from "./acknowledgements.ts";
 import { groupCommit, storeClosed } from "./group-commit.ts";
 import { emptyHead, readHead } from "./head.ts";
 import { migrationsOf } from "./migrations.ts";
+import { notedUse } from "./noted-use.ts";
 import { guardReads } from "./reads.ts";
 import { auditCheckpoints, logHead } from "./schema-sqlite.ts";
 import { prepareSqliteFile } from "./sqlite-file.ts";
@@ -15,7 +16,6 @@ import { StoreError } from "./errors.ts";
 import type { Acknowledgement } from "./rows/holders.ts";
 import type { ReportRow } from "./rows/reports.ts";
 import type { Store } from "./store.ts";
-import { tokenUse } from "./token-use.ts";
 
 export interface SqliteOptions {
   readonly path: string;
@@ -41,7 +41,7 @@ export async function openSqlite({ path, readOnly = false, migrationsFolder, wri
   const group = groupCommit((acts) => writer().commitGroup(acts));
   const acknowledgements = writeQueue<Acknowledgement>("acknowledgements", (rows) => writer().acknowledge(rows));
   const reports = writeQueue<ReportRow>("reports", (rows) => writer().report(rows, []));
-  const touch = tokenUse((id, usedAtMs) => writer().touchToken(id, usedAtMs));
+  const touch = notedUse((id, usedAtMs) => writer().touchToken(id, usedAtMs));
 
   function writer() {
     if (thread === undefined) throw new StoreError("store_unavailable", `${path} was opened for reading only.`);

@@ -57,7 +57,7 @@ export interface Store {
   token(id: string): Promise<TokenRow | undefined>;
   /** Newest first, deleted ones left out; at most `limit` rows created before `before` (a token id); with `within`, join tokens of these IDs. */
   tokens(query: { readonly limit: number; readonly before?: string; readonly within?: readonly string[] }): Promise<readonly TokenRow[]>;
-  /** Best effort, to the minute and not audited: when an API token was last used. */
+  /** Best effort, to the hour and not audited: when an API token was last used. */
   touchToken(id: string, usedAtMs: number): Promise<void>;
 
   /** Ascending by sequence, those above `after`. */

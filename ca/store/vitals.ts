@@ -24,22 +24,32 @@ export function sqliteVitals(database: Database.Database): Pick<Store, "vitals">
   };
 }
 
-/** How the database is, on Postgres. Of its standbys a role that is not in pg_monitor learns the number only. */
+/** How the database is, on Postgres. Of its standbys a role that is not in pg_monitor learns the number only; of the disk nobody learns anything over SQL. */
 export function postgresVitals(pool: pg.Pool | pg.Client): Pick<Store, "vitals"> {
   const db = drizzle(pool);
   return {
     async vitals() {
-      const { rows: [row] } = await db.execute<{ applied: string; durable: boolean; standbys: string; lag: string }>(sql`
-        select (select count(*) from drizzle.__drizzle_migrations) as applied,
-          current_setting('fsync') = 'on' and current_setting('full_page_writes') = 'on' as durable,
-          (select count(*) from pg_stat_replication) as standbys,
-          (select coalesce(max(extract(epoch from replay_lag)), 0) from pg_stat_replication) as lag`);
-      const [applied = 0, count = 0, lagSeconds = 0] = [row?.applied, row?.standbys, row?.lag].map(Number);
+      const { rows: [row] } = await db.execute<{ applied: string; durable: boolean; size: string }>(sql`
+        select (select count(*) from drizzle.__drizzle_migrations) as applied, pg_database_size(current_database()) as size,
+          current_setting('fsync') = 'on' and current_setting('full_page_writes') = 'on' as durable`);
+      // A base backup that is under way is told of as well, and is none. Who may see no more than that there is one sees no state.
+      const { rows: standbys } = await db.execute<{ seen: boolean; seconds: string; bytes: string }>(sql`
+        select state is not null as seen, coalesce(extract(epoch from replay_lag), 0) as seconds, coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn), 0) as bytes
+        from pg_stat_replication where state is null or state in ('streaming', 'catchup') limit ${maxStandbys}`);
+      const { rows: missing } = await db.execute<{ slot: string; kept: string }>(sql`
+        select slot_name as slot, coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0) as kept
+        from pg_replication_slots where not active order by slot_name limit ${maxStandbys}`);
       return {
         kind: "postgres",
-        schema: { applied, known: knownMigrations("postgres") },
+        schema: { applied: Number(row?.applied), known: knownMigrations("postgres") },
         durable: row?.durable ?? false,
-        ...(count > 0 && { standbys: { count, lagSeconds } }),
+        sizeBytes: Number(row?.size),
+        ...(standbys.length + missing.length > 0 && { standbys: {
+          count: standbys.length,
+          // The time alone would not do: it stands still while nothing is replayed.
+          ...(standbys.every(({ seen }) => seen) && { lag: { seconds: Math.max(0, ...standbys.map(({ seconds }) => Number(seconds))), bytes: Math.max(0, ...standbys.map(({ bytes }) => Number(bytes))) } }),
+          missing: missing.map(({ slot, kept }) => ({ slot, keptBytes: Number(kept) })),
+        } }),
       };
     },
   };
@@ -49,3 +59,6 @@ function knownMigrations(kind: "sqlite" | "postgres"): number {
   const journal = JSON.parse(readFileSync(join(migrationsOf(kind), "meta", "_journal.json"), "utf8")) as { readonly entries: readonly unknown[] };
   return journal.entries.length;
 }
+
+/** More than Postgres lets in by itself (max_wal_senders, max_replication_slots: 10). */
+const maxStandbys = 100;

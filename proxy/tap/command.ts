@@ -16,14 +16,14 @@ export async function runTap(args: readonly string[], { out, err }: CommandOutpu
     err(`countersign-proxy tap: ${(error as Error).message}\n`);
     return 2;
   }
-  const { admin = "127.0.0.1:4191", output = "text", ...filter } = values;
+  const { admin = "127.0.0.1:4191", output = "text", wide = false, ...filter } = values;
   if (!URL.canParse(`http://${admin}`) || (output !== "text" && output !== "json")) {
     err("countersign-proxy tap: --admin is HOST:PORT, -o is text or json\n");
     return 2;
   }
   const url = new URL(`http://${admin}/tap`);
   for (const [name, value] of Object.entries(filter)) url.searchParams.set(name, value);
-  return follow(url, (line) => out(shown(line, output)), err);
+  return follow(url, (line) => out(shown(line, output, wide)), err);
 }
 
 function follow(url: URL, onLine: (line: string) => void, err: (text: string) => void): Promise<number> {
@@ -47,24 +47,26 @@ function follow(url: URL, onLine: (line: string) => void, err: (text: string) =>
   });
 }
 
-function shown(line: string, output: string): string {
+function shown(line: string, output: string, wide: boolean): string {
   const record = JSON.parse(line) as TapRecord | { readonly leftOut: number };
   if (output === "json") return `${line}\n`;
-  if (!("leftOut" in record)) return `${tapLine(record)}\n`;
+  if (!("leftOut" in record)) return `${tapLine(record, wide ? Infinity : undefined)}\n`;
   return record.leftOut === 0 ? "" : `${record.leftOut} more were left out.\n`;
 }
 
 const options = {
   admin: { type: "string" }, direction: { type: "string" }, method: { type: "string" }, path: { type: "string" }, limit: { type: "string" },
-  seconds: { type: "string" }, output: { type: "string", short: "o" },
+  seconds: { type: "string" }, wide: { type: "boolean" }, output: { type: "string", short: "o" },
 } as const;
 
 /** What `countersign-proxy tap --help` prints. */
 export const tapHelp = `countersign-proxy tap: live requests of the proxy on this host
 
   countersign-proxy tap [--admin 127.0.0.1:4191] [--direction inbound|outbound]
-      [--method GET] [--path /items] [--limit N] [--seconds N] [-o json]
+      [--method GET] [--path /items] [--limit N] [--seconds N] [--wide]
+      [-o json]
   Method, path without its query, status, latency, and both identities; never
-  a header or a body. --path is what it begins with. From afar, for admins
-  and auditors of the CA: countersign tap spiffe://TD/ns/shop/sa/cart
+  a header or a body. --path is what it begins with; --wide shows whole names
+  and paths. From afar, for admins and auditors of the CA:
+  countersign tap spiffe://TD/ns/shop/sa/cart
 `;

@@ -15,8 +15,16 @@ export interface PostgresServer {
    * @param how  `fast` lets it end in order, `immediate` is a crash from which it recovers
    */
   restart(how: "fast" | "immediate"): Promise<void>;
+  /** Starts a standby that follows it through a replication slot `standby`. Ends whoever is connected: it is made of a copy at rest. */
+  startStandby(): Promise<PostgresStandby>;
   /** Of the process that all others of the server are children of. */
   pid(): number;
+  stop(): Promise<void>;
+}
+
+export interface PostgresStandby {
+  /** The same database there, for reading. @param url of `createDatabase` */
+  urlOf(url: string): string;
   stop(): Promise<void>;
 }
 
@@ -37,8 +45,11 @@ export async function startPostgres(tcp?: PostgresOverTcp): Promise<PostgresServ
   let server: ChildProcess | undefined;
   let running: ChildProcess;
   let start: () => Promise<ChildProcess>;
+  let startCopy: () => Promise<ChildProcess>;
+  let standby: ChildProcess | undefined;
   const clean = () => {
     server?.kill("SIGKILL");
+    standby?.kill("SIGKILL");
     rmSync(directory, { recursive: true, force: true });
   };
   process.once("exit", clean);
@@ -66,26 +77,40 @@ export async function startPostgres(tcp?: PostgresOverTcp): Promise<PostgresServ
       await ready(server);
       return server;
     };
+    startCopy = async () => {
+      const copy = join(directory, "standby");
+      run("cp", ["-a", data, copy], {});
+      writeFileSync(join(copy, "standby.signal"), "");
+      standby = spawn(
+        join(binaries, "postgres"),
+        ["-D", copy, ...[...settings, `port=${standbyPort}`, "ssl=off", "listen_addresses=", `primary_conninfo=host=${directory} user=postgres`, "primary_slot_name=standby"].flatMap((setting) => ["-c", setting])],
+        { ...options, stdio: ["ignore", "ignore", "pipe"] },
+      );
+      return standby;
+    };
     running = await start();
   } catch (error) {
     clean();
     throw error;
   }
 
-  async function end(signal: "SIGINT" | "SIGQUIT"): Promise<void> {
-    const exited = once(running, "exit");
-    if (running.exitCode === null && running.kill(signal)) await exited;
+  async function end(signal: "SIGINT" | "SIGQUIT", process = running): Promise<void> {
+    const exited = once(process, "exit");
+    if (process.exitCode === null && process.kill(signal)) await exited;
   }
 
   const urlOf = (database: string) => `postgres://postgres@localhost/${database}?host=${encodeURIComponent(directory)}`;
   let databases = 0;
+  async function query(text: string): Promise<void> {
+    const admin = new pg.Client({ connectionString: urlOf("postgres") });
+    await admin.connect();
+    await admin.query(text);
+    await admin.end();
+  }
   return {
     async createDatabase() {
       const name = `test_${databases += 1}`;
-      const admin = new pg.Client({ connectionString: urlOf("postgres") });
-      await admin.connect();
-      await admin.query(`create database ${name}`);
-      await admin.end();
+      await query(`create database ${name}`);
       return urlOf(name);
     },
     pid: () => running.pid!,
@@ -93,7 +118,19 @@ export async function startPostgres(tcp?: PostgresOverTcp): Promise<PostgresServ
       await end(how === "fast" ? "SIGINT" : "SIGQUIT");
       running = await start();
     },
+    async startStandby() {
+      await end("SIGINT");
+      const copy = await startCopy();
+      running = await start();
+      await query("select pg_create_physical_replication_slot('standby', true)");
+      await ready(copy);
+      return {
+        urlOf: (url) => `${url}&port=${standbyPort}`,
+        stop: () => end("SIGINT", copy),
+      };
+    },
     async stop() {
+      if (standby !== undefined) await end("SIGINT", standby);
       // A fast shutdown: whoever is still connected is cut off.
       await end("SIGINT");
       process.removeListener("exit", clean);
@@ -123,12 +160,14 @@ async function ready(server: ChildProcess): Promise<void> {
     // It goes on being read: a server that writes to a full pipe would stop.
     log.on("line", (line) => {
       if (lines.length < maxLogLines) lines.push(line);
-      if (line.includes("database system is ready to accept connections")) resolve();
+      if (/database system is ready to accept (?:read-only )?connections/.test(line)) resolve();
     });
     server.once("error", reject);
     server.once("exit", () => reject(new Error(`Postgres did not start:\n${lines.join("\n")}`)));
   });
 }
 
+/** Names its socket, no port of the machine. */
+const standbyPort = 5433;
 const nobody = 65534;
 const maxLogLines = 100;

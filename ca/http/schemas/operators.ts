@@ -13,7 +13,7 @@ export const createOperatorRequest = z
   .openapi("CreateOperatorRequest");
 
 export const operatorSummary = z
-  .object({ spiffeId, role, scope: scope.optional(), createdAt: instant, createdBy: z.string() })
+  .object({ spiffeId, role, scope: scope.optional(), createdAt: instant, createdBy: z.string(), lastUsedAt: instant.optional().openapi({ description: "To the hour; absent when the role was never used, or not for a year." }) })
   .openapi("Operator");
 
 export const operatorList = z.object({ operators: z.array(operatorSummary).readonly() }).openapi("OperatorList");

@@ -38,7 +38,7 @@ const tokenShape = {
   name: z.string().optional(),
   role: role.optional(),
   scope: scope.optional(),
-  lastUsedAt: instant.optional().openapi({ description: "API tokens: to the minute; absent when never used." }),
+  lastUsedAt: instant.optional().openapi({ description: "API tokens: to the hour; absent when never used." }),
 };
 
 export const tokenSummary = z.object(tokenShape).openapi("TokenSummary");

@@ -5,9 +5,10 @@
  * `witnessed`: the newest checkpoint of another CA's log that this CA cosigned, by the log's origin; `cosignature`: theirs under ours, by name.
  * `session`: who is signed in to the dashboard, by the hash of what their browser holds; `sign-in`: who may sign in by a link, by the hash of it.
  * `replica`: a process of this CA that others of it share the store with, by its address and, as the part, what tells it from the one before.
+ * `operator-use`: when a role was used last, by whom it is bound to.
  * `upstream`: how this CA is known to the one above it, sealed; `upstream-status`: how the last look at that one went.
  */
-export type ReportKind = "edges" | "tap" | "tap-records" | "federation" | "federation-peer" | "federation-hub" | "witnessed" | "cosignature" | "session" | "sign-in" | "replica" | "upstream" | "upstream-status";
+export type ReportKind = "edges" | "tap" | "tap-records" | "federation" | "federation-peer" | "federation-hub" | "witnessed" | "cosignature" | "session" | "sign-in" | "replica" | "operator-use" | "upstream" | "upstream-status";
 
 export interface ReportKey {
   readonly kind: ReportKind;

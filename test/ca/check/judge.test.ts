@@ -9,6 +9,7 @@ import { checkpointSigner } from "../../../ca/audit/checkpoint.ts";
 import { federatedCa, type AuthoritySummary } from "../../../ca/contract/authorities.ts";
 import type { HubSummary } from "../../../ca/contract/federation-hubs.ts";
 import type { FederationRefresh, FederationSummary } from "../../../ca/contract/federation.ts";
+import type { OperatorSummary } from "../../../ca/contract/operators.ts";
 import type { ProxySummary } from "../../../ca/contract/proxies.ts";
 import type { TokenSummary } from "../../../ca/contract/tokens.ts";
 import type { AcmeVitals, AttestorVitals, ReplicaVitals, Vitals } from "../../../ca/contract/vitals.ts";
@@ -61,6 +62,10 @@ const token = (more: Partial<TokenSummary> = {}): TokenSummary => (
   { id: "0123456789abcdef", type: "api", name: "ci", role: "admin", createdBy: "token:0", createdAt: new Date().toISOString(), lastUsedAt: new Date().toISOString(), ...more }
 );
 
+const operator = (more: Partial<OperatorSummary> = {}): OperatorSummary => (
+  { spiffeId: "spiffe://east/ops/alice", role: "admin", createdAt: days(-1), createdBy: "token:0", ...more }
+);
+
 const logKey = generateKeyPairSync("ed25519").privateKey;
 const signerOf = (key: KeyObject) => checkpointSigner({ origin: "countersign.dev/east/log", privateKeyPkcs8: key.export({ format: "der", type: "pkcs8" }) });
 function logOf(body: string): NonNullable<CheckFacts["log"]> {
@@ -98,6 +103,14 @@ test("a CA that is well has nothing but √, in every category", () => {
   expect([...looked]).toEqual(["api", "config", "store", "keys", "authorities", "data plane", "revocation", "attestation", "acme", "federation", "audit log", "access", "clock"]);
 });
 
+test("tokens and roles are well up to the ages that the catalogue names, and when they are over", () => {
+  expect(wrong({
+    ...well,
+    tokens: [token({ createdAt: days(-99), lastUsedAt: days(-29) }), token({ createdAt: days(-200), expiresAt: days(-1), lastUsedAt: undefined as never }), token({ type: "join", createdAt: days(-90), redeemedAt: days(-89), expiresAt: days(30) })],
+    operators: [operator({ createdAt: days(-99) }), operator({ createdAt: days(-500), lastUsedAt: days(-99) })],
+  })).toEqual([]);
+});
+
 type Case = readonly [what: string, facts: () => CheckFacts, check: CheckId, expected: RegExp];
 const cases: readonly Case[] = [
   ["is not ready", () => ({ ...well, readiness: { ready: false, reasons: ["the database does not answer"] } }), "api-ready", /failed: the database does/],
@@ -111,7 +124,10 @@ const cases: readonly Case[] = [
   ["is older than its database", () => store({ schema: { applied: 5, known: 4 } }), "store-migrated", /warning: .*a newer version/],
   ["lacks a migration", () => store({ schema: { applied: 3, known: 4 } }), "store-migrated", /failed: it has had 3 of 4/],
   ["has a database that may forget", () => store({ durable: false }), "store-durable", /failed: .*fsync/],
-  ["has a standby that is behind", () => store({ standbys: { count: 2, lagSeconds: 300 } }), "store-replication", /warning: the slowest is 300 s behind/],
+  ["has a standby that is late", () => store({ standbys: { count: 2, lag: { seconds: 300, bytes: 2 ** 20 }, missing: [] } }), "store-replication", /warning: the slowest of 2 is 300 s and 1 MiB behind; .*pg_stat_replication/],
+  ["has a standby that stands still", () => store({ standbys: { count: 1, lag: { seconds: 0, bytes: 2 ** 25 }, missing: [] } }), "store-replication", /warning: the slowest of 1 is 0 s and 32 MiB behind/],
+  ["has a standby that has gone", () => store({ standbys: { count: 0, missing: [{ slot: "b", keptBytes: 2 ** 23 }, { slot: "c", keptBytes: 0 }] } }), "store-replication", /warning: nobody has come for the replication slot b, nor for 1 more, and the database keeps 8 MiB of its log.*start the standby again/],
+  ["may not see how far its standbys are", () => store({ standbys: { count: 1, missing: [] } }), "store-replication", /warning: there is 1, and how far behind the CA's role may not see; grant pg_monitor/],
   ["has little room", () => store({ disk: { freeBytes: 3e9, totalBytes: 1e11 } }), "store-disk", /warning: 2861 MiB/],
   ["has no room", () => store({ disk: { freeBytes: 3e7, totalBytes: 1e11 } }), "store-disk", /failed: 28 MiB/],
   ["has a key that does not answer", () => vitals({ keys: [{ authorityId: "0123456789abcdef", location: "kms", trouble: "KMS says AccessDenied" }] }), "key-answers", /failed: KMS says/],
@@ -182,7 +198,10 @@ const cases: readonly Case[] = [
   ["has an old token", () => ({ ...well, tokens: [token({ createdAt: days(-200) })] }), "token-age", /warning: ci \(admin\) is from/],
   ["has an operator's token for everything and ever", () => ({ ...well, tokens: [token({ role: "operator", scope: ["spiffe://east/*"] })] }), "token-scope", /warning: ci \(operator\) has spiffe:\/\/east\/\* for ever/],
   ["has a token that nobody uses", () => ({ ...well, tokens: [token({ createdAt: days(-60), lastUsedAt: days(-50) })] }), "token-used", /warning: ci \(admin\) was last used/],
-  ["has a role that many have", () => ({ ...well, operators: [{ spiffeId: "spiffe://east/ops/*", role: "admin", createdAt: "", createdBy: "" }] }), "operator-scope", /warning: whoever is spiffe:\/\/east\/ops\/\* is admin/],
+  ["has a join token that nobody uses", () => ({ ...well, tokens: [token({ type: "join", spiffeId: "spiffe://east/ns/shop/sa/cart", createdAt: days(-60), expiresAt: days(60), lastUsedAt: undefined as never })] }), "token-used", /warning: the join token 0123456789abcdef for \/ns\/shop\/sa\/cart was never used/],
+  ["has a role that nobody uses", () => ({ ...well, operators: [operator({ createdAt: days(-200), lastUsedAt: days(-101) })] }), "operator-used", /warning: spiffe:\/\/east\/ops\/alice \(admin\) was last used on/],
+  ["has a role that was never used", () => ({ ...well, operators: [operator({ createdAt: days(-101) })] }), "operator-used", /warning: .* was never used; countersign operator remove/],
+  ["has a role that many have", () => ({ ...well, operators: [operator({ spiffeId: "spiffe://east/ops/*" })] }), "operator-scope", /warning: whoever is spiffe:\/\/east\/ops\/\* is admin/],
   ["has another time than this machine", () => vitals({ time: ms(-8000) }), "clock-here", /warning: the CA's is 8\.0 s behind/],
   ["has another time than its database", () => store({ clockOffsetMs: 7000 }), "clock-store", /warning: the database's is 7\.0 s ahead/],
 ];

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo, type Server } from "node:net";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
@@ -50,7 +50,7 @@ describe("check of a CA as it is after its first start", () => {
   test("-o short says only that all is well, -o json gives every line with its link", async () => {
     expect((await countersign(["check", "-o", "short"], env)).stdout).toBe("All is well: √\n");
     const lines = JSON.parse((await countersign(["check", "-o", "json"], env)).stdout) as readonly Record<string, string>[];
-    expect(lines[0]).toEqual({ check: "api-reachable", category: "api", status: "ok", name: "the CA can be reached", link: "ca/README.md#check-api-reachable" });
+    expect(lines[0]).toEqual({ check: "api-reachable", category: "api", status: "ok", name: "the CA can be reached", link: `${served.url}/docs#check-api-reachable` });
   });
 
   test("in a locale that is not UTF-8 has no sign that it cannot show", async () => {
@@ -73,7 +73,7 @@ describe("check of a CA as it is after its first start", () => {
     writeFileSync(file, "countersign.dev/west/log\n3\nAAAA\n\n- nobody AAAA\n");
     const { exitCode, stdout } = await countersign(["check", "-o", "short", "--checkpoint", file], env);
     expect([exitCode, stdout.includes("× the checkpoint in ")]).toEqual([1, true]);
-    expect(stdout).toContain("see ca/README.md#check-log-continues");
+    expect(stdout).toContain(`    see ${served.url}/docs#check-log-continues\n`);
   });
 });
 
@@ -82,6 +82,9 @@ describe("check where there is no CA", () => {
     const { exitCode, stdout } = await countersign(["check"], { ...env, COUNTERSIGN_URL: `https://127.0.0.1:${await freePort()}` });
     expect([exitCode, stdout.match(/×/g)?.length]).toEqual([1, 2]);
     expect(stdout).toContain("countersign serve");
+    // Nobody answers who would explain it: the page that came with the program does.
+    const [, page = ""] = /see (\S+)#check-api-reachable/.exec(stdout) ?? [];
+    expect(readFileSync(new URL(page), "utf8")).toContain('<a id="check-api-reachable">');
   });
 
   test("--wait sees it come", async () => {
@@ -142,9 +145,9 @@ describe("check --pre", () => {
 });
 
 test("colours are for terminals that want them", async () => {
-  const findings = [finding("api-ready"), finding("api-ready", { status: "failed", what: "x" })];
-  expect(renderFindings(findings, "table", { env: utf8, hasColour: true })).toContain("\u001b[31m×\u001b[0m the CA is ready");
-  expect(renderFindings(findings, "table", { env: utf8 })).not.toContain("\u001b");
+  const report = { findings: [finding("api-ready"), finding("api-ready", { status: "failed", what: "x" })], page: "https://ca/docs" };
+  expect(renderFindings(report, "table", { env: utf8, hasColour: true })).toContain("\u001b[31m×\u001b[0m the CA is ready");
+  expect(renderFindings(report, "table", { env: utf8 })).not.toContain("\u001b");
 });
 
 test.each([["check more", "one argument too many"], ["check -o yaml", "table, short or json"], ["check --wait 60", "a number and a unit"], ["check --wait 2h", "at most 60m"]])("%s ends with 2", async (line, expected) => {

@@ -19,8 +19,8 @@ test("what others said moves no cursor of a terminal: it is spelled out", () => 
   output(undefined, terminal).explain(`${hostile}\n`);
   expect(said).toBe(`one\n${spelled}\n${spelled}\n`);
   expect(table(["NAME", "AT"], [[hostile, hostile]])).toContain(`${spelled}\n  ${spelled}\n`);
-  const findings = [{ check: "api-reachable", category: "api", status: "failed", name: hostile, hint: hostile }] as unknown as Parameters<typeof renderFindings>[0];
-  expect(renderFindings(findings, "table", io).split(spelled)).toHaveLength(3);
+  const findings = [{ check: "api-reachable", category: "api", status: "failed", name: hostile, hint: hostile }] as unknown as Parameters<typeof renderFindings>[0]["findings"];
+  expect(renderFindings({ findings, page: "https://ca/docs" }, "table", io).split(spelled)).toHaveLength(3);
 });
 
 test("and stays as it is for a program that reads it", () => {

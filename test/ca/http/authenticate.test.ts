@@ -125,7 +125,7 @@ describe("an Authorization header that is no good", () => {
   test("what cannot be a token is not looked up", async () => {
     let asked = 0;
     const look = () => Promise.resolve(void (asked += 1));
-    const services = { authenticate: look, authenticateSigned: () => look().then(() => Promise.reject(new Error("looked"))), authenticatePeer: () => look().then(() => Promise.reject(new Error("looked"))), spendSigned: () => Promise.resolve() };
+    const services = { authenticate: look, authenticateSigned: () => look().then(() => Promise.reject(new Error("looked"))), authenticatePeer: () => look().then(() => Promise.reject(new Error("looked"))), spendSigned: () => Promise.resolve(), operators: { noteUse: () => undefined } };
     for (const header of [`Bearer ${"a".repeat(600)}`, "Bearer a b", "Basic YTpi", "", "SVID", "SVID proof=\"x\", nonce=\"short\"", `SVID proof="${"a".repeat(17_000)}", nonce="${"n".repeat(22)}"`]) {
       expect((await authenticate(services, ["admin"], header, () => Promise.reject(new Error("read")))).refusal?.code).toBe("unauthenticated");
     }
@@ -259,7 +259,7 @@ test("the CA of another trust domain follows the feed as a workload would, and i
   const request = { method: "GET", target: "/v1/watch", body: "" };
   const header = encodeRequestAuthorization({ ...request, chain, privateKey, audience: "east", nonce: "n".repeat(24), nowMs: testNowMs });
   const services = {
-    authenticate: async () => undefined, spendSigned: async () => undefined, authenticatePeer: async () => spiffeId,
+    authenticate: async () => undefined, spendSigned: async () => undefined, authenticatePeer: async () => spiffeId, operators: { noteUse: () => undefined },
     authenticateSigned: async () => { throw new Refusal("proof_refused", "It is of no trust domain of this CA."); },
   };
   const by = (route: RouteName) => authenticate(services, access[route], header, async () => request);

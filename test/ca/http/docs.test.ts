@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { catalogue, linkOf, type CheckId } from "../../../ca/check/catalogue.ts";
 import { problemStatus } from "../../../ca/contract/problem.ts";
 import { access } from "../../../ca/http/authenticate.ts";
 import type { ApiDocument } from "../../../ca/http/docs-page.ts";
@@ -68,6 +69,12 @@ describe("/docs", () => {
     expect(Object.keys(access).filter((route) => !text.includes(`<code>${route.split(" ")[1]}</code>`))).toEqual([]);
     expect(text.match(/<script|<link|<img|<iframe| src=| style=| on\w+="|url\(|@import/g)).toBeNull();
     for (const [, address] of text.matchAll(/href="([^"]*)"/g)) expect(address).toMatch(/^#|^\/openapi\.json$/);
+  });
+
+  test("explains every check where the command's links lead", async () => {
+    const { text } = await app.call("GET", "/docs");
+    for (const id of Object.keys(catalogue) as CheckId[]) expect(text, id).toContain(` id="${linkOf(id, "").slice(1)}"`);
+    expect(text).toContain(catalogue["store-durable"].remedy);
   });
 
   test("its policy allows its own style and nothing else", async () => {

@@ -182,6 +182,25 @@ describe("the role of an ID", () => {
     expect(events.map(({ type }) => type)).toEqual(["operator.changed", "operator.removed"]);
   });
 
+  test("says when it was used last, by whoever has it, and not by a proxy that does what each workload does", async () => {
+    const [bound, id] = ["spiffe://east/ns/ci/*", "spiffe://east/ns/ci/sa/runner"];
+    const lastUsedAt = async (): Promise<string | undefined> => (await app.ca.operators.list()).operators.find(({ spiffeId }) => spiffeId === bound)?.lastUsedAt;
+    await bind(bound, "auditor");
+    const svid = await svidOf(id);
+    await signed(svid, "GET", "/v1/policy");
+    await signed(svid, "POST", "/v1/tokens", joinToken);
+    // What is reported is written in order: had these been noted, it would show by now.
+    await app.store.report({ kind: "edges", name: "x", part: "", body: "{}", reportedAtMs: 1, expiresAtMs: 2 });
+    expect(await lastUsedAt()).toBeUndefined();
+    expect((await signed(svid, "GET", "/v1/audit/entries")).status).toBe(200);
+    await expect.poll(lastUsedAt).toBe(new Date(app.clock.nowMs).toISOString());
+    await unbind(bound);
+    app.clock.nowMs += 10;
+    await bind(bound, "auditor");
+    expect(await lastUsedAt()).toBeUndefined();
+    await unbind(bound);
+  });
+
   test("is that of the most specific binding", async () => {
     await bind("spiffe://east/team/*", "auditor");
     await bind("spiffe://east/team/dev/*", "operator", []);
