@@ -16,6 +16,13 @@ export function judgeHubs({ hubs, nowMs }: CheckFacts): readonly Finding[] {
 function judgeList({ list, refresh, addedAt }: HubSummary, nowMs: number): Trouble | undefined {
   const why = refresh?.error ?? "nobody has looked for it yet";
   if (list === undefined) return { status: "failed", what: `it was never had, so nobody came by it: ${why}` };
+  const { signedAt, validUntil } = list;
+  if (validUntil !== undefined && Date.parse(validUntil) <= nowMs) return { status: "failed", what: `it ended at ${validUntil}, so nobody that came by it is believed: ${why}`, remedy: renewIt };
+  const endsSoon = validUntil !== undefined && Date.parse(validUntil) - nowMs < (Date.parse(validUntil) - Date.parse(signedAt)) * soonPart;
+  if (endsSoon) return { status: "warning", what: `it ends at ${validUntil}, and then nobody that came by it is believed`, remedy: renewIt };
+  if (validUntil === undefined && nowMs - Date.parse(signedAt) >= oldListMs) {
+    return { status: "warning", what: `it was signed at ${signedAt} and does not end: whoever holds the hub could keep a newer one back, and with it who was expelled`, remedy: renewIt };
+  }
   if (nowMs - Date.parse(refresh?.succeededAt ?? addedAt) < staleListMs) return undefined;
   return { status: "warning", what: `it was last read at ${refresh?.succeededAt ?? addedAt}; who was in it then stays: ${why}` };
 }
@@ -32,6 +39,9 @@ function judgePublication({ where, refresh }: HubPublication, nowMs: number): Tr
   return { status: "warning", what: `${when}: ${refresh?.error ?? "nobody has tried yet"}` };
 }
 
+const renewIt = "its owner runs: countersign federation hub renew";
+const soonPart = 1 / 4;
+const oldListMs = 30 * 86_400_000;
 /** Five looks. */
 const staleListMs = 5 * 60_000;
 /** Twice what lies between two publications. */

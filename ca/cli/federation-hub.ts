@@ -47,7 +47,7 @@ export function describeHub({ name, url, key, list, own, excluded, kept, refresh
     ["at", url],
     ["its key", key],
     ["added", `${minute(addedAt)} by ${addedBy}`],
-    ["list", list && `${list.sequence}, of ${minute(list.signedAt)}: ${list.members} trust domains`],
+    ["list", list && `${list.sequence}, of ${minute(list.signedAt)}: ${list.members} trust domains${list.validUntil === undefined ? "" : `, until ${minute(list.validUntil)}`}`],
     ["this CA", own && standing[own]],
     ["stay as they are", kept?.join(", ")],
     ["removed by hand", excluded?.join(", ")],

@@ -19,7 +19,7 @@ export async function federation(args: readonly string[], io: CliIo): Promise<nu
     positionals: [action, ...rest],
   } = readArguments(args, {
     ...apiOptions, profile: { type: "string" }, endpoint: { type: "string" }, "endpoint-id": { type: "string" }, bundle: { type: "string" }, ttl: { type: "string" }, "hub-roots": { type: "string" }, "hub-file": { type: "string" },
-    name: { type: "string" }, "hub-url": { type: "string" }, replace: { type: "boolean" },
+    name: { type: "string" }, "hub-url": { type: "string" }, valid: { type: "string" }, replace: { type: "boolean" },
   });
   if (values.help || action === undefined) {
     (values.help ? io.stdout : io.stderr)(usage);
@@ -189,11 +189,13 @@ const usage = `countersign federation: trust the workloads of other trust domain
       where its setting federationHub names the place. Prints its key.
 
   countersign federation hub create FOLDER|s3://BUCKET/PREFIX \\
-      --hub-url https://hub.example/fleet/ [--name NAME] [--endpoint URL]
+      --hub-url https://hub.example/fleet/ [--name NAME] [--valid 7d]
       makes a hub and its key, in --hub-file (default countersign-hub.json):
       whoever has that file says who is in it. Prints what to subscribe to
   countersign federation hub admit KEY...
   countersign federation hub expel west
+  countersign federation hub renew [--valid 7d]
+      signs the list anew; by then nobody is believed by an older one
   countersign federation hub show
 
   --endpoint         of a bucket that is not AWS's: https://minio.example,

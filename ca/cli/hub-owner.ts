@@ -3,12 +3,12 @@ import { existsSync, readFileSync } from "node:fs";
 import { AuditError } from "../audit/errors.ts";
 import { noteSigner, type NoteSigner } from "../audit/note-signer.ts";
 import { FederationError } from "../federation/errors.ts";
-import { maxHubMembers, membersFile, signHubMembers, trustDomainOfKey } from "../federation/hub-notes.ts";
+import { maxHubMembers, membersFile, signHubMembers, trustDomainOfKey, type HubMembers } from "../federation/hub-notes.ts";
 import { encodeHubText, hubNameForm, requireHubUrl } from "../federation/hub-text.ts";
 import type { PlaceOptions } from "../publish-place.ts";
 import { writeAtomically } from "../runtime/write-file.ts";
 import { ApiError } from "./api.ts";
-import { chooseAction, noMore, required, UsageError } from "./arguments.ts";
+import { chooseAction, noMore, required, seconds, UsageError } from "./arguments.ts";
 import { openPlace, putIn } from "./federation-hub.ts";
 import type { output } from "./output.ts";
 
@@ -22,16 +22,18 @@ interface OwnHub {
   /** PEM, PKCS #8, Ed25519. */
   readonly privateKey: string;
   readonly sequence: number;
+  /** How long each list holds; absent: it does not end. */
+  readonly validSeconds?: number;
   /** C2SP verifier keys of its members. */
   readonly keys: readonly string[];
 }
 
-type HubFlags = { readonly [Name in "hub-file" | "hub-url" | "name" | "endpoint"]?: string | undefined } & { readonly replace?: boolean | undefined };
+type HubFlags = { readonly [Name in "hub-file" | "hub-url" | "name" | "endpoint" | "valid"]?: string | undefined } & { readonly replace?: boolean | undefined };
 
-/** `countersign federation hub create|admit|expel|show`: asks no CA, so that the key may be anywhere. */
+/** `countersign federation hub create|admit|expel|renew|show`: asks no CA, so that the key may be anywhere. */
 export async function ownHub([action = "", ...rest]: readonly string[], flags: HubFlags, options: PlaceOptions, { print, explain }: ReturnType<typeof output>): Promise<number> {
   const path = flags["hub-file"] ?? "countersign-hub.json";
-  switch (chooseAction("federation hub", action, ["create", "admit", "expel", "show"])) {
+  switch (chooseAction("federation hub", action, ["create", "admit", "expel", "renew", "show"])) {
     case "create": {
       const [place, ...more] = rest;
       noMore(more);
@@ -56,6 +58,16 @@ export async function ownHub([action = "", ...rest]: readonly string[], flags: H
       explain("Its subscribers drop it within a minute or two, and cut what is open; whoever holds the folder or bucket can keep the new list from them.\n");
       return 0;
     }
+    case "renew": {
+      noMore(rest);
+      const hub = readHub(path);
+      const next = { ...hub, ...validity(flags), sequence: hub.sequence + 1 };
+      await save(path, next, options);
+      explain(next.validSeconds === undefined
+        ? "Its list is signed anew and does not end; --valid 7d makes whoever keeps the next one back give up those in it after that time.\n"
+        : `Its list is signed anew, and holds for ${next.validSeconds} s: have this run well before, by cron for example.\n`);
+      return 0;
+    }
     case "show": {
       noMore(rest);
       const hub = readHub(path);
@@ -65,7 +77,16 @@ export async function ownHub([action = "", ...rest]: readonly string[], flags: H
   }
 }
 
-function createHub(path: string, place: string, { "hub-url": url, name, endpoint }: HubFlags): OwnHub {
+/** How long lists hold from now on, where that is said. */
+function validity({ valid }: HubFlags): Pick<OwnHub, "validSeconds"> {
+  if (valid === undefined) return {};
+  const validSeconds = seconds(valid, "--valid");
+  if (validSeconds < minValidSeconds) throw new UsageError(`--valid: a list holds for an hour at least, since its subscribers look for the next one every minute or, after failures, every ten.`);
+  return { validSeconds };
+}
+
+function createHub(path: string, place: string, flags: HubFlags): OwnHub {
+  const { "hub-url": url, name, endpoint } = flags;
   if (existsSync(path)) throw new ApiError(`${path} is a hub already; name another file with --hub-file`);
   const at = required(url, "--hub-url", "https://hub.example/fleet/");
   try {
@@ -76,7 +97,7 @@ function createHub(path: string, place: string, { "hub-url": url, name, endpoint
   const known = name ?? new URL(at).hostname;
   if (!hubNameForm.test(known)) throw new UsageError(`--name: "${known}" is no name of a hub: letters, digits, dots and dashes, up to 64.`);
   const privateKey = generateKeyPairSync("ed25519").privateKey.export({ format: "pem", type: "pkcs8" }) as string;
-  return { name: known, url: at, place, ...(endpoint !== undefined && { endpoint }), privateKey, sequence: 1, keys: [] };
+  return { name: known, url: at, place, ...(endpoint !== undefined && { endpoint }), privateKey, ...validity(flags), sequence: 1, keys: [] };
 }
 
 function admitted({ keys }: OwnHub, given: readonly string[], replaces: boolean): readonly string[] {
@@ -103,7 +124,11 @@ function readKey(key: string): string {
 async function save(path: string, hub: OwnHub, options: PlaceOptions): Promise<void> {
   const place = openPlace(hub.place, { ...options, endpoint: options.endpoint ?? hub.endpoint });
   writeAtomically(path, `${JSON.stringify(hub, undefined, 2)}\n`, 0o600);
-  await putIn(place, membersFile, signHubMembers({ sequence: hub.sequence, signedAtMs: options.now().getTime(), keys: hub.keys }, signerOf(hub)));
+  await putIn(place, membersFile, signHubMembers(listOf(hub, options.now().getTime()), signerOf(hub)));
+}
+
+function listOf({ sequence, keys, validSeconds }: OwnHub, signedAtMs: number): HubMembers {
+  return { sequence, signedAtMs, ...(validSeconds !== undefined && { validUntilMs: signedAtMs + validSeconds * 1000 }), keys };
 }
 
 function readHub(path: string): OwnHub {
@@ -128,10 +153,12 @@ function subscriptionOf(hub: OwnHub): string {
 }
 
 function shown(hub: OwnHub): object {
-  const { name, url, place, sequence, keys } = hub;
-  return { name, url, place, subscription: subscriptionOf(hub), sequence, members: keys };
+  const { name, url, place, sequence, validSeconds, keys } = hub;
+  return { name, url, place, subscription: subscriptionOf(hub), sequence, ...(validSeconds !== undefined && { validSeconds }), members: keys };
 }
 
 function fail(message: string): never {
   throw new ApiError(message);
 }
+
+const minValidSeconds = 3_600;

@@ -18,8 +18,8 @@ export interface HubSummary {
   readonly key: string;
   readonly addedAt: string;
   readonly addedBy: string;
-  /** The newest list that was taken. */
-  readonly list?: { readonly sequence: number; readonly signedAt: string; readonly members: number };
+  /** The newest list that was taken; from `validUntil` on nobody is believed by it. */
+  readonly list?: { readonly sequence: number; readonly signedAt: string; readonly validUntil?: string; readonly members: number };
   /** Removed here by hand, though the hub has them. */
   readonly excluded?: readonly string[];
   /** Federated with by another way, which stays. */

@@ -39,7 +39,7 @@ export interface StoredHub {
   /** C2SP verifier key of the hub: who may say who is in it. */
   readonly key: string;
   /** The newest list that was taken: an older one is refused. */
-  readonly list?: { readonly sequence: number; readonly signedAt: string; readonly members: number };
+  readonly list?: { readonly sequence: number; readonly signedAt: string; readonly validUntil?: string; readonly members: number };
   /** Trust domains that an admin removed, though the hub has them. */
   readonly excluded?: readonly string[];
   /** Where the row was written anew since. */

@@ -20,6 +20,8 @@ export interface HubMembers {
   /** Rises with each list. */
   readonly sequence: number;
   readonly signedAtMs: number;
+  /** From then on it vouches for nobody, so that whoever holds the hub cannot keep the next one back; absent: it does not end. */
+  readonly validUntilMs?: number;
   /** C2SP verifier keys, one a trust domain, which is in its name. */
   readonly keys: readonly string[];
 }
@@ -57,8 +59,9 @@ export function readHubBundle(text: string, trustDomain: string, verifierKey: st
 }
 
 /** The list of a hub's members, signed. */
-export function signHubMembers({ sequence, signedAtMs, keys }: HubMembers, signer: NoteSigner): string {
-  return signer.sign([membersKind, String(sequence), new Date(signedAtMs).toISOString(), ...keys, ""].join("\n"));
+export function signHubMembers({ sequence, signedAtMs, validUntilMs, keys }: HubMembers, signer: NoteSigner): string {
+  const until = validUntilMs === undefined ? [] : [untilPrefix + new Date(validUntilMs).toISOString()];
+  return signer.sign([membersKind, String(sequence), new Date(signedAtMs).toISOString(), ...until, ...keys, ""].join("\n"));
 }
 
 /**
@@ -68,10 +71,11 @@ export function signHubMembers({ sequence, signedAtMs, keys }: HubMembers, signe
 export function readHubMembers(text: string, hubKey: string): HubMembers {
   const [kind, sequence = "", signedAt = "", ...lines] = readSigned(text, hubKey, maxMembersNoteBytes);
   if (kind !== membersKind || lines.pop() !== "" || !/^[1-9][0-9]{0,14}$/.test(sequence)) throw refused("it is no list of members");
+  const until = lines[0]?.startsWith(untilPrefix) === true ? readInstant(lines.shift()!.slice(untilPrefix.length)) : undefined;
   if (lines.length > maxHubMembers) throw refused(`it lists ${lines.length} trust domains, the limit is ${maxHubMembers}`);
   const names = lines.map(trustDomainOfKey);
   if (new Set(names).size !== names.length) throw refused("it lists a trust domain twice");
-  return { sequence: Number(sequence), signedAtMs: readInstant(signedAt), keys: lines };
+  return { sequence: Number(sequence), signedAtMs: readInstant(signedAt), ...(until !== undefined && { validUntilMs: until }), keys: lines };
 }
 
 /** Lines of a note by this key, whatever they say. @throws {FederationError} hub_refused */
@@ -118,6 +122,8 @@ export const maxHubMembers = 2_000;
 /** Where in a hub the list is. */
 export const membersFile = "members.note";
 const bundleKind = "countersign.dev/federation-hub/bundle/v1";
+/** No key begins so. */
+const untilPrefix = "until ";
 const membersKind = "countersign.dev/federation-hub/members/v1";
 /** A bundle as the endpoints' limit has it, with its signature. */
 const maxBundleNoteBytes = 512 * 1024;

@@ -12,7 +12,7 @@ import { askEndpoint } from "./endpoint.ts";
 import { FederationError } from "./errors.ts";
 import { membersFile, readHubMembers, trustDomainOfKey } from "./hub-notes.ts";
 import { hubName, parseHubText } from "./hub-text.ts";
-import { hubsOf, planHub, storedHub, type HeldHub, type HubPlan } from "./plan-hub.ts";
+import { hubsOf, isEnded, planHub, storedHub, type HeldHub, type HubPlan } from "./plan-hub.ts";
 
 export interface HubsDeps {
   readonly documents: Documents;
@@ -82,11 +82,26 @@ export function hubService(deps: HubsDeps): Hubs {
     const members = readHubMembers(text, key);
     let plan: HubPlan | undefined;
     // Each that is added, changed or removed has an entry of its own in the audit log, and the list it came by one beside it.
-    await documents.change((set) => (plan = planHub(set, { own, name, members })).changes, `federation-hub:${name}`);
+    await documents.change((set) => (plan = planHub(set, { own, name, members, nowMs: now().getTime() })).changes, `federation-hub:${name}`);
     if (next === undefined) etags.delete(name);
     else etags.set(name, next);
     const inIt = members.keys.find((each) => trustDomainOfKey(each) === own);
     return { own: inIt === undefined ? "absent" : inIt === deps.hubKey ? "listed" : "other-key", kept: plan?.kept.slice(0, maxKeptNames) ?? [] };
+  }
+
+  /** A list that has ended vouches for nobody: who came by it is dropped until there is one that does, also while none can be read. */
+  async function end(name: string): Promise<void> {
+    let gone = 0;
+    await documents.change((set) => {
+      const hub = hubsOf(set).get(name);
+      const nowMs = now().getTime();
+      const { changes } = hub !== undefined && isEnded(hub, nowMs) ? planHub(set, { own, name, members: undefined, nowMs }) : { changes: [] };
+      gone = changes.length;
+      return changes;
+    }, `federation-hub:${name}`);
+    if (gone > 0) log.error({ hub: name }, "the hub's list has ended and there is no newer one: nobody that came by it is believed any more");
+    // What was there before is no news, and is read all the same.
+    etags.delete(name);
   }
 
   /** Sooner than the interval, never later. */
@@ -132,7 +147,7 @@ export function hubService(deps: HubsDeps): Hubs {
     async unsubscribe(name, { actor }) {
       await documents.change((set) => {
         if (!hubsOf(set).has(name)) throw new Refusal("not_found", `This CA subscribes to no hub ${name}; "countersign federation hubs" (GET /v1/hubs) shows them.`);
-        return [...planHub(set, { own, name, members: undefined }).changes, { kind: "federation-hub", name }];
+        return [...planHub(set, { own, name, members: undefined, nowMs: now().getTime() }).changes, { kind: "federation-hub", name }];
       }, actor);
     },
     hubs: summaries,
@@ -143,6 +158,7 @@ export function hubService(deps: HubsDeps): Hubs {
       for (const hub of hubs.values()) {
         if (!due.has(hub.name)) await resume(hub.name);
         if (now().getTime() >= (due.get(hub.name) ?? 0)) await look(hub);
+        if (isEnded(hub, now().getTime())) await end(hub.name);
       }
       return false;
     },

@@ -23,6 +23,7 @@ export interface HubReading {
   readonly name: string;
   /** Undefined: the hub is left. */
   readonly members: HubMembers | undefined;
+  readonly nowMs: number;
 }
 
 export interface HubPlan {
@@ -34,9 +35,9 @@ export interface HubPlan {
 /**
  * What a hub's list changes: who is new in it is added, known by the key it has there; who has another key there is known by that from now on;
  * who is in it no more is removed. Whoever came by another way is not the hub's to change. Pure.
- * @throws {FederationError} hub_refused: an old list, or more than there may be
+ * @throws {FederationError} hub_refused: an old list, one that has ended, or more than there may be
  */
-export function planHub(set: DocumentSet, { own, name, members }: HubReading): HubPlan {
+export function planHub(set: DocumentSet, { own, name, members, nowMs }: HubReading): HubPlan {
   const hub = hubsOf(set).get(name);
   if (hub === undefined) return { changes: [], kept: [] };
   const { list } = hub;
@@ -46,6 +47,9 @@ export function planHub(set: DocumentSet, { own, name, members }: HubReading): H
   // One number twice is its owner's mistake, as after a copy of its file was brought back; then the later one counts, and whoever holds the hub cannot choose.
   if (members !== undefined && list !== undefined && members.sequence === list.sequence && members.signedAtMs < Date.parse(list.signedAt)) {
     throw new FederationError("hub_refused", `its list ${members.sequence} was signed before the one of that number that was taken already (${list.signedAt}): whoever holds the hub shows an old one`);
+  }
+  if (members?.validUntilMs !== undefined && members.validUntilMs <= nowMs) {
+    throw new FederationError("hub_refused", `its list ended at ${new Date(members.validUntilMs).toISOString()}: its owner renews it with countersign federation hub renew, or whoever holds the hub keeps the next one back`);
   }
   const known = relationshipsOf(set);
   const wanted = new Map((members?.keys ?? []).map((key) => [trustDomainOfKey(key), key]));
@@ -68,10 +72,15 @@ export function planHub(set: DocumentSet, { own, name, members }: HubReading): H
         const { addedAtMs: atMs, addedBy: by } = known.get(trustDomain)!;
         return { kind: "federation", name: trustDomain, document: { ...entryOf(trustDomain, key), added: { atMs, by } } satisfies Relationship } as const;
       }),
-      ...(newList ? [{ kind: "federation-hub", name, document: storedHub(hub, { list: { sequence: members.sequence, signedAt: new Date(members.signedAtMs).toISOString(), members: members.keys.length } }) } as const] : []),
+      ...(newList ? [{ kind: "federation-hub", name, document: storedHub(hub, { list: storedList(members) }) } as const] : []),
     ],
     kept: [...wanted.keys()].filter((trustDomain) => known.has(trustDomain) && known.get(trustDomain)?.hub?.name !== name),
   };
+}
+
+/** Whether nobody is to be believed by its list any more. */
+export function isEnded({ list }: HeldHub, nowMs: number): boolean {
+  return list?.validUntil !== undefined && Date.parse(list.validUntil) <= nowMs;
 }
 
 /** A member that an admin removes: the hub has it still, and must not bring it back. */
@@ -83,6 +92,10 @@ export function excludeFromHub(set: DocumentSet, { trustDomain, hub: by }: HeldR
 /** A hub as it is stored, changed. */
 export function storedHub({ url, key, list, excluded, addedAtMs: atMs, addedBy: by }: HeldHub, change: Partial<Pick<StoredHub, "list" | "excluded">>): StoredHub {
   return { url, key, ...(list && { list }), ...(excluded && { excluded }), ...change, added: { atMs, by } };
+}
+
+function storedList({ sequence, signedAtMs, validUntilMs, keys }: HubMembers): StoredHub["list"] & object {
+  return { sequence, signedAt: new Date(signedAtMs).toISOString(), ...(validUntilMs !== undefined && { validUntil: new Date(validUntilMs).toISOString() }), members: keys.length };
 }
 
 /** Where in a hub a member's signed bundle is. */

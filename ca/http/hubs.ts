@@ -74,7 +74,7 @@ function known(caller: Caller | undefined): Caller {
 const instant = z.iso.datetime();
 const hub = z.object({
   name: z.string(), url: z.string(), key: z.string().openapi({ description: "C2SP verifier key." }), addedAt: instant, addedBy: z.string(),
-  list: z.object({ sequence: z.number().int(), signedAt: instant, members: z.number().int() }).exactOptional().openapi({ description: "The newest one that was taken." }),
+  list: z.object({ sequence: z.number().int(), signedAt: instant, validUntil: instant.exactOptional(), members: z.number().int() }).exactOptional().openapi({ description: "The newest one that was taken; from `validUntil` on nobody is believed by it." }),
   excluded: z.array(z.string()).readonly().exactOptional().openapi({ description: "Removed here by hand, though the hub has them." }),
   kept: z.array(z.string()).readonly().exactOptional().openapi({ description: "Federated with by another way, which stays." }),
   own: z.enum(["listed", "other-key", "absent"]).exactOptional().openapi({ description: "How the list has this CA." }),

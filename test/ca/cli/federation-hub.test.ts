@@ -83,6 +83,15 @@ describe("clusters that join a hub in a bucket", () => {
     expect(await own("expel", "west")).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("is not in the hub") as string });
   });
 
+  test("a list may end, and is renewed by its owner", async () => {
+    expect(await own("renew", "--valid", "59m")).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("an hour at least") as string });
+    expect(await own("renew", "--valid", "7d")).toMatchObject({ exitCode: 0 });
+    const read = async (): Promise<string> => (await run(east, "federation", "subscribe", subscription)).stdout;
+    const [, before] = /^list: (\d+), of .*, until \d{4}-/m.exec(await read())!;
+    expect(await own("renew")).toMatchObject({ exitCode: 0, stderr: expect.stringContaining("holds for 604800 s") as string });
+    expect(await read()).toMatch(new RegExp(`^list: ${Number(before) + 1}, of .*, until `, "m"));
+  });
+
   test("and one that leaves it drops them all", async () => {
     expect(await run(west, "federation", "unsubscribe", "localhost")).toMatchObject({ exitCode: 0 });
     expect((await run(west, "federation", "list")).stdout).not.toContain("east");

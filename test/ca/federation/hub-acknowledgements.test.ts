@@ -187,6 +187,12 @@ describe("whoever holds the hub, and no key of the member,", () => {
   });
 });
 
+test("what was said days ago is not taken, though it is the first that is heard", async () => {
+  say(west, ofEast(newest - 1), { signedAtMs: east.clock.nowMs - 4 * dayMs });
+  await look();
+  expect([await said(), await waitedFor()]).toEqual([undefined, []]);
+});
+
 test("a member itself cannot have what was not published", async () => {
   say(west, ofEast(newest - 1));
   await look();

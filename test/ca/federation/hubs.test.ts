@@ -146,6 +146,32 @@ describe("a subscriber of a hub", () => {
     expect((await auditEvents(east.store)).filter(({ type, name }) => type === "federation.changed" && name === "west").at(-1)).toMatchObject({ document: { hub: { key: next.signer.verifierKey } } });
   });
 
+  test("believes nobody by a list that has ended, which whoever holds the hub shows on, and everybody again by the next one", async () => {
+    const valid = (at: number): void => void files.set("members.note", signHubMembers({ sequence: at, signedAtMs: east.clock.nowMs, validUntilMs: east.clock.nowMs + dayMs, keys: [west.signer.verifierKey] }, hub));
+    valid((sequence += 1));
+    publish(west);
+    expect(await subscribe()).toMatchObject({ list: { members: 1, validUntil: new Date(east.clock.nowMs + dayMs).toISOString() } });
+    east.clock.nowMs += dayMs - 1;
+    await east.ca.tick();
+    expect(await members()).toEqual(["west"]);
+    east.clock.nowMs += 1;
+    await east.ca.tick();
+    expect([await members(), east.logged.at(-1)]).toEqual([[], expect.stringContaining("has ended")]);
+    east.clock.nowMs += 61_000;
+    await east.ca.tick();
+    expect(await east.ca.federation.hubs()).toMatchObject([{ refresh: { error: expect.stringContaining("ended at") as string } }]);
+    expect((await auditEvents(east.store)).filter(({ type, actor }) => type === "federation.removed" && actor === "federation-hub:hub.example").at(-1)).toMatchObject({ name: "west" });
+    valid((sequence += 1));
+    await subscribe();
+    expect(await members()).toEqual(["west"]);
+  });
+
+  test("takes nobody from a list that has ended before it was read", async () => {
+    files.set("members.note", signHubMembers({ sequence: (sequence += 1), signedAtMs: east.clock.nowMs - dayMs, validUntilMs: east.clock.nowMs, keys: [west.signer.verifierKey] }, hub));
+    expect((await subscribe()).refresh?.error).toMatch(/ended at/);
+    expect(await members()).toEqual([]);
+  });
+
   test("takes a thousand members from one list, in one step", async () => {
     const keys = Array.from({ length: 1000 }, (_, index) => signer(memberKeyName(`cluster-${index}.fleet.example`)).verifierKey);
     list(keys);
@@ -158,6 +184,9 @@ describe("a subscriber of a hub", () => {
 describe("whoever holds the hub, and no key, or makes a list that is none,", () => {
   test.each<[string, () => void, RegExp]>([
     ["signs a list of members", () => list([west.signer.verifierKey, north.signer.verifierKey, signer(memberKeyName("rogue")).verifierKey], signer("hub.example")), /is signed by/],
+    ["makes a list hold for longer", () => {
+      files.set("members.note", signHubMembers({ sequence: (sequence += 1), signedAtMs: east.clock.nowMs, validUntilMs: east.clock.nowMs + 1, keys: [] }, hub).replace(/until .*\n/, ""));
+    }, /not made by that key/],
     ["alters the list", () => void files.set("members.note", files.get("members.note")!.replace(/countersign\.dev\/north.*\n/, "")), /not made by that key/],
     ["shows an older list", () => list([], hub, sequence - 1), /older than/],
     ["shows another list of the same number, signed before", () => void files.set("members.note", signHubMembers({ sequence, signedAtMs: east.clock.nowMs - 1, keys: [] }, hub)), /signed before/],

@@ -21,7 +21,7 @@ function federatedWith(count: number): DocumentSet {
 
 test("a hub brings no more trust domains than there may be", () => {
   const key = noteSigner(memberKeyName("west"), generateKeyPairSync("ed25519").privateKey).verifierKey;
-  const read = (count: number) => planHub(federatedWith(count), { own: "east", name: "hub", members: { sequence: 1, signedAtMs: 0, keys: [key] } });
+  const read = (count: number) => planHub(federatedWith(count), { own: "east", name: "hub", members: { sequence: 1, signedAtMs: 0, keys: [key] }, nowMs: 0 });
   expect(read(maxRelationships - 1).changes.map(({ name }) => name)).toEqual(["west", "hub"]);
   expect(() => read(maxRelationships)).toThrow(expect.objectContaining({ code: "hub_refused", message: expect.stringContaining("more than") }));
 });
