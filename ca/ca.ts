@@ -61,8 +61,9 @@ import type { Store } from "./store/store.ts";
 import { isSealCurrent } from "./sealed-store.ts";
 import { replicas } from "./replicas.ts";
 import { statusLists } from "./status-lists.ts";
-import { edgeReader } from "./reports/edges.ts";
+import { edgeReaders } from "./reports/edges.ts";
 import { proxyReader } from "./reports/proxies.ts";
+import { reportReading } from "./reports/reading.ts";
 import { tapService } from "./reports/tap.ts";
 import { reportReceiver } from "./reports/receive.ts";
 import { workloadReader } from "./reports/workloads.ts";
@@ -217,6 +218,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const chainBehind = (authorityId: string): string => keeper.current().chains.get(authorityId) ?? "";
   const apiDeps = { issuer, keeper, config, log, now };
   const api = isOnDemand ? noApiCertificate() : await apiCertificate(apiDeps);
+  const reported = reportReading({ store, now });
   const taps = tapService({ store, now, trustDomain: config.trustDomain });
   const lists = statusLists({ store, sealing, signers, keeper, config, lints, metrics, log, now });
   const pruning = pruner({ store, log, now: clock.now, retentionMs: Math.max(config.certificateRetentionMs, config.reattestGraceMs) });
@@ -292,8 +294,8 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
       return taps.open(request, actor);
     },
     report: reportReceiver({ ...names, limits, store, now, bundle }),
-    edges: edgeReader({ store, now }),
-    proxies: proxyReader({ store, now }),
+    ...edgeReaders(reported),
+    proxies: proxyReader(reported),
     workloads: workloadReader({ store, now }),
     vitals: vitalsReader({
       config, store, signers, attestors, acme: config.acme && { config: config.acme, unproved }, rows: () => keeper.current().rows, publicUrl: deps.publicUrl ?? (() => config.publicUrl), upstream: upstream?.status, replicas: fellows.list, now,

@@ -9,7 +9,7 @@ export function judgeDataPlane({ proxies: list, authorities, vitals, nowMs }: Ch
   const good = new Set(authorities.filter(({ type, state }) => type === "issuer" && (state === "active" || state === "retiring")).map(({ id }) => id));
   const skewed = proxies.filter((proxy) => Math.abs(clockOffsetMs(proxy)) > clockLimitMs);
   const expired = proxies.filter(({ notAfter }) => Date.parse(notAfter) <= nowMs);
-  const late = proxies.filter((proxy) => !expired.includes(proxy) && spentShare(proxy, nowMs) > lateShare);
+  const late = proxies.filter((proxy) => spentShare(proxy, nowMs) > lateShare && spentShare(proxy, nowMs) < 1);
   const lenient = proxies.filter(({ inboundMode = "strict", startedAt }) => inboundMode !== "strict" && startedAt !== undefined && nowMs - Date.parse(startedAt) > lenientMs);
   const others = vitals === undefined ? [] : proxies.filter(({ version }) => version !== undefined && version !== vitals.version);
   return [
@@ -26,9 +26,11 @@ export function judgeDataPlane({ proxies: list, authorities, vitals, nowMs }: Ch
 
 /** Whether a revocation is enforced where it counts: a proxy that reported after it and did not have it lags. */
 export function judgeRevocation({ proxies, revocations, vitals, authorities, nowMs }: CheckFacts): readonly Finding[] {
-  const lagging = revocations === undefined ? undefined : (proxies?.proxies ?? []).filter(({ revocationSequence, receivedAt }) => (
-    revocationSequence !== undefined && revocations.some(({ sequence, revokedAt }) => sequence > revocationSequence && Date.parse(revokedAt) + lagLimitMs < Date.parse(receivedAt))
-  ));
+  const lagging = revocations === undefined ? undefined : (proxies?.proxies ?? []).filter(({ revocationSequence, receivedAt }) => {
+    // Of those that it lacks the oldest: of thousands of proxies most lack none, and none is looked for a second time.
+    const lacked = revocationSequence === undefined ? undefined : revocations.find(({ sequence }) => sequence > revocationSequence);
+    return lacked !== undefined && Date.parse(lacked.revokedAt) + lagLimitMs < Date.parse(receivedAt);
+  });
   const signing = new Set(authorities.filter(({ state }) => state === "active" || state === "retiring").map(({ id }) => id));
   const lists = (vitals?.crls ?? []).filter(({ authorityId }) => signing.has(authorityId));
   return [

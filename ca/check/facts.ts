@@ -19,7 +19,7 @@ export interface CheckFacts {
   /** PEM: the newest workload certificate, with the chain it is presented with. */
   readonly newestChain?: string | undefined;
   readonly vitals?: Vitals | undefined;
-  readonly proxies?: ProxyList | undefined;
+  readonly proxies?: Pick<ProxyList, "proxies" | "truncated"> | undefined;
   /** Those that some proxy may lack, oldest first. */
   readonly revocations?: readonly Revocation[] | undefined;
   readonly tokens?: readonly TokenSummary[] | undefined;

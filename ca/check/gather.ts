@@ -9,7 +9,7 @@ import type { FederationList } from "../contract/federation.ts";
 import type { OperatorList } from "../contract/operators.ts";
 import { mediaType } from "../contract/headers.ts";
 import { paths } from "../contract/paths.ts";
-import type { ProxyList } from "../contract/proxies.ts";
+import type { ProxyList, ProxySummary } from "../contract/proxies.ts";
 import type { Revocation, RevocationPage } from "../contract/revocations.ts";
 import type { TokenPage, TokenSummary } from "../contract/tokens.ts";
 import type { Readiness, Vitals } from "../contract/vitals.ts";
@@ -55,7 +55,7 @@ export async function gatherFacts(ca: CheckedCa, { kept, version, now }: Gatheri
   const { authorities } = await ca.call<AuthorityList>("GET", paths.authorities);
   const vitals = await permitted("its vitals", () => ca.call<Vitals>("GET", paths.vitals));
   const nowMs = now();
-  const proxies = await permitted("its proxies", () => ca.call<ProxyList>("GET", paths.proxies));
+  const proxies = await permitted("its proxies", () => readProxies(ca));
   return {
     nowMs, version, readiness, authorities, vitals, proxies, notPermitted,
     newestChain: await readNewestChain(ca),
@@ -79,8 +79,21 @@ async function readNewestChain(ca: CheckedCa): Promise<string | undefined> {
   return newest && (await ca.call<CertificateDetail>("GET", `${paths.certificates}/${newest.serialNumber}`)).chain;
 }
 
+/** Page by page: who serves them, or asks for them, has other things to do between. */
+async function readProxies(ca: CheckedCa): Promise<Pick<ProxyList, "proxies" | "truncated">> {
+  const proxies = new Map<string, ProxySummary>();
+  let page: ProxyList | undefined;
+  for (let pages = 0; pages < maxProxyPages && (page === undefined || page.nextCursor !== undefined); pages++) {
+    const cursor = page?.nextCursor === undefined ? "" : `&cursor=${encodeURIComponent(page.nextCursor)}`;
+    page = await ca.call<ProxyList>("GET", `${paths.proxies}?limit=1000${cursor}`);
+    // What is listed is looked for again now and then, and one may come on two pages.
+    for (const proxy of page.proxies) proxies.set(proxy.serialNumber, proxy);
+  }
+  return { proxies: [...proxies.values()], truncated: page?.truncated === true || page?.nextCursor !== undefined };
+}
+
 /** From where the proxy that is furthest behind stands: the oldest that it lacks is on the first page. */
-async function readRevocations(ca: CheckedCa, { proxies }: ProxyList): Promise<readonly Revocation[]> {
+async function readRevocations(ca: CheckedCa, { proxies }: Pick<ProxyList, "proxies">): Promise<readonly Revocation[]> {
   const sequences = proxies.flatMap(({ revocationSequence }) => (revocationSequence === undefined ? [] : [revocationSequence]));
   if (sequences.length === 0) return [];
   return (await ca.call<RevocationPage>("GET", `${paths.revocations}?after=${Math.min(...sequences)}`)).revocations;
@@ -141,5 +154,7 @@ function sizeOf(note: string): number | undefined {
   }
 }
 
+/** More than the CA looks at. */
+const maxProxyPages = 32;
 /** 10 000 tokens. */
 const maxTokenPages = 10;

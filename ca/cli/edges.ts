@@ -1,6 +1,6 @@
 import type { EdgeList, EdgeSummary } from "../contract/edges.ts";
 import { paths } from "../contract/paths.ts";
-import { api, apiHelp, apiOptions } from "./api.ts";
+import { api, apiHelp, apiOptions, type Api } from "./api.ts";
 import { noMore, readArguments } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { output } from "./output.ts";
@@ -21,7 +21,7 @@ export async function edges(args: readonly string[], io: CliIo, stopped: () => P
   const out = output(values.output, io);
   const ending = values.watch === true ? endingWith(stopped) : undefined;
   const ca = api(values, io, ending);
-  const read = (): Promise<EdgeList> => ca.call<EdgeList>("GET", paths.edges);
+  const read = () => readEdges(ca);
   if (ending !== undefined) {
     const look = async () => {
       const list = await read();
@@ -38,9 +38,20 @@ export async function edges(args: readonly string[], io: CliIo, stopped: () => P
   return 0;
 }
 
-function countText({ proxies, truncated }: EdgeList): string {
+/** All that people would read, and more. */
+async function readEdges(ca: Pick<Api, "call">): Promise<Omit<EdgeList, "nextCursor">> {
+  const edges: EdgeSummary[] = [];
+  for (let cursor = ""; ;) {
+    const { nextCursor, ...page } = await ca.call<EdgeList>("GET", `${paths.edges}?limit=1000${cursor}`);
+    edges.push(...page.edges);
+    if (nextCursor === undefined || edges.length >= maxEdges) return { ...page, edges, truncated: page.truncated || nextCursor !== undefined };
+    cursor = `&cursor=${encodeURIComponent(nextCursor)}`;
+  }
+}
+
+function countText({ edges: shown, total, proxies, truncated }: Omit<EdgeList, "nextCursor">): string {
   const reported = proxies === 0 ? "No proxy has reported yet; each does within seconds of its first request" : `${proxies} ${proxies === 1 ? "proxy" : "proxies"} reported lately`;
-  return `${reported}.\n${truncated ? "There are more edges than fit here.\n" : ""}`;
+  return `${reported}.\n${shown.length < total ? `The first ${shown.length} of ${total} edges are shown; the dashboard searches them all.\n` : truncated ? "There are more edges than proxies could report.\n" : ""}`;
 }
 
 /**
@@ -58,6 +69,7 @@ export function edgeTable(list: readonly EdgeSummary[], wide: boolean, columns =
   return table(["SRC", "DST", "SECURED"], rows);
 }
 
+const maxEdges = 5000;
 /** The longest reason, and what is between columns: two names of 31 fit 79. */
 const reasonLength = 17;
 const minNameLength = 12;

@@ -37,6 +37,7 @@ export const paths = {
   reports: "/v1/reports",
   workloads: "/v1/workloads",
   edges: "/v1/edges",
+  edgeGroups: "/v1/edge-groups",
   taps: "/v1/taps",
   proxies: "/v1/proxies",
   vitals: "/v1/vitals",

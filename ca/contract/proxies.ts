@@ -17,9 +17,13 @@ export interface ProxySummary {
   readonly revocationSequence?: number;
 }
 
-/** `GET /v1/proxies` */
+/** `GET /v1/proxies`, those first whose certificates end first. */
 export interface ProxyList {
   readonly proxies: readonly ProxySummary[];
-  /** Not all of them fit. */
+  /** On all pages. */
+  readonly total: number;
+  /** There are more than are ever looked at. */
   readonly truncated: boolean;
+  /** Opaque: the `cursor` of the next page; absent on the last one. */
+  readonly nextCursor?: string | undefined;
 }

@@ -4,7 +4,7 @@ import type { EdgeList } from "../contract/edges.ts";
 import { paths } from "../contract/paths.ts";
 import { revocationReasons, type Revocation } from "../contract/revocations.ts";
 import { edgeTable } from "./edge-table.ts";
-import { card, exact, identity, when, type Markup } from "./marks.ts";
+import { card, count, exact, identity, when, type Markup } from "./marks.ts";
 import type { Action, Page, PageContext } from "./page.ts";
 import { lifeBar } from "./time-axis.ts";
 import { certificateTable, provedBy, statusChip } from "./workloads.ts";
@@ -18,7 +18,7 @@ export const certificatePage: Page = {
     const certificate = await read(context);
     const { serialNumber, spiffeId, status } = certificate;
     const { certificates } = await ask.call<CertificatePage>("GET", `${paths.certificates}?spiffeId=${encodeURIComponent(spiffeId)}&limit=${historyLength}`);
-    const edges = (await ask.maybe<EdgeList>(paths.edges))?.edges.filter(({ clientId, serverId }) => clientId === spiffeId || serverId === spiffeId) ?? [];
+    const talks = (await ask.maybe<EdgeList>(`${paths.edges}?${new URLSearchParams({ spiffeId, limit: String(maxTalks) }).toString()}`)) ?? { edges: [], total: 0 };
     const mayRevoke = status === "valid" && (caller.role === "admin" || caller.role === "operator");
     return {
       title: "Certificate",
@@ -27,7 +27,7 @@ export const certificatePage: Page = {
 <div class="slim">${card("chain-heading", "Its chain", html`<p class="soft">SHA-256 <span class="mono">${certificate.fingerprint}</span></p>
 <details id="pem"><summary>PEM, the certificate and its issuers</summary><pre tabindex="0">${certificate.chain}</pre></details>
 <p><a href="/ui/audit/${certificate.logIndex}">Its entry in the audit log</a></p>`)}</div>
-<div id="talks" data-part>${card("talks-heading", "Who talks to it, and to whom it talks", edgeTable(edges, nowMs))}</div>
+<div id="talks" data-part>${card("talks-heading", "Who talks to it, and to whom it talks", edgeTable(talks.edges, nowMs), talks.total > talks.edges.length ? html`<p class="soft">The first ${maxTalks} of ${count(talks.total, "edge")}.</p>` : "")}</div>
 <div id="history" data-part>${card("history-heading", "History", certificateTable(`The last ${historyLength} certificates of this ID`, certificates, nowMs))}</div></div>`,
     };
   },
@@ -85,3 +85,4 @@ function facts({ serialNumber, spiffeId, dnsNames, notBefore, notAfter, authorit
 }
 
 const historyLength = 20;
+const maxTalks = 200;

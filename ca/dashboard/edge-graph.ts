@@ -1,5 +1,5 @@
 import { html } from "hono/html";
-import type { EdgeSummary } from "../contract/edges.ts";
+import type { EdgeGroups, EdgeSummary } from "../contract/edges.ts";
 import { percent } from "./chart.ts";
 import { whyNot } from "./edge-table.ts";
 import { count, type Markup } from "./marks.ts";
@@ -13,11 +13,9 @@ export interface GraphNode {
 }
 
 /** Edges as a picture: clients stand left of their servers. The table beside it says the same in words. */
-export function edgeGraph(edges: readonly EdgeSummary[]): Markup {
-  if (edges.length === 0) return html`<p class="soft">There is nothing to draw.</p>`;
-  const { size } = new Set(edges.flatMap(({ clientId, serverId }) => [clientId, serverId]));
-  if (size > maxNodes) return html`<p class="soft">${count(size, "workload")} are too many for one picture; search for one to see whom it talks to.</p>`;
-  const nodes = placeNodes(edges);
+export function edgeGraph({ groups, links, leftOut }: EdgeGroups): Markup {
+  if (groups.length === 0) return html`<p class="soft">There is nothing to draw.</p>`;
+  const nodes = placeNodes(links.map(({ from, to }) => ({ clientId: String(from), serverId: String(to) })));
   const columns = Math.max(...nodes.map(({ column }) => column)) + 1;
   const rows = Math.max(...nodes.map(({ row }) => row)) + 1;
   const rowsOf = Array.from({ length: columns }, (_, column) => nodes.filter((node) => node.column === column).length);
@@ -25,22 +23,25 @@ export function edgeGraph(edges: readonly EdgeSummary[]): Markup {
   const y = ({ column, row }: GraphNode): number => ((row + 0.5 + (rows - rowsOf[column]!) / 2) * rowHeight);
   const byId = new Map(nodes.map((node) => [node.id, node]));
   const width = nodeShare / columns;
-  const lines = edges.map(({ clientId, serverId, secured, reason }) => {
-    const [from, to] = [byId.get(clientId)!, byId.get(serverId)!];
+  const lines = links.map(({ from: fromPlace, to: toPlace, edges, unsecured, reason }) => {
+    const [from, to] = [byId.get(String(fromPlace))!, byId.get(String(toPlace))!];
     const forward = from.column < to.column;
     const [x1, x2] = forward ? [x(from) + width / 2, x(to) - width / 2] : [x(from), x(to)];
-    const label = `${nameOf(clientId)} to ${nameOf(serverId)}: ${secured ? "mutual TLS" : whyNot(reason)}`;
-    return html`<g><title>${label}</title><line class="edge ${secured ? "secured" : "unsecured"}" x1="${percent(x1)}" y1="${y(from)}" x2="${percent(x2)}" y2="${y(to)}" marker-end="url(#arrow-${secured ? "secured" : "unsecured"})"/></g>`;
+    const label = `${nameOf(groups[fromPlace]!.name)} to ${nameOf(groups[toPlace]!.name)}: ${edges === 1 ? "" : `${count(edges, "edge")}, `}${unsecured === 0 ? "mutual TLS" : whyNot(reason)}`;
+    const kind = unsecured === 0 ? "secured" : "unsecured";
+    return html`<g><title>${label}</title><line class="edge ${kind}" x1="${percent(x1)}" y1="${y(from)}" x2="${percent(x2)}" y2="${y(to)}" marker-end="url(#arrow-${kind})"/></g>`;
   });
-  const boxes = nodes.map((node) => html`<g><title>${node.id === "" ? "nobody known" : node.id}</title>
-<rect class="node${node.id === "" ? " unknown" : ""}" x="${percent(x(node) - width / 2)}" y="${y(node) - boxHeight / 2}" width="${percent(width)}" height="${boxHeight}" rx="8"/>
-<text class="name" x="${percent(x(node))}" y="${y(node) + 4}" text-anchor="middle">${shortName(node.id, columns)}</text></g>`);
-  const secured = edges.filter((edge) => edge.secured).length;
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="Graph of edges"><svg class="chart graph" height="${rows * rowHeight}" role="img" aria-label="${count(nodes.length, "workload")} and ${count(edges.length, "edge")}, ${secured} by mutual TLS; the table below lists them.">
+  const boxes = nodes.map((node) => {
+    const { name } = groups[Number(node.id)]!;
+    return html`<g><title>${name === "" ? "nobody known" : name}</title>
+<rect class="node${name === "" ? " unknown" : ""}" x="${percent(x(node) - width / 2)}" y="${y(node) - boxHeight / 2}" width="${percent(width)}" height="${boxHeight}" rx="8"/>
+<text class="name" x="${percent(x(node))}" y="${y(node) + 4}" text-anchor="middle">${shortName(name, columns)}</text></g>`;
+  });
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Graph of edges"><svg class="chart graph" height="${rows * rowHeight}" role="img" aria-label="${count(nodes.length, "group")} and ${count(links.length, "link")} between them; the table below lists the edges.">
 <defs>${["secured", "unsecured"].map((kind) => html`<marker id="arrow-${kind}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path class="arrow ${kind}" d="M0 0.500 8 4 0 7.500z"/></marker>`)}</defs>
 ${lines}${boxes}</svg></div>
 <ul class="legend"><li><svg width="24" height="10" aria-hidden="true"><line class="edge secured" x1="0" x2="24" y1="5" y2="5"/></svg>mutual TLS</li>
-<li><svg width="24" height="10" aria-hidden="true"><line class="edge unsecured" x1="0" x2="24" y1="5" y2="5"/></svg>not secured</li></ul>`;
+<li><svg width="24" height="10" aria-hidden="true"><line class="edge unsecured" x1="0" x2="24" y1="5" y2="5"/></svg>not secured</li></ul>${leftOut === 0 ? "" : html`<p class="soft">${count(leftOut, "link")} more are not drawn; search for one to see its own.</p>`}`;
 }
 
 /**
@@ -87,7 +88,6 @@ function shortName(id: string, columns: number): string {
 }
 
 const nameOf = (id: string): string => (id === "" ? "nobody known" : (id.split("/").at(-1) ?? id));
-const maxNodes = 40;
 const maxColumns = 8;
 const rowHeight = 56;
 const boxHeight = 32;

@@ -23,7 +23,7 @@ export function overviewPage(verifierKey: () => Promise<string | undefined>): Pa
       const kept = { verifierKey: await verifierKey(), notes: [] };
       const facts = await gatherFacts(ask, { kept, version: packageJson.version, now: () => nowMs });
       const findings = judge(facts);
-      const edges = await ask.maybe<EdgeList>(paths.edges);
+      const edges = await ask.maybe<EdgeList>(`${paths.edges}?limit=1`);
       const acts = await recent(ask, nowMs);
       return {
         title: "Overview",
@@ -63,12 +63,11 @@ ${categories.map((category) => html`<h3>${category}</h3>${list(findings.filter((
 }
 
 function tiles({ proxies, authorities, vitals }: CheckFacts, edges: EdgeList | undefined, entries: number | undefined): Markup {
-  const secured = edges?.edges.filter((edge) => edge.secured).length ?? 0;
   const signing = authorities.filter(({ state, type }) => state === "active" && type !== "jwt").length;
-  const unsecured = (edges?.edges.length ?? 0) - secured;
+  const { total = 0, unsecured = 0 } = edges ?? {};
   const shown: readonly (readonly [string, string, Markup | string] | undefined)[] = [
     proxies && ["Proxies", `${number(proxies.proxies.length)}${proxies.truncated ? "+" : ""}`, "reported lately"],
-    edges && ["Edges secured", `${number(secured)} / ${number(edges.edges.length)}${edges.truncated ? "+" : ""}`, unsecured === 0 ? "all by mutual TLS" : chip("warning", `${number(unsecured)} not`)],
+    edges && ["Edges secured", `${number(total - unsecured)} / ${number(total)}${edges.truncated ? "+" : ""}`, unsecured === 0 ? "all by mutual TLS" : chip("warning", `${number(unsecured)} not`)],
     ["Authorities", number(signing), "active"],
     entries === undefined ? undefined : ["Audit log", number(entries), "entries"],
     vitals && ["Store", vitals.store.kind, `answers in ${vitals.store.answeredInMs.toFixed(1)} ms`],

@@ -1,7 +1,7 @@
 import { html } from "hono/html";
 import type { AuthorityList, AuthorityState, AuthoritySummary } from "../contract/authorities.ts";
 import { paths } from "../contract/paths.ts";
-import type { ProxyList, ProxySummary } from "../contract/proxies.ts";
+import type { ProxyList } from "../contract/proxies.ts";
 import type { Vitals } from "../contract/vitals.ts";
 import type { WorkloadList } from "../contract/workloads.ts";
 import { attestorsCard } from "./attestors.ts";
@@ -15,17 +15,18 @@ export const trustPage: Page = {
   section: "/ui/trust",
   async show({ ask, nowMs }) {
     const { authorities } = await ask.call<AuthorityList>("GET", paths.authorities);
-    const proxies = (await ask.maybe<ProxyList>(paths.proxies))?.proxies ?? [];
     const holders = await ask.maybe<WorkloadList>(`${paths.workloads}?limit=1`);
     const vitals = await ask.maybe<Vitals>(paths.vitals);
     const present = authorities.filter(({ state }) => !isOver(state));
     const former = authorities.filter(({ state }) => isOver(state));
+    const issuers = present.filter(({ type }) => type === "issuer");
+    const holding = new Map(await Promise.all(issuers.map(async ({ id }) => [id, await ask.maybe<ProxyList>(`${paths.proxies}?authorityId=${id}&limit=${maxHolders}`)] as const)));
     const jwtKeys = present.filter(({ type }) => type === "jwt");
     return {
       title: "Trust",
       body: html`<div id="rotation" data-part>${rotation(present, holders?.total, nowMs)}</div>
 <div id="tree" data-part>${card("tree-heading", "From roots to workloads", html`<p class="soft">Bars are validity; now is in the middle, and what is far away is drawn closer together. Of each issuer those proxies that end first are shown.</p>`,
-        html`<ol class="tree"><li class="ticks" aria-hidden="true"><span></span>${axisHead()}</li>${present.filter(({ type }) => type === "root").flatMap((root) => branch(root, 0, present, proxies, nowMs))}</ol>`)}</div>
+        html`<ol class="tree"><li class="ticks" aria-hidden="true"><span></span>${axisHead()}</li>${present.filter(({ type }) => type === "root").flatMap((root) => branch(root, 0, present, holding, nowMs))}</ol>`)}</div>
 <div id="keys" data-part>${jwtKeys.length === 0 ? "" : card("keys-heading", "Keys of JWT-SVIDs", html`<ol class="tree">${jwtKeys.map((key) => authorityRow(key, 0, "", nowMs))}</ol>`)}</div>
 <div id="attestors" data-part>${attestorsCard(vitals, nowMs)}</div>
 <div id="roots" data-part>${card("roots-heading", "Fingerprints of the roots", table("SHA-256 of each root in the bundle, to compare with what others hold", ["Root", "State", "Fingerprint"],
@@ -62,18 +63,18 @@ ${missing === 0 ? "" : table(`Held back by ${count(missing, "holder")}${missing 
 }
 
 /** An authority, then all that is below it. */
-function branch(authority: AuthoritySummary, depth: number, all: readonly AuthoritySummary[], proxies: readonly ProxySummary[], nowMs: number): readonly Markup[] {
+function branch(authority: AuthoritySummary, depth: number, all: readonly AuthoritySummary[], holding: ReadonlyMap<string, ProxyList | undefined>, nowMs: number): readonly Markup[] {
   if (depth >= maxDepth) return [];
   const { id, type, state } = authority;
   const isFirstRoot = type === "root" && state === "active";
   const below = all.filter((other) => other.type !== "root" && other.type !== "jwt" && (other.parentId === id || (other.parentId === undefined && isFirstRoot)));
-  const holders = proxies.filter(({ authorityId }) => authorityId === id).sort((a, b) => (a.notAfter < b.notAfter ? -1 : 1));
+  const { proxies, total } = holding.get(id) ?? { proxies: [], total: 0 };
   const above = type === "root" ? "" : `below ${authority.parentId?.slice(0, 12) ?? "the root"}`;
   return [
     authorityRow(authority, depth, above, nowMs),
-    ...below.flatMap((one) => branch(one, depth + 1, all, proxies, nowMs)),
-    ...holders.slice(0, maxHolders).map((proxy) => html`<li><div class="what d${depth + 1}"><a href="/ui/certificates/${proxy.serialNumber}">${identity(proxy.spiffeId)}</a><span class="hidden"> below ${id.slice(0, 12)}</span></div>${axisBar(proxy, nowMs, "bar")}</li>`),
-    ...(holders.length > maxHolders ? [html`<li><div class="what d${depth + 1}"><a href="/ui/workloads">and ${count(holders.length - maxHolders, "more proxy", "more proxies")}</a></div><span></span></li>`] : []),
+    ...below.flatMap((one) => branch(one, depth + 1, all, holding, nowMs)),
+    ...proxies.map((proxy) => html`<li><div class="what d${depth + 1}"><a href="/ui/certificates/${proxy.serialNumber}">${identity(proxy.spiffeId)}</a><span class="hidden"> below ${id.slice(0, 12)}</span></div>${axisBar(proxy, nowMs, "bar")}</li>`),
+    ...(total > proxies.length ? [html`<li><div class="what d${depth + 1}"><a href="/ui/workloads">and ${count(total - proxies.length, "more proxy", "more proxies")}</a></div><span></span></li>`] : []),
   ];
 }
 

@@ -1,7 +1,7 @@
 import { html } from "hono/html";
 import type { CertificatePage, CertificateStatus, CertificateSummary } from "../contract/certificates.ts";
 import { paths } from "../contract/paths.ts";
-import type { ProxyList, ProxySummary } from "../contract/proxies.ts";
+import type { ProxySummary } from "../contract/proxies.ts";
 import type { WorkloadList } from "../contract/workloads.ts";
 import { chip, count, identity, spanOf, table, when, type Markup, type Tone } from "./marks.ts";
 import type { Page } from "./page.ts";
@@ -18,15 +18,14 @@ export const workloadsPage: Page = {
     const form = searchForm(search, show);
     if (show === "live") {
       if (search !== "") asked.set("search", search);
+      asked.set("include", "proxy");
       const list = await ask.call<WorkloadList>("GET", `${paths.workloads}?${asked}`);
-      const proxies = await ask.maybe<ProxyList>(paths.proxies);
-      const reported = new Map(proxies?.proxies.map((proxy) => [proxy.serialNumber, proxy]));
-      // Of more proxies than are listed, nobody knows who is missing.
-      const unheard = proxies?.truncated === false ? chip("plain", "no proxy heard of") : html`<span class="soft">-</span>`;
-      const rows = list.workloads.map(({ spiffeId, serialNumber, notAfter }) => [
+      // Of more proxies than are looked at, nobody knows who is missing.
+      const unheard = list.proxiesTruncated === true ? html`<span class="soft">-</span>` : chip("plain", "no proxy heard of");
+      const rows = list.workloads.map(({ spiffeId, serialNumber, notAfter, proxy }) => [
         html`<a href="/ui/certificates/${serialNumber}">${identity(spiffeId)}</a>`,
         when(notAfter, nowMs),
-        proxyCell(reported.get(serialNumber)) ?? unheard,
+        proxyCell(proxy) ?? unheard,
         html`<span class="mono soft">${serialNumber.slice(0, 16)}</span>`,
       ]);
       const caption = `${count(list.total, "holder")} of a live certificate${search === "" ? "" : ` with “${search}”`}, by ID${list.truncated ? "; more than are listed" : ""}`;

@@ -70,6 +70,7 @@ export const access = {
   "POST /v1/taps": ["admin", "auditor"],
   "GET /v1/proxies": ["admin", "operator in scope", "auditor"],
   "GET /v1/edges": ["admin", "operator in scope", "auditor"],
+  "GET /v1/edge-groups": ["admin", "operator in scope", "auditor"],
   // What it tells is public, each event by itself.
   "GET /v1/watch": "feed",
   "GET /v1/audit/entries": ["admin", "auditor"],

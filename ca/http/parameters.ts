@@ -42,8 +42,8 @@ export const serialParameter = z.object({
     .openapi({ description: "Serial number, hex.", example: "6f1c9d02a7b34e58c1d0e9f8a7b6c5d4" }),
 });
 
-/** What the position is of that a cursor stands for: an entry of the log, a revocation among all of them, a workload in their list. */
-export type PositionKind = "entry" | "revocation" | "workload";
+/** What the position is of that a cursor stands for: an entry of the log, a revocation among all of them, a workload, edge or proxy in their list. */
+export type PositionKind = "entry" | "revocation" | "workload" | "edge" | "proxy";
 
 /** The cursor of a position, which is good for listings of its kind only. */
 export function encodePosition(position: number, kind: PositionKind = "entry"): string {
@@ -62,4 +62,4 @@ export function parsePosition(text: string, kind: PositionKind = "entry"): numbe
   return position;
 }
 
-const prefixes: Readonly<Record<PositionKind, string>> = { entry: "", revocation: "r", workload: "w" };
+const prefixes: Readonly<Record<PositionKind, string>> = { entry: "", revocation: "r", workload: "w", edge: "e", proxy: "p" };

@@ -30,7 +30,7 @@ export function apiParts(services: CaServices, registry: MetricsRegistry): reado
     part(["/v1/hubs", "/v1/hub-bundle", "/v1/hub-holdings"], async () => (await import("./hubs.ts")).hubOperations(services)),
     part(["/v1/watch"], async () => (await import("./watch.ts")).watchOperations(services)),
     part(["/v1/issuers"], async () => (await import("./issuers.ts")).issuerOperations(services)),
-    part(["/v1/reports", "/v1/taps", "/v1/proxies", "/v1/edges"], async () => (await import("./reports.ts")).reportOperations(services)),
+    part(["/v1/reports", "/v1/taps", "/v1/proxies", "/v1/edges", "/v1/edge-groups"], async () => (await import("./reports.ts")).reportOperations(services)),
     part(["/v1/jwt-svids"], async () => (await import("./jwt-svids.ts")).jwtSvidOperations(services)),
     part(["/v1/audit"], async () => (await import("./audit.ts")).auditOperations(services)),
     part(["/v1/witness"], async () => (await import("./witness.ts")).witnessOperations(services)),

@@ -1,12 +1,16 @@
+import { z } from "@hono/zod-openapi";
+import type { EdgeList } from "../contract/edges.ts";
 import { mediaType } from "../contract/headers.ts";
+import type { ProxyList } from "../contract/proxies.ts";
 import type { Report } from "../contract/reports.ts";
 import type { TapEvent } from "../contract/taps.ts";
 import { encodeFrame, heartbeatFrame } from "../feed/frame.ts";
 import { Refusal } from "../refusal.ts";
 import { json, noContent } from "./answer.ts";
 import { operation, type Operation } from "./operation.ts";
-import { edgeList, proxyList, report, reportRequest, tapRequest } from "./schemas/reports.ts";
-import { isInView } from "./scope.ts";
+import { cursor, defaultLimit, encodePosition, integerParameter, limit, parsePosition, type PositionKind } from "./parameters.ts";
+import { edgeGroups, edgeList, proxyList, report, reportRequest, tapRequest } from "./schemas/reports.ts";
+import { inViewOf } from "./scope.ts";
 import type { CaServices } from "./services.ts";
 
 /** What proxies report of the traffic, and what comes of it. */
@@ -33,18 +37,46 @@ export function reportOperations(services: CaServices): readonly Operation[] {
       tag: "traffic",
       summary: "List who talks to whom",
       description:
-        "Put together from what proxies reported within the last minutes; secured only where every side that reported says so. An operator sees " +
-        "the edges that begin or end in its scope.",
-      success: { status: 200, description: "All of them.", content: { [mediaType.json]: edgeList } },
-      handle: async ({ caller }) => json(await services.edges((spiffeId) => isInView(caller, spiffeId))),
+        "Put together from what proxies reported within the last minutes; secured only where every side that reported says so. By client, then server. " +
+        "An operator sees the edges that begin or end in its scope.",
+      query: z.strictObject({ ...edgeFilter, limit, cursor }),
+      success: { status: 200, description: "A page, some seconds old at most.", content: { [mediaType.json]: edgeList } },
+      async handle({ caller, query }) {
+        const { limit: pageSize = defaultLimit, cursor: from, ...filter } = query;
+        const offset = from === undefined ? 0 : parsePosition(from, "edge");
+        const list = await services.edges({ ...readFilter(filter), isInView: inViewOf(caller), offset, limit: pageSize });
+        return json({ ...list, ...nextOf(offset + list.edges.length, list.total, "edge") } satisfies EdgeList);
+      },
+    }),
+    operation({
+      route: "GET /v1/edge-groups",
+      tag: "traffic",
+      summary: "Look at who talks to whom from afar",
+      description:
+        "The edges of `GET /v1/edges`, their ends put together by the first parts of their IDs until there are few enough for a picture: workloads by themselves " +
+        "where they fit, else by namespace, say. Where no step fits, those with most edges stay and the others are one.",
+      query: z.strictObject({ ...edgeFilter, most: integerParameter({ min: 3, max: 100, description: "Groups there may be; default 60." }).optional() }),
+      success: { status: 200, description: "Groups, and the links between them: first those that are not secured.", content: { [mediaType.json]: edgeGroups } },
+      async handle({ caller, query }) {
+        const { most = defaultGroups, ...filter } = query;
+        return json(await services.edgeGroups({ ...readFilter(filter), isInView: inViewOf(caller), most }));
+      },
     }),
     operation({
       route: "GET /v1/proxies",
       tag: "traffic",
       summary: "List the proxies that live",
       description: "As they reported themselves within the last minutes, each by the certificate whose key signed the report. An operator sees those in its scope.",
-      success: { status: 200, description: "Up to 2000 of them.", content: { [mediaType.json]: proxyList } },
-      handle: async ({ caller }) => json(await services.proxies((spiffeId) => isInView(caller, spiffeId))),
+      query: z.strictObject({
+        authorityId: z.string().regex(/^[0-9a-f]{1,64}$/, "expected an authority's ID").optional().openapi({ description: "Only those whose certificate it signed." }),
+        limit, cursor,
+      }),
+      success: { status: 200, description: "A page, those first whose certificates end first; some seconds old at most.", content: { [mediaType.json]: proxyList } },
+      async handle({ caller, query: { authorityId, limit: pageSize = defaultLimit, cursor: from } }) {
+        const offset = from === undefined ? 0 : parsePosition(from, "proxy");
+        const list = await services.proxies({ isInView: inViewOf(caller), authorityId, offset, limit: pageSize });
+        return json({ ...list, ...nextOf(offset + list.proxies.length, list.total, "proxy") } satisfies ProxyList);
+      },
     }),
     operation({
       route: "POST /v1/taps",
@@ -62,6 +94,20 @@ export function reportOperations(services: CaServices): readonly Operation[] {
       },
     }),
   ];
+}
+
+const edgeFilter = {
+  search: z.string().min(1).max(2048).optional().openapi({ description: "Part of the client's or the server's ID.", example: "/ns/shop/" }),
+  spiffeId: z.string().min(1).max(2048).optional().openapi({ description: "The client's or the server's ID.", example: "spiffe://east/ns/shop/sa/cart" }),
+  secured: z.enum(["true", "false"]).optional(),
+};
+
+function readFilter<Filter extends { readonly secured?: "true" | "false" | undefined }>({ secured, ...filter }: Filter) {
+  return { ...filter, secured: secured === undefined ? undefined : secured === "true" };
+}
+
+function nextOf(next: number, total: number, kind: PositionKind): { readonly nextCursor?: string } {
+  return next < total ? { nextCursor: encodePosition(next, kind) } : {};
 }
 
 /** Events as they go over the wire, and a sign of life where there are none for a while. */
@@ -104,6 +150,7 @@ function parseReport(text: string): Report {
   throw new Refusal("invalid_request", `report.${issue?.path.join(".") ?? ""}: ${issue?.message ?? "it is malformed"}`.slice(0, maxDetailLength));
 }
 
+const defaultGroups = 60;
 /** As of the feed: each event is handed on at once. */
 const unbuffered = { "cache-control": "no-store, no-transform", "x-accel-buffering": "no" };
 /** Below what the command line waits. */

@@ -1,4 +1,5 @@
-import { matchesSpiffeIdPattern, parseSpiffeId, parseSpiffeIdPattern } from "../pki/spiffe-id.ts";
+import { PkiError } from "../pki/errors.ts";
+import { matchesSpiffeIdPattern, parseSpiffeId, parseSpiffeIdPattern, type SpiffeId } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
 import type { Caller } from "./services.ts";
 
@@ -11,10 +12,26 @@ export function viewOf(caller: Caller | undefined): readonly string[] | undefine
 
 /** Whether this ID is within what the caller sees. */
 export function isInView(caller: Caller | undefined, spiffeId: string): boolean {
-  const view = viewOf(caller);
-  if (view === undefined) return true;
-  const id = parseSpiffeId(spiffeId);
-  return view.some((pattern) => matchesSpiffeIdPattern(parseSpiffeIdPattern(pattern), id));
+  return inViewOf(caller)(spiffeId);
+}
+
+/** The same for many IDs, also for what was reported as one and is none: that is in nobody's scope. */
+export function inViewOf(caller: Caller | undefined): (spiffeId: string) => boolean {
+  const patterns = viewOf(caller)?.map(parseSpiffeIdPattern);
+  return (spiffeId) => {
+    if (patterns === undefined) return true;
+    const id = readSpiffeId(spiffeId);
+    return id !== undefined && patterns.some((pattern) => matchesSpiffeIdPattern(pattern, id));
+  };
+}
+
+function readSpiffeId(text: string): SpiffeId | undefined {
+  try {
+    return parseSpiffeId(text);
+  } catch (error) {
+    if (error instanceof PkiError) return undefined;
+    throw error;
+  }
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { AcknowledgeRequest } from "../contract/acknowledgements.ts";
 import type { AuthorityAnswer, AuthorityCommand, AuthoritySummary } from "../contract/authorities.ts";
 import type { IssuedCertificate, IssueRequest } from "../contract/certificates.ts";
-import type { EdgeList } from "../contract/edges.ts";
+import type { EdgeGroups, EdgeList } from "../contract/edges.ts";
 import type { IssuedIssuer, IssueIssuerRequest } from "../contract/issuers.ts";
 import type { IssuedJwtSvid, IssueJwtSvidRequest } from "../contract/jwt-svids.ts";
 import type { ProxyList } from "../contract/proxies.ts";
@@ -18,6 +18,8 @@ import type { RateLimits } from "../rate-limits.ts";
 import type { Operators } from "../operators.ts";
 import type { Policies } from "../policy/policies.ts";
 import type { RequestAuthorization, SignedRequest } from "../pki/request-authorization.ts";
+import type { EdgePageQuery, EdgeQuery } from "../reports/edges.ts";
+import type { ProxyQuery } from "../reports/proxies.ts";
 import type { WorkloadPage, WorkloadQuery } from "../reports/workloads.ts";
 import type { Store } from "../store/store.ts";
 
@@ -82,10 +84,12 @@ export interface CaServices {
   acknowledge(request: AcknowledgeRequest): Promise<void>;
   /** Takes down what a proxy reports of its own workload; every replica knows it when it resolves. @param report what the request's text says */
   report(request: ReportRequest, report: Report): Promise<void>;
-  /** Who talks to whom. @param isInView asked of both IDs: what neither is in is left out */
-  edges(isInView: (spiffeId: string) => boolean): Promise<EdgeList>;
-  /** The proxies that reported lately. @param isInView as of edges */
-  proxies(isInView: (spiffeId: string) => boolean): Promise<ProxyList>;
+  /** Who talks to whom; some seconds old. */
+  edges(query: EdgePageQuery): Promise<Omit<EdgeList, "nextCursor">>;
+  /** The same for a picture. @param query `most`: groups there may be */
+  edgeGroups(query: EdgeQuery & { readonly most: number }): Promise<EdgeGroups>;
+  /** The proxies that reported lately. */
+  proxies(query: ProxyQuery): Promise<Omit<ProxyList, "nextCursor">>;
   /** Who holds a live certificate; some seconds old. */
   workloads(query: WorkloadQuery): Promise<WorkloadPage>;
   /** How this replica and its store are. */

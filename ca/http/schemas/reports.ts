@@ -1,5 +1,5 @@
 import { z } from "@hono/zod-openapi";
-import type { EdgeList } from "../../contract/edges.ts";
+import type { EdgeGroups, EdgeList } from "../../contract/edges.ts";
 import type { ProxyList } from "../../contract/proxies.ts";
 import type { Report, ReportRequest } from "../../contract/reports.ts";
 import type { TapRequest } from "../../contract/taps.ts";
@@ -12,6 +12,7 @@ const direction = z.enum(["inbound", "outbound"]);
 const word = z.string().regex(/^[a-z0-9_.-]{1,64}$/, "expected a word");
 const time = z.iso.datetime({ precision: 3 });
 const reason = word.optional().openapi({ description: "Why it is not secured." });
+const nextCursor = z.string().optional();
 const leftOut = z.number().int().min(0).max(1_000_000_000).optional();
 const printable = (max: number) => z.string().max(max).regex(/^[\x20-\x7e]*$/, "expected printable ASCII");
 
@@ -56,20 +57,39 @@ export const edgeList = z
       clientId: idOrNone, serverId: idOrNone, secured: z.boolean(), reason, protocols: z.array(z.string()).readonly(), connections: z.number().int(),
       seenBy: z.array(z.enum(["client", "server"])).readonly(), lastSeen: time,
     })).readonly(),
+    total: z.number().int().openapi({ description: "On all pages." }), unsecured: z.number().int().openapi({ description: "How many of the total are not secured." }),
     proxies: z.number().int().openapi({ description: "Proxies that reported lately." }),
-    truncated: z.boolean(),
+    truncated: z.boolean().openapi({ description: "Proxies left some out, or there are more than are ever looked at." }),
+    nextCursor,
   })
   .openapi("EdgeList");
 
+export const edgeGroups = z
+  .object({
+    groups: z.array(z.object({
+      name: z.string().openapi({ description: "A SPIFFE ID or a prefix of some; empty for whoever is not known, `*` for all that have no group of their own.", example: "spiffe://east/ns/shop" }),
+      members: z.number().int(),
+    })).readonly(),
+    links: z.array(z.object({
+      from: z.number().int().openapi({ description: "Place in `groups`." }), to: z.number().int(), edges: z.number().int(), unsecured: z.number().int(), reason: z.string().optional(),
+    })).readonly(),
+    leftOut: z.number().int().openapi({ description: "Links that do not fit." }),
+  })
+  .openapi("EdgeGroups");
+
+export const proxySummary = z.object({
+  spiffeId: z.string().openapi({ example: "spiffe://east/ns/shop/sa/cart" }), serialNumber: z.string(), authorityId: z.string(), notBefore: time, notAfter: time,
+  reportedAt: time.openapi({ description: "By the proxy's clock." }), receivedAt: time.openapi({ description: "By the CA's." }), version: z.string().optional(), inboundMode,
+  startedAt: time.optional().openapi({ description: "Of the proxy's process." }),
+  revocationSequence: z.number().int().optional().openapi({ description: "Of the newest revocation that it enforces." }),
+}).openapi("ProxySummary");
+
 export const proxyList = z
   .object({
-    proxies: z.array(z.object({
-      spiffeId: z.string().openapi({ example: "spiffe://east/ns/shop/sa/cart" }), serialNumber: z.string(), authorityId: z.string(), notBefore: time, notAfter: time,
-      reportedAt: time.openapi({ description: "By the proxy's clock." }), receivedAt: time.openapi({ description: "By the CA's." }), version: z.string().optional(), inboundMode,
-      startedAt: time.optional().openapi({ description: "Of the proxy's process." }),
-      revocationSequence: z.number().int().optional().openapi({ description: "Of the newest revocation that it enforces." }),
-    })).readonly(),
-    truncated: z.boolean(),
+    proxies: z.array(proxySummary).readonly(),
+    total: z.number().int().openapi({ description: "On all pages." }),
+    truncated: z.boolean().openapi({ description: "There are more than are ever looked at." }),
+    nextCursor,
   })
   .openapi("ProxyList");
 
@@ -79,5 +99,6 @@ export type ReportsKeepTheContract = Kept<[
   Is<typeof reportRequest, ReportRequest>,
   Is<typeof tapRequest, TapRequest>,
   Is<typeof edgeList, EdgeList>,
+  Is<typeof edgeGroups, EdgeGroups>,
   Is<typeof proxyList, ProxyList>,
 ]>;

@@ -65,6 +65,7 @@ const allowed: Readonly<Record<RouteName, readonly (Role | "nobody")[]>> = {
   "GET /v1/proxies": ["admin", "operator", "auditor"],
   "GET /v1/vitals": ["admin", "auditor"],
   "GET /v1/edges": ["admin", "operator", "auditor"],
+  "GET /v1/edge-groups": ["admin", "operator", "auditor"],
   "GET /v1/audit/entries": ["admin", "auditor"],
   "GET /v1/audit/checkpoint": ["nobody", "admin", "operator", "auditor"],
   "GET /v1/audit/proof": ["nobody", "admin", "operator", "auditor"],
@@ -177,6 +178,7 @@ test("an operator without a scope gets nothing from a route that is for operator
     "POST /v1/certificates/{serial}/revoke": [serialNumber, { reason: "unspecified" }],
     "POST /v1/tokens": ["", { type: "join", spiffeId: "spiffe://east/ns/shop/sa/cart" }],
     "GET /v1/edges": ["", undefined],
+    "GET /v1/edge-groups": ["", undefined],
     "GET /v1/proxies": ["", undefined],
     "GET /v1/tokens": ["", undefined],
     "DELETE /v1/tokens/{id}": [id, undefined],
@@ -189,8 +191,9 @@ test("an operator without a scope gets nothing from a route that is for operator
   for (const [route, [parameter, json]] of Object.entries(requests)) {
     const [method = "", path = ""] = route.split(" ");
     const answer = await own.call(method, path.replace(/\{\w+\}/, parameter), { headers, ...(json && { json }) });
-    if (route === "GET /v1/edges") expect(answer.json).toEqual({ edges: [], proxies: 0, truncated: false });
-    else if (route === "GET /v1/proxies") expect(answer.json).toEqual({ proxies: [], truncated: false });
+    if (route === "GET /v1/edges") expect(answer.json).toEqual({ edges: [], total: 0, unsecured: 0, proxies: 0, truncated: false });
+    else if (route === "GET /v1/edge-groups") expect(answer.json).toEqual({ groups: [], links: [], leftOut: 0 });
+    else if (route === "GET /v1/proxies") expect(answer.json).toEqual({ proxies: [], total: 0, truncated: false });
     else if (route === "GET /v1/workloads") expect(answer.json).toEqual({ workloads: [], total: 0, truncated: false });
     else if (answer.status === 200) expect(Object.values(answer.json)).toEqual([[]]);
     else expect([route, answer.problem.code]).toEqual([route, "forbidden"]);

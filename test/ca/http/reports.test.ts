@@ -35,6 +35,16 @@ describe("POST /v1/reports", () => {
     expect((await app.call("GET", "/v1/edges", { as: "auditor" })).text).toContain("bank");
   });
 
+  test("that names somebody who cannot be is in nobody's way: whose scope is looked at sees the rest", async () => {
+    const odd = edges({ direction: "outbound", clientId: cart, serverId: "<img src=x>/../\u202e not an ID" });
+    expect((await app.call("POST", "/v1/reports", { json: await signed(cart, odd) })).status).toBe(204);
+    app.clock.nowMs += 1000;
+    for (const as of ["admin", "auditor", "operator"] as const) {
+      const { status, text } = await app.call("GET", "/v1/edges", { as });
+      expect([as, status, text.includes("<img src=x>")]).toEqual([as, 200, true]);
+    }
+  });
+
   test.each([
     ["is not JSON", "{"], ["is of no kind", '{"type":"rumour"}'], ["has an unknown member", edgesWith({ password: "x" })],
     ["has a reason that is no word", edgesWith({ secured: false, reason: "\u001b[2J" })], ["has too many connections", edgesWith({ connections: 1e12 })],

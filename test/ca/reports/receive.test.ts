@@ -35,8 +35,10 @@ function send(report: Report, faults: { readonly by?: Holder; readonly key?: Key
 
 const seen = () => {
   host.clock.nowMs += 1000;
-  return host.ca.edges(() => true);
+  return host.ca.edges({ isInView: () => true, offset: 0, limit: 100 });
 };
+
+const all = { offset: 0, limit: 100 };
 
 describe("the listing of proxies", () => {
   test("has each by its certificate, with both clocks, version and deny-list, and no more once it has renewed", async () => {
@@ -50,15 +52,16 @@ describe("the listing of proxies", () => {
       const text = JSON.stringify(reported);
       const proofBy = (chain: IssuedCertificate, privateKey: KeyObject) => encodeRenewalProof({ chain: chainOf(chain), privateKey, csr: Buffer.from(text), audience: "east", nowMs: own.clock.nowMs, purpose: "report" });
       await own.ca.report({ report: text, proof: proofBy(issued, key) }, reported);
-      const { proxies } = await own.ca.proxies(() => true);
+      const { proxies } = await own.ca.proxies({ isInView: () => true, ...all });
       expect(proxies).toEqual([{
         spiffeId: world, serialNumber: issued.serialNumber, authorityId: (await own.ca.authorities()).find(({ type }) => type === "issuer")!.id,
         notBefore: issued.notBefore, notAfter: issued.notAfter, reportedAt: reported.reportedAt, receivedAt: new Date(own.clock.nowMs).toISOString(), version: "1.2.3", revocationSequence: 4,
       }]);
-      expect(await own.ca.proxies(() => false)).toEqual({ proxies: [], truncated: false });
+      expect(await own.ca.proxies({ isInView: () => false, ...all })).toEqual({ proxies: [], total: 0, truncated: false });
       const renewed = await own.ca.issue({ csr: csr.csr, attestation: { type: "svid", proof: proofFor(issued, key, csr.der, own.clock.nowMs) } }, {});
       await own.ca.report({ report: text, proof: proofBy(renewed, renewedKey) }, reported);
-      expect((await own.ca.proxies(() => true)).proxies.map(({ serialNumber }) => serialNumber)).toEqual([renewed.serialNumber]);
+      own.clock.nowMs += 1000;
+      expect((await own.ca.proxies({ isInView: () => true, ...all })).proxies.map(({ serialNumber }) => serialNumber)).toEqual([renewed.serialNumber]);
     } finally {
       await own.close();
     }
@@ -96,7 +99,7 @@ describe("a report of edges", () => {
       edges: [{
         clientId: hello, serverId: world, secured: true, protocols: ["http"], connections: 2, seenBy: ["server"], lastSeen: expect.any(String) as string,
       }],
-      proxies: 1, truncated: false,
+      total: 1, unsecured: 0, proxies: 1, truncated: false,
     });
     host.clock.nowMs += 149_000;
     expect(await seen()).toMatchObject({ edges: [], proxies: 0 });
@@ -115,8 +118,8 @@ describe("a report of edges", () => {
   test("is seen by whoever may see one of its ends", async () => {
     await send(edgesReport(edge(), edge({ clientId: "", secured: false, reason: "plain_text" })));
     host.clock.nowMs += 1000;
-    expect(await host.ca.edges((id) => id === hello)).toMatchObject({ edges: [{ clientId: hello, serverId: world }], proxies: 0 });
-    expect(await host.ca.edges((id) => id === "spiffe://east/other")).toEqual({ edges: [], proxies: 0, truncated: false });
+    expect(await host.ca.edges({ isInView: (id) => id === hello, ...all })).toMatchObject({ edges: [{ clientId: hello, serverId: world }], proxies: 0 });
+    expect(await host.ca.edges({ isInView: (id) => id === "spiffe://east/other", ...all })).toEqual({ edges: [], total: 0, unsecured: 0, proxies: 0, truncated: false });
   });
 
   test("by a certificate that was revoked is refused", async () => {

@@ -1,0 +1,110 @@
+import { setImmediate } from "node:timers/promises";
+import type { EdgeSummary, SeenEdge } from "../contract/edges.ts";
+
+/** All that is said of one pair, for one reason. */
+export interface Talk {
+  readonly clientId: string;
+  readonly serverId: string;
+  readonly secured: boolean;
+  /** Why it is not. */
+  readonly reason: string | undefined;
+  readonly protocols: readonly string[];
+  readonly inbound: number;
+  readonly outbound: number;
+  readonly lastSeenMs: number;
+}
+
+/**
+ * Puts together what proxies see: one talk for each pair and what is said of its security. Of a pair that one side calls secured and
+ * the other does not, both are told: it is for people to see. Each pair is kept once, however many report it.
+ */
+export function edgeTally() {
+  const names = new Map<string, string>();
+  const clients = new Map<string, Map<string, Counted[]>>();
+  let size = 0;
+  let full = false;
+
+  /** One string for each name. */
+  function known(name: string): string {
+    const held = names.get(name);
+    if (held === undefined) names.set(name, name);
+    return held ?? name;
+  }
+
+  function place(clientId: string, serverId: string, secured: boolean, reason: string | undefined): Counted | undefined {
+    const servers = clients.get(clientId) ?? new Map<string, Counted[]>();
+    const found = servers.get(serverId)?.find((one) => one.reason === reason);
+    if (found !== undefined) return found;
+    if (size >= maxTalks) {
+      full = true;
+      return undefined;
+    }
+    size += 1;
+    const made: Counted = { clientId: known(clientId), serverId: known(serverId), secured, reason, protocols: [], inbound: -1, outbound: -1, lastSeenMs: 0 };
+    if (servers.size === 0) clients.set(made.clientId, servers);
+    servers.set(made.serverId, [...(servers.get(serverId) ?? []), made]);
+    return made;
+  }
+
+  return {
+    /** @returns counts them; what is never counted is in no talk */
+    note(edges: readonly SeenEdge[], reportedAtMs: number): () => void {
+      const seen = edges.flatMap(({ direction, clientId, serverId, secured, reason, protocol, connections }) => {
+        // What is not said to be secured, or not why it is not, is not secured.
+        const talk = place(clientId, serverId, secured, secured ? undefined : (reason ?? "unknown"));
+        return talk === undefined ? [] : [{ talk, direction, connections, protocol: protocol === undefined ? undefined : known(protocol) }];
+      });
+      return () => {
+        for (const { talk, direction, connections, protocol } of seen) {
+          talk[direction] = Math.max(0, talk[direction]) + connections;
+          if (protocol !== undefined && !talk.protocols.includes(protocol)) talk.protocols.push(protocol);
+          talk.lastSeenMs = Math.max(talk.lastSeenMs, reportedAtMs);
+        }
+      };
+    },
+    /** Those that were counted, by client, then server; others have their turn meanwhile. */
+    async talks(): Promise<readonly Talk[]> {
+      const sorted: Talk[] = [];
+      let looked = 0;
+      for (const [, servers] of [...clients].sort(byName)) {
+        for (const [, talks] of [...servers].sort(byName)) {
+          sorted.push(...talks.filter(({ inbound, outbound }) => inbound >= 0 || outbound >= 0).sort((a, b) => compare(a.reason ?? "", b.reason ?? "")));
+          looked += 1;
+          if (looked % talksAtOnce === 0) await setImmediate();
+        }
+      }
+      return sorted;
+    },
+    isFull: () => full,
+  };
+}
+
+/** Each connection has two ends, and one may have no proxy or not have reported yet. */
+export function summarizeTalk({ clientId, serverId, secured, reason, protocols, inbound, outbound, lastSeenMs }: Talk): EdgeSummary {
+  return {
+    clientId, serverId, secured, ...(reason !== undefined && { reason }), protocols: [...protocols].sort(), connections: Math.max(inbound, outbound),
+    seenBy: [...(outbound >= 0 ? ["client" as const] : []), ...(inbound >= 0 ? ["server" as const] : [])], lastSeen: new Date(lastSeenMs).toISOString(),
+  };
+}
+
+interface Counted extends Talk {
+  readonly protocols: string[];
+  /** Connections as the server's side counts them; -1: it did not report. */
+  inbound: number;
+  /** As the client's side does. */
+  outbound: number;
+  lastSeenMs: number;
+}
+
+function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
+  return compare(a, b);
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** Some 60 MB: ten for each of 20 000 proxies. */
+const maxTalks = 200_000;
+/** Some milliseconds. */
+const talksAtOnce = 5_000;
