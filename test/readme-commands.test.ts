@@ -1,16 +1,16 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readConfig } from "../ca/config.ts";
 import { readConfig as readProxyConfig } from "../proxy/config.ts";
 import { completionHelp } from "../proxy/completion.ts";
 import { gatewayHelp } from "../proxy/gateway/command.ts";
-import { parseInterceptCommand } from "../proxy/intercept/options.ts";
+import { interceptHelp, parseInterceptCommand } from "../proxy/intercept/options.ts";
 import { wireHelp } from "../proxy/intercept/verify-wire.ts";
 import { ConfigError } from "../ca/settings/errors.ts";
 import { tapHelp } from "../proxy/tap/command.ts";
 import { countersign } from "./support/command-line.ts";
 import { programAvailable } from "./support/programs.ts";
-import { blocksOf, commandsOf, documents, type Command } from "./support/readme-blocks.ts";
+import { blocksOf, commandsIn, commandsOf, documents, spansOf, type Command } from "./support/readme-blocks.ts";
 import { startWalk, type Walk } from "./support/walk.ts";
 
 describe("what the documents tell to type", () => {
@@ -20,15 +20,41 @@ describe("what the documents tell to type", () => {
     expect([...new Set(shown.map(({ mark }) => mark))].sort()).toEqual(["", "elsewhere"]);
   });
 
-  test("is run where it is not marked: each part by one of two tests", () => {
-    const parts = new Set(shown.filter(({ mark }) => mark === "").map(({ file, section }) => `${file}: ${section}`));
-    const tests = ["readme-commands.test.ts", "e2e/newcomer.test.ts"].map((file) => readFileSync(new URL(file, import.meta.url), "utf8")).join("");
-    const followed = [...tests.matchAll(/walk\.follow\("([^"]+)"\)/g)].map(([, section]) => `README.md: ${section}`);
-    expect([...parts].sort()).toEqual(followed.sort());
+  test("is run where it is not marked, each block by one test", () => {
+    const blocks = documents.flatMap((file) => blocksOf(file, "sh").filter(({ mark }) => mark === "").map((block, _, all) => (
+      `${file}: ${block.section}, ${all.filter(({ section }) => section === block.section).indexOf(block)}`)));
+    const followed = followers.flatMap((path) => {
+      const text = readFileSync(new URL(path, import.meta.url), "utf8");
+      const [, document = "README.md"] = /document: "([\w./]+)"/.exec(text) ?? [];
+      return [...text.matchAll(/\.follow\("([^"]+)"(?:, (\d+))?/g)].flatMap(([, section, number]) => (
+        number === undefined ? blocks.filter((block) => block.startsWith(`${document}: ${section}, `)) : [`${document}: ${section}, ${number}`]));
+    });
+    expect(followed.sort()).toEqual(blocks.sort());
   });
 
   test.for(shown.flatMap((block) => commandsOf(block).map((command) => [`${block.file}, ${block.section}`, command] as const)))("%s: %j has flags that there are", async ([, command]) => {
     expect(await faultOf(command)).toBe("");
+  });
+
+  const inSentences = [...new Map(documents.flatMap((file) => spansOf(file).flatMap((span) => commandsIn(span).filter(({ words }) => !words.includes("--help")).map((command) => [JSON.stringify(command), [file, command] as const] as const)))).values()];
+  test.for(inSentences)("%s, in a sentence: %j has flags that there are", async ([, command]) => {
+    expect(await faultOf(command)).toBe("");
+  });
+
+  const others = documents.flatMap((file) => [...blocksOf(file, "sh").map(({ text }) => text), ...spansOf(file)]);
+  test("of npm: scripts, benchmarks and packages that there are", () => {
+    const { scripts } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { scripts: Readonly<Record<string, string>> };
+    const told = [...new Set(others.flatMap((text) => [...text.matchAll(/\bnpm (?:run )?([\w:]+)/g)].map(([, name]) => name!)))];
+    expect(told.filter((name) => !Object.hasOwn(scripts, name)).sort()).toEqual(["ci", "install", "pack", "sbom"]);
+    const benchmarks = readFileSync(new URL("bench/main.ts", import.meta.url), "utf8");
+    const asked = [...new Set(others.flatMap((text) => /^(?:npm run bench )?-- (\w+)/.exec(text)?.[1] ?? []))];
+    expect(asked.filter((name) => !new RegExp(`\\b${name}\\b`).test(benchmarks))).toEqual([]);
+  });
+
+  test("of terraform: folders that there are", () => {
+    const folders = [...new Set(others.flatMap((text) => [...text.matchAll(/terraform -chdir=(\S+)/g)].map(([, folder]) => folder!)))];
+    expect(folders).toEqual(["infra/terraform"]);
+    expect(folders.every((folder) => existsSync(new URL(`../${folder}/versions.tf`, import.meta.url)))).toBe(true);
   });
 
   test.for(documents.flatMap((file) => blocksOf(file, "json")).map((block) => [`${block.file}, ${block.section}`, block] as const))("%s: the settings are taken", ([, { text }]) => {
@@ -37,11 +63,10 @@ describe("what the documents tell to type", () => {
   });
 });
 
-/** The rest of the README's parts is followed by test/e2e/newcomer.test.ts. */
 describe.runIf(programAvailable("curl") && programAvailable("openssl"))("the README's commands do what it says of them", () => {
   let walk: Walk;
   beforeAll(async () => {
-    walk = await startWalk();
+    walk = await startWalk({ standIns: { npm } });
   });
   afterAll(() => walk?.close());
 
@@ -67,7 +92,18 @@ describe.runIf(programAvailable("curl") && programAvailable("openssl"))("the REA
   });
 });
 
-const otherHelps = [["gateway", gatewayHelp], ["verify-wire", wireHelp], ["tap", tapHelp], ["completion", completionHelp]] as const;
+/** The package of another version, which there is none of here. */
+function npm(args: readonly string[]): string {
+  if (!/^install -g \.\/countersign-\d+\.\d+\.\d+\.tgz$/.test(args.join(" "))) throw new Error(`npm ${args.join(" ")}`);
+  return "changed 1 package\n";
+}
+
+/** Who does what the documents say. */
+const followers = [
+  "readme-commands.test.ts", "readme-proxy.test.ts", "readme-hubs.test.ts", "readme-function.test.ts", "e2e/newcomer.test.ts", "e2e/kubernetes.test.ts", "e2e/transparent.test.ts", "infra/package.test.ts",
+];
+
+const otherHelps = [["intercept", interceptHelp], ["gateway", gatewayHelp], ["verify-wire", wireHelp], ["tap", tapHelp], ["completion", completionHelp]] as const;
 
 /** What is wrong with the flags of a command; nothing of it is done. */
 async function faultOf({ program, words }: Command): Promise<string> {
@@ -76,7 +112,7 @@ async function faultOf({ program, words }: Command): Promise<string> {
     const { stderr } = await countersign([...words, "--no-such-flag"]);
     return /there is no flag --no-such-flag/.test(stderr) ? "" : stderr;
   }
-  if (words[0] === "intercept") return parseInterceptCommand(words.slice(1).map((word) => (word === "countersign-proxy" ? "0" : word))).action === undefined ? "no action" : "";
+  if (words[0] === "intercept" && words.length > 1) return parseInterceptCommand(words.slice(1).map((word) => (word === "countersign-proxy" ? "0" : word))).action === undefined ? "no action" : "";
   const help = otherHelps.find(([name]) => name === words[0])?.[1];
   if (help !== undefined) return words.filter((word) => word.startsWith("--") && !help.includes(word)).join(" ");
   try {

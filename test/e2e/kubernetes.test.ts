@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:https";
 import { tmpdir } from "node:os";
@@ -6,20 +5,22 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { pino } from "pino";
-import { afterAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { inject } from "../../ca/cli/inject.ts";
 import { readConfig } from "../../ca/config.ts";
 import type { PatchOperation } from "../../ca/inject/admission.ts";
-import { serveCa } from "../../ca/runtime/node.ts";
+import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
 import { freePort, statusOf } from "../../infra/demo/place.ts";
 import { programs, startProcess, type RunningProcess } from "../../infra/demo/processes.ts";
-import { startCluster } from "../support/cluster.ts";
+import { startCluster, type Cluster } from "../support/cluster.ts";
 import { countersign } from "../support/command-line.ts";
-import { startKubernetesApi, type StoredObject } from "../support/kubernetes-api.ts";
+import { kubectl } from "../support/kubectl.ts";
+import { startKubernetesApi } from "../support/kubernetes-api.ts";
 import { rulesOf } from "../support/manifests.ts";
 import { createDatabase } from "../support/postgres.ts";
 import { ip, testAuthority } from "../support/test-ca.ts";
+import { startWalk, type Walk } from "../support/walk.ts";
 
 const infra = fileURLToPath(new URL("../../infra/kubernetes/", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "countersign-kubernetes-e2e-"));
@@ -53,52 +54,37 @@ async function startContainer({ env, ports, startupProbe: { httpGet } }: Contain
   return proxy;
 }
 
-test("the manifests' Job begins the CA, which believes the cluster, its webhook is certified by it and trusted by the API server, and a pod that this injects gets the identity of its service account", async () => {
-  const cluster = await startCluster(() => new Date());
-  closing.push(() => cluster.close());
-  const { attestors: { cluster: attestor }, trustDomain } = JSON.parse(readFileSync(join(infra, "ca.json"), "utf8")) as { attestors: { cluster: object }; trustDomain: string };
-  const { platform, ownTokenFile } = cluster;
-  const apiServer = await startApiServer();
-  const atApiServer = ["--kube-url", apiServer.url, "--kube-token-file", apiServer.tokenFile, "--kube-ca-file", apiServer.caFile];
-  // The Job, with its rights: tables, the CA, a token in a Secret, roots in a ConfigMap.
-  apiServer.rules = rulesOf("countersign-initialize");
-  const secret = { COUNTERSIGN_STORE: await createDatabase(), COUNTERSIGN_SEALING_KEY: randomBytes(32).toString("base64"), COUNTERSIGN_TRUST_DOMAIN: trustDomain, COUNTERSIGN_LOG_LEVEL: "silent" };
-  expect(await countersign(["store", "initialize", "--namespace", "countersign", ...atApiServer], secret)).toMatchObject({ exitCode: 0 });
-  const root = apiServer.objects.get("/api/v1/namespaces/countersign/configmaps/countersign-root")!.data!["root.pem"]!;
-  const adminToken = Buffer.from(apiServer.secrets.get("countersign/countersign-admin")!.data["token"]!, "base64").toString();
-  // A replica, which may do nothing of that.
-  const served = await serveCa(readConfig({
-    flags: { "data-dir": join(folder, "ca"), listen: "127.0.0.1:0", initialize: "off" }, env: secret,
-    file: { attestors: { cluster: { ...attestor, api: platform.url, caFile: platform.caFile, tokenFile: ownTokenFile } } },
-  }), pino({ level: "silent" }));
-  closing.push(() => served.stop());
-  const file = (name: string, text: string): string => (writeFileSync(join(folder, name), text), join(folder, name));
-  const tokenOf = (namespace: string, serviceAccount: string) => cluster.token({ namespace, serviceAccount, pod: `${serviceAccount}-1`, audience: `spiffe://${trustDomain}` });
+const { attestors: { cluster: attestor }, trustDomain } = JSON.parse(readFileSync(join(infra, "ca.json"), "utf8")) as { attestors: { cluster: object }; trustDomain: string };
+const file = (name: string, text: string): string => (writeFileSync(join(folder, name), text), join(folder, name));
+let cluster: Cluster;
+let apiServer: Awaited<ReturnType<typeof startApiServer>>;
+let walk: Walk;
+let served: ServedCa;
+let injectorPort: number;
 
-  const deployment = parseAllDocuments(readFileSync(join(infra, "injector.yaml"), "utf8")).map((document) => document.toJS() as { kind: string; spec: { template: { spec: { initContainers: Container[]; containers: { name: string; args: string[] }[] } } } }).find(({ kind }) => kind === "Deployment")!;
-  const certs = join(folder, "certs");
-  await startContainer(deployment.spec.template.spec.initContainers[0]!, {
-    COUNTERSIGN_PROXY_CA: served.url, COUNTERSIGN_PROXY_ROOT: file("root.pem", root), COUNTERSIGN_PROXY_TOKEN_FILE: file("injector-token", await tokenOf("countersign", "countersign-injector")), COUNTERSIGN_PROXY_WRITE_DIR: certs,
-  });
-  expect(["cert.pem", "key.pem", "bundle.pem"].filter((name) => !existsSync(join(certs, name)))).toEqual([]);
-  // The webhook as the manifest calls it: it has the API server trust it, and each namespace has the roots.
-  apiServer.rules = rulesOf("countersign-injector");
-  const { args } = deployment.spec.template.spec.containers.find(({ name }) => name === "injector")!;
-  const port = await freePort();
-  const here: Readonly<Record<string, string>> = { ca: served.url, root: join(certs, "bundle.pem"), cert: join(certs, "cert.pem"), key: join(certs, "key.pem"), listen: `127.0.0.1:${port}` };
-  const called = args.map((arg) => arg.replace(/^--(\w+)=.*$/, (whole, name: string) => (Object.hasOwn(here, name) ? `--${name}=${here[name]}` : whole)));
-  let stop = (): void => undefined;
-  const stopped = new Promise<void>((resolve) => (stop = resolve));
-  const injecting = inject([...called.slice(1), ...atApiServer], { stdout: () => undefined, stderr: () => undefined, env: {} }, () => stopped);
-  closing.push(() => (stop(), injecting));
-  const webhooks = (): readonly { readonly clientConfig?: Readonly<Record<string, unknown>> }[] => apiServer.objects.get(webhookPath)?.webhooks ?? [];
-  await vi.waitFor(() => expect([webhooks().every(({ clientConfig }) => clientConfig?.["caBundle"] !== undefined), apiServer.objects.has("/api/v1/namespaces/shop/configmaps/countersign-root")]).toEqual([true, true]), { timeout: 30_000, interval: 100 });
+beforeAll(async () => {
+  cluster = await startCluster(() => new Date());
+  closing.push(() => cluster.close());
+  apiServer = await startApiServer();
+  walk = await startWalk({ instead: { "postgres://...": `'${await createDatabase()}'` }, standIns: { kubectl: kubectl(apiServer, startWhatIsApplied) } });
+  closing.push(() => walk.close());
+  writeFileSync(join(walk.folder, "app.yaml"), JSON.stringify({ apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "cart" }, spec: { template: { metadata: {}, spec: { containers: [{ name: "cart", image: "cart" }] } } } }));
+});
+
+test("the README's commands bring a CA that is well, and an app that is given its proxy", async () => {
+  const said = await walk.follow("Kubernetes");
+  expect(said).toContain("All is well: √");
+  expect(said).toContain("Deployment cart: injected");
+}, 120_000);
+
+test("the CA that the manifests' Job began believes the cluster, its webhook is certified by it and trusted by the API server, and a pod that this injects gets the identity of its service account", async () => {
+  const adminToken = Buffer.from(apiServer.secrets.get("countersign/countersign-admin")!.data["token"]!, "base64").toString();
   const caBundle = Buffer.from(String(webhooks()[0]!.clientConfig!["caBundle"]), "base64").toString();
 
   const review = { apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview", request: { uid: "1", operation: "CREATE", kind: { group: "", version: "v1", kind: "Pod" }, object: { spec: { containers: [{ name: "cart" }] } } } };
   // As the API server asks: by the Service's name, trusting caBundle alone.
   const answer = await new Promise<string>((resolve, reject) => {
-    request({ host: "127.0.0.1", port, servername: "countersign-injector.countersign.svc", ca: caBundle, method: "POST", path: "/inject?timeout=5s", agent: false }, (response) => {
+    request({ host: "127.0.0.1", port: injectorPort, servername: "countersign-injector.countersign.svc", ca: caBundle, method: "POST", path: "/inject?timeout=5s", agent: false }, (response) => {
       let text = "";
       response.setEncoding("utf8").on("data", (part: string) => (text += part)).on("end", () => resolve(text));
     }).on("error", reject).end(JSON.stringify(review));
@@ -117,6 +103,51 @@ test("the manifests' Job begins the CA, which believes the cluster, its webhook 
   expect(issued).toContain(`spiffe://${trustDomain}/ns/countersign/sa/countersign-injector`);
 }, 120_000);
 
+/** What the manifests have the cluster do: the Job, a replica of the CA, and the injector. */
+async function startWhatIsApplied(kustomization: string): Promise<void> {
+  expect(kustomization).toBe("infra/kubernetes");
+  const atApiServer = ["--kube-url", apiServer.url, "--kube-token-file", apiServer.tokenFile, "--kube-ca-file", apiServer.caFile];
+  const secret = Object.fromEntries(Object.entries(apiServer.secrets.get("countersign/countersign-store")!.data).map(([name, value]) => [name, Buffer.from(value, "base64").toString()]));
+  const env = { ...secret, COUNTERSIGN_TRUST_DOMAIN: trustDomain, COUNTERSIGN_LOG_LEVEL: "silent" };
+  // The Job, with its rights: tables, the CA, a token in a Secret, roots in a ConfigMap.
+  apiServer.rules = rulesOf("countersign-initialize");
+  expect(await countersign(["store", "initialize", "--namespace", "countersign", ...atApiServer], env)).toMatchObject({ exitCode: 0 });
+  const root = apiServer.objects.get("/api/v1/namespaces/countersign/configmaps/countersign-root")!.data!["root.pem"]!;
+  // A replica, which may do nothing of that.
+  const { platform, ownTokenFile } = cluster;
+  served = await serveCa(readConfig({
+    flags: { "data-dir": join(folder, "ca"), listen: `127.0.0.1:${walk.port(8443)}`, initialize: "off" }, env,
+    file: { attestors: { cluster: { ...attestor, api: platform.url, caFile: platform.caFile, tokenFile: ownTokenFile } } },
+  }), pino({ level: "silent" }));
+  closing.push(() => served.stop());
+
+  const deployment = parseAllDocuments(readFileSync(join(infra, "injector.yaml"), "utf8")).map((document) => document.toJS() as { kind: string; spec: { template: { spec: { initContainers: Container[]; containers: { name: string; args: string[] }[] } } } }).find(({ kind }) => kind === "Deployment")!;
+  const certs = join(folder, "certs");
+  await startContainer(deployment.spec.template.spec.initContainers[0]!, {
+    COUNTERSIGN_PROXY_CA: served.url, COUNTERSIGN_PROXY_ROOT: file("root.pem", root), COUNTERSIGN_PROXY_TOKEN_FILE: file("injector-token", await tokenOf("countersign", "countersign-injector")), COUNTERSIGN_PROXY_WRITE_DIR: certs,
+  });
+  expect(["cert.pem", "key.pem", "bundle.pem"].filter((name) => !existsSync(join(certs, name)))).toEqual([]);
+  // The webhook as the manifest calls it: it has the API server trust it, and each namespace has the roots.
+  apiServer.rules = rulesOf("countersign-injector");
+  const { args } = deployment.spec.template.spec.containers.find(({ name }) => name === "injector")!;
+  injectorPort = await freePort();
+  const here: Readonly<Record<string, string>> = { ca: served.url, root: join(certs, "bundle.pem"), cert: join(certs, "cert.pem"), key: join(certs, "key.pem"), listen: `127.0.0.1:${injectorPort}` };
+  const called = args.map((arg) => arg.replace(/^--(\w+)=.*$/, (whole, name: string) => (Object.hasOwn(here, name) ? `--${name}=${here[name]}` : whole)));
+  let stop = (): void => undefined;
+  const stopped = new Promise<void>((resolve) => (stop = resolve));
+  const injecting = inject([...called.slice(1), ...atApiServer], { stdout: () => undefined, stderr: () => undefined, env: {} }, () => stopped);
+  closing.push(() => (stop(), injecting));
+  await vi.waitFor(() => expect([webhooks().every(({ clientConfig }) => clientConfig?.["caBundle"] !== undefined), apiServer.objects.has("/api/v1/namespaces/shop/configmaps/countersign-root")]).toEqual([true, true]), { timeout: 30_000, interval: 100 });
+}
+
+function webhooks(): readonly { readonly clientConfig?: Readonly<Record<string, unknown>> }[] {
+  return apiServer.objects.get(webhookPath)?.webhooks ?? [];
+}
+
+function tokenOf(namespace: string, serviceAccount: string): Promise<string> {
+  return cluster.token({ namespace, serviceAccount, pod: `${serviceAccount}-1`, audience: `spiffe://${trustDomain}` });
+}
+
 /** What was issued, as an admin reads it. */
 function fetchJson({ url, ca }: Awaited<ReturnType<typeof serveCa>>, adminToken: string): Promise<{ readonly certificates: readonly { readonly spiffeId: string }[] }> {
   const authorization = `Bearer ${adminToken}`;
@@ -128,7 +159,7 @@ function fetchJson({ url, ca }: Awaited<ReturnType<typeof serveCa>>, adminToken:
   });
 }
 
-/** An API server with what the manifests put there before anything runs. */
+/** An API server with a namespace of somebody's. */
 async function startApiServer() {
   const authority = testAuthority({ trustDomain: "kubernetes" });
   const leaf = authority.issuer().leaf({ names: [ip(127, 0, 0, 1)] });
@@ -137,9 +168,7 @@ async function startApiServer() {
   const [tokenFile, caFile] = [join(folder, "api-server-token"), join(folder, "api-server-ca.crt")];
   writeFileSync(tokenFile, "service-account-token\n");
   writeFileSync(caFile, authority.pem);
-  for (const name of ["countersign", "shop"]) api.objects.set(`/api/v1/namespaces/${name}`, { metadata: { name, uid: name } });
-  const configuration = parseAllDocuments(readFileSync(join(infra, "injector.yaml"), "utf8")).map((document) => document.toJS() as StoredObject & { kind: string }).find(({ kind }) => kind === "MutatingWebhookConfiguration")!;
-  api.objects.set(webhookPath, configuration);
+  api.objects.set("/api/v1/namespaces/shop", { metadata: { name: "shop", uid: "shop" } });
   return Object.assign(api, { tokenFile, caFile });
 }
 

@@ -1,7 +1,17 @@
+import { once } from "node:events";
+import { readFileSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:https";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { awsCli } from "../support/aws-cli.ts";
+import { kubectl, linkerdCli } from "../support/kubectl.ts";
+import { startKmsServer, type KmsServer } from "../support/kms-server.ts";
+import { startKubernetesApi, type KubernetesApi } from "../support/kubernetes-api.ts";
 import { createDatabase } from "../support/postgres.ts";
 import { programAvailable } from "../support/programs.ts";
+import { dns, ip, testAuthority } from "../support/test-ca.ts";
 import { startWalk, type Walk } from "../support/walk.ts";
 
 // In order, as it stands in the README; each test goes on where the one before ended.
@@ -10,12 +20,37 @@ describe.runIf(programAvailable("curl") && programAvailable("openssl"))("a newco
   let database: string;
   const east = "--data-dir east";
   let west: string;
+  // What a cloud, a cluster and a web server are for the README's commands.
+  let aws: KmsServer;
+  let kubernetes: KubernetesApi;
+  let web: Server;
   beforeAll(async () => {
     database = await createDatabase();
-    walk = await startWalk({ database });
+    aws = await startKmsServer();
+    const authority = testAuthority({ trustDomain: "web" });
+    const { privateKeyPem: key, chainPem: cert } = authority.leaf({ names: [dns("localhost"), ip(127, 0, 0, 1)] });
+    kubernetes = await startKubernetesApi({ key, cert }, "token");
+    web = createServer({ key, cert }, ({ url }, response) => response.end(readFileSync(join(walk.folder, "hub", url!.slice(1))))).listen(0, "127.0.0.1");
+    await once(web, "listening");
+    walk = await startWalk({
+      database, env: { COUNTERSIGN_FEDERATION_WEB_ROOTS: "web.pem" },
+      instead: {
+        "https://hub.example/": `https://localhost:${(web.address() as AddressInfo).port}/`,
+        "--token-file linkerd-token 2>": `--token-file linkerd-token --kube-url ${kubernetes.url} --kube-token-file kube-token --kube-ca-file web.pem 2>`,
+      },
+      standIns: { aws: awsCli(aws), kubectl: kubectl(kubernetes), linkerd: linkerdCli },
+    });
+    writeFileSync(join(walk.folder, "web.pem"), authority.pem);
+    writeFileSync(join(walk.folder, "kube-token"), "token");
     west = `--data-dir west --url https://127.0.0.1:${walk.port(9443)}`;
   });
-  afterAll(() => walk?.close());
+  afterAll(async () => {
+    await walk?.close();
+    await kubernetes?.close();
+    await aws?.close();
+    web?.closeAllConnections();
+    web?.close();
+  });
 
   test("a CA on Postgres with two replicas, of which both are well", { timeout: 60_000 }, async () => {
     const said = await walk.follow("Postgres and replicas");
@@ -27,12 +62,16 @@ describe.runIf(programAvailable("curl") && programAvailable("openssl"))("a newco
     const said = await walk.follow("Keys in KMS");
     expect(linesNotWell(said)).toEqual([]);
     expect(said).toMatch(/^√ authority \w+ \(kms\) has its key at hand/m);
+    const made = (alias: string) => aws.keys.byId.get(aws.keys.aliases.get(alias) ?? "");
+    expect(made("alias/west-root")).toMatchObject({ spec: "ECC_NIST_P384", usage: "SIGN_VERIFY" });
+    expect(made("alias/west-sealing")).toMatchObject({ spec: "SYMMETRIC_DEFAULT", usage: "ENCRYPT_DECRYPT" });
   });
 
   test("both federated, and an app that calls one in the other cluster under its own name", { timeout: 60_000 }, async () => {
     const said = await walk.follow("Join two clusters");
     expect(said).toMatch(/^spiffe:\/\/east\.example\/ns\/default\/sa\/hello$/m);
     expect(said).toContain("believe each other's workloads");
+    expect(said).toContain("this CA: is in it");
   });
 
   test("countersign check all √, with both sides in it", { timeout: 60_000 }, async () => {
@@ -52,7 +91,10 @@ describe.runIf(programAvailable("curl") && programAvailable("openssl"))("a newco
 
   test("Linkerd's issuer, and a token that can have no other", { timeout: 60_000 }, async () => {
     await walk.follow("Replace Linkerd's identity issuer");
-    expect(await walk.run("cat issuer.yaml")).toMatch(/tls\.crt: [\w+/=]+$/m);
+    const inSecret = Buffer.from(kubernetes.secrets.get("linkerd/linkerd-identity-issuer")!.data["tls.crt"]!, "base64").toString();
+    writeFileSync(join(walk.folder, "linkerd.pem"), inSecret);
+    expect(await walk.run("openssl verify -CAfile ca.crt linkerd.pem")).toBe("linkerd.pem: OK\n");
+    await expect.poll(() => kubernetes.requests, seen).toContain("GET /api/v1/namespaces/linkerd/secrets/linkerd-identity-issuer");
     const other = await walk.run(`countersign issuer issue ${east} --token-file linkerd-token --trust-domain other.local 2>&1 || true`);
     expect(other).toContain("(forbidden)");
   });

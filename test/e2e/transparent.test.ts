@@ -1,11 +1,12 @@
 import type { ChildProcess } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { programs } from "../../infra/demo/processes.ts";
 import { canMakeNetworks, makeNetwork, printed, stopped, type TestHost, type TestNetwork } from "../support/network.ts";
+import { startWalk } from "../support/walk.ts";
 
 const possible = canMakeNetworks();
 if (!possible) console.warn("SKIPPED: transparent mode on hosts of its own needs root, `ip netns` and nft (packages iproute2, nftables, iptables, tcpdump)");
@@ -28,9 +29,7 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
     // The app answers with who called; the second one speaks first, the third is for its own host only.
     await start(west, ["-e", app], ["listening"]);
     for (const host of [west, east]) {
-      const bootstrap = ca.run(process.execPath, [program("ca"), "token", "create", "--id", idOf(host)], {
-        COUNTERSIGN_DATA_DIR: join(folder, "ca"), COUNTERSIGN_URL: `https://${ca.address}:8443`,
-      }).trim();
+      const bootstrap = tokenFor(host);
       const goals = [...[8080, 8082, 9000, 9999, 4143].map((port) => `${west!.address}:${port}`), ...(west!.address6 === undefined ? [] : [`[${west!.address6}]:8080`])];
       const routes = host === east ? goals.flatMap((goal) => ["--route", `${goal}=${goal},${idOf(west!)}`]) : [];
       await start(host, [
@@ -45,6 +44,10 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
     network.remove();
     rmSync(folder, { recursive: true });
   });
+
+  const tokenFor = (host: TestHost): string => ca!.run(process.execPath, [program("ca"), "token", "create", "--id", idOf(host)], {
+    COUNTERSIGN_DATA_DIR: join(folder, "ca"), COUNTERSIGN_URL: `https://${ca!.address}:8443`,
+  }).trim();
 
   const intercept = (host: TestHost, ...args: readonly string[]): string => host.run(process.execPath, [program("proxy"), "intercept", ...args]);
 
@@ -132,6 +135,33 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
     expect(intercept(west!, "install", "--proxy-user", "0")).toContain("Installed by nft");
     expect(west!.run("iptables-save", ["-t", "nat"])).not.toContain("COUNTERSIGN");
   }, 90_000);
+
+  test("are set up by the commands of the proxy's README", async () => {
+    await stopped(running.pop()!);
+    const goal = `${west!.address}:8080`;
+    const users: string[] = [];
+    const walk = await startWalk({
+      document: "proxy/README.md", enter: ["ip", "netns", "exec", east!.namespace], standIns: { useradd: (args) => (users.push(args.at(-1)!), "") },
+      instead: {
+        "10.0.0.7:8080=10.0.0.7:8080,spiffe://east/ns/shop/sa/world' ...": `${goal}=${goal},${idOf(west!)}' --bootstrap-file east.join 2> proxy.log &
+          until grep -q 'policy in force' proxy.log; do sleep 0.1; done`,
+        "--proxy-user countersign-proxy": "--proxy-user 0",
+        "countersign-proxy verify-wire --interface eth0 --port 8080": `countersign-proxy verify-wire --interface eth0 --port 8080 --seconds 3 &> wire &
+          until grep -q 'Looking at' wire; do sleep 0.1; done
+          setpriv --reuid 65534 --regid 65534 --clear-groups curl -sS http://${goal}/
+          wait $!; cat wire`,
+      },
+    });
+    try {
+      writeFileSync(join(walk.folder, "east.join"), tokenFor(east!), { mode: 0o600 });
+      const said = await walk.follow("No setting in the app");
+      expect(users).toEqual(["countersign-proxy"]);
+      expect(said).toContain(`hello ${idOf(east!)}`);
+      expect(said).toMatch(/8080 .* tls\n/);
+    } finally {
+      await walk.close();
+    }
+  }, 60_000);
 
   test("speak plainly again when the interception is removed, which verify-wire sees", async () => {
     for (const host of [east!, west!]) host.run(process.execPath, [program("proxy"), "intercept", "remove"]);

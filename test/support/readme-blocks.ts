@@ -7,7 +7,7 @@ export interface Block {
   /** Heading that it stands under. */
   readonly section: string;
   readonly line: number;
-  /** What follows the language: `elsewhere` for what needs a cluster, a cloud, root, or has something left out. */
+  /** What follows the language: `elsewhere` for what no walk can run, the tests themselves and Terraform. */
   readonly mark: string;
   readonly text: string;
 }
@@ -15,8 +15,10 @@ export interface Block {
 /** Where commands are shown to users. */
 export const documents = ["README.md", "ca/README.md", "proxy/README.md", "infra/terraform/README.md"] as const;
 
+export type Document = (typeof documents)[number];
+
 /** The blocks of a language, in the order of the document. */
-export function blocksOf(file: (typeof documents)[number], language: "sh" | "json"): readonly Block[] {
+export function blocksOf(file: Document, language: "sh" | "json"): readonly Block[] {
   const text = readFileSync(fileURLToPath(new URL(`../../${file}`, import.meta.url)), "utf8");
   const found: Block[] = [];
   let section = "";
@@ -28,6 +30,12 @@ export function blocksOf(file: (typeof documents)[number], language: "sh" | "jso
   return found;
 }
 
+/** What stands between backticks in a document's sentences. */
+export function spansOf(file: Document): readonly string[] {
+  const text = readFileSync(fileURLToPath(new URL(`../../${file}`, import.meta.url)), "utf8").replaceAll(/^```[^]*?^```$/gm, "");
+  return [...text.matchAll(/`([^`]+)`/g)].map(([, span]) => span!.replaceAll(/\s+/g, " "));
+}
+
 /** One command of ours in a block: the program and its words, quotes taken off. */
 export interface Command {
   readonly program: "countersign" | "countersign-proxy";
@@ -36,6 +44,11 @@ export interface Command {
 
 /** Our commands in a block, without what they are piped from or into. */
 export function commandsOf({ text }: Block): readonly Command[] {
+  return commandsIn(text);
+}
+
+/** The same in any text. */
+export function commandsIn(text: string): readonly Command[] {
   const lines = text.replaceAll(/\\\n/g, " ").split("\n").map((line) => line.replace(/(?:^|\s)#\s.*$/, ""));
   return lines.flatMap((line) => line.split(/&&|\|\|?|;|\$\(/)).flatMap((part) => {
     const [, program, rest = ""] = /^\s*(?:(?:until|do|then|sudo|[A-Z_]+=\S*)\s+)*(countersign(?:-proxy)?)\s(.*)$/.exec(part) ?? [];
