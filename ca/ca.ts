@@ -20,6 +20,7 @@ import { acceptClock, clockConfirmer, recordConfirmation } from "./confirm-clock
 import { elapsedClock, issuingClock, type ElapsedClock } from "./clock.ts";
 import { ceremonyWatch } from "./ceremony/due.ts";
 import type { CaConfig } from "./config.ts";
+import type { WebCertificateVitals } from "./contract/vitals.ts";
 import { openFeed, refuseStream, type Feed } from "./feed/feed.ts";
 import { nudgingStore } from "./feed/nudging.ts";
 import { firstOutsideRoot } from "./first-root.ts";
@@ -91,6 +92,8 @@ export interface CaDeps {
   readonly patienceMs?: number;
   /** Resolves when the process is asked to end: then the start waits for nobody any more. */
   readonly stopping?: Promise<unknown>;
+  /** Of the listener's certificate for other names than the API's. */
+  readonly webCertificate?: () => WebCertificateVitals;
   /** For a host that may stand still or end between requests: no timers, no streams and no certificate for a listener; it calls `Ca.onDemand`. */
   readonly onDemand?: boolean;
 }
@@ -298,7 +301,8 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     proxies: proxyReader(reported),
     workloads: workloadReader({ store, now }),
     vitals: vitalsReader({
-      config, store, signers, attestors, acme: config.acme && { config: config.acme, unproved }, rows: () => keeper.current().rows, publicUrl: deps.publicUrl ?? (() => config.publicUrl), upstream: upstream?.status, replicas: fellows.list, now,
+      config, store, signers, attestors, acme: config.acme && { config: config.acme, unproved }, rows: () => keeper.current().rows, publicUrl: deps.publicUrl ?? (() => config.publicUrl), upstream: upstream?.status, replicas: fellows.list,
+      webCertificate: deps.webCertificate, now,
     }),
     recordDenial: ({ actor, ...denial }) => denials.record({ type: "request.denied", ...denial }, actor),
     crl: lists.crls.current,

@@ -12,7 +12,7 @@ export type SettingKey =
   | "kmsEndpoint" | "kmsRegion" | "pkcs11Pin"
   | "statusListen" | "statusUrl" | "crlShards" | "crlLifetime" | "rootCrlLifetime" | "ocspLifetime" | "noRevAvail"
   | "witnessFile" | "checkpoint" | "acceptRollback" | "acceptClock"
-  | "joinTokenLifetime" | "certificateRetention" | "reattestGrace" | "bodyLimit" | "requestTimeout" | "maxConnections" | "maxWatchers" | "bundleRefreshHint" | "federationSettle" | "federationWebRoots" | "federationHub" | "federationHubEndpoint" | "publish" | "publishEndpoint" | "callerRate" | "workloadRate" | "anonymousRate" | "forwarders" | "logLevel";
+  | "joinTokenLifetime" | "certificateRetention" | "reattestGrace" | "bodyLimit" | "requestTimeout" | "maxConnections" | "maxWatchers" | "bundleRefreshHint" | "federationSettle" | "federationWebRoots" | "webCert" | "webKey" | "federationHub" | "federationHubEndpoint" | "publish" | "publishEndpoint" | "callerRate" | "workloadRate" | "anonymousRate" | "forwarders" | "logLevel";
 
 export type ConfigSetting = Setting<SettingKey, SettingUnit>;
 
@@ -129,6 +129,8 @@ export const configTable: readonly ConfigSetting[] = [
     "Below twice bundleRefreshHint, a proxy without a stream may not have it by then, and refuses that CA's new root."),
   setting("federationWebRoots", "text", undefined, "PEM file of the roots that https_web bundle endpoints are verified by, instead of those that Node brings along.",
     "Whoever has one of these keys can be any endpoint."),
+  setting("webCert", "text", undefined, "PEM file of a certificate of the web and its chain, e.g. certbot's fullchain.pem: shown to whoever asks for one of its DNS names, so that /v1/bundle is an https_web endpoint; names of the API stay with its own. Read again when it changes."),
+  setting("webKey", "text", undefined, "PEM file of its key, e.g. certbot's privkey.pem; not readable by everybody."),
   setting("federationHub", "text", undefined, "Where this CA publishes its signed bundle for a hub, whenever it changes: a folder, or `s3://bucket/prefix` with the AWS credentials of this process."),
   setting("federationHubEndpoint", "text", undefined, "Endpoint of that bucket where it is not AWS's: `https://minio.example`, or `https://{bucket}.s3.example`."),
   setting("publish", "text", undefined, "Where bundle, CRLs and certificates of authorities are put for everybody to read, whenever they change: a folder, or `s3://bucket/prefix` with the AWS credentials of this process.",

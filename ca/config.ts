@@ -101,6 +101,8 @@ export interface CaConfig {
   readonly federationSettleMs: number;
   /** PEM; undefined: those that Node brings along. */
   readonly federationWebRoots: string | undefined;
+  /** Of the Web PKI, for the bundle endpoint under names of its own; undefined: it has the API's certificate alone. */
+  readonly webCertificate: { readonly certPath: string; readonly keyPath: string } | undefined;
   readonly federationHub: string | undefined;
   readonly federationHubEndpoint: string | undefined;
   readonly publish: string | undefined;
@@ -204,6 +206,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     bundleRefreshHintMs: duration("bundleRefreshHint"),
     federationSettleMs: duration("federationSettle"),
     federationWebRoots: values.federationWebRoots === undefined ? undefined : read("federationWebRoots", readCertificates, "name a readable file of certificates in PEM"),
+    webCertificate: readWebFiles(values),
     federationHub: values.federationHub,
     federationHubEndpoint: values.federationHubEndpoint,
     publish: values.publish,
@@ -214,6 +217,12 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
   };
   checkTogether(config);
   return Object.freeze(config);
+}
+
+function readWebFiles({ webCert, webKey }: Partial<Record<SettingKey, string>>): CaConfig["webCertificate"] {
+  if (webCert !== undefined && webKey !== undefined) return { certPath: webCert, keyPath: webKey };
+  if (webCert === undefined && webKey === undefined) return undefined;
+  throw new ConfigError("contradiction", "webCert and webKey belong together: give both, e.g. certbot's fullchain.pem and privkey.pem, or neither");
 }
 
 /** Their text, unread: OpenSSL is who reads them. */

@@ -8,7 +8,7 @@ import { AuditError } from "./audit/errors.ts";
 import { parseNote } from "./audit/note.ts";
 import type { AuthoritySigners } from "./authority/signers.ts";
 import type { CaConfig } from "./config.ts";
-import type { KeyVitals, ReplicaVitals, UpstreamVitals, Vitals } from "./contract/vitals.ts";
+import type { KeyVitals, ReplicaVitals, UpstreamVitals, Vitals, WebCertificateVitals } from "./contract/vitals.ts";
 import { parseCertificate } from "./pki/certificate.ts";
 import { SignerError } from "./signer/errors.ts";
 import type { AuthorityRow } from "./store/rows/authorities.ts";
@@ -26,6 +26,8 @@ export interface VitalsDeps {
   /** The CA above this one; undefined: there is none. */
   readonly upstream?: (() => Promise<UpstreamVitals>) | undefined;
   readonly replicas: () => Promise<readonly ReplicaVitals[] | undefined>;
+  /** Undefined: the listener has none. */
+  readonly webCertificate?: (() => WebCertificateVitals) | undefined;
   readonly now: () => Date;
 }
 
@@ -59,6 +61,7 @@ export function vitalsReader(deps: VitalsDeps) {
       log: { size: newest?.size ?? 0, ...(witnessedSize !== undefined && { witnessedSize }) },
       ...(replicas && { replicas }),
       ...(deps.upstream && { upstream: await deps.upstream() }),
+      ...(deps.webCertificate && { webCertificate: deps.webCertificate() }),
     };
   }
 

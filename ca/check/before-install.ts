@@ -14,6 +14,8 @@ export interface BeforeInstallFacts {
     readonly attestors: readonly string[] | undefined;
     /** Undefined: ACME is not set. */
     readonly acme: readonly string[] | undefined;
+    /** Undefined: none is set. */
+    readonly web: readonly string[] | undefined;
     /** The database's clock less this machine's; undefined where it has none of its own or did not answer. */
     readonly clockOffsetMs: number | undefined;
   };
@@ -23,12 +25,13 @@ export interface BeforeInstallFacts {
 export function judgeBeforeInstall({ nodeVersion, config }: BeforeInstallFacts): readonly Finding[] {
   const node = finding("pre-node", isRecent(nodeVersion) ? undefined : { status: "failed", what: `this is ${nodeVersion}` });
   if (config.trouble !== undefined) return [node, finding("pre-config", { status: "failed", what: config.trouble })];
-  const { folder, listen, store, sealing, attestors, acme, clockOffsetMs } = config;
+  const { folder, listen, store, sealing, attestors, acme, web, clockOffsetMs } = config;
   return [
     node, finding("pre-config"),
     finding("pre-folder", failed(folder)), finding("pre-listen", failed(listen)), finding("pre-store", failed(store)), finding("pre-sealing", failed(sealing)),
     ...(attestors === undefined ? [] : [findingOf("pre-attestors", "warning", attestors)]),
     ...(acme === undefined ? [] : [findingOf("pre-acme", "failed", acme)]),
+    ...(web === undefined ? [] : [findingOf("pre-web", "failed", web)]),
     ...(clockOffsetMs === undefined ? [] : [finding("pre-clock", judgeOffset(clockOffsetMs))]),
   ];
 }

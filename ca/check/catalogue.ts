@@ -73,6 +73,9 @@ export const catalogue = {
   "acme-names": { category: "acme", holds: "whoever tried to prove a name lately could", remedy: "look whether the CA reaches them on httpPort or tlsPort, and whether acme.reach has their addresses" },
   "federation-fresh": { category: "federation", holds: "is there and up to date", remedy: "countersign federation refresh it" },
   "federation-heard": { category: "federation", holds: "has this CA's newest bundle", remedy: "over there, look at countersign federation show, and whether it reaches this CA's public URL" },
+  "web-certificate": {
+    category: "federation", holds: "has enough of its life left", remedy: "renew it (certbot renew); who knows this CA by https_web cannot read its bundle once it has ended",
+  },
   "hub-read": { category: "federation", holds: "is read", remedy: "look at: countersign federation hubs" },
   "hub-listed": { category: "federation", holds: "has this CA as it is", remedy: "its owner is to admit the key that countersign federation hubs shows (hub admit KEY, with --replace for another one)" },
   "hub-published": { category: "federation", holds: "this CA's bundle is published for its hub", remedy: "look at the folder or bucket that federationHub names, and at the CA's log; the others keep the one before for three days" },
@@ -95,6 +98,7 @@ export const catalogue = {
   "pre-sealing": { category: "before an install", holds: "the sealing key is there, or can be made", remedy: "name the right one: without it nothing in the database can be signed with" },
   "pre-attestors": { category: "before an install", holds: "each attestor is reached from here", remedy: "mend its setting, the rights or the network" },
   "pre-acme": { category: "before an install", holds: "ACME's DNS server and accounts are there", remedy: "mend resolver or externalAccountsFile in the setting acme" },
+  "pre-web": { category: "before an install", holds: "the web certificate can be shown", remedy: "mend webCert and webKey" },
   "pre-clock": { category: "before an install", holds: "this machine's clock is the database's", remedy: "let chrony or ntpd set it: the CA does not start in doubt" },
 } as const satisfies Readonly<Record<string, CatalogueEntry>>;
 

@@ -11,6 +11,7 @@ import { judgeFederation } from "./federation.ts";
 import type { Finding } from "./finding.ts";
 import { judgeHubs } from "./hubs.ts";
 import { judgeUpstream } from "./upstream.ts";
+import { judgeWebCertificate } from "./web-certificate.ts";
 import { judgeReplicas } from "./replicas.ts";
 import { judgeKeys, judgeStore } from "./store.ts";
 
@@ -20,5 +21,5 @@ export function judge(facts: CheckFacts): readonly Finding[] {
 }
 
 const judges: readonly ((facts: CheckFacts) => readonly Finding[])[] = [
-  judgeApi, judgeReplicas, judgeConfig, judgeStore, judgeKeys, judgeAuthorities, judgeUpstream, judgeConvergence, judgeDataPlane, judgeRevocation, judgeAttestors, judgeAcme, judgeFederation, judgeHubs, judgeLog, judgeAccess, judgeClock,
+  judgeApi, judgeReplicas, judgeConfig, judgeStore, judgeKeys, judgeAuthorities, judgeUpstream, judgeConvergence, judgeDataPlane, judgeRevocation, judgeAttestors, judgeAcme, judgeFederation, judgeWebCertificate, judgeHubs, judgeLog, judgeAccess, judgeClock,
 ];

@@ -7,6 +7,8 @@ import { httpsFetcher } from "../attestation/fetch.ts";
 import type { BeforeInstallFacts } from "../check/before-install.ts";
 import type { ConfigSources } from "../config-sources.ts";
 import { readConfig, type CaConfig } from "../config.ts";
+import { RuntimeError } from "../runtime/errors.ts";
+import { readWebCertificate } from "../runtime/web-certificate.ts";
 import { ConfigError } from "../settings/errors.ts";
 import { SignerError } from "../signer/errors.ts";
 import { readSecretFile } from "../signer/key-file.ts";
@@ -26,7 +28,7 @@ export async function gatherBeforeInstall(sources: ConfigSources): Promise<Befor
   const { trouble: store, isUsed = false, clockOffsetMs } = await lookAtStore(config);
   return {
     nodeVersion,
-    config: { folder: lookAtFolder(config.dataDir), listen: await lookAtAddress(config), store, sealing: lookAtSealing(config, isUsed), ...(await lookAtServices(config)), clockOffsetMs },
+    config: { folder: lookAtFolder(config.dataDir), listen: await lookAtAddress(config), store, sealing: lookAtSealing(config, isUsed), ...(await lookAtServices(config)), web: lookAtWeb(config), clockOffsetMs },
   };
 }
 
@@ -89,6 +91,17 @@ async function lookAtAttestors(attestors: CaConfig["attestors"], { fetch, trustD
     ));
   } catch (error) {
     if (error instanceof ConfigError) return [error.message];
+    throw error;
+  }
+}
+
+function lookAtWeb({ webCertificate, apiDnsNames }: CaConfig): readonly string[] | undefined {
+  if (webCertificate === undefined) return undefined;
+  try {
+    const { leaf } = readWebCertificate(webCertificate, apiDnsNames);
+    return leaf.validToDate.getTime() > Date.now() ? [] : [`${webCertificate.certPath} ended at ${leaf.validToDate.toISOString()}`];
+  } catch (error) {
+    if (error instanceof RuntimeError) return [error.message];
     throw error;
   }
 }

@@ -33,6 +33,8 @@ export interface Vitals {
   readonly upstream?: UpstreamVitals | undefined;
   /** Processes that share the database, this one among them; undefined on SQLite. */
   readonly replicas?: readonly ReplicaVitals[] | undefined;
+  /** Of the Web PKI, for those who know the bundle endpoint by its host name; undefined: none is set. */
+  readonly webCertificate?: WebCertificateVitals;
 }
 
 /** A replica, as it last said of itself in the database. */
@@ -49,6 +51,15 @@ export interface ReplicaVitals {
   readonly silent: boolean;
   /** What one replica does at a time, and this one does now: `authority` is rotation. */
   readonly leases: readonly string[];
+}
+
+export interface WebCertificateVitals {
+  /** DNS names that it is shown for. */
+  readonly names: readonly string[];
+  readonly notBefore: string;
+  readonly notAfter: string;
+  /** What is wrong with the files, so that the one before stays. */
+  readonly trouble?: string;
 }
 
 /** The CA that signs this one's issuers, and how the last look at it went. */

@@ -54,6 +54,9 @@ const vitalsSchema = z
     upstream: z.object({
       url: z.string(), trustDomain: z.string(), succeededAt: time.optional(), failures: z.number().int(), error: z.string().optional(),
     }).optional().openapi({ description: "The CA that signs this one's issuers, and how the last look at it went." }),
+    webCertificate: z.object({
+      names: z.array(z.string()).readonly(), notBefore: time, notAfter: time, trouble: z.string().optional(),
+    }).optional().openapi({ description: "The certificate that the bundle endpoint shows for other names than the API's own." }),
   })
   .openapi("Vitals");
 

@@ -3,6 +3,7 @@ import { createServer, type Server } from "node:https";
 import { createServer as createPlainServer, STATUS_CODES, type Server as PlainServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
+import type { SecureContext } from "node:tls";
 import type { ProblemCode } from "../contract/problem.ts";
 import { problemAnswer } from "../http/problem.ts";
 import { RuntimeError } from "./errors.ts";
@@ -19,6 +20,8 @@ export interface ListenerLimits {
 
 export interface Listener {
   readonly port: number;
+  /** Presents what `contextOf` has for a server name, where it has something. */
+  presentFor(contextOf: (serverName: string) => SecureContext | undefined): void;
   /** Presents this key and chain from the next handshake on; connections that are open stay. */
   present(credentials: { readonly key: string; readonly chain: string }): void;
   /** From now on requests are answered, by the last one that was given; before, handshakes fail for want of a certificate. */
@@ -30,6 +33,8 @@ export interface Listener {
   drain(deadlineMs: number): Promise<void>;
 }
 
+export type PlainListener = Omit<Listener, "present" | "presentFor">;
+
 /**
  * Opens the HTTPS listener: TLS 1.3, HTTP/1.1, and a bound on everything.
  * @throws {RuntimeError} listen_failed
@@ -39,12 +44,14 @@ export async function openListener(
   port: number,
   limits: ListenerLimits,
 ): Promise<Listener> {
-  const server = createServer({ handshakeTimeout: handshakeTimeoutMs, ...httpLimits(limits) });
+  let contextOf: (serverName: string) => SecureContext | undefined = () => undefined;
+  const server = createServer({ handshakeTimeout: handshakeTimeoutMs, SNICallback: (serverName, done) => done(null, contextOf(serverName)), ...httpLimits(limits) });
   // A peer that breaks its handshake is its own problem and no event of ours.
   server.on("tlsClientError", (_, socket) => void socket.destroy());
   await openServer(server, host, port, limits, "--listen");
   return {
     ...listenerOf(server),
+    presentFor: (next) => void (contextOf = next),
     present: ({ key, chain }) => server.setSecureContext({ key, cert: chain, minVersion: "TLSv1.3" }),
   };
 }
@@ -53,7 +60,7 @@ export async function openListener(
  * Opens a listener for plain HTTP/1.1, with the same bounds: for what is signed by itself.
  * @throws {RuntimeError} listen_failed
  */
-export async function openPlainListener(host: string, port: number, limits: ListenerLimits): Promise<Omit<Listener, "present">> {
+export async function openPlainListener(host: string, port: number, limits: ListenerLimits): Promise<PlainListener> {
   const server = createPlainServer(httpLimits(limits));
   await openServer(server, host, port, limits, "--status-listen");
   return listenerOf(server);
@@ -77,7 +84,7 @@ async function openServer(server: Server | PlainServer, host: string, port: numb
   await listen(server, host, port, flag);
 }
 
-function listenerOf(server: Server | PlainServer): Omit<Listener, "present"> {
+function listenerOf(server: Server | PlainServer): PlainListener {
   return {
     port: (server.address() as AddressInfo).port,
     serve: (fetch) => void server.removeAllListeners("request").on("request", getRequestListener(fetch)),

@@ -18,6 +18,7 @@ import { openGrpcListener } from "./grpc-listener.ts";
 import { openListener, openPlainListener } from "./listener.ts";
 import { caLogger } from "./log.ts";
 import { startWhenUnsealed } from "./sealing-wait.ts";
+import { openWebCertificate } from "./web-certificate.ts";
 import { checkpointWitness, checkWitnesses, recordRollbacks } from "./witness.ts";
 import { writeAtomically } from "./write-file.ts";
 
@@ -51,7 +52,7 @@ export interface CaFiles {
  * Opens store, listener and CA, in this order, and writes `root.pem`, `audit-log.vkey` and, at the first start,
  * `admin-token`. What it throws leaves nothing open.
  * @param stopping  resolves when the process is asked to end: only a start that waits for KMS looks at it
- * @throws {RuntimeError} listen_failed | data_folder_unusable | log_behind_witness, and what openStore and startCa throw
+ * @throws {RuntimeError} listen_failed | data_folder_unusable | web_certificate_unusable | log_behind_witness, and what openStore and startCa throw
  */
 export async function serveCa(
   config: CaConfig, log: Logger = caLogger(config), now?: () => Date, stopping: Promise<unknown> = new Promise(() => {}),
@@ -77,6 +78,11 @@ export async function serveCa(
     const listener = await openListener(config.listenHost, config.listenPort, config);
     let deadlineMs = 0;
     closers.push(() => listener.drain(deadlineMs));
+    const web = config.webCertificate && openWebCertificate(config.webCertificate, { ownNames: config.apiDnsNames, log });
+    if (web !== undefined) {
+      closers.push(async () => web.close());
+      listener.presentFor(web.contextOf);
+    }
     const status = config.statusListen && (await openPlainListener(config.statusListen.host, config.statusListen.port, config));
     if (status !== undefined) closers.push(() => status.drain(deadlineMs));
     const linkerd = config.linkerd && (await openGrpcListener(config.linkerd.listen.host, config.linkerd.listen.port, "--linkerd-listen", config));
@@ -85,7 +91,7 @@ export async function serveCa(
     const statusUrl = config.statusListen?.port === 0 && config.statusUrl === defaultPublicUrl(config.statusListen, "http") ? listenUrl : config.statusUrl;
     const publicUrl = config.listenPort === 0 ? withPort(config.publicUrl, listener.port) : config.publicUrl;
     const start = (kms: Kms, saveAdminToken: (token: string) => void) =>
-      startCa({ config: { ...config, statusUrl }, store, kms, log, metrics, publicUrl: () => publicUrl, address: () => `${hostname()}:${listener.port}`, saveAdminToken, stopping, ...(now && { now }) });
+      startCa({ config: { ...config, statusUrl }, store, kms, log, metrics, publicUrl: () => publicUrl, address: () => `${hostname()}:${listener.port}`, saveAdminToken, stopping, ...(web && { webCertificate: web.vitals }), ...(now && { now }) });
     const openKeys = () => openKms({ endpoint: config.kmsEndpoint, region: config.kmsRegion, onCall: metrics.kmsCall });
     const ca = await startOn(files, (saveAdminToken) => startWhenUnsealed((kms) => start(kms, saveAdminToken), { openKms: openKeys, listener, log, stopping }));
     // Requests under way need the CA: it closes after the listener, so it is put before it.

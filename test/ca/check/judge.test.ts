@@ -12,7 +12,7 @@ import type { FederationRefresh, FederationSummary } from "../../../ca/contract/
 import type { OperatorSummary } from "../../../ca/contract/operators.ts";
 import type { ProxySummary } from "../../../ca/contract/proxies.ts";
 import type { TokenSummary } from "../../../ca/contract/tokens.ts";
-import type { AcmeVitals, AttestorVitals, ReplicaVitals, Vitals } from "../../../ca/contract/vitals.ts";
+import type { AcmeVitals, AttestorVitals, ReplicaVitals, Vitals, WebCertificateVitals } from "../../../ca/contract/vitals.ts";
 import { chainOf, newCsr, startTestCa } from "../../support/running-ca.ts";
 import { nameConstraints, testAuthority, uri } from "../../support/test-ca.ts";
 
@@ -87,6 +87,7 @@ const peer = (more: Partial<FederationSummary>): CheckFacts => ({ ...well, feder
 const hub = (more: Partial<HubSummary>): CheckFacts => ({ ...well, hubs: { ...well.hubs!, hubs: [{ ...well.hubs!.hubs[0]!, ...more }] } });
 const published = (refresh: FederationRefresh | undefined): CheckFacts => ({ ...well, hubs: { ...well.hubs!, publication: { where: "s3://fleet/hub", ...(refresh && { refresh }) } } });
 const attestor = (more: Partial<AttestorVitals>): CheckFacts => vitals({ attestors: [{ ...well.vitals!.attestors[0]!, ...more }] });
+const webCertificate = (more: Partial<WebCertificateVitals>): CheckFacts => vitals({ webCertificate: { names: ["bundle.east.example"], notBefore: days(-60), notAfter: days(30), ...more } });
 const directoryAt = (url: string): string => JSON.stringify({ newOrder: `${url}/acme/new-order` });
 const acme = (more: Partial<AcmeVitals>): CheckFacts => vitals({ acme: { failures: [], ...more } });
 const ms = (offsetMs: number): string => new Date(well.nowMs + offsetMs).toISOString();
@@ -182,6 +183,10 @@ const cases: readonly Case[] = [
   ["has a proxy that has refused nothing for weeks", () => proxy({ inboundMode: "audit", startedAt: days(-8) }), "proxy-mode", /warning: .* is audit since/],
   ["has more proxies than a look shows", () => ({ ...well, proxies: { ...well.proxies!, truncated: true } }), "proxy-list", /warning: only 1 /],
   ["has a proxy that lacks a revocation", () => ({ ...well, revocations: [{ sequence: 6, serialNumber: "07", reason: "keyCompromise", revokedAt: ms(-120_000), notAfter: ms(1e6) }] }), "revocation-lag", /failed: .* stands at 5/],
+  ["has a web certificate that has ended", () => webCertificate({ notAfter: ms(-1000) }), "web-certificate", /failed: it ended at .*certbot renew/],
+  ["has a web certificate that ends soon", () => webCertificate({ notAfter: days(15) }), "web-certificate", /warning: it ends at/],
+  ["has a web certificate that begins later", () => webCertificate({ notBefore: days(1) }), "web-certificate", /failed: it begins at/],
+  ["cannot read its renewed web certificate", () => webCertificate({ trouble: "privkey.pem is not its key" }), "web-certificate", /warning: privkey\.pem is not its key; the one before stays in use until/],
   ["has a CRL that has lapsed", () => vitals({ crls: [{ ...well.vitals!.crls[0]!, nextUpdate: ms(-1000) }] }), "crl-fresh", /failed: it was good until/],
   ["has a CRL that is late", () => vitals({ crls: [{ ...well.vitals!.crls[0]!, thisUpdate: ms(-90_000), nextUpdate: ms(10_000) }] }), "crl-fresh", /warning: it ends at/],
   ["cannot ask a cluster about tokens", () => attestor({ trouble: "its API answered 500.", vouches: false }), "attestor-answers", /failed: its API answered 500; until it does/],
@@ -238,7 +243,7 @@ test("a proxy that reported before a revocation does not lag", () => {
 });
 
 describe("before an install", () => {
-  const ready: BeforeInstallFacts = { nodeVersion: "24.12.0", config: { folder: undefined, listen: undefined, store: undefined, sealing: undefined, attestors: [], acme: [], clockOffsetMs: 0 } };
+  const ready: BeforeInstallFacts = { nodeVersion: "24.12.0", config: { folder: undefined, listen: undefined, store: undefined, sealing: undefined, attestors: [], acme: [], web: [], clockOffsetMs: 0 } };
   const failing = (facts: BeforeInstallFacts) => judgeBeforeInstall(facts).filter(({ status }) => status !== "ok").map(({ check, status }) => `${check} ${status}`);
 
   test("a machine that is ready has nothing but √", () => {
@@ -254,6 +259,7 @@ describe("before an install", () => {
     ["a CA's database without its sealing key", { ...ready, config: { ...ready.config, sealing: "is not there" } as BeforeInstallFacts["config"] }, ["pre-sealing failed"]],
     ["an attestor that is not reached", { ...ready, config: { ...ready.config, attestors: ["cluster: no answer"] } as BeforeInstallFacts["config"] }, ["pre-attestors warning"]],
     ["ACME without its DNS server", { ...ready, config: { ...ready.config, acme: ["the DNS server does not answer"] } as BeforeInstallFacts["config"] }, ["pre-acme failed"]],
+    ["a web certificate without its key", { ...ready, config: { ...ready.config, web: ["privkey.pem is not there"] } as BeforeInstallFacts["config"] }, ["pre-web failed"]],
     ["a clock that is somewhat off", { ...ready, config: { ...ready.config, clockOffsetMs: -6000 } as BeforeInstallFacts["config"] }, ["pre-clock warning"]],
     ["a clock that is wrong", { ...ready, config: { ...ready.config, clockOffsetMs: 60_000 } as BeforeInstallFacts["config"] }, ["pre-clock failed"]],
   ])("%s is told, and nothing else", (_, facts, expected) => {
@@ -262,6 +268,6 @@ describe("before an install", () => {
 });
 
 test("every check of the catalogue is broken by a case here, but for the one of reaching the CA", () => {
-  const broken = new Set<string>([...cases.map(([, , check]) => check), "pre-node", "pre-config", "pre-folder", "pre-listen", "pre-store", "pre-sealing", "pre-attestors", "pre-acme", "pre-clock", "api-reachable"]);
+  const broken = new Set<string>([...cases.map(([, , check]) => check), "pre-node", "pre-config", "pre-folder", "pre-listen", "pre-store", "pre-sealing", "pre-attestors", "pre-acme", "pre-web", "pre-clock", "api-reachable"]);
   expect(Object.keys(catalogue).filter((id) => !broken.has(id))).toEqual([]);
 });

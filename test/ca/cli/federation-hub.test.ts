@@ -58,6 +58,10 @@ describe("clusters that join a hub in a bucket", () => {
       expect(await own("admit", published.stdout.trim())).toMatchObject({ exitCode: 0 });
     }
     expect([...bucket.objects.keys()].sort()).toEqual(["east.bundle.json", "east.bundle.note", "east.holds.note", "members.note", "west.bundle.json", "west.bundle.note", "west.holds.note"].map((name) => `fleet/hub/${name}`));
+    // Software that knows no hubs reads the bundle beside it, an https_web endpoint.
+    expect(await run(east, "federation", "add", "west", "--profile", "https_web", "--endpoint", `${bucket.endpoint}/fleet/hub/west.bundle.json`)).toMatchObject({ exitCode: 0 });
+    expect((await east.ca.federation.get("west")).bundle?.authorities.map(({ fingerprint }) => fingerprint)).toEqual([(await west.ca.authorities()).find(({ type }) => type === "root")!.fingerprint]);
+    expect(await run(east, "federation", "remove", "west")).toMatchObject({ exitCode: 0 });
     for (const served of [east, west]) expect(await run(served, "federation", "subscribe", subscription)).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("this CA: is in it\n") as string });
     expect((await run(east, "federation", "refresh", "west")).stdout).toContain("came by the hub: localhost\n");
     await run(west, "federation", "refresh", "east");
