@@ -146,7 +146,7 @@ const maxBackoffMs = 600_000;
 const maxDoublings = 10;
 const jitterPart = 0.2;
 /** In a large fleet somebody's bundle changes often, and everybody has another one then. */
-const heldEveryMs = 10_000;
+const heldEveryMs = 5_000;
 const noteType = "text/plain; charset=utf-8";
 /** Caches in between keep it no longer than a subscriber waits. */
 const cacheControl = "max-age=30";

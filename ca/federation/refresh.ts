@@ -118,8 +118,10 @@ export function bundleRefresher(deps: RefreshDeps): Refresher {
     } catch (error) {
       if (!(error instanceof FederationError)) throw error;
       const failures = (before?.failures ?? 0) + 1;
-      const { held } = relationshipsOf(await documents.current()).get(trustDomain) ?? {};
-      const intervalMs = Math.min(hintOf(held) * 2 ** Math.min(failures - 1, maxDoublings), Math.max(maxBackoffMs, hintOf(held))) * jitter();
+      const { held, hub } = relationshipsOf(await documents.current()).get(trustDomain) ?? {};
+      // Who was admitted to a hub before it published there is soon to do so.
+      const hintMs = held === undefined && hub !== undefined ? firstOfHubMs : hintOf(held);
+      const intervalMs = Math.min(hintMs * 2 ** Math.min(failures - 1, maxDoublings), Math.max(maxBackoffMs, hintMs)) * jitter();
       await record(trustDomain, {
         attemptedAt, ...(before?.succeededAt !== undefined && { succeededAt: before.succeededAt }), failures, error: error.message.slice(0, maxErrorLength), intervalSeconds: intervalMs / 1000,
       });
@@ -243,6 +245,7 @@ function hintOf(held: HeldRelationship["held"]): number {
 
 /** SPIFFE Trust Domain and Bundle 4.1.3. */
 const defaultHintSeconds = 300;
+const firstOfHubMs = 60_000;
 const minIntervalMs = 1_000;
 /** How much less often who is followed by a stream is asked: acknowledgements and cosignatures go with each look, too. */
 const followedPart = 4;

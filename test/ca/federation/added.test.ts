@@ -88,6 +88,8 @@ describe("two CAs that each added the other by its SPIFFE ID", () => {
     const { chain, key } = west!.ca.apiCredentials();
     await expect(west!.ca.federation.acknowledge(held, proofBy(chain, createPrivateKey(key)))).rejects.toMatchObject({ code: "proof_refused" });
     expect((await west!.ca.federation.get("east")).acknowledged).toBeUndefined();
+    // What never said that it has anything keeps no root waiting.
+    expect(await behind()).not.toContain(ofEast);
   });
 });
 

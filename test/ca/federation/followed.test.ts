@@ -7,6 +7,8 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { readConfig } from "../../../ca/config.ts";
+import { parseCertificate } from "../../../ca/pki/certificate.ts";
+import { decodePem } from "../../../ca/pki/pem.ts";
 import type { Caller } from "../../../ca/http/services.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";
 
@@ -43,6 +45,18 @@ test("what a federated CA changes of its keys is known at once by its stream, in
   const before = (await east.ca.federation.get("west")).bundle!;
   await west.ca.operateAuthority({ action: "prepare" }, admin);
   await vi.waitFor(async () => expect((await east.ca.federation.get("west")).bundle?.authorities.length).toBe(before.authorities.length + 1), waiting);
+  expect((await east.ca.federation.get("west")).refresh).toMatchObject({ failures: 0 });
+}, 90_000);
+
+test("a root that is tainted and revoked over there, which nobody planned, is believed no more as soon as its CA has said so", async () => {
+  const roots = async (): Promise<readonly string[]> => (await east.ca.federation.get("west")).bundle!.authorities.map(({ fingerprint }) => fingerprint);
+  const stolen = (await west.ca.authorities()).find(({ type, state }) => type === "root" && state === "active")!;
+  const fingerprint = parseCertificate(decodePem(stolen.certificate, "CERTIFICATE")[0]!).fingerprint;
+  expect(await roots()).toContain(fingerprint);
+  await west.ca.operateAuthority({ action: "taint", id: stolen.id, force: true }, admin);
+  await west.ca.operateAuthority({ action: "revoke", id: stolen.id, force: true }, admin);
+  await vi.waitFor(async () => expect(await roots()).not.toContain(fingerprint), waiting);
+  expect((await roots()).length).toBeGreaterThan(0);
   expect((await east.ca.federation.get("west")).refresh).toMatchObject({ failures: 0 });
 }, 90_000);
 

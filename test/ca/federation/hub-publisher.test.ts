@@ -89,7 +89,7 @@ describe("a CA's bundle", () => {
     await tick();
     expect(said()).toEqual({ trustDomain: "east", signedAtMs: nowMs, held: new Map() });
     holdings = new Map([["west", { feedEpoch: "two", bundleSequence: "3" }]]);
-    nowMs += 9_000;
+    nowMs += 4_000;
     await tick();
     expect(said().held.size).toBe(0);
     nowMs += 1_000;
