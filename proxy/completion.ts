@@ -31,7 +31,7 @@ const flagsIn = (help: string): readonly string[] => [...new Set([...help.matchA
 
 /** What each command takes; the first is the proxy itself. */
 const commands: Readonly<Record<string, readonly string[]>> = {
-  "": ["--config", ...configTable.flatMap(({ flag }) => (flag === undefined ? [] : [`--${flag}`])), "--help"],
+  "": ["--config", ...configTable.flatMap(({ flag }) => (flag === undefined ? [] : [`--${flag}`])), "--help", "--version"],
   // Its help tells of the proxy's own flags, too.
   intercept: [...flagsIn(interceptHelp).filter((flag) => flag !== "--transparent" && flag !== "--interface"), "--help"],
   gateway: [...flagsIn(gatewayHelp), "--help"],

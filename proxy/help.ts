@@ -15,6 +15,7 @@ export const proxyHelp = `countersign-proxy: mutual TLS for an app that speaks p
   countersign-proxy tap ...           look at live requests
   countersign-proxy verify-wire ...   look whether what passes is TLS
   countersign-proxy completion SHELL  have TAB complete: bash, zsh or fish
+  countersign-proxy version           which one this is
 
 Once it runs: curl http://127.0.0.1:4191/readyz, /identity, /edges, /metrics.
 SIGTERM and SIGINT let open connections finish; a second one cuts them.

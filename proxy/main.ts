@@ -10,6 +10,7 @@ import { runVerifyWire } from "./intercept/verify-wire.ts";
 import { jsonLog } from "./log.ts";
 import { ListenError, runProxy } from "./run.ts";
 import { runTap } from "./tap/command.ts";
+import { version } from "./version.ts";
 
 /** The `countersign-proxy` command. Exit codes: 0 drained after SIGTERM or SIGINT, 1 could not run, 2 wrong settings. */
 async function main(args: readonly string[]): Promise<void> {
@@ -19,6 +20,7 @@ async function main(args: readonly string[]): Promise<void> {
   if (command === "gateway") return void (process.exitCode = await runGateway(rest, terminal));
   if (command === "tap") return void (process.exitCode = await runTap(rest, terminal));
   if (command === "verify-wire") return void (process.exitCode = await runVerifyWire(rest, terminal));
+  if (command === "version" || command === "--version") return terminal.out(`countersign-proxy ${version}, Node.js ${process.versions.node}\n`);
   if (args.includes("--help") || args.includes("-h")) {
     process.stdout.write(`${proxyHelp}${renderConfigHelp()}`);
     return;

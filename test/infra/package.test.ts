@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync, symlinkSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, relative } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import packageJson from "../../package.json" with { type: "json" };
@@ -12,29 +12,35 @@ import { startWalk, type StandIn } from "../support/walk.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "countersign-package-"));
-const installed = join(folder, "node_modules", "countersign");
 let paths: readonly string[];
 let tarball: string;
 
-// What "npm install countersign-0.1.0.tgz" leaves, without a registry: the tarball, and beside it the packages that the bundles do not carry.
+// "npm pack" and "npm install", in a folder outside: every package that ours asks for, in the versions of our lock file, from npm's cache
+// where "npm ci" left them there.
 beforeAll(() => {
-  const report = execFileSync("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", folder], { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
-  const parsed = JSON.parse(report) as PackReport[] | Record<string, PackReport>;
-  const [packed] = Object.values(parsed);
+  const report = npm(root, "pack", "--ignore-scripts", "--json", "--pack-destination", folder);
+  const [packed] = Object.values(JSON.parse(report) as PackReport[] | Record<string, PackReport>);
   paths = packed!.files.map(({ path }) => path);
   tarball = packed!.filename;
-  install(join(folder, tarball), join(folder, "node_modules"));
-});
+  const asks = { name: "fresh", version: "1.0.0", dependencies: { countersign: `file:${tarball}` } };
+  const { bin, dependencies, engines } = packageJson;
+  const ours = { version: packageJson.version, resolved: `file:${tarball}`, integrity: packed!.integrity, bin, dependencies, engines };
+  const { packages } = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")) as { packages: Record<string, { readonly dev?: boolean; readonly devOptional?: boolean }> };
+  const locked = Object.entries(packages).filter(([path, { dev, devOptional }]) => path !== "" && dev !== true && devOptional !== true);
+  writeFileSync(join(folder, "package.json"), JSON.stringify(asks));
+  writeFileSync(join(folder, "package-lock.json"), JSON.stringify({ ...asks, lockfileVersion: 3, requires: true, packages: { "": asks, "node_modules/countersign": ours, ...Object.fromEntries(locked) } }));
+  // Without scripts: one of the packages would bring another Node.js, which is not what is tested here. SQLite comes built.
+  npm(folder, "ci", "--prefer-offline", "--ignore-scripts");
+}, 180_000);
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function install(path: string, into: string): void {
-  mkdirSync(join(into, "countersign"), { recursive: true });
-  execFileSync("tar", ["-xzf", path, "-C", join(into, "countersign"), "--strip-components", "1"]);
-  for (const name of outside) symlinkSync(join(root, "node_modules", name), join(into, name));
+function npm(cwd: string, ...args: readonly string[]): string {
+  return execFileSync("npm", args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
 }
 
 interface PackReport {
   readonly filename: string;
+  readonly integrity: string;
   readonly files: readonly { readonly path: string }[];
 }
 
@@ -59,15 +65,25 @@ describe("the package", () => {
     for (const name of outside) expect(Object.keys(packageJson.dependencies)).toContain(name);
   });
 
+  test("is installed with its two programs and what it asks for, and nothing that leads back to the repository", () => {
+    expect(readdirSync(join(folder, "node_modules/.bin"))).toEqual(expect.arrayContaining(Object.keys(packageJson.bin)));
+    for (const name of [...Object.keys(packageJson.bin).map((program) => `.bin/${program}`), "countersign", "better-sqlite3"]) {
+      expect(realpathSync(join(folder, "node_modules", name)).startsWith(`${realpathSync(folder)}/`), name).toBe(true);
+    }
+    for (const name of Object.keys(packageJson.bin)) {
+      expect(execFileSync(join(folder, "node_modules/.bin", name), ["--version"], { cwd: folder, encoding: "utf8", env: { PATH: `${dirname(process.execPath)}:/usr/bin:/bin` } }))
+        .toBe(`${name} ${packageJson.version}, Node.js ${process.versions.node}\n`);
+    }
+  });
+
   test("runs outside the repository: a CA on SQLite, its commands, and a proxy that gets its identity from it", async () => {
-    const bin = (name: keyof typeof packageJson.bin): string => join(installed, packageJson.bin[name]);
+    const bin = (name: keyof typeof packageJson.bin): string => join(folder, "node_modules/.bin", name);
     const env = { HOME: folder };
     const ca = await startCa({ dataDir: join(folder, "data"), program: relative(root, bin("countersign")), env });
     try {
       const run = (...args: readonly string[]): string => execFileSync(process.execPath, [bin("countersign"), ...args], {
         cwd: folder, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], env: { COUNTERSIGN_URL: ca.url, COUNTERSIGN_DATA_DIR: ca.dataDir },
       });
-      expect(run("version")).toContain(`countersign ${packageJson.version},`);
       const bootstrap = run("token", "create", "--id", "spiffe://countersign.local/packaged").trim();
       const proxy = await startProxy({ bootstrap, app: 1, program: relative(root, bin("countersign-proxy")), env });
       expect(run("certificate", "list", "--status", "valid")).toContain("/packaged");
@@ -85,7 +101,8 @@ test.skipIf(!hasSystemd)("is installed on a machine with systemd by the README's
   const npm: StandIn = ([command, ...rest], _input, at) => {
     if (command === "pack" && rest.length === 0) copyFileSync(join(folder, tarball), join(at, tarball));
     else if (command === "install" && rest.join(" ") === `-g ./${tarball}`) {
-      install(join(at, tarball), join(at, "machine/usr/local/lib/node_modules"));
+      // What it left elsewhere.
+      for (const name of ["countersign", ...outside]) cpSync(join(folder, "node_modules", name), join(at, "machine/usr/local/lib/node_modules", name), { recursive: true });
       mkdirSync(join(at, "machine/usr/local/bin"));
       for (const [name, path] of Object.entries(packageJson.bin)) symlinkSync(`../lib/node_modules/countersign/${path}`, join(at, "machine/usr/local/bin", name));
     } else throw new Error(`npm ${command} ${rest.join(" ")}`);
