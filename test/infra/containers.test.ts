@@ -11,6 +11,7 @@ import { configTable as proxyTable } from "../../proxy/config-table.ts";
 import type { SoftwareBill } from "../../infra/containers/sbom.ts";
 import { loopbackPlace, type Place } from "../../infra/demo/place.ts";
 import { startCa, startProxy } from "../../infra/demo/processes.ts";
+import { programAvailable } from "../support/programs.ts";
 import { sharedWithProxy } from "../support/proxy-sources.ts";
 import { imageUser, inReadOnlyRoot } from "../support/read-only-root.ts";
 
@@ -158,6 +159,33 @@ describe("compose.yaml", () => {
 
   test("gives each app its proxy's network, so that it can listen on loopback alone", () => {
     expect([services["world-app"]?.network_mode, services["hello-app"]?.network_mode]).toEqual(["service:world", "service:hello"]);
+  });
+});
+
+/** Of either generation; the older one, which Debian has, does not know the name at the top yet. */
+const compose = spawnSync("docker", ["compose", "version"]).status === 0 ? ["docker", "compose"] : programAvailable("docker-compose") ? ["docker-compose"] : undefined;
+
+describe.skipIf(compose === undefined)("Docker Compose itself", () => {
+  const [command, ...first] = compose ?? [""];
+  function config(change: (text: string) => string): { readonly status: number | null; readonly services: Readonly<Record<string, Service>>; readonly said: string } {
+    const path = join(folder, "compose.yaml");
+    const text = change(readFileSync(join(source, "compose.yaml"), "utf8"));
+    writeFileSync(path, command === "docker" ? text : text.replace(/^name: .*$/m, ""));
+    const { status, stdout, stderr } = spawnSync(command!, [...first, "-f", path, "config"], { encoding: "utf8", env: { PATH: process.env["PATH"], HELLO_JOIN: "cs1.hello" } });
+    return { status, said: stderr, services: status === 0 ? (parse(stdout) as { services: Record<string, Service> }).services : {} };
+  }
+
+  test("understands every line, and puts the bootstrap strings where they are meant to be", () => {
+    const read = config((text) => text);
+    expect([read.status, Object.keys(read.services).sort()]).toEqual([0, Object.keys(services).sort()]);
+    expect(read.services["hello"]?.environment).toMatchObject({ COUNTERSIGN_BOOTSTRAP: "cs1.hello" });
+    expect(read.services["ca"]?.healthcheck?.test).toEqual(services["ca"]!.healthcheck!.test);
+    for (const { read_only: readOnly } of Object.values(read.services)) expect(readOnly).toBe(true);
+  });
+
+  test("would say so, were there a mistake", () => {
+    expect(config((text) => text.replace("  read_only: true", "  read_onli: true"))).toMatchObject({ status: expect.not.toBeOneOf([0]) as number, said: expect.stringContaining("read_onli") as string });
+    expect(config((text) => text.replace("service:world", "service:wrold")).status).not.toBe(0);
   });
 });
 
