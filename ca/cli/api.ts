@@ -11,6 +11,7 @@ import { readSpiffeId } from "../pki/svid.ts";
 import { apiIdentityCheck, notTheApi, otherTrustDomain, trustDomainOfFolder } from "./api-identity.ts";
 import { UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
+import { whileWaiting } from "./progress.ts";
 
 /** The API refused, or could not be reached; the message says what to do. */
 export class ApiError extends Error {
@@ -92,7 +93,7 @@ interface Answered {
  * @throws {UsageError} for a URL that is not https
  * @throws {ApiError}   when the root cannot be read; the token is read when it is needed
  */
-export function api(flags: ApiFlags, { env }: Pick<CliIo, "env">, signal?: AbortSignal): Api {
+export function api(flags: ApiFlags, { env, ...io }: Pick<CliIo, "env"> & Partial<Pick<CliIo, "stderr" | "isTerminal">>, signal?: AbortSignal): Api {
   const dataDir = flags["data-dir"] ?? env["COUNTERSIGN_DATA_DIR"] ?? "./.countersign";
   const url = flags.url ?? env["COUNTERSIGN_URL"] ?? "https://127.0.0.1:8443";
   if (!URL.canParse(url) || new URL(url).protocol !== "https:")
@@ -126,15 +127,19 @@ export function api(flags: ApiFlags, { env }: Pick<CliIo, "env">, signal?: Abort
     return signRequest(read(certPath, "SVID", "--svid-cert"), read(keyPath, "SVID's key", "--svid-key"), { method, target, body: payload });
   }
 
+  const { origin } = new URL(url);
+  // Who watches is told in another way.
+  const patiently = <T>(answer: Promise<T>): Promise<T> => (signal === undefined ? whileWaiting(io, `the CA at ${origin}`, answer) : answer);
+
   return {
-    url: new URL(url).origin,
+    url: origin,
     async call<T>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown, idempotencyKey?: string): Promise<T> {
       const payload = body === undefined ? undefined : JSON.stringify(body);
       const length =
         payload === undefined ? {} : { "content-length": Buffer.byteLength(payload), "content-type": mediaType.json };
       const { pathname, search } = new URL(path, url);
       const headers = { authorization: authorize(method, pathname + search, payload ?? ""), ...length, ...(idempotencyKey !== undefined && { [idempotencyKeyHeader]: idempotencyKey }) };
-      const text = await exchange(new URL(path, url), { method, ...tls(), headers }, payload);
+      const text = await patiently(exchange(new URL(path, url), { method, ...tls(), headers }, payload));
       return (text === "" ? undefined : JSON.parse(text)) as T;
     },
     async follow(path, body, onEvent) {
@@ -147,8 +152,8 @@ export function api(flags: ApiFlags, { env }: Pick<CliIo, "env">, signal?: Abort
       const { status, text } = await answered(new URL(path, url), { method: "POST", ...tls(), headers }, payload, eventReader(onEvent));
       if (status !== 200) throw new ApiError(explain(status, text), { status });
     },
-    fetchPublic: (path, accept) => exchange(new URL(path, url), { method: "GET", ...tls(), headers: { accept } }),
-    probe: (path) => answered(new URL(path, url), { method: "GET", ...tls() }),
+    fetchPublic: (path, accept) => patiently(exchange(new URL(path, url), { method: "GET", ...tls(), headers: { accept } })),
+    probe: (path) => patiently(answered(new URL(path, url), { method: "GET", ...tls() })),
   };
 }
 

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { AuditError } from "../audit/errors.ts";
 import { parseVerifierKey } from "../audit/note.ts";
-import { verifyLog, type VerifyProgress, type WitnessedCheckpoint } from "../audit/verify.ts";
+import { verifyLog, type WitnessedCheckpoint } from "../audit/verify.ts";
 import { readConfig } from "../config.ts";
 import { paths } from "../contract/paths.ts";
 import { askEndpoint } from "../federation/endpoint.ts";
@@ -14,7 +14,7 @@ import type { Store } from "../store/store.ts";
 import { readArguments, UsageError } from "./arguments.ts";
 import { reportAsJson, reportAsText, type KeyUsed } from "./audit-report.ts";
 import type { CliIo } from "./io.ts";
-import { progressReport } from "./progress.ts";
+import { withProgress } from "./progress.ts";
 import { wrap } from "../settings/wrap.ts";
 
 /**
@@ -51,14 +51,12 @@ export async function audit(args: readonly string[], io: CliIo): Promise<number>
 
 async function verify(store: Store, dataDir: string, options: Options, io: CliIo): Promise<number> {
   const key = findKey(dataDir, options.key);
-  const verdict = await verifyLog({
-    store,
-    checkpoints: (options.checkpoint ?? []).map(readText),
-    witnessed: await Promise.all((options.witness ?? []).map((each) => readWitness(each, key.verifierKey))),
-    ...(key.verifierKey !== undefined && { verifierKey: key.verifierKey }),
-    onProgress: io.isTerminal ? progressLine(io) : progressLines(io),
-  });
-  if (io.isTerminal) io.stderr(clearLine);
+  const checkpoints = (options.checkpoint ?? []).map(readText);
+  const witnessed = await Promise.all((options.witness ?? []).map((each) => readWitness(each, key.verifierKey)));
+  const verdict = await withProgress(io, (report) => verifyLog({
+    store, checkpoints, witnessed, ...(key.verifierKey !== undefined && { verifierKey: key.verifierKey }),
+    onProgress: ({ stage, entries, total }) => report({ stage: stage === "log" ? "entries and seals" : "entries and tables", done: entries, total }),
+  }));
   if (verdict.ok && verdict.size === 0) throw new UnreadableError("This store holds no CA and so no log. Is --store or " +
     "--data-dir the right one?");
   const verifierKey = key.verifierKey ?? (await store.state())?.logVerifierKey;
@@ -110,22 +108,6 @@ function readText(path: string): string {
   }
 }
 
-/** Where there is no terminal: a line now and then. */
-function progressLines(io: CliIo): (progress: VerifyProgress) => void {
-  const report = progressReport(io);
-  return ({ entries, total }) => report({ stage: "verify", done: entries, total });
-}
-
-function progressLine(io: CliIo): (progress: VerifyProgress) => void {
-  let shown = "";
-  return ({ stage, entries, total }) => {
-    const percent = total === 0 ? 100 : Math.min(100, Math.floor((100 * entries) / total));
-    const line = `${clearLine}${stage === "log" ? "entries and seals" : "entries and tables"}: ${percent} % of ${total}`;
-    if (line !== shown) io.stderr(line);
-    shown = line;
-  };
-}
-
 /** What was named cannot be read, or is not there. */
 class UnreadableError extends Error {
   override readonly name = "UnreadableError";
@@ -170,4 +152,3 @@ From a timer, on a machine of its own, with what is kept there:
 `;
 /** Written at the first start, next to the database but not in it. */
 const keyFileName = "audit-log.vkey";
-const clearLine = "\r\u001b[K";

@@ -9,7 +9,7 @@ import { openTableSource } from "../store/open-tables.ts";
 import { noMore, readArguments, required } from "./arguments.ts";
 import { backupOptions, explained, readBackupConfig, readPassphrase } from "./backup-options.ts";
 import type { CliIo } from "./io.ts";
-import { progressReport } from "./progress.ts";
+import { withProgress } from "./progress.ts";
 
 /**
  * `countersign backup`: everything the CA is, in one sealed file; the CA may go on meanwhile.
@@ -31,7 +31,7 @@ export async function backup(args: readonly string[], io: CliIo): Promise<number
     const files = carriedFiles(config);
     const source = await openTableSource(config.storeUrl, { exclusive: false });
     try {
-      const sizeBytes = await writeNewFile(path, backupOf({ source, files, passphrase, now: new Date(), onProgress: progressReport(io) }));
+      const sizeBytes = await withProgress(io, (onProgress) => writeNewFile(path, backupOf({ source, files, passphrase, now: new Date(), onProgress })));
       io.stdout(`${path}: ${sizeBytes} bytes, with ${["the store", ...files.map(({ name }) => name)].join(", ")}.\n`);
     } finally {
       await source.close();

@@ -60,7 +60,7 @@ const commands: Readonly<Record<string, About & { readonly load: () => Promise<C
     },
   },
   top: {
-    group: "see", about: "which requests of a workload are many, slow or failing",
+    group: "see", about: "which live requests are many, slow or failing",
     load: async () => {
       const { top } = await import("./top.ts");
       return (args, io) => top(args, io, signalled);
@@ -144,6 +144,9 @@ function signalled(): Promise<void> {
     process.on("SIGTERM", onSignal).on("SIGINT", onSignal);
   });
 }
+
+/** Of every command. */
+export const commandNames: readonly string[] = Object.keys(commands);
 
 /** What each command says of itself: its name, one line, its help. */
 export async function helpTexts(): Promise<readonly HelpText[]> {

@@ -11,7 +11,7 @@ import { noMore, readArguments, required } from "./arguments.ts";
 import { adminTokenName, sealingKeyName } from "./backup.ts";
 import { backupOptions, explained, readBackupConfig, readPassphrase } from "./backup-options.ts";
 import type { CliIo } from "./io.ts";
-import { progressReport } from "./progress.ts";
+import { withProgress } from "./progress.ts";
 
 /**
  * `countersign restore`: fills an empty store from a backup.
@@ -35,12 +35,12 @@ export async function restore(args: readonly string[], io: CliIo): Promise<numbe
     if (!existsSync(path)) throw new BackupError("file_unusable", `there is no file ${path}`);
     const saved: string[] = [];
     try {
-      const { rows, size, trustDomain, createdAt } = await restoreFrom({
+      const { rows, size, trustDomain, createdAt } = await withProgress(io, (onProgress) => restoreFrom({
         sealed: createReadStream(path, { highWaterMark: readBytes }), passphrase, checkpoints,
         target: () => openTableTarget(config.storeUrl),
         saveFiles: (files) => saveFiles(files, config, saved),
-        onProgress: progressReport(io),
-      });
+        onProgress,
+      }));
       io.stdout(`The CA of ${trustDomain} as it was at ${createdAt}: ${rows} rows, ${size} entries in\nthe audit log, which verifies.\n${next}`);
     } catch (error) {
       for (const each of saved) rmSync(each, { force: true });

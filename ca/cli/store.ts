@@ -9,7 +9,7 @@ import { copyTables, everyPage } from "../store/table-copy.ts";
 import { chooseAction, noMore, readArguments, required, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { kubernetesAccess, kubernetesOptions, podNamespace } from "./kubernetes.ts";
-import { progressReport } from "./progress.ts";
+import { withProgress } from "./progress.ts";
 import { resealStore } from "./store-reseal.ts";
 import { wrap } from "../settings/wrap.ts";
 
@@ -70,7 +70,7 @@ async function migrate(from: string, to: string, io: CliIo): Promise<void> {
     if (checkpoint === undefined) throw new StoreError("store_unavailable", "There is no CA in the store to move. Is --from the right one?");
     const target = await openTableTarget(to);
     try {
-      const { rows, size } = await copyTables({ pages: everyPage(source), target, checkpoint, onProgress: progressReport(io) });
+      const { rows, size } = await withProgress(io, (onProgress) => copyTables({ pages: everyPage(source), target, checkpoint, onProgress }));
       const root = parseNote(checkpoint).text.split("\n")[2];
       io.stdout(`Moved ${rows} rows. The audit log verifies in the new store and is the same:\n${size} entries, root ${root}\n\n${next}`);
     } finally {

@@ -29,7 +29,8 @@ export function tapLine({ startedAt, direction, clientId, serverId, tls, noTlsRe
   const fitting = nameLengths.find((length) => line(path, length).length <= columns);
   if (fitting !== undefined) return line(path, fitting);
   const over = line(path, shortest).length - columns;
-  return line(path.length <= minPathLength ? path : `${path.slice(0, Math.max(minPathLength, path.length - over) - 1)}…`, shortest);
+  const cut = line(path.length <= minPathLength ? path : `${path.slice(0, Math.max(minPathLength, path.length - over) - 1)}…`, shortest);
+  return cut.length <= columns ? cut : `${cut.slice(0, columns - 1)}…`;
 }
 
 function endOf(name: string, length: number): string {

@@ -30,10 +30,13 @@ export interface RemoteTaps {
 
 /**
  * Answers the taps of the CA that are meant for this workload: reports its requests twice a second until the tap is over, or the CA says that
- * it is. What does not fit, or does not arrive, is left out and counted: nothing waits for it.
+ * it is: one that nobody looks at any more ends within seconds. What does not fit, or does not arrive, is left out and counted: nothing
+ * waits for it.
  */
 export function remoteTaps({ client, trustDomain, identity, exchanges, clock, log }: RemoteTapDeps): RemoteTaps {
-  const open = new Map<string, () => void>();
+  const open = new Map<string, { end(): void; askWithNext(): void }>();
+  /** Taps that came while others had all places. */
+  const waitingTaps: { readonly notice: TapNotice; readonly untilMs: number }[] = [];
   /** Those that are over are told again to whoever reconnects. */
   const known = new Set<string>();
 
@@ -42,6 +45,7 @@ export function remoteTaps({ client, trustDomain, identity, exchanges, clock, lo
     let waitingLength = 0;
     let lost = 0;
     let atLimit = false;
+    let askedAtMs = clock.now();
     let cancel = (): void => undefined;
     const deadlineMs = clock.now() + Math.min(seconds, maxSeconds) * 1000;
     log.info({ tap, seconds }, "an operator of the CA looks at the requests of this workload");
@@ -61,6 +65,9 @@ export function remoteTaps({ client, trustDomain, identity, exchanges, clock, lo
       cancel();
       tapped.stop();
       open.delete(tap);
+      const [next] = waitingTaps.splice(0, 1);
+      const leftSeconds = Math.ceil(((next?.untilMs ?? 0) - clock.now()) / 1000);
+      if (next !== undefined && leftSeconds > 0) start({ ...next.notice, seconds: leftSeconds });
     }
 
     async function report(): Promise<void> {
@@ -70,7 +77,9 @@ export function remoteTaps({ client, trustDomain, identity, exchanges, clock, lo
       const records = waiting;
       const leftOut = tapped.takeLeftOut() + lost;
       [waiting, waitingLength, lost] = [[], 0, 0];
-      if (by !== undefined && (records.length > 0 || leftOut > 0)) {
+      // With nothing to tell it is a question: whether anybody still looks.
+      if (by !== undefined && (records.length > 0 || leftOut > 0 || nowMs - askedAtMs >= askIntervalMs)) {
+        askedAtMs = nowMs;
         const text: Report = { type: "tap", reportedAt: new Date(nowMs).toISOString(), tap, records, leftOut };
         try {
           await client.report(signReport(text, by, trustDomain, nowMs));
@@ -83,22 +92,25 @@ export function remoteTaps({ client, trustDomain, identity, exchanges, clock, lo
       else if (open.has(tap)) cancel = clock.after(intervalMs, () => void report());
     }
 
-    open.set(tap, end);
+    open.set(tap, { end, askWithNext: () => void (askedAtMs = 0) });
     cancel = clock.after(intervalMs, () => void report());
   }
 
   return {
     heardOf(notice) {
       const id = identity()?.id.uri;
-      if (known.has(notice.tap) || open.size >= maxOpen || id === undefined) return;
+      if (known.has(notice.tap) || waitingTaps.length >= maxWaiting || id === undefined) return;
       if (createHash("sha256").update(tapTarget(notice.tap, id)).digest("hex") !== notice.target) return;
       known.add(notice.tap);
       const [oldest] = known.size > maxKnown ? known : [];
       if (oldest !== undefined) known.delete(oldest);
-      start(notice);
+      if (open.size < maxOpen) return start(notice);
+      waitingTaps.push({ notice, untilMs: clock.now() + notice.seconds * 1000 });
+      for (const { askWithNext } of open.values()) askWithNext();
     },
     stop() {
-      for (const end of [...open.values()]) end();
+      waitingTaps.length = 0;
+      for (const { end } of [...open.values()]) end();
     },
   };
 }
@@ -111,4 +123,7 @@ const maxPerSecond = 200;
 const maxRecords = 10_000;
 const maxSeconds = 600;
 const maxOpen = 2;
+/** As many as the CA has open at most. */
+const maxWaiting = 16;
+const askIntervalMs = 5000;
 const maxKnown = 64;

@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import type { EdgeList } from "../../ca/contract/edges.ts";
 import { dispatch } from "../../ca/cli/dispatch.ts";
+import { tap } from "../../ca/cli/tap.ts";
+import { top } from "../../ca/cli/top.ts";
 import { countersign } from "../support/command-line.ts";
 import { startMesh, type Mesh, type MeshProxy } from "../support/mesh.ts";
 import { httpApp } from "../support/tcp.ts";
@@ -107,3 +109,20 @@ test("countersign top adds a workload's live requests up", async () => {
   expect(await looking).toBe(0);
   expect(JSON.parse(stdout)).toMatchObject([{ method: "GET", path: "/top", count: 2, good: 2, clientId: hello.spiffeId, serverId: world.spiffeId }, { path: "/top/missing", count: 1, good: 1 }]);
 }, 60_000);
+
+test("tap and top go on with --watch until they are ended, and tell each request as JSON in a line", async () => {
+  const [tapped, topped] = [[] as string[], [] as string[]];
+  let end = (): void => undefined;
+  const stopped = new Promise<void>((resolve) => (end = resolve));
+  const ioOf = (lines: string[]) => ({ stdout: (text: string) => void lines.push(...text.split("\n").filter((line) => line !== "")), stderr: () => undefined, env });
+  const before = world.log.text().split("an operator of the CA looks").length;
+  const running = [tap([world.spiffeId, "--path", "/watched", "--watch", "-o", "json"], ioOf(tapped), () => stopped), top([world.spiffeId, "--path", "/watched", "--watch", "-o", "json"], ioOf(topped), () => stopped)];
+  await vi.waitFor(() => expect(world.log.text().split("an operator of the CA looks").length).toBe(before + 2), { timeout: 30_000, interval: 50 });
+  await ask("/watched");
+  const counted = (): readonly unknown[] => (JSON.parse(topped.at(-1) ?? "[]") as readonly { readonly count: number }[]).map(({ count }) => count);
+  await vi.waitFor(() => expect([tapped.length, counted()]).toEqual([1, [1]]), { timeout: 30_000, interval: 50 });
+  await ask("/watched");
+  await vi.waitFor(() => expect([tapped.length, counted()]).toEqual([2, [2]]), { timeout: 30_000, interval: 50 });
+  end();
+  expect(await Promise.all(running)).toEqual([0, 0]);
+}, 120_000);

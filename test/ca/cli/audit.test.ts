@@ -31,9 +31,9 @@ beforeEach(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Runs the command with the data directory of the test, unless it is told another. */
-async function run(args: readonly string[], { env = { COUNTERSIGN_DATA_DIR: dataDir } as Record<string, string>, isTerminal = false } = {}) {
+async function run(args: readonly string[], { env = { COUNTERSIGN_DATA_DIR: dataDir } as Record<string, string> } = {}) {
   let [stdout, stderr] = ["", ""];
-  const io = { stdout: (text: string) => { stdout += text; }, stderr: (text: string) => { stderr += text; }, env, isTerminal };
+  const io = { stdout: (text: string) => { stdout += text; }, stderr: (text: string) => { stderr += text; }, env };
   const exitCode = await dispatch(["audit", ...args], io);
   return { exitCode, stdout, stderr };
 }
@@ -110,13 +110,6 @@ describe("audit verify", () => {
     const { exitCode, stdout } = await run(["verify", "--checkpoint", kept]);
     expect(exitCode).toBe(1);
     expect(stdout).toContain("cut off");
-  });
-
-  test("shows how far it is on a terminal, and leaves no trace of that", async () => {
-    const { stdout, stderr } = await run(["verify"], { isTerminal: true });
-    expect(stdout).not.toContain("%");
-    expect(stderr).toContain("100 %");
-    expect(stderr.endsWith("\r\u001b[K")).toBe(true);
   });
 
   test.each([

@@ -29,6 +29,21 @@ test("and stays as it is for a program that reads it", () => {
   expect(said).toBe(hostile);
 });
 
+test("-o json means the same and has it spelled out, as one document or line by line", async () => {
+  const value = { name: `${hostile}\u{e0041}\u2028\ue000`, quoted: '"\\' };
+  said = "";
+  for (const each of [io, terminal]) output("json", each).print(value, "");
+  const ending = new AbortController();
+  const look = async () => {
+    ending.abort();
+    return { value, draw: () => "" };
+  };
+  await keepLooking({ command: "edges", look, json: true, intervalMs: 1, ending: ending.signal }, terminal);
+  expect(said.replaceAll("\n", "")).toMatch(/^[\x20-\x7e]*$/);
+  const [first, second, third] = [...said.matchAll(/^\{[^]*?^\}$|^\{.*\}$/gm)].map(([document]) => JSON.parse(document) as unknown);
+  expect([first, second, third]).toEqual([value, value, value]);
+});
+
 test("nor does what a CA answers while it is watched", async () => {
   for (const each of [io, terminal]) {
     said = "";

@@ -105,6 +105,32 @@ test("it is over when the CA says so; a CA that is busy or gone costs those requ
   expect(sent.flatMap(({ records }) => records.map(({ path }) => path))).toEqual(["/shown"]);
 });
 
+test("one that nobody looks at any more gives its place to the next, although nobody asks for anything", async () => {
+  const { clock, taps, ask, ca, paths } = setUp();
+  for (const digit of ["1", "2"]) taps.heardOf(noticeFor("spiffe://east/world", { tap: digit.repeat(32), seconds: 600 }));
+  await clock.advance(1000);
+  ca.error = new CaError("ca_refused", "no such tap", { problemCode: "not_found" });
+  taps.heardOf(noticeFor("spiffe://east/world", { tap: "3".repeat(32) }));
+  await clock.advance(500);
+  ca.error = undefined;
+  ask("/seen");
+  await clock.advance(1000);
+  expect(paths()).toEqual(["/seen"]);
+});
+
+test("one without requests asks now and then whether it is still looked at, and ends when it is not", async () => {
+  const { clock, taps, ask, ca, sent } = setUp();
+  taps.heardOf(noticeFor("spiffe://east/world"));
+  await clock.advance(6000);
+  expect(sent).toMatchObject([{ records: [], leftOut: 0 }]);
+  ca.error = new CaError("ca_refused", "no such tap", { problemCode: "not_found" });
+  await clock.advance(6000);
+  ca.error = undefined;
+  ask("/nobody");
+  await clock.advance(6000);
+  expect(sent).toHaveLength(1);
+});
+
 test("two taps at once are the most", async () => {
   const { clock, taps, ask, sent } = setUp();
   for (const digit of ["1", "2", "3"]) taps.heardOf(noticeFor("spiffe://east/world", { tap: digit.repeat(32) }));
