@@ -168,6 +168,6 @@ describe("with a CA that is started again", () => {
     await vi.waitFor(() => expect(watching.output()).toContain("\n"), { timeout: 30_000, interval: 100 });
     watching.child.kill("SIGINT");
     const [code, signal] = (await once(watching.child, "exit")) as [number | null, string | null];
-    expect([code, signal, JSON.parse(watching.output())]).toEqual([0, null, { edges: [], proxies: 0, truncated: false }]);
+    expect([code, signal, JSON.parse(watching.output())]).toEqual([0, null, expect.objectContaining({ edges: [], proxies: 0 })]);
   }, 60_000);
 });
