@@ -57,6 +57,7 @@ import { ConfigError } from "./settings/errors.ts";
 import { pruner } from "./pruning.ts";
 import { certificateRevoker } from "./revocation/revoke.ts";
 import { openKms, type Kms } from "./signer/kms.ts";
+import { kmsKeyOf } from "./signer/kms-sealing.ts";
 import type { AuthorityRow } from "./store/rows/authorities.ts";
 import type { Store } from "./store/store.ts";
 import { isSealCurrent } from "./sealed-store.ts";
@@ -301,6 +302,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     proxies: proxyReader(reported),
     workloads: workloadReader({ store, now }),
     vitals: vitalsReader({
+      sealing: state.wrappedSealingKey === undefined ? { location: "here" } : { location: "kms", keyId: kmsKeyOf(state.wrappedSealingKey) },
       config, store, signers, attestors, acme: config.acme && { config: config.acme, unproved }, rows: () => keeper.current().rows, publicUrl: deps.publicUrl ?? (() => config.publicUrl), upstream: upstream?.status, replicas: fellows.list,
       webCertificate: deps.webCertificate, now,
     }),

@@ -19,6 +19,7 @@ export interface VitalsDeps {
   readonly store: Pick<Store, "ping" | "vitals" | "crls" | "checkpoint" | "databaseTimeMs">;
   readonly signers: Pick<AuthoritySigners, "check" | "signerFor" | "troubles">;
   readonly rows: () => readonly AuthorityRow[];
+  readonly sealing: Vitals["sealing"];
   readonly attestors: Pick<Attestors, "look">;
   /** Undefined: ACME is not spoken. */
   readonly acme: { readonly config: AcmeConfig; readonly unproved: Pick<ReturnType<typeof unprovedNames>, "list"> } | undefined;
@@ -53,7 +54,7 @@ export function vitalsReader(deps: VitalsDeps) {
       time: new Date(nowMs).toISOString(), trustDomain: config.trustDomain, version: packageJson.version,
       listensBeyondLoopback: !/^(?:127\.[\d.]+|::1|localhost)$/.test(config.listenHost), publicUrl: deps.publicUrl(),
       store: { ...vitals, answeredInMs, ...(databaseMs !== undefined && { clockOffsetMs: databaseMs - nowMs }) },
-      keys: keyList, attestors: attestorList,
+      keys: keyList, sealing: deps.sealing, attestors: attestorList,
       ...(acmeLook && { acme: { ...acmeLook, failures: deps.acme?.unproved.list() ?? [] } }),
       crls: crls.map(({ authorityId, list, number, thisUpdateMs, nextUpdateMs }) => (
         { authorityId, list, number, thisUpdate: new Date(thisUpdateMs).toISOString(), nextUpdate: new Date(nextUpdateMs).toISOString() }
@@ -83,7 +84,8 @@ function remembered<T>(ask: () => Promise<T>): () => Promise<T> {
 
 /** A key in the store is opened, one in KMS is asked; a token is only spoken of, since asking needs a process, as is what is offline. */
 async function keyVitals(row: AuthorityRow, signers: VitalsDeps["signers"]): Promise<KeyVitals> {
-  const about = { authorityId: row.id, location: row.key.kind };
+  const keyId = row.key.kind === "kms" ? row.key.keyId : row.key.kind === "pkcs11" ? row.key.uri : undefined;
+  const about = { authorityId: row.id, location: row.key.kind, ...(keyId !== undefined && { keyId }) };
   try {
     await signers.check(row);
     const fits = Buffer.compare(signers.signerFor(row).spki, parseCertificate(row.certificate).spki) === 0;

@@ -21,6 +21,8 @@ export interface Vitals {
   readonly store: StoreVitals & { readonly answeredInMs: number };
   /** Of the authorities that sign, or will. */
   readonly keys: readonly KeyVitals[];
+  /** What seals the private keys in the store; `here`: a key that this process was given. */
+  readonly sealing?: { readonly location: "kms" | "here"; readonly keyId?: string | undefined } | undefined;
   /** The newest CRL of each list. */
   readonly crls: readonly CrlVitals[];
   /** Who else vouches for workloads, as this replica reaches them. */
@@ -100,6 +102,8 @@ export interface StandbyVitals {
 export interface KeyVitals {
   readonly authorityId: string;
   readonly location: AuthoritySummary["key"];
+  /** What it is called there: the ID or alias of a KMS key, the URI of one on a PKCS#11 token. */
+  readonly keyId?: string;
   /** What is wrong: it does not answer, or is not the key of the certificate. */
   readonly trouble?: string;
 }

@@ -5,6 +5,7 @@ import type { ProxyList } from "../contract/proxies.ts";
 import type { Vitals } from "../contract/vitals.ts";
 import type { WorkloadList } from "../contract/workloads.ts";
 import { attestorsCard } from "./attestors.ts";
+import { keyPlaces, keyPlacesCard } from "./key-places.ts";
 import { card, chip, count, identity, spanOf, table, when, type Markup, type Tone } from "./marks.ts";
 import type { Page } from "./page.ts";
 import { axisBar, axisHead } from "./time-axis.ts";
@@ -28,6 +29,7 @@ export const trustPage: Page = {
 <div id="tree" data-part>${card("tree-heading", "From roots to workloads", html`<p class="soft">Bars are validity; now is in the middle, and what is far away is drawn closer together. Of each issuer those proxies that end first are shown.</p>`,
         html`<ol class="tree"><li class="ticks" aria-hidden="true"><span></span>${axisHead()}</li>${present.filter(({ type }) => type === "root").flatMap((root) => branch(root, 0, present, holding, nowMs))}</ol>`)}</div>
 <div id="keys" data-part>${jwtKeys.length === 0 ? "" : card("keys-heading", "Keys of JWT-SVIDs", html`<ol class="tree">${jwtKeys.map((key) => authorityRow(key, 0, "", nowMs))}</ol>`)}</div>
+<div id="key-places" data-part>${keyPlacesCard(vitals, present)}</div>
 <div id="attestors" data-part>${attestorsCard(vitals, nowMs)}</div>
 <div id="roots" data-part>${card("roots-heading", "Fingerprints of the roots", table("SHA-256 of each root in the bundle, to compare with what others hold", ["Root", "State", "Fingerprint"],
           present.filter(({ type }) => type === "root").map(({ id, state, fingerprint }) => [html`<span class="mono">${id.slice(0, 12)}</span>`, stateChip(state), html`<span class="mono">${fingerprint}</span>`])))}</div>
@@ -82,7 +84,7 @@ function authorityRow(authority: AuthoritySummary, depth: number, above: string,
   const { id, type, state, key, notAfter, keyAlgorithm } = authority;
   const leftMs = Date.parse(notAfter) - nowMs;
   return html`<li><div class="what d${depth}"><strong>${type}</strong> <span class="mono">${id.slice(0, 12)}</span> ${stateChip(state)}
-<span class="hidden">${above}</span><span class="soft small">${keyAlgorithm}, ${keyPlaces[key]}, ${leftMs >= 0 ? `${spanOf(leftMs)} left` : "ended"}</span></div>${axisBar(authority, nowMs, barTones[state])}</li>`;
+<span class="hidden">${above}</span><span class="soft small">${keyAlgorithm}, key: ${keyPlaces[key]}, ${leftMs >= 0 ? `${spanOf(leftMs)} left` : "ended"}</span></div>${axisBar(authority, nowMs, barTones[state])}</li>`;
 }
 
 function stateChip(state: AuthorityState): Markup {
@@ -92,7 +94,6 @@ function stateChip(state: AuthorityState): Markup {
 const isOver = (state: AuthorityState): boolean => state === "retired" || state === "revoked";
 const stateTones: Readonly<Record<AuthorityState, Tone>> = { prepared: "plain", active: "ok", retiring: "plain", retired: "plain", tainted: "failed", revoked: "failed" };
 const barTones: Readonly<Record<AuthorityState, string>> = { prepared: "bar", active: "ok", retiring: "bar", retired: "bar", tainted: "failed", revoked: "failed" };
-const keyPlaces = { sealed: "key in the store", kms: "key in KMS", pkcs11: "key on a token", offline: "key offline", upstream: "the CA above has it" } as const;
 /** Root, intermediate, issuer. */
 const maxDepth = 3;
 const maxHolders = 8;

@@ -38,7 +38,8 @@ const vitalsSchema = z
       }).optional(),
       clockOffsetMs: z.number().optional().openapi({ description: "The database's clock less the CA's." }),
     }),
-    keys: z.array(z.object({ authorityId: z.string(), location: z.enum(["sealed", "kms", "pkcs11", "offline", "upstream"]), trouble: z.string().optional() })).readonly(),
+    keys: z.array(z.object({ authorityId: z.string(), location: z.enum(["sealed", "kms", "pkcs11", "offline", "upstream"]), keyId: z.string().optional().openapi({ description: "What it is called there." }), trouble: z.string().optional() })).readonly(),
+    sealing: z.object({ location: z.enum(["kms", "here"]), keyId: z.string().optional() }).optional().openapi({ description: "What seals the private keys in the store; `here`: a key that the CA's process was given." }),
     crls: z.array(z.object({ authorityId: z.string(), list: z.string(), number: z.number(), thisUpdate: time, nextUpdate: time })).readonly(),
     attestors: z.array(z.object({
       name: z.string(), type: z.enum(["kubernetes", "oidc", "x509", "aws-iam"]), trouble: z.string().optional(), vouches: z.boolean(), notBefore: time.optional(), notAfter: time.optional(),

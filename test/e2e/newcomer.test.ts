@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -87,6 +88,14 @@ describe.runIf(programAvailable("curl") && programAvailable("openssl"))("a newco
     expect(await page("east", "/ui")).toContain("All is well");
     expect(await page("east", "/ui/workloads")).toContain("/ns/default/sa/hello");
     expect(await page("east", "/ui/federation")).toContain("west.example");
+    expect(await page("east", "/ui/edges")).toContain("/ns/default/sa/hello");
+    const overview = await page("east", "/ui");
+    for (const replica of [8443, 8444]) expect(overview).toContain(`${hostname()}:${walk.port(replica)}`);
+    expect(await page("east", "/ui/trust")).toContain("in the store, sealed");
+    await signIn("west", west);
+    const keys = await page("west", "/ui/trust");
+    expect(keys).toMatch(/root .*AWS KMS.*arn:aws:kms:.*at hand.*issuer /s);
+    expect(keys).toMatch(/what seals the keys.*AWS KMS.*arn:aws:kms:/s);
   });
 
   test("Linkerd's issuer, and a token that can have no other", { timeout: 60_000 }, async () => {
@@ -121,7 +130,6 @@ describe.runIf(programAvailable("curl") && programAvailable("openssl"))("a newco
   });
 
   test("three things broken, of which check and the dashboard say which", { timeout: 90_000 }, async () => {
-    await signIn("west", west);
     await walk.run("kill %?demo-kms");
     expect(linesNotWell(await walk.run(`countersign check ${west} || true`))).toEqual([expect.stringMatching(/^× authority \w+ \(kms\) has its key at hand/)]);
     await expect.poll(() => notSo("west"), seen).toContainEqual(expect.stringMatching(/^authority \w+ \(kms\) has its key at hand/));
