@@ -72,7 +72,7 @@ export function interceptContainer({ interceptImage }: InjectSettings, { interce
       ...(skipOutboundPorts.length > 0 ? ["--skip-outbound-ports", skipOutboundPorts.join(",")] : []),
     ],
     resources: { requests: { cpu: "10m", memory: "64Mi" }, limits: { memory: "256Mi" } },
-    securityContext: { runAsUser: 0, runAsNonRoot: false, ...locked, capabilities: { drop: ["ALL"], add: ["NET_ADMIN", "NET_RAW"] } },
+    securityContext: { runAsUser: 0, runAsNonRoot: false, ...locked, capabilities: { drop: ["ALL"], add: ["NET_ADMIN"] } },
   };
 }
 

@@ -33,7 +33,7 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
       const goals = [...[8080, 8082, 9000, 9999, 4143].map((port) => `${west!.address}:${port}`), ...(west!.address6 === undefined ? [] : [`[${west!.address6}]:8080`])];
       const routes = host === east ? goals.flatMap((goal) => ["--route", `${goal}=${goal},${idOf(west!)}`]) : [];
       await start(host, [
-        program("proxy"), "--inbound", host.address6 === undefined ? "0.0.0.0:4143" : "[::]:4143", "--app", "127.0.0.1:1", "--outbound", "off", "--admin", "off", "--transparent", "localhost:4141", "--opaque-ports", "9000", ...routes,
+        program("proxy"), "--inbound", host.address6 === undefined ? "0.0.0.0:4143" : "[::]:4143", "--app", "127.0.0.1:1", "--outbound", "off", "--admin", "127.0.0.1:4191", "--metrics", "0.0.0.0:4192", "--transparent", "localhost:4141", "--opaque-ports", "9000", ...routes,
       ], ["revocations in force", "policy in force"], { COUNTERSIGN_BOOTSTRAP: bootstrap });
       intercept(host, "install", "--proxy-user", "0");
     }
@@ -110,6 +110,17 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
     intercept(west!, "install", "--proxy-user", "0", "--skip-inbound-ports", "8083");
     intercept(east!, "install", "--proxy-user", "0", "--skip-outbound-ports", "8083");
     expect(asApp(east!, "curl", "-sS", `http://${west!.address}:8083/`)).toBe("hello undefined, you said ");
+  });
+
+  test("are scraped where metrics are open and left out of the interception, and nothing else of the admin listener is reached", () => {
+    const scraper = (port: number, path: string): string => ca!.run("curl", ["-sSf", "--max-time", "5", `http://${west!.address}:${port}${path}`]);
+    intercept(west!, "install", "--proxy-user", "0");
+    expect(() => scraper(4192, "/metrics")).toThrow(/reset|Empty reply|Recv failure/);
+    intercept(west!, "install", "--proxy-user", "0", "--skip-inbound-ports", "4191,4192");
+    expect(scraper(4192, "/metrics")).toContain("identity_cert_expiration_timestamp_seconds ");
+    expect(scraper(4192, "/readyz")).toBe("ready\n");
+    for (const path of ["/identity", "/edges", "/tap"]) expect(() => scraper(4192, path)).toThrow(/404/);
+    expect(() => scraper(4191, "/identity")).toThrow(/Failed to connect|refused|connect to server/);
   });
 
   test("are intercepted by iptables where there is no nft, and by nothing once that is removed", () => {

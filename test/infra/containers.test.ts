@@ -8,6 +8,7 @@ import { parse } from "yaml";
 import packageJson from "../../package.json" with { type: "json" };
 import { configTable as caTable } from "../../ca/config-table.ts";
 import { configTable as proxyTable } from "../../proxy/config-table.ts";
+import { interceptContainer } from "../../ca/inject/containers.ts";
 import type { SoftwareBill } from "../../infra/containers/sbom.ts";
 import { loopbackPlace, type Place } from "../../infra/demo/place.ts";
 import { startCa, startProxy } from "../../infra/demo/processes.ts";
@@ -83,6 +84,8 @@ test("the image that redirects a pod's connections is the proxy's program beside
   expect(dockerfile).toContain('ENTRYPOINT ["/usr/local/bin/node", "/app/dist/countersign-proxy.js"]');
 });
 
+const [nft] = ["/usr/sbin/nft"].filter((path) => existsSync(path));
+if (nft === undefined) console.warn("SKIPPED: redirecting a pod's connections with an image's rights (package nftables)");
 const canContain = process.getuid?.() === 0 && spawnSync("unshare", ["--mount", "true"]).status === 0;
 if (!canContain) console.warn("Tests of the images with a read-only root are skipped: they need Linux and root.");
 
@@ -129,6 +132,23 @@ describe.skipIf(!canContain)("with a read-only root, as a user who may nothing",
       expect(await ca.stop()).toBe(0);
     }
     expect(readdirSync(data)).toContain("root.pem");
+  });
+
+  test.skipIf(nft === undefined)("a pod's connections are redirected by the container that the injector adds, as root with no more than the capabilities it gives", () => {
+    const settings = { caUrl: "https://ca:8443", trustDomain: "east", roots: "", proxyImage: "p", interceptImage: "i" };
+    const { args, securityContext } = interceptContainer(settings, {
+      appPort: 8080, intercepted: "all", transparentDefault: "refuse", inboundMode: "strict", skipInboundPorts: [9090], skipOutboundPorts: [], metrics: true,
+    });
+    expect(securityContext).toMatchObject({ runAsUser: 0, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } });
+    const intercept = join(folder, "intercept");
+    cpSync(join(folder, "proxy/app"), join(intercept, "app"), { recursive: true });
+    const enter = inReadOnlyRoot({ root: intercept, capabilities: securityContext.capabilities.add, programs: [nft!] });
+    // In a network of its own, as a pod is.
+    const script = `"$@" ${args.join(" ")}; "$@" intercept status`;
+    const said = execFileSync("unshare", ["--net", "sh", "-ec", script, "sh", ...enter, process.execPath, entryOf("intercept")], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+    expect(said).toContain("Installed by nft");
+    expect(said).toMatch(/tcp dport \{ 4141, 4143, 4192, 9090 \} return/);
+    expect(said).toMatch(/meta skuid 64143 return/);
   });
 });
 

@@ -57,11 +57,11 @@ describe("a pod that gets a proxy", () => {
     expect([env["COUNTERSIGN_PROXY_TOKEN_FILE"], env["COUNTERSIGN_PROXY_ROOT"]]).toEqual(["/var/run/countersign/token", "/var/run/countersign/root.pem"]);
   });
 
-  test("runs it without any privilege; only what redirects connections has those of the network", () => {
+  test("runs it without any privilege; only what redirects connections may change the network", () => {
     expect(proxy.securityContext).toEqual({
       runAsUser: 64_143, runAsGroup: 64_143, runAsNonRoot: true, allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] }, seccompProfile: { type: "RuntimeDefault" },
     });
-    expect(intercept.securityContext).toMatchObject({ allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"], add: ["NET_ADMIN", "NET_RAW"] } });
+    expect(intercept.securityContext).toMatchObject({ allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"], add: ["NET_ADMIN"] } });
   });
 
   test("has its connections redirected by a command that the proxy understands, as its wishes say", () => {
