@@ -16,7 +16,7 @@ export function oidcVerifier(config: OidcAttestor, deps: KeySetDeps, keys = keyS
     const claims = await verifyForeignJwt(token, { attestor: name, issuer, audience, keys, nowMs });
     const { sub, jti, exp = 0 } = claims;
     if (once && exp * 1000 > nowMs + maxRememberedMs) {
-      throw new Refusal("attestation_refused", `The attestor "${name}" refuses the token: it is good for more than a day, too long to remember that it was used. Ask for one that ends sooner.`);
+      throw new Refusal("attestation_refused", `The attestor "${name}" refuses the token: it is good for more than a day, too long to remember that it was used. Ask for one that ends sooner, or set once to false for this attestor.`);
     }
     return {
       facts: factsOfClaims(trustDomainOf(issuer) === undefined ? claims : { ...claims, workload: workloadOf(sub ?? "") }),
