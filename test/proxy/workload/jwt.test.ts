@@ -208,6 +208,45 @@ describe("ValidateJWTSVID", () => {
     expect((await validate(token(), audience)).error?.code).toBe(status.INVALID_ARGUMENT);
   });
 
+  describe("of a token of another trust domain, by that one's bundle,", () => {
+    /** Both have a key, by the same name: each vouches for its own alone. */
+    const federate = (holder: IdentityHolder): void => {
+      const jwtOf = (of: keyof typeof keys) => [{ keyId: "same", publicKey: keys[of].publicKey }];
+      holder.setBundles("east", new Map([["east", { ...east.bundle(), jwtAuthorities: jwtOf("one") }], ["west", { ...west.bundle(), jwtAuthorities: jwtOf("two") }]]));
+    };
+    const signedBy = (key: keyof typeof keys, spiffeId: string, audience: string[] = ["spiffe://east/db"]): string => {
+      const input = encodeJwtSvid({ keyId: "same", spiffeId, audience, issuedAt: nowS(), expiresAt: nowS() + 300, jwtId: "x".repeat(22) });
+      return `${input}.${sign("sha256", Buffer.from(input), { key: keys[key].privateKey, dsaEncoding: "ieee-p1363" }).toString("base64url")}`;
+    };
+
+    test("tells whose it is", async () => {
+      const { holder } = await serve();
+      federate(holder);
+      const { error, value } = await validate(signedBy("two", "spiffe://west/ns/shop/sa/cart"), "spiffe://east/db");
+      expect([error, value["spiffe_id"]]).toEqual([null, "spiffe://west/ns/shop/sa/cart"]);
+    });
+
+    test.each([
+      ["that our own key signed", () => signedBy("one", "spiffe://west/cart")],
+      ["that its key signed for ours", () => signedBy("two", "spiffe://east/web")],
+      ["of one that begins alike", () => signedBy("two", "spiffe://west.example/cart")],
+      ["for somebody else", () => signedBy("two", "spiffe://west/cart", ["spiffe://west/db"])],
+    ])("refuses one %s", async (_what, token) => {
+      const { holder } = await serve();
+      federate(holder);
+      expect((await validate(token(), "spiffe://east/db")).error?.code).toBe(status.INVALID_ARGUMENT);
+    });
+
+    test("refuses one whose trust domain was left, from then on", async () => {
+      const { holder } = await serve();
+      federate(holder);
+      const token = signedBy("two", "spiffe://west/cart");
+      expect((await validate(token, "spiffe://east/db")).error).toBeNull();
+      publish(holder, "one");
+      expect((await validate(token, "spiffe://east/db")).error?.code).toBe(status.INVALID_ARGUMENT);
+    });
+  });
+
   test("is unavailable while it is not known whom to trust", async () => {
     const { holder } = await serve();
     holder.setRevoked(undefined);
