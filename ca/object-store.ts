@@ -1,6 +1,5 @@
 import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage } from "node:http";
-import { request as httpsRequest } from "node:https";
 import type { LookupFunction } from "node:net";
 import type { AwsCredentialSource } from "./aws-credentials.ts";
 import { awsAuthorization, awsDate, type AwsCredentials } from "./pki/aws-signature.ts";
@@ -123,7 +122,7 @@ async function send(base: URL, { path, headers }: Signed, bytes: Uint8Array, { r
   const signal = AbortSignal.timeout(timeoutMs);
   const options = { method: "PUT", path, headers: { ...headers, "content-length": bytes.length }, agent: false, signal, ...(lookup !== undefined && { lookup }) } as const;
   try {
-    const outgoing = base.protocol === "https:" ? httpsRequest(base, { ...options, ...(roots !== undefined && { ca: roots }) }) : httpRequest(base, options);
+    const outgoing = base.protocol === "https:" ? (await import("node:https")).request(base, { ...options, ...(roots !== undefined && { ca: roots }) }) : httpRequest(base, options);
     outgoing.end(bytes);
     const [response] = await once(outgoing, "response", { signal }) as [IncomingMessage];
     // What comes once the answer is there, such as a reset, is the reader's.

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { Agent, request } from "node:https";
+import type { Agent } from "node:https";
 
 /** One request to somebody who helps to find out who asks. */
 export interface Outgoing {
@@ -36,7 +36,7 @@ export class FetchError extends Error {
  * @param keepAlive  not for a process that may be frozen: its connections are gone when it goes on
  */
 export function httpsFetcher({ timeoutMs = defaultTimeoutMs, keepAlive = true }: { readonly timeoutMs?: number; readonly keepAlive?: boolean } = {}): Fetcher {
-  const agent = new Agent({ keepAlive, maxSockets: maxSocketsEach });
+  let agent: Agent | undefined;
   const underWay = new Map<string, number>();
 
   async function fetch({ url, caFile, headers = {}, body }: Outgoing): Promise<Fetched> {
@@ -45,6 +45,9 @@ export function httpsFetcher({ timeoutMs = defaultTimeoutMs, keepAlive = true }:
     const ca = caFile === undefined ? undefined : await readFile(caFile).catch((error: NodeJS.ErrnoException) => {
       throw new FetchError(`cannot read ${caFile}, by which ${host} is known (${error.code})`);
     });
+    // With TLS come the roots of the web, which Node.js reads at once: a CA that asks nobody starts without.
+    const { Agent, request } = await import("node:https");
+    agent ??= new Agent({ keepAlive, maxSockets: maxSocketsEach });
     return new Promise((resolve, reject) => {
       const fail = ({ message }: Error): void => reject(new FetchError(`no answer from ${host}: ${message}`));
       const outgoing = request(url, {
@@ -78,7 +81,7 @@ export function httpsFetcher({ timeoutMs = defaultTimeoutMs, keepAlive = true }:
         else underWay.delete(host);
       }
     },
-    close: () => agent.destroy(),
+    close: () => agent?.destroy(),
   };
 }
 

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { isIP } from "node:net";
-import { connect, type TLSSocket } from "node:tls";
+import type { TLSSocket } from "node:tls";
 import { feedEpochHeader } from "../contract/headers.ts";
 import type { Bundle } from "../pki/bundle.ts";
 import { PkiError } from "../pki/errors.ts";
@@ -113,6 +113,7 @@ export function requireEndpointUrl({ protocol, username, password, hash }: URL):
 
 async function open(url: URL, proof: EndpointProof, signal: AbortSignal): Promise<TLSSocket> {
   const host = url.hostname.replace(/^\[|\]$/g, "");
+  const { connect } = await import("node:tls");
   const socket = connect({
     host, port: Number(url.port || defaultPort), ...(isIP(host) === 0 && { servername: host }),
     ALPNProtocols: ["http/1.1"], minVersion: "TLSv1.2", ciphers: intermediateCiphers,

@@ -19,6 +19,6 @@ export function acmeHandler(acme: NonNullable<CaServices["acme"]>, { bodyLimitBy
       },
     );
     const { "content-type": contentType = "application/json", ...more } = headers;
-    return toResponse({ status, body, contentType, headers: more }, requestId);
+    return toResponse({ status, body, contentType, headers: more }, requestId, raw);
   };
 }

@@ -1,4 +1,5 @@
 import { mediaType, requestIdHeader } from "../contract/headers.ts";
+import { isPlain, plainResponse } from "./plain.ts";
 
 /** What a handler answers, as data; `toResponse` is the only place that makes a Response of it. */
 export interface Answer {
@@ -48,8 +49,9 @@ export function wantsPem(request: Request): boolean {
 
 /**
  * The Response, with the headers that every answer carries. Headers are a plain object: a `Headers` costs 2 us more.
+ * @param request  what it answers; one that is plain has a plain answer
  */
-export function toResponse({ status, body, contentType, headers }: Answer, requestId: string): Response {
+export function toResponse({ status, body, contentType, headers }: Answer, requestId: string, request?: Request): Response {
   const all: Record<string, string> = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -57,7 +59,9 @@ export function toResponse({ status, body, contentType, headers }: Answer, reque
     [requestIdHeader]: requestId,
   };
   if (body !== null) all["content-type"] = contentType ?? mediaType.json;
-  return new Response(body as Exclude<Answer["body"], Uint8Array> | Uint8Array<ArrayBuffer>, { status, headers: headers === undefined ? all : Object.assign(all, headers) });
+  if (headers !== undefined) Object.assign(all, headers);
+  if (request !== undefined && isPlain(request) && (body === null || typeof body === "string" || body instanceof Uint8Array)) return plainResponse(status, all, body);
+  return new Response(body as Exclude<Answer["body"], Uint8Array> | Uint8Array<ArrayBuffer>, { status, headers: all });
 }
 
 const pemTypes: ReadonlySet<string> = new Set([mediaType.pem, "application/pem-certificate-chain"]);

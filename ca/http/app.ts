@@ -8,6 +8,7 @@ import type { RouteName } from "./authenticate.ts";
 import type { MetricsRegistry } from "./metrics-registry.ts";
 import { refuse, splitRoute, type PipelineOptions } from "./operation.ts";
 import { answerFrom, apiParts, statusPart, type Part } from "./parts.ts";
+import { properRequest } from "./plain.ts";
 import { exactFirst } from "./router.ts";
 import type { CaServices } from "./services.ts";
 
@@ -32,7 +33,7 @@ export function createApp(
   route(app, parts, services, options);
   if (services.acme !== undefined) app.on(["GET", "HEAD", "POST"], "/acme/*", acmeHandler(services.acme, options));
   const dashboard = loadOnce(() => loadDashboard(services, app, options));
-  app.on(["GET", "POST"], ["/ui", "/ui/*"], async ({ req, env }) => (await dashboard())(req.raw, env as object));
+  app.on(["GET", "POST"], ["/ui", "/ui/*"], async ({ req, env }) => (await dashboard())(properRequest(req.raw), env as object));
   // Whoever types the address into a browser is a person.
   app.get("/", ({ redirect }) => redirect("/ui", 303));
   return app;
@@ -71,12 +72,13 @@ function route(app: Hono, parts: readonly Part[], services: CaServices, options:
     return toResponse(
       answerUnrouted(method, allowed.includes("GET") ? [...allowed, "HEAD"] : allowed, requestId),
       requestId,
+      context.req.raw,
     );
   });
   // Handlers answer their own errors; what arrives here broke in between.
-  app.onError((error) => {
+  app.onError((error, context) => {
     const requestId = options.nextRequestId();
-    return toResponse(refuse(error, requestId, "unknown", options), requestId);
+    return toResponse(refuse(error, requestId, "unknown", options), requestId, context.req.raw);
   });
 
   function answerUnrouted(method: string, allowed: readonly string[], requestId: string): Answer {

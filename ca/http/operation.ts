@@ -123,7 +123,7 @@ export function pipeline(definition: Operation, services: CaServices, options: P
       const durationMs = Math.round((performance.now() - startedMs) * 1000) / 1000;
       options.log.debug({ requestId, method: request.method, path, status: answer.status, durationMs }, "request");
     }
-    return toResponse(answer, requestId);
+    return toResponse(answer, requestId, request);
   };
 }
 

@@ -1,7 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
-import { setFlagsFromString } from "node:v8";
 import { constants, Script } from "node:vm";
 
 /** A bundle that was run. */
@@ -21,7 +20,7 @@ export interface Run {
  */
 export function runCompiled(file: string): Run {
   // AWS's runtime sets the flag, and V8 refuses what was compiled under others though this one changes nothing in it; `gc` is there all the same.
-  if (process.execArgv.includes("--expose-gc")) setFlagsFromString("--no-expose-gc");
+  if (process.execArgv.includes("--expose-gc")) process.getBuiltinModule("node:v8").setFlagsFromString("--no-expose-gc");
   const text = readFileSync(file, "utf8");
   const ending = Buffer.from(text.slice(-endingLength), "latin1");
   const cachedData = readCompiled(file, ending);

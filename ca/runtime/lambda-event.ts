@@ -1,7 +1,9 @@
 import { STATUS_CODES } from "node:http";
+import { plainRequest } from "../http/plain.ts";
 
 /** A request as a front end of AWS Lambda hands it on. */
 export interface FrontEndRequest {
+  /** A plain one (`plainRequest`). */
   readonly request: Request;
   /** By the front end itself; undefined where it tells none (an ALB). */
   readonly clientIp: string | undefined;
@@ -37,7 +39,7 @@ export function parseFrontEndEvent(event: unknown): FrontEndRequest | undefined 
 
 /** A Function URL, and API Gateway's HTTP APIs by default. */
 function fromPayload2(event: Payload2Event): FrontEndRequest {
-  const headers = new Headers([...readHeaders(event.headers)]);
+  const headers = headersOf(event.headers);
   if (event.cookies !== undefined) headers.set("cookie", event.cookies.join("; "));
   return {
     request: requestOf(event, event.requestContext.http.method, event.rawPath, event.rawQueryString, headers),
@@ -53,7 +55,7 @@ function fromPayload2(event: Payload2Event): FrontEndRequest {
 /** API Gateway's REST APIs: names and values of the query come decoded. */
 function fromPayload1(event: SingleOrMultiEvent): FrontEndRequest {
   return {
-    request: requestOf(event, event.httpMethod, event.path, queryOf(event, encodeURIComponent), new Headers([...readHeaders(event.multiValueHeaders ?? event.headers)])),
+    request: requestOf(event, event.httpMethod, event.path, queryOf(event, encodeURIComponent), headersOf(event.multiValueHeaders ?? event.headers)),
     clientIp: event.requestContext.identity?.sourceIp,
     maxBodyBytes: maxLambdaBytes,
     answer: (response, body) => ({ ...answerOf(response, body), multiValueHeaders: multiHeaders(response) }),
@@ -64,7 +66,7 @@ function fromPayload1(event: SingleOrMultiEvent): FrontEndRequest {
 function fromLoadBalancer(event: SingleOrMultiEvent): FrontEndRequest {
   const isMulti = event.multiValueHeaders !== undefined;
   return {
-    request: requestOf(event, event.httpMethod, event.path, queryOf(event, (text) => text), new Headers([...readHeaders(event.multiValueHeaders ?? event.headers)])),
+    request: requestOf(event, event.httpMethod, event.path, queryOf(event, (text) => text), headersOf(event.multiValueHeaders ?? event.headers)),
     clientIp: undefined,
     maxBodyBytes: maxLoadBalancerBytes,
     answer: (response, body) => ({
@@ -76,19 +78,29 @@ function fromLoadBalancer(event: SingleOrMultiEvent): FrontEndRequest {
   };
 }
 
-function requestOf({ body, isBase64Encoded }: EventBody, method: string, path: string, query: string, headers: Headers): Request {
+function requestOf({ body, isBase64Encoded }: EventBody, method: string, path: string, query: string, headers: Map<string, string>): Request {
   const bytes = body === undefined || body === null ? undefined : Buffer.from(body, isBase64Encoded === true ? "base64" : "utf8");
   // What the app reads of a body is bounded by this: it must be true.
   headers.delete("transfer-encoding");
   headers.delete("content-length");
-  for (const name of [...headers.keys()]) if (name.startsWith(loadBalancersWord)) headers.delete(name);
+  for (const name of headers.keys()) if (name.startsWith(loadBalancersWord)) headers.delete(name);
   const hasBody = bytes !== undefined && bytes.length > 0 && method !== "GET" && method !== "HEAD";
   if (hasBody) headers.set("content-length", String(bytes.length));
   const url = new URL("https://lambda.invalid/");
   // Set apart, so that no path is taken for a host.
   url.pathname = path;
   url.search = query;
-  return new Request(url, { method, headers, ...(hasBody && { body: bytes }) });
+  return plainRequest({ method, url, headers, body: hasBody ? bytes : undefined });
+}
+
+/** Lower-case names; values of one name are a list. */
+function headersOf(given: HeaderValues): Map<string, string> {
+  const headers = new Map<string, string>();
+  for (const [name, value] of readHeaders(given)) {
+    const [key, before] = [name.toLowerCase(), headers.get(name.toLowerCase())];
+    headers.set(key, before === undefined ? value.trim() : `${before}, ${value.trim()}`);
+  }
+  return headers;
 }
 
 function* readHeaders(given: HeaderValues): Generator<[string, string]> {

@@ -2,11 +2,13 @@ import type { Logger } from "pino";
 import { startCa, type Ca } from "../ca.ts";
 import type { CaConfig } from "../config.ts";
 import { createApp } from "../http/app.ts";
+import { plainResponse } from "../http/plain.ts";
 import { answerProblem } from "../http/problem.ts";
 import { caMetrics } from "../metrics.ts";
 import { Refusal } from "../refusal.ts";
 import { ConfigError } from "../settings/errors.ts";
 import { SignerError } from "../signer/errors.ts";
+import { openKms } from "../signer/kms.ts";
 import { isPostgresUrl } from "../store/store-url.ts";
 import { openPostgres } from "../store/postgres.ts";
 import { settlingStore, type SettlingStore } from "../store/settling.ts";
@@ -115,7 +117,8 @@ async function openOnDemand(config: CaConfig, log: Logger, saveAdminToken?: (tok
   try {
     if (saveAdminToken === undefined && (await store.state()) === undefined) throw new NotStarted();
     const accepted = await checkWitnesses(store, config);
-    const ca = await startCa({ config, store, log, metrics, onDemand: true, ...(saveAdminToken && { saveAdminToken }) });
+    const kms = openKms({ endpoint: config.kmsEndpoint, region: config.kmsRegion, env: config.aws, onCall: metrics.kmsCall });
+    const ca = await startCa({ config, store, log, metrics, kms, onDemand: true, ...(saveAdminToken && { saveAdminToken }) });
     await recordRollbacks(store, accepted, Date.now());
     const app = createApp(ca, { log, registry: metrics.registry, denied: metrics.denied, bodyLimitBytes: config.bodyLimitBytes, forwarders: config.forwarders });
     return {
@@ -143,7 +146,7 @@ async function served<T>(ca: Ca, settle: () => Promise<void>, act: () => T | Pro
 /** What is said while the CA cannot be opened; the log says why. */
 function answerUnopened(request: Request, error: unknown, log: Logger): Response {
   log.error({ err: error }, "the CA could not be opened for a request; the next one tries again");
-  if (new URL(request.url).pathname === "/healthz") return new Response("ok\n", { headers: { "content-type": "text/plain; charset=utf-8" } });
+  if (new URL(request.url).pathname === "/healthz") return plainResponse(200, { "content-type": "text/plain; charset=utf-8" }, "ok\n");
   if (error instanceof NotStarted) return problem(new Refusal("issuer_unavailable", error.message))[0];
   if (error instanceof SignerError && error.code === "sealing_key_unavailable") return problem(new Refusal(error.code, unsealed))[0];
   return problem(error)[0];
@@ -151,7 +154,7 @@ function answerUnopened(request: Request, error: unknown, log: Logger): Response
 
 function problem(error: unknown): readonly [Response, Uint8Array] {
   const { status, body, contentType = "", headers } = answerProblem(error, "unopened");
-  return [new Response(body, { status, headers: { ...headers, "content-type": contentType, "cache-control": "no-store" } }), Buffer.from(body)];
+  return [plainResponse(status, { ...headers, "content-type": contentType, "cache-control": "no-store" }, body), Buffer.from(body)];
 }
 
 class NotStarted extends Error {

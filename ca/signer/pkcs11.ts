@@ -1,4 +1,3 @@
-import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describeSpki } from "../pki/key.ts";
@@ -77,7 +76,8 @@ async function ask(
  * One process for one call: a module is somebody else's native code, which may block for ever or take the process down. It is
  * called about once in 23 hours, so that its start (0.1 s) does not matter, and no session can go stale.
  */
-function run(entry: URL, input: string, timeoutMs: number): Promise<string> {
+async function run(entry: URL, input: string, timeoutMs: number): Promise<string> {
+  const { spawn } = await import("node:child_process");
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", fileURLToPath(entry)], {
       stdio: ["pipe", "pipe", "ignore"], timeout: timeoutMs, killSignal: "SIGKILL",

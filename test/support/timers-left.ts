@@ -1,6 +1,9 @@
 import { createHook } from "node:async_hooks";
 
-/** Preloaded into a process (`--import`): at SIGUSR2 it names, on standard error, where each timer was set that has not fired or been cleared. */
+/**
+ * Preloaded into a process (`--import`): at SIGUSR2 it names, on standard error, the modules of Node.js that were loaded, and where each timer
+ * was set that has not fired or been cleared.
+ */
 const alive = new Map<number, string>();
 createHook({
   init(id, type) {
@@ -10,4 +13,6 @@ createHook({
     alive.delete(id);
   },
 }).enable();
-process.on("SIGUSR2", () => process.stderr.write(`timers left: ${JSON.stringify([...alive.values()])}\n`));
+const { moduleLoadList } = process as unknown as { readonly moduleLoadList: readonly string[] };
+process.on("SIGUSR2", () => process.stderr.write(`modules: ${JSON.stringify(moduleLoadList)}\n` +
+  `timers left: ${JSON.stringify([...alive.values()])}\n`));
