@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { runCompletion } from "../../proxy/completion.ts";
 import { configTable } from "../../proxy/config-table.ts";
 import { programAvailable } from "../support/programs.ts";
+import { typedIntoZsh } from "../support/zsh.ts";
 
 function run(...args: readonly string[]): { readonly code: number; readonly out: string; readonly err: string } {
   let [out, err] = ["", ""];
@@ -36,9 +37,10 @@ test("every setting that has a flag is offered", () => {
   expect(offered("--")).toEqual(expect.arrayContaining(configTable.flatMap(({ flag }) => (flag === undefined ? [] : [`--${flag}`]))));
 });
 
-test.skipIf(!programAvailable("zsh"))("zsh takes its script", () => {
-  expect(execFileSync("zsh", ["-f", "-c", `compdef() { echo "$@" }\n${run("zsh").out}`], { encoding: "utf8" })).toBe("_countersign_proxy countersign-proxy\n");
-});
+test.skipIf(!programAvailable("zsh"))("zsh completes commands, actions and flags that are typed into it", () => {
+  const { lines } = typedIntoZsh("countersign-proxy", run("zsh").out, ["countersign-proxy interc", "countersign-proxy intercept inst", "countersign-proxy --boot", "countersign-proxy tap --dir"]);
+  expect(lines).toEqual(["intercept", "intercept install", "--bootstrap-file", "tap --direction"]);
+}, 60_000);
 
 test.skipIf(!programAvailable("fish"))("fish completes commands and flags", () => {
   const fish = (line: string): readonly string[] => (
