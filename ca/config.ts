@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { parseAcme, type AcmeConfig } from "./config-acme.ts";
 import { parseAttestors, type AttestorConfig } from "./config-attestors.ts";
 import { checkTogether, maxNoRevAvailMs, minCertificateLifetimeMs } from "./config-contradictions.ts";
+import { readLinkerd, type LinkerdConfig } from "./config-linkerd.ts";
 import { parseProfiles, type ProfileConfig } from "./config-profiles.ts";
 import { gatherSettings, refused, withDefaults, type ConfigSources } from "./config-sources.ts";
 import type { SettingKey } from "./config-table.ts";
@@ -52,7 +53,7 @@ export interface CaConfig {
   /** Undefined: ACME is not spoken. */
   readonly acme: AcmeConfig | undefined;
   /** Linkerd's identity protocol; undefined: it is not spoken. */
-  readonly linkerd: { readonly listen: Listen; readonly attestor: string } | undefined;
+  readonly linkerd: LinkerdConfig | undefined;
   readonly keyAlgorithm: "ec-p256" | "ec-p384";
   readonly rootCertPath: string | undefined;
   readonly rootKey: RootKey;
@@ -141,7 +142,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
   const statusUrl = values.statusUrl !== undefined
     ? read("statusUrl", parseStatusUrl, "write http://host, http://host:port or either with a path") : statusListen && defaultPublicUrl(statusListen, "http");
   const attestors = readAttestors(values.attestors, text("trustDomain"));
-  const furtherNames = read("apiNames", parseNames, "write DNS names in lower case and IP addresses");
+  const apiNames = apiNamesOf(publicUrl, listen.host, read("apiNames", parseNames, "write DNS names in lower case and IP addresses"));
   const config: CaConfig = {
     trustDomain: checkTrustDomain(text("trustDomain")),
     dataDir,
@@ -150,7 +151,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     listenHost: listen.host,
     listenPort: listen.port,
     publicUrl,
-    ...apiNamesOf(publicUrl, listen.host, furtherNames),
+    ...apiNames,
     certificateLifetimeMs: duration("certificateLifetime"),
     certificateLifetimeMaxMs: duration("certificateLifetimeMax"),
     issuerLifetimeMs: duration("issuerLifetime"),
@@ -169,7 +170,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
       lifetimeMs: duration("certificateLifetime"), lifetimeMaxMs: duration("certificateLifetimeMax"), issuerRenewBeforeMs: duration("issuerRenewBefore"),
       clockSkewMs: duration("clockSkew"), noRevAvail: text("noRevAvail") === "on",
     }),
-    acme: readAcme(values.acme), attestors, linkerd: readLinkerd(values, attestors),
+    acme: readAcme(values.acme), attestors, linkerd: readLinkerd(values, attestors, apiNames.apiDnsNames),
     keyAlgorithm: text("keyAlgorithm") as CaConfig["keyAlgorithm"],
     rootCertPath: values.rootCert,
     rootKey: read("rootKey", parseRootKey, "write software, offline, kms:KEY-ID, pkcs11:... or the path of a file"),
@@ -270,20 +271,6 @@ function readAcme(json: string | undefined): AcmeConfig | undefined {
   const acme = json === undefined ? undefined : parseAcme(json, faults);
   if (faults.length > 0) throw new ConfigError("value_refused", `acme is refused: ${faults.join("; ")}`);
   return acme;
-}
-
-function readLinkerd({ linkerdListen, linkerdAttestor }: Partial<Record<SettingKey, string>>, attestors: readonly AttestorConfig[]): CaConfig["linkerd"] {
-  const refuse = (key: SettingKey, why: string): never => {
-    throw new ConfigError("value_refused", `${key} is refused: ${why}`);
-  };
-  if (linkerdListen === undefined) return linkerdAttestor === undefined ? undefined : refuse("linkerdAttestor", "it says nothing without linkerdListen");
-  const listen = parseListen(linkerdListen) ?? refuse("linkerdListen", "write host:port, e.g. 0.0.0.0:8080");
-  const attestor = attestors.find(({ name }) => name === linkerdAttestor);
-  if (attestor?.type !== "kubernetes") return refuse("linkerdAttestor", "name one of the attestors, of the type kubernetes, whose audience is that of the proxies' tokens: identity.l5d.io");
-  if (attestor.rules.some(({ dnsNames }) => dnsNames.length === 0)) {
-    refuse("linkerdAttestor", `${attestor.name} gives no DNS names, by which Linkerd knows workloads; set dnsNames, e.g. ["{serviceAccount}.{namespace}.serviceaccount.identity.linkerd.cluster.local"]`);
-  }
-  return { listen, attestor: attestor.name };
 }
 
 function checkTrustDomain(text: string): string {

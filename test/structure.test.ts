@@ -22,7 +22,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/authority-tree.ts", may: ["ca/contract/"] },
   { of: "ca/refusal.ts", may: ["ca/contract/"] },
   { of: "ca/load-once.ts", may: [] },
-  { of: "ca/config", may: ["ca/config.ts", "ca/config-table.ts", "ca/config-sources.ts", "ca/config-contradictions.ts", "ca/config-upstream.ts", "ca/config-acme.ts", "ca/config-profiles.ts", "ca/config-attestors.ts", "ca/attestation/name-template.ts", "ca/config-values.ts", "ca/settings/", "ca/pki/", "ca/contract/", "ca/refusal.ts", "node:"] },
+  { of: "ca/config", may: ["ca/config.ts", "ca/config-table.ts", "ca/config-sources.ts", "ca/config-contradictions.ts", "ca/config-upstream.ts", "ca/config-acme.ts", "ca/config-linkerd.ts", "ca/config-profiles.ts", "ca/config-attestors.ts", "ca/attestation/name-template.ts", "ca/config-values.ts", "ca/settings/", "ca/pki/", "ca/contract/", "ca/refusal.ts", "node:"] },
   { of: "ca/rate-buckets.ts", may: [] },
   { of: "ca/privilege.ts", may: ["ca/refusal.ts", "ca/pki/"] },
   { of: "ca/rate-limits.ts", may: ["ca/rate-buckets.ts", "ca/refusal.ts", "ca/contract/"] },

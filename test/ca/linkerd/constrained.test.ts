@@ -25,7 +25,7 @@ async function below(trustDomain: string, scope: "cluster" | "cluster-unconstrai
     type: "kubernetes", api: platform.url, caFile: platform.caFile, tokenFile: ownTokenFile, audience: "identity.l5d.io",
     dnsNames: ["{serviceAccount}.{namespace}.serviceaccount.identity.linkerd.cluster.local"],
   };
-  const settings = { linkerdListen: "127.0.0.1:0", linkerdAttestor: "cluster", attestors: { cluster: attestor } } as unknown as Record<string, string>;
+  const settings = { linkerdListen: "127.0.0.1:0", linkerdAttestor: "cluster", apiNames: ["linkerd-identity.linkerd.serviceaccount.identity.linkerd.cluster.local"], attestors: { cluster: attestor } } as unknown as Record<string, string>;
   return parent.below(trustDomain, { invitation: await parent.invite(trustDomain, scope), settings });
 }
 

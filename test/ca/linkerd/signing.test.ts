@@ -21,7 +21,7 @@ test("what is no refusal is a fault of ours, and no missing issuer", async () =>
 
 test("an issuer that has ended is replaced before it is looked at", async () => {
   const cluster = { type: "kubernetes", issuer: "https://oidc.example", keysFile: "none.json", audience: "identity.l5d.io", dnsNames: ["{serviceAccount}.{namespace}.serviceaccount.identity.linkerd.cluster.local"] };
-  const host = await startTestCa({ settings: { linkerdListen: "127.0.0.1:0", linkerdAttestor: "cluster", attestors: { cluster } } as unknown as Record<string, string> });
+  const host = await startTestCa({ settings: { linkerdListen: "127.0.0.1:0", linkerdAttestor: "cluster", apiNames: ["linkerd-identity.linkerd.serviceaccount.identity.linkerd.cluster.local"], attestors: { cluster } } as unknown as Record<string, string> });
   try {
     host.clock.nowMs += 3 * dayMs;
     // The next fault is named: it got past the look at the issuer.
