@@ -38,6 +38,8 @@ export interface CaMetrics {
   authorityStep(step: string, result: "taken" | "failed"): void;
   /** The log's newest checkpoint is kept beside the database. */
   witnessed(): void;
+  /** The certificate of the web that the bundle endpoint shows was read. */
+  webCertificate(notAfterMs: number): void;
   /** How many holders keep a prepared root from its activation; undefined when none waits. */
   holdersBehind(count: number | undefined): void;
   /** A look for another trust domain's bundle: `ok`, or why it failed. */
@@ -106,6 +108,9 @@ export function caMetrics(): CaMetrics {
   const behind = new Gauge({
     name: "countersign_authority_holders_behind", help: "Holders that have not acknowledged the bundle a prepared root waits for, up to 1000.", registers,
   });
+  const webExpiry = new Gauge({
+    name: "countersign_web_certificate_expiry_timestamp_seconds", help: "notAfter of the bundle endpoint's certificate of the web, Unix time; 0: there is none.", registers,
+  });
   const witnessedAt = new Gauge({
     name: "countersign_log_witnessed_timestamp_seconds", help: "When the log's newest checkpoint was last known to be kept beside the database, Unix time.", registers,
   });
@@ -172,6 +177,7 @@ export function caMetrics(): CaMetrics {
     authorityKey: (location, authority, ok) => keys.set({ authority, location }, ok ? 1 : 0),
     authorityStep: (step, result) => steps.inc({ step, result }),
     witnessed: () => witnessedAt.setToCurrentTime(),
+    webCertificate: (notAfterMs) => webExpiry.set(notAfterMs / 1000),
     holdersBehind: (count) => behind.set(count ?? 0),
     federationRefreshed: (trust_domain, result) => federationRefreshes.inc({ trust_domain, result }),
     federationHeld: (trust_domain, ageMs) => (ageMs === undefined ? federationAge.remove({ trust_domain }) : federationAge.set({ trust_domain }, ageMs / 1000)),

@@ -78,7 +78,7 @@ export async function serveCa(
     const listener = await openListener(config.listenHost, config.listenPort, config);
     let deadlineMs = 0;
     closers.push(() => listener.drain(deadlineMs));
-    const web = config.webCertificate && openWebCertificate(config.webCertificate, { ownNames: config.apiDnsNames, log });
+    const web = config.webCertificate && openWebCertificate(config.webCertificate, { ownNames: config.apiDnsNames, log, onRead: metrics.webCertificate });
     if (web !== undefined) {
       closers.push(async () => web.close());
       listener.presentFor(web.contextOf);

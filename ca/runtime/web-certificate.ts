@@ -18,6 +18,8 @@ export interface WebCertificateDeps {
   /** Names of the API's own certificate, which proxies and commands know it by: they are never shown this one. */
   readonly ownNames: readonly string[];
   readonly log: Log;
+  /** Told when the one that is shown ends. */
+  readonly onRead: (notAfterMs: number) => void;
 }
 
 /** A certificate of the Web PKI, for whoever knows the bundle endpoint by its host name (SPIFFE Federation 5.2.1, https_web). */
@@ -34,18 +36,24 @@ export interface WebCertificate {
  * Reads the files, and again whenever they change; when what is there is of no use, the last good one stays.
  * @throws {RuntimeError} web_certificate_unusable
  */
-export function openWebCertificate(files: WebCertificateFiles, { ownNames, log }: WebCertificateDeps): WebCertificate {
-  let held = readWebCertificate(files, ownNames);
+export function openWebCertificate(files: WebCertificateFiles, { ownNames, log, onRead }: WebCertificateDeps): WebCertificate {
+  let held = read();
   let version = versionOf(files);
   let trouble: string | undefined;
   const timer = setInterval(tick, checkIntervalMs).unref();
+
+  function read(): ReadWebCertificate {
+    const found = readWebCertificate(files, ownNames);
+    onRead(found.leaf.validToDate.getTime());
+    return found;
+  }
 
   function tick(): void {
     const newest = versionOf(files);
     if (newest === version && trouble === undefined) return;
     try {
       // Looked at before it is read: what is replaced meanwhile is read once more.
-      held = readWebCertificate(files, ownNames);
+      held = read();
       version = newest;
       trouble = undefined;
       log.info({ names: held.names, notAfter: held.leaf.validTo }, "the web certificate was read anew");

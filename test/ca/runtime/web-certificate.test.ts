@@ -17,10 +17,11 @@ function put(leaf: TestLeaf, { cert = leaf.chainPem, key = leaf.privateKeyPem, m
 }
 const ownNames = ["ca.west.example", "localhost"];
 const logged: string[] = [];
+const ends: number[] = [];
 const log = { info: () => undefined, warn: () => undefined, error: ({ err }: { err?: Error }, message: string) => void logged.push(`${message}: ${err?.message}`) };
 const opened: WebCertificate[] = [];
 function open(): WebCertificate {
-  const certificate = openWebCertificate(files, { ownNames, log });
+  const certificate = openWebCertificate(files, { ownNames, log, onRead: (notAfterMs) => void ends.push(notAfterMs) });
   opened.push(certificate);
   return certificate;
 }
@@ -83,6 +84,7 @@ describe("a web certificate", () => {
     expect(certificate.contextOf("bundle.west.example")).not.toBe(before);
     expect(certificate.contextOf("bundle2.west.example")).toBeDefined();
     expect(certificate.vitals()).not.toHaveProperty("trouble");
+    expect(new Date(ends.at(-1)!).toISOString()).toBe(certificate.vitals().notAfter);
     // Between the two links the files did not fit: told once, and over.
     expect(logged).toHaveLength(1);
     for (const path of [files.certPath, files.keyPath]) unlinkSync(path);
