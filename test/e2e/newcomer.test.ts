@@ -117,6 +117,13 @@ describe.runIf(programAvailable("curl") && programAvailable("openssl"))("a newco
     expect(said).toMatch(/^√ The audit log .* fits\.$/m);
   });
 
+  test("who could be a workload, and the proof of what was issued", { timeout: 60_000 }, async () => {
+    const said = await walk.follow("What was issued");
+    expect(said).toMatch(/^[0-9a-f]{32} +valid .*\/ns\/default\/sa\/hello$/m);
+    expect(said).toContain("1, contained in this log");
+    expect(said).toMatch(/^√ The audit log .* fits\.$/m);
+  });
+
   test("everything replaced of which a thief may know, and a CA that is well", { timeout: 120_000 }, async () => {
     const said = await walk.follow("After a compromise");
     expect(said).toMatch(/is revoked \(keyCompromise\)/);

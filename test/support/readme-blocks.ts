@@ -50,7 +50,8 @@ export function commandsOf({ text }: Block): readonly Command[] {
 /** The same in any text. */
 export function commandsIn(text: string): readonly Command[] {
   const lines = text.replaceAll(/\\\n/g, " ").split("\n").map((line) => line.replace(/(?:^|\s)#\s.*$/, ""));
-  return lines.flatMap((line) => line.split(/&&|\|\|?|;|\$\(/)).flatMap((part) => {
+  const whole = lines.flatMap((line) => [line.replaceAll(substituted, "said"), ...[...line.matchAll(substituted)].map(([, inner]) => inner!)]);
+  return whole.flatMap((line) => line.split(/&&|\|\|?|;|\$\(/)).flatMap((part) => {
     const [, program, rest = ""] = /^\s*(?:(?:until|do|then|sudo|[A-Z_]+=\S*)\s+)*(countersign(?:-proxy)?)\s(.*)$/.exec(part) ?? [];
     if (program !== "countersign" && program !== "countersign-proxy") return [];
     const words = (rest.match(/'[^']*'|"[^"]*"|[^\s'"]+/g) ?? []).map((word) => word.replaceAll(/^['"]|['"]$/g, ""));
@@ -58,3 +59,6 @@ export function commandsIn(text: string): readonly Command[] {
     return [{ program, words: end < 0 ? words : words.slice(0, end) }];
   });
 }
+
+/** `"$(...)"`: a word that another command prints. */
+const substituted = /"\$\(([^()]*)\)"/g;
