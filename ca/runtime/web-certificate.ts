@@ -37,8 +37,8 @@ export interface WebCertificate {
  * @throws {RuntimeError} web_certificate_unusable
  */
 export function openWebCertificate(files: WebCertificateFiles, { ownNames, log, onRead }: WebCertificateDeps): WebCertificate {
-  let held = read();
   let version = versionOf(files);
+  let held = read();
   let trouble: string | undefined;
   const timer = setInterval(tick, checkIntervalMs).unref();
 
@@ -110,9 +110,19 @@ export function readWebCertificate({ certPath, keyPath }: WebCertificateFiles, o
     throw unusable(`${certPath} is for ${all.join(", ")}, by which proxies and commands know the API, and they trust its own certificate alone; have one made for another name of this host, e.g. bundle.${all[0]}`);
   }
   return {
-    leaf, names, context: createSecureContext({ key, cert, minVersion: "TLSv1.3" }),
+    leaf, names, context: contextWith(key, cert, certPath),
     isFor: (serverName) => !own.has(serverName.toLowerCase()) && leaf.checkHost(serverName, { subject: "never" }) !== undefined,
   };
+}
+
+/** What is above the certificate is read here alone. */
+function contextWith(key: string, cert: string, certPath: string): SecureContext {
+  try {
+    return createSecureContext({ key, cert, minVersion: "TLSv1.3" });
+  } catch {
+    // Without the cause: OpenSSL's errors may quote what they could not read.
+    throw unusable(`${certPath} cannot be shown with its key: what is above the certificate in it is half a file or none, or the key is of a kind or size that TLS does not take; if it is being replaced, the next look finds it whole`);
+  }
 }
 
 function readCertificate(path: string): string {
@@ -139,8 +149,13 @@ function dnsNamesOf({ subjectAltName = "" }: X509Certificate): readonly string[]
 /** Changes with either file, also where a link leads to another one from now on. */
 function versionOf({ certPath, keyPath }: WebCertificateFiles): string {
   return [certPath, keyPath].map((path) => {
-    const stats = statSync(path, { throwIfNoEntry: false, bigint: true });
-    return stats === undefined ? "none" : `${stats.dev} ${stats.ino} ${stats.mtimeNs} ${stats.size}`;
+    try {
+      const { dev, ino, mtimeNs, size } = statSync(path, { bigint: true });
+      return `${dev} ${ino} ${mtimeNs} ${size}`;
+    } catch (error) {
+      // A folder that was closed to us, say: reading it says so, and is not what ends the process.
+      return String((error as NodeJS.ErrnoException).code);
+    }
   }).join(", ");
 }
 

@@ -15,6 +15,10 @@ function put(leaf: TestLeaf, { cert = leaf.chainPem, key = leaf.privateKeyPem, m
   writeFileSync(files.keyPath, key);
   chmodSync(files.keyPath, mode);
 }
+/** As it is while somebody writes it: the certificate is whole, what is above it is not. */
+function halve(leaf: TestLeaf = leafFor("bundle.west.example")): void {
+  put(leaf, { cert: `${leaf.pem}-----BEGIN CERTIFICATE-----\nMIIB` });
+}
 const ownNames = ["ca.west.example", "localhost"];
 const logged: string[] = [];
 const ends: number[] = [];
@@ -29,6 +33,7 @@ const unusable = (why: RegExp) => expect.objectContaining({ code: "web_certifica
 
 beforeEach(() => {
   logged.length = 0;
+  rmSync(files.certPath, { force: true });
   put(leafFor("bundle.west.example"));
 });
 afterAll(() => {
@@ -59,6 +64,7 @@ describe("a web certificate", () => {
     ["another's key", () => put(leafFor("bundle.west.example"), { key: leafFor("a").privateKeyPem }), /is not the key of/],
     ["addresses alone", () => put(web.leaf({ names: [ip(127, 0, 0, 1)] })), /has no DNS name/],
     ["names of the API alone", () => put(leafFor("ca.west.example")), /by which proxies and commands know the API.*e\.g\. bundle\.ca\.west\.example/],
+    ["half of what is above it", () => halve(), /fullchain\.pem cannot be shown.*half a file/],
   ])("with %s is refused, and it is said what to do, without the key", (_claim, change, why) => {
     change();
     expect(() => readWebCertificate(files, ownNames)).toThrow(unusable(why));
@@ -102,6 +108,21 @@ describe("a web certificate", () => {
     certificate.tick();
     expect(certificate.contextOf("bundle.west.example")).not.toBe(before);
     expect(certificate.vitals()).not.toHaveProperty("trouble");
+  });
+
+  test.each<[string, () => void]>([
+    ["is written in place, and half there", () => halve()],
+    ["cannot be looked at at all", () => {
+      unlinkSync(files.certPath);
+      symlinkSync("fullchain.pem", files.certPath);
+    }],
+  ])("that %s ends nothing: the one before stays", (_claim, change) => {
+    const certificate = open();
+    const before = certificate.contextOf("bundle.west.example");
+    change();
+    expect(() => certificate.tick()).not.toThrow();
+    expect(certificate.contextOf("bundle.west.example")).toBe(before);
+    expect(certificate.vitals().trouble).toBeDefined();
   });
 });
 
