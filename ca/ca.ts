@@ -46,7 +46,7 @@ import { memberKeyName } from "./federation/hub-notes.ts";
 import { noticeSince } from "./federation/notice.ts";
 import { peerAuthenticator } from "./federation/peer-request.ts";
 import { federatedPeers, storeWithPeers } from "./federation/peers.ts";
-import { witnessName } from "./federation/submit-checkpoint.ts";
+import { witnessName } from "./federation/pin-keys.ts";
 import { ObjectStoreError } from "./object-store.ts";
 import { operatorService } from "./operators.ts";
 import { policyService } from "./policy/policies.ts";

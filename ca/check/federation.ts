@@ -7,7 +7,7 @@ export function judgeFederation({ federation = [], bundleSequence, nowMs }: Chec
   return [
     ...federation.map((one) => finding("federation-fresh", judgeOne(one, nowMs), `the bundle of ${one.trustDomain}`)),
     ...federation.filter(({ apiUrl, acknowledged }) => apiUrl !== undefined || acknowledged !== undefined).map((one) => finding("federation-heard", judgeHeard(one, bundleSequence, nowMs), `the CA of ${one.trustDomain}`)),
-    ...federation.filter(({ witnessKey }) => witnessKey !== undefined).map((one) => finding("log-cosigned", judgeWitness(one, nowMs), `the CA of ${one.trustDomain}`)),
+    ...federation.filter(({ witnessKey, hub, cosigned }) => witnessKey !== undefined && (hub === undefined || cosigned !== undefined)).map((one) => finding("log-cosigned", judgeWitness(one, nowMs), `the CA of ${one.trustDomain}`)),
   ];
 }
 

@@ -6,6 +6,7 @@ import { verifyLog, type WitnessedCheckpoint } from "../audit/verify.ts";
 import { readConfig } from "../config.ts";
 import { paths } from "../contract/paths.ts";
 import { askEndpoint } from "../federation/endpoint.ts";
+import { cosignedIn } from "../federation/hub-log.ts";
 import { FederationError } from "../federation/errors.ts";
 import { ConfigError } from "../settings/errors.ts";
 import { openStore } from "../store/open.ts";
@@ -83,20 +84,27 @@ function findKey(dataDir: string, given: string | undefined): KeyUsed {
 /** VKEY@SOURCE: what a witness cosigned, from a file or from its API. */
 async function readWitness(text: string, logKey: string | undefined): Promise<WitnessedCheckpoint> {
   const [, witnessKey, source] = /^([^@]+)@(.+)$/.exec(text) ?? [];
-  if (witnessKey === undefined || source === undefined) throw new UsageError("--witness takes the witness's key, an @, and a file or the URL of its API.");
-  if (!/^https:/.test(source)) return { witnessKey, note: readText(source) };
+  if (witnessKey === undefined || source === undefined) throw new UsageError("--witness takes the witness's key, an @, and a file, the URL of its API, or of what it has in a hub.");
+  if (!/^https:/.test(source)) return { witnessKey, note: ofHub(readText(source), logKey) };
   if (logKey === undefined) throw new UnreadableError("Which log the witness is to be asked for follows from its key: give --key.");
-  const url = new URL(paths.witnessCheckpoint, source);
-  url.searchParams.set("origin", parseVerifierKey(logKey).name);
+  const isInHub = source.endsWith(".log.note");
+  const url = new URL(isInHub ? source : new URL(paths.witnessCheckpoint, source));
+  if (!isInHub) url.searchParams.set("origin", parseVerifierKey(logKey).name);
   try {
     // Whoever answers: its signature decides.
     const { status, text: note } = await askEndpoint({ method: "GET", url, proof: { profile: "stranger" } });
     if (status !== 200) throw new UnreadableError(`The witness at ${url.host} has cosigned nothing of this log (status ${status}).`);
-    return { witnessKey, note };
+    return { witnessKey, note: ofHub(note, logKey) };
   } catch (cause) {
     if (cause instanceof FederationError) throw new UnreadableError(`The witness cannot be asked: ${cause.message}.`, { cause });
     throw cause;
   }
+}
+
+/** What a witness has in a hub holds what it cosigned of many logs. */
+function ofHub(text: string, logKey: string | undefined): string {
+  const [, trustDomain = ""] = logKey === undefined ? [] : /^countersign\.dev\/([^/]+)\/log$/.exec(parseVerifierKey(logKey).name) ?? [];
+  return cosignedIn(text, trustDomain) ?? text;
 }
 
 function readText(path: string): string {
@@ -142,8 +150,9 @@ const usage = `countersign audit: can anybody have changed what this CA did?
   --witness VKEY@SOURCE
                       What a federated CA cosigned, which the log must contain:
                       its witness key (witness.vkey in its data folder) and a
-                      file or its API's URL. May be repeated: a log shown
-                      differently to two of them does not fit one.
+                      file, its API's URL, or what it has in a hub
+                      (https://hub.example/west.log.note). May be repeated: a
+                      log shown differently to two of them does not fit one.
   --json              Machine-readable result
 
 From a timer, on a machine of its own, with what is kept there:

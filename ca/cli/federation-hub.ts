@@ -2,6 +2,7 @@ import type { FederationHubs, HubHoldingsNote, HubSummary } from "../contract/fe
 import type { FederationRefresh } from "../contract/federation.ts";
 import { paths } from "../contract/paths.ts";
 import { hubHoldingsFile } from "../federation/hub-holdings.ts";
+import { hubLogFile } from "../federation/hub-log.ts";
 import { trustDomainOfKey } from "../federation/hub-notes.ts";
 import { hubBundleFile } from "../federation/plan-hub.ts";
 import { ObjectStoreError } from "../object-store.ts";
@@ -16,7 +17,9 @@ export async function publishToHub(ca: Api, where: string, options: PlaceOptions
   const place = openPlace(where, options);
   await putIn(place, hubBundleFile(trustDomain), await ca.fetchPublic(paths.hubBundle, "text/plain"));
   await putIn(place, `${trustDomain}.bundle.json`, await ca.fetchPublic(paths.bundle, "application/json"));
-  await putIn(place, hubHoldingsFile(trustDomain), (await ca.call<HubHoldingsNote>("GET", paths.hubHoldings)).note);
+  const { note, log } = await ca.call<HubHoldingsNote>("GET", paths.hubHoldings);
+  await putIn(place, hubHoldingsFile(trustDomain), note);
+  if (log !== undefined) await putIn(place, hubLogFile(trustDomain), log);
   return { trustDomain, key, where };
 }
 

@@ -37,10 +37,12 @@ export interface HubPublication {
   readonly refresh?: FederationRefresh;
 }
 
-/** `GET /v1/hub-holdings`: which bundles of others this CA has, as it says that in a hub. */
+/** `GET /v1/hub-holdings`: C2SP signed notes that this CA has in a hub beside its bundle. */
 export interface HubHoldingsNote {
-  /** C2SP signed note. */
+  /** Which bundles of others it has. */
   readonly note: string;
+  /** What it shows of its audit log, and what it cosigned of others'; absent: it came by no hub. */
+  readonly log?: string;
 }
 
 /** `POST /v1/hubs`: again, it takes back who was removed by hand. */

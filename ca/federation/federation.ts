@@ -23,6 +23,7 @@ import { hubListener } from "./hub-acknowledgements.ts";
 import { holdingsOf } from "./hub-holdings.ts";
 import { hubPublisher, type HubPlace, type HubPublisher } from "./hub-publisher.ts";
 import { hubService, type Hubs } from "./hubs.ts";
+import { hubWitness } from "./hub-witness.ts";
 import { invitationService, type Invitations } from "./invitations.ts";
 import { noticeSince } from "./notice.ts";
 import { peerApiUrl } from "./peer-api.ts";
@@ -69,7 +70,7 @@ interface Credentials {
 }
 
 /** Other trust domains: with which this one is federated, and their bundles. */
-export interface Federation extends Relationships, Invitations, Pick<Hubs, "subscribe" | "unsubscribe" | "hubs">, Pick<HubPublisher, "document" | "holdingsDocument" | "publication">, Rounds {
+export interface Federation extends Relationships, Invitations, Pick<Hubs, "subscribe" | "unsubscribe" | "hubs">, Pick<HubPublisher, "document" | "holdingsDocument" | "logDocument" | "publication">, Rounds {
   /** C2SP verifier key of this CA in hubs. */
   readonly hubKey: string;
   /** Takes down which bundle of ours a peer holds. @throws {Refusal} proof_refused | bundle_unknown | rate_limited */
@@ -125,6 +126,10 @@ export function federationService(deps: FederationDeps): Federation {
   }
 
   const submitter = checkpointSubmitter({ ...deps, proofOf: async (relationship) => proofOf(relationship, trust(relationshipsOf(await documents.current()))) });
+  const keys: WitnessKeys = { logKey: deps.logKey, witnessKey: deps.cosigner.verifierKey };
+  const witness = logWitness(deps);
+  const inHubs = hubWitness({ ...deps, witness, submitter, keys });
+  const { hear } = hubListener(deps);
   const streams = peerStreams({
     ...deps,
     onChange: (trustDomain) => void hasten(trustDomain),
@@ -140,10 +145,10 @@ export function federationService(deps: FederationDeps): Federation {
       return followEndpoint({ url, proof: proofOf(relationship, trust(relationshipsOf(await documents.current()))), headers }, signal);
     },
   });
-  const refresher = bundleRefresher({ ...deps, trust, acknowledge: acknowledgeTo, submit, isFollowed: streams.isLive, hear: hubListener(deps).hear });
+  const refresher = bundleRefresher({ ...deps, trust, acknowledge: acknowledgeTo, submit, isFollowed: streams.isLive, hear: [hear, inHubs.look] });
   const hubs = hubService({ ...deps, hubKey: deps.hubSigner.verifierKey });
   const publisher = hubPublisher({
-    ...deps, signer: deps.hubSigner, place: deps.hubPlace,
+    ...deps, signer: deps.hubSigner, place: deps.hubPlace, logger: deps.log, log: inHubs.shown,
     holdings: async (before) => holdingsOf(relationshipsOf(await documents.current()), before, now().getTime() - deps.settleMs),
   });
   const relationships = relationshipService({ documents, trustDomain: own, peers, submitter, refresher });
@@ -160,8 +165,7 @@ export function federationService(deps: FederationDeps): Federation {
     ...relationships,
     ...invitationService({ ...deps, relationships }),
     acknowledge: peers.acknowledge,
-    witnessKeys: { logKey: deps.logKey, witnessKey: deps.cosigner.verifierKey },
-    witness: logWitness(deps),
+    witnessKeys: keys, witness,
     async bundles() {
       const set = await documents.current();
       let json = encoded.get(set);
@@ -169,7 +173,7 @@ export function federationService(deps: FederationDeps): Federation {
       return { json, sequence: set.sequence };
     },
     subscribe: hubs.subscribe, unsubscribe: hubs.unsubscribe, hubs: hubs.hubs, hubKey: deps.hubSigner.verifierKey,
-    document: publisher.document, holdingsDocument: publisher.holdingsDocument, publication: publisher.publication,
+    document: publisher.document, holdingsDocument: publisher.holdingsDocument, logDocument: publisher.logDocument, publication: publisher.publication,
     ...looked,
     start() {
       following = true;

@@ -7,6 +7,7 @@ import type { CaMetrics } from "../metrics.ts";
 import type { Fence } from "../store/rows/leases.ts";
 import type { Store } from "../store/store.ts";
 import { hubHoldingsFile, signHubHoldings } from "./hub-holdings.ts";
+import { hubLogFile, signHubLog, type HubLog } from "./hub-log.ts";
 import { signHubBundle } from "./hub-notes.ts";
 import { hubBundleFile } from "./plan-hub.ts";
 
@@ -25,11 +26,13 @@ export interface HubPublisherDeps {
   readonly bundle: () => { readonly jwks: string };
   /** Of others, by trust domain; given what was said last. */
   readonly holdings: (before: ReadonlyMap<string, HeldBundle>) => Promise<ReadonlyMap<string, HeldBundle>>;
+  /** What is shown of this CA's log, undefined while there is nothing to show. */
+  readonly log: () => Promise<HubLog | undefined>;
   /** Undefined while another replica does this. */
   readonly hold: () => Promise<Fence | undefined>;
   readonly store: Pick<Store, "report" | "reports">;
   readonly metrics: Pick<CaMetrics, "hubPublished">;
-  readonly log: Log;
+  readonly logger: Log;
   readonly now: () => Date;
   readonly random?: () => number;
 }
@@ -40,18 +43,21 @@ export interface HubPublisher {
   document(): string;
   /** Which bundles of others this CA has, as it says that in a hub, signed. */
   holdingsDocument(): Promise<string>;
+  /** What this CA shows of its audit log in a hub, signed. */
+  logDocument(): Promise<string | undefined>;
   /** How the last publication went, whichever replica it was; undefined: there is no place. */
   publication(): Promise<HubPublication | undefined>;
   /** Publishes what changed, and once an hour what did not, so that it is known to be the newest. @returns whether there is nothing to do here */
   tick(): Promise<boolean>;
 }
 
-export function hubPublisher({ place, trustDomain, signer, feedEpoch, bundle, holdings, hold, store, metrics, log, now, random = Math.random }: HubPublisherDeps): HubPublisher {
+export function hubPublisher({ place, trustDomain, signer, feedEpoch, bundle, holdings, log, hold, store, metrics, logger, now, random = Math.random }: HubPublisherDeps): HubPublisher {
   let signed: { readonly jwks: string; readonly atMs: number; readonly note: string } | undefined;
   let published: Partial<Documents> = {};
   let held: Documents["held"] = new Map();
   let dueAtMs = 0;
   let heldAgainMs = 0;
+  let logAgainMs = 0;
   let failures = 0;
 
   function document(): string {
@@ -61,6 +67,11 @@ export function hubPublisher({ place, trustDomain, signer, feedEpoch, bundle, ho
       signed = { jwks, atMs: nowMs, note: signHubBundle({ trustDomain, feedEpoch, signedAtMs: nowMs, bundle: jwks }, signer) };
     }
     return signed.note;
+  }
+
+  async function logDocument(): Promise<string | undefined> {
+    const shown = await log();
+    return shown && signHubLog(shown, signer);
   }
 
   function signHeld(what: Documents["held"]): string {
@@ -85,15 +96,16 @@ export function hubPublisher({ place, trustDomain, signer, feedEpoch, bundle, ho
         await put(`${trustDomain}.bundle.json`, what.jwks, { type: "application/json", cacheControl });
       }
       if (what.held !== undefined) await put(hubHoldingsFile(trustDomain), signHeld(what.held), { type: noteType, cacheControl });
+      if (what.log !== undefined) await put(hubLogFile(trustDomain), what.log, { type: noteType, cacheControl });
       metrics.hubPublished("ok");
-      if (failures > 0) log.info({ hub: where }, "the bundle is published again");
+      if (failures > 0) logger.info({ hub: where }, "the bundle is published again");
       published = { ...published, ...what };
       [failures, succeededAt] = [0, attemptedAt];
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       failures += 1;
       metrics.hubPublished(code ?? "failed");
-      if (failures === 1) log.warn({ err: error, hub: where }, "the bundle could not be published for the hub's other clusters, which keep the one before; tried again");
+      if (failures === 1) logger.warn({ err: error, hub: where }, "the bundle could not be published for the hub's other clusters, which keep the one before; tried again");
       trouble = message.slice(0, maxErrorLength);
     }
     const nowMs = now().getTime();
@@ -101,12 +113,13 @@ export function hubPublisher({ place, trustDomain, signer, feedEpoch, bundle, ho
     // What was not put now is due as before.
     if (failures > 0 || (what.jwks !== undefined && what.held !== undefined)) dueAtMs = nowMs + intervalMs;
     if (what.held !== undefined) heldAgainMs = nowMs + heldEveryMs;
+    if (what.log !== undefined) logAgainMs = nowMs + logEveryMs * (1 - jitterPart * random());
     const status: FederationRefresh = { attemptedAt, ...(succeededAt !== undefined && { succeededAt }), failures, ...(trouble !== undefined && { error: trouble }), intervalSeconds: intervalMs / 1000 };
     await store.report({ kind: "federation-hub", name: where, part: publicationPart, body: JSON.stringify(status), reportedAtMs: nowMs, expiresAtMs: nowMs + statusRetentionMs });
   }
 
   return {
-    document, publication,
+    document, publication, logDocument,
     holdingsDocument: async () => signHeld(held = await holdings(held)),
     async tick() {
       if (place === undefined || await hold() === undefined) {
@@ -116,10 +129,12 @@ export function hubPublisher({ place, trustDomain, signer, feedEpoch, bundle, ho
       const { jwks } = bundle();
       held = await holdings(held);
       const nowMs = now().getTime();
-      if (nowMs >= dueAtMs) await publish(place, { jwks, held });
+      const shown = nowMs >= logAgainMs && (failures === 0 || nowMs >= dueAtMs) ? await logDocument() : undefined;
+      const log = shown !== undefined && { log: shown };
+      if (nowMs >= dueAtMs) await publish(place, { jwks, held, ...log });
       else if (failures === 0) {
         const isHeldChanged = nowMs >= heldAgainMs && !isSame(published.held, held);
-        const what = { ...(published.jwks !== jwks && { jwks }), ...(isHeldChanged && { held }) };
+        const what = { ...(published.jwks !== jwks && { jwks }), ...(isHeldChanged && { held }), ...log };
         if (Object.keys(what).length > 0) await publish(place, what);
       }
       return false;
@@ -131,6 +146,7 @@ export function hubPublisher({ place, trustDomain, signer, feedEpoch, bundle, ho
 interface Documents {
   readonly jwks: string;
   readonly held: ReadonlyMap<string, HeldBundle>;
+  readonly log: string;
 }
 
 function isSame(one: ReadonlyMap<string, HeldBundle> | undefined, other: ReadonlyMap<string, HeldBundle>): boolean {
@@ -147,6 +163,8 @@ const maxDoublings = 10;
 const jitterPart = 0.2;
 /** In a large fleet somebody's bundle changes often, and everybody has another one then. */
 const heldEveryMs = 5_000;
+/** Three of these lie between a checkpoint and its cosignature. */
+const logEveryMs = 600_000;
 const noteType = "text/plain; charset=utf-8";
 /** Caches in between keep it no longer than a subscriber waits. */
 const cacheControl = "max-age=30";

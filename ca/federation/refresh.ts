@@ -22,8 +22,8 @@ export interface RefreshDeps {
   readonly acknowledge: (relationship: HeldRelationship) => Promise<void>;
   /** Has the publisher cosign our audit log. @throws {FederationError} */
   readonly submit: (relationship: HeldRelationship) => Promise<void>;
-  /** Hears by a hub which bundle of ours its member has. @throws {FederationError} */
-  readonly hear: (relationship: HeldRelationship) => Promise<void>;
+  /** Hears by a hub what else its member says there, each by itself; if asked to, also before it is due. @throws {FederationError} */
+  readonly hear: readonly ((relationship: HeldRelationship, isAsked: boolean) => Promise<void>)[];
   /** Whether all that this publisher changes is told by a stream: then it is asked less often. */
   readonly isFollowed?: (trustDomain: string) => boolean;
   /** How long a bundle has been known here before it is acknowledged, in ms. */
@@ -104,7 +104,7 @@ export function bundleRefresher(deps: RefreshDeps): Refresher {
     }
   }
 
-  async function refreshOne(trustDomain: string): Promise<void> {
+  async function refreshOne(trustDomain: string, isAsked = false): Promise<void> {
     hastened.delete(trustDomain);
     const before = (await status(trustDomain)).get(trustDomain);
     const attemptedAt = now().toISOString();
@@ -129,17 +129,19 @@ export function bundleRefresher(deps: RefreshDeps): Refresher {
       if (lastError.get(trustDomain) !== error.message) log.warn({ err: error, trustDomain }, "the bundle of another trust domain is not refreshed; the last good one stays");
       lastError.set(trustDomain, error.message);
     }
-    await hearOf(trustDomain);
+    await hearOf(trustDomain, isAsked);
   }
 
   /** Also where its bundle is not to be had: that it is silent, too, is to be known. */
-  async function hearOf(trustDomain: string): Promise<void> {
-    const relationship = relationshipsOf(await documents.current()).get(trustDomain);
-    try {
-      if (relationship !== undefined) await deps.hear(relationship);
-    } catch (error) {
-      if (!(error instanceof FederationError)) throw error;
-      log.info({ err: error, trustDomain }, "what another trust domain's CA has of ours could not be heard by the hub; looked for again with its bundle");
+  async function hearOf(trustDomain: string, isAsked: boolean): Promise<void> {
+    for (const hear of deps.hear) {
+      const relationship = relationshipsOf(await documents.current()).get(trustDomain);
+      try {
+        if (relationship !== undefined) await hear(relationship, isAsked);
+      } catch (error) {
+        if (!(error instanceof FederationError)) throw error;
+        log.info({ err: error, trustDomain }, "what another trust domain's CA says in the hub is not taken; looked for again with its bundle");
+      }
     }
   }
 
@@ -229,7 +231,7 @@ export function bundleRefresher(deps: RefreshDeps): Refresher {
   }
 
   return {
-    tick, hasten, refreshNow: refreshOne, status,
+    tick, hasten, refreshNow: (trustDomain) => refreshOne(trustDomain, true), status,
     async settled() {
       await Promise.all([wellLane.idle(), failingLane.idle()]);
     },

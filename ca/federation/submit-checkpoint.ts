@@ -9,10 +9,11 @@ import type { Documents } from "../documents.ts";
 import type { CaMetrics } from "../metrics.ts";
 import type { ReportRow } from "../store/rows/reports.ts";
 import type { Store } from "../store/store.ts";
-import { relationshipsOf, type HeldRelationship, type Relationship } from "./documents.ts";
+import type { HeldRelationship } from "./documents.ts";
 import { askEndpoint, type EndpointAnswer, type EndpointProof } from "./endpoint.ts";
 import { FederationError } from "./errors.ts";
 import { peerApiUrl } from "./peer-api.ts";
+import { pinKeys, requireKeys } from "./pin-keys.ts";
 
 /** How far a peer has cosigned our log. */
 export interface Cosigned {
@@ -48,21 +49,12 @@ export function checkpointSubmitter({ documents, store, proofOf, metrics, now }:
     return askEndpoint({ url, proof: await proofOf(relationship), ...(body === undefined ? { method: "GET" } : { method: "POST", body, contentType: "text/plain; charset=utf-8" }) });
   }
 
-  /** The peer's keys are taken down when they are first seen, in the audit log, and never replaced: a log has one key for life. */
-  async function pinKeys(relationship: HeldRelationship): Promise<HeldRelationship | undefined> {
+  async function learnKeys(relationship: HeldRelationship): Promise<HeldRelationship | undefined> {
     const { trustDomain } = relationship;
     const { status, text } = await ask(relationship, paths.witness);
     // An older version witnesses nothing.
     if (status === 404) return undefined;
-    const keys = readKeys(trustDomain, status, text);
-    const set = await documents.change((current) => {
-      const row = current.byKind.federation.get(trustDomain);
-      if (row === undefined) return [];
-      const stored = JSON.parse(row.body) as Relationship;
-      const document: Relationship = { added: { atMs: row.changedAtMs, by: row.changedBy }, ...stored, ...keys };
-      return stored.logKey !== undefined ? [] : [{ kind: "federation", name: trustDomain, document }];
-    }, "system");
-    return relationshipsOf(set).get(trustDomain);
+    return pinKeys(documents, trustDomain, readKeys(trustDomain, status, text));
   }
 
   async function known(trustDomain: string): Promise<Cosigned> {
@@ -71,13 +63,12 @@ export function checkpointSubmitter({ documents, store, proofOf, metrics, now }:
   }
 
   async function keep(trustDomain: string, cosigned: Cosigned): Promise<void> {
-    const nowMs = now().getTime();
-    await store.report({ kind: "cosignature", name: trustDomain, part: "", body: JSON.stringify(cosigned), reportedAtMs: nowMs, expiresAtMs: nowMs + retentionMs });
+    await store.report(cosignatureRow(trustDomain, cosigned, now().getTime()));
   }
 
   return {
     async submit(relationship) {
-      const pinned = relationship.logKey === undefined ? await pinKeys(relationship) : relationship;
+      const pinned = relationship.logKey === undefined ? await learnKeys(relationship) : relationship;
       const newest = await store.checkpoint();
       if (pinned?.witnessKey === undefined || newest === undefined) return;
       const { trustDomain, witnessKey } = pinned;
@@ -105,7 +96,7 @@ export function checkpointSubmitter({ documents, store, proofOf, metrics, now }:
       } catch (error) {
         if (!(error instanceof FederationError)) throw error;
         const contradicts = error instanceof Contradiction;
-        await keep(trustDomain, { size: before.size, ...(before.atMs !== undefined && { atMs: before.atMs }), error: error.message.slice(0, maxErrorLength), ...(contradicts && { contradicts }) });
+        await keep(trustDomain, { size: before.size, ...(before.atMs !== undefined && { atMs: before.atMs }), error: error.message, ...(contradicts && { contradicts }) });
         metrics.cosigned(trustDomain, contradicts ? "contradiction" : error.code);
         throw error;
       }
@@ -127,25 +118,19 @@ export function checkpointSubmitter({ documents, store, proofOf, metrics, now }:
   };
 }
 
-/** Names of a CA's log and of the CA as a witness. */
-export function witnessName(trustDomain: string): string {
-  return `countersign.dev/${trustDomain}/witness`;
-}
-
-/** A peer speaks for its own log and as itself, whatever names it gives. */
 function readKeys(trustDomain: string, status: number, text: string): WitnessKeys {
   if (status !== 200) throw new FederationError("endpoint_answer", `its witness answered with status ${status}`, { status });
   try {
-    const { logKey, witnessKey } = JSON.parse(text) as Partial<WitnessKeys>;
-    if (typeof logKey !== "string" || typeof witnessKey !== "string") throw new FederationError("endpoint_answer", "it names no keys of its log and its witness");
-    if (parseVerifierKey(logKey).name !== `countersign.dev/${trustDomain}/log` || parseVerifierKey(witnessKey, "cosignature").name !== witnessName(trustDomain)) {
-      throw new FederationError("endpoint_answer", "the keys of its log and its witness are another's");
-    }
-    return { logKey, witnessKey };
+    return requireKeys(trustDomain, JSON.parse(text) as Partial<WitnessKeys>);
   } catch (cause) {
-    if (cause instanceof SyntaxError || cause instanceof AuditError) throw new FederationError("endpoint_answer", "the keys of its log and its witness cannot be read", { cause });
+    if (cause instanceof SyntaxError) throw new FederationError("endpoint_answer", "the keys of its log and its witness cannot be read", { cause });
     throw cause;
   }
+}
+
+/** What is kept of how far a peer has cosigned our log. */
+export function cosignatureRow(trustDomain: string, cosigned: Cosigned, nowMs: number): ReportRow {
+  return { kind: "cosignature", name: trustDomain, part: "", body: JSON.stringify({ ...cosigned, ...(cosigned.error !== undefined && { error: cosigned.error.slice(0, maxErrorLength) }) }), reportedAtMs: nowMs, expiresAtMs: nowMs + retentionMs };
 }
 
 function verify(note: string, witnessKey: string): number {

@@ -57,10 +57,15 @@ export function hubOperations({ federation }: CaServices): readonly Operation[] 
     operation({
       route: "GET /v1/hub-holdings",
       tag: "federation",
-      summary: "Fetch which bundles this CA has, as it says so in a hub",
-      description: "A signed note (C2SP): for each trust domain that came by a hub, which of its bundles is with all proxies here. To each of them it is an acknowledgement.",
-      success: { status: 200, description: "The signed note.", content: { [mediaType.json]: z.object({ note: z.string() }).openapi("HubHoldings") satisfies z.ZodType<HubHoldingsNote> } },
-      handle: async () => json({ note: await federation.holdingsDocument() } satisfies HubHoldingsNote),
+      summary: "Fetch what else this CA says in a hub",
+      description:
+        "Signed notes (C2SP). `note`: for each trust domain that came by a hub, which of its bundles is with all proxies here, which to each of them is an acknowledgement. " +
+        "`log`: the newest checkpoint of the audit log, and those of others' logs that were cosigned here.",
+      success: { status: 200, description: "The signed notes.", content: { [mediaType.json]: z.object({ note: z.string(), log: z.string().exactOptional() }).openapi("HubHoldings") satisfies z.ZodType<HubHoldingsNote> } },
+      async handle() {
+        const [note, log] = [await federation.holdingsDocument(), await federation.logDocument()];
+        return json({ note, ...(log !== undefined && { log }) } satisfies HubHoldingsNote);
+      },
     }),
   ];
 }

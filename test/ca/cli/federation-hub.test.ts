@@ -71,6 +71,23 @@ describe("clusters that join a hub in a bucket", () => {
     expect(tooWide((await run(east, "federation", "--help")).stdout)).toEqual([]);
   });
 
+  test("witness each other's audit logs by what is in it, against which each log verifies", async () => {
+    const witness = `${west.ca.witnessKey}@${bucket.endpoint}/fleet/hub/west.log.note`;
+    const verify = () => countersign(["audit", "verify", "--witness", witness], { COUNTERSIGN_DATA_DIR: join(folder, "east") });
+    // Each shows its log, cosigns what it finds, and shows that.
+    for (let turn = 0; turn < 2; turn++) {
+      for (const served of [east, west]) await publish(served);
+      for (const [at, of] of [[east, "west"], [west, "east"]] as const) expect(await run(at, "federation", "refresh", of)).toMatchObject({ exitCode: 0 });
+    }
+    const shown = (await run(east, "federation", "show", "west")).stdout;
+    expect(shown).toMatch(/^it cosigned our log: \d+ entries \([^)]+\)$/m);
+    expect(shown).toContain(`its witness key: ${west.ca.witnessKey}`);
+    expect(await verify()).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("1, contained in this log") as string });
+    const [name, there] = ["fleet/hub/west.log.note", bucket.objects.get("fleet/hub/west.log.note")!];
+    bucket.objects.set(name, { ...there, body: Buffer.from(there.body.toString().replace(/cosigned":\{"east"/, `cosigned":{"north"`)) });
+    expect((await verify()).exitCode).toBe(2);
+  });
+
   test("a key that took another's place is admitted only when its owner says so", async () => {
     const next = noteSigner(memberKeyName("west"), generateKeyPairSync("ed25519").privateKey).verifierKey;
     expect(await own("admit", next)).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("--replace") as string });

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { noteSigner } from "../../../ca/audit/note-signer.ts";
 import type { HeldBundle } from "../../../ca/contract/acknowledgements.ts";
 import { readHubHoldings, type HubHoldings } from "../../../ca/federation/hub-holdings.ts";
+import { readHubLog, type HubLog } from "../../../ca/federation/hub-log.ts";
 import { memberKeyName, readHubBundle } from "../../../ca/federation/hub-notes.ts";
 import { hubPublisher, type HubPublisher } from "../../../ca/federation/hub-publisher.ts";
 import { ObjectStoreError } from "../../../ca/object-store.ts";
@@ -12,6 +13,7 @@ const signer = noteSigner(memberKeyName("east"), generateKeyPairSync("ed25519").
 let nowMs: number;
 let jwks: string;
 let holdings: ReadonlyMap<string, HeldBundle>;
+let shown: HubLog | undefined;
 let held: boolean;
 let trouble: Error | undefined;
 let put: Map<string, string>;
@@ -19,7 +21,7 @@ let puts: number;
 let rows: ReportRow[];
 let logged: string[];
 beforeEach(() => {
-  holdings = new Map();
+  [holdings, shown] = [new Map(), undefined];
   [nowMs, jwks, held, trouble, put, puts, rows, logged] = [Date.UTC(2026, 10, 21), `{"keys":[]}`, true, undefined, new Map(), 0, [], []];
 });
 
@@ -35,7 +37,7 @@ function publisher(): HubPublisher {
         put.set(name, body);
       },
     },
-    store: { report: async (row) => void (rows = [row]), reports: async () => rows }, metrics: { hubPublished: () => undefined }, log: { info: log, warn: log, error: log },
+    store: { report: async (row) => void (rows = [row]), reports: async () => rows }, metrics: { hubPublished: () => undefined }, logger: { info: log, warn: log, error: log }, log: async () => shown,
   });
 }
 const published = () => readHubBundle(put.get("east.bundle.note")!, "east", signer.verifierKey);
@@ -97,6 +99,22 @@ describe("a CA's bundle", () => {
     expect([said().held, puts]).toEqual([holdings, 4]);
     await tick();
     expect(puts).toBe(4);
+  });
+
+  test("has beside it what this CA shows of its log, once there is something, at least every ten minutes", async () => {
+    const { tick } = publisher();
+    await tick();
+    expect(put.has("east.log.note")).toBe(false);
+    shown = { trustDomain: "east", signedAtMs: nowMs, logKey: "", witnessKey: "", checkpoints: ["one"], cosigned: {} };
+    await tick();
+    expect(readHubLog(put.get("east.log.note")!, "east", signer.verifierKey)).toEqual(shown);
+    const before = puts;
+    nowMs += 599_000;
+    await tick();
+    expect(puts).toBe(before);
+    nowMs += 1_000;
+    await tick();
+    expect(puts).toBe(before + 1);
   });
 
   test("is published by one replica at a time", async () => {
