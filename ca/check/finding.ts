@@ -18,7 +18,7 @@ export interface Trouble {
   readonly status: "warning" | "failed";
   /** The facts; what to do follows from the catalogue. */
   readonly what: string;
-  /** In place of what the catalogue says. */
+  /** In place of what the catalogue says; "" where the facts say what to do. */
   readonly remedy?: string;
 }
 
@@ -27,7 +27,7 @@ export function finding(check: CheckId, trouble?: Trouble, subject?: string): Fi
   const { category, holds, remedy } = catalogue[check];
   const name = subject === undefined ? holds : `${subject} ${holds}`;
   if (trouble === undefined) return { check, category, status: "ok", name };
-  return { check, category, status: trouble.status, name, hint: `${trouble.what}; ${trouble.remedy ?? remedy}` };
+  return { check, category, status: trouble.status, name, hint: [trouble.what, trouble.remedy ?? remedy].filter((part) => part !== "").join("; ") };
 }
 
 /** What can be told of a matter and not be judged. @param name  the whole line, in place of what the catalogue says */

@@ -17,10 +17,11 @@ export function judgeStore({ vitals }: CheckFacts): readonly Finding[] {
 }
 
 /** The keys of the authorities. */
-export function judgeKeys({ vitals }: CheckFacts): readonly Finding[] {
-  return (vitals?.keys ?? []).map(({ authorityId, location, trouble }) => (
-    finding("key-answers", trouble === undefined ? undefined : { status: "failed", what: trouble }, `authority ${shortId(authorityId)} (${location})`)
-  ));
+export function judgeKeys({ vitals, authorities }: CheckFacts): readonly Finding[] {
+  return (vitals?.keys ?? []).map(({ authorityId, location, trouble }) => {
+    const { type = "authority" } = authorities.find(({ id }) => id === authorityId) ?? {};
+    return finding("key-answers", trouble === undefined ? undefined : { status: "failed", what: trouble }, `${type} ${shortId(authorityId)} (${location})`);
+  });
 }
 
 function judgeAnswer({ answeredInMs }: Vitals["store"]): Trouble | undefined {

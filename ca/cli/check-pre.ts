@@ -50,7 +50,7 @@ function lookAtFolder(path: string): string | undefined {
 function lookAtAddress({ listenHost, listenPort }: CaConfig): Promise<string | undefined> {
   return new Promise((resolve) => {
     const server = createServer();
-    server.once("error", ({ code }: NodeJS.ErrnoException) => resolve(`${listenHost} port ${listenPort}: ${code}`));
+    server.once("error", ({ code }: NodeJS.ErrnoException) => resolve(`${listenHost} port ${listenPort}: ${listenTroubles[code ?? ""] ?? "it cannot be listened on"} (${code})`));
     server.listen(listenPort, listenHost, () => server.close(() => resolve(undefined)));
   });
 }
@@ -117,4 +117,7 @@ function lookAtSealing({ sealingKey, sealingKeyPath, sealingKmsKey }: CaConfig, 
   }
 }
 
+const listenTroubles: Readonly<Record<string, string>> = {
+  EADDRINUSE: "something listens there already", EACCES: "this user may not listen there", EADDRNOTAVAIL: "this machine does not have that address",
+};
 const worldWritable = 0o002;

@@ -81,7 +81,7 @@ function lookAt(values: Values, io: CliIo, ending?: AbortSignal): () => Promise<
       return { findings: [finding("api-reachable"), ...judge(facts)], page: `${ca.url}${paths.docs}` };
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      return { findings: [finding("api-reachable", { status: "failed", what: error.message })], page: installedPage() };
+      return { findings: [finding("api-reachable", { status: "failed", what: error.message, remedy: "" })], page: installedPage() };
     }
   };
 }

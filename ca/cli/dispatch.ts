@@ -77,7 +77,7 @@ const commands: Readonly<Record<string, About & { readonly load: () => Promise<C
   dashboard: { group: "see", about: "a link into the dashboard, for a browser", load: async () => (await import("./dashboard.ts")).dashboard },
   clock: { group: "run", about: "say that the CA's clock is right after it jumped", load: async () => (await import("./clock.ts")).clock },
   bundle: { group: "trust", about: "print the trust bundle", load: async () => (await import("./bundle.ts")).bundle },
-  store: { group: "run", about: "move the CA to another database", load: async () => (await import("./store.ts")).store },
+  store: { group: "run", about: "move, reseal or initialize the CA's database", load: async () => (await import("./store.ts")).store },
   backup: { group: "run", about: "everything in one sealed file", load: async () => (await import("./backup.ts")).backup },
   restore: { group: "run", about: "a CA out of its backup", load: async () => (await import("./restore.ts")).restore },
   completion: {

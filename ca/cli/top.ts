@@ -61,7 +61,7 @@ export async function top(args: readonly string[], io: CliIo, stopped: () => Pro
     }
     async function look(): Promise<Look> {
       if (failure !== undefined) throw failure;
-      return { value: sorted(rows), draw: () => topTable(rows) };
+      return { value: sorted(rows), draw: () => `${topTable(rows)}${rows.size === 0 ? "Nothing shows as long as nobody asks.\n" : ""}` };
     }
     const tapping = { request: live, onEvent: told };
     const tapped = (isEndless ? tapOn(ca, { ...tapping, ending, onAway }) : tapOnce(ca, tapping)).catch(onAway).finally(() => {

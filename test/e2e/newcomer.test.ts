@@ -62,7 +62,7 @@ describe.runIf(programAvailable("curl") && programAvailable("openssl"))("a newco
   test("a CA whose root is in KMS, which is well", { timeout: 60_000 }, async () => {
     const said = await walk.follow("Keys in KMS");
     expect(linesNotWell(said)).toEqual([]);
-    expect(said).toMatch(/^√ authority \w+ \(kms\) has its key at hand/m);
+    expect(said).toMatch(/^√ root \w+ \(kms\) has its key at hand/m);
     const made = (alias: string) => aws.keys.byId.get(aws.keys.aliases.get(alias) ?? "");
     expect(made("alias/west-root")).toMatchObject({ spec: "ECC_NIST_P384", usage: "SIGN_VERIFY" });
     expect(made("alias/west-sealing")).toMatchObject({ spec: "SYMMETRIC_DEFAULT", usage: "ENCRYPT_DECRYPT" });
@@ -138,8 +138,8 @@ describe.runIf(programAvailable("curl") && programAvailable("openssl"))("a newco
 
   test("three things broken, of which check and the dashboard say which", { timeout: 90_000 }, async () => {
     await walk.run("kill %?demo-kms");
-    expect(linesNotWell(await walk.run(`countersign check ${west} || true`))).toEqual([expect.stringMatching(/^× authority \w+ \(kms\) has its key at hand/)]);
-    await expect.poll(() => notSo("west"), seen).toContainEqual(expect.stringMatching(/^authority \w+ \(kms\) has its key at hand/));
+    expect(linesNotWell(await walk.run(`countersign check ${west} || true`))).toEqual([expect.stringMatching(/^× root \w+ \(kms\) has its key at hand/)]);
+    await expect.poll(() => notSo("west"), seen).toContainEqual(expect.stringMatching(/^root \w+ \(kms\) has its key at hand/));
 
     await walk.run("kill '%?--data-dir west'");
     await walk.run(`until { countersign check ${east} -o short || true; } | grep '^‼ the bundle of west.example'; do sleep 0.3; done`);
