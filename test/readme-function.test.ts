@@ -33,7 +33,7 @@ test("what infra/terraform/README.md tells to begin with: two ceremonies by keys
     const served = await serveCa(readConfig({ env }), pino({ level: "silent" }));
     try {
       const { stdout } = await countersign(["check", "--url", served.url], env);
-      expect(stdout).toMatch(/^√ root \w+ \(kms\) has its key at hand/m);
+      expect(stdout).toMatch(/^√ intermediate \w+ \(kms\) has its key at hand/m);
       expect(stdout).toContain("All is well: √");
     } finally {
       await served.stop();
