@@ -1,4 +1,4 @@
-import { isIP } from "node:net";
+import { isIPv4, isIPv6 } from "node:net";
 import { isObject } from "./pki/json.ts";
 
 /** Reads `64KiB` as bytes. */
@@ -66,13 +66,13 @@ export function parseStatusUrl(text: string): string | undefined {
 
 /** Where others reach a listener, as far as it can tell. */
 export function defaultPublicUrl({ host, port }: Listen, scheme: "http" | "https" = "https"): string {
-  return `${scheme}://${isUnspecified(host) ? "localhost" : isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+  return `${scheme}://${isUnspecified(host) ? "localhost" : isAddress(host) && host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 /** Reads DNS names and IP addresses, separated by commas. */
 export function parseNames(text: string): readonly string[] | undefined {
   const names = text.split(",").map((part) => part.trim()).filter((part) => part !== "");
-  return names.every((name) => isIP(name) !== 0 || dnsName.test(name)) ? names : undefined;
+  return names.every((name) => isAddress(name) || dnsName.test(name)) ? names : undefined;
 }
 
 /** Names of the API's certificate: of its URL, of its listener, of this machine where it listens there, and further ones. */
@@ -85,7 +85,12 @@ export function apiNamesOf(
     urlHost, ...(isUnspecified(listenHost) ? [] : [listenHost]), ...(local ? ["localhost", "127.0.0.1", "::1"] : []), ...further,
   ];
   const unique = [...new Set(names.map((name) => name.toLowerCase()))];
-  return { apiDnsNames: unique.filter((name) => isIP(name) === 0), apiIpAddresses: unique.filter((name) => isIP(name) !== 0) };
+  return { apiDnsNames: unique.filter((name) => !isAddress(name)), apiIpAddresses: unique.filter(isAddress) };
+}
+
+/** Node.js is asked for IPv6 last: its expression takes milliseconds to compile. */
+function isAddress(text: string): boolean {
+  return isIPv4(text) || text === "::1" || (text.includes(":") && isIPv6(text));
 }
 
 /** Where the root's key is, as the operator wrote it. */

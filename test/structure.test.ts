@@ -105,6 +105,7 @@ test("the function's folder holds its bundle and the migrations, without SQLite,
     expect(Object.keys(inputs).filter((input) => /better-sqlite3|ca\/store\/sqlite|node-server|ca\/cli\/|ca\/runtime\/(node|listener)\.ts/.test(input))).toEqual([]);
     expect(readdirSync(outdir).filter((name) => !name.endsWith(".LEGAL.txt")).sort()).toEqual(["countersign.cjs", "lambda.mjs", "migrations"]);
     expect(existsSync(join(outdir, "migrations", "postgres", "meta", "_journal.json"))).toBe(true);
+    expect(readFileSync(join(outdir, "countersign.cjs"), "latin1")).not.toMatch(/[^\0-\x7f]/);
     const started = new Set(["ca/runtime/lambda-function.ts"]);
     for (const input of started) for (const { path, kind } of inputs[input]?.imports ?? []) if (kind !== "dynamic-import") started.add(path);
     expect(started.size).toBeGreaterThan(200);

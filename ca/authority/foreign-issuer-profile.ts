@@ -2,7 +2,6 @@ import type { IssueIssuerRequest, IssuerProfile } from "../contract/issuers.ts";
 import { isDnsName } from "../issuance/names.ts";
 import { PkiError } from "../pki/errors.ts";
 import type { ExtensionFields, NameSubtreeFields } from "../pki/extension-encoding.ts";
-import { parseIpRange } from "../pki/ip-address.ts";
 import type { KeyAlgorithm } from "../pki/key.ts";
 import { parseTrustDomain } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
@@ -136,6 +135,7 @@ const profiles: Readonly<Record<IssuerProfile, ProfileRules>> = {
 const anyDnsName = "";
 /** Everybody's own: it says nothing about anybody else. */
 const ownMachine = "localhost";
-const anyAddress = [parseIpRange("0.0.0.0/0"), parseIpRange("::/0")];
+/** 0.0.0.0/0 and ::/0: address and mask. */
+const anyAddress = [new Uint8Array(8), new Uint8Array(32)];
 /** RFC 5280 appendix A.1, ub-common-name. */
 const maxCommonNameChars = 64;

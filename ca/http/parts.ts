@@ -65,12 +65,10 @@ export function answerFrom({ operations }: Part, route: RouteName, services: CaS
 
 /** @param at  whole routes, or paths with all below them */
 function part(at: readonly string[], load: () => Promise<readonly Operation[]>): Part {
-  const isOfPart = (route: RouteName): boolean => {
-    const { path } = splitRoute(route);
-    return at.some((place) => route === place || path === place || path.startsWith(`${place}/`));
-  };
   return {
-    routes: (Object.keys(access) as RouteName[]).filter(isOfPart),
+    routes: everyRoute.filter(({ route, path }) => at.some((place) => route === place || path === place || path.startsWith(`${place}/`))).map(({ route }) => route),
     operations: loadOnce(load),
   };
 }
+
+const everyRoute = (Object.keys(access) as RouteName[]).map((route) => ({ route, path: splitRoute(route).path }));

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
-import { constants, Script } from "node:vm";
+import { Script } from "node:vm";
 
 /** A bundle that was run. */
 export interface Run {
@@ -16,17 +16,17 @@ export interface Run {
  * Runs a CommonJS bundle with what V8 compiled of it when it was built; another version of Node.js, another processor or other flags refuse
  * that, and then, as where there is none, each function is compiled when it is called. Node's own cache keeps none that is called later.
  * What was compiled is as good as the bundle and stands beside it, in a folder that is only read: who may write one may write the other.
- * @param file  ends in what tells it from every other, such as `//` and its digest (`infra/bundle.ts`): making one at each start was a sixth of it
+ * @param file  of ASCII (`infra/bundle.ts` makes sure of it); ends in what tells it from every other, such as `//` and its digest: making one at each start was a sixth of it
  */
 export function runCompiled(file: string): Run {
   // AWS's runtime sets the flag, and V8 refuses what was compiled under others though this one changes nothing in it; `gc` is there all the same.
   if (process.execArgv.includes("--expose-gc")) process.getBuiltinModule("node:v8").setFlagsFromString("--no-expose-gc");
-  const text = readFileSync(file, "utf8");
+  const text = readFileSync(file, "latin1");
   const ending = Buffer.from(text.slice(-endingLength), "latin1");
   const cachedData = readCompiled(file, ending);
   // As Node.js wraps a CommonJS module.
   const source = `(function (exports, require, module, __filename, __dirname) {${text}\n})`;
-  const script = new Script(source, { filename: file, ...(cachedData && { cachedData }), importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER });
+  const script = new Script(source, { filename: file, ...(cachedData && { cachedData }) });
   const module = { exports: {} };
   (script.runInThisContext() as ModuleFunction)(module.exports, createRequire(file), module, file, dirname(file));
   return {
