@@ -1,5 +1,5 @@
 import type { HeldRelationship } from "./documents.ts";
-import { askEndpoint } from "./endpoint.ts";
+import { askEndpoint, type EndpointAnswer } from "./endpoint.ts";
 import { FederationError } from "./errors.ts";
 import { hubHoldingsFile, readHubHoldings } from "./hub-holdings.ts";
 import { maxHubNoteAgeMs, refused, requireRecent } from "./hub-notes.ts";
@@ -26,17 +26,16 @@ export function hubListener({ peers, trustDomain: own, webRoots, now, ...ours }:
   const etags = new Map<string, string>();
 
   /** @returns undefined where it says nothing, or nothing new */
-  async function look({ trustDomain, endpointUrl }: HeldRelationship, mayBeKnown: boolean): Promise<string | undefined> {
+  async function look({ trustDomain, endpointUrl }: HeldRelationship, mayBeKnown: boolean): Promise<Pick<EndpointAnswer, "text" | "etag"> | undefined> {
     const etag = mayBeKnown ? etags.get(trustDomain) : undefined;
-    const { status, text, etag: next } = await askEndpoint({
+    const answer = await askEndpoint({
       method: "GET", url: new URL(hubHoldingsFile(trustDomain), endpointUrl), proof: { profile: "https_web", roots: webRoots }, ...(etag !== undefined && { headers: { "if-none-match": etag } }),
     });
+    const { status } = answer;
     // One that only publishes says nothing.
     if (status === 404 || (status === 304 && etag !== undefined)) return undefined;
     if (status !== 200) throw new FederationError("endpoint_answer", `the hub answered with status ${status}, and not with what ${trustDomain} has`, { status });
-    if (next === undefined) etags.delete(trustDomain);
-    else etags.set(trustDomain, next);
-    return text;
+    return answer;
   }
 
   return {
@@ -51,8 +50,13 @@ export function hubListener({ peers, trustDomain: own, webRoots, now, ...ours }:
       if (isNewest && nowMs - before.atMs < againMs) return;
       let said: Omit<PeerAcknowledgement, "atMs"> | undefined;
       try {
-        const text = await look(relationship, before !== undefined);
-        said = text === undefined ? undefined : processHoldings(text, { trustDomain, key: hub.key, own, sequence, feedEpoch: ours.feedEpoch, lastMs: known?.signedAtMs, nowMs });
+        const answer = await look(relationship, before !== undefined);
+        if (answer !== undefined) {
+          said = processHoldings(answer.text, { trustDomain, key: hub.key, own, sequence, feedEpoch: ours.feedEpoch, lastMs: known?.signedAtMs, nowMs });
+          // Only now: what is refused, as for a clock that is ahead, may be taken with the next look.
+          if (answer.etag === undefined) etags.delete(trustDomain);
+          else etags.set(trustDomain, answer.etag);
+        }
       } finally {
         said ??= before && missed(before, nowMs);
         if (said !== undefined) await peers.keep(trustDomain, said);

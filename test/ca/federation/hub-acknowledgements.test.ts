@@ -200,3 +200,13 @@ test("a member itself cannot have what was not published", async () => {
   await look();
   expect((await said())?.bundleSequence).toBe(String(newest - 1));
 });
+
+test("what is refused for now, since the member's clock is ahead, is looked at again, though the hub calls it unchanged", async () => {
+  say(west, ofEast(newest - 1));
+  await look();
+  say(west, ofEast(newest), { signedAtMs: east.clock.nowMs + 61_000 + 5.5 * 60_000 });
+  await look();
+  expect((await said())?.bundleSequence).toBe(String(newest - 1));
+  await look();
+  expect((await said())?.bundleSequence).toBe(String(newest));
+});
