@@ -36,9 +36,12 @@ export function settingsOf<Key extends string, Unit extends string>(envPrefix: s
 export function renderSettingsTable(table: readonly Setting[]): string {
   const rows = table.map(({ key, env, flag, default: value, unit, about, danger, choices }) => {
     const described = choices === undefined ? about : `${about} One of ${choices.join(", ")}.`;
-    return [`\`${key}\``, `\`${env}\``, flag === undefined ? "none" : `\`--${flag}\``, value ? `\`${value}\`` : "none", unit, described, danger ?? ""];
+    // Stacked, so that the table is no wider than a page.
+    const names = [`\`${key}\``, `\`${env}\``, flag === undefined ? "no flag" : `\`--${flag}\``].join("<br>");
+    const form = [...(value ? [`Default: \`${value}\``] : []), ...(unit === "text" ? [] : [unit])].join(", ");
+    return [names, form === "" ? described : `${described}<br>${form.charAt(0).toUpperCase()}${form.slice(1)}.`, danger ?? ""];
   });
-  const header = ["key in the file", "environment", "flag", "default", "unit", "what it is", "danger"];
+  const header = ["key in the file, environment, flag", "what it is, default, unit", "danger"];
   return [header, header.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |\n`).join("");
 }
 

@@ -223,7 +223,7 @@ describe("what nobody knows is refused, with a hint", () => {
 
 test("every setting is in the help and in the table for the README, secrets without a flag", () => {
   for (const { key, env: name, flag } of configTable) {
-    expect(renderConfigTable()).toContain(`\`${key}\` | \`${name}\``);
+    expect(renderConfigTable()).toContain(`\`${key}\`<br>\`${name}\``);
     expect(renderConfigHelp()).toContain(flag === undefined ? name : `--${flag} `);
   }
   expect(configTable.filter(({ flag }) => flag === undefined).map(({ key }) => key)).toEqual(["bootstrap"]);
