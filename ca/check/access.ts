@@ -6,10 +6,10 @@ import { findingOf, type Finding } from "./finding.ts";
 export function judgeAccess({ tokens, operators, nowMs }: CheckFacts): readonly Finding[] {
   const live = (tokens ?? []).filter((token) => isLive(token, nowMs));
   const api = live.filter(({ type }) => type === "api");
-  const old = api.filter(({ createdAt }) => nowMs - Date.parse(createdAt) > oldMs);
+  const old = api.filter(({ createdAt }) => nowMs - Date.parse(createdAt) > oldDays * dayMs);
   const wide = api.filter(({ role, scope = [], expiresAt }) => role === "operator" && expiresAt === undefined && scope.some(isWhole));
-  const unused = live.filter((token) => nowMs - Date.parse(token.lastUsedAt ?? token.createdAt) > unusedMs);
-  const idle = (operators ?? []).filter(({ createdAt, lastUsedAt }) => nowMs - Date.parse(lastUsedAt ?? createdAt) > idleMs);
+  const unused = live.filter((token) => nowMs - Date.parse(token.lastUsedAt ?? token.createdAt) > unusedDays * dayMs);
+  const idle = (operators ?? []).filter(({ createdAt, lastUsedAt }) => nowMs - Date.parse(lastUsedAt ?? createdAt) > idleDays * dayMs);
   const roles = (operators ?? []).filter(({ role, spiffeId }) => (role === "admin" && spiffeId.endsWith("/*")) || isWhole(spiffeId));
   return [
     ...(tokens === undefined ? [] : [
@@ -44,7 +44,7 @@ function nameOf({ name, id, type, role, spiffeId = "" }: TokenSummary): string {
 
 const dayMs = 86_400_000;
 /** Long enough for a habit of renewing them by hand, four times a year. The catalogue tells people of all three. */
-const oldMs = 100 * dayMs;
-const unusedMs = 30 * dayMs;
+export const oldDays = 100;
+export const unusedDays = 30;
 /** A role is mostly a person's: no secret of it lies about, and whoever has it may be needed once a season. */
-const idleMs = 100 * dayMs;
+export const idleDays = 100;

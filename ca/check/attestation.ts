@@ -22,8 +22,8 @@ function judgeAnswer({ trouble, vouches }: AttestorVitals): Trouble | undefined 
 function judgeAnchors({ notBefore = "", notAfter = "" }: AttestorVitals, nowMs: number): Trouble | undefined {
   const endMs = Date.parse(notAfter);
   if (endMs <= nowMs) return { status: "failed", what: `the last of them ended at ${notAfter}, so nobody is believed` };
-  return (endMs - nowMs) / (endMs - Date.parse(notBefore)) < lateShare ? { status: "warning", what: `the last of them ends at ${notAfter}` } : undefined;
+  return (endMs - nowMs) / (endMs - Date.parse(notBefore)) < lateAnchorShare ? { status: "warning", what: `the last of them ends at ${notAfter}` } : undefined;
 }
 
 /** A year of ten: another PKI's roots are brought by hand. */
-const lateShare = 0.1;
+export const lateAnchorShare = 0.1;

@@ -106,8 +106,8 @@ const nameOf = ({ type, id }: AuthoritySummary): string => `${type} ${shortId(id
 /** NIST SP 800-57 part 1, table 4: 112 bits of security. */
 const rsa2048UntilMs = Date.UTC(2031, 0, 1);
 /** Issuers are replaced with half of their life left (25 of 48 h), roots prepared at a fifth: later than this, something is stuck. */
-const lateShare = { root: 0.18, intermediate: 0.25, issuer: 0.4, jwt: 0.1 } as const;
-const criticalShare = { root: 0.03, intermediate: 0.05, issuer: 0.1, jwt: 0.03 } as const;
+export const lateShare = { root: 0.18, intermediate: 0.25, issuer: 0.4, jwt: 0.1 } as const;
+export const criticalShare = { root: 0.03, intermediate: 0.05, issuer: 0.1, jwt: 0.03 } as const;
 const remedies = {
   root: "begin with: countersign authority prepare",
   intermediate: "begin with: countersign ceremony request intermediate",

@@ -52,6 +52,6 @@ function judgeOffset(offsetMs: number): Trouble | undefined {
 
 /** As `engines` in package.json. */
 const needed = [24, 12] as const;
-const warnOffsetMs = 5000;
+export const warnOffsetMs = 5000;
 /** From here on the CA issues nothing. */
-const doubtMs = 10_000;
+export const doubtMs = 10_000;

@@ -1,8 +1,8 @@
-/** What `countersign check` knows to look at: what must hold, and what to do where it does not. ca/README.md shows it as a table. */
+/** What `countersign check` knows to look at: what must hold, and what to do where it does not (`reference.ts` explains them). */
 export const catalogue = {
   "api-reachable": { category: "api", holds: "the CA can be reached", remedy: "start it, or name it with --url" },
   "api-ready": { category: "api", holds: "the CA is ready to issue", remedy: "the reasons are those of /readyz; its log says more" },
-  "api-warnings": { category: "api", holds: "nothing threatens it", remedy: "it works now and will not for ever" },
+  "api-warnings": { category: "api", holds: "nothing threatens it", remedy: "it works now and will not for ever: see to that" },
   "api-permitted": { category: "api", holds: "all of it may be looked at", remedy: "call it with the token of an admin or auditor" },
   "api-version": { category: "api", holds: "CA and command line are of one version", remedy: "run the command of the CA's version" },
   "replica-version": { category: "replicas", holds: "every replica is of one version", remedy: "bring the older ones up, one after the other" },
@@ -114,10 +114,4 @@ interface CatalogueEntry {
 /** Where a check is explained. @param page  the one that explains them all: `/docs` of a CA, or ca/README.md */
 export function linkOf(check: CheckId, page: string): string {
   return `${page}#check-${check}`;
-}
-
-/** The rows of the table in ca/README.md, each with an anchor that `linkOf` leads to. */
-export function renderCatalogue(): string {
-  const rows = Object.entries(catalogue).map(([id, { category, holds, remedy }]) => `| <a id="check-${id}"></a>\`${id}\` | ${category} | ${holds} | ${remedy} |\n`);
-  return `| check | category | what must hold | what to do |\n| --- | --- | --- | --- |\n${rows.join("")}`;
 }

@@ -17,4 +17,4 @@ function judgeOffset(offsetMs: number, whose: string): Trouble | undefined {
 }
 
 /** Half of what the CA still issues with. */
-const limitMs = 5000;
+export const limitMs = 5000;

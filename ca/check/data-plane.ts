@@ -9,7 +9,7 @@ export function judgeDataPlane({ proxies: list, authorities, vitals, nowMs }: Ch
   const good = new Set(authorities.filter(({ type, state }) => type === "issuer" && (state === "active" || state === "retiring")).map(({ id }) => id));
   const skewed = proxies.filter((proxy) => Math.abs(clockOffsetMs(proxy)) > clockLimitMs);
   const expired = proxies.filter(({ notAfter }) => Date.parse(notAfter) <= nowMs);
-  const late = proxies.filter((proxy) => spentShare(proxy, nowMs) > lateShare && spentShare(proxy, nowMs) < 1);
+  const late = proxies.filter((proxy) => spentShare(proxy, nowMs) > lateRenewalShare && spentShare(proxy, nowMs) < 1);
   const lenient = proxies.filter(({ inboundMode = "strict", startedAt }) => inboundMode !== "strict" && startedAt !== undefined && nowMs - Date.parse(startedAt) > lenientMs);
   const others = vitals === undefined ? [] : proxies.filter(({ version }) => version !== undefined && version !== vitals.version);
   return [
@@ -59,12 +59,12 @@ function spentShare({ notBefore, notAfter }: ProxySummary, nowMs: number): numbe
 
 const nameOf = ({ spiffeId, serialNumber }: ProxySummary): string => `${spiffeId.replace(/^spiffe:\/\/[^/]*/, "")} (${shortId(serialNumber)})`;
 /** Renewal begins at 50 to 70 % of a life, and is tried again and again: by then it has failed for long. */
-const lateShare = 0.8;
+export const lateRenewalShare = 0.8;
 /** The allowance on notBefore is 20 s; a report is some seconds under way at worst. */
-const clockLimitMs = 10_000;
+export const clockLimitMs = 10_000;
 /** Time to bring everybody who calls it behind a proxy; counted from the start of the proxy's process, since nobody knows of those before. */
-const lenientMs = 7 * 86_400_000;
+export const lenientMs = 7 * 86_400_000;
 /** A second by the stream; a proxy that polls has it with its next poll. */
-const lagLimitMs = 60_000;
+export const lagLimitMs = 60_000;
 /** A CRL is signed anew at half of its time. */
-const lateCrlShare = 0.25;
+export const lateCrlShare = 0.25;

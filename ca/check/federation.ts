@@ -46,10 +46,10 @@ function judgeWitness({ cosigned, addedAt }: FederationSummary, nowMs: number): 
 }
 
 /** A log that does not grow is cosigned once an hour. */
-const staleCosignatureMs = 3 * 3_600_000;
-const worthTelling = 2;
+export const staleCosignatureMs = 3 * 3_600_000;
+export const worthTelling = 2;
 /** It says so once its own proxies have had the bundle for a while (federationSettle). */
-const unheardMs = 15 * 60_000;
-const staleIntervals = 3;
+export const unheardMs = 15 * 60_000;
+export const staleIntervals = 3;
 const defaultHintSeconds = 300;
-const minStaleMs = 5 * 60_000;
+export const minStaleMs = 5 * 60_000;

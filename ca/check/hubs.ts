@@ -40,9 +40,9 @@ function judgePublication({ where, refresh }: HubPublication, nowMs: number): Tr
 }
 
 const renewIt = "its owner runs: countersign federation hub renew";
-const soonPart = 1 / 4;
-const oldListMs = 30 * 86_400_000;
+export const soonPart = 1 / 4;
+export const oldListMs = 30 * 86_400_000;
 /** Five looks. */
-const staleListMs = 5 * 60_000;
+export const staleListMs = 5 * 60_000;
 /** Twice what lies between two publications. */
-const stalePublicationMs = 2 * 3_600_000;
+export const stalePublicationMs = 2 * 3_600_000;

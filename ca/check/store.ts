@@ -57,12 +57,12 @@ function judgeDisk({ freeBytes, totalBytes }: NonNullable<Vitals["store"]["disk"
 }
 
 /** A commit waits for the disk; an answer to nothing does not. */
-const slowMs = 1000;
-const lagLimitSeconds = 30;
+export const slowMs = 1000;
+export const lagLimitSeconds = 30;
 const mib = 1024 * 1024;
 /** Two segments of the log: a standby that stands still is known by this, however little happens. */
-const lagLimitBytes = 32 * mib;
+export const lagLimitBytes = 32 * mib;
 /** Some 30 000 certificates; SQLite needs room beside the file when its log is folded in. */
-const criticalFreeBytes = 64 * mib;
-const lowFreeBytes = 5 * 1024 * mib;
-const lowShare = 0.1;
+export const criticalFreeBytes = 64 * mib;
+export const lowFreeBytes = 5 * 1024 * mib;
+export const lowShare = 0.1;

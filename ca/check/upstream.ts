@@ -33,4 +33,4 @@ function isConstrained(pem: string, trustDomain: string): boolean {
 }
 
 /** Longer than it takes to restart that CA. */
-const staleMs = 5 * 60_000;
+export const staleMs = 5 * 60_000;

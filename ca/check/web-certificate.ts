@@ -13,8 +13,8 @@ function judgeOne({ notBefore, notAfter, trouble }: NonNullable<NonNullable<Chec
   if (endMs <= nowMs) return { status: "failed", what: `it ended at ${notAfter}` };
   if (trouble !== undefined) return { status: "warning", what: trouble, remedy: `the one before stays in use until ${notAfter}` };
   if (beginMs > nowMs) return { status: "failed", what: `it begins at ${notBefore}`, remedy: "look at this machine's clock" };
-  return (endMs - nowMs) / (endMs - beginMs) < lateShare ? { status: "warning", what: `it ends at ${notAfter}` } : undefined;
+  return (endMs - nowMs) / (endMs - beginMs) < lateWebShare ? { status: "warning", what: `it ends at ${notAfter}` } : undefined;
 }
 
 /** certbot and others renew with a third of the life left. */
-const lateShare = 0.25;
+export const lateWebShare = 0.25;

@@ -1,6 +1,6 @@
 import { html, raw } from "hono/html";
 import { createHash } from "node:crypto";
-import { catalogue } from "../check/catalogue.ts";
+import { explainedChecks } from "../check/reference.ts";
 import type { Answer } from "./answer.ts";
 import { inline, markSchema, markType, paragraphs, property, type ApiSchema, type Markup } from "./docs-schema.ts";
 import { docsStyle } from "./docs-style.ts";
@@ -103,12 +103,13 @@ function section({ name, description }: ApiDocument["tags"][number], endpoints: 
 
 /** What each line of the command leads to. */
 function checks(): Markup {
-  const rows = Object.entries(catalogue).map(([id, { category, holds, remedy }]) => (
-    html`<tr id="check-${id}"><th scope="row"><a href="#check-${id}"><code>${id}</code></a></th><td>${category}</td><td>${holds}</td><td>${remedy}</td></tr>`
+  const rows = explainedChecks().map(({ id, category, holds, from, remedy }) => (
+    html`<tr id="check-${id}"><th scope="row"><a href="#check-${id}"><code>${id}</code></a></th><td>${category}</td><td>${holds}</td><td>${from}</td><td>${remedy}</td></tr>`
   ));
   return html`<section><h2 id="checks">countersign check</h2>
-<p>What <code>countersign check</code> and the dashboard look at: what must hold, and what to do where it does not.</p>
-<table><thead><tr><th scope="col">check</th><th scope="col">category</th><th scope="col">what must hold</th><th scope="col">what to do</th></tr></thead>
+<p>What <code>countersign check</code> and the dashboard look at: what must hold, from when on
+a line has a ‼ or ×, and what to do then.</p>
+<table><thead><tr><th scope="col">check</th><th scope="col">category</th><th scope="col">what must hold</th><th scope="col">from when</th><th scope="col">what to do</th></tr></thead>
 <tbody>${rows}</tbody></table></section>`;
 }
 

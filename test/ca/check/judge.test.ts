@@ -1,5 +1,6 @@
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
+import { idleDays, oldDays, unusedDays } from "../../../ca/check/access.ts";
 import { catalogue, type CheckId } from "../../../ca/check/catalogue.ts";
 import type { CheckFacts } from "../../../ca/check/facts.ts";
 import { judge } from "../../../ca/check/judge.ts";
@@ -105,6 +106,7 @@ test("a CA that is well has nothing but √, in every category", () => {
 });
 
 test("tokens and roles are well up to the ages that the catalogue names, and when they are over", () => {
+  for (const [id, days] of [["token-age", oldDays], ["token-used", unusedDays], ["operator-used", idleDays]] as const) expect(catalogue[id].holds).toContain(`${days} days`);
   expect(wrong({
     ...well,
     tokens: [token({ createdAt: days(-99), lastUsedAt: days(-29) }), token({ createdAt: days(-200), expiresAt: days(-1), lastUsedAt: undefined as never }), token({ type: "join", createdAt: days(-90), redeemedAt: days(-89), expiresAt: days(30) })],
