@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 /** The bundles that ship, by name, and whatever it may not carry is a test (test/structure.test.ts). */
 export const bundles = {
   ca: {
-    entryPoints: { countersign: "ca/main.ts", "sqlite-writer": "ca/store/sqlite-writer.ts", "pkcs11-call": "ca/signer/pkcs11-call.ts" },
+    entryPoints: { countersign: "ca/main.ts", "sqlite-writer": "ca/store/sqlite-writer.ts", "pkcs11-call": "ca/signer/pkcs11-call.ts", "graph-thread": "ca/dashboard/graph-thread.ts" },
     // Native code stays outside; pg-native is an optional add-on that we do not use.
     external: ["better-sqlite3", "pg-native"],
   },

@@ -52,7 +52,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/linkerd/", may: ["ca/linkerd/", "ca/issuance/issue.ts", "ca/attestation/token-fault.ts", "ca/authority/keeper.ts", ...useCase] },
   { of: "ca/confirm-clock.ts", may: ["ca/clock.ts", "ca/audit/", "ca/authority/errors.ts", ...useCase] },
   { of: "ca/http/services.ts", may: ["ca/contract/", "ca/reports/edges.ts", "ca/reports/proxies.ts", "ca/reports/workloads.ts", "ca/confirm-clock.ts", "ca/operators.ts", "ca/federation/federation.ts", "ca/policy/policies.ts", "ca/pki/", "ca/rate-limits.ts", ...storeInterface] },
-  { of: "ca/dashboard/", may: ["ca/dashboard/", "ca/http/", "ca/check/", "ca/audit/", "ca/feed/", "ca/policy/", ...useCase, "hono", "package.json", "node:timers/promises"] },
+  { of: "ca/dashboard/", may: ["ca/dashboard/", "ca/http/", "ca/check/", "ca/audit/", "ca/feed/", "ca/policy/", ...useCase, "hono", "package.json", "@dagrejs/dagre", "node:fs", "node:timers/promises", "node:worker_threads"] },
   { of: "ca/http/", may: ["ca/http/", "ca/load-once.ts", "ca/check/reference.ts", "ca/dashboard/app.ts", "ca/dashboard/sessions.ts", "ca/audit/", "ca/feed/", "ca/tokens.ts", ...useCase, "hono", "@hono/zod-openapi", "@hono/node-server", "zod", "node:"] },
   { of: "ca/check/", may: ["ca/check/", "ca/audit/", "ca/pki/", "ca/contract/"] },
   { of: "ca/inspect/", may: ["ca/inspect/", "ca/lint/", "ca/pki/", "node:crypto", "node:net"] },

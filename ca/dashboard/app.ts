@@ -76,7 +76,7 @@ export function dashboard(services: CaServices, { fetchApi, log, nextRequestId }
   }
 
   const verifierKey = async (): Promise<string | undefined> => (await services.store.state())?.logVerifierKey;
-  const pages: readonly Page[] = [overviewPage(verifierKey), trustPage, workloadsPage, certificatePage, revokePage, edgesPage, policiesPage, auditPage, entryPage(verifierKey), federationPage];
+  const pages: readonly Page[] = [overviewPage(verifierKey), trustPage, workloadsPage, certificatePage, revokePage, edgesPage(), policiesPage, auditPage, entryPage(verifierKey), federationPage];
   for (const { path, section, show } of pages) {
     app.get(path, signedIn(section, async (context, requestId) => html(await show(context), requestId, context.caller, section)));
   }

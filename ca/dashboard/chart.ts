@@ -7,8 +7,8 @@ interface Minute {
   denied: number;
 }
 
-/** Acts per minute of the last hour, as columns: what was issued stands below, what was denied on top. */
-export function ratesChart(acts: readonly Act[], nowMs: number): Markup {
+/** Acts per minute of the last hour, as columns: what was issued stands below, what was denied on top. @param whole false: there was more than `acts` */
+export function ratesChart(acts: readonly Act[], nowMs: number, whole = true): Markup {
   const minutes: Minute[] = Array.from({ length: minutesShown }, () => ({ issued: 0, denied: 0 }));
   for (const { timeMs, event: { type } } of acts) {
     const minute = minutes[minutesShown - 1 - Math.floor((nowMs - timeMs) / 60_000)];
@@ -18,7 +18,7 @@ export function ratesChart(acts: readonly Act[], nowMs: number): Markup {
   }
   const total = (kind: keyof Minute): number => minutes.reduce((sum, minute) => sum + minute[kind], 0);
   const highest = Math.max(4, ...minutes.map(({ issued, denied }) => issued + denied));
-  const text = `${count(total("issued"), "certificate or token", "certificates and tokens")} issued and ${count(total("denied"), "request")} denied within the last hour`;
+  const text = `${whole ? "" : "At least "}${count(total("issued"), "certificate or token", "certificates and tokens")} issued and ${count(total("denied"), "request")} denied within the last hour`;
   return html`<p>${text}.</p>
 <svg class="chart" height="${height + 18}" role="img" aria-label="${text}, per minute; at most ${highest} in one.">
 <line class="grid" x1="0" x2="100%" y1="0.5" y2="0.5"/><line class="axis" x1="0" x2="100%" y1="${height}" y2="${height}"/>

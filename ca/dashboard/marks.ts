@@ -28,9 +28,14 @@ export function spanOf(ms: number): string {
   return `${Math.floor(ms / size)} ${unit}`;
 }
 
+/** What somebody else wrote, with what is not seen, or turns the text around, written out. */
+export function visible(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`);
+}
+
 /** A SPIFFE ID: what all of them begin with stands back. */
 export function identity(spiffeId: string): Markup {
-  const [, scheme = "", path = ""] = /^(spiffe:\/\/[^/]*)(.*)$/.exec(spiffeId) ?? [undefined, "", spiffeId];
+  const [, scheme = "", path = ""] = /^(spiffe:\/\/[^/]*)(.*)$/.exec(visible(spiffeId)) ?? [undefined, "", visible(spiffeId)];
   return html`<span class="id"><span class="soft">${scheme}</span>${path}</span>`;
 }
 

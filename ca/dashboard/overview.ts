@@ -31,8 +31,8 @@ export function overviewPage(verifierKey: () => Promise<string | undefined>): Pa
 <div class="cards">
 <div id="tiles" data-part>${tiles(facts, edges, acts?.size)}</div>
 <div class="half" id="ending" data-part>${card("ending-heading", "What ends next", endings(facts, nowMs))}</div>
-<div class="half" id="rates" data-part>${card("rates-heading", "Issued and denied", acts === undefined ? notForYou("the audit log") : ratesChart(acts.acts, nowMs),
-          acts?.whole === false ? html`<p class="soft">There was more than is shown: only the newest ${count(acts.acts.length, "act")} are counted.</p>` : "")}</div>
+<div class="half" id="rates" data-part>${card("rates-heading", "Issued and denied", acts === undefined ? notForYou("the audit log") : ratesChart(acts.acts, nowMs, acts.whole),
+          acts?.whole === false ? html`<p class="soft">Only the newest ${count(acts.acts.length, "act")} are counted.</p>` : "")}</div>
 <div id="replicas" data-part>${facts.vitals === undefined ? "" : replicasCard(facts.vitals, nowMs)}</div>
 <div id="findings" data-part>${card("findings-heading", "All that was checked", allFindings(findings))}</div>
 </div>`,

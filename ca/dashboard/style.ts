@@ -95,9 +95,10 @@ label.check input { width: auto; }
 dl.facts { display: grid; grid-template-columns: 8rem minmax(0, 1fr); gap: .375rem 1rem; margin: 0; font-size: .9375rem; }
 dl.facts dt { color: var(--soft); } dl.facts dd { margin: 0; }
 svg.life { margin-top: .375rem; max-width: 30rem; } .rest { fill: var(--grid); }
-.edge { stroke-width: 1.5; } .edge.secured { stroke: var(--ok); } .edge.unsecured { stroke: var(--failed); stroke-dasharray: 5 3; }
+.edge { fill: none; } line.edge { stroke-width: 1.5; } .edge.secured { stroke: var(--ok); } .edge.unsecured { stroke: var(--failed); stroke-dasharray: 5 3; }
 .arrow.secured { fill: var(--ok); } .arrow.unsecured { fill: var(--failed); }
-.node { fill: var(--card); stroke: var(--bar); } .node.unknown { stroke: var(--failed); stroke-dasharray: 4 3; }
+.node { fill: var(--card); stroke: var(--bar); } svg a:hover .node, svg a:focus-visible .node { stroke: var(--link); stroke-width: 2; } svg a { outline: none; } svg a:hover { text-decoration: none; }
+.node.unknown { stroke: var(--failed); stroke-dasharray: 4 3; }
 svg text.name { fill: var(--text); font-size: 12px; }
 ol.tree { list-style: none; margin: 0; padding: 0; font-size: .875rem; }
 .tree li { display: grid; grid-template-columns: minmax(0, 24rem) minmax(0, 1fr); gap: .25rem 1rem; align-items: center; padding: .25rem 0; border-bottom: 1px solid var(--line); }
@@ -109,7 +110,7 @@ article + article { border-top: 1px solid var(--line); margin-top: .75rem; paddi
 article h3 { font-size: .9375rem; } ul.rules { margin: .25rem 0; padding-left: 1rem; list-style: none; } ul.rules li { padding: .125rem 0; }
 #decision { margin-top: .75rem; } .failed-text { color: var(--failed); } .node.own { stroke: var(--link); stroke-width: 2; }
 #proof ol { margin: .5rem 0; padding-left: 1.25rem; } #proof li { margin: .25rem 0; }
-.scroll { overflow-x: auto; } svg.graph { min-width: 40rem; }
+.scroll { overflow-x: auto; } svg.graph { display: block; }
 .legend svg { vertical-align: -1px; margin-right: .25rem; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 @media (max-width: 44rem) {

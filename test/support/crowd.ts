@@ -5,13 +5,15 @@ import type { KeptEdges } from "../../ca/reports/receive.ts";
 import type { NewCertificate } from "../../ca/store/rows/certificates.ts";
 
 /**
- * Fills a CA's store with workloads that live, and with what their proxies reported: each calls three others, of its namespace and the
- * next. What is signed is not: nobody looks at it.
+ * Fills a CA's store with workloads that live, and with what their proxies reported: each calls two others of its namespace, as a tree
+ * does, and its like in the namespace before. What is signed is not: nobody looks at it.
  */
 export async function openCrowd(ca: Ca, { workloads, ofNamespace, version }: { readonly workloads: number; readonly ofNamespace: number; readonly version: string }): Promise<void> {
   const nowMs = ca.now().getTime();
   const authorityId = (await ca.authorities()).find(({ type, state }) => type === "issuer" && state === "active")!.id;
-  const idOf = (index: number): string => crowdId(Math.floor((index % workloads) / ofNamespace), index % ofNamespace);
+  const namespaces = Math.ceil(workloads / ofNamespace);
+  const idOf = (index: number): string => crowdId(Math.floor(index / ofNamespace), index % ofNamespace);
+  const at = (namespace: number, place: number): readonly number[] => (namespace >= 0 && namespace < namespaces && place >= 0 && place < ofNamespace ? [namespace * ofNamespace + place] : []);
   const serials = Array.from({ length: workloads }, () => randomBytes(16).toString("hex"));
   const [notBeforeMs, notAfterMs] = [nowMs - 60_000, nowMs + 23 * 3_600_000];
   const [notBefore, notAfter, receivedAt] = [notBeforeMs, notAfterMs, nowMs].map((ms) => new Date(ms).toISOString()) as [string, string, string];
@@ -28,8 +30,9 @@ export async function openCrowd(ca: Ca, { workloads, ofNamespace, version }: { r
       return ca.store.commit({ kind: "issue", certificate, entries: [entry] });
     }));
     await Promise.all(indexes.map((index) => {
-      const called = [index + 1, index + 2, index + ofNamespace];
-      const callers = [index - 1, index - 2, index - ofNamespace].map((one) => one + workloads);
+      const [namespace, place] = [Math.floor(index / ofNamespace), index % ofNamespace];
+      const called = [...at(namespace, 2 * place + 1), ...at(namespace, 2 * place + 2), ...at(Math.ceil(namespace / 4) - 1, place)];
+      const callers = [...at(namespace, Math.ceil(place / 2) - 1), ...[1, 2, 3, 4].flatMap((child) => at(4 * namespace + child, place))];
       const edge = { secured: true, protocol: "http", connections: 1 } as const;
       const kept: KeptEdges = {
         spiffeId: idOf(index),
