@@ -1,6 +1,6 @@
 import type { Misfit, MisfitKind } from "../audit/misfit.ts";
 import type { LogFits, Verdict } from "../audit/verify.ts";
-import { inertJson } from "../inspect/inert.ts";
+import { inertJson } from "../settings/inert.ts";
 import { wrap } from "../settings/wrap.ts";
 
 /** Where the key came from with which the log was verified: `path` is the file it was in, or would have been. */

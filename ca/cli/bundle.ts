@@ -3,7 +3,7 @@ import { paths } from "../contract/paths.ts";
 import { api, apiHelp, apiOptions } from "./api.ts";
 import { chooseAction, noMore, readArguments, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
-import { inertJson } from "../inspect/inert.ts";
+import { inertJson } from "../settings/inert.ts";
 
 /** `countersign bundle show`. */
 export async function bundle(args: readonly string[], io: CliIo): Promise<number> {

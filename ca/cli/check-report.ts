@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { linkOf } from "../check/catalogue.ts";
 import { verdictOf, type Finding } from "../check/finding.ts";
-import { inert, inertJson, inertLines } from "../inspect/inert.ts";
+import { inert, inertJson, inertLines } from "../settings/inert.ts";
 import type { CliIo } from "./io.ts";
 import { painter, signsOf } from "./signs.ts";
 import { wrap } from "../settings/wrap.ts";

@@ -1,5 +1,5 @@
 import packageJson from "../../package.json" with { type: "json" };
-import { inertLines } from "../inspect/inert.ts";
+import { inertLines } from "../settings/inert.ts";
 import { nearestName } from "../settings/spelling.ts";
 import { UsageError } from "./arguments.ts";
 import { ApiError } from "./api.ts";

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, type Description } from "../inspect/describe.ts";
-import { inert } from "../inspect/inert.ts";
+import { inert } from "../settings/inert.ts";
 import { certificateItems, readContents, type Contents } from "../inspect/items.ts";
 import { judgeContents, type Verdict } from "../inspect/judge.ts";
 import type { Certificate } from "../pki/certificate.ts";

@@ -1,5 +1,5 @@
 import { UsageError } from "./arguments.ts";
-import { inertJson, inertLines } from "../inspect/inert.ts";
+import { inertJson, inertLines } from "../settings/inert.ts";
 import type { CliIo } from "./io.ts";
 import { wrap } from "../settings/wrap.ts";
 

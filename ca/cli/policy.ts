@@ -5,7 +5,7 @@ import type { ServiceList } from "../contract/services.ts";
 import { api, apiHelp, apiOptions, ApiError, type Api } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, UsageError } from "./arguments.ts";
 import { readDocumentFile } from "./document-file.ts";
-import { inertJson } from "../inspect/inert.ts";
+import { inertJson } from "../settings/inert.ts";
 import type { CliIo } from "./io.ts";
 import { output, type Output } from "./output.ts";
 import { minute, table } from "./table.ts";

@@ -1,4 +1,4 @@
-import { inert } from "../inspect/inert.ts";
+import { inert } from "../settings/inert.ts";
 
 /**
  * Rows under a header, columns padded to fit. A last cell that would end beyond column 79 gets a line of its own,

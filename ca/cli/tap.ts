@@ -1,5 +1,5 @@
 import { tapLine, type TapEvent, type TapRequest } from "../contract/taps.ts";
-import { inert, inertJson } from "../inspect/inert.ts";
+import { inert, inertJson } from "../settings/inert.ts";
 import { api, apiHelp, apiOptions, type ApiError } from "./api.ts";
 import { noMore, readArguments, required, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { inert, inertJson } from "../inspect/inert.ts";
+import { inert, inertJson } from "../settings/inert.ts";
 import { ApiError } from "./api.ts";
 import type { CliIo, Screen } from "./io.ts";
 import { painter, signsOf } from "./signs.ts";

@@ -1,6 +1,7 @@
 import { request } from "node:http";
 import { parseArgs } from "node:util";
 import { tapLine, type TapRecord } from "../../ca/contract/taps.ts";
+import { inert, inertJson } from "../../ca/settings/inert.ts";
 import type { CommandOutput } from "../intercept/command.ts";
 
 /** Runs `countersign-proxy tap ...`: live requests of the proxy on this host. @returns the exit code: 0 looked, 1 could not, 2 wrong command line */
@@ -49,8 +50,9 @@ function follow(url: URL, onLine: (line: string) => void, err: (text: string) =>
 
 function shown(line: string, output: string, wide: boolean): string {
   const record = JSON.parse(line) as TapRecord | { readonly leftOut: number };
-  if (output === "json") return `${line}\n`;
-  if (!("leftOut" in record)) return `${tapLine(record, wide ? Infinity : undefined)}\n`;
+  // What is in it came with somebody's request.
+  if (output === "json") return `${inertJson(record)}\n`;
+  if (!("leftOut" in record)) return `${inert(tapLine(record, wide ? Infinity : undefined))}\n`;
   return record.leftOut === 0 ? "" : `${record.leftOut} more were left out.\n`;
 }
 

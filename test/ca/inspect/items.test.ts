@@ -1,7 +1,7 @@
 import { createPrivateKey } from "node:crypto";
 import { describe as group, expect, test } from "vitest";
 import { describe } from "../../../ca/inspect/describe.ts";
-import { inert } from "../../../ca/inspect/inert.ts";
+import { inert } from "../../../ca/settings/inert.ts";
 import { readContents } from "../../../ca/inspect/items.ts";
 import { spanOf } from "../../../ca/inspect/time-text.ts";
 import { encodeBootstrap } from "../../../ca/pki/bootstrap.ts";

@@ -96,6 +96,17 @@ test("countersign-proxy tap prints them as lines for people, or as they are", as
   }
 });
 
+test("countersign-proxy tap spells out what would move a terminal's cursor", async () => {
+  const { address, ask, observers } = await setUp();
+  for (const [flags, expected] of [[[], "GET /\\u{9b}31m\\u{202e}x 200"], [["-o", "json"], "/\\u009b31m\\u202ex"]] as const) {
+    let printed = "";
+    const done = runTap(["--admin", address, "--limit", "1", ...flags], { out: (text) => void (printed += text), err: () => undefined });
+    await until("the tap is open", () => observers() === 1);
+    ask("GET", "/\u009b31m\u202ex");
+    expect([await done, printed]).toEqual([0, expect.stringContaining(expected) as string]);
+  }
+});
+
 test("countersign-proxy tap says when there is no proxy", async () => {
   let printed = "";
   const output = { out: () => undefined, err: (text: string) => void (printed += text) };
