@@ -230,6 +230,11 @@ test("a root near its end with a successor prepared is well", () => {
   expect(wrong({ ...facts, authorities: [...facts.authorities, { ...of("root"), id: "aa", state: "prepared" }] })).toEqual([]);
 });
 
+test("a key that is offline is not said to be at hand", () => {
+  const lines = judge(vitals({ keys: [{ authorityId: of("root").id, location: "offline" }] })).filter(({ check }) => check === "key-answers");
+  expect(lines).toMatchObject([{ status: "ok", name: `root ${of("root").id.slice(0, 12)} has its key offline, where only ceremonies see it` }]);
+});
+
 test("an issuer of 48 h that has 30 h left is well, and with 10 h left it is not", () => {
   const left = (hours: number) => wrong(changed("issuer", { notBefore: ms((hours - 48) * 3_600_000), notAfter: ms(hours * 3_600_000) }));
   expect([left(30), left(10).length]).toEqual([[], 1]);
