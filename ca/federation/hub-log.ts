@@ -17,7 +17,7 @@ export function hubLogFile(trustDomain: string): string {
   return `${trustDomain}.log.note`;
 }
 
-/** @param log  with at most as many checkpoints and cosigned ones as there are witnesses */
+/** @param log  with at most `maxShown` checkpoints, and as many cosigned ones */
 export function signHubLog({ trustDomain, signedAtMs, ...shown }: HubLog, signer: NoteSigner): string {
   return signer.sign([logKind, trustDomain, new Date(signedAtMs).toISOString(), JSON.stringify(shown), ""].join("\n"));
 }
@@ -45,8 +45,9 @@ export function cosignedIn(text: string, trustDomain: string): string | undefine
 function readShown(text: string): Omit<HubLog, "trustDomain" | "signedAtMs"> {
   const { logKey, witnessKey, checkpoints, cosigned } = parsed(text);
   if (typeof logKey !== "string" || typeof witnessKey !== "string" || !Array.isArray(checkpoints) || typeof cosigned !== "object" || cosigned === null) throw refused("what it shows of a log is not whole");
-  const all = [...checkpoints as unknown[], ...Object.values(cosigned as object) as unknown[]];
-  if (all.length > 2 * (maxWitnesses + 1) || !all.every((each) => typeof each === "string")) throw refused("what it shows of a log is more than a member does");
+  const [shown, theirs] = [checkpoints as unknown[], Object.values(cosigned as object) as unknown[]];
+  const all = [...shown, ...theirs];
+  if (Math.max(shown.length, theirs.length) > maxShown || !all.every((each) => typeof each === "string")) throw refused("what it shows of a log is more than a member does");
   return { logKey, witnessKey, checkpoints: checkpoints as string[], cosigned: { __proto__: null, ...cosigned } as unknown as Record<string, string> };
 }
 
@@ -61,6 +62,8 @@ function parsed(text: string): Readonly<Record<string, unknown>> {
 
 /** How many others cosign a member's log: each looks at so many, however large the hub is. */
 export const maxWitnesses = 16;
+/** Of checkpoints, and of those of others: some hubs' worth, where a CA came by more than one. */
+export const maxShown = 4 * maxWitnesses;
 const logKind = "countersign.dev/federation-hub/log/v1";
-/** Twice sixteen checkpoints with their signatures and proofs: some 60 KiB. */
+/** Twice 64 checkpoints with their signatures and proofs: some 180 KiB. */
 const maxLogNoteBytes = 256 * 1024;

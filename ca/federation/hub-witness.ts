@@ -13,7 +13,7 @@ import type { Store } from "../store/store.ts";
 import { relationshipsOf, type HeldRelationship } from "./documents.ts";
 import { askEndpoint } from "./endpoint.ts";
 import { FederationError } from "./errors.ts";
-import { hubLogFile, readHubLog, type HubLog } from "./hub-log.ts";
+import { hubLogFile, maxShown, readHubLog, type HubLog } from "./hub-log.ts";
 import { refused, requireRecent } from "./hub-notes.ts";
 import { witnessRing } from "./hub-ring.ts";
 import { pinKeys, requireKeys } from "./pin-keys.ts";
@@ -102,16 +102,16 @@ export function hubWitness({ documents, store, witness, submitter, keys, trustDo
       if (newest === undefined || members.length === 0) return undefined;
       const theirs = await submitter.cosigned();
       const sizes = new Set([0]);
-      const cosigned: Record<string, string> = {};
+      const cosigned = new Map<string, string>();
       for (const { trustDomain, hub, logKey } of members) {
         const { size = 0 } = theirs.get(trustDomain) ?? {};
-        if (isWitness(relationships, hub!.name, trustDomain, own) && size < newest.size) sizes.add(size);
-        const note = logKey !== undefined && isWitness(relationships, hub!.name, own, trustDomain) ? await witness.cosigned(parseVerifierKey(logKey).name) : undefined;
-        if (note !== undefined) cosigned[trustDomain] = note;
+        if (isWitness(relationships, hub!.name, trustDomain, own) && size < newest.size && sizes.size < maxShown) sizes.add(size);
+        const note = logKey !== undefined && cosigned.size < maxShown && isWitness(relationships, hub!.name, own, trustDomain) ? await witness.cosigned(parseVerifierKey(logKey).name) : undefined;
+        if (note !== undefined) cosigned.set(trustDomain, note);
       }
       const checkpoints: string[] = [];
       for (const oldSize of sizes) checkpoints.push(encodeAddCheckpoint({ oldSize, proof: await consistencyProof(oldSize, newest.size, store), note: newest.note }));
-      return { trustDomain: own, signedAtMs: now().getTime(), ...keys, checkpoints, cosigned };
+      return { trustDomain: own, signedAtMs: now().getTime(), ...keys, checkpoints, cosigned: Object.fromEntries(cosigned) };
     },
     async look(relationship, isAsked = false) {
       const { trustDomain, hub, endpointUrl } = relationship;

@@ -77,9 +77,9 @@ export function logWitness({ documents, store, cosigner, log, now }: WitnessDeps
           return oldSize === size && proof.length === 0 ? conflict(last.size) : answer(422, `${error.message}.\n`);
         }
         const line = cosigner.cosign(note.text, now().getTime());
-        const signed = note.signatures.filter(({ name, keyId }) => known.some((key) => key.name === name && key.keyId === keyId)).map(encodeSignatureLine).join("");
+        const signed = new Set(note.signatures.filter(({ name, keyId }) => known.some((key) => key.name === name && key.keyId === keyId)).map(encodeSignatureLine));
         const swapped = await store.swapReport({
-          kind: "witnessed", name: origin, part: "", body: JSON.stringify(`${note.text}\n${signed}${line}`), reportedAtMs: now().getTime(), expiresAtMs: neverMs,
+          kind: "witnessed", name: origin, part: "", body: JSON.stringify(`${note.text}\n${[...signed].join("")}${line}`), reportedAtMs: now().getTime(), expiresAtMs: neverMs,
         }, before?.body);
         // Another request was faster: what it put there decides. Until here nothing of the cosignature left this process.
         if (!swapped) return conflict(sizeOf(await recordOf(origin)));

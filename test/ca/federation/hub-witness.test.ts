@@ -8,11 +8,11 @@ import { encodeSignatureLine, parseNote } from "../../../ca/audit/note.ts";
 import { consistencyProof } from "../../../ca/audit/proof.ts";
 import { documentKeeper, type Documents } from "../../../ca/documents.ts";
 import { relationshipsOf } from "../../../ca/federation/documents.ts";
-import { cosignedIn, maxWitnesses, signHubLog, type HubLog } from "../../../ca/federation/hub-log.ts";
+import { cosignedIn, maxShown, maxWitnesses, readHubLog, signHubLog, type HubLog } from "../../../ca/federation/hub-log.ts";
 import { memberKeyName } from "../../../ca/federation/hub-notes.ts";
 import { witnessRing } from "../../../ca/federation/hub-ring.ts";
 import { hubWitness, type HubWitness } from "../../../ca/federation/hub-witness.ts";
-import { checkpointSubmitter } from "../../../ca/federation/submit-checkpoint.ts";
+import { checkpointSubmitter, cosignatureRow } from "../../../ca/federation/submit-checkpoint.ts";
 import { logWitness, type Witness } from "../../../ca/federation/witness.ts";
 import { bundleEndpoint, type BundleEndpoint } from "../../support/bundle-endpoint.ts";
 import { forkedLog, newestOf, truncated } from "../../support/forked-log.ts";
@@ -147,7 +147,7 @@ describe("AUD-10: a member of a hub as a witness of another's log", () => {
       show([await request(whole, early)]);
       files.set("east.log.note", east.sign(parseNote(files.get("east.log.note")!).text.replace("/log/v1", "/other/v1")));
     }],
-    ["more than a member has witnesses", async () => show(Array.from({ length: 2 * maxWitnesses + 3 }, () => "x"))],
+    ["more than a member has witnesses", async () => show(Array.from({ length: maxShown + 1 }, () => "x"))],
     ["what cannot be read", async () => show(["x"])],
   ])("does not cosign when it is shown %s", async (_claim, act) => {
     const member = await begun();
@@ -215,6 +215,25 @@ describe("AUD-10: a member of a hub whose log is witnessed", () => {
     await expect(look(member, "west")).rejects.toMatchObject(refused);
     expect(await known()).toBeUndefined();
   });
+});
+
+test("a CA of several large hubs shows no more than its readers take, and all of one hub's", async () => {
+  const member = memberOf("east", forked.told);
+  const hubs = [1, 2, 3, 4, 5, 6];
+  const witnesses = hubs.flatMap((hub) => Array.from({ length: maxWitnesses + 1 }, (_, index) => ({ hub: `hub-${hub}`, trustDomain: `cluster-${hub}-${index}` })));
+  await documents.change(() => witnesses.map(({ hub, trustDomain }) => ({
+    kind: "federation", name: trustDomain,
+    document: { trustDomain, profile: "https_web", endpointUrl: `https://localhost:${server.port}/x`, hub: { name: hub, key: west.verifierKey }, logKey: memoryLog(`countersign.dev/${trustDomain}/log`).verifierKey, witnessKey: "x" },
+  })), "system");
+  const { note } = await newestOf(forked.told);
+  for (const [index, { trustDomain }] of witnesses.entries()) {
+    await ca.store.report(cosignatureRow(trustDomain, { size: index + 1, atMs: time.nowMs }, time.nowMs));
+    await ca.store.report({ kind: "witnessed", name: `countersign.dev/${trustDomain}/log`, part: "", body: JSON.stringify(note), reportedAtMs: time.nowMs, expiresAtMs: time.nowMs + dayMs });
+  }
+  const shown = (await member.shown())!;
+  expect(readHubLog(signHubLog(shown, east), "east", east.verifierKey)).toEqual(shown);
+  expect(Math.min(shown.checkpoints.length, Object.keys(shown.cosigned).length)).toBeGreaterThan(maxWitnesses);
+  await documents.change(() => witnesses.map(({ trustDomain }) => ({ kind: "federation", name: trustDomain })), "system");
 });
 
 test("in a hub each member has sixteen witnesses, or all others where they are fewer, and is one for as many", () => {

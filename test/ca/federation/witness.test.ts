@@ -56,6 +56,13 @@ describe("AUD-10: a witness", () => {
     }
   });
 
+  test("keeps a signature once that a log repeats: what is kept is shown to others", async () => {
+    const { note } = await newestOf(forked.told);
+    const [line = ""] = note.split("\n").slice(-2);
+    expect(await witness.addCheckpoint(encodeAddCheckpoint({ oldSize: 0, proof: [], note: note + `${line}\n`.repeat(63) }))).toMatchObject({ status: 200 });
+    expect(parseNote((await witness.cosigned(origin))!).signatures).toHaveLength(2);
+  });
+
   test("tells who believes another size which one it cosigned last", async () => {
     await submit(truncated(forked.told, early), 0);
     expect(await submit(forked.told, 0)).toEqual({ status: 409, contentType: "text/x.tlog.size", body: `${early}\n` });
