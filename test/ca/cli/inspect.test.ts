@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer as createPlainServer, type AddressInfo } from "node:net";
-import { createServer } from "node:tls";
+import { createServer, type TLSSocket } from "node:tls";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -78,6 +78,17 @@ describe("a server", () => {
     expect([exitCode, stdout.split("\n")[0]]).toEqual([0, `127.0.0.1 port ${port} speaks TLSv1.3 and shows 2 certificates`]);
     expect(stdout).toMatch(/‼ it has not the name 127\.0\.0\.1/);
     expect((await inspect(`https://127.0.0.1:${port}/`, "--servername", "localhost", "--bundle", roots)).stdout).toContain("√ it has the name localhost");
+    server.close();
+  });
+
+  test("that wants a certificate has the whole handshake, and is not left to wait for the rest of it", async () => {
+    const server = createServer({ key: leaf.privateKeyPem, cert: leaf.chainPem, requestCert: true, rejectUnauthorized: false, allowHalfOpen: true }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const secured = once(server, "secureConnection");
+    const { exitCode } = await inspect(`127.0.0.1:${(server.address() as AddressInfo).port}`, "--bundle", roots);
+    expect(exitCode).toBe(0);
+    const [socket] = await secured as [TLSSocket];
+    socket.destroy();
     server.close();
   });
 
