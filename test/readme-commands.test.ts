@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readConfig } from "../ca/config.ts";
 import { readConfig as readProxyConfig } from "../proxy/config.ts";
@@ -41,11 +41,26 @@ describe("what the documents tell to type", () => {
     expect(await faultOf(command)).toBe("");
   });
 
+  const infra = new URL("../infra/", import.meta.url);
+  const told = readdirSync(infra, { recursive: true, encoding: "utf8" }).filter((path) => /\.(?:yaml|service|sysusers|tf)$|Dockerfile$/.test(path))
+    .flatMap((path) => [...readFileSync(new URL(path, infra), "utf8").matchAll(/^# *(.*)$/gm)].map(([, comment]) => [path, comment!] as const));
+  test.for(told.flatMap(([path, comment]) => [...comment.matchAll(/\bcountersign(?:-proxy)? [a-z]+ (?:--)?[a-z]+ [^)"]*/g)].flatMap(([text]) => commandsIn(text)).map((command) => [path, command] as const)))(
+    "infra/%s, in a comment: %j has flags that there are", async ([, command]) => {
+      expect(await faultOf(command)).toBe("");
+    },
+  );
+
+  test("of docker and kubectl, in comments of infra: files that there are", () => {
+    const paths = [...new Set(told.flatMap(([, comment]) => [...comment.matchAll(/(?:-f|-k) (infra\/[\w./-]*\w)/g)].map(([, path]) => path!)))];
+    expect(paths.length).toBeGreaterThan(5);
+    expect(paths.filter((path) => !existsSync(new URL(`../${path}`, import.meta.url)))).toEqual([]);
+  });
+
   const others = documents.flatMap((file) => [...blocksOf(file, "sh").map(({ text }) => text), ...spansOf(file)]);
   test("of npm: scripts, benchmarks and packages that there are", () => {
     const { scripts } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { scripts: Readonly<Record<string, string>> };
-    const told = [...new Set(others.flatMap((text) => [...text.matchAll(/\bnpm (?:run )?([\w:]+)/g)].map(([, name]) => name!)))];
-    expect(told.filter((name) => !Object.hasOwn(scripts, name)).sort()).toEqual(["ci", "install", "pack", "sbom"]);
+    const named = [...new Set(others.flatMap((text) => [...text.matchAll(/\bnpm (?:run )?([\w:]+)/g)].map(([, name]) => name!)))];
+    expect(named.filter((name) => !Object.hasOwn(scripts, name)).sort()).toEqual(["ci", "install", "pack", "sbom"]);
     const benchmarks = readFileSync(new URL("bench/main.ts", import.meta.url), "utf8");
     const asked = [...new Set(others.flatMap((text) => /^(?:npm run bench )?-- (\w+)/.exec(text)?.[1] ?? []))];
     expect(asked.filter((name) => !new RegExp(`\\b${name}\\b`).test(benchmarks))).toEqual([]);
