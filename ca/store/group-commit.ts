@@ -1,4 +1,4 @@
-import type { Outcome } from "./batch.ts";
+import type { Outcome } from "./outcome.ts";
 import type { Act, Receipt } from "./acts.ts";
 import { StoreError } from "./errors.ts";
 

@@ -1,6 +1,6 @@
 import { familyOf, isPublished, isValidAt } from "../authority-tree.ts";
 import { authorityTypes, type AuthorityState } from "../contract/authorities.ts";
-import type { Refused } from "./batch.ts";
+import type { Refused } from "./outcome.ts";
 import type { Act } from "./acts.ts";
 import type { AuthorityChange, AuthorityRow } from "./rows/authorities.ts";
 

@@ -1,7 +1,9 @@
 import { desc, sql } from "drizzle-orm";
 import pg from "pg";
 import type { CheckpointSigner } from "../audit/checkpoint.ts";
-import { failGroup, planGroup, type Outcome, type Plan, type Refused } from "./batch.ts";
+import { failGroup, type Outcome, type Refused } from "./outcome.ts";
+import { planGroup } from "./plan-group.ts";
+import type { Plan } from "./plan.ts";
 import { emptyHead, readHead, type SealedHead } from "./head.ts";
 import { connectWriter, ConnectionLost, exchange, type Connection } from "./postgres-connection.ts";
 import { factQueries } from "./postgres-facts.ts";

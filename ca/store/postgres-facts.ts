@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import type pg from "pg";
-import { maxLaterCertificates, nameOfKey, type Facts } from "./batch.ts";
+import { maxLaterCertificates, nameOfKey, type Facts } from "./facts.ts";
 import { statement, value, type Query } from "./postgres-statement.ts";
 import { type AuthorityFactRow, type LaterRow, toAuthorityFact, toBuffer, toLaterFact } from "./row-columns.ts";
 import { authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, leases, revocations, tokens } from "./schema-postgres.ts";

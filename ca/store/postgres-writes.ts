@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { maxAcknowledgedGenerations } from "./acknowledgements.ts";
 import { maxForgotten } from "./expired-reports.ts";
-import type { Writes } from "./batch.ts";
+import type { Writes } from "./plan.ts";
 import type { SealedHead } from "./head.ts";
 import { bare, insertion, statement, value, type Query } from "./postgres-statement.ts";
 import { fromAuthority, fromCeremony, fromCertificate, fromCrl, fromDocument, fromToken, toBuffer } from "./row-columns.ts";

@@ -4,7 +4,7 @@ import pg from "pg";
 import type { CheckpointSigner } from "../audit/checkpoint.ts";
 import type { CompactRange } from "../audit/merkle.ts";
 import { writeQueue } from "./acknowledgements.ts";
-import { failGroup } from "./batch.ts";
+import { failGroup } from "./outcome.ts";
 import { groupCommit, storeClosed } from "./group-commit.ts";
 import { emptyHead, readHead } from "./head.ts";
 import { migrationsOf } from "./migrations.ts";

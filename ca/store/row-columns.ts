@@ -7,7 +7,7 @@ import type { DocumentRow } from "./rows/documents.ts";
 import type { EntryRow } from "./rows/log.ts";
 import type { RevocationRow } from "./rows/revocations.ts";
 import type { TokenRow } from "./rows/tokens.ts";
-import type { LaterFact } from "./batch.ts";
+import type { LaterFact } from "./facts.ts";
 import type { AuthorityFact } from "./plan-authorities.ts";
 import type * as schema from "./schema-sqlite.ts";
 

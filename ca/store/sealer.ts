@@ -1,6 +1,6 @@
 import { checkpointSigner, type CheckpointSigner } from "../audit/checkpoint.ts";
 import { rootOf, type CompactRange } from "../audit/merkle.ts";
-import type { Refused } from "./batch.ts";
+import type { Refused } from "./outcome.ts";
 import { StoreError } from "./errors.ts";
 import type { CheckpointRow, LogSealer } from "./rows/log.ts";
 

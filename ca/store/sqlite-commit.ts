@@ -1,7 +1,8 @@
 import Database from "better-sqlite3";
 import type { CheckpointSigner } from "../audit/checkpoint.ts";
 import type { CompactRange } from "../audit/merkle.ts";
-import { failGroup, planGroup, type Outcome, type Refused } from "./batch.ts";
+import { failGroup, type Outcome, type Refused } from "./outcome.ts";
+import { planGroup } from "./plan-group.ts";
 import { emptyHead, readHead, type SealedHead } from "./head.ts";
 import { locked, requireSignedBy, signerFor } from "./sealer.ts";
 import type { SqliteSql } from "./sqlite-sql.ts";

@@ -3,7 +3,7 @@ import { drizzle } from "drizzle-orm/better-sqlite3";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 import { maxAcknowledgedGenerations } from "./acknowledgements.ts";
 import { maxForgotten } from "./expired-reports.ts";
-import { maxLaterCertificates } from "./batch.ts";
+import { maxLaterCertificates } from "./facts.ts";
 import { maxForgottenSpent } from "./spent-requests.ts";
 import { acmeRecords, announcements, auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, leases, logHead, reports, revocations, spentRequests, tokens } from "./schema-sqlite.ts";
 

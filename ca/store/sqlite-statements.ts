@@ -1,5 +1,6 @@
 import type Database from "better-sqlite3";
-import { maxLaterCertificates, type Facts, type Writes } from "./batch.ts";
+import { maxLaterCertificates, type Facts } from "./facts.ts";
+import type { Writes } from "./plan.ts";
 import type { HeadRow, SealedHead } from "./head.ts";
 import { type AuthorityFactRow, fromAuthority, fromCeremony, fromCertificate, fromCrl, fromDocument, fromToken, type LaterRow, toAuthorityFact, toBuffer, toLaterFact } from "./row-columns.ts";
 import type { Insertion, SqliteSql } from "./sqlite-sql.ts";

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { packActs } from "./acts-message.ts";
-import type { Outcome } from "./batch.ts";
+import type { Outcome } from "./outcome.ts";
 import { sqliteSql } from "./sqlite-sql.ts";
 import type { WriterData, WriterReply, WriterRequest } from "./sqlite-writer.ts";
 import type { Act } from "./acts.ts";

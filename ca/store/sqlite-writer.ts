@@ -1,6 +1,6 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { unpackActs, type ActsMessage } from "./acts-message.ts";
-import type { Outcome } from "./batch.ts";
+import type { Outcome } from "./outcome.ts";
 import { sqliteCommit } from "./sqlite-commit.ts";
 import type { SqliteSql } from "./sqlite-sql.ts";
 import { StoreError, type StoreErrorCode } from "./errors.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { Outcome } from "../../../ca/store/batch.ts";
+import type { Outcome } from "../../../ca/store/outcome.ts";
 import { groupCommit } from "../../../ca/store/group-commit.ts";
 import type { Act } from "../../../ca/store/acts.ts";
 import { StoreError } from "../../../ca/store/errors.ts";
