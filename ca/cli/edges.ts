@@ -4,6 +4,7 @@ import { api, apiHelp, apiOptions, type Api } from "./api.ts";
 import { noMore, readArguments } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { output } from "./output.ts";
+import { painter, signsOf } from "./signs.ts";
 import { table } from "./table.ts";
 import { endingWith, keepLooking } from "./watching.ts";
 
@@ -27,13 +28,14 @@ export async function edges(args: readonly string[], io: CliIo, stopped: () => P
       const list = await read();
       // When each was last seen changes with each report.
       const value = { ...list, edges: list.edges.map(({ lastSeen: _lastSeen, connections: _connections, ...edge }) => edge) };
-      return { value, draw: ({ columns }: { readonly columns: number }) => `${edgeTable(list.edges, values.wide === true, columns)}${countText(list)}` };
+      return { value, draw: ({ columns }: { readonly columns: number }) => `${edgeTable(list.edges, io, values.wide === true, columns)}${countText(list)}` };
     };
     await keepLooking({ command: "edges", look, json: out.json, intervalMs: watchIntervalMs, ending }, io);
     return 0;
   }
   const list = await read();
-  out.print(list, edgeTable(list.edges, values.wide === true));
+  if (out.json) out.print(list, "");
+  else io.stdout(edgeTable(list.edges, io, values.wide === true));
   out.explain(countText(list));
   return 0;
 }
@@ -59,14 +61,16 @@ function countText({ edges: shown, total, proxies, truncated }: Omit<EdgeList, "
  * @param wide     shows whole names
  * @param columns  of the screen; names get what room there is
  */
-export function edgeTable(list: readonly EdgeSummary[], wide: boolean, columns = 79): string {
+export function edgeTable(list: readonly EdgeSummary[], { env, hasColour }: Pick<CliIo, "env" | "hasColour">, wide: boolean, columns = 79): string {
+  const [signs, paint] = [signsOf(env), painter(hasColour)];
   const maxNameLength = Math.max(minNameLength, Math.floor((columns - reasonLength) / 2));
   const shown = (id: string): string => {
     const name = id === "" ? "nobody known" : id.replace(/^spiffe:\/\//, "");
     return wide || name.length <= maxNameLength ? name : `…${name.slice(1 - maxNameLength)}`;
   };
-  const rows = list.map(({ clientId, serverId, secured, reason }) => [shown(clientId), shown(serverId), secured ? "√ mutual TLS" : `× ${(reason ?? "unknown").replaceAll("_", " ")}`]);
-  return table(["SRC", "DST", "SECURED"], rows);
+  const rows = list.map(({ clientId, serverId, secured, reason }) => [shown(clientId), shown(serverId), secured ? `${signs.ok} mutual TLS` : `${signs.failed} ${(reason ?? "unknown").replaceAll("_", " ")}`]);
+  // Two blanks are between columns and none is in a name, so this is the last one.
+  return table(["SRC", "DST", "SECURED"], rows).replaceAll(new RegExp(`(?<= )(?:${signs.ok}|${signs.failed})(?: [^ \\n]+)+$`, "gm"), (state) => paint(state.startsWith(signs.ok) ? "ok" : "failed", state));
 }
 
 const maxEdges = 5000;

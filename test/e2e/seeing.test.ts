@@ -18,7 +18,7 @@ let env: Record<string, string>;
 
 beforeAll(async () => {
   mesh = await startMesh();
-  env = { COUNTERSIGN_URL: mesh.served.url, COUNTERSIGN_DATA_DIR: join(mesh.folder, "ca") };
+  env = { COUNTERSIGN_URL: mesh.served.url, COUNTERSIGN_DATA_DIR: join(mesh.folder, "ca"), LANG: "C.UTF-8" };
   const app = await httpApp((request, response) => {
     request.resume();
     response.statusCode = request.url?.startsWith("/missing") ? 404 : 200;

@@ -60,14 +60,22 @@ describe("edges are chosen", () => {
   });
 });
 
+const utf8 = { LANG: "C.UTF-8" };
+
 test("the table names both ends and why one is not secured, in 80 columns unless they are to be whole", async () => {
   const long = `spiffe://east/ns/${"x".repeat(60)}/sa/cart`;
   const { edges } = await merged([row("1", [edge(), edge({ clientId: "", secured: false, reason: "plain_text" }), edge({ clientId: long, serverId: long })])]);
-  const text = edgeTable(edges, false);
+  const text = edgeTable(edges, { env: utf8 }, false);
   expect(text.split("\n")[0]).toMatch(/^SRC +DST +SECURED$/);
   expect(text).toMatch(/^east\/hello +east\/world +√ mutual TLS$/m);
   expect(text).toMatch(/^nobody known +east\/world +× plain text$/m);
   expect(text).toContain("/sa/cart");
   expect(tooWide(text)).toEqual([]);
-  expect(edgeTable(edges, true)).toContain(long.slice("spiffe://".length));
+  expect(edgeTable(edges, { env: utf8 }, true)).toContain(long.slice("spiffe://".length));
+});
+
+test("signs are of the locale, and colours for terminals that want them", async () => {
+  const { edges } = await merged([row("1", [edge(), edge({ clientId: "spiffe://ok", secured: false, reason: "plain_text" })])]);
+  expect(edgeTable(edges, { env: utf8, hasColour: true }, false)).toMatch(/\u001b\[32m√ mutual TLS\u001b\[0m\n[^\u001b]*\u001b\[31m× plain text\u001b\[0m\n$/);
+  expect(edgeTable(edges, { env: {}, hasColour: true }, false)).toMatch(/ok +east\/world +\u001b\[31mxx plain text\u001b\[0m\n$/);
 });
