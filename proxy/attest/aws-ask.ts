@@ -34,16 +34,19 @@ export function askAws(url: URL, { method = "GET", headers = {}, body }: { reado
  * Where secrets go to and come from: over TLS anywhere, over plain http to this host's own agents alone, so that nobody on a network hands out
  * credentials or gets a token of ours.
  * @param variable  that names the URL
+ * @param agents    hosts that are taken over plain http; default: those of containers
  * @throws {EvidenceError}
  */
-export function agentUrl(variable: string, text: string): URL {
+export function agentUrl(variable: string, text: string, agents = plainHosts): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined) throw new EvidenceError(`${variable} is no URL`);
-  if (url.protocol === "https:" || (url.protocol === "http:" && plainHosts.test(url.hostname))) return url;
+  if (url.protocol === "https:" || (url.protocol === "http:" && agents.test(url.hostname))) return url;
   throw new EvidenceError(`${variable} leads to ${url.host} over ${url.protocol.slice(0, -1)}; that is taken from this host's own agents only`);
 }
 
 /** @source AWS SDKs and Tools Reference Guide, "Container credential provider": the hosts that SDKs take */
 const plainHosts = /^(localhost|127(\.\d{1,3}){3}|\[::1\]|169\.254\.170\.2|169\.254\.170\.23|\[fd00:ec2::23\])$/;
+/** @source AWS SDKs and Tools Reference Guide, "IMDS credential provider" */
+export const instanceHosts = /^(localhost|127(\.\d{1,3}){3}|\[::1\]|169\.254\.169\.254|\[fd00:ec2::254\])$/;
 const timeoutMs = 5000;
 const maxAnswerBytes = 64 * 1024;

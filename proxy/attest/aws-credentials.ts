@@ -1,6 +1,6 @@
 import type { AwsCredentials } from "../../ca/pki/aws-signature.ts";
 import type { AwsEnvironment } from "../config-platform.ts";
-import { agentUrl, askAws } from "./aws-ask.ts";
+import { agentUrl, askAws, instanceHosts } from "./aws-ask.ts";
 import { webIdentityCredentials, type StsPlace } from "./aws-web-identity.ts";
 import { EvidenceError } from "./error.ts";
 import { readEvidence } from "./token-file.ts";
@@ -18,7 +18,8 @@ export async function awsCredentials(env: AwsEnvironment, sts: StsPlace, contain
   const ofRole = await webIdentityCredentials(env, sts);
   if (ofRole !== undefined) return ofRole;
   const container = containerUrl(env, containerHost);
-  return container === undefined ? instanceCredentials(env.AWS_EC2_METADATA_SERVICE_ENDPOINT || "http://169.254.169.254") : containerCredentials(container, env);
+  if (container !== undefined) return containerCredentials(container, env);
+  return instanceCredentials(agentUrl("AWS_EC2_METADATA_SERVICE_ENDPOINT", env.AWS_EC2_METADATA_SERVICE_ENDPOINT || "http://169.254.169.254", instanceHosts));
 }
 
 function containerUrl({ AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: relative, AWS_CONTAINER_CREDENTIALS_FULL_URI: full }: AwsEnvironment, host: string): URL | undefined {
@@ -34,8 +35,9 @@ async function containerCredentials(url: URL, { AWS_CONTAINER_AUTHORIZATION_TOKE
   return readCredentials(await ask(url, "GET", authorization ? { authorization } : {}), url);
 }
 
-async function instanceCredentials(endpoint: string): Promise<AwsCredentials> {
+async function instanceCredentials(endpoint: URL): Promise<AwsCredentials> {
   const session = await ask(new URL("/latest/api/token", endpoint), "PUT", { "x-aws-ec2-metadata-token-ttl-seconds": "60" });
+  if (!/^[\x21-\x7e]+$/.test(session)) throw new EvidenceError(`${endpoint.host} gives no credentials: no session, but something else`);
   const headers = { "x-aws-ec2-metadata-token": session };
   const folder = new URL("/latest/meta-data/iam/security-credentials/", endpoint);
   const [role = ""] = (await ask(folder, "GET", headers)).split("\n");

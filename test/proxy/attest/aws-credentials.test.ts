@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { agentUrl, instanceHosts } from "../../../proxy/attest/aws-ask.ts";
 import { awsCredentials } from "../../../proxy/attest/aws-credentials.ts";
 import type { AwsEnvironment } from "../../../proxy/config-platform.ts";
 
@@ -89,6 +90,20 @@ describe("AWS credentials", () => {
     answer = () => text;
     await expect(ask({ AWS_CONTAINER_CREDENTIALS_FULL_URI: url })).rejects.toMatchObject({ name: "EvidenceError", message: expect.stringMatching(why) as string });
     await expect(ask({ AWS_CONTAINER_CREDENTIALS_FULL_URI: url })).rejects.toThrow(expect.not.stringContaining("hunter2") as string);
+  });
+
+  test.each<[string, RegExp]>([["http://evil.example/", /own agents only/], ["http://10.0.0.1/", /own agents only/], ["metadata", /is no URL/]])("of an instance are not asked for at %s", async (endpoint, why) => {
+    await expect(ask({ AWS_EC2_METADATA_SERVICE_ENDPOINT: endpoint })).rejects.toMatchObject({ name: "EvidenceError", message: expect.stringMatching(why) as string });
+  });
+
+  test.each(["http://169.254.169.254", "http://[fd00:ec2::254]"])("of an instance may be asked for at %s, where AWS has them", (endpoint) => {
+    expect(agentUrl("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint, instanceHosts).href).toBe(`${endpoint}/`);
+    expect(() => agentUrl("AWS_CONTAINER_CREDENTIALS_FULL_URI", endpoint)).toThrow(/own agents only/);
+  });
+
+  test("of an instance whose agent gives a session that is none are not asked for, and it is told as such", async () => {
+    answer = ({ method }) => (method === "PUT" ? "a\r\nx-evil: 1" : given);
+    await expect(ask({ AWS_EC2_METADATA_SERVICE_ENDPOINT: url })).rejects.toMatchObject({ name: "EvidenceError", message: expect.stringContaining("no session") as string });
   });
 
   test("are missing where nobody gives any", async () => {
