@@ -21,6 +21,8 @@ export interface Talk {
 export function edgeTally() {
   const names = new Map<string, string>();
   const clients = new Map<string, Map<string, Counted[]>>();
+  /** By who reported them first. */
+  const sizes = new Map<string, number>();
   let size = 0;
   let full = false;
 
@@ -31,15 +33,17 @@ export function edgeTally() {
     return held ?? name;
   }
 
-  function place(clientId: string, serverId: string, secured: boolean, reason: string | undefined): Counted | undefined {
+  function place(reporter: string, clientId: string, serverId: string, secured: boolean, reason: string | undefined): Counted | undefined {
     const servers = clients.get(clientId) ?? new Map<string, Counted[]>();
     const found = servers.get(serverId)?.find((one) => one.reason === reason);
     if (found !== undefined) return found;
-    if (size >= maxTalks) {
+    const ofReporter = sizes.get(reporter) ?? 0;
+    if (size >= maxTalks || ofReporter >= maxTalksOfOne) {
       full = true;
       return undefined;
     }
     size += 1;
+    sizes.set(reporter, ofReporter + 1);
     const made: Counted = { clientId: known(clientId), serverId: known(serverId), secured, reason, protocols: [], inbound: -1, outbound: -1, lastSeenMs: 0 };
     if (servers.size === 0) clients.set(made.clientId, servers);
     servers.set(made.serverId, [...(servers.get(serverId) ?? []), made]);
@@ -47,11 +51,14 @@ export function edgeTally() {
   }
 
   return {
-    /** @returns counts them; what is never counted is in no talk */
-    note(edges: readonly SeenEdge[], reportedAtMs: number): () => void {
+    /**
+     * @param reporter  the workload whose proxy saw them
+     * @returns         counts them; what is never counted is in no talk
+     */
+    note(reporter: string, edges: readonly SeenEdge[], reportedAtMs: number): () => void {
       const seen = edges.flatMap(({ direction, clientId, serverId, secured, reason, protocol, connections }) => {
         // What is not said to be secured, or not why it is not, is not secured.
-        const talk = place(clientId, serverId, secured, secured ? undefined : (reason ?? "unknown"));
+        const talk = place(reporter, clientId, serverId, secured, secured ? undefined : (reason ?? "unknown"));
         return talk === undefined ? [] : [{ talk, direction, connections, protocol: protocol === undefined ? undefined : known(protocol) }];
       });
       return () => {
@@ -106,5 +113,7 @@ function compare(a: string, b: string): number {
 
 /** Some 60 MB: ten for each of 20 000 proxies. */
 const maxTalks = 200_000;
+/** So that one that makes up whom it talks to, under a certificate after the other, hides nobody else's. */
+const maxTalksOfOne = 10_000;
 /** Some milliseconds. */
 const talksAtOnce = 5_000;

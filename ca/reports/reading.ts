@@ -41,10 +41,16 @@ export function reportReading({ store, now, maxProxies = defaultMaxProxies }: Re
     let more = true;
     while (more && reports.length < maxProxies + spare) {
       const page = await store.reports({ kind: "edges", nowMs, limit: pageSize, ...(last && { after: last }) });
+      let parsedLength = 0;
       for (const { name, body, reportedAtMs } of page) {
+        parsedLength += body.length;
+        if (parsedLength > maxParsedAtOnce) {
+          parsedLength = 0;
+          await setImmediate();
+        }
         const { edges, leftOut = 0, renewedFrom, spiffeId, proxy } = JSON.parse(body) as KeptEdges;
         if (renewedFrom !== undefined) superseded.add(renewedFrom);
-        reports.push({ summary: { spiffeId, serialNumber: name, ...proxy, reportedAt: new Date(reportedAtMs).toISOString() }, take: tally.note(edges, reportedAtMs), leftOut: leftOut > 0 });
+        reports.push({ summary: { spiffeId, serialNumber: name, ...proxy, reportedAt: new Date(reportedAtMs).toISOString() }, take: tally.note(spiffeId, edges, reportedAtMs), leftOut: leftOut > 0 });
       }
       last = page.at(-1);
       more = page.length === pageSize;
@@ -91,6 +97,8 @@ function compare(a: string, b: string): number {
 
 /** Some milliseconds, as proxies with a few edges each report. */
 const pageSize = 250;
+/** Characters, some milliseconds as well: a proxy's report may be 48 KiB. */
+const maxParsedAtOnce = 512 * 1024;
 /** Some 20 MB. */
 const defaultMaxProxies = 20_000;
 /** Reports that are superseded and have not expired yet. */

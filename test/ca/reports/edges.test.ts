@@ -46,6 +46,14 @@ describe("of a proxy that renewed", () => {
   });
 });
 
+test("a workload that makes up whom it talks to, under many certificates, hides no other's edges", async () => {
+  const evil = "spiffe://east/evil";
+  const made = Array.from({ length: 60 }, (_, part) => row(`0${part}`, Array.from({ length: 200 }, (_, index) => edge({ direction: "outbound", clientId: evil, serverId: `spiffe://east/${part}/${index}` })), { spiffeId: evil }));
+  const { total, truncated } = await merged([...made, row("1", [edge()])]);
+  expect([total, truncated]).toEqual([10_001, true]);
+  expect((await merged([...made, row("1", [edge()])], { spiffeId: hello })).edges).toHaveLength(1);
+});
+
 describe("edges are chosen", () => {
   const rows = [row("1", [edge(), edge({ clientId: "spiffe://east/other" }), edge({ clientId: "", secured: false, reason: "plain_text" }), edge({ direction: "outbound", clientId: world, serverId: "not an ID" })])];
 
