@@ -7,7 +7,7 @@ export type SettingUnit = "text" | "list" | "duration" | "count";
 export type SettingKey =
   | "bootstrap" | "bootstrapFile" | "attest" | "attestor" | "tokenFile" | "certFile" | "keyFile" | "awsRegion" | "awsEndpoint" | "ca" | "caTls" | "trustDomain" | "root"
   | "inbound" | "app" | "inboundProtocol" | "opaquePorts" | "inboundMode" | "outbound" | "transparent" | "transparentDefault" | "route" | "tcp" | "admin" | "metrics" | "allow"
-  | "foreignBundle" | "stateDir" | "writeDir" | "onRenewal" | "onRenewalTimeout" | "workloadSocket" | "workloadSocketMode" | "keyAlgorithm" | "keyExchange" | "certificateLifetime" | "revocationPoll" | "handshakeTimeout"
+  | "foreignBundle" | "foreignBundleMap" | "stateDir" | "writeDir" | "onRenewal" | "onRenewalTimeout" | "workloadSocket" | "workloadSocketMode" | "keyAlgorithm" | "keyExchange" | "certificateLifetime" | "revocationPoll" | "handshakeTimeout"
   | "connectTimeout" | "idleTimeout" | "connectionMaxAge" | "maxConnections" | "drainTimeout" | "logLevel" | "accessLog" | "remoteTap" | "otlpEndpoint" | "traceEvery";
 
 export type ConfigSetting = Setting<SettingKey, SettingUnit>;
@@ -67,6 +67,8 @@ export const configTable: readonly ConfigSetting[] = [
     "An empty list lets nobody in."),
   setting("foreignBundle", "list", "", "`TRUST-DOMAIN=FILE`: the SPIFFE bundle (JWK Set) of another trust domain; read again when it changes.",
     "Whoever writes the file decides who is that trust domain."),
+  setting("foreignBundleMap", "text", undefined, "File with the bundles of several trust domains, a SPIFFE bundle map as `countersign federation map` prints it; read again when it changes, whole or not at all.",
+    "Whoever writes the file decides who all of these are; our own trust domain in it is left out."),
   setting("stateDir", "text", undefined, "Folder (0700) that keeps key, certificate, bundle and revocations, so that a restart needs no new token.",
     "Holds the private key; without it everything is in memory only."),
   setting("writeDir", "text", undefined, "Folder that gets `cert.pem`, `key.pem` (0600), `bundle.pem` and `federated/<trust domain>.pem`, all at once at each change.",

@@ -37,6 +37,7 @@ export interface ProxyConfig {
   readonly allow: readonly SpiffeIdPattern[] | undefined;
   /** Trust domain -> path of its bundle. */
   readonly foreignBundles: ReadonlyMap<string, string>;
+  readonly foreignBundleMap: string | undefined;
   /** Undefined: memory only. */
   readonly stateDir: string | undefined;
   /** Identity and trust as files; undefined: none. */
@@ -120,6 +121,7 @@ export function readConfig(sources: SettingSources): ProxyConfig {
     scraped: listenAddress("metrics", text("metrics")),
     allow: list("allow")?.map(parseAllowed),
     foreignBundles: foreignBundles(list("foreignBundle") ?? []),
+    foreignBundleMap: text("foreignBundleMap"),
     stateDir: text("stateDir"),
     files: readFiles(text("writeDir"), list("onRenewal"), duration("onRenewalTimeout") ?? 0, sources.env ?? {}),
     workloadApi: readWorkloadSocket(text("workloadSocket"), text("workloadSocketMode") ?? ""),

@@ -12,7 +12,7 @@ import { ownHub } from "./hub-owner.ts";
 import { output } from "./output.ts";
 import { minute, table } from "./table.ts";
 
-/** `countersign federation invite|accept|add|list|show|refresh|remove|publish|subscribe|unsubscribe|hubs|hub`. */
+/** `countersign federation invite|accept|add|list|show|refresh|remove|map|publish|subscribe|unsubscribe|hubs|hub`. */
 export async function federation(args: readonly string[], io: CliIo): Promise<number> {
   const {
     values,
@@ -27,7 +27,7 @@ export async function federation(args: readonly string[], io: CliIo): Promise<nu
   }
   const { json, print, explain } = output(values.output, io);
   const ca = () => api(values, io);
-  switch (chooseAction("federation", action, ["invite", "accept", "add", "list", "show", "refresh", "remove", "publish", "subscribe", "unsubscribe", "hubs", "hub"])) {
+  switch (chooseAction("federation", action, ["invite", "accept", "add", "list", "show", "refresh", "remove", "map", "publish", "subscribe", "unsubscribe", "hubs", "hub"])) {
     case "invite": {
       noMore(rest);
       const made = await ca().call<FederationInvitation>("POST", paths.federationInvitations, (values.ttl === undefined ? {} : { expiresInSeconds: seconds(values.ttl, "--ttl") }) satisfies InviteFederationRequest);
@@ -72,6 +72,11 @@ export async function federation(args: readonly string[], io: CliIo): Promise<nu
     case "refresh": {
       const found = await ca().call<FederationSummary>("POST", `${pathTo(one(rest, "the trust domain", "west"))}/refresh`, undefined);
       print(found, describe(found));
+      return 0;
+    }
+    case "map": {
+      noMore(rest);
+      io.stdout(`${await ca().fetchPublic(paths.bundleMap, "application/json")}\n`);
       return 0;
     }
     case "publish": {
@@ -180,6 +185,8 @@ const usage = `countersign federation: trust the workloads of other trust domain
   countersign federation refresh west
   countersign federation remove west
       open connections are cut within a second
+  countersign federation map
+      prints a SPIFFE bundle map: this trust domain's bundle and all of theirs
   countersign federation subscribe countersign_hub_...
       federates with everybody in a hub's list, now and later
   countersign federation unsubscribe NAME

@@ -26,6 +26,7 @@ export const paths = {
   federationJoins: "/v1/federation/joins",
   federationAcknowledgements: "/v1/federation/acknowledgements",
   federatedBundles: "/v1/federated-bundles",
+  bundleMap: "/v1/bundle-map",
   hubs: "/v1/hubs",
   hubBundle: "/v1/hub-bundle",
   hubHoldings: "/v1/hub-holdings",

@@ -9,6 +9,7 @@ import type { Documents, DocumentSet } from "../documents.ts";
 import type { Log } from "../log.ts";
 import type { CaMetrics } from "../metrics.ts";
 import type { Bundle } from "../pki/bundle.ts";
+import { encodeBundleMap } from "../pki/bundle-map.ts";
 import { decodePem } from "../pki/pem.ts";
 import { encodeRenewalProof } from "../pki/renewal-proof.ts";
 import { encodeRequestAuthorization } from "../pki/request-authorization.ts";
@@ -78,6 +79,8 @@ export interface Federation extends Relationships, Invitations, Pick<Hubs, "subs
   readonly witnessKeys: WitnessKeys;
   /** This CA as a witness of others' logs. */
   readonly witness: Witness;
+  /** A SPIFFE bundle map: our bundle and all of theirs, and of what it is made. */
+  bundleMap(): Promise<{ readonly json: string; readonly version: string }>;
   /** JSON of a `FederationNotice` with all bundles, and its sequence; at most a second old. */
   bundles(): Promise<{ readonly json: string; readonly sequence: FederationNotice["sequence"] }>;
 }
@@ -161,11 +164,19 @@ export function federationService(deps: FederationDeps): Federation {
   let following = false;
   const looked = rounds([hubs.tick, refresher.tick, publisher.tick, async () => !following || streams.tick()], refresher, deps.log);
   const encoded = new WeakMap<DocumentSet, string>();
+  /** Made once for each change. */
+  let map: { readonly of: FetchTrust["bundles"]; readonly json: string } | undefined;
   return {
     ...relationships,
     ...invitationService({ ...deps, relationships }),
     acknowledge: peers.acknowledge,
     witnessKeys: keys, witness,
+    async bundleMap() {
+      const set = await documents.current();
+      const { bundles } = trust(relationshipsOf(set));
+      if (map?.of !== bundles) map = { of: bundles, json: encodeBundleMap(bundles) };
+      return { json: map.json, version: `${bundles.get(own)?.sequence ?? 0}.${set.sequence}` };
+    },
     async bundles() {
       const set = await documents.current();
       let json = encoded.get(set);

@@ -57,6 +57,7 @@ export const access = {
   "POST /v1/federation/joins": "attested",
   "POST /v1/federation/acknowledgements": "attested",
   "GET /v1/federated-bundles": "feed",
+  "GET /v1/bundle-map": "feed",
   "GET /v1/hubs": ["admin", "operator", "auditor"],
   "POST /v1/hubs": ["admin"],
   "DELETE /v1/hubs/{name}": ["admin"],

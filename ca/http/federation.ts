@@ -121,6 +121,17 @@ export function federationOperations({ federation, feedEpoch }: CaServices): rea
         return conditional(request, `"${feedEpoch}.${sequence}"`, () => ({ status: 200, body }));
       },
     }),
+    operation({
+      route: "GET /v1/bundle-map",
+      tag: "federation",
+      summary: "Fetch all bundles as a SPIFFE bundle map",
+      description: "This trust domain's bundle and those of all that are federated with, in one document, for software that takes what it is to believe from one file. With If-None-Match an unchanged one costs 304.",
+      success: { status: 200, description: "The bundle map.", content: { [mediaType.json]: undefined } },
+      async handle({ request }) {
+        const { json: body, version } = await federation.bundleMap();
+        return conditional(request, `"${feedEpoch}.${version}"`, () => ({ status: 200, body }));
+      },
+    }),
   ];
 }
 

@@ -26,7 +26,7 @@ export function apiParts(services: CaServices, registry: MetricsRegistry): reado
     part(["/v1/operators"], async () => (await import("./operators.ts")).operatorOperations(services)),
     part(["/v1/policies", "/v1/services", "/v1/policy"], async () => (await import("./policies.ts")).policyOperations(services)),
     part(["/v1/authorities", "/v1/bundle", "/v1/acknowledgements"], async () => (await import("./trust.ts")).trustOperations(services)),
-    part(["/v1/federation", "/v1/federated-bundles"], async () => (await import("./federation.ts")).federationOperations(services)),
+    part(["/v1/federation", "/v1/federated-bundles", "/v1/bundle-map"], async () => (await import("./federation.ts")).federationOperations(services)),
     part(["/v1/hubs", "/v1/hub-bundle", "/v1/hub-holdings"], async () => (await import("./hubs.ts")).hubOperations(services)),
     part(["/v1/watch"], async () => (await import("./watch.ts")).watchOperations(services)),
     part(["/v1/issuers"], async () => (await import("./issuers.ts")).issuerOperations(services)),

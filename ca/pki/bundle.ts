@@ -32,9 +32,13 @@ export interface JwtAuthority {
  * @source SPIFFE Trust Domain and Bundle section 4, X509-SVID section 6.2
  */
 export function parseBundle(trustDomain: string, json: string): Bundle {
-  parseTrustDomain(trustDomain);
   if (json.length > maxBundleChars) throw limitExceeded(`${json.length} characters, the limit is ${maxBundleChars}`);
-  const document = parseJson(json);
+  return readBundle(trustDomain, parseBundleJson(json));
+}
+
+/** The same, of JSON that `parseBundleJson` read. @throws {PkiError} bundle_malformed | bundle_limit_exceeded | trust_domain_malformed */
+export function readBundle(trustDomain: string, document: unknown): Bundle {
+  parseTrustDomain(trustDomain);
   if (!isObject(document)) throw malformed("not a JSON object");
   if (!Array.isArray(document["keys"])) throw malformed(`no list "keys"`);
   const keys: readonly unknown[] = document["keys"];
@@ -86,7 +90,8 @@ function encodeJwtAuthority({ keyId, publicKey }: JwtAuthority): object {
   return { ...publicKey.export({ format: "jwk" }), use: "jwt-svid", kid: keyId };
 }
 
-function parseJson(json: string): unknown {
+/** JSON with the sequences of bundles as they are written. @throws {PkiError} bundle_malformed */
+export function parseBundleJson(json: string): unknown {
   try {
     return JSON.parse(json, withExactSequence as (key: string, value: unknown) => unknown);
   } catch (cause) {

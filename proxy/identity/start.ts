@@ -93,7 +93,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics, tra
     throw refused("foreignBundle", trustDomain, "it is our own trust domain, whose bundle comes from the CA");
   }
 
-  const files = foreignBundles(config.foreignBundles, log);
+  const files = foreignBundles({ files: config.foreignBundles, map: config.foreignBundleMap, own: trustDomain }, log);
   let held: HeldBundles = resumed?.bundles ?? new Map();
   let last = resumed?.identity;
   let keystoreError: string | undefined;

@@ -47,7 +47,7 @@ test("two clusters under one root call each other by identity, though their anch
   expect((await worlds[2]!.edges()).some(({ clientId, secured }) => clientId === "spiffe://east.example/hello" && secured)).toBe(true);
 }, 60_000);
 
-test("what east's issuer signs for west is refused by the proxies of west, of east and of the parent, which take the same by west's issuer", async () => {
+test("BF-15: though the root is shared, what east's issuer signs for west is refused by the proxies of west, of east and of the parent, which take the same by west's issuer", async () => {
   const [byEast, byWest] = [await stolenIssuer(placeOf(east!)), await stolenIssuer(placeOf(west!))];
   for (const world of worlds) {
     const presented = (issuer: typeof byEast, spiffeId: string) => askInbound(Number(world.inbound[0]!.split(":").at(-1)), forgedBy(issuer, spiffeId, Date.now()).credentials);

@@ -191,6 +191,7 @@ describe("values", () => {
   });
 
   test("a foreign bundle belongs to one trust domain", () => {
+    expect([read().foreignBundleMap, read("--foreign-bundle-map", "/etc/map.json").foreignBundleMap]).toEqual([undefined, "/etc/map.json"]);
     expect([...read("--foreign-bundle", "west=/etc/west.json").foreignBundles]).toEqual([["west", "/etc/west.json"]]);
     expect(refusal({ args: ["--foreign-bundle", "west=a", "--foreign-bundle", "west=b"], env }).code).toBe("value_refused");
     expect(refusal({ args: ["--foreign-bundle", "West=a"], env }).code).toBe("value_refused");

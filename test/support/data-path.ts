@@ -93,7 +93,7 @@ const loopback = { host: "127.0.0.1", port: 0 };
 const baseConfig: ProxyConfig = {
   bootstrap: undefined, platform: undefined, inbound: undefined, app: { host: "127.0.0.1", port: 1 }, inboundProtocol: "detect", opaquePorts: new Set(), inboundMode: "strict", outbound: undefined,
   transparent: undefined, transparentDefault: "refuse", routes: [],
-  tcpListeners: [], admin: undefined, scraped: undefined, allow: undefined, foreignBundles: new Map(), stateDir: undefined, files: undefined, workloadApi: undefined, keyAlgorithm: "ec-p256", keyExchange: "hybrid",
+  tcpListeners: [], admin: undefined, scraped: undefined, allow: undefined, foreignBundles: new Map(), foreignBundleMap: undefined, stateDir: undefined, files: undefined, workloadApi: undefined, keyAlgorithm: "ec-p256", keyExchange: "hybrid",
   certificateLifetimeSeconds: undefined, revocationPollMs: 1000, handshakeTimeoutMs: 5000, connectTimeoutMs: 5000, idleTimeoutMs: 60_000,
   connectionMaxAgeMs: 3_600_000, maxConnections: 1000, drainTimeoutMs: 1000, logLevel: "info", accessLog: undefined, remoteTap: "on", otlpEndpoint: undefined, caByWebRoots: false, traceEvery: 1,
 };

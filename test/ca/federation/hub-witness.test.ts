@@ -116,6 +116,15 @@ describe("AUD-10: a member of a hub as a witness of another's log", () => {
     expect([await cosignedSize(), await witness.cosigned(origin) === before]).toEqual([later, false]);
   });
 
+  test.each<[string, Partial<HubLog>]>([
+    ["log", { logKey: westsLog.verifierKey }], ["witness", { witnessKey: westsWitness.verifierKey }], ["log, in the place of its witness's,", { witnessKey: forked.verifierKey }],
+  ])("takes down no key of another's %s", async (_claim, keys) => {
+    const member = memberOf("west", westsLog.rows);
+    show([await request(told, 0)], keys);
+    await expect(look(member, "east")).rejects.toMatchObject({ code: "endpoint_answer" });
+    expect([await cosignedSize(), (await relationship("east")).logKey]).toEqual([0, undefined]);
+  });
+
   test("waits where nothing leads from what it cosigned to what is shown", async () => {
     const member = await begun();
     show([await request(whole, 0), await request(whole, early - 1)]);
@@ -147,7 +156,10 @@ describe("AUD-10: a member of a hub as a witness of another's log", () => {
       show([await request(whole, early)]);
       files.set("east.log.note", east.sign(parseNote(files.get("east.log.note")!).text.replace("/log/v1", "/other/v1")));
     }],
-    ["more than a member has witnesses", async () => show(Array.from({ length: maxShown + 1 }, () => "x"))],
+    ["more than a member has witnesses", async () => {
+      const one = await request(whole, early);
+      show(Array.from({ length: maxShown + 1 }, () => one));
+    }],
     ["what cannot be read", async () => show(["x"])],
   ])("does not cosign when it is shown %s", async (_claim, act) => {
     const member = await begun();
@@ -184,15 +196,15 @@ describe("AUD-10: a member of a hub whose log is witnessed", () => {
     expect((await member.shown())!.checkpoints).toEqual([await request(rows, 0)]);
   });
 
-  test.each<[string, () => Promise<void>]>([
-    ["another history of its log, by its own key", async () => show(await cosigned(truncated(forked.rewritten, later)))],
-    ["another history that it had before", async () => show(await cosigned(truncated(forked.rewritten, forked.forkedAt + 60)))],
-    ["more entries than it has", async () => show(await cosigned(forked.told))],
-  ])("is told when a witness remembers %s", async (_claim, act) => {
+  test.each<[string, () => Promise<void>, RegExp]>([
+    ["another history of its log, by its own key", async () => show(await cosigned(truncated(forked.rewritten, later))), /rewritten/],
+    ["another history that it had before", async () => show(await cosigned(truncated(forked.rewritten, forked.forkedAt + 60))), /rewritten/],
+    ["more entries than it has", async () => show(await cosigned(forked.told)), /the end of the log is gone/],
+  ])("is told when a witness remembers %s", async (_claim, act, why) => {
     const member = memberOf("east", rows.entries.length < forked.told.entries.length ? rows : truncated(forked.told, early));
     await act();
     await expect(look(member, "west")).rejects.toMatchObject(refused);
-    expect(await known()).toMatchObject({ size: 0, contradicts: true });
+    expect(await known()).toMatchObject({ size: 0, contradicts: true, error: expect.stringMatching(why) as string });
   });
 
   test.each<[string, () => Promise<void>]>([

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { AddFederationRequest, FederationSummary } from "../../../ca/contract/federation.ts";
 import { Refusal } from "../../../ca/refusal.ts";
+import { parseBundleMap } from "../../../ca/pki/bundle-map.ts";
 import { encodeBundle, parseBundle, type Bundle } from "../../../ca/pki/bundle.ts";
 import { bundleEndpoint, type BundleEndpoint } from "../../support/bundle-endpoint.ts";
 import { auditEvents, startTestCa, type TestCa } from "../../support/running-ca.ts";
@@ -49,6 +50,18 @@ const rootsOf = ({ bundle }: FederationSummary): readonly string[] => (bundle?.a
 const fingerprint = (authority: typeof west): string => authority.bundle().x509Authorities[0]!.fingerprint;
 /** What proxies are told. */
 const told = async () => JSON.parse((await east.ca.federation.bundles()).json) as { readonly trustDomains: readonly string[]; readonly bundles: Record<string, object> };
+
+test("BF-11, BF-13, FE-24: what is believed is told as a bundle map, too, each trust domain's own bundle by its name", async () => {
+  const before = await east.ca.federation.bundleMap();
+  await add();
+  const { json, version } = await east.ca.federation.bundleMap();
+  expect([[...parseBundleMap(before.json).keys()], [...parseBundleMap(json)].map(([name, { x509Authorities }]) => [name, x509Authorities.map((one) => one.fingerprint)])]).toEqual([
+    ["east"], [["east", parseBundle("east", east.ca.bundle().jwks).x509Authorities.map((one) => one.fingerprint)], ["west", [fingerprint(west)]]],
+  ]);
+  expect([version === before.version, json.includes("refresh_hint")]).toEqual([false, false]);
+  await east.ca.federation.remove("west", east.admin);
+  expect([...parseBundleMap((await east.ca.federation.bundleMap()).json).keys()]).toEqual(["east"]);
+});
 
 describe("federating", () => {
   test("FE-05, FE-19, FE-24: fetches the bundle at once, tells it to proxies under its trust domain's name, and has it in the audit log", async () => {

@@ -59,6 +59,7 @@ const allowed: Readonly<Record<RouteName, readonly (Role | "nobody")[]>> = {
   "GET /v1/hub-holdings": ["admin", "operator", "auditor"],
   "POST /v1/federation/acknowledgements": ["nobody", "admin", "operator", "auditor"],
   "GET /v1/federated-bundles": ["nobody", "admin", "operator", "auditor"],
+  "GET /v1/bundle-map": ["nobody", "admin", "operator", "auditor"],
   "POST /v1/acknowledgements": ["nobody", "admin", "operator", "auditor"],
   "POST /v1/reports": ["nobody", "admin", "operator", "auditor"],
   "POST /v1/taps": ["admin", "auditor"],
