@@ -107,7 +107,7 @@ describe("the identity half over a real connection", () => {
     await changed(holder, () => holder.identity() !== undefined);
     const { serialNumber } = holder.identity()!;
     ca.core.revocations.push(revocation(serialNumber));
-    await changed(holder, () => holder.trust()!.revoked.size > 0);
+    await changed(holder, () => holder.trust()!.revoked.size > 0 && holder.policy() !== undefined);
     expect(keeper.unready()).toContain("revoked");
   });
 
