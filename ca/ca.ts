@@ -1,30 +1,38 @@
 import { unprovedNames } from "./acme/unproved.ts";
+import { bundleAcknowledger } from "./attestation/acknowledge.ts";
 import { openAttestors } from "./attestation/attestors.ts";
 import { httpsFetcher } from "./attestation/fetch.ts";
-import { bundleAcknowledger } from "./attestation/acknowledge.ts";
-import { AuthorityError } from "./authority/errors.ts";
-import { foreignIssuers } from "./authority/foreign-issuers.ts";
-import { readRoot } from "./authority/import-root.ts";
-import { authoritySigners, type AuthoritySigners } from "./authority/signers.ts";
-import { upstreamService } from "./upstream/upstream.ts";
-import { intermediatesAbove, issuerSigner } from "./authority/issuer-signer.ts";
-import { authorityKeeper, type AuthorityKeeper } from "./authority/keeper.ts";
-import { authorityCraft } from "./authority/craft.ts";
-import { authorityOperator } from "./authority/operate.ts";
-import { summarizeAuthorities } from "./authority/summary.ts";
 import { requestVerifier } from "./attestation/signed-request.ts";
 import { logCosigner } from "./audit/cosignature.ts";
-import { derivedKey, noteSigner } from "./audit/note-signer.ts";
 import { denialRecorder } from "./audit/denials.ts";
-import { acceptClock, clockConfirmer, recordConfirmation } from "./confirm-clock.ts";
-import { elapsedClock, issuingClock, type ElapsedClock } from "./clock.ts";
+import { derivedKey, noteSigner } from "./audit/note-signer.ts";
+import { activeRootFingerprint } from "./authority/authorities.ts";
+import { authorityCraft } from "./authority/craft.ts";
+import { foreignIssuers } from "./authority/foreign-issuers.ts";
+import { intermediatesAbove, issuerSigner } from "./authority/issuer-signer.ts";
+import { authorityKeeper } from "./authority/keeper.ts";
+import { leaseKeeper } from "./authority/lease.ts";
+import { authorityOperator } from "./authority/operate.ts";
+import { checkOutsideKeys, lookAfterKeys } from "./authority/outside-keys.ts";
+import { authoritySigners } from "./authority/signers.ts";
+import { summarizeAuthorities } from "./authority/summary.ts";
 import { ceremonyWatch } from "./ceremony/due.ts";
+import { elapsedClock, issuingClock, type ElapsedClock } from "./clock.ts";
 import type { CaConfig } from "./config.ts";
+import { acceptClock, clockConfirmer, recordConfirmation } from "./confirm-clock.ts";
 import type { WebCertificateVitals } from "./contract/vitals.ts";
+import { documentPublisher } from "./document-publisher.ts";
+import { documentKeeper } from "./documents.ts";
+import { federationService } from "./federation/federation.ts";
+import { memberKeyName } from "./federation/hub-notes.ts";
+import { noticeSince } from "./federation/notice.ts";
+import { peerAuthenticator } from "./federation/peer-request.ts";
+import { federatedPeers, storeWithPeers } from "./federation/peers.ts";
+import { witnessName } from "./federation/pin-keys.ts";
 import { openFeed, refuseStream, type Feed } from "./feed/feed.ts";
 import { nudgingStore } from "./feed/nudging.ts";
 import { firstOutsideRoot } from "./first-root.ts";
-import { logKeyName, readRootFile, type FirstStart } from "./first-start.ts";
+import { logKeyName, type FirstStart } from "./first-start.ts";
 import type { CaServices } from "./http/services.ts";
 import { apiCertificate, apiCredentialsOnDemand, noApiCertificate, type ApiCredentials } from "./issuance/api-certificate.ts";
 import { certificateIssuer } from "./issuance/issue.ts";
@@ -36,40 +44,29 @@ import { linkerdIdentity, type LinkerdAnswer } from "./linkerd/certify.ts";
 import { signingReader } from "./linkerd/signing.ts";
 import type { Log } from "./log.ts";
 import { caMetrics, type CaMetrics } from "./metrics.ts";
+import { onDemand, type OnDemand } from "./on-demand.ts";
 import { openCa } from "./open-ca.ts";
-import { parseCertificate } from "./pki/certificate.ts";
-import { documentPublisher } from "./document-publisher.ts";
-import { documentKeeper } from "./documents.ts";
-import { leaseKeeper } from "./authority/lease.ts";
-import { federationService } from "./federation/federation.ts";
-import { memberKeyName } from "./federation/hub-notes.ts";
-import { noticeSince } from "./federation/notice.ts";
-import { peerAuthenticator } from "./federation/peer-request.ts";
-import { federatedPeers, storeWithPeers } from "./federation/peers.ts";
-import { witnessName } from "./federation/pin-keys.ts";
-import { ObjectStoreError } from "./object-store.ts";
 import { operatorService } from "./operators.ts";
 import { policyService } from "./policy/policies.ts";
-import { rateLimits } from "./rate-limits.ts";
-import { onDemand, type OnDemand } from "./on-demand.ts";
-import { openPublishPlace, type PublishPlace } from "./publish-place.ts";
-import { ConfigError } from "./settings/errors.ts";
 import { pruner } from "./pruning.ts";
-import { certificateRevoker } from "./revocation/revoke.ts";
-import { openKms, type Kms } from "./signer/kms.ts";
-import { kmsKeyOf } from "./signer/kms-sealing.ts";
-import type { AuthorityRow } from "./store/rows/authorities.ts";
-import type { Store } from "./store/store.ts";
-import { isSealCurrent } from "./sealed-store.ts";
+import { configuredPlace } from "./publish-place.ts";
+import { rateLimits } from "./rate-limits.ts";
+import { readinessReader } from "./readiness.ts";
 import { replicas } from "./replicas.ts";
-import { statusLists } from "./status-lists.ts";
 import { edgeReaders } from "./reports/edges.ts";
 import { proxyReader } from "./reports/proxies.ts";
 import { reportReading } from "./reports/reading.ts";
-import { tapService } from "./reports/tap.ts";
 import { reportReceiver } from "./reports/receive.ts";
+import { tapService } from "./reports/tap.ts";
 import { workloadReader } from "./reports/workloads.ts";
+import { certificateRevoker } from "./revocation/revoke.ts";
+import { kmsKeyOf } from "./signer/kms-sealing.ts";
+import { openKms, type Kms } from "./signer/kms.ts";
+import { checkAuthorities } from "./standing-authorities.ts";
+import { statusLists } from "./status-lists.ts";
+import type { Store } from "./store/store.ts";
 import { tokenService } from "./tokens.ts";
+import { upstreamService } from "./upstream/upstream.ts";
 import { vitalsReader } from "./vitals.ts";
 
 export interface CaDeps {
@@ -171,13 +168,11 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const ownCraft = authorityCraft({ config, sealing, signers });
   const craft = upstream?.craft(ownCraft) ?? ownCraft;
   const keeper = await authorityKeeper({ store: withPeers, sealing, craft, config, lints, log, metrics, now: clock.now });
-  checkConfiguredRoot(config, keeper.current().rows.filter(({ type }) => type === "root").map(({ certificate }) => certificate));
-  requireParent(keeper.current().rows);
-  checkUpstream(config, keeper.current().rows);
+  checkAuthorities(config, keeper.current().rows);
   const operateAuthority = authorityOperator({ store: withPeers, keeper, craft, config, lints, metrics, log, now });
   upstream?.attach({ keeper, operate: operateAuthority });
   // On demand, what is due waits for the request that needs it.
-  if (!isOnDemand) await lookAfterKeys(keeper, signers, config, log, now);
+  if (!isOnDemand) await lookAfterKeys({ keeper, signers, certificateLifetimeMaxMs: config.certificateLifetimeMaxMs, log, now });
 
   feed = openFeed({
     store, now, metrics, log, maxWatchers: config.maxWatchers,
@@ -229,8 +224,8 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
   const federationLease = leaseKeeper({ store, name: "federation", log });
   const logKey = sealing.unseal(logKeyName, state.sealedLogKey);
   const cosigner = logCosigner({ name: witnessName(config.trustDomain), logPrivateKeyPkcs8: logKey });
-  const hubPlace = openPlace("federationHub", config, config.federationHubEndpoint, now);
-  const publishPlace = openPlace("publish", config, config.publishEndpoint, now);
+  const hubPlace = configuredPlace("federationHub", config, config.federationHubEndpoint, now);
+  const publishPlace = configuredPlace("publish", config, config.publishEndpoint, now);
   const publisher = publishPlace && documentPublisher({
     place: publishPlace, bundle: () => keeper.current().published, authorities: () => keeper.current().rows, crls: lists.crls, crlShards: config.crlShards,
     lease: leaseKeeper({ store, name: "publish", log }), log, now,
@@ -316,25 +311,12 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     chainBehind,
     bundle: () => keeper.current().published,
     confirmClock: clockConfirmer({ store, clock, log, now }),
-    async readiness() {
-      const reasons: string[] = [];
-      const neededUntilMs = now().getTime() + config.certificateLifetimeMs;
-      const active = keeper.current().issuer;
-      if (active === undefined) reasons.push("there is no active issuer");
-      else if (active.certificate.notAfterMs < neededUntilMs) reasons.push("the issuer ends before a certificate issued now would, and has not been replaced");
-      const timeDoubt = clock.doubt();
-      if (timeDoubt !== undefined) reasons.push(timeDoubt);
-      await store.ping().catch(() => reasons.push("the database does not answer"));
-      const troubles = signers.troubles().map(({ authorityId: id, location, message }) => `the ${location} key of authority ${id}: ${message}`);
-      const resealed = (await isSealCurrent(store, state).catch(() => true)) ? [] : [sealedAnew];
-      const warnings = [...troubles, ...resealed, ...(await ceremonies.due().catch(() => [])), ...((await upstream?.warnings().catch(() => [])) ?? [])];
-      return { ready: reasons.length === 0, reasons, ...(warnings.length > 0 && { warnings }) };
-    },
+    readiness: readinessReader({ store, state, keeper, clock, signers, ceremonies, upstream, certificateLifetimeMs: config.certificateLifetimeMs, now }),
     linkerd: config.linkerd && linkerdIdentity({ issue: issuer.issue, signing: signingReader(keeper, now), attestor: config.linkerd.attestor, onDenied: metrics.denied, log, now }),
     apiCredentials: api.current,
     onApiCredentials: api.onChange,
     onBundle: keeper.onChange,
-    onDemand: onDemand({ store, keeper, crls: lists.crls, federation, upstream, publisher, pruning, denials, ceremonies, checkKeys: () => checkKeys(keeper, signers, log), log }),
+    onDemand: onDemand({ store, keeper, crls: lists.crls, federation, upstream, publisher, pruning, denials, ceremonies, checkKeys: () => checkOutsideKeys({ keeper, signers, log }), log }),
     async tick() {
       await keeper.tick();
       await api.tick();
@@ -362,84 +344,3 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     },
   };
 }
-
-/**
- * What is due at the start. Where the root's key is outside, that may take minutes or fail, and nobody waits for it as long as
- * the issuer in the store can serve.
- */
-async function lookAfterKeys(keeper: AuthorityKeeper, signers: AuthoritySigners, config: CaConfig, log: Log, now: () => Date): Promise<void> {
-  const { issuer } = keeper.current();
-  void checkKeys(keeper, signers, log);
-  const servesUntilMs = issuer?.certificate.notAfterMs ?? 0;
-  const ticked = keeper.tick();
-  if (outsideOf(keeper).length === 0 || servesUntilMs < now().getTime() + config.certificateLifetimeMaxMs) await ticked;
-}
-
-/** Asks for all keys outside at once; never rejects. */
-async function checkKeys(keeper: AuthorityKeeper, signers: AuthoritySigners, log: Log): Promise<void> {
-  await Promise.all(outsideOf(keeper).map((row) =>
-    signers.check(row).catch((err: unknown) => log.error({ err, authority: row.id }, "the authority's key could not be checked"))));
-}
-
-function outsideOf(keeper: AuthorityKeeper): readonly AuthorityRow[] {
-  return keeper.current().rows.filter(({ key, state }) => state !== "retired" && (key.kind === "kms" || key.kind === "pkcs11"));
-}
-
-/** A root that is offline signs no issuer: without an intermediate there is nothing to start with. */
-function requireParent(rows: readonly AuthorityRow[]): void {
-  const lives = ({ state }: AuthorityRow): boolean => state === "active" || state === "prepared";
-  const canSign = rows.some((row) => lives(row) && (row.type === "intermediate" || (row.type === "root" && row.key.kind !== "offline")));
-  if (canSign || rows.some((row) => row.type === "issuer" && lives(row))) return;
-  throw new AuthorityError(
-    "authority_missing",
-    "the root's key is offline and there is no intermediate to sign issuers with; hold a ceremony: countersign ceremony request intermediate",
-  );
-}
-
-/** Whose root it is, is decided at the first start: everybody trusts it. */
-function checkUpstream({ upstream }: CaConfig, rows: readonly AuthorityRow[]): void {
-  const isBelow = rows.some(({ key }) => key.kind === "upstream");
-  if (isBelow === (upstream !== undefined)) return;
-  throw new AuthorityError(
-    "root_changed",
-    isBelow ? "this CA runs under another one since its first start, and upstreamFile names none; set it again"
-      : "this CA has a root of its own since its first start, which its workloads trust; remove upstreamFile, or start a new CA with a store of its own",
-  );
-}
-
-/** What a new proxy pins: the root below which the API's certificate is, too. */
-function activeRootFingerprint(authorities: readonly AuthorityRow[]): string {
-  const root = authorities.find(({ type, state }) => type === "root" && state === "active");
-  if (root === undefined) {
-    throw new AuthorityError(
-      "authority_missing",
-      "the store holds no active root; restore it from a backup",
-    );
-  }
-  return parseCertificate(root.certificate).fingerprint;
-}
-
-/** @throws {ConfigError} value_refused */
-function openPlace(setting: "federationHub" | "publish", config: CaConfig, endpoint: string | undefined, now: () => Date): PublishPlace | undefined {
-  const where = config[setting];
-  try {
-    return where === undefined ? undefined : openPublishPlace(where, { env: config.aws, endpoint, now });
-  } catch (cause) {
-    if (cause instanceof ObjectStoreError) throw new ConfigError("value_refused", `${setting} is refused: ${cause.message}`, { cause });
-    throw cause;
-  }
-}
-
-/** A root that is configured but not used would be a surprise on the day it matters. */
-function checkConfiguredRoot({ rootCertPath }: CaConfig, roots: readonly Uint8Array[]): void {
-  if (rootCertPath === undefined) return;
-  const { der } = readRoot(readRootFile(rootCertPath));
-  if (roots.some((root) => Buffer.compare(root, der) === 0)) return;
-  throw new AuthorityError(
-    "root_changed",
-    `${rootCertPath} is not a root of this CA, which has been running with another one since its first start; remove ` +
-      "rootCert and rootKey to go on with it",
-  );
-}
-
-const sealedAnew = "the CA's private keys were sealed anew since this replica opened them: start it again with the new sealing key, before its issuer ends, since it can make no other";

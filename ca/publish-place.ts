@@ -1,7 +1,9 @@
 import { dirname, join } from "node:path";
 import { awsCredentialSource, type AwsEnvironment } from "./aws-credentials.ts";
+import type { CaConfig } from "./config.ts";
 import { openObjectStore, ObjectStoreError, parseBucketUrl, type ObjectContent } from "./object-store.ts";
 import { writeAtomically } from "./runtime/write-file.ts";
+import { ConfigError } from "./settings/errors.ts";
 import { makeFolder } from "./settings/folder.ts";
 
 /** Where documents are put for everybody to read: a folder that a web server shows, or a bucket. */
@@ -34,6 +36,20 @@ export function openPublishPlace(where: string, { env, endpoint, roots, now }: P
   const region = env.AWS_REGION || env.AWS_DEFAULT_REGION || (endpoint === undefined ? "" : anyRegion);
   const store = openObjectStore({ ...parseBucketUrl(where), region, endpoint, roots }, { credentials: awsCredentialSource(env), now });
   return { where, put: async (name, body, content) => store.put(plain(name), body, content) };
+}
+
+/**
+ * Opens the place that a setting names; undefined where it names none.
+ * @throws {ConfigError} value_refused
+ */
+export function configuredPlace(setting: "federationHub" | "publish", config: CaConfig, endpoint: string | undefined, now: () => Date): PublishPlace | undefined {
+  const where = config[setting];
+  try {
+    return where === undefined ? undefined : openPublishPlace(where, { env: config.aws, endpoint, now });
+  } catch (cause) {
+    if (cause instanceof ObjectStoreError) throw new ConfigError("value_refused", `${setting} is refused: ${cause.message}`, { cause });
+    throw cause;
+  }
 }
 
 /** A name is no way out of the folder. */

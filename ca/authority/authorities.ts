@@ -9,6 +9,7 @@ import type { AuthorityRow } from "../store/rows/authorities.ts";
 import { activateIssuer, unsealAuthority, type ActiveIssuer } from "./active-issuer.ts";
 import { publishBundle, type PublishedBundle } from "./bundle.ts";
 import { chainsOf } from "./chains.ts";
+import { AuthorityError } from "./errors.ts";
 import { openJwtSigner, type JwtSigner } from "./jwt-key.ts";
 import { activeOf } from "./plan-rotation.ts";
 
@@ -66,6 +67,19 @@ export function readAuthorities(
     chains: new Map(chains),
     keyFingerprints: new Set([...certificates.values()].map(({ spki }) => hash("sha256", spki, "hex"))),
   };
+}
+
+/**
+ * What a new proxy pins: the root below which the API's certificate is, too.
+ * @returns SHA-256 of the certificate, lower-case hex
+ * @throws  {AuthorityError} authority_missing
+ */
+export function activeRootFingerprint(authorities: readonly AuthorityRow[]): string {
+  const root = activeOf(authorities, "root");
+  if (root === undefined) {
+    throw new AuthorityError("authority_missing", "the store holds no active root; restore it from a backup");
+  }
+  return parseCertificate(root.certificate).fingerprint;
 }
 
 function sameRows(one: readonly AuthorityRow[], other: readonly AuthorityRow[]): boolean {

@@ -116,10 +116,10 @@ export interface CaServices {
   operateAuthority(command: AuthorityCommand, caller: Caller): Promise<AuthorityAnswer>;
   /** PEM of what is presented behind a certificate of this authority; empty for one that is not there. */
   chainBehind(authorityId: string): string;
-  /** The own trust domain's bundle as a SPIFFE JWK Set and as PEM, with its sequence. */
   /** Answers a request below /acme/; undefined: ACME is not spoken. */
   readonly acme: ((request: { readonly method: string; readonly path: string; readonly contentType: string; readonly body: string }) =>
     Promise<{ readonly status: number; readonly headers: Readonly<Record<string, string>>; readonly body: string | null }>) | undefined;
+  /** The own trust domain's bundle as a SPIFFE JWK Set and as PEM, with its sequence. */
   bundle(): { readonly jwks: string; readonly pem: string; readonly sequence: string };
   /** An admin's word on the time. */
   readonly confirmClock: ClockConfirmer;

@@ -119,7 +119,7 @@ describe("a first start", () => {
     }
     const own = mkdtempSync(join(tmpdir(), "countersign-own-"));
     try {
-      await (await startTestCa({ dataDir: own, settings: { trustDomain: "own.example" } })).close();
+      await (await startTestCa({ dataDir: own, settings: { trustDomain: "own.example" }, nowMs: parent.clock.nowMs })).close();
       await expect(parent.below("own.example", { dataDir: own })).rejects.toMatchObject({ code: "root_changed", message: expect.stringContaining("root of its own") });
     } finally {
       rmSync(own, { recursive: true, force: true });
