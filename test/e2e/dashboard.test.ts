@@ -4,9 +4,11 @@ import { join } from "node:path";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { checkpointSigner } from "../../ca/audit/checkpoint.ts";
+import type { Report } from "../../ca/contract/reports.ts";
+import { encodeRenewalProof } from "../../ca/pki/renewal-proof.ts";
 import { complaintsOf, openBrowser, seriousFindings } from "../support/browser.ts";
 import { countersign } from "../support/command-line.ts";
-import { newCsr } from "../support/running-ca.ts";
+import { chainOf, newCsr } from "../support/running-ca.ts";
 import { startMesh, type Mesh } from "../support/mesh.ts";
 import { programAvailable } from "../support/programs.ts";
 import { hostile, idOf, openShop, type Shop } from "../support/shop.ts";
@@ -202,6 +204,36 @@ describe.runIf(programAvailable("chromium"))("the dashboard in Chromium", () => 
     }
     await page.goto(`/ui/workloads?search=${encodeURIComponent(hostile)}`);
     expect([await page.locator("main img").count(), await page.getByRole("searchbox").inputValue()]).toEqual([0, hostile]);
+  }, 90_000);
+
+  test("a workload that came by a join token and says of itself and its peers what it likes says nothing but text", async () => {
+    const { ca } = mesh.served;
+    // As far as the grammar of SPIFFE IDs lets it go.
+    const spiffeId = idOf(`__proto__.constructor-${"x".repeat(200)}`);
+    const { token } = await ca.createToken({ type: "join", spiffeId }, shop.admin);
+    const key = newCsr();
+    const issued = await ca.issue({ csr: key.csr, attestation: { type: "join-token", token } }, {});
+    const peers = [hostile, "</title><script>document.title='owned'</script>", "javascript:alert(1)//spiffe://east/", "spiffe://east/ns/shop/sa/\u202emoc.live", `spiffe://east/${"y".repeat(2000)}`, "*", "__proto__"];
+    const edges = peers.map((serverId) => ({ direction: "outbound" as const, clientId: spiffeId, serverId, secured: false, reason: "no_route", connections: 1 }));
+    const report: Report = { type: "edges", reportedAt: ca.now().toISOString(), edges, version: hostile };
+    const text = JSON.stringify(report);
+    const proof = encodeRenewalProof({ chain: chainOf(issued), privateKey: key.privateKey, csr: Buffer.from(text), audience: "east", nowMs: ca.now().getTime(), purpose: "report" });
+    const taken = await context.request.post("/v1/reports", { data: { report: text, proof } });
+    expect(taken.status()).toBe(204);
+    await page.setViewportSize({ width: 360, height: 740 });
+    const search = encodeURIComponent(spiffeId);
+    for (const path of ["/ui", `/ui/workloads?search=${search}`, `/ui/edges?search=${search}`, `/ui/edges?search=${encodeURIComponent(hostile)}`, `/ui/certificates/${issued.serialNumber}`, "/ui/trust", `/ui/audit?search=${search}`]) {
+      // What proxies reported is remembered for a second.
+      await expect.poll(async () => (await page.goto(path)) !== null && (await page.locator("main").innerText()).includes("__proto__"), { timeout: 30_000, interval: 500 }).toBe(true);
+      expect([path, await page.locator("main img, main script").count(), await page.title()]).toEqual([path, 0, expect.not.stringContaining("owned")]);
+      expect([path, await page.locator("a:not([href^='/']):not([href='#main'])").count(), await page.evaluate("document.documentElement.scrollWidth")]).toEqual([path, 0, 360]);
+      expect(await page.content()).not.toContain("\u202e");
+    }
+    await page.goto(`/ui/edges?search=${search}`);
+    expect(await seriousFindings(page)).toEqual([]);
+    expect(await page.locator("svg.graph .node").count()).toBe(1 + peers.length);
+    expect(await page.locator("main").innerText()).toContain("\\u{202e}moc.live");
+    await page.setViewportSize({ width: 1280, height: 800 });
   }, 90_000);
 
   test("every page works at the width of a telephone, in the dark, and by keyboard alone", async () => {
