@@ -67,7 +67,7 @@ function tiles({ proxies, authorities, vitals }: CheckFacts, edges: EdgeList | u
   const { total = 0, unsecured = 0 } = edges ?? {};
   const shown: readonly (readonly [string, string, Markup | string] | undefined)[] = [
     proxies && ["Proxies", `${number(proxies.proxies.length)}${proxies.truncated ? "+" : ""}`, "reported lately"],
-    edges && ["Edges secured", `${number(total - unsecured)} / ${number(total)}${edges.truncated ? "+" : ""}`, unsecured === 0 ? "all by mutual TLS" : chip("warning", `${number(unsecured)} not`)],
+    edges && ["Edges secured", `${number(total - unsecured)} / ${number(total)}${edges.truncated ? "+" : ""}`, total === 0 ? "none reported lately" : unsecured === 0 ? "all by mutual TLS" : chip("warning", `${number(unsecured)} not`)],
     ["Authorities", number(signing), "active"],
     entries === undefined ? undefined : ["Audit log", number(entries), "entries"],
     vitals && ["Store", vitals.store.kind, `answers in ${vitals.store.answeredInMs.toFixed(1)} ms`],
@@ -79,7 +79,9 @@ function tiles({ proxies, authorities, vitals }: CheckFacts, edges: EdgeList | u
 function endings({ authorities, proxies, vitals, tokens }: CheckFacts, nowMs: number): Markup {
   const all: { readonly what: Markup | string; readonly kind: string; readonly end: string }[] = [
     ...authorities.filter(({ state }) => state === "active" || state === "retiring").map(({ type, id, notAfter }) => ({ kind: type, what: html`<span class="id">${id.slice(0, 12)}</span>`, end: notAfter })),
-    ...(proxies?.proxies ?? []).map(({ spiffeId, notAfter }) => ({ kind: "proxy", what: identity(spiffeId), end: notAfter })),
+    // They would fill it: each ends within a day.
+    ...[...(proxies?.proxies ?? [])].sort((a, b) => (a.notAfter < b.notAfter ? -1 : 1)).slice(0, maxProxyEndings)
+      .map(({ spiffeId, serialNumber, notAfter }) => ({ kind: "proxy", what: html`<a href="/ui/certificates/${serialNumber}">${identity(spiffeId)}</a>`, end: notAfter })),
     ...(vitals?.crls ?? []).map(({ authorityId, list: name, nextUpdate }) => ({ kind: "CRL", what: html`<span class="id">${authorityId.slice(0, 12)} ${name}</span>`, end: nextUpdate })),
     ...(tokens ?? []).flatMap(({ name, id, type, expiresAt }) => (type === "api" && expiresAt !== undefined ? [{ kind: "API token", what: name ?? id, end: expiresAt }] : [])),
   ];
@@ -94,6 +96,7 @@ function notForYou(what: string): Markup {
 
 const number = (value: number): string => value.toLocaleString("en");
 const maxEndings = 8;
+const maxProxyEndings = 3;
 const signs = { ok: "√", warning: "‼", failed: "×" } as const;
 const words = { ok: "well", warning: "warning", failed: "failed" } as const;
 const verdicts = { ok: "All is well.", warning: "It works, but not all is well.", failed: "Something is wrong." } as const;

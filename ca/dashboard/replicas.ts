@@ -9,7 +9,7 @@ export function replicasCard({ version, replicas = [] }: Pick<Vitals, "version" 
     replicas.map((one) => [
       html`<span class="id">${one.address}</span>${one.answers ? html` ${chip("plain", "answered")}` : ""}`,
       one.version === version ? version : chip("warning", `${one.version}, another version`),
-      one.silent ? html`${chip("warning", "silent")} <span class="soft">heard of ${when(one.heardAt, nowMs)}</span>` : chip("ok", "there"),
+      html`${one.silent ? chip("warning", "silent") : chip("ok", "there")}${one.answers ? "" : html` <span class="soft">heard of ${when(one.heardAt, nowMs)}</span>`}`,
       one.leases.length === 0 ? html`<span class="soft">-</span>` : one.leases.map((lease) => works[lease] ?? lease).join(", "),
       when(one.startedAt, nowMs),
     ])));

@@ -77,6 +77,7 @@ button.quiet, .button.quiet { background: transparent; color: var(--link); borde
 button.danger, .button.danger { background: var(--failed); border-color: var(--failed); }
 label { display: block; font-size: .8125rem; color: var(--soft); }
 input, select, textarea { font: inherit; color: inherit; background: var(--card); border: 1px solid var(--bar); border-radius: 8px; padding: .4375rem .625rem; width: 100%; }
+form.fields input:not([type=checkbox]), form.fields select { height: 2.4375rem; }
 form.fields { display: grid; gap: .75rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 12rem), 1fr)); align-items: end; }
 form.fields .grow { grid-column: span 2; }
 .narrow { max-width: 30rem; }

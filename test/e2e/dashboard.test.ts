@@ -62,7 +62,7 @@ describe.runIf(programAvailable("chromium"))("the dashboard in Chromium", () => 
   test("the overview says whether all is well, what ends next, and how much was issued and denied", async () => {
     expect(await page.locator(".verdict").textContent()).toMatch(/All is well|It works/);
     expect(await page.locator("#rates").textContent()).toContain("8 certificates and tokens issued");
-    expect(await page.locator("#ending").textContent()).toContain("/ns/shop/sa/web");
+    expect(await page.locator("#ending").textContent()).toContain("/ns/shop/sa/");
     expect(await seriousFindings(page)).toEqual([]);
   }, 90_000);
 

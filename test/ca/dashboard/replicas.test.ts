@@ -10,7 +10,7 @@ const shown = async (more: Partial<ReplicaVitals>): Promise<string> => {
 };
 
 test.each<[string, Partial<ReplicaVitals>, string]>([
-  ["is there", {}, "ca-0:8443 1.0.0 √ there - 2 h ago"],
+  ["is there", {}, "ca-0:8443 1.0.0 √ there heard of 5 s ago - 2 h ago"],
   ["made the page", { answers: true }, "ca-0:8443 answered 1.0.0"],
   ["is of another version", { version: "0.9.0" }, "‼ 0.9.0, another version"],
   ["fell silent", { silent: true, heardAt: at(-240_000) }, "‼ silent heard of 4 min ago"],
