@@ -154,7 +154,7 @@ export function federationService(deps: FederationDeps): Federation {
     ...deps, signer: deps.hubSigner, place: deps.hubPlace, logger: deps.log, log: inHubs.shown,
     holdings: async (before) => holdingsOf(relationshipsOf(await documents.current()), before, now().getTime() - deps.settleMs),
   });
-  const relationships = relationshipService({ documents, trustDomain: own, peers, submitter, refresher });
+  const relationships = relationshipService({ documents, trustDomain: own, feedEpoch: deps.feedEpoch, peers, submitter, refresher });
   /** Of a fleet all hear it in the same second, and shall not all ask in the same one; how large it is shows by how many we know. */
   async function hasten(trustDomain: string): Promise<void> {
     refresher.hasten(trustDomain, Math.min(relationshipsOf(await documents.current()).size * spreadEachMs, maxSpreadMs));

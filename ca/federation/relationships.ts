@@ -14,6 +14,8 @@ import type { Cosigned, Submitter } from "./submit-checkpoint.ts";
 export interface RelationshipsDeps {
   readonly documents: Documents;
   readonly trustDomain: string;
+  /** Ours. */
+  readonly feedEpoch: string;
   readonly peers: Pick<Peers, "acknowledgements">;
   readonly submitter: Pick<Submitter, "cosigned">;
   readonly refresher: Pick<Refresher, "refreshNow" | "status">;
@@ -36,18 +38,18 @@ export interface Relationships {
 }
 
 /** Adds, shows and ends relationships. Each is one way: who is believed here, not where we are believed. */
-export function relationshipService({ documents, trustDomain: own, peers, submitter, refresher }: RelationshipsDeps): Relationships {
+export function relationshipService({ documents, trustDomain: own, feedEpoch, peers, submitter, refresher }: RelationshipsDeps): Relationships {
   async function get(trustDomain: string): Promise<FederationSummary> {
     const found = relationshipsOf(await documents.refresh()).get(trustDomain);
     if (found === undefined) throw notFound(trustDomain);
-    return summarize(found, (await refresher.status(trustDomain)).get(trustDomain), acknowledgedBy(found, await peers.acknowledgements(trustDomain)), (await submitter.cosigned(trustDomain)).get(trustDomain));
+    return summarize(found, (await refresher.status(trustDomain)).get(trustDomain), acknowledgedBy(found, await peers.acknowledgements(trustDomain)), feedEpoch, (await submitter.cosigned(trustDomain)).get(trustDomain));
   }
 
   return {
     get,
     async list() {
       const [set, status, acknowledgements, cosigned] = await Promise.all([documents.refresh(), refresher.status(), peers.acknowledgements(), submitter.cosigned()]);
-      return [...relationshipsOf(set).values()].map((one) => summarize(one, status.get(one.trustDomain), acknowledgedBy(one, acknowledgements), cosigned.get(one.trustDomain)));
+      return [...relationshipsOf(set).values()].map((one) => summarize(one, status.get(one.trustDomain), acknowledgedBy(one, acknowledgements), feedEpoch, cosigned.get(one.trustDomain)));
     },
     async add(request, { actor }) {
       const { trustDomain } = request;
@@ -119,18 +121,19 @@ function requireSpiffeEndpoint(trustDomain: string, own: string, endpointDomain:
 
 function summarize(
   { addedAtMs, addedBy, held, hub, ...relationship }: HeldRelationship, refresh: FederationSummary["refresh"], acknowledged: PeerAcknowledgement | undefined,
-  cosigned: Cosigned | undefined,
+  feedEpoch: string, cosigned: Cosigned | undefined,
 ): FederationSummary {
   return {
     ...relationship, ...(hub && { hub: hub.name }), addedAt: new Date(addedAtMs).toISOString(), addedBy,
     ...(held && { bundle: summarizeBundle(held) }), ...(refresh && { refresh }),
-    ...(acknowledged && { acknowledged: summarizeAcknowledged(acknowledged) }),
+    ...(acknowledged && { acknowledged: summarizeAcknowledged(acknowledged, feedEpoch) }),
     ...(cosigned && { cosigned: summarizeCosigned(cosigned) }),
   };
 }
 
-function summarizeAcknowledged(said: PeerAcknowledgement): FederationAcknowledged {
-  return { bundleSequence: String(said.sequence), at: new Date(said.signedAtMs ?? said.atMs).toISOString(), ...(isVanished(said) && { vanished: true }) };
+/** What is of a feed before a restore counts for nothing here, whatever its number. */
+function summarizeAcknowledged(said: PeerAcknowledgement, feedEpoch: string): FederationAcknowledged {
+  return { bundleSequence: String(said.feedEpoch === feedEpoch ? said.sequence : 0), at: new Date(said.signedAtMs ?? said.atMs).toISOString(), ...(isVanished(said) && { vanished: true }) };
 }
 
 function summarizeCosigned({ atMs, ...cosigned }: Cosigned): FederationSummary["cosigned"] & object {

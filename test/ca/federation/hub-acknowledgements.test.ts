@@ -107,7 +107,7 @@ describe("a root of this CA waits for a member of a hub", () => {
   test("that has what was published before a restore from a backup, whatever its number", async () => {
     say(west, ofEast(newest + 5, "the-feed-before"));
     await look();
-    expect(await waitedFor()).toEqual([ofWest]);
+    expect([await waitedFor(), (await said())?.bundleSequence]).toEqual([[ofWest], "0"]);
   });
 
   test("and looks no more often than it has to at what names the whole fleet", async () => {
