@@ -15,7 +15,7 @@ import type { Store } from "../store/store.ts";
 import { readArguments, UsageError } from "./arguments.ts";
 import { reportAsJson, reportAsText, type KeyUsed } from "./audit-report.ts";
 import type { CliIo } from "./io.ts";
-import { withProgress } from "./progress.ts";
+import { whileWaiting, withProgress } from "./progress.ts";
 import { wrap } from "../settings/wrap.ts";
 
 /**
@@ -53,7 +53,7 @@ export async function audit(args: readonly string[], io: CliIo): Promise<number>
 async function verify(store: Store, dataDir: string, options: Options, io: CliIo): Promise<number> {
   const key = findKey(dataDir, options.key);
   const checkpoints = (options.checkpoint ?? []).map(readText);
-  const witnessed = await Promise.all((options.witness ?? []).map((each) => readWitness(each, key.verifierKey)));
+  const witnessed = await Promise.all((options.witness ?? []).map((each) => whileWaiting(io, "the witness", readWitness(each, key.verifierKey))));
   const verdict = await withProgress(io, (report) => verifyLog({
     store, checkpoints, witnessed, ...(key.verifierKey !== undefined && { verifierKey: key.verifierKey }),
     onProgress: ({ stage, entries, total }) => report({ stage: stage === "log" ? "entries and seals" : "entries and tables", done: entries, total }),

@@ -10,6 +10,7 @@ import { ApiError } from "./api.ts";
 import { noMore, readArguments, required, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { output } from "./output.ts";
+import { whileWaiting } from "./progress.ts";
 import { readServerChain } from "./server-chain.ts";
 import { painter, signsOf } from "./signs.ts";
 import { wrap } from "../settings/wrap.ts";
@@ -47,7 +48,7 @@ async function open(source: string, serverName: string | undefined, io: CliIo): 
     const server = serverOf(source);
     if (server === undefined) throw new ApiError(`${source} is no file, nor a server such as world:4143`);
     const name = serverName ?? server.host;
-    const { chain, protocol, application } = await readServerChain(server.host, server.port, name);
+    const { chain, protocol, application } = await whileWaiting(io, source, readServerChain(server.host, server.port, name));
     const heading = `${server.host} port ${server.port} speaks ${protocol}${application === undefined ? "" : ` with ${application}`} and shows ${chain.length} certificates`;
     return { contents: { items: certificateItems(chain) }, heading, host: name, warnings: [] };
   }

@@ -12,6 +12,7 @@ import { StoreError } from "../store/errors.ts";
 import type { CaState } from "../store/rows/ca-state.ts";
 import { UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
+import { whileWaiting } from "./progress.ts";
 
 export interface ResealOptions {
   readonly to: string;
@@ -37,7 +38,7 @@ export async function resealStore({ to, ...flags }: ResealOptions, io: CliIo): P
     const from = await openSealing(config, state, kms);
     refuseSame(place, state, config);
     const made = await newSealing(place, state.trustDomain, kms);
-    const keys = await reseal({ store, from, to: made.sealing, ...(made.wrapped !== undefined && { wrapped: made.wrapped }), nowMs: Date.now() });
+    const keys = await whileWaiting(io, "every key to be sealed anew", reseal({ store, from, to: made.sealing, ...(made.wrapped !== undefined && { wrapped: made.wrapped }), nowMs: Date.now() }));
     io.stdout(`${keys} private keys are sealed anew, ${place.kind === "kms" ? `under a key that KMS wraps (${place.keyId})` : `under the key in ${place.path}`}.\n\n${nextSteps(place, state, config)}`);
   } finally {
     kms.close();
