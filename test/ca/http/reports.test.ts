@@ -46,6 +46,12 @@ describe("POST /v1/reports", () => {
       const { status, text } = await app.call("GET", "/v1/edges", { as });
       expect([as, status, text.includes("<img src=x>")]).toEqual([as, 200, true]);
     }
+    // What is no ID is in nobody's scope: it does not show an operator who else names it.
+    const beyond = edges({ direction: "outbound", clientId: "spiffe://east/ns/bank/sa/vault", serverId: "not an ID" });
+    expect((await app.call("POST", "/v1/reports", { json: await signed("spiffe://east/ns/bank/sa/vault", beyond) })).status).toBe(204);
+    app.clock.nowMs += 10_000;
+    expect((await app.call("GET", "/v1/edges", { as: "operator" })).text).not.toContain("bank");
+    expect((await app.call("GET", "/v1/edges", { as: "admin" })).text).toContain('"serverId":"not an ID"');
   });
 
   test.each([

@@ -101,6 +101,16 @@ describe("AWS credentials", () => {
     expect(() => agentUrl("AWS_CONTAINER_CREDENTIALS_FULL_URI", endpoint)).toThrow(/own agents only/);
   });
 
+  test.each(["../../../other", "role?x=1", " "])("of an instance are not asked for by a role that is no name: %j", async (role) => {
+    const seen: string[] = [];
+    answer = ({ method, url: path = "" }) => {
+      seen.push(path);
+      return method === "PUT" ? "imds-session" : path.endsWith("/security-credentials/") ? role : given;
+    };
+    await expect(ask({ AWS_EC2_METADATA_SERVICE_ENDPOINT: url })).rejects.toThrow("the instance has no role");
+    expect(seen).toHaveLength(2);
+  });
+
   test("of an instance whose agent gives a session that is none are not asked for, and it is told as such", async () => {
     answer = ({ method }) => (method === "PUT" ? "a\r\nx-evil: 1" : given);
     await expect(ask({ AWS_EC2_METADATA_SERVICE_ENDPOINT: url })).rejects.toMatchObject({ name: "EvidenceError", message: expect.stringContaining("no session") as string });
