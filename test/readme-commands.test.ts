@@ -115,7 +115,7 @@ function npm(args: readonly string[]): string {
 
 /** Who does what the documents say. */
 const followers = [
-  "readme-commands.test.ts", "readme-proxy.test.ts", "readme-hubs.test.ts", "readme-function.test.ts", "e2e/newcomer.test.ts", "e2e/kubernetes.test.ts", "e2e/transparent.test.ts", "infra/package.test.ts",
+  "readme-commands.test.ts", "readme-proxy.test.ts", "readme-ca.test.ts", "readme-function.test.ts", "e2e/newcomer.test.ts", "e2e/kubernetes.test.ts", "e2e/transparent.test.ts", "infra/package.test.ts",
 ];
 
 const otherHelps = [["intercept", interceptHelp], ["gateway", gatewayHelp], ["verify-wire", wireHelp], ["tap", tapHelp], ["completion", completionHelp]] as const;
