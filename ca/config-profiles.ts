@@ -28,7 +28,7 @@ export interface ProfileConfig {
   readonly revocationInfo: boolean | undefined;
 }
 
-export const profileAttestations = ["operator", "join-token", ...attestorTypes, "acme"] as const;
+const profileAttestations = ["operator", "join-token", ...attestorTypes, "acme"] as const;
 export type ProfileAttestation = (typeof profileAttestations)[number];
 
 /**

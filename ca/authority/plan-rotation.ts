@@ -82,7 +82,7 @@ export function preparedRoot(authorities: readonly AuthorityRow[]): AuthorityRow
 }
 
 /** When a part of a root's usable life is over. */
-export function partOfLife({ notBeforeMs, notAfterMs }: AuthorityRow, part: number, { issuerLifetimeMs }: RotationPolicy): number {
+function partOfLife({ notBeforeMs, notAfterMs }: AuthorityRow, part: number, { issuerLifetimeMs }: RotationPolicy): number {
   return notBeforeMs + part * Math.max(notAfterMs - issuerLifetimeMs - notBeforeMs, 0);
 }
 

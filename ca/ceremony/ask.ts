@@ -102,7 +102,7 @@ export async function withdrawRequest({ store, now }: Pick<AskDeps, "store" | "n
 }
 
 /** The active root, whose key is offline. */
-export function offlineRoot(rows: readonly AuthorityRow[]): AuthorityRow {
+function offlineRoot(rows: readonly AuthorityRow[]): AuthorityRow {
   const root = rows.find(({ type, state }) => type === "root" && state === "active");
   if (root === undefined) {
     throw new CeremonyError("state_refused", "this CA has no root yet; begin with: countersign ceremony request root");

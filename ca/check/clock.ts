@@ -12,9 +12,9 @@ export function judgeClock({ vitals, nowMs }: CheckFacts): readonly Finding[] {
 }
 
 function judgeOffset(offsetMs: number, whose: string): Trouble | undefined {
-  if (Math.abs(offsetMs) <= limitMs) return undefined;
+  if (Math.abs(offsetMs) <= maxOffsetMs) return undefined;
   return { status: "warning", what: `${whose} is ${(Math.abs(offsetMs) / 1000).toFixed(1)} s ${offsetMs < 0 ? "behind" : "ahead"}` };
 }
 
 /** Half of what the CA still issues with. */
-export const limitMs = 5000;
+export const maxOffsetMs = 5000;

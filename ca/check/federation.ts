@@ -21,7 +21,7 @@ function judgeOne({ trustDomain, bundle, refresh }: FederationSummary, nowMs: nu
   }
   const ageMs = nowMs - Date.parse(refresh?.succeededAt ?? bundle.changedAt);
   const isStale = ageMs >= Math.max(staleIntervals * (bundle.refreshHintSeconds ?? defaultHintSeconds) * 1000, minStaleMs);
-  if (!isStale && (refresh?.failures ?? 0) < worthTelling) return undefined;
+  if (!isStale && (refresh?.failures ?? 0) < failuresWorthTelling) return undefined;
   return { status: "warning", what: `it was last fetched ${refresh?.succeededAt ?? "never"}; the last good one is in force, and a root of ours waits for its CA: ${why}`, remedy };
 }
 
@@ -47,7 +47,8 @@ function judgeWitness({ cosigned, addedAt }: FederationSummary, nowMs: number): 
 
 /** A log that does not grow is cosigned once an hour. */
 export const staleCosignatureMs = 3 * 3_600_000;
-export const worthTelling = 2;
+/** In a row: one that is lost is none. */
+export const failuresWorthTelling = 2;
 /** It says so once its own proxies have had the bundle for a while (federationSettle). */
 export const unheardMs = 15 * 60_000;
 export const staleIntervals = 3;

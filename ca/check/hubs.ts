@@ -18,7 +18,7 @@ function judgeList({ list, refresh, addedAt }: HubSummary, nowMs: number): Troub
   if (list === undefined) return { status: "failed", what: `it was never had, so nobody came by it: ${why}` };
   const { signedAt, validUntil } = list;
   if (validUntil !== undefined && Date.parse(validUntil) <= nowMs) return { status: "failed", what: `it ended at ${validUntil}, so nobody that came by it is believed: ${why}`, remedy: renewIt };
-  const endsSoon = validUntil !== undefined && Date.parse(validUntil) - nowMs < (Date.parse(validUntil) - Date.parse(signedAt)) * soonPart;
+  const endsSoon = validUntil !== undefined && Date.parse(validUntil) - nowMs < (Date.parse(validUntil) - Date.parse(signedAt)) * endingShare;
   if (endsSoon) return { status: "warning", what: `it ends at ${validUntil}, and then nobody that came by it is believed`, remedy: renewIt };
   if (validUntil === undefined && nowMs - Date.parse(signedAt) >= oldListMs) {
     return { status: "warning", what: `it was signed at ${signedAt} and does not end: whoever holds the hub could keep a newer one back, and with it who was expelled`, remedy: renewIt };
@@ -40,7 +40,7 @@ function judgePublication({ where, refresh }: HubPublication, nowMs: number): Tr
 }
 
 const renewIt = "its owner runs: countersign federation hub renew";
-export const soonPart = 1 / 4;
+export const endingShare = 1 / 4;
 export const oldListMs = 30 * 86_400_000;
 /** Five looks. */
 export const staleListMs = 5 * 60_000;

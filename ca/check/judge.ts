@@ -1,8 +1,8 @@
 import { judgeAccess } from "./access.ts";
 import { judgeAcme } from "./acme.ts";
 import { judgeApi, judgeConfig } from "./api.ts";
-import { judgeLog } from "./audit-log.ts";
 import { judgeAttestors } from "./attestation.ts";
+import { judgeLog } from "./audit-log.ts";
 import { judgeAuthorities, judgeConvergence } from "./authorities.ts";
 import { judgeClock } from "./clock.ts";
 import { judgeDataPlane, judgeRevocation } from "./data-plane.ts";
@@ -10,10 +10,11 @@ import type { CheckFacts } from "./facts.ts";
 import { judgeFederation } from "./federation.ts";
 import type { Finding } from "./finding.ts";
 import { judgeHubs } from "./hubs.ts";
+import { judgeKeys } from "./keys.ts";
+import { judgeReplicas } from "./replicas.ts";
+import { judgeStore } from "./store.ts";
 import { judgeUpstream } from "./upstream.ts";
 import { judgeWebCertificate } from "./web-certificate.ts";
-import { judgeReplicas } from "./replicas.ts";
-import { judgeKeys, judgeStore } from "./store.ts";
 
 /** Judges. Pure: what was gathered decides. A part of the CA more is one function here, its facts and its rows in the catalogue. */
 export function judge(facts: CheckFacts): readonly Finding[] {

@@ -3,12 +3,12 @@ import { lateAnchorShare } from "./attestation.ts";
 import { criticalShare, lateShare } from "./authorities.ts";
 import { doubtMs, warnOffsetMs } from "./before-install.ts";
 import { catalogue, type CheckId } from "./catalogue.ts";
-import { limitMs } from "./clock.ts";
+import { maxOffsetMs } from "./clock.ts";
 import { clockLimitMs, lagLimitMs, lateCrlShare, lenientMs, lateRenewalShare } from "./data-plane.ts";
-import { minStaleMs, staleCosignatureMs, staleIntervals, unheardMs, worthTelling } from "./federation.ts";
-import { oldListMs, soonPart, staleListMs, stalePublicationMs } from "./hubs.ts";
-import { criticalFreeBytes, lagLimitBytes, lagLimitSeconds, lowFreeBytes, lowShare, slowMs } from "./store.ts";
-import { staleMs } from "./upstream.ts";
+import { minStaleMs, staleCosignatureMs, staleIntervals, unheardMs, failuresWorthTelling } from "./federation.ts";
+import { oldListMs, endingShare, staleListMs, stalePublicationMs } from "./hubs.ts";
+import { criticalFreeBytes, lagLimitBytes, lagLimitSeconds, lowFreeBytes, lowShare, slowAnswerMs } from "./store.ts";
+import { staleUpstreamMs } from "./upstream.ts";
 import { lateWebShare } from "./web-certificate.ts";
 
 /** A check as ca/README.md and `/docs` explain it. */
@@ -56,21 +56,21 @@ const subjects: Readonly<Partial<Record<CheckId, string>>> = {
 };
 
 const thresholds: Readonly<Partial<Record<CheckId, string>>> = {
-  "store-answers": `‼ from ${time(slowMs)}`,
+  "store-answers": `‼ from ${time(slowAnswerMs)}`,
   "store-replication": `‼ from ${time(lagLimitSeconds * 1000)} or ${mebibytes(lagLimitBytes)} behind, and for a slot that nobody is connected to`,
   "store-disk": `‼ below ${mebibytes(lowFreeBytes)} and ${percent(lowShare)}, × below ${mebibytes(criticalFreeBytes)}; on Postgres only its size is told`,
   "authority-life": `‼ at ${shares(lateShare)}, and no successor prepared; × at ${shares(criticalShare)}`,
-  "upstream-followed": `‼ from ${time(staleMs)}`,
+  "upstream-followed": `‼ from ${time(staleUpstreamMs)}`,
   "proxy-life": `‼ when ${percent(lateRenewalShare)} of a certificate's life is over, × at its end`,
   "proxy-clock": `‼ from ${time(clockLimitMs)}`,
   "proxy-mode": `‼ from ${time(lenientMs)}`,
   "revocation-lag": `× from ${time(lagLimitMs)}`,
   "crl-fresh": `‼ at ${percent(lateCrlShare)} of its life left, × at its end`,
   "attestor-anchors": `‼ at ${percent(lateAnchorShare)} of the last one's life left, × at its end`,
-  "federation-fresh": `‼ from ${worthTelling} looks that failed, or ${staleIntervals} intervals (${time(minStaleMs)} at least) without one; × without a bundle, or a root in it`,
+  "federation-fresh": `‼ from ${failuresWorthTelling} looks that failed, or ${staleIntervals} intervals (${time(minStaleMs)} at least) without one; × without a bundle, or a root in it`,
   "federation-heard": `‼ from ${time(unheardMs)} after it was added, or behind the newest`,
   "web-certificate": `‼ at ${percent(lateWebShare)} of its life left, × at its end`,
-  "hub-read": `‼ from ${time(staleListMs)}, at ${percent(soonPart)} of its validity left, or ${time(oldListMs)} old without an end; × at its end`,
+  "hub-read": `‼ from ${time(staleListMs)}, at ${percent(endingShare)} of its validity left, or ${time(oldListMs)} old without an end; × at its end`,
   "hub-published": `‼ from ${time(stalePublicationMs)}`,
   "log-cosigned": `‼ from ${time(staleCosignatureMs)}, × where it contradicts`,
   "token-age": `‼ from ${oldDays} days`,
@@ -78,7 +78,7 @@ const thresholds: Readonly<Partial<Record<CheckId, string>>> = {
   "token-used": `‼ from ${unusedDays} days, join tokens too`,
   "operator-scope": "‼ a whole trust domain, or admin below a prefix",
   "operator-used": `‼ from ${idleDays} days`,
-  "clock-here": `‼ from ${time(limitMs)}`,
-  "clock-store": `‼ from ${time(limitMs)}`,
+  "clock-here": `‼ from ${time(maxOffsetMs)}`,
+  "clock-store": `‼ from ${time(maxOffsetMs)}`,
   "pre-clock": `‼ from ${time(warnOffsetMs)}, × from ${time(doubtMs)}`,
 };

@@ -1,6 +1,6 @@
 import type { StandbyVitals, Vitals } from "../contract/vitals.ts";
 import type { CheckFacts } from "./facts.ts";
-import { finding, observed, shortId, type Finding, type Trouble } from "./finding.ts";
+import { finding, observed, type Finding, type Trouble } from "./finding.ts";
 
 /** The database behind the CA. */
 export function judgeStore({ vitals }: CheckFacts): readonly Finding[] {
@@ -16,17 +16,8 @@ export function judgeStore({ vitals }: CheckFacts): readonly Finding[] {
   ];
 }
 
-/** The keys of the authorities. */
-export function judgeKeys({ vitals, authorities }: CheckFacts): readonly Finding[] {
-  return (vitals?.keys ?? []).map(({ authorityId, location, trouble }) => {
-    const { type = "authority" } = authorities.find(({ id }) => id === authorityId) ?? {};
-    if (location === "offline" && trouble === undefined) return observed("key-answers", `${type} ${shortId(authorityId)} has its key offline, where only ceremonies see it`);
-    return finding("key-answers", trouble === undefined ? undefined : { status: "failed", what: trouble }, `${type} ${shortId(authorityId)} (${location})`);
-  });
-}
-
 function judgeAnswer({ answeredInMs }: Vitals["store"]): Trouble | undefined {
-  if (answeredInMs < slowMs) return undefined;
+  if (answeredInMs < slowAnswerMs) return undefined;
   return { status: "warning", what: `it took ${Math.round(answeredInMs)} ms to answer nothing` };
 }
 
@@ -58,7 +49,7 @@ function judgeDisk({ freeBytes, totalBytes }: NonNullable<Vitals["store"]["disk"
 }
 
 /** A commit waits for the disk; an answer to nothing does not. */
-export const slowMs = 1000;
+export const slowAnswerMs = 1000;
 export const lagLimitSeconds = 30;
 const mib = 1024 * 1024;
 /** Two segments of the log: a standby that stands still is known by this, however little happens. */

@@ -17,9 +17,9 @@ export function judgeUpstream({ authorities, vitals, nowMs }: CheckFacts): reado
 
 function judgeFollowing({ url, succeededAt, failures, error }: NonNullable<NonNullable<CheckFacts["vitals"]>["upstream"]>, notAfter: string | undefined, nowMs: number): Trouble | undefined {
   const ageMs = nowMs - Date.parse(succeededAt ?? "1970-01-01T00:00:00.000Z");
-  if (failures === 0 && (succeededAt === undefined || ageMs < staleMs)) return undefined;
+  if (failures === 0 && (succeededAt === undefined || ageMs < staleUpstreamMs)) return undefined;
   const what = `${url} was last heard ${succeededAt ?? "never"}: ${error ?? "nobody has looked since"}; this CA's issuer ${notAfter === undefined ? "is missing" : `ends at ${notAfter}`}`;
-  return ageMs < staleMs ? undefined : { status: "warning", what };
+  return ageMs < staleUpstreamMs ? undefined : { status: "warning", what };
 }
 
 function unconstrained(parent: string): Trouble {
@@ -33,4 +33,4 @@ function isConstrained(pem: string, trustDomain: string): boolean {
 }
 
 /** Longer than it takes to restart that CA. */
-export const staleMs = 5 * 60_000;
+export const staleUpstreamMs = 5 * 60_000;

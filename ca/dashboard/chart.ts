@@ -35,7 +35,7 @@ function column(index: number, below: number, amount: number, highest: number, f
 }
 
 /** A square of a colour, for a legend. */
-export function swatch(fill: string): Markup {
+function swatch(fill: string): Markup {
   return html`${raw(`<svg width="10" height="10" aria-hidden="true"><rect class="fill-${fill}" width="10" height="10" rx="2"/></svg>`)}`;
 }
 

@@ -10,7 +10,7 @@ export function edgeTable(edges: readonly EdgeSummary[], nowMs: number): Markup 
   ]));
 }
 
-export function securedChip({ secured, reason }: Pick<EdgeSummary, "secured" | "reason">): Markup {
+function securedChip({ secured, reason }: Pick<EdgeSummary, "secured" | "reason">): Markup {
   return secured ? chip("ok", "mutual TLS") : chip("failed", whyNot(reason));
 }
 

@@ -151,7 +151,7 @@ export function federationService(deps: FederationDeps): Federation {
   const refresher = bundleRefresher({ ...deps, trust, acknowledge: acknowledgeTo, submit, isFollowed: streams.isLive, hear: [hear, inHubs.look] });
   const hubs = hubService({ ...deps, hubKey: deps.hubSigner.verifierKey });
   const publisher = hubPublisher({
-    ...deps, signer: deps.hubSigner, place: deps.hubPlace, logger: deps.log, log: inHubs.shown,
+    ...deps, signer: deps.hubSigner, place: deps.hubPlace, shownLog: inHubs.shown,
     holdings: async (before) => holdingsOf(relationshipsOf(await documents.current()), before, now().getTime() - deps.settleMs),
   });
   const relationships = relationshipService({ documents, trustDomain: own, feedEpoch: deps.feedEpoch, peers, submitter, refresher });

@@ -27,12 +27,12 @@ export interface HubPublisherDeps {
   /** Of others, by trust domain; given what was said last. */
   readonly holdings: (before: ReadonlyMap<string, HeldBundle>) => Promise<ReadonlyMap<string, HeldBundle>>;
   /** What is shown of this CA's log, undefined while there is nothing to show. */
-  readonly log: () => Promise<HubLog | undefined>;
+  readonly shownLog: () => Promise<HubLog | undefined>;
   /** Undefined while another replica does this. */
   readonly hold: () => Promise<Fence | undefined>;
   readonly store: Pick<Store, "report" | "reports">;
   readonly metrics: Pick<CaMetrics, "hubPublished">;
-  readonly logger: Log;
+  readonly log: Log;
   readonly now: () => Date;
   readonly random?: () => number;
 }
@@ -51,7 +51,8 @@ export interface HubPublisher {
   tick(): Promise<boolean>;
 }
 
-export function hubPublisher({ place, trustDomain, signer, feedEpoch, bundle, holdings, log, hold, store, metrics, logger, now, random = Math.random }: HubPublisherDeps): HubPublisher {
+/** Makes what publishes to a hub; what failed is tried again, ever more slowly, and what is in the place stays. */
+export function hubPublisher({ place, trustDomain, signer, feedEpoch, bundle, holdings, shownLog, hold, store, metrics, log, now, random = Math.random }: HubPublisherDeps): HubPublisher {
   let signed: { readonly jwks: string; readonly atMs: number; readonly note: string } | undefined;
   let published: Partial<Documents> = {};
   let held: Documents["held"] = new Map();
@@ -70,7 +71,7 @@ export function hubPublisher({ place, trustDomain, signer, feedEpoch, bundle, ho
   }
 
   async function logDocument(): Promise<string | undefined> {
-    const shown = await log();
+    const shown = await shownLog();
     return shown && signHubLog(shown, signer);
   }
 
@@ -98,14 +99,14 @@ export function hubPublisher({ place, trustDomain, signer, feedEpoch, bundle, ho
       if (what.held !== undefined) await put(hubHoldingsFile(trustDomain), signHeld(what.held), { type: noteType, cacheControl });
       if (what.log !== undefined) await put(hubLogFile(trustDomain), what.log, { type: noteType, cacheControl });
       metrics.hubPublished("ok");
-      if (failures > 0) logger.info({ hub: where }, "the bundle is published again");
+      if (failures > 0) log.info({ hub: where }, "the bundle is published again");
       published = { ...published, ...what };
       [failures, succeededAt] = [0, attemptedAt];
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       failures += 1;
       metrics.hubPublished(code ?? "failed");
-      if (failures === 1) logger.warn({ err: error, hub: where }, "the bundle could not be published for the hub's other clusters, which keep the one before; tried again");
+      if (failures === 1) log.warn({ err: error, hub: where }, "the bundle could not be published for the hub's other clusters, which keep the one before; tried again");
       trouble = message.slice(0, maxErrorLength);
     }
     const nowMs = now().getTime();
@@ -130,11 +131,11 @@ export function hubPublisher({ place, trustDomain, signer, feedEpoch, bundle, ho
       held = await holdings(held);
       const nowMs = now().getTime();
       const shown = nowMs >= logAgainMs && (failures === 0 || nowMs >= dueAtMs) ? await logDocument() : undefined;
-      const log = shown !== undefined && { log: shown };
-      if (nowMs >= dueAtMs) await publish(place, { jwks, held, ...log });
+      const withLog = shown !== undefined && { log: shown };
+      if (nowMs >= dueAtMs) await publish(place, { jwks, held, ...withLog });
       else if (failures === 0) {
         const isHeldChanged = nowMs >= heldAgainMs && !isSame(published.held, held);
-        const what = { ...(published.jwks !== jwks && { jwks }), ...(isHeldChanged && { held }), ...log };
+        const what = { ...(published.jwks !== jwks && { jwks }), ...(isHeldChanged && { held }), ...withLog };
         if (Object.keys(what).length > 0) await publish(place, what);
       }
       return false;
@@ -155,7 +156,9 @@ function isSame(one: ReadonlyMap<string, HeldBundle> | undefined, other: Readonl
 }
 
 const publicationPart = "publication";
+/** A note that is asked for again so soon is the same. */
 const signedForMs = 60_000;
+/** For readers refuse a note that is older than `maxHubNoteAgeMs`. */
 const everyMs = 3_600_000;
 const firstBackoffMs = 5_000;
 const maxBackoffMs = 600_000;

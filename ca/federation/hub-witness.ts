@@ -46,6 +46,7 @@ export interface HubWitness {
   look(relationship: HeldRelationship, isAsked?: boolean): Promise<void>;
 }
 
+/** Makes the witness of those that `witnessRing` says; each member is looked at every ten minutes. */
 export function hubWitness({ documents, store, witness, submitter, keys, trustDomain: own, webRoots, metrics, now, random = Math.random }: HubWitnessDeps): HubWitness {
   const dueMs = new Map<string, number>();
   const lastMs = new Map<string, number>();

@@ -175,7 +175,7 @@ const retryAfterSeconds = 10;
 /** As a rule it never will: a proxy asks again in case the CA was moved. */
 const noStreamRetrySeconds = 600;
 
-export const feedLimits = {
+const feedLimits = {
   /** How late a replica tells what another one did: a quarter of the second within which everybody shall refuse a revoked certificate. */
   pollIntervalMs: 250,
   /** Below what load balancers cut idle connections after (60 s is common); a proxy gives up after three. */

@@ -12,7 +12,7 @@ export function renderProblems(): string {
 const again = "try again after what `Retry-After` says";
 
 /** What to do about a problem, whoever has it. */
-export const problemRemedy: Readonly<Record<ProblemCode, string>> = {
+const problemRemedy: Readonly<Record<ProblemCode, string>> = {
   invalid_request: "correct the member that `detail` names; `/docs` has the form",
   csr_refused: "send a PKCS#10 request signed by its own key, of a kind the profile takes",
   policy_refused: "correct what `detail` names",

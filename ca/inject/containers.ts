@@ -102,9 +102,9 @@ export const volumeName = "countersign";
 /** Interception lets this user's connections pass as they are, so no app may run as it. */
 export const proxyUserId = 64_143;
 export const inboundPort = 4143;
-export const metricsPort = 4192;
+const metricsPort = 4192;
 /** By it a PodMonitor finds the proxies. */
-export const metricsPortName = "proxy-metrics";
+const metricsPortName = "proxy-metrics";
 /** Where the proxy listens in the pod, loopback included. */
 export const proxyPorts: readonly number[] = [4140, 4141, inboundPort, 4191, metricsPort];
 const mountPath = "/var/run/countersign";

@@ -120,6 +120,6 @@ export function validityUnder(issuer: Validity, { notBeforeMs, notAfterMs }: Val
 }
 
 /** Every key the kernel accepts. */
-export const allKeyAlgorithms: readonly KeyAlgorithm[] = ["ec-p256", "ec-p384", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096"];
+const allKeyAlgorithms: readonly KeyAlgorithm[] = ["ec-p256", "ec-p384", "ed25519", "rsa-2048", "rsa-3072", "rsa-4096"];
 
 const minLifetimeMs = 1000;

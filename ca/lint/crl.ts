@@ -40,7 +40,7 @@ interface CrlView {
 }
 
 /** Rules about a CRL as a whole; those about its entries are `crlEntryRules`. */
-export const crlRules: readonly LintRule<CrlView, CrlContext>[] = [
+const crlRules: readonly LintRule<CrlView, CrlContext>[] = [
   {
     id: "CRL-01", citation: "RFC 5280 5.1.1.2, 5.1.2.1-3", appliesTo: "all",
     check: ({ version, issuer, signatureAlgorithm }, { meant }) => {

@@ -68,7 +68,7 @@ export function stsUrl(region: string): string {
 export const stsBody = "Action=GetCallerIdentity&Version=2011-06-15";
 
 /** AWS signs what it is given to sign, and ignores these. */
-export const awsIamHeaders = { trustDomain: "countersign-trust-domain", csr: "countersign-csr" } as const;
+const awsIamHeaders = { trustDomain: "countersign-trust-domain", csr: "countersign-csr" } as const;
 
 function malformed(detail: string): PkiError {
   return new PkiError("aws_iam_claim_malformed", `not a signed GetCallerIdentity request: ${detail}`);

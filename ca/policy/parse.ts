@@ -106,7 +106,7 @@ function idPattern(value: unknown, what: string): void {
 }
 
 /** What one policy may hold. All policies and services together are bounded where they are kept (`policies.ts`). */
-export const policyLimits = { rules: 64, patterns: 64, addresses: 64 } as const;
+const policyLimits = { rules: 64, patterns: 64, addresses: 64 } as const;
 const documentName = /^[a-z0-9][a-z0-9.-]{0,62}$/;
 const description = /^[^\p{Cc}\p{Cs}\u2028\u2029]{0,256}$/u;
 const hostName = /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$/;

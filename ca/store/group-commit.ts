@@ -92,4 +92,4 @@ const turnsOfARequest = 2;
  * refusal serves a client better than its turn. A group of 32 shares what
  * a commit costs by itself (signature, flush, pages of each index) well enough, and lets the next one gather while it is written.
  */
-export const groupCommitLimits = { maxGroupActs: 256, maxWaitingActs: 10_000, worthwhileActs: 32 };
+const groupCommitLimits = { maxGroupActs: 256, maxWaitingActs: 10_000, worthwhileActs: 32 };

@@ -11,7 +11,7 @@ export type ImageName = "ca" | "proxy";
  * Lays out all files of an image but Node.js and its C libraries: `/app`, and for the CA an empty `/data`.
  * The Dockerfiles copy what this makes, and tests start programs from it.
  */
-export async function layOutImage(name: ImageName, folder: string): Promise<void> {
+async function layOutImage(name: ImageName, folder: string): Promise<void> {
   const app = join(folder, "app");
   const metafile = await bundle(name, join(app, "dist"));
   writeFileSync(join(app, "package.json"), `${JSON.stringify({ private: true, type: "module" })}\n`);

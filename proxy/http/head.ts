@@ -262,7 +262,7 @@ const maxLengthDigits = 15;
 /** RFC 9112 6.3: the length is known only if chunked comes last, once. */
 const chunkedLast = /^(?:(?!chunked\b)[!#$%&'*+.^_`|~0-9a-z-]+[ \t]*,[ \t]*)+chunked$/i;
 /** What Node, nginx and Go's clients expect to be enough; one field may fill it. */
-export const maxHeadBytes = 16 * 1024;
+const maxHeadBytes = 16 * 1024;
 /** nginx and Apache take 8 KiB in one line. */
 const maxTargetBytes = 8 * 1024;
 /** Apache and haproxy take 100; browsers send 20. */

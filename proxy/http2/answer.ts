@@ -37,7 +37,7 @@ export function badResponse(fault: MessageFault | "head_too_large"): Answer {
 const grpcStatuses: Readonly<Record<number, number>> = { 403: 7, 431: 8, 501: 12, 502: 14, 503: 14, 504: 4, 400: 13, 405: 12, 414: 8, 421: 14 };
 const grpcUnknown = 2;
 /** Where the text of an answer goes that has no body. */
-export const errorHeader = "countersign-proxy-error";
+const errorHeader = "countersign-proxy-error";
 
 function printable(text: string): string {
   return [...Buffer.from(text, "latin1")].map((byte) => (isValueByte(byte) ? String.fromCharCode(byte) : "?")).join("").trim();

@@ -6,7 +6,7 @@ export const frameType = {
 export const frameFlag = { endStream: 1, ack: 1, endHeaders: 4, padded: 8, priority: 32 } as const;
 
 /** @source RFC 9113 section 7 */
-export const errorCodes = {
+const errorCodes = {
   noError: 0, protocolError: 1, internalError: 2, flowControlError: 3, streamClosed: 5, frameSizeError: 6, refusedStream: 7, cancel: 8,
   compressionError: 9, enhanceYourCalm: 11, inadequateSecurity: 12,
 } as const;

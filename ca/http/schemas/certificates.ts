@@ -19,7 +19,7 @@ const summaryShape = {
   logIndex,
 };
 
-export const certificateSummary = z.object(summaryShape).openapi("CertificateSummary");
+const certificateSummary = z.object(summaryShape).openapi("CertificateSummary");
 export const certificateDetail = z
   .object({ ...summaryShape, chain: z.string().openapi({ description: "PEM: the certificate, then its issuer." }) })
   .openapi("CertificateDetail");

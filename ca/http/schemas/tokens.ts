@@ -41,7 +41,7 @@ const tokenShape = {
   lastUsedAt: instant.optional().openapi({ description: "API tokens: to the hour; absent when never used." }),
 };
 
-export const tokenSummary = z.object(tokenShape).openapi("TokenSummary");
+const tokenSummary = z.object(tokenShape).openapi("TokenSummary");
 export const createdToken = z
   .object({
     ...tokenShape,

@@ -37,7 +37,7 @@ function publisher(): HubPublisher {
         put.set(name, body);
       },
     },
-    store: { report: async (row) => void (rows = [row]), reports: async () => rows }, metrics: { hubPublished: () => undefined }, logger: { info: log, warn: log, error: log }, log: async () => shown,
+    store: { report: async (row) => void (rows = [row]), reports: async () => rows }, metrics: { hubPublished: () => undefined }, log: { info: log, warn: log, error: log }, shownLog: async () => shown,
   });
 }
 const published = () => readHubBundle(put.get("east.bundle.note")!, "east", signer.verifierKey);
