@@ -126,7 +126,8 @@ function summarize(
   return {
     ...relationship, ...(hub && { hub: hub.name }), addedAt: new Date(addedAtMs).toISOString(), addedBy,
     ...(held && { bundle: summarizeBundle(held) }), ...(refresh && { refresh }),
-    ...(acknowledged && { acknowledged: summarizeAcknowledged(acknowledged, feedEpoch) }),
+    // One that has what none of its proxies had for long yet has said nothing so far.
+    ...(acknowledged && acknowledged.sequence > 0 && { acknowledged: summarizeAcknowledged(acknowledged, feedEpoch) }),
     ...(cosigned && { cosigned: summarizeCosigned(cosigned) }),
   };
 }
