@@ -73,6 +73,8 @@ export function openFeed(deps: FeedDeps): Feed {
     feedEpoch = position.feedEpoch;
     newest = cursorAt(position);
     seenAtMs = performance.now();
+    // Mostly there is nothing to tell: each of thousands who come at once after a restart is one look.
+    if (sourceNames.every((name) => told[name] === newest[name])) return;
     const live = [...watchers].filter((watcher) => watcher.isLive());
     for (const name of sourceNames) {
       const [after, until] = [told[name], newest[name]];
