@@ -48,6 +48,8 @@ export interface CaMetrics {
   federationHeld(trustDomain: string, ageMs: number | undefined): void;
   /** A look at a hub's list: `ok`, or why it failed, and how long ago it was known to be the newest; no result: the hub was left. */
   hubRead(hub: string, result: string | undefined, ageMs: number | undefined): void;
+  /** When the list in force was signed, and when it ends; undefined: there is none, or it does not end. */
+  hubListed(hub: string, signedAtMs: number | undefined, endsAtMs: number | undefined): void;
   /** This CA's bundle was published for hubs: `ok`, or why it was not. */
   hubPublished(result: string): void;
   /** Streams of federated CAs that are followed now. */
@@ -128,6 +130,8 @@ export function caMetrics(): CaMetrics {
   const hubAge = new Gauge({
     name: "countersign_federation_hub_age_seconds", help: "How long ago each hub's list was known to be the newest, at the last look, on the replica that looks.", labelNames: ["hub"], registers,
   });
+  const hubListSigned = new Gauge({ name: "countersign_federation_hub_list_signed_timestamp_seconds", help: "When each hub's list in force was signed, on the replica that looks.", labelNames: ["hub"], registers });
+  const hubListEnds = new Gauge({ name: "countersign_federation_hub_list_ends_timestamp_seconds", help: "When it ends and nobody is believed by it any more; none for one that does not end.", labelNames: ["hub"], registers });
   const hubPublications = new Counter({ name: "countersign_federation_hub_publications_total", help: "Publications of this CA's bundle for hubs, by result.", labelNames: ["result"], registers });
   const cosignatures = new Counter({
     name: "countersign_witness_requests_total", help: "Requests to federated CAs to cosign this CA's audit log, by result.", labelNames: ["trust_domain", "result"], registers,
@@ -183,6 +187,12 @@ export function caMetrics(): CaMetrics {
     federationHeld: (trust_domain, ageMs) => (ageMs === undefined ? federationAge.remove({ trust_domain }) : federationAge.set({ trust_domain }, ageMs / 1000)),
     peerStreams: (count) => peerStreams.set(count),
     peerStreamEnded: (trust_domain, why) => peerStreamsEnded.inc({ trust_domain, why }),
+    hubListed(hub, signedAtMs, endsAtMs) {
+      for (const [gauge, ms] of [[hubListSigned, signedAtMs], [hubListEnds, endsAtMs]] as const) {
+        if (ms === undefined) gauge.remove({ hub });
+        else gauge.set({ hub }, ms / 1000);
+      }
+    },
     hubRead(hub, result, ageMs) {
       if (result !== undefined) hubReads.inc({ hub, result });
       if (ageMs !== undefined) hubAge.set({ hub }, ageMs / 1000);

@@ -59,7 +59,7 @@ export interface FederationDeps {
   readonly webRoots: readonly string[] | undefined;
   readonly settleMs: number;
   readonly limits: Pick<RateLimits, "anonymous">;
-  readonly metrics: Pick<CaMetrics, "federationRefreshed" | "federationHeld" | "cosigned" | "hubRead" | "hubPublished" | "peerStreams" | "peerStreamEnded">;
+  readonly metrics: Pick<CaMetrics, "federationRefreshed" | "federationHeld" | "cosigned" | "hubRead" | "hubListed" | "hubPublished" | "peerStreams" | "peerStreamEnded">;
   readonly log: Log;
   readonly now: () => Date;
 }

@@ -23,7 +23,7 @@ export interface HubsDeps {
   /** C2SP verifier key of this CA in hubs. */
   readonly hubKey: string;
   readonly webRoots: readonly string[] | undefined;
-  readonly metrics: Pick<CaMetrics, "hubRead">;
+  readonly metrics: Pick<CaMetrics, "hubRead" | "hubListed">;
   readonly log: Log;
   readonly now: () => Date;
   readonly random?: () => number;
@@ -159,6 +159,7 @@ export function hubService(deps: HubsDeps): Hubs {
         if (!due.has(hub.name)) await resume(hub.name);
         if (now().getTime() >= (due.get(hub.name) ?? 0)) await look(hub);
         if (isEnded(hub, now().getTime())) await end(hub.name);
+        metrics.hubListed(hub.name, instant(hub.list?.signedAt), instant(hub.list?.validUntil));
       }
       return false;
     },
@@ -173,6 +174,7 @@ export function hubService(deps: HubsDeps): Hubs {
   function forget(name: string): void {
     for (const map of [due, lastError, etags]) map.delete(name);
     metrics.hubRead(name, undefined, undefined);
+    metrics.hubListed(name, undefined, undefined);
   }
 }
 
@@ -182,6 +184,10 @@ function summarize({ addedAtMs, addedBy, name, url, key, list, excluded }: HeldH
     name, url, key, addedAt: new Date(addedAtMs).toISOString(), addedBy, ...(list && { list }), ...(excluded && { excluded }),
     ...(kept !== undefined && kept.length > 0 && { kept }), ...(own !== undefined && { own }), ...(status !== undefined && { refresh: refresh as FederationRefresh }),
   };
+}
+
+function instant(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : Date.parse(text);
 }
 
 function sightOf(status: HubStatus | undefined): Sight {

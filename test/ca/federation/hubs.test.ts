@@ -151,9 +151,10 @@ describe("a subscriber of a hub", () => {
     valid((sequence += 1));
     publish(west);
     expect(await subscribe()).toMatchObject({ list: { members: 1, validUntil: new Date(east.clock.nowMs + dayMs).toISOString() } });
+    const endsAt = (east.clock.nowMs + dayMs) / 1000;
     east.clock.nowMs += dayMs - 1;
     await east.ca.tick();
-    expect(await members()).toEqual(["west"]);
+    expect([await members(), await east.ca.metrics.registry.getSingleMetricAsString("countersign_federation_hub_list_ends_timestamp_seconds")]).toEqual([["west"], expect.stringContaining(`{hub="hub.example"} ${endsAt}`)]);
     east.clock.nowMs += 1;
     await east.ca.tick();
     expect([await members(), east.logged.at(-1)]).toEqual([[], expect.stringContaining("has ended")]);
