@@ -113,6 +113,7 @@ export function parseRootKey(text: string): RootKey | undefined {
 /** A key that an operator made outside, by its place. */
 export type OutsideRootKey = Extract<RootKey, { readonly kind: "kms" | "pkcs11" }>;
 
+/** Reads where a root's key is outside this CA; undefined for one that is a file, and for no place at all. */
 export function parseOutsideRootKey(text: string): OutsideRootKey | undefined {
   const key = parseRootKey(text);
   return key?.kind === "kms" || key?.kind === "pkcs11" ? key : undefined;

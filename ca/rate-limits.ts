@@ -27,6 +27,7 @@ export interface RateLimitSettings {
   readonly anonymousRate: number;
 }
 
+/** Counts requests by who makes them, in this process alone. */
 export function rateLimits({ callerRate, workloadRate, anonymousRate }: RateLimitSettings, now: () => Date): RateLimits {
   const callers = bucketsOf(callerRate);
   const workloads = bucketsOf(workloadRate);

@@ -18,6 +18,7 @@ export interface CallerScope {
   readonly unconstrainedScope?: readonly string[];
 }
 
+/** Takes a scope as it is stored apart, by what each of its texts is about. */
 export function splitScope(scope: readonly string[]): CallerScope {
   const behind = (...prefixes: readonly string[]): string[] => (
     prefixes.flatMap((prefix) => scope.filter((text) => text.startsWith(prefix)).map((text) => text.slice(prefix.length)))

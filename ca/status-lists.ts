@@ -14,6 +14,7 @@ export interface StatusLists {
 
 export type StatusListDeps = Omit<KeeperDeps, "craft"> & { readonly keeper: AuthorityKeeper; readonly signers: AuthoritySigners };
 
+/** Puts CRLs and OCSP together, on one set of signers. */
 export function statusLists({ store, sealing, signers, keeper, config, lints, metrics, log, now }: StatusListDeps): StatusLists {
   const authorities = () => keeper.current().rows;
   const signerOf = listSigners(sealing, signers);

@@ -76,6 +76,7 @@ export interface AcmeRecords {
   swap<Kind extends keyof Kinds>(kind: Kind, read: Read<Kinds[Kind]>, value: Kinds[Kind]): Promise<Read<Kinds[Kind]>>;
 }
 
+/** Keeps ACME's records as rows of the store, each good until it expires. */
 export function acmeRecords(store: Pick<Store, "acmeRecord" | "putAcmeRecord">, now: () => Date): AcmeRecords {
   return {
     async read(kind, id) {

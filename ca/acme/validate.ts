@@ -73,6 +73,7 @@ export function isReachable(address: string, permitted: BlockList): boolean {
   return isIP(mapped) !== 0 && (permitted.check(mapped, family) || !special.check(mapped, family));
 }
 
+/** Reads ranges in CIDR notation, which were checked before. */
 export function blockListOf(ranges: readonly string[]): BlockList {
   const list = new BlockList();
   for (const range of ranges) {

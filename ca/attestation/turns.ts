@@ -4,6 +4,7 @@ export interface Turns {
   run<Result>(act: () => Promise<Result>, full: () => Error): Promise<Result>;
 }
 
+/** Lets so many go on at once and so many wait; the next one is turned away. */
 export function turns({ atOnce, waiting }: { readonly atOnce: number; readonly waiting: number }): Turns {
   const queue: (() => void)[] = [];
   let running = 0;

@@ -29,6 +29,7 @@ export function certificateDifference(event: EventOf<"certificate.issued">, row:
   });
 }
 
+/** Names the first column in which a revocation's row and its entry differ, or undefined if they tell the same. */
 export function revocationDifference(event: EventOf<"certificate.revoked" | "authority.revoked" | "upstream.revoked">, row: RevocationRow): string | undefined {
   return firstDifference({ "serial number": [event.serialNumber, row.serialNumber], reason: [event.reason, row.reason] });
 }
@@ -46,6 +47,7 @@ export function tokenDifference(event: EventOf<"token.created">, row: TokenRow):
   });
 }
 
+/** Names the first column in which an authority's row and its entry differ, or undefined if they tell the same. */
 export function authorityDifference(event: EventOf<"authority.created">, row: AuthorityRow): string | undefined {
   return firstDifference({
     type: [event.authorityType, row.type],

@@ -30,6 +30,7 @@ export interface AuthorityCraft {
   jwtKey(state: "active" | "prepared", nowMs: number, activateAtMs?: number): AuthorityRow;
 }
 
+/** Makes the authorities of a CA that has a root of its own. */
 export function authorityCraft({ config, sealing, signers }: { readonly config: CaConfig; readonly sealing: Sealing; readonly signers: AuthoritySigners }): AuthorityCraft {
   const profile = workloadProfile(config);
 

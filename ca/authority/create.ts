@@ -163,6 +163,7 @@ export function nameOf(trustDomain: string, type: AuthorityType): Uint8Array {
   });
 }
 
+/** Draws a serial number for an authority. */
 export function serialOfAuthority(): Uint8Array {
   const serial = randomBytes(serialBytes);
   // As for workloads: never a leading zero octet.

@@ -72,6 +72,7 @@ export function signingParent(authorities: readonly AuthorityRow[]): AuthorityRo
   return intermediate ?? (root.key.kind === "offline" ? undefined : root);
 }
 
+/** The active one of a type. */
 export function activeOf(authorities: readonly AuthorityRow[], type: AuthorityRow["type"]): AuthorityRow | undefined {
   return authorities.find((row) => row.type === type && row.state === "active");
 }

@@ -40,6 +40,7 @@ export async function summarizeAuthorities(
   }));
 }
 
+/** A holder as the API tells of it. */
 export function describeHolder({ spiffeId, serialNumber, acknowledgedSequence, notAfterMs }: HolderRow): AuthorityHolder {
   return { spiffeId, serialNumber, acknowledgedSequence: String(acknowledgedSequence), notAfter: new Date(notAfterMs).toISOString() };
 }

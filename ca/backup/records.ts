@@ -9,6 +9,7 @@ export type BackupRecord =
   | { readonly kind: "rows"; readonly table: string; readonly rows: readonly Row[] }
   | { readonly kind: "end" };
 
+/** Writes a record as one line of JSON. */
 export function encodeRecord(record: BackupRecord): Uint8Array {
   return Buffer.from(`${JSON.stringify(record, encodeBytes)}\n`);
 }

@@ -44,6 +44,7 @@ export function readAnswer(text: string): CeremonyAnswer {
   return value as unknown as CeremonyAnswer;
 }
 
+/** Writes an answer as JSON that people can read, to be carried back. */
 export function writeAnswer(answer: CeremonyAnswer): string {
   return `${JSON.stringify(answer, null, 2)}\n`;
 }

@@ -48,6 +48,7 @@ export interface CeremonyWatch {
   close(): void;
 }
 
+/** Watches over the dates by which ceremonies are to be held. */
 export function ceremonyWatch({ store, rows, log, now }: {
   readonly store: Pick<Store, "crl">;
   readonly rows: () => readonly AuthorityRow[];

@@ -66,6 +66,7 @@ function proxyCell(proxy: ProxySummary | undefined): Markup | undefined {
   return html`${chip("ok", "reports")} <span class="soft">${version}</span>${odd.map((one) => html` ${chip("warning", one)}`)}`;
 }
 
+/** A certificate's status, by word and colour. */
 export function statusChip(status: CertificateStatus): Markup {
   return chip(tones[status], status);
 }

@@ -39,6 +39,7 @@ export interface Invitations {
   join(request: JoinFederationRequest): Promise<{ readonly trustDomain: string }>;
 }
 
+/** Invites CAs of other trust domains, and takes their invitations. */
 export function invitationService({ documents, trustDomain: own, publicUrl, rootFingerprint, bundle, relationships, limits, now }: InvitationsDeps): Invitations {
   return {
     async invite({ expiresInSeconds = defaultLifetimeSeconds }, { actor }) {

@@ -13,6 +13,7 @@ export interface KeyUsageView {
   has(bit: number): boolean;
 }
 
+/** Reads keyUsage; undefined where there is none. */
 export function keyUsageOf(view: TbsView): KeyUsageView | undefined {
   const extension = extensionOf(view, extensionOid.keyUsage);
   if (extension === undefined) return undefined;
@@ -26,6 +27,7 @@ export interface BasicConstraintsView {
   readonly pathLength: number | undefined;
 }
 
+/** Reads basicConstraints; undefined where there is none. */
 export function basicConstraintsOf(view: TbsView): BasicConstraintsView | undefined {
   const extension = extensionOf(view, extensionOid.basicConstraints);
   if (extension === undefined) return undefined;
@@ -54,6 +56,7 @@ export function authorityKeyIdentifierOf(view: TbsView): Uint8Array | undefined 
   return first?.tag === context(0) ? contentOf(first) : undefined;
 }
 
+/** Reads subjectKeyIdentifier; undefined where there is none. */
 export function subjectKeyIdentifierOf(view: TbsView): Uint8Array | undefined {
   const extension = extensionOf(view, extensionOid.subjectKeyIdentifier);
   return extension && readOctetString(readDer(extension.value));
@@ -64,6 +67,7 @@ export function itemsOf({ value }: ExtensionView): readonly DerElement[] {
   return childrenOf(readDer(value, tag.sequence));
 }
 
+/** The elements in a constructed one. */
 export function childrenOf(element: DerElement): readonly DerElement[] {
   const reader = new DerReader(element);
   const children: DerElement[] = [];

@@ -43,6 +43,7 @@ export function encodeUnsignedInteger(magnitude: Uint8Array): Uint8Array {
   return (trimmed[0] ?? 0) >= 0x80 ? encodeDer(tag.integer, Uint8Array.of(0), trimmed) : encodeDer(tag.integer, trimmed);
 }
 
+/** Encodes an INTEGER from 0 to 2^53 - 1. */
 export function encodeSmallInteger(value: number): Uint8Array {
   if (!Number.isSafeInteger(value) || value < 0) throw new RangeError("encodeSmallInteger takes a safe non-negative integer");
   const octets: number[] = [];

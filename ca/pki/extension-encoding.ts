@@ -74,6 +74,7 @@ export function encodeExtensions(fields: ExtensionFields, subjectEmpty: boolean)
   return encoded;
 }
 
+/** Encodes subjectKeyIdentifier. @source RFC 5280 4.2.1.2 */
 export function encodeSubjectKeyIdentifier(keyIdentifier: Uint8Array): Uint8Array {
   return encodeExtension(subjectKeyIdentifierOid, false, encodeOctetString(keyIdentifier));
 }

@@ -48,6 +48,7 @@ export function parsePathPattern(text: string): PathPattern | undefined {
   return { segments, folded: segments.map(fold), below };
 }
 
+/** Whether a path is one that the pattern means. @param path its segments */
 export function matchesPath(pattern: PathPattern, path: readonly string[]): boolean {
   return fits(pattern.segments, pattern.below, path);
 }

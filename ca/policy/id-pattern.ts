@@ -30,6 +30,7 @@ export function parseIdPattern(text: string): IdPattern | undefined {
   }
 }
 
+/** Whether an ID is one that the pattern means. */
 export function matchesId({ trustDomain, segments, below }: IdPattern, id: SpiffeId): boolean {
   if (id.trustDomain !== trustDomain) return false;
   const path = id.path.split("/").slice(1);

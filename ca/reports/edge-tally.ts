@@ -1,5 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import type { EdgeSummary, SeenEdge } from "../contract/edges.ts";
+import { inTextOrder } from "./text-order.ts";
 
 /** All that is said of one pair, for one reason. */
 export interface Talk {
@@ -75,7 +76,7 @@ export function edgeTally() {
       let looked = 0;
       for (const [, servers] of [...clients].sort(byName)) {
         for (const [, talks] of [...servers].sort(byName)) {
-          sorted.push(...talks.filter(({ inbound, outbound }) => inbound >= 0 || outbound >= 0).sort((a, b) => compare(a.reason ?? "", b.reason ?? "")));
+          sorted.push(...talks.filter(({ inbound, outbound }) => inbound >= 0 || outbound >= 0).sort((a, b) => inTextOrder(a.reason ?? "", b.reason ?? "")));
           looked += 1;
           if (looked % talksAtOnce === 0) await setImmediate();
         }
@@ -104,11 +105,7 @@ interface Counted extends Talk {
 }
 
 function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
-  return compare(a, b);
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+  return inTextOrder(a, b);
 }
 
 /** Some 60 MB: ten for each of 20 000 proxies. */

@@ -4,6 +4,7 @@ import type { ReportRow } from "../store/rows/reports.ts";
 import type { Store } from "../store/store.ts";
 import { edgeTally, type Talk } from "./edge-tally.ts";
 import type { KeptEdges } from "./receive.ts";
+import { inTextOrder } from "./text-order.ts";
 
 /** What proxies reported lately, put together. */
 export interface Reported {
@@ -63,7 +64,7 @@ export function reportReading({ store, now, maxProxies = defaultMaxProxies }: Re
       take();
       if (index % pageSize === 0) await setImmediate();
     }
-    const proxies = looked.map(({ summary }) => summary).sort((a, b) => compare(a.notAfter, b.notAfter) || compare(a.spiffeId, b.spiffeId) || compare(a.serialNumber, b.serialNumber));
+    const proxies = looked.map(({ summary }) => summary).sort((a, b) => inTextOrder(a.notAfter, b.notAfter) || inTextOrder(a.spiffeId, b.spiffeId) || inTextOrder(a.serialNumber, b.serialNumber));
     await setImmediate();
     return {
       proxies, bySerialNumber: new Map(proxies.map((proxy) => [proxy.serialNumber, proxy])), talks: await tally.talks(),
@@ -89,10 +90,6 @@ interface Report {
   /** Counts its edges. */
   readonly take: () => void;
   readonly leftOut: boolean;
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 /** Some milliseconds, as proxies with a few edges each report. */

@@ -1,6 +1,7 @@
 import type { AuthorityHolder } from "../contract/authorities.ts";
 import type { HolderRow } from "../store/rows/holders.ts";
 import type { Store } from "../store/store.ts";
+import { inTextOrder } from "./text-order.ts";
 
 export interface WorkloadReaderDeps {
   readonly store: Pick<Store, "holdersBehind">;
@@ -33,7 +34,7 @@ export function workloadReader({ store, now }: WorkloadReaderDeps) {
   async function read(nowMs: number): Promise<readonly HolderRow[]> {
     // Nobody has acknowledged what is never published.
     const rows = await store.holdersBehind({ sequence: Number.MAX_SAFE_INTEGER, nowMs, limit: maxWorkloads + 1 });
-    return [...rows].sort((a, b) => compare(a.spiffeId, b.spiffeId) || b.notAfterMs - a.notAfterMs || compare(a.serialNumber, b.serialNumber));
+    return [...rows].sort((a, b) => inTextOrder(a.spiffeId, b.spiffeId) || b.notAfterMs - a.notAfterMs || inTextOrder(a.serialNumber, b.serialNumber));
   }
 
   return async function workloads({ isInView, search = "", offset, limit }: WorkloadQuery): Promise<WorkloadPage> {
@@ -52,10 +53,6 @@ export function workloadReader({ store, now }: WorkloadReaderDeps) {
       total: wanted.length, truncated: all.length > maxWorkloads,
     };
   };
-}
-
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 /** 10 000 of them are some tenths of a second on Postgres. */

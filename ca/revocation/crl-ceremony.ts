@@ -32,6 +32,7 @@ export interface CrlCeremony {
   accept(authorityId: string, der: Uint8Array, actor: string, also?: { readonly entry: string; readonly answers: Act["answers"] }): Promise<CrlRow>;
 }
 
+/** Makes CRLs of authorities whose keys sign in ceremonies alone. */
 export function crlCeremony({ store, content, refresh, now }: {
   readonly store: Pick<Store, "crl" | "commit">;
   readonly content: CrlContent;

@@ -30,6 +30,7 @@ export interface CrlContent {
   isComplete(target: CrlTarget, crl: Pick<CrlRow, "sequence">): boolean;
 }
 
+/** Makes what a CRL says, from what is known of revocations. */
 export function crlContent({ index, authorities, statusUrl, now }: {
   readonly index: RevocationIndex;
   readonly authorities: () => readonly AuthorityRow[];

@@ -16,6 +16,7 @@ export interface ActsMessage {
 type Field = string | number | null;
 type IssueAct = Extract<Act, { readonly kind: "issue" }>;
 
+/** Packs acts for another thread: what is long goes as bytes, beside the rest. */
 export function packActs(acts: readonly Act[]): ActsMessage {
   const fields: Field[] = [];
   const others: Act[] = [];

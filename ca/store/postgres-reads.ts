@@ -6,10 +6,11 @@ import { postgresCertificates, underAny } from "./postgres-certificates.ts";
 import { postgresFeed } from "./postgres-feed.ts";
 import { postgresReports } from "./postgres-reports.ts";
 import type { StoreReads } from "./reads.ts";
-import { toAuthority, toBuffer, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./row-columns.ts";
+import { toAuthority, toBuffer, toCaState, toCeremony, toCertificate, toCrl, toDocument, toIdempotent, toToken } from "./row-columns.ts";
 import * as schema from "./schema-postgres.ts";
 import { postgresVitals } from "./vitals.ts";
 
+/** Makes the reads of a store on Postgres. */
 export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
   const db = drizzle(pool);
   const { auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, revocations, tokens } = schema;
@@ -108,8 +109,7 @@ export function postgresReads(pool: pg.Pool | pg.Client): StoreReads {
       return db.select().from(auditCheckpoints).where(gt(auditCheckpoints.size, after)).orderBy(asc(auditCheckpoints.size)).limit(limit);
     },
     async entries({ start, limit }) {
-      const rows = await db.select().from(auditEntries).where(gte(auditEntries.index, start)).orderBy(asc(auditEntries.index)).limit(limit);
-      return rows.map(toEntry);
+      return db.select().from(auditEntries).where(gte(auditEntries.index, start)).orderBy(asc(auditEntries.index)).limit(limit);
     },
     async subtreeHashes({ level, start, limit }) {
       const rows = await db.select().from(auditSubtrees).where(and(eq(auditSubtrees.level, level), gte(auditSubtrees.index, start)))

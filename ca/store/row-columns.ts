@@ -4,7 +4,6 @@ import type { CeremonyRow } from "./rows/ceremonies.ts";
 import type { CertificateRow, IdempotentRow, NewCertificate } from "./rows/certificates.ts";
 import type { CrlRow } from "./rows/crls.ts";
 import type { DocumentRow } from "./rows/documents.ts";
-import type { EntryRow } from "./rows/log.ts";
 import type { RevocationRow } from "./rows/revocations.ts";
 import type { TokenRow } from "./rows/tokens.ts";
 import type { LaterFact } from "./facts.ts";
@@ -191,10 +190,6 @@ export function toCrl({ crl, ...row }: Stored<typeof schema.crls>): CrlRow {
 
 export function fromCrl(row: CrlRow): Stored<typeof schema.crls> {
   return { ...row, signature: toBuffer(row.signature), crl: row.crl === undefined ? null : toBuffer(row.crl) };
-}
-
-export function toEntry(row: Stored<typeof schema.auditEntries>): EntryRow {
-  return row;
 }
 
 /** The drivers bind Buffers; a view, not a copy. */

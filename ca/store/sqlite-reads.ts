@@ -4,7 +4,7 @@ import { drizzle } from "drizzle-orm/better-sqlite3";
 import { pageOfCertificates } from "./certificate-pages.ts";
 import { describe, type StoreReads } from "./reads.ts";
 import { sqliteReports } from "./sqlite-reports.ts";
-import { toAuthority, toBuffer, toCaState, toCeremony, toCertificate, toCrl, toDocument, toEntry, toIdempotent, toToken } from "./row-columns.ts";
+import { toAuthority, toBuffer, toCaState, toCeremony, toCertificate, toCrl, toDocument, toIdempotent, toToken } from "./row-columns.ts";
 import * as schema from "./schema-sqlite.ts";
 import { sqliteCertificates, underAny } from "./sqlite-certificates.ts";
 import { sqliteFeed } from "./sqlite-feed.ts";
@@ -122,7 +122,7 @@ function sqliteReads(database: Database.Database): StoreReads {
       return db.select().from(auditCheckpoints).where(gt(auditCheckpoints.size, after)).orderBy(asc(auditCheckpoints.size)).limit(limit).all();
     },
     async entries({ start, limit }) {
-      return db.select().from(auditEntries).where(gte(auditEntries.index, start)).orderBy(asc(auditEntries.index)).limit(limit).all().map(toEntry);
+      return db.select().from(auditEntries).where(gte(auditEntries.index, start)).orderBy(asc(auditEntries.index)).limit(limit).all();
     },
     async subtreeHashes({ level, start, limit }) {
       const rows = db.select().from(auditSubtrees).where(and(eq(auditSubtrees.level, level), gte(auditSubtrees.index, start)))

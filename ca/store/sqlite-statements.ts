@@ -28,6 +28,7 @@ export interface SqliteStatements {
   swapReport(row: ReportRow, expected: string | undefined): boolean;
 }
 
+/** Prepares the statements once for a connection. */
 export function sqliteStatements(database: Database.Database, sql: SqliteSql): SqliteStatements {
   const head = database.prepare<[], HeadRow>(sql.head);
   const newestCheckpoint = database.prepare<[], CheckpointRow>(sql.newestCheckpoint);

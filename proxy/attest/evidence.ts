@@ -20,6 +20,7 @@ export interface Evidence {
   isCurrent(attestation: Attestation, ageMs: number): Promise<boolean>;
 }
 
+/** Makes the source of what vouches for this workload, as the platform is. */
 export function evidenceOf({ attestor, evidence, trustDomain }: PlatformConfig, now: () => number): Evidence {
   const common = attestor === undefined ? {} : { attestor };
   switch (evidence.type) {

@@ -47,10 +47,12 @@ export function frameOf(type: number, flags: number, streamId: number, payload: 
   return frame;
 }
 
+/** RST_STREAM. @source RFC 9113 6.4 */
 export function resetFrame(streamId: number, code: Http2ErrorCode): Buffer {
   return numberFrame(frameType.rstStream, streamId, errorCodes[code]);
 }
 
+/** WINDOW_UPDATE. @source RFC 9113 6.9 */
 export function windowUpdateFrame(streamId: number, increment: number): Buffer {
   return numberFrame(frameType.windowUpdate, streamId, increment);
 }

@@ -14,6 +14,7 @@ export function readSettings(payload: Buffer): Settings {
   return settings;
 }
 
+/** SETTINGS. @source RFC 9113 6.5 */
 export function settingsFrame(settings: Settings): Buffer {
   const payload = Buffer.alloc(settings.size * settingBytes);
   let at = 0;

@@ -11,6 +11,7 @@ export type Method = StreamedMethod | UnaryMethod;
 /** A message, or why there is none. */
 export type Answer = Uint8Array | GrpcStatus;
 
+/** Whether a method answers again and again, as what it tells of changes. */
 export function isStreamed(method: Method): method is StreamedMethod {
   return method !== "FetchJWTSVID" && method !== "ValidateJWTSVID";
 }

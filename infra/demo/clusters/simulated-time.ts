@@ -19,6 +19,7 @@ export interface SimulatedClock {
   setPaces(paces: readonly Pace[]): void;
 }
 
+/** A clock that goes at the paces it is given. */
 export function simulatedClock(first: readonly Pace[], realNow: () => number): SimulatedClock {
   let paces = first;
   const now = (): number => simulatedMs(paces, realNow());

@@ -14,6 +14,7 @@ export interface Timekeeper {
   pass(ms: number, factor: number): Promise<void>;
 }
 
+/** Tells processes how fast their time goes. */
 export function timekeeper(): Timekeeper {
   const paces: Pace[] = [];
   const processes = new Set<RunningProcess>();
