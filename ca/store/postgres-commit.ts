@@ -5,7 +5,7 @@ import { failGroup, type Outcome, type Refused } from "./outcome.ts";
 import { planGroup } from "./plan-group.ts";
 import type { Plan } from "./plan.ts";
 import { emptyHead, readHead, type SealedHead } from "./head.ts";
-import { connectWriter, ConnectionLost, exchange, type Connection } from "./postgres-connection.ts";
+import { ConnectionLost, exchange, type Connection } from "./postgres-connection.ts";
 import { factQueries } from "./postgres-facts.ts";
 import type { PostgresLink } from "./postgres-link.ts";
 import { statement, value, type Query } from "./postgres-statement.ts";
@@ -24,8 +24,11 @@ export interface PostgresCommit {
   close(): Promise<void>;
 }
 
-/** Connects when there is something to commit, and again after the connection was lost. */
-export function postgresCommit(link: PostgresLink, onLocked: (lockedMs: number) => void = () => {}): PostgresCommit {
+/**
+ * Connects when there is something to commit, and again after the connection was lost.
+ * @param open  the connection to write by
+ */
+export function postgresCommit(link: Pick<PostgresLink, "require" | "suspect">, open: () => Promise<Connection>, onLocked: (lockedMs: number) => void = () => {}): PostgresCommit {
   let connection: Connection | undefined;
   let last: SealedHead | undefined;
   /** The last entry of it. */
@@ -36,7 +39,7 @@ export function postgresCommit(link: PostgresLink, onLocked: (lockedMs: number) 
   async function connect(): Promise<Connection> {
     if (connection?.alive() === true) return connection;
     link.require();
-    return connection = await connectWriter(link.options());
+    return connection = await open();
   }
 
   async function disconnect(): Promise<void> {
@@ -97,7 +100,20 @@ export function postgresCommit(link: PostgresLink, onLocked: (lockedMs: number) 
   }
 
   async function commitGroup(first: readonly Act[], signer: CheckpointSigner, gather: () => readonly Act[]): Promise<readonly Outcome[]> {
-    const group: Group = { acts: first, gather };
+    try {
+      return await tryGroup({ acts: first, gather }, signer);
+    } finally {
+      giveBack();
+    }
+  }
+
+  function giveBack(): void {
+    if (connection?.giveBack === undefined) return;
+    connection.giveBack();
+    connection = undefined;
+  }
+
+  async function tryGroup(group: Group, signer: CheckpointSigner): Promise<readonly Outcome[]> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await commitOnce(group, signer);
@@ -113,7 +129,7 @@ export function postgresCommit(link: PostgresLink, onLocked: (lockedMs: number) 
 
   async function oneByOne(acts: readonly Act[], signer: CheckpointSigner): Promise<readonly Outcome[]> {
     const outcomes: Outcome[] = [];
-    for (const act of acts) outcomes.push(...await commitGroup([act], signer, () => [act]));
+    for (const act of acts) outcomes.push(...await tryGroup({ acts: [act], gather: () => [act] }, signer));
     return outcomes;
   }
 

@@ -18,7 +18,7 @@ export function connectionOptions(url: string): pg.ClientConfig {
     statement_timeout: statementTimeoutMs,
     idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
     // The server's limits do not help when the network swallows its answer.
-    query_timeout: statementTimeoutMs + connectTimeoutMs,
+    query_timeout: queryTimeoutMs,
     keepAlive: true,
   };
 }
@@ -38,9 +38,11 @@ function requireUrl(connectionString: string): void {
 
 /** A connection that sends a query without waiting for the answer to the one before. */
 export interface Connection {
-  readonly client: pg.Client;
+  readonly client: pg.ClientBase;
   alive(): boolean;
   close(): Promise<void>;
+  /** Gives it back to those with whom its user takes turns; absent where it is its user's alone. */
+  giveBack?(): void;
 }
 
 /** @throws {StoreError} store_unavailable */
@@ -65,6 +67,23 @@ export async function connectWriter(options: pg.ClientConfig): Promise<Connectio
   }
 }
 
+/** The pool's connection for a turn. @throws {StoreError} store_unavailable */
+export async function borrowWriter(pool: pg.Pool): Promise<Connection> {
+  const client = await pool.connect().catch((cause) => { throw unreachable(cause); });
+  let alive = true;
+  const onEnd = () => void (alive = false);
+  client.on("end", onEnd);
+  const release = (broken: boolean) => {
+    client.off("end", onEnd);
+    client.release(broken);
+  };
+  return {
+    client, alive: () => alive,
+    close: async () => release(true),
+    giveBack: () => release(!alive),
+  };
+}
+
 /** The connection broke before the answer came. */
 export class ConnectionLost extends Error {
   override readonly name = "ConnectionLost";
@@ -75,7 +94,7 @@ export class ConnectionLost extends Error {
  * @param final  COMMIT: sent only if all the others were
  * @throws {ConnectionLost} or the first error that Postgres answered
  */
-export async function exchange(client: pg.Client, queries: readonly Query[], final?: Query): Promise<readonly pg.QueryResult[]> {
+export async function exchange(client: pg.ClientBase, queries: readonly Query[], final?: Query): Promise<readonly pg.QueryResult[]> {
   let unsent = false;
   const send = (query: Query) => new Promise<pg.QueryResult>((resolve, reject) => {
     client.query(query, (error: Error | null, result) => {
@@ -103,16 +122,17 @@ function isLost(error: unknown): boolean {
  * @returns the server's clock, in ms since the epoch
  * @throws {Error} what was found, for `unreachable`
  */
-export async function requireWritable(client: pg.ClientBase): Promise<number> {
-  const { rows: [row] } = await client.query<{ read_only: string; now_ms: string }>(
-    "select current_setting('transaction_read_only') as read_only, (extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms",
-  );
+export async function requireWritable(client: pg.ClientBase, timeoutMs = queryTimeoutMs): Promise<number> {
+  const query = {
+    text: "select current_setting('transaction_read_only') as read_only, (extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms", query_timeout: timeoutMs,
+  };
+  const { rows: [row] } = await client.query<{ read_only: string; now_ms: string }>(query);
   if (row?.read_only === "on") throw new Error("this server only reads: it is a standby, or was set to");
   return Number(row?.now_ms);
 }
 
 /** An answer leaves after COMMIT, so COMMIT has to mean that it is on disk: every setting but `off` does. */
-async function requireDurableCommits(client: pg.Client): Promise<void> {
+export async function requireDurableCommits(client: pg.ClientBase): Promise<void> {
   const { rows } = await client.query<{ synchronous_commit: string }>("show synchronous_commit");
   if (rows[0]?.synchronous_commit === "off") await client.query("set synchronous_commit to on");
 }
@@ -126,5 +146,6 @@ const connectTimeoutMs = 3_000;
 /** How long another replica's commit may take; ours take milliseconds. Longer than a replica that was stopped in one keeps the lock. */
 const lockTimeoutMs = 5_000;
 const statementTimeoutMs = 10_000;
+const queryTimeoutMs = statementTimeoutMs + connectTimeoutMs;
 /** Between two statements of a commit lies some 10 ms of our CPU. A replica stopped there holds up all the others for so long. */
 const idleInTransactionTimeoutMs = 2_000;

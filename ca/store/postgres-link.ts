@@ -18,6 +18,8 @@ export interface PostgresLink {
    * long are cut rather than trusted: their other end may be gone and not say so. @throws {StoreError} store_unavailable
    */
   awake(): Promise<void>;
+  /** A connection was made that requests will use: it answered, so nobody has to look. */
+  greeted(askedAtMs: number, databaseMs: number): void;
   /** The database's clock by now; undefined before the first look, and when the last one was long ago or slow. */
   databaseTimeMs(): number | undefined;
   close(): Promise<void>;
@@ -29,7 +31,7 @@ export interface PostgresLink {
  * hang until the network gives up. Where there are several hosts, the next one that takes writes is used then.
  * @param hosts  URLs of one database, first the one that is used
  */
-export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, onDemand = false }: LinkOptions): PostgresLink {
+export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, borrow }: LinkOptions): PostgresLink {
   const sockets = new Set<Socket>();
   const listeners: (() => void)[] = [];
   let host = 0;
@@ -61,7 +63,7 @@ export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, 
       if (!closed) lost = unreachable(cause);
       cutAll();
     }
-    if (!closed && !onDemand) schedule();
+    if (!closed && borrow === undefined) schedule();
   }
 
   function cutAll(): void {
@@ -69,7 +71,13 @@ export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, 
     for (const socket of sockets) socket.destroy();
   }
 
+  function note(askedAtMs: number, databaseMs: number): void {
+    const answeredAtMs = performance.now();
+    if (answeredAtMs - askedAtMs < maxRoundTripMs) clock = { databaseMs, atMs: (askedAtMs + answeredAtMs) / 2 };
+  }
+
   async function ask(): Promise<void> {
+    if (borrow !== undefined) return askBorrowed(borrow);
     if (watch?.ended() !== false) watch = await connect();
     const { client, ended } = watch;
     const askedAtMs = performance.now();
@@ -79,8 +87,28 @@ export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, 
       watch = await connect();
       return requireWritable(watch.client);
     });
-    const answeredAtMs = performance.now();
-    if (answeredAtMs - askedAtMs < maxRoundTripMs) clock = { databaseMs, atMs: (askedAtMs + answeredAtMs) / 2 };
+    note(askedAtMs, databaseMs);
+  }
+
+  /** By the connection that requests have: one that was ended while nobody used it says nothing and is replaced. */
+  async function askBorrowed(borrow: () => Promise<pg.PoolClient>): Promise<void> {
+    for (let tried = 1; ; tried++) {
+      let ended = false;
+      const onEnd = () => void (ended = true);
+      let client: pg.PoolClient | undefined;
+      try {
+        client = await borrow();
+        client.once("end", onEnd);
+        const askedAtMs = performance.now();
+        note(askedAtMs, await requireWritable(client, answerTimeoutMs));
+        client.off("end", onEnd);
+        return client.release();
+      } catch (cause) {
+        client?.release(true);
+        if (closed || tried > hosts.length || (hosts.length === 1 && !ended)) throw cause;
+        if (!ended) moveOn();
+      }
+    }
   }
 
   async function connect(): Promise<Watch> {
@@ -125,9 +153,14 @@ export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, 
     timer = setTimeout(suspect, lost === undefined ? lookEveryMs : retryMs).unref();
   }
 
-  suspect();
+  if (borrow === undefined) suspect();
   return {
     options,
+    greeted(askedAtMs, databaseMs) {
+      note(askedAtMs, databaseMs);
+      lost = undefined;
+      lookedAtMs = Date.now();
+    },
     onMove: (listener) => void listeners.push(listener),
     require() {
       if (lost !== undefined) throw lost;
@@ -138,7 +171,11 @@ export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, 
       await new Promise((resolve) => setImmediate(resolve));
       const idleMs = Math.abs(Date.now() - lookedAtMs);
       if (lost !== undefined || idleMs > freshForMs) {
-        if (idleMs > trustedForMs && Number.isFinite(idleMs)) cutAll();
+        if (idleMs > trustedForMs && Number.isFinite(idleMs)) {
+          cutAll();
+          // Until those who hold them have heard of it.
+          await new Promise((resolve) => setImmediate(resolve));
+        }
         suspect();
       }
       await looking;
@@ -159,8 +196,8 @@ export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, 
 
 export interface LinkOptions {
   readonly readOnly: boolean;
-  /** No timer looks: `awake` does, before each request. Default false. */
-  readonly onDemand?: boolean;
+  /** Gives the connection that requests have, to look by it: then no timer looks but `awake`, before each request. */
+  readonly borrow?: () => Promise<pg.PoolClient>;
 }
 
 interface Watch {

@@ -13,7 +13,6 @@ import { StoreError } from "./errors.ts";
  * @throws {StoreError} store_unavailable
  */
 export async function migratePostgres(url: string, migrationsFolder: string): Promise<void> {
-  if (await isUpToDate(url, migrationsFolder)) return;
   // The lock is held by a transaction of another connection: one of a session would not survive a pooler in between.
   const pool = new pg.Pool({ ...connectionOptions(url), lock_timeout: migrationTimeoutMs, statement_timeout: migrationTimeoutMs, idle_in_transaction_session_timeout: migrationTimeoutMs, query_timeout: migrationTimeoutMs, max: 2 });
   pool.on("error", () => undefined);
@@ -38,20 +37,16 @@ export async function migratePostgres(url: string, migrationsFolder: string): Pr
   }
 }
 
-/** @throws {StoreError} store_unavailable when the tables are not there, or of an older version */
-export async function requireTables(url: string, migrationsFolder: string): Promise<void> {
-  if (await isUpToDate(url, migrationsFolder)) return;
-  throw new StoreError("store_unavailable", "The database's tables are not there, or of an older version, and this process may not make them (initialize=off). Run: countersign store initialize");
+/** What a process says that may not make tables. */
+export function tablesMissing(): StoreError {
+  return new StoreError("store_unavailable", "The database's tables are not there, or of an older version, and this process may not make them (initialize=off). Run: countersign store initialize");
 }
 
-/** Whether the newest migration was applied: one look, where a process starts for a single request. */
-async function isUpToDate(url: string, migrationsFolder: string): Promise<boolean> {
+/** Whether the newest migration was applied: one look, where a process starts for a single request. @throws {StoreError} store_unavailable */
+export async function isUpToDate(pool: pg.Pool, migrationsFolder: string): Promise<boolean> {
   const { entries } = JSON.parse(readFileSync(join(migrationsFolder, "meta", "_journal.json"), "utf8")) as { readonly entries: readonly { readonly when: number }[] };
-  const client = new pg.Client(connectionOptions(url));
-  client.on("error", () => undefined);
   try {
-    await client.connect();
-    const { rows: [applied] } = await client.query<{ newest: string | null }>(
+    const { rows: [applied] } = await pool.query<{ newest: string | null }>(
       "select max(created_at) as newest from drizzle.__drizzle_migrations where exists (select from log_head)");
     // As drizzle compares them: what a later version has applied is not missing here.
     return Number(applied?.newest ?? -1) >= (entries.at(-1)?.when ?? Infinity);
@@ -59,8 +54,6 @@ async function isUpToDate(url: string, migrationsFolder: string): Promise<boolea
     // There is no such table yet.
     if (error instanceof pg.DatabaseError && (error.code === "42P01" || error.code === "3F000")) return false;
     throw unreachable(error);
-  } finally {
-    await client.end().catch(() => undefined);
   }
 }
 

@@ -10,11 +10,11 @@ import { emptyHead, readHead } from "./head.ts";
 import { migrationsOf } from "./migrations.ts";
 import { notedUse } from "./noted-use.ts";
 import { postgresCommit } from "./postgres-commit.ts";
-import { requireWritable, unreachable } from "./postgres-connection.ts";
+import { borrowWriter, connectWriter, requireDurableCommits, requireWritable, unreachable } from "./postgres-connection.ts";
 import { writableFirst } from "./postgres-hosts.ts";
 import { acquireLease, releaseLease } from "./postgres-lease.ts";
 import { postgresLink } from "./postgres-link.ts";
-import { migratePostgres, requireTables } from "./postgres-migrate.ts";
+import { isUpToDate, migratePostgres, tablesMissing } from "./postgres-migrate.ts";
 import { postgresReads } from "./postgres-reads.ts";
 import { acknowledge, claimReport, dropReports, insertAcme, putReports, replaceReport, spendRequest, touchToken, updateAcme } from "./postgres-writes.ts";
 import type { Query } from "./postgres-statement.ts";
@@ -33,7 +33,7 @@ export interface PostgresOptions {
   readonly readOnly?: boolean;
   /** False: the tables must be there already, of this version. */
   readonly migrate?: boolean;
-  /** For a process that may be frozen between requests: nothing looks at the database but `ping`, before each, and few connections are kept. */
+  /** For a process that may be frozen between requests: nothing looks at the database but `ping`, before each, and there is one connection for all. */
   readonly onDemand?: boolean;
   readonly onLocked?: ((lockedMs: number) => void) | undefined;
   /** Default: `migrations/postgres` of the repository. */
@@ -41,27 +41,44 @@ export interface PostgresOptions {
 }
 
 /**
- * The store that any number of replicas share: one connection writes, in groups, a pool of others reads.
+ * The store that any number of replicas share: one connection writes, in groups, a pool of others reads. On demand a single one is had in turn.
  * @throws {StoreError} store_unavailable | log_inconsistent
  */
 export async function openPostgres({ url, readOnly = false, migrate = true, onDemand = false, migrationsFolder = migrationsOf("postgres"), onLocked }: PostgresOptions): Promise<Store> {
   const hosts = await writableFirst(url);
-  if (!readOnly) await (migrate ? migratePostgres : requireTables)(hosts[0], migrationsFolder);
-  const link = postgresLink(hosts, { readOnly, onDemand });
-  const pool = new pg.Pool({ ...link.options(), ...(onDemand ? { max: maxReadersOnDemand, idleTimeoutMillis: 0 } : { max: maxReaders }), allowExitOnIdle: true, ...(!readOnly && { onConnect: requireWritable }) });
-  link.onMove(() => Object.assign(pool.options, link.options()));
+  const link = postgresLink(hosts, { readOnly, ...(onDemand && { borrow: () => pool.connect() }) });
+  const pool = new pg.Pool({ ...poolOptions(link.options()), allowExitOnIdle: true });
+  link.onMove(() => Object.assign(pool.options, poolOptions(link.options())));
   // Without a listener the end of an idle connection would end the process.
   pool.on("error", () => link.suspect());
   // The pool listens only to those that nobody uses: one that breaks in use would end it, too.
   pool.on("connect", (client) => client.on("error", () => link.suspect()));
-  const writer = postgresCommit(link, onLocked);
+  const writer = postgresCommit(link, () => onDemand ? borrowWriter(pool) : connectWriter(link.options()), onLocked);
   let signer: CheckpointSigner | undefined;
+  let opened: SealedHead | undefined;
   const group = groupCommit(async (acts, gather) => signer === undefined ? failGroup(acts, readOnly ? forReadingOnly : locked) : writer.commitGroup(acts, signer, gather));
 
   const acknowledgements = writeQueue<Acknowledgement>("acknowledgements", (rows) => write("acknowledgements", [
     acknowledge(rows.map(({ serialNumber }) => serialNumber), rows.map(({ sequence }) => sequence)),
   ]));
   const reports = writeQueue<ReportRow>("reports", (rows) => write("reports", putReports(rows)));
+
+  function poolOptions(options: pg.ClientConfig): pg.PoolConfig {
+    if (!onDemand) return { ...options, max: maxReaders, ...(!readOnly && { onConnect: requireWritable }) };
+    // Whose turn it is not waits for those before, each of which has its own limits, and not for a new connection.
+    const { connectionTimeoutMillis, ...rest } = options;
+    const Client = function (given: pg.ClientConfig) {
+      return new pg.Client({ ...given, connectionTimeoutMillis });
+    } as unknown as typeof pg.Client;
+    return { ...rest, Client, max: 1, pipeline: true, idleTimeoutMillis: 0, onConnect: greet } as pg.PoolConfig;
+  }
+
+  /** All that has to be known of a new connection, in one round trip. */
+  async function greet(client: pg.ClientBase): Promise<void> {
+    const askedAtMs = performance.now();
+    const [databaseMs] = await Promise.all([requireWritable(client), requireDurableCommits(client)]);
+    link.greeted(askedAtMs, databaseMs);
+  }
 
   async function write(what: string, queries: readonly Query[]): Promise<void> {
     if (readOnly) throw new StoreError(forReadingOnly.code, forReadingOnly.message);
@@ -82,7 +99,9 @@ export async function openPostgres({ url, readOnly = false, migrate = true, onDe
     ...guardReads(postgresReads(pool), open, link.suspect),
     async unlock(sealer) {
       if (readOnly) throw new StoreError(forReadingOnly.code, forReadingOnly.message);
-      const { head, newest } = await readSealedHead(pool);
+      // The first time as it was when the store was opened: each commit looks whether the newest is by this key.
+      const { head, newest } = opened ?? await readSealedHead(pool);
+      opened = undefined;
       signer = signerFor(sealer, head, newest);
     },
     commit: (act) => group.commit(act),
@@ -146,7 +165,13 @@ export async function openPostgres({ url, readOnly = false, migrate = true, onDe
   };
   try {
     if (readOnly) await store.ping();
-    else await readSealedHead(pool);
+    else {
+      if (!await isUpToDate(pool, migrationsFolder)) {
+        if (!migrate) throw tablesMissing();
+        await migratePostgres(hosts[0], migrationsFolder);
+      }
+      opened = await readSealedHead(pool);
+    }
   } catch (error) {
     await store.close();
     throw error;
@@ -155,7 +180,7 @@ export async function openPostgres({ url, readOnly = false, migrate = true, onDe
 }
 
 /** The head and the newest checkpoint, as one statement sees them: another replica may commit between two. */
-async function readSealedHead(pool: pg.Pool): Promise<{ readonly head: CompactRange; readonly newest: CheckpointRow | undefined }> {
+async function readSealedHead(pool: pg.Pool): Promise<SealedHead> {
   const [row] = await drizzle(pool).select({ head: logHead, newest: auditCheckpoints }).from(logHead)
     .leftJoin(auditCheckpoints, sql`${auditCheckpoints.size} = (select max(size) from ${auditCheckpoints})`)
     .catch((cause) => { throw new StoreError("store_unavailable", `The log's head cannot be read from Postgres (${describe(cause)}).`, { cause }); });
@@ -163,8 +188,11 @@ async function readSealedHead(pool: pg.Pool): Promise<{ readonly head: CompactRa
   return { head: readHead(row?.head ?? emptyHead, newest), newest };
 }
 
+interface SealedHead {
+  readonly head: CompactRange;
+  readonly newest: CheckpointRow | undefined;
+}
+
 const forReadingOnly = { code: "store_unavailable", message: "This store was opened for reading only." } as const;
 /** A request reads one or two rows; more connections than this only wait for each other inside Postgres. */
 const maxReaders = 8;
-/** One request at a time, and there may be hundreds of such processes on one database. */
-const maxReadersOnDemand = 2;

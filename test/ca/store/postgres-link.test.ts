@@ -28,22 +28,33 @@ test("when an administrator ends the session that watches, the others stand and 
 test("on demand nothing looks at the database until it is asked, and then it is told how it stands", async () => {
   const clock = vi.spyOn(Date, "now");
   const url = await createDatabase();
-  const link = postgresLink([url], { readOnly: false, onDemand: true });
-  const other = new pg.Client(link.options());
+  const link = postgresLink([url], { readOnly: false, borrow: () => pool.connect() });
+  const pool = new pg.Pool({ ...link.options(), max: 1 });
+  pool.on("error", () => undefined);
+  const connection = async () => (await pool.query<{ pid: number }>("select pg_backend_pid() as pid")).rows[0]!.pid;
   try {
     await link.awake();
-    await other.connect();
+    const before = await connection();
+    await link.awake();
+    expect(await connection()).toBe(before);
     // As after a freeze of an hour: what stood open that long is cut rather than believed.
-    const cut = new Promise((resolve) => other.once("error", resolve));
     clock.mockReturnValue(Date.now() + 3_600_000);
     await link.awake();
-    await cut;
+    expect(await connection()).not.toBe(before);
     link.require();
     expect(link.databaseTimeMs()).toBeDefined();
+    // Ended while nobody used it: replaced, and nobody is refused.
+    const [ended, other] = [await connection(), new pg.Client({ connectionString: url })];
+    await other.connect();
+    await other.query("select pg_terminate_backend($1, 5000)", [ended]);
+    await other.end();
+    clock.mockReturnValue(Date.now() + 2_000);
+    await link.awake();
+    expect(await connection()).not.toBe(ended);
   } finally {
     clock.mockRestore();
-    await other.end().catch(() => undefined);
     await link.close();
+    await pool.end();
   }
 });
 

@@ -26,7 +26,7 @@ test.each(["postgres://u:hunter2@one.example:5432,two.example:99999/ca", "postgr
     expect(`${String(refused)}${JSON.stringify(refused)}${String(refused.cause)}`).not.toMatch(/hunt/);
   });
 
-describe("the Postgres store", () => {
+describe.each([false, true])("the Postgres store (on demand, with one connection for all: %s)", (onDemand) => {
   const { sealer, verifierKey } = newSealer();
   let database: Awaited<ReturnType<typeof newPostgres>>;
   let link: BreakableLink;
@@ -35,7 +35,7 @@ describe("the Postgres store", () => {
   beforeEach(async () => {
     database = await newPostgres();
     link = await breakableLink(database.url);
-    store = await openStore({ url: link.url, sealer });
+    store = await openStore({ url: link.url, sealer, onDemand });
     await store.commit(record("first"));
   });
   afterEach(async () => {
@@ -50,7 +50,7 @@ describe("the Postgres store", () => {
     expect(bodies.map((body) => (JSON.parse(body) as { code: string }).code)).toEqual(["first", ...codes]);
   }
 
-  test("a log that others went on with from before our last act is not written to: a host that took over without it, or two that take writes", async () => {
+  test.skipIf(onDemand)("a log that others went on with from before our last act is not written to: a host that took over without it, or two that take writes", async () => {
     await store.commit(record("second"));
     for (const sql of [
       "delete from audit_entries where idx > 0", "delete from audit_checkpoints where size > 1",
@@ -78,7 +78,7 @@ describe("the Postgres store", () => {
     await expectLogged("second", "third");
   });
 
-  test("a COMMIT whose answer is lost stays landed when another replica has committed since", async () => {
+  test.skipIf(onDemand)("a COMMIT whose answer is lost stays landed when another replica has committed since", async () => {
     const other = await openStore({ url: database.url, sealer });
     link.cutAtCommit("after");
     const [receipt] = await Promise.all([store.commit(record("second")), other.commit(record("other"))]);
@@ -119,7 +119,7 @@ describe("the Postgres store", () => {
     await expectLogged();
   });
 
-  test("a database that answers nothing is given up, then nobody waits for it, and it is found again when it is back", async () => {
+  test.skipIf(onDemand)("a database that answers nothing is given up, then nobody waits for it, and it is found again when it is back", async () => {
     link.swallow();
     const [commit, read] = await Promise.allSettled([store.commit(record("second")), store.certificate("00")]);
     expect([commit, read]).toMatchObject([{ reason: { code: "store_unavailable" } }, { reason: { code: "store_unavailable" } }]);
@@ -150,7 +150,7 @@ describe("the Postgres store", () => {
     await expectLogged("second");
   });
 
-  test.each(["40001", "40P01"])("a transaction that fails with %s is tried again, a bounded number of times", async (code) => {
+  test.skipIf(onDemand).each(["40001", "40P01"])("a transaction that fails with %s is tried again, a bounded number of times", async (code) => {
     await database.execute("create sequence failures");
     await database.execute(`create function conflict() returns trigger language plpgsql as
       $$ begin if nextval('failures') < 3 then raise exception using errcode = '${code}'; end if; return null; end $$`);
@@ -172,7 +172,8 @@ describe("the Postgres store", () => {
     await expectLogged("second");
   });
 
-  test("another replica that holds the writer lock delays a commit and does not fail it", async () => {
+  // With one connection for all, reads wait for the commit.
+  test.skipIf(onDemand)("another replica that holds the writer lock delays a commit and does not fail it", async () => {
     await database.execute("begin");
     await database.execute("select * from log_head for update");
     let landed = false;
@@ -184,7 +185,7 @@ describe("the Postgres store", () => {
     await expectLogged("second");
   });
 
-  test("where other replicas write too, what comes while one waits for the lock shares its commit", async () => {
+  test.skipIf(onDemand)("where other replicas write too, what comes while one waits for the lock shares its commit", async () => {
     const other = await openStore({ url: database.url, sealer });
     await other.commit(record("other"));
     await store.commit(record("learns of it"));
@@ -201,7 +202,7 @@ describe("the Postgres store", () => {
     await expectLogged("other", "learns of it", "a", "b", "c");
   });
 
-  test("what an act expects is checked after the writer lock is had: a token spent while it waited is spent", async () => {
+  test.skipIf(onDemand)("what an act expects is checked after the writer lock is had: a token spent while it waited is spent", async () => {
     const token = newToken();
     await store.commit(createToken(token));
     await database.execute("begin");
@@ -214,7 +215,16 @@ describe("the Postgres store", () => {
     await expect(commit).rejects.toMatchObject({ code: "token_already_redeemed" });
   });
 
-  test("a lease is not taken over in the middle of a commit under it", async () => {
+  test.runIf(onDemand)("whatever is done at once takes turns on one connection, which stays", async () => {
+    const token = newToken();
+    await store.commit(createToken(token));
+    const reads = [store.certificates({ limit: 1, nowMs: 0 }), store.documents({ after: 0 }), store.token(token.id), store.checkpoint()];
+    await Promise.all([...reads, store.commit(record("a")), store.acquireLease({ name: "work", holder: "one", ttlMs: 1000 }), store.ping(), store.commit(record("b")), ...reads]);
+    const { rows } = await database.client.query("select from pg_stat_activity where application_name = 'countersign' and datname = current_database()");
+    expect(rows).toHaveLength(1);
+  });
+
+  test.skipIf(onDemand)("a lease is not taken over in the middle of a commit under it", async () => {
     const claim = { name: "authority", ttlMs: 60_000 };
     await store.acquireLease({ ...claim, holder: "a" });
     await database.execute("update leases set expires_at_ms = 0");
@@ -250,7 +260,7 @@ describe("the Postgres store", () => {
     for (const limit of ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"]) expect(Number(settings[limit])).toBeGreaterThan(0);
   });
 
-  test("a value that cannot be sent keeps the rest from being committed", async () => {
+  test.skipIf(onDemand)("a value that cannot be sent keeps the rest from being committed", async () => {
     const { client, close } = await connectWriter(connectionOptions(database.url));
     const unsendable = { toPostgres: () => { throw new Error("no encoding"); } };
     await expect(exchange(client, [
@@ -261,7 +271,7 @@ describe("the Postgres store", () => {
     expect(rows).toEqual([{ half: null }]);
   });
 
-  test("replicas that start at once on a new database migrate it once", async () => {
+  test.skipIf(onDemand)("replicas that start at once on a new database migrate it once", async () => {
     const url = await createDatabase();
     const stores = await Promise.all([1, 2, 3, 4].map(() => openStore({ url, sealer })));
     await Promise.all(stores.map((each) => each.commit(issue())));
@@ -269,7 +279,7 @@ describe("the Postgres store", () => {
     await Promise.all(stores.map((each) => each.close()));
   });
 
-  test("a server that is not there is said to be so, without its password", async () => {
+  test.skipIf(onDemand)("a server that is not there is said to be so, without its password", async () => {
     const error = await openStore({ url: "postgres://ca:hunter2@127.0.0.1:1/ca", sealer }).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ code: "store_unavailable", outcomeKnown: true });
     expect(String(error)).not.toContain("hunter2");
