@@ -19,6 +19,8 @@ export interface PagesDeps {
   readonly pages: ReadonlyMap<string, Page>;
   /** Looks at each request first. @returns why it is not answered at all: 421 */
   readonly misdirected?: (request: IncomingMessage) => string | undefined;
+  /** From a connection's or request's first byte to its last; default 5 s. */
+  readonly requestTimeoutMs?: number;
   /** Before it listens. */
   readonly prepare?: (server: Server) => void;
 }
@@ -27,8 +29,10 @@ export interface PagesDeps {
  * Serves these pages over plain HTTP, to be read and nothing else; listens when it resolves.
  * @throws what listening throws, e.g. EADDRINUSE
  */
-export async function servePages({ listen, pages, misdirected, prepare }: PagesDeps): Promise<PageServer> {
-  const server = createServer({ headersTimeout: requestTimeoutMs, requestTimeout: requestTimeoutMs }, (request, response) => {
+export async function servePages({ listen, pages, misdirected, requestTimeoutMs = defaultRequestTimeoutMs, prepare }: PagesDeps): Promise<PageServer> {
+  // Node looks for those that are late each 30 s, unless it is told to.
+  const late = { headersTimeout: requestTimeoutMs, requestTimeout: requestTimeoutMs, connectionsCheckingInterval: requestTimeoutMs / 5 };
+  const server = createServer(late, (request, response) => {
     request.resume();
     const reason = misdirected?.(request);
     if (reason !== undefined) return answerText(response, 421, reason);
@@ -77,4 +81,4 @@ function answer(response: ServerResponse, status: number, type: string, body: st
   response.end(body);
 }
 
-const requestTimeoutMs = 5000;
+const defaultRequestTimeoutMs = 5000;
