@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { connect } from "node:net";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, test } from "vitest";
 import { answerText, servePages, type PageServer } from "../../proxy/pages.ts";
 
 let server: PageServer | undefined;
