@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { attestorTypes } from "./config-attestors.ts";
+import { maxNoRevAvailMs, minCertificateLifetimeMs } from "./config-contradictions.ts";
 import { parseNamed } from "./config-values.ts";
 import { PkiError } from "./pki/errors.ts";
 import { parseIpRange } from "./pki/ip-address.ts";
@@ -31,11 +32,20 @@ export interface ProfileConfig {
 const profileAttestations = ["operator", "join-token", ...attestorTypes, "acme"] as const;
 export type ProfileAttestation = (typeof profileAttestations)[number];
 
+/** What everybody's profile has, and what bounds them all. */
+export interface ProfileBounds {
+  readonly lifetimeMs: number;
+  readonly lifetimeMaxMs: number;
+  readonly issuerRenewBeforeMs: number;
+  readonly clockSkewMs: number;
+  readonly noRevAvail: boolean;
+}
+
 /**
  * Reads named profiles: a JSON object, by name.
  * @param faults  gets a sentence for each thing that is wrong, so that all of them are told at once
  */
-export function parseProfiles(json: string, trustDomain: string, faults: string[]): readonly ProfileConfig[] {
+export function parseProfiles(json: string, trustDomain: string, bounds: ProfileBounds, faults: string[]): readonly ProfileConfig[] {
   const named = parseNamed(json, 'it is no object of profiles by name, e.g. {"database": {"spiffeIds": ["spiffe://east/ns/db/*"], "lifetime": "12h"}}', faults);
   const profiles = named.map(([name, body]) => parseProfile(name, body, trustDomain, faults));
   const claims = new Map<string, string>();
@@ -46,7 +56,17 @@ export function parseProfiles(json: string, trustDomain: string, faults: string[
       claims.set(claim, name);
     }
   }
+  for (const profile of profiles) checkLifetimes(profile, bounds, faults);
   return profiles;
+}
+
+/** As they have to nest for everybody (`checkTogether`). */
+function checkLifetimes({ name, ...given }: ProfileConfig, bounds: ProfileBounds, faults: string[]): void {
+  const { lifetimeMs = bounds.lifetimeMs, lifetimeMaxMs = Math.max(lifetimeMs, bounds.lifetimeMaxMs), noRevAvail = bounds.noRevAvail } = given;
+  if (lifetimeMs < minCertificateLifetimeMs) faults.push(`${name}.lifetime is below 1m: proxies could not renew in time`);
+  if (lifetimeMs > lifetimeMaxMs) faults.push(`${name}.lifetime is longer than its lifetimeMax`);
+  if (lifetimeMaxMs + bounds.clockSkewMs >= bounds.issuerRenewBeforeMs) faults.push(`${name}.lifetimeMax is not shorter than issuerRenewBefore, so certificates would outlive their issuer`);
+  if (noRevAvail && lifetimeMaxMs + bounds.clockSkewMs >= maxNoRevAvailMs) faults.push(`${name}.lifetimeMax is not below 7d, and only what expires soon may do without revocation (noRevAvail)`);
 }
 
 function parseProfile(name: string, body: unknown, trustDomain: string, faults: string[]): ProfileConfig {

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { parseAcme, type AcmeConfig } from "./config-acme.ts";
 import { parseAttestors, type AttestorConfig } from "./config-attestors.ts";
-import { checkTogether, maxNoRevAvailMs, minCertificateLifetimeMs } from "./config-contradictions.ts";
+import { checkTogether } from "./config-contradictions.ts";
 import { readLinkerd, type LinkerdConfig } from "./config-linkerd.ts";
 import { parseProfiles, type ProfileConfig } from "./config-profiles.ts";
 import { gatherSettings, refused, withDefaults, type ConfigSources } from "./config-sources.ts";
@@ -141,7 +141,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     ? undefined : read("statusListen", parseListen, "write host:port, e.g. 0.0.0.0:8080");
   const statusUrl = values.statusUrl !== undefined
     ? read("statusUrl", parseStatusUrl, "write http://host, http://host:port or either with a path") : statusListen && defaultPublicUrl(statusListen, "http");
-  const attestors = readAttestors(values.attestors, text("trustDomain"));
+  const attestors = readWhole("attestors", (faults) => (values.attestors === undefined ? [] : parseAttestors(values.attestors, text("trustDomain"), faults)));
   const apiNames = apiNamesOf(publicUrl, listen.host, read("apiNames", parseNames, "write DNS names in lower case and IP addresses"));
   const config: CaConfig = {
     trustDomain: checkTrustDomain(text("trustDomain")),
@@ -166,11 +166,11 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
     jwtSvidLifetimeMaxMs: duration("jwtSvidLifetimeMax"),
     jwtKeyRotationMs: duration("jwtKeyRotation"),
     clockSkewMs: duration("clockSkew"),
-    profiles: readProfiles(values.profiles, text("trustDomain"), {
+    profiles: readWhole("profiles", (faults) => (values.profiles === undefined ? [] : parseProfiles(values.profiles, text("trustDomain"), {
       lifetimeMs: duration("certificateLifetime"), lifetimeMaxMs: duration("certificateLifetimeMax"), issuerRenewBeforeMs: duration("issuerRenewBefore"),
       clockSkewMs: duration("clockSkew"), noRevAvail: text("noRevAvail") === "on",
-    }),
-    acme: readAcme(values.acme), attestors, linkerd: readLinkerd(values, attestors, apiNames.apiDnsNames),
+    }, faults))),
+    acme: readWhole("acme", (faults) => (values.acme === undefined ? undefined : parseAcme(values.acme, faults))), attestors, linkerd: readLinkerd(values, attestors, apiNames.apiDnsNames),
     keyAlgorithm: text("keyAlgorithm") as CaConfig["keyAlgorithm"],
     rootCertPath: values.rootCert,
     rootKey: read("rootKey", parseRootKey, "write software, offline, kms:KEY-ID, pkcs11:... or the path of a file"),
@@ -236,41 +236,12 @@ function readCertificates(path: string): string | undefined {
   }
 }
 
-interface ProfileBounds {
-  readonly lifetimeMs: number;
-  readonly lifetimeMaxMs: number;
-  readonly issuerRenewBeforeMs: number;
-  readonly clockSkewMs: number;
-  readonly noRevAvail: boolean;
-}
-
-/** All that is wrong with the profiles is told at once. */
-function readProfiles(json: string | undefined, trustDomain: string, bounds: ProfileBounds): readonly ProfileConfig[] {
-  if (json === undefined) return [];
+/** All that is wrong with a setting in JSON is told at once. */
+function readWhole<T>(key: SettingKey, parse: (faults: string[]) => T): T {
   const faults: string[] = [];
-  const profiles = parseProfiles(json, trustDomain, faults);
-  for (const { name, lifetimeMs = bounds.lifetimeMs, lifetimeMaxMs = Math.max(lifetimeMs, bounds.lifetimeMaxMs), noRevAvail = bounds.noRevAvail } of profiles) {
-    if (lifetimeMs < minCertificateLifetimeMs) faults.push(`${name}.lifetime is below 1m: proxies could not renew in time`);
-    if (lifetimeMs > lifetimeMaxMs) faults.push(`${name}.lifetime is longer than its lifetimeMax`);
-    if (lifetimeMaxMs + bounds.clockSkewMs >= bounds.issuerRenewBeforeMs) faults.push(`${name}.lifetimeMax is not shorter than issuerRenewBefore, so certificates would outlive their issuer`);
-    if (noRevAvail && lifetimeMaxMs + bounds.clockSkewMs >= maxNoRevAvailMs) faults.push(`${name}.lifetimeMax is not below 7d, and only what expires soon may do without revocation (noRevAvail)`);
-  }
-  if (faults.length > 0) throw new ConfigError("value_refused", `profiles is refused: ${faults.join("; ")}`);
-  return profiles;
-}
-
-function readAttestors(json: string | undefined, trustDomain: string): readonly AttestorConfig[] {
-  const faults: string[] = [];
-  const attestors = json === undefined ? [] : parseAttestors(json, trustDomain, faults);
-  if (faults.length > 0) throw new ConfigError("value_refused", `attestors is refused: ${faults.join("; ")}`);
-  return attestors;
-}
-
-function readAcme(json: string | undefined): AcmeConfig | undefined {
-  const faults: string[] = [];
-  const acme = json === undefined ? undefined : parseAcme(json, faults);
-  if (faults.length > 0) throw new ConfigError("value_refused", `acme is refused: ${faults.join("; ")}`);
-  return acme;
+  const value = parse(faults);
+  if (faults.length > 0) throw new ConfigError("value_refused", `${key} is refused: ${faults.join("; ")}`);
+  return value;
 }
 
 function checkTrustDomain(text: string): string {
