@@ -29,9 +29,9 @@ export function edgesPage(): Page {
 <div><label class="check"><input type="checkbox" name="unsecured"${onlyUnsecured ? html` checked` : ""}> only what is not secured</label></div>
 <div><button>Show</button></div></form>
 <div id="edges" data-part><p>${count(total, "edge")}${which}, ${unsecured === 0 ? "all by mutual TLS" : html`<strong>${unsecured.toLocaleString("en")} not secured</strong>`};
-${count(proxies, "proxy", "proxies")} reported lately.${truncated ? " There are more than is looked at." : ""}</p>
-${card("graph-heading", "Graph", edgeGraph(groups, await placesOf(shapeOf(groups)), services.trustDomain))}
-${card("table-heading", "All edges", edgeTable(edges, nowMs), nextPage(chosen, onlyUnsecured, nextCursor))}</div>`,
+${count(proxies, "proxy", "proxies")} reported lately.${truncated ? " There are more than is looked at." : ""}</p></div>
+<div id="graph" data-part>${card("graph-heading", "Graph", edgeGraph(groups, await placesOf(shapeOf(groups)), services.trustDomain))}</div>
+<div id="table" data-part>${card("table-heading", "All edges", edgeTable(edges, nowMs), nextPage(chosen, onlyUnsecured, nextCursor))}</div>`,
       };
     },
   };

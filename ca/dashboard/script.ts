@@ -30,10 +30,19 @@ function refreshParts(fetched) {
     if (next === null || isBusy(part)) continue;
     for (const open of part.querySelectorAll("details[open][id]")) next.querySelector("#" + CSS.escape(open.id))?.setAttribute("open", "");
     if (part.isEqualNode(next)) continue;
-    const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
+    const focused = part.contains(document.activeElement) ? document.activeElement : null;
+    const [alike, index] = focused === null ? [() => [], 0] : [() => likesOf(part, focused), likesOf(part, focused).indexOf(focused)];
+    const scrolled = Array.from(part.querySelectorAll(".scroll"), (one) => one.scrollLeft);
     part.replaceChildren(...document.importNode(next, true).childNodes);
-    if (focused !== "") document.getElementById(focused)?.focus();
+    part.querySelectorAll(".scroll").forEach((one, place) => { one.scrollLeft = scrolled[place] ?? 0; });
+    alike()[index]?.focus({ preventScroll: true });
   }
+}
+
+/* Whatever somebody who stood at one of them would take for it. */
+function likesOf(part, { id, tagName, href }) {
+  const to = (link) => link?.baseVal ?? link;
+  return Array.from(part.querySelectorAll(tagName)).filter((one) => one.id === id && to(one.href) === to(href));
 }
 
 /* Where the navigation is wider than the screen. Not scrollIntoView: the first Tab would go on from there, past the link to the content. */

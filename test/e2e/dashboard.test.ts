@@ -114,6 +114,16 @@ describe.runIf(programAvailable("chromium"))("the dashboard in Chromium", () => 
     expect(await page.locator("svg.graph rect.node").count()).toBe(7);
     expect(await page.locator("#edges").textContent()).toContain("2 not secured");
     expect(await seriousFindings(page)).toEqual([]);
+    // Whoever is somewhere by keyboard stays there when the page is brought up to date.
+    const links = page.locator("#table").getByRole("link", { name: "/ns/shop/sa/web" });
+    await links.nth(1).focus();
+    const seen = page.locator("#table td").last();
+    const before = await seen.textContent();
+    await expect.poll(async () => {
+      await mesh.served.ca.createToken({ type: "join", spiffeId: "spiffe://east/latest" }, shop.admin);
+      return seen.textContent();
+    }, { timeout: 30_000, interval: 1000 }).not.toBe(before);
+    expect(await page.evaluate("[...document.querySelectorAll('#table a')].filter((link) => link.textContent.endsWith('/web')).indexOf(document.activeElement)")).toBe(1);
     await page.getByLabel("only what is not secured").check();
     await page.getByRole("button", { name: "Show" }).click();
     await page.locator("tbody").getByText("plain text").waitFor();
