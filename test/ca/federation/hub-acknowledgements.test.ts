@@ -27,7 +27,8 @@ let peers: Peers;
 let server: BundleEndpoint;
 /** What is in the hub, by name: whoever holds it writes what they like. */
 const files = new Map<string, string>();
-let listed = 0;
+/** Whether members have gone. */
+let silent = false;
 /** The newest that east published. */
 let newest: number;
 
@@ -47,21 +48,25 @@ beforeAll(async () => {
     response.writeHead(text === undefined ? 404 : 200, { etag }).end(text);
   };
 });
+beforeAll(async () => {
+  files.set("members.note", signHubMembers({ sequence: 1, signedAtMs: east.clock.nowMs, keys: [west, north, south].map(({ signer: { verifierKey } }) => verifierKey) }, hub));
+  await subscribe();
+  publish();
+  await look();
+});
 afterAll(async () => {
   await server.close();
   await east.close();
   rmSync(folder, { recursive: true });
 });
+/** As if no member had ever said anything. */
 beforeEach(async () => {
-  for (const { name } of await east.ca.federation.hubs()) await east.ca.federation.unsubscribe(name, east.admin);
-  files.clear();
-  east.clock.nowMs += 1000;
-  files.set("members.note", signHubMembers({ sequence: (listed += 1), signedAtMs: east.clock.nowMs, keys: [west, north, south].map(({ signer: { verifierKey } }) => verifierKey) }, hub));
-  await east.ca.federation.subscribe(encodeHubText({ url: `https://localhost:${server.port}/fleet/`, key: hub.verifierKey }), east.admin);
-  publish();
-  await look();
+  silent = false;
+  await east.store.dropReports([west, north, south].map(({ trustDomain }) => ({ kind: "federation-peer", name: trustDomain, part: "" })));
+  for (const { trustDomain } of [west, north, south]) files.delete(`${trustDomain}.holds.note`);
 });
 
+const subscribe = () => east.ca.federation.subscribe(encodeHubText({ url: `https://localhost:${server.port}/fleet/`, key: hub.verifierKey }), east.admin);
 function publish(): void {
   for (const { trustDomain, authority, signer: by } of [west, north, south]) {
     files.set(`${trustDomain}.bundle.note`, signHubBundle({ trustDomain, feedEpoch: "one", signedAtMs: east.clock.nowMs, bundle: encodeBundle({ ...authority.bundle(), sequence: 1n, refreshHintSeconds: 60 }) }, by));
@@ -77,7 +82,6 @@ async function look(afterMs = 61_000): Promise<void> {
   publishAgain();
   await east.ca.tick();
 }
-let silent = false;
 const publishAgain = (): void => void (silent || publish());
 const waitedFor = async (): Promise<readonly string[]> => (await peers.behind(newest)).map(({ spiffeId }) => spiffeId);
 const said = async () => (await east.ca.federation.get("west")).acknowledged;
@@ -180,7 +184,7 @@ describe("whoever holds the hub, and no key of the member,", () => {
     await look();
     await east.ca.federation.remove("west", east.admin);
     east.clock.nowMs += 1000;
-    await east.ca.federation.subscribe(encodeHubText({ url: `https://localhost:${server.port}/fleet/`, key: hub.verifierKey }), east.admin);
+    await subscribe();
     say(west, ofEast(newest), { signedAtMs: east.clock.nowMs - hourMs });
     await look();
     expect(await said()).toBeUndefined();
