@@ -12,6 +12,7 @@ import { cosignedIn, maxShown, maxWitnesses, readHubLog, signHubLog, type HubLog
 import { memberKeyName } from "../../../ca/federation/hub-notes.ts";
 import { witnessRing } from "../../../ca/federation/hub-ring.ts";
 import { hubWitness, type HubWitness } from "../../../ca/federation/hub-witness.ts";
+import { pinKeys } from "../../../ca/federation/pin-keys.ts";
 import { checkpointSubmitter, cosignatureRow } from "../../../ca/federation/submit-checkpoint.ts";
 import { logWitness, type Witness } from "../../../ca/federation/witness.ts";
 import { bundleEndpoint, type BundleEndpoint } from "../../support/bundle-endpoint.ts";
@@ -196,6 +197,17 @@ describe("AUD-10: a member of a hub whose log is witnessed", () => {
     expect((await member.shown())!.checkpoints).toEqual([await request(rows, 0)]);
   });
 
+  test("takes none by another key of the witness than it was first seen with", async () => {
+    const member = memberOf("east", rows);
+    show(await cosigned(truncated(forked.told, early)));
+    await look(member, "west");
+    const before = await known();
+    const another = cosignerOf("west");
+    show(await cosigned(rows, another), { witnessKey: another.verifierKey });
+    await expect(look(member, "west")).rejects.toMatchObject(refused);
+    expect(await known()).toEqual(before);
+  });
+
   test.each<[string, () => Promise<void>, RegExp]>([
     ["another history of its log, by its own key", async () => show(await cosigned(truncated(forked.rewritten, later))), /rewritten/],
     ["another history that it had before", async () => show(await cosigned(truncated(forked.rewritten, forked.forkedAt + 60))), /rewritten/],
@@ -246,6 +258,26 @@ test("a CA of several large hubs shows no more than its readers take, and all of
   expect(readHubLog(signHubLog(shown, east), "east", east.verifierKey)).toEqual(shown);
   expect(Math.min(shown.checkpoints.length, Object.keys(shown.cosigned).length)).toBeGreaterThan(maxWitnesses);
   await documents.change(() => witnesses.map(({ trustDomain }) => ({ kind: "federation", name: trustDomain })), "system");
+});
+
+test("keys that were seen first stay, also where another look began before they were known", async () => {
+  const first = { logKey: westsLog.verifierKey, witnessKey: westsWitness.verifierKey };
+  await pinKeys(documents, "west", first);
+  const later = await pinKeys(documents, "west", { logKey: memoryLog("countersign.dev/west/log").verifierKey, witnessKey: cosignerOf("west").verifierKey });
+  expect([later, await relationship("west")]).toEqual([expect.objectContaining(first), expect.objectContaining(first)]);
+});
+
+test("in a large hub a member looks at the logs of its neighbours alone", async () => {
+  const member = memberOf("east", forked.told);
+  const others = Array.from({ length: 40 }, (_, index) => `cluster-${index}`);
+  const hub = { name: "hub.large", key: west.verifierKey };
+  await documents.change(() => others.map((trustDomain) => ({ kind: "federation", name: trustDomain, document: { trustDomain, profile: "https_web", endpointUrl: `https://localhost:${server.port}/x`, hub } })), "system");
+  const before = server.asked.length;
+  for (const trustDomain of others) await member.look(await relationship(trustDomain));
+  const isWitness = witnessRing(["east", ...others]);
+  expect(server.asked.slice(before)).toEqual(others.filter((one) => isWitness(one, "east") || isWitness("east", one)).map((one) => `/${one}.log.note`));
+  expect(server.asked.slice(before)).toHaveLength(2 * maxWitnesses);
+  await documents.change(() => others.map((trustDomain) => ({ kind: "federation", name: trustDomain })), "system");
 });
 
 test("in a hub each member has sixteen witnesses, or all others where they are fewer, and is one for as many", () => {
