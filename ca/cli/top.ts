@@ -1,10 +1,10 @@
-import type { TapEvent, TapRecord, TapRequest } from "../contract/taps.ts";
+import type { TapEvent, TapRequest } from "../contract/taps.ts";
 import { api, apiHelp, apiOptions } from "./api.ts";
 import { noMore, readArguments, required, seconds, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { output } from "./output.ts";
-import { pathOf, table } from "./table.ts";
 import { longestTap, tapOn, tapOnce } from "./tapping.ts";
+import { addUp, sortedRows, topTable, type TopRow } from "./top-rows.ts";
 import { endingWith, keepLooking, type Look } from "./watching.ts";
 
 /**
@@ -36,7 +36,7 @@ export async function top(args: readonly string[], io: CliIo, stopped: () => Pro
 
   if (values.watch !== true && (json || io.screen === undefined)) {
     await tapOnce(api(values, io), { request, onEvent });
-    print(sorted(rows), topTable(rows));
+    print(sortedRows(rows), topTable(rows));
   } else {
     await showLive(values.watch === true ? { ...request, seconds: longestTap.seconds } : request, values.watch === true);
   }
@@ -61,7 +61,7 @@ export async function top(args: readonly string[], io: CliIo, stopped: () => Pro
     }
     async function look(): Promise<Look> {
       if (failure !== undefined) throw failure;
-      return { value: sorted(rows), draw: () => `${topTable(rows)}${rows.size === 0 ? "Nothing shows as long as nobody asks.\n" : ""}` };
+      return { value: sortedRows(rows), draw: () => `${topTable(rows)}${rows.size === 0 ? "Nothing shows as long as nobody asks.\n" : ""}` };
     }
     const tapping = { request: live, onEvent: told };
     const tapped = (isEndless ? tapOn(ca, { ...tapping, ending, onAway }) : tapOnce(ca, tapping)).catch(onAway).finally(() => {
@@ -84,59 +84,8 @@ function wholeNumber(text: string): number {
   return Number(text);
 }
 
-/** All requests of one method and path between two. */
-export interface TopRow {
-  readonly clientId: string;
-  readonly serverId: string;
-  readonly method: string;
-  readonly path: string;
-  count: number;
-  /** Answered below 500, and whole. */
-  good: number;
-  bestMs: number;
-  worstMs: number;
-  lastMs: number;
-}
-
-/** Counts a request among those like it; beyond a bound of rows, with all others together. */
-export function addUp(rows: Map<string, TopRow>, { clientId, serverId, method, path, status, whole, latencyMs }: TapRecord): void {
-  const named = JSON.stringify([clientId, serverId, method, path]);
-  const isOther = !rows.has(named) && rows.size >= maxRows;
-  const key = isOther ? "" : named;
-  const row = rows.get(key) ?? {
-    ...(isOther ? { clientId: "", serverId: "", method: "*", path: "all others" } : { clientId, serverId, method, path }), count: 0, good: 0, bestMs: Infinity, worstMs: 0, lastMs: 0,
-  };
-  rows.set(key, row);
-  row.count += 1;
-  if (whole && status > 0 && status < 500) row.good += 1;
-  row.bestMs = Math.min(row.bestMs, latencyMs);
-  row.worstMs = Math.max(row.worstMs, latencyMs);
-  row.lastMs = latencyMs;
-}
-
-/** The rows, those asked for most first. */
-export function topTable(rows: ReadonlyMap<string, TopRow>): string {
-  return table(["COUNT", "GOOD", "BEST", "WORST", "SRC", "DST", "REQUEST"], sorted(rows).slice(0, maxShown).map(({ count, good, bestMs, worstMs, clientId, serverId, method, path }) => (
-    [String(count), `${Math.floor((good / count) * 100)}%`, `${bestMs.toFixed(1)}ms`, `${worstMs.toFixed(1)}ms`, shortName(clientId), shortName(serverId), `${method} ${path}`]
-  )));
-}
-
-function sorted(rows: ReadonlyMap<string, TopRow>): readonly TopRow[] {
-  return [...rows.values()].sort((a, b) => b.count - a.count || (a.path < b.path ? -1 : 1));
-}
-
-/** The last part: the whole IDs are in -o json, and in `edges`. */
-function shortName(spiffeId: string): string {
-  const last = spiffeId === "" ? "-" : (pathOf(spiffeId).split("/").at(-1) ?? spiffeId);
-  return last.length > maxNameLength ? `…${last.slice(1 - maxNameLength)}` : last;
-}
-
 /** Proxies report twice a second. */
 const lookIntervalMs = 1000;
-const maxRows = 1000;
-/** A screen. */
-const maxShown = 40;
-const maxNameLength = 12;
 
 const usage = `countersign top: which requests of a workload are many, slow or failing
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { addUp, topTable, type TopRow } from "../../../ca/cli/top.ts";
+import { addUp, topTable, type TopRow } from "../../../ca/cli/top-rows.ts";
 import type { TapRecord } from "../../../ca/contract/taps.ts";
 import { tooWide } from "../../support/command-line.ts";
 
