@@ -65,9 +65,10 @@ export function remoteTaps({ client, trustDomain, identity, exchanges, clock, lo
       cancel();
       tapped.stop();
       open.delete(tap);
-      const [next] = waitingTaps.splice(0, 1);
-      const leftSeconds = Math.ceil(((next?.untilMs ?? 0) - clock.now()) / 1000);
-      if (next !== undefined && leftSeconds > 0) start({ ...next.notice, seconds: leftSeconds });
+      for (let next = waitingTaps.shift(); next !== undefined; next = waitingTaps.shift()) {
+        const leftSeconds = Math.ceil((next.untilMs - clock.now()) / 1000);
+        if (leftSeconds > 0) return start({ ...next.notice, seconds: leftSeconds });
+      }
     }
 
     async function report(): Promise<void> {

@@ -118,6 +118,15 @@ test("one that nobody looks at any more gives its place to the next, although no
   expect(paths()).toEqual(["/seen"]);
 });
 
+test("those whose time was over while they waited keep no place from the one behind them", async () => {
+  const { clock, taps, ask, sent } = setUp();
+  for (const [digit, seconds] of [["1", 60], ["2", 60], ["3", 5], ["4", 5], ["5", 600]] as const) taps.heardOf(noticeFor("spiffe://east/world", { tap: digit.repeat(32), seconds }));
+  await clock.advance(62_000);
+  ask("/seen");
+  await clock.advance(1000);
+  expect(sent.filter(({ records }) => records.length > 0).map(({ tap }) => tap[0])).toEqual(["5"]);
+});
+
 test("one without requests asks now and then whether it is still looked at, and ends when it is not", async () => {
   const { clock, taps, ask, ca, sent } = setUp();
   taps.heardOf(noticeFor("spiffe://east/world"));
