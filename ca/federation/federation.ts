@@ -1,7 +1,7 @@
 import { createPrivateKey, randomBytes } from "node:crypto";
 import type { Cosigner } from "../audit/cosignature.ts";
 import type { NoteSigner } from "../audit/note-signer.ts";
-import { acknowledgedText, type HeldBundle } from "../contract/acknowledgements.ts";
+import type { HeldBundle } from "../contract/acknowledgements.ts";
 import type { FederationNotice } from "../contract/federated-bundles.ts";
 import { paths } from "../contract/paths.ts";
 import type { WitnessKeys } from "../contract/witness.ts";
@@ -11,14 +11,12 @@ import type { CaMetrics } from "../metrics.ts";
 import type { Bundle } from "../pki/bundle.ts";
 import { encodeBundleMap } from "../pki/bundle-map.ts";
 import { decodePem } from "../pki/pem.ts";
-import { encodeRenewalProof } from "../pki/renewal-proof.ts";
 import { encodeRequestAuthorization } from "../pki/request-authorization.ts";
 import type { RateLimits } from "../rate-limits.ts";
 import type { Fence } from "../store/rows/leases.ts";
 import type { Store } from "../store/store.ts";
 import { relationshipsOf, type HeldRelationship } from "./documents.ts";
-import { askEndpoint, followEndpoint } from "./endpoint.ts";
-import { FederationError } from "./errors.ts";
+import { followEndpoint, type EndpointProof } from "./endpoint.ts";
 import { proofOf, type FetchTrust } from "./fetch-bundle.ts";
 import { hubListener } from "./hub-acknowledgements.ts";
 import { holdingsOf } from "./hub-holdings.ts";
@@ -27,6 +25,7 @@ import { hubService, type Hubs } from "./hubs.ts";
 import { hubWitness } from "./hub-witness.ts";
 import { invitationService, type Invitations } from "./invitations.ts";
 import { noticeSince } from "./notice.ts";
+import { peerAcknowledger, type Credentials } from "./peer-acknowledger.ts";
 import { peerApiUrl } from "./peer-api.ts";
 import { peerStreams } from "./peer-streams.ts";
 import { acknowledgedBy, type Peers } from "./peers.ts";
@@ -64,12 +63,6 @@ export interface FederationDeps {
   readonly now: () => Date;
 }
 
-/** PEM. */
-interface Credentials {
-  readonly key: string;
-  readonly chain: string;
-}
-
 /** Other trust domains: with which this one is federated, and their bundles. */
 export interface Federation extends Relationships, Invitations, Pick<Hubs, "subscribe" | "unsubscribe" | "hubs">, Pick<HubPublisher, "document" | "holdingsDocument" | "logDocument" | "publication">, Rounds {
   /** C2SP verifier key of this CA in hubs. */
@@ -99,28 +92,7 @@ export function federationService(deps: FederationDeps): Federation {
     return { bundles: trusted.bundles, webRoots: deps.webRoots, nowMs: now().getTime() };
   };
 
-  /** Of those that an operator added here, and who may not know us: until when none is told again what it did not take. */
-  const deaf = new Map<string, number>();
-
-  /** To the API of the CA that published it, known as its endpoint is. */
-  async function acknowledgeTo(relationship: HeldRelationship): Promise<void> {
-    const { held, trustDomain } = relationship;
-    const [apiUrl, sequence] = [peerApiUrl(relationship), held?.parsed.sequence];
-    if (apiUrl === undefined || held?.feedEpoch === undefined || sequence === undefined || (deaf.get(trustDomain) ?? 0) > now().getTime()) return;
-    const { key, chain } = await deps.credentials();
-    const bundleHeld: HeldBundle = { feedEpoch: held.feedEpoch, bundleSequence: String(sequence) };
-    const proof = encodeRenewalProof({
-      chain: decodePem(chain, "CERTIFICATE"), privateKey: createPrivateKey(key), csr: Buffer.from(acknowledgedText(bundleHeld)), audience: trustDomain,
-      nowMs: now().getTime(), purpose: "acknowledgement",
-    });
-    const { status } = await askEndpoint({
-      method: "POST", url: new URL(paths.federationAcknowledgements, apiUrl), body: JSON.stringify({ ...bundleHeld, proof }),
-      proof: proofOf(relationship, trust(relationshipsOf(await documents.current()))),
-    });
-    deaf.delete(trustDomain);
-    if (status !== 204 && relationship.apiUrl === undefined) deaf.set(trustDomain, now().getTime() + deafMs);
-    else if (status !== 204) throw new FederationError("endpoint_answer", `${trustDomain} did not take the acknowledgement (status ${status})`, { status });
-  }
+  const proof = async (relationship: HeldRelationship): Promise<EndpointProof> => proofOf(relationship, trust(relationshipsOf(await documents.current())));
 
   /** Who was added by an operator witnesses nothing of ours until it has told that it knows us. */
   async function submit(relationship: HeldRelationship): Promise<void> {
@@ -128,7 +100,7 @@ export function federationService(deps: FederationDeps): Federation {
     if (knowsUs) await submitter.submit(relationship);
   }
 
-  const submitter = checkpointSubmitter({ ...deps, proofOf: async (relationship) => proofOf(relationship, trust(relationshipsOf(await documents.current()))) });
+  const submitter = checkpointSubmitter({ ...deps, proofOf: proof });
   const keys: WitnessKeys = { logKey: deps.logKey, witnessKey: deps.cosigner.verifierKey };
   const witness = logWitness(deps);
   const inHubs = hubWitness({ ...deps, witness, submitter, keys });
@@ -145,10 +117,10 @@ export function federationService(deps: FederationDeps): Federation {
         audience: relationship.trustDomain, nowMs: now().getTime(),
       });
       const headers = { authorization, ...(lastEventId !== undefined && { "last-event-id": lastEventId }) };
-      return followEndpoint({ url, proof: proofOf(relationship, trust(relationshipsOf(await documents.current()))), headers }, signal);
+      return followEndpoint({ url, proof: await proof(relationship), headers }, signal);
     },
   });
-  const refresher = bundleRefresher({ ...deps, trust, acknowledge: acknowledgeTo, submit, isFollowed: streams.isLive, hear: [hear, inHubs.look] });
+  const refresher = bundleRefresher({ ...deps, trust, acknowledge: peerAcknowledger({ ...deps, proofOf: proof }), submit, isFollowed: streams.isLive, hear: [hear, inHubs.look] });
   const hubs = hubService({ ...deps, hubKey: deps.hubSigner.verifierKey });
   const publisher = hubPublisher({
     ...deps, signer: deps.hubSigner, place: deps.hubPlace, shownLog: inHubs.shown,
@@ -203,5 +175,3 @@ const spreadEachMs = 50;
 /** What changed is known to all of them within a minute. */
 const maxSpreadMs = 20_000;
 const nonceBytes = 18;
-/** Whoever added one side is soon to add the other. */
-const deafMs = 5 * 60_000;
