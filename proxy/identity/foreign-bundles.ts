@@ -13,7 +13,7 @@ export interface ForeignBundles {
 }
 
 export interface ForeignBundleFiles {
-  /** Trust domain -> path; these go before the map. */
+  /** Trust domain -> path; the map has no say in these. */
   readonly files: ReadonlyMap<string, string>;
   /** Path of a SPIFFE bundle map. */
   readonly map: string | undefined;
@@ -39,7 +39,7 @@ export function foreignBundles({ files, map, own }: ForeignBundleFiles, log: Log
     const effect = (): string => (mapped === undefined ? "nobody is let in by it" : "the last good one stays in force");
     read({ path: map }, maxMapBytes, "foreign bundle map", effect, (text) => {
       // The state of the world: who is in it no more is believed no more.
-      if (mapped?.text !== text) mapped = { text, bundles: new Map([...parseBundleMap(text)].filter(([name]) => name !== own).map(([name, bundle]) => [name, { text: encodeBundle(bundle), bundle }])) };
+      if (mapped?.text !== text) mapped = { text, bundles: new Map([...parseBundleMap(text)].filter(([name]) => name !== own && !files.has(name)).map(([name, bundle]) => [name, { text: encodeBundle(bundle), bundle }])) };
     });
     held = new Map([...(mapped?.bundles ?? []), ...single]);
   }

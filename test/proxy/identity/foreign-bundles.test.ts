@@ -51,6 +51,9 @@ test("a bundle map has no say in who our own trust domain is, nor in one that ha
   writeFileSync(file, encodeBundle(west));
   expect(opened(new Map([["west", file]])).roots()).toEqual({ west: rootOf(west), north: rootOf(north) });
   expect(rootOf(east)).toBeDefined();
+  // Also where that file is not there, or not one: then nobody is let in.
+  rmSync(file);
+  expect(opened(new Map([["west", file]])).roots()).toEqual({ north: rootOf(north) });
 });
 
 test("a bundle map that was never read lets nobody in", () => {
