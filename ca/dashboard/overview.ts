@@ -87,7 +87,7 @@ function endings({ authorities, proxies, vitals, tokens }: CheckFacts, nowMs: nu
   ];
   const next = all.filter(({ end }) => Date.parse(end) > nowMs).sort((a, b) => Date.parse(a.end) - Date.parse(b.end)).slice(0, maxEndings);
   if (next.length === 0) return html`<p class="soft">Nothing that is in use has an end.</p>`;
-  return table("Of what is in use, the nearest first; most of it is replaced long before.", ["What", "Which", "Ends"], next.map(({ kind, what, end }) => [kind, what, when(end, nowMs)]));
+  return table("Of what is in use, the nearest first, and of proxies three; most of it is replaced long before.", ["What", "Which", "Ends"], next.map(({ kind, what, end }) => [kind, what, when(end, nowMs)]));
 }
 
 function notForYou(what: string): Markup {
