@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { startCa, type Ca } from "../ca.ts";
 import type { CaConfig } from "../config.ts";
@@ -15,8 +16,10 @@ import { settlingStore, type SettlingStore } from "../store/settling.ts";
 import { parseFrontEndEvent, type FrontEndAnswer, type FrontEndRequest } from "./lambda-event.ts";
 import { checkWitnesses, recordRollbacks } from "./witness.ts";
 
-/** The CA in a function: it starts with the first request, serves one at a time, and is whole in the database after each. */
+/** The CA in a function: it starts before the first request or with it, serves one at a time, and is whole in the database after each. */
 export interface LambdaHost {
+  /** Opens the CA, if it can be opened within the time there is before the first request. Never rejects: the request tries again, and says why. */
+  prepare(): Promise<void>;
   /**
    * A request of a front end, `{ "countersign": "maintenance" }` or an event of a schedule, or, once, `{ "countersign": "first-start" }`.
    * @param deadlineMs  milliseconds since the epoch at which Lambda ends the process
@@ -93,6 +96,11 @@ export function lambdaHost(config: CaConfig, log: Logger): LambdaHost {
   }
 
   return {
+    async prepare() {
+      const isOver = new AbortController();
+      const opens = open().catch(() => undefined).finally(() => isOver.abort());
+      await Promise.race([opens, sleep(maxPrepareMs, undefined, { signal: isOver.signal }).catch(() => undefined)]);
+    },
     async invoke(event, deadlineMs) {
       const frontEnd = parseFrontEndEvent(event);
       if (frontEnd !== undefined) return answer(frontEnd);
@@ -170,3 +178,5 @@ const beginsWithCeremony = "the root's key is offline: such a CA begins with cou
 const alreadyStarted = "this CA was started before: its admin token was given to whoever did";
 /** Of an invocation's time, for what is under way when it ends. */
 const reserveMs = 2_000;
+/** Of the 10 s that Lambda gives an INIT, after which it would begin again. @source AWS Lambda Developer Guide, "Init phase" */
+const maxPrepareMs = 8_000;

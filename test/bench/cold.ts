@@ -120,13 +120,13 @@ async function printSteps({ kms, variants }: Ground, file: string, adminToken: s
     await issue(lambda, adminToken);
     const answeredAtMs = performance.now();
     const [asked, sealed] = [database.passed(), keys.passed()];
-    steps.push([lambda.askedAtMs(), asked.firstAtMs, sealed.firstAtMs, sealed.lastAnswerAtMs, asked.markedAtMs, answeredAtMs].map((atMs) => atMs - startedAtMs));
+    steps.push([asked.firstAtMs, sealed.firstAtMs, sealed.lastAnswerAtMs, lambda.askedAtMs(), asked.markedAtMs, answeredAtMs].map((atMs) => atMs - startedAtMs));
     counted = `${asked.connections} connection(s) to Postgres with ${asked.roundTrips} round trips, ${sealed.connections} to KMS`;
   }
   await lambda.kill();
   for (const each of [database, keys]) each.close();
   rmSync(folder, { recursive: true });
-  const names = ["the bundle is loaded, an event is asked for", "Postgres is connected to", "KMS is asked for the sealing key", "KMS has answered", "the certificate is signed, its commit begins", "it is answered"];
+  const names = ["the bundle is loaded, Postgres is connected to", "KMS is asked for the sealing key", "KMS has answered", "the CA is open, an event is asked for", "the certificate's commit begins", "it is answered"];
   const until = [floorMs, ...names.map((_, index) => median(steps.map((times) => times[index]!)))];
   printTable(`Where the time goes (${kmsVariant}; ${counted})`, ["until", "ms since the start", "ms more"],
     ["Node.js has started", ...names].map((name, index) => [name, until[index]!.toFixed(0), (until[index]! - (until[index - 1] ?? 0)).toFixed(0)]));

@@ -24,6 +24,7 @@ test.each([
 
 test("while the database is away requests are answered 503, maintenance fails, and each tries again", async () => {
   const host = lambdaHost(settings({ store: postgres, sealing: "kms:alias/x" }), silent);
+  await host.prepare();
   for (let times = 0; times < 2; times++) {
     const answer = await host.invoke(frontEnds["an ALB"]({ method: "GET", path: "/v1/bundle" }), Date.now() + 30_000);
     expect(answer).toMatchObject({ statusCode: 503, headers: { "content-type": "application/problem+json", "cache-control": "no-store" } });
@@ -77,11 +78,16 @@ test("a CA that began with ceremonies, as infra/terraform has it, issues in a fu
     }
     const signedByRoot = kms.calls.filter(({ keyId }) => keyId?.includes(root)).length;
     const host = lambdaHost(readConfig({ env: { ...shared, COUNTERSIGN_PUBLIC_URL: "https://ca.example" } }), silent);
+    const unwrapped = () => kms.count("Decrypt");
+    const before = unwrapped();
+    await host.prepare();
+    expect(unwrapped(), "the CA is open before there is a request").toBe(before + 1);
     const answer = await host.invoke(frontEnds["API Gateway, payload 2.0"]({
       method: "POST", path: "/v1/certificates", headers: { authorization: `Bearer ${readFileSync(inFolder("admin-token"), "utf8").trim()}`, "content-type": "application/json" },
       body: JSON.stringify({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: "spiffe://east/web" } }),
     }), Date.now() + 30_000) as { readonly statusCode: number; readonly body: string };
     expect([answer.statusCode, chainOf(JSON.parse(answer.body) as { chain: string }).length]).toEqual([201, 3]);
+    expect(unwrapped()).toBe(before + 1);
     expect(await host.invoke({ countersign: "maintenance" }, Date.now() + 30_000)).toEqual({ pruned: 0 });
     expect(kms.calls.filter(({ keyId }) => keyId?.includes(root))).toHaveLength(signedByRoot);
   } finally {
