@@ -1,7 +1,9 @@
 import pg from "pg";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { migrationsOf } from "../../../ca/store/migrations.ts";
 import { openStore } from "../../../ca/store/open.ts";
 import { connectionOptions, connectWriter, exchange } from "../../../ca/store/postgres-connection.ts";
+import { migratePostgres } from "../../../ca/store/postgres-migrate.ts";
 import type { Store } from "../../../ca/store/store.ts";
 import { createDatabase } from "../../support/postgres.ts";
 import { verifyStore } from "../../support/store-oracle.ts";
@@ -296,7 +298,7 @@ describe.each([false, true])("the Postgres store (on demand, with one connection
 });
 
 async function newPostgres(): Promise<TestDatabase & { readonly client: pg.Client }> {
-  const url = await createDatabase();
+  const url = await copyOfMigrated();
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   let broken: string | undefined;
@@ -319,3 +321,26 @@ async function newPostgres(): Promise<TestDatabase & { readonly client: pg.Clien
     },
   };
 }
+
+/** A new database with its tables, which are copied in a third of the time that it takes to make them. */
+async function copyOfMigrated(): Promise<string> {
+  template ??= createDatabase().then(async (url) => {
+    await migratePostgres(url, migrationsOf("postgres"));
+    return url;
+  });
+  const original = new URL(await template);
+  const name = original.pathname.slice(1);
+  const copy = `${name}_${copies += 1}`;
+  const admin = new pg.Client({ connectionString: urlOf(original, "postgres") });
+  await admin.connect();
+  await admin.query(`create database ${copy} template ${name}`);
+  await admin.end();
+  return urlOf(original, copy);
+}
+
+function urlOf(original: URL, database: string): string {
+  return Object.assign(new URL(original), { pathname: `/${database}` }).href;
+}
+
+let template: Promise<string> | undefined;
+let copies = 0;
