@@ -87,7 +87,7 @@ export async function startWalk({ document = "README.md", database = "", env = {
   const shell = spawn(program, args, {
     cwd: folder, detached: true, stdio: "pipe",
     env: {
-      PATH: `${join(folder, ".bin")}:${process.env["PATH"]}`, HOME: folder, LANG: "C.UTF-8", NODE_COMPILE_CACHE: join(folder, ".bin", "compiled"), THE: join(folder, ".bin", "answers"),
+      PATH: `${join(folder, ".bin")}:${process.env["PATH"]}`, HOME: folder, LANG: "C.UTF-8", NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"] ?? join(folder, ".bin", "compiled"), THE: join(folder, ".bin", "answers"),
       COUNTERSIGN_URL: `https://127.0.0.1:${port(8443)}`, ...quick, ...env,
     },
   });
