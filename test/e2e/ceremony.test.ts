@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { countersign, startCa, startProcess, type RunningCa } from "../../infra/demo/processes.ts";
+import { countersign, programs, startCa, startProcess, type RunningCa } from "../../infra/demo/processes.ts";
 import { startKmsServer, type KmsServer } from "../support/kms-server.ts";
 import { countersign as inProcess } from "../support/command-line.ts";
 import { openssl, opensslAvailable } from "../support/openssl.ts";
@@ -38,7 +38,7 @@ describe.skipIf(!opensslAvailable)("a CA whose root is offline and whose interme
   });
 
   async function onCa(...args: readonly string[]): Promise<string> {
-    const run = startProcess("ca/main.ts", ["ceremony", ...args], env);
+    const run = startProcess(programs.ca, ["ceremony", ...args], env);
     const code = await new Promise((resolve) => run.child.on("close", resolve));
     if (code !== 0) throw new Error(run.output());
     return run.output();
@@ -47,7 +47,7 @@ describe.skipIf(!opensslAvailable)("a CA whose root is offline and whose interme
   /** On a machine without network, where there is one to be had: the key is in a file there. */
   function sign(request: string, answer: string, fingerprint: string, ...more: readonly string[]) {
     const command = [
-      process.execPath, "ca/main.ts", "ceremony", "sign", inDir(request), "--key", inDir("root.key"), "--out", inDir(answer),
+      process.execPath, programs.ca, "ceremony", "sign", inDir(request), "--key", inDir("root.key"), "--out", inDir(answer),
       "--confirm", fingerprint, "--passphrase-file", inDir("passphrase"), ...more,
     ];
     const [program = "", ...args] = canUnplug ? ["unshare", "-rn", ...command] : command;
@@ -65,7 +65,7 @@ describe.skipIf(!opensslAvailable)("a CA whose root is offline and whose interme
 
   test("serves once two ceremonies are held, and openssl follows its chains to the root", async () => {
     await ceremony("root");
-    const early = startProcess("ca/main.ts", ["serve", "--listen", "127.0.0.1:0"], env);
+    const early = startProcess(programs.ca, ["serve", "--listen", "127.0.0.1:0"], env);
     expect(await new Promise((resolve) => early.child.on("close", resolve))).toBe(1);
     expect(early.output().replaceAll(/\s+/g, " ")).toContain("countersign ceremony request intermediate");
 

@@ -5,9 +5,11 @@ import { connect, createServer, type AddressInfo } from "node:net";
 import { request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import Database from "better-sqlite3";
 import { afterAll, describe, expect, test } from "vitest";
 import { serve as serveCommand } from "../../../ca/cli/serve.ts";
+import { programs } from "../../../infra/demo/processes.ts";
 import { tooWide } from "../../support/command-line.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "countersign-serve-"));
@@ -26,7 +28,7 @@ interface Process {
 }
 
 function start(args: readonly string[], env: Readonly<Record<string, string>> = {}): Process {
-  const child = spawn(process.execPath, [new URL("../../../ca/bin.js", import.meta.url).pathname, ...args], {
+  const child = spawn(process.execPath, [fileURLToPath(new URL(`../../../${programs.ca}`, import.meta.url)), ...args], {
     env: { PATH: process.env["PATH"], ...env },
   });
   started.push(child);
