@@ -31,6 +31,7 @@ export default defineConfig({
     maxWorkers: availableParallelism() + 1,
     sequence: { sequencer: LongestFirst },
     globalSetup: ["test/support/global-setup.ts"],
+    setupFiles: ["test/support/environment-left.ts"],
     testTimeout: 30_000,
     hookTimeout: 60_000,
   },
