@@ -18,7 +18,7 @@ import { authoritySigners } from "./authority/signers.ts";
 import { summarizeAuthorities } from "./authority/summary.ts";
 import { ceremonyWatch } from "./ceremony/due.ts";
 import { elapsedClock, issuingClock, type ElapsedClock } from "./clock.ts";
-import type { CaConfig } from "./config.ts";
+import type { CaConfig } from "./config/config.ts";
 import { acceptClock, clockConfirmer, recordConfirmation } from "./confirm-clock.ts";
 import type { WebCertificateVitals } from "./contract/vitals.ts";
 import { documentPublisher } from "./document-publisher.ts";

@@ -1,7 +1,7 @@
 import { encodeEntry, type Actor } from "./audit/event.ts";
 import { AuthorityError } from "./authority/errors.ts";
 import type { IssuingClock } from "./clock.ts";
-import type { CaConfig } from "./config.ts";
+import type { CaConfig } from "./config/config.ts";
 import type { ClockConfirmation, ConfirmClockRequest } from "./contract/clock.ts";
 import type { Log } from "./log.ts";
 import type { Store } from "./store/store.ts";

@@ -5,7 +5,7 @@ import { AuthorityError } from "./authority/errors.ts";
 import { checkRoot, readRoot } from "./authority/import-root.ts";
 import { issueIssuer } from "./authority/issue-authority.ts";
 import type { AuthoritySigners, OutsideKey } from "./authority/signers.ts";
-import type { CaConfig } from "./config.ts";
+import type { CaConfig } from "./config/config.ts";
 import { readRootFile } from "./first-start.ts";
 import { workloadProfile } from "./issuance/profile.ts";
 import type { Certificate } from "./pki/certificate.ts";

@@ -8,7 +8,7 @@ import { createRoot, type NewAuthority } from "./authority/create.ts";
 import { AuthorityError } from "./authority/errors.ts";
 import { importRoot } from "./authority/import-root.ts";
 import { issueIssuer } from "./authority/issue-authority.ts";
-import type { CaConfig } from "./config.ts";
+import type { CaConfig } from "./config/config.ts";
 import { workloadProfile } from "./issuance/profile.ts";
 import { readSecretFile } from "./signer/key-file.ts";
 import type { Sealing } from "./signer/sealing.ts";

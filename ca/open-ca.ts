@@ -1,5 +1,5 @@
 import { AuthorityError } from "./authority/errors.ts";
-import type { CaConfig } from "./config.ts";
+import type { CaConfig } from "./config/config.ts";
 import { firstStart, logKeyName, logOrigin, type FirstStart } from "./first-start.ts";
 import { SignerError } from "./signer/errors.ts";
 import type { Kms } from "./signer/kms.ts";

@@ -1,6 +1,6 @@
 import { dirname, join } from "node:path";
 import { awsCredentialSource, type AwsEnvironment } from "./aws-credentials.ts";
-import type { CaConfig } from "./config.ts";
+import type { CaConfig } from "./config/config.ts";
 import { openObjectStore, ObjectStoreError, parseBucketUrl, type ObjectContent } from "./object-store.ts";
 import { writeAtomically } from "./runtime/write-file.ts";
 import { ConfigError } from "./settings/errors.ts";

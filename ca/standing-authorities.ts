@@ -1,6 +1,6 @@
 import { AuthorityError } from "./authority/errors.ts";
 import { readRoot } from "./authority/import-root.ts";
-import type { CaConfig } from "./config.ts";
+import type { CaConfig } from "./config/config.ts";
 import { readRootFile } from "./first-start.ts";
 import type { AuthorityRow } from "./store/rows/authorities.ts";
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, afterEach, describe, expect, test } from "vitest";
-import { readConfig } from "../ca/config.ts";
+import { readConfig } from "../ca/config/config.ts";
 import { serveCa, type ServedCa } from "../ca/runtime/node.ts";
 import { resolveHere } from "./support/host-names.ts";
 import { inProcessWalk } from "./support/in-process-walk.ts";

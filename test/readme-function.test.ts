@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { expect, test, vi } from "vitest";
-import { readConfig } from "../ca/config.ts";
+import { readConfig } from "../ca/config/config.ts";
 import { serveCa } from "../ca/runtime/node.ts";
 import { countersign } from "./support/command-line.ts";
 import { inProcessWalk } from "./support/in-process-walk.ts";

@@ -6,7 +6,7 @@ import { catalogue, linkOf, type CheckId } from "../ca/check/catalogue.ts";
 import { renderCatalogue } from "../ca/check/reference.ts";
 import { helpTexts } from "../ca/cli/dispatch.ts";
 import { renderCommands } from "../ca/cli/reference.ts";
-import { renderConfigTable as renderCaSettings } from "../ca/config-table.ts";
+import { renderConfigTable as renderCaSettings } from "../ca/config/table.ts";
 import { renderProblems } from "../ca/http/problem-remedy.ts";
 import { caMetrics } from "../ca/metrics.ts";
 import { completionHelp } from "../proxy/completion.ts";

@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
  * prefix, packages by name, Node's modules by `node:` name (`node:` alone allows all of them).
  */
 const storeInterface = ["ca/store/store.ts", "ca/store/acts.ts", "ca/store/errors.ts", "ca/store/rows/"];
-const useCase = ["ca/pki/", "ca/contract/", "ca/refusal.ts", "ca/privilege.ts", "ca/rate-limits.ts", "ca/rate-buckets.ts", "ca/log.ts", "ca/settings/", "ca/config.ts", "ca/config-profiles.ts", "ca/config-attestors.ts", "ca/metrics.ts", "ca/status-paths.ts", "ca/authority-tree.ts", ...storeInterface, "ca/signer/signer.ts", "node:crypto"];
+const useCase = ["ca/pki/", "ca/contract/", "ca/refusal.ts", "ca/privilege.ts", "ca/rate-limits.ts", "ca/rate-buckets.ts", "ca/log.ts", "ca/settings/", "ca/config/config.ts", "ca/config/profiles.ts", "ca/config/attestors.ts", "ca/metrics.ts", "ca/status-paths.ts", "ca/authority-tree.ts", ...storeInterface, "ca/signer/signer.ts", "node:crypto"];
 const table: readonly { readonly of: string; readonly may: readonly string[] }[] = [
   { of: "ca/pki/", may: ["ca/pki/", "node:crypto", "node:buffer", "node:net"] },
   { of: "ca/contract/", may: ["ca/contract/"] },
@@ -22,7 +22,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/authority-tree.ts", may: ["ca/contract/"] },
   { of: "ca/refusal.ts", may: ["ca/contract/"] },
   { of: "ca/load-once.ts", may: [] },
-  { of: "ca/config", may: ["ca/config.ts", "ca/config-table.ts", "ca/config-sources.ts", "ca/config-contradictions.ts", "ca/config-upstream.ts", "ca/config-acme.ts", "ca/config-linkerd.ts", "ca/config-profiles.ts", "ca/config-attestors.ts", "ca/attestation/name-template.ts", "ca/config-values.ts", "ca/settings/", "ca/pki/", "ca/contract/", "ca/refusal.ts", "node:"] },
+  { of: "ca/config/", may: ["ca/config/", "ca/attestation/name-template.ts", "ca/settings/", "ca/pki/", "ca/contract/", "ca/refusal.ts", "node:"] },
   { of: "ca/rate-buckets.ts", may: [] },
   { of: "ca/privilege.ts", may: ["ca/refusal.ts", "ca/pki/"] },
   { of: "ca/rate-limits.ts", may: ["ca/rate-buckets.ts", "ca/refusal.ts", "ca/contract/"] },
@@ -47,8 +47,8 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/policy/id-pattern.ts", may: ["ca/pki/"] },
   { of: "ca/policy/", may: ["ca/policy/", "ca/documents.ts", ...useCase] },
   { of: "ca/federation/", may: ["ca/federation/", "ca/audit/", "ca/documents.ts", ...useCase, "node:"] },
-  { of: "ca/upstream/", may: ["ca/upstream/", "ca/lint/rule.ts", "ca/federation/endpoint.ts", "ca/federation/errors.ts", "ca/federation/fetch-pinned.ts", "ca/authority/", "ca/issuance/", "ca/audit/", "ca/signer/", "ca/config-upstream.ts", ...useCase, "node:timers/promises"] },
-  { of: "ca/acme/", may: ["ca/acme/", "ca/config-acme.ts", "ca/issuance/names.ts", "ca/lint/permitted-names.ts", "ca/attestation/identity.ts", "ca/revocation/revoke.ts", ...useCase, "jose", "node:"] },
+  { of: "ca/upstream/", may: ["ca/upstream/", "ca/lint/rule.ts", "ca/federation/endpoint.ts", "ca/federation/errors.ts", "ca/federation/fetch-pinned.ts", "ca/authority/", "ca/issuance/", "ca/audit/", "ca/signer/", "ca/config/upstream.ts", ...useCase, "node:timers/promises"] },
+  { of: "ca/acme/", may: ["ca/acme/", "ca/config/acme.ts", "ca/issuance/names.ts", "ca/lint/permitted-names.ts", "ca/attestation/identity.ts", "ca/revocation/revoke.ts", ...useCase, "jose", "node:"] },
   { of: "ca/linkerd/", may: ["ca/linkerd/", "ca/issuance/issue.ts", "ca/attestation/token-fault.ts", "ca/authority/keeper.ts", ...useCase] },
   { of: "ca/confirm-clock.ts", may: ["ca/clock.ts", "ca/audit/", "ca/authority/errors.ts", ...useCase] },
   { of: "ca/http/services.ts", may: ["ca/contract/", "ca/reports/edges.ts", "ca/reports/proxies.ts", "ca/reports/workloads.ts", "ca/confirm-clock.ts", "ca/operators.ts", "ca/federation/federation.ts", "ca/policy/policies.ts", "ca/pki/", "ca/rate-limits.ts", ...storeInterface] },

@@ -1,7 +1,7 @@
 import { createSecretKey } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { JWK } from "jose";
-import type { AcmeConfig } from "../config-acme.ts";
+import type { AcmeConfig } from "../config/acme.ts";
 import { AcmeError } from "./error.ts";
 import { parsePayload, publicJwk, readInner, thumbprintOf, verifyBy, verifyWith } from "./jws.ts";
 import { newId, type Account, type AcmeRecords, type Read } from "./records.ts";

@@ -1,5 +1,5 @@
 import { Resolver } from "node:dns/promises";
-import type { AcmeConfig } from "../config-acme.ts";
+import type { AcmeConfig } from "../config/acme.ts";
 import type { AcmeVitals } from "../contract/vitals.ts";
 import { lookAtExternalAccounts } from "./accounts.ts";
 

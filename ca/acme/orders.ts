@@ -1,6 +1,6 @@
 import { createPublicKey, randomBytes, type webcrypto } from "node:crypto";
 import type { JWK } from "jose";
-import type { AcmeConfig } from "../config-acme.ts";
+import type { AcmeConfig } from "../config/acme.ts";
 import type { AttestedIdentity } from "../attestation/identity.ts";
 import type { IssuedCertificate } from "../contract/certificates.ts";
 import { authorizeNames, isDnsName, type NameRules } from "../issuance/names.ts";

@@ -1,6 +1,6 @@
 import { createPublicKey, type webcrypto } from "node:crypto";
 import type { JWK } from "jose";
-import type { AcmeConfig } from "../config-acme.ts";
+import type { AcmeConfig } from "../config/acme.ts";
 import type { RevocationReason } from "../contract/revocations.ts";
 import type { Log } from "../log.ts";
 import { parseCertificate } from "../pki/certificate.ts";

@@ -4,7 +4,7 @@ import { request } from "node:http";
 import { BlockList, isIP } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { connect } from "node:tls";
-import type { AcmeConfig } from "../config-acme.ts";
+import type { AcmeConfig } from "../config/acme.ts";
 import { encodeBoolean, encodeOctetString, encodeOid, encodeSequence } from "../pki/der-encoding.ts";
 import { AcmeError } from "./error.ts";
 import type { Challenge } from "./records.ts";

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { AttestorConfig, AttestorType } from "../config-attestors.ts";
+import type { AttestorConfig, AttestorType } from "../config/attestors.ts";
 import type { Attestation } from "../contract/attestation.ts";
 import type { AttestorVitals } from "../contract/vitals.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";

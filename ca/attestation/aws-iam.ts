@@ -1,4 +1,4 @@
-import type { AwsIamAttestor } from "../config-attestors.ts";
+import type { AwsIamAttestor } from "../config/attestors.ts";
 import { awsIamRequest, stsBody, stsUrl, type AwsIamClaim } from "../pki/aws-iam-request.ts";
 import { PkiError } from "../pki/errors.ts";
 import { Refusal } from "../refusal.ts";

@@ -1,4 +1,4 @@
-import type { AttestorConfig, AttestationRule } from "../config-attestors.ts";
+import type { AttestorConfig, AttestationRule } from "../config/attestors.ts";
 import type { SpiffeId } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
 import { renderDnsName, renderId, TemplateError, type Facts } from "./name-template.ts";

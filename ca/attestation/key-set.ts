@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { createLocalJWKSet, type JSONWebKeySet, type JWTVerifyGetKey } from "jose";
-import type { TokenIssuer } from "../config-attestors.ts";
+import type { TokenIssuer } from "../config/attestors.ts";
 import { Refusal } from "../refusal.ts";
 import { FetchError, type Fetcher } from "./fetch.ts";
 import { trustDomainOf } from "./foreign-jwt.ts";

@@ -1,4 +1,4 @@
-import type { KubernetesAttestor } from "../config-attestors.ts";
+import type { KubernetesAttestor } from "../config/attestors.ts";
 import { Refusal } from "../refusal.ts";
 import { factsOf, recordOf, type Evidence } from "./evidence.ts";
 import type { Fetcher } from "./fetch.ts";

@@ -1,4 +1,4 @@
-import type { OidcAttestor } from "../config-attestors.ts";
+import type { OidcAttestor } from "../config/attestors.ts";
 import { isObject } from "../pki/json.ts";
 import { sha256 } from "../pki/sha256.ts";
 import { parseSpiffeId } from "../pki/spiffe-id.ts";

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { decodeJwt, decodeProtectedHeader } from "jose";
-import type { KubernetesAttestor } from "../config-attestors.ts";
+import type { KubernetesAttestor } from "../config/attestors.ts";
 import { parseObject } from "../pki/json.ts";
 import { Refusal } from "../refusal.ts";
 import { FetchError, type Fetcher } from "./fetch.ts";

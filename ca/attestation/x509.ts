@@ -1,4 +1,4 @@
-import type { X509Attestor } from "../config-attestors.ts";
+import type { X509Attestor } from "../config/attestors.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
 import { PkiError } from "../pki/errors.ts";
 import { relativeNamesOf } from "../pki/name.ts";

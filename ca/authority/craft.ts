@@ -1,4 +1,4 @@
-import type { CaConfig } from "../config.ts";
+import type { CaConfig } from "../config/config.ts";
 import { workloadProfile } from "../issuance/profile.ts";
 import { parseCertificate } from "../pki/certificate.ts";
 import type { Sealing } from "../signer/sealing.ts";

@@ -1,4 +1,4 @@
-import type { CaConfig } from "../config.ts";
+import type { CaConfig } from "../config/config.ts";
 import type { LintRecorder } from "../issuance/lint-failed.ts";
 import { workloadProfile } from "../issuance/profile.ts";
 import type { Log } from "../log.ts";

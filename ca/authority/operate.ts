@@ -2,7 +2,7 @@ import type { Actor } from "../audit/event.ts";
 import { familyOf, isOver } from "../authority-tree.ts";
 import type { AuthorityAnswer, AuthorityCommand } from "../contract/authorities.ts";
 import type { RenewNotice } from "../contract/watch.ts";
-import type { CaConfig } from "../config.ts";
+import type { CaConfig } from "../config/config.ts";
 import type { LintRecorder } from "../issuance/lint-failed.ts";
 import type { Log } from "../log.ts";
 import type { CaMetrics } from "../metrics.ts";

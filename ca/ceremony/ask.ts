@@ -4,7 +4,7 @@ import { intermediateTbs } from "../authority/create.ts";
 import { crossTbs } from "../authority/cross-sign.ts";
 import type { AuthoritySigners, OutsideKey } from "../authority/signers.ts";
 import { encodeEntry } from "../audit/event.ts";
-import type { CaConfig } from "../config.ts";
+import type { CaConfig } from "../config/config.ts";
 import { lintFailed } from "../issuance/lint-failed.ts";
 import { LintRefusal } from "../lint/rule.ts";
 import { parseCertificate } from "../pki/certificate.ts";

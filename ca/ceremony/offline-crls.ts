@@ -1,4 +1,4 @@
-import type { CaConfig } from "../config.ts";
+import type { CaConfig } from "../config/config.ts";
 import { crlCeremony, type CrlCeremony } from "../revocation/crl-ceremony.ts";
 import { crlContent } from "../revocation/crl-content.ts";
 import { revocationIndex } from "../revocation/revocation-index.ts";

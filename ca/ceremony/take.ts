@@ -6,7 +6,7 @@ import { crossSign } from "../authority/cross-sign.ts";
 import { checkRoot, readRoot } from "../authority/import-root.ts";
 import { AuthorityError } from "../authority/errors.ts";
 import type { AuthoritySigners, OutsideKey } from "../authority/signers.ts";
-import type { CaConfig } from "../config.ts";
+import type { CaConfig } from "../config/config.ts";
 import { lintFailures } from "../lint/certificate.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";
 import { parseCrl } from "../pki/crl.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { AuditError } from "../audit/errors.ts";
 import { parseVerifierKey } from "../audit/note.ts";
 import { verifyLog, type WitnessedCheckpoint } from "../audit/verify.ts";
-import { readConfig } from "../config.ts";
+import { readConfig } from "../config/config.ts";
 import { paths } from "../contract/paths.ts";
 import { askEndpoint } from "../federation/endpoint.ts";
 import { cosignedIn } from "../federation/hub-log.ts";

@@ -1,5 +1,5 @@
 import { BackupError } from "../backup/errors.ts";
-import { readConfig, type CaConfig } from "../config.ts";
+import { readConfig, type CaConfig } from "../config/config.ts";
 import { ConfigError } from "../settings/errors.ts";
 import { SignerError } from "../signer/errors.ts";
 import { readSecretFile } from "../signer/key-file.ts";

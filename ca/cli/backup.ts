@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { backup as backupOf, type CarriedFile } from "../backup/backup.ts";
 import { BackupError } from "../backup/errors.ts";
 import { requirePassphrase } from "../backup/sealed-stream.ts";
-import type { CaConfig } from "../config.ts";
+import type { CaConfig } from "../config/config.ts";
 import { readSecretFile } from "../signer/key-file.ts";
 import { openTableSource } from "../store/open-tables.ts";
 import { noMore, readArguments, required } from "./arguments.ts";

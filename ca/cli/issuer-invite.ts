@@ -1,4 +1,4 @@
-import { encodeUpstream } from "../config-upstream.ts";
+import { encodeUpstream } from "../config/upstream.ts";
 import type { OperatorList } from "../contract/operators.ts";
 import { paths } from "../contract/paths.ts";
 import type { CreatedToken } from "../contract/tokens.ts";

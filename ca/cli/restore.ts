@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { CarriedFile } from "../backup/backup.ts";
 import { BackupError } from "../backup/errors.ts";
 import { restore as restoreFrom } from "../backup/restore.ts";
-import type { CaConfig } from "../config.ts";
+import type { CaConfig } from "../config/config.ts";
 import { ConfigError } from "../settings/errors.ts";
 import { createSecretFile, readSecretFile } from "../signer/key-file.ts";
 import { openTableTarget } from "../store/open-tables.ts";

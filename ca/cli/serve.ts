@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { AuthorityError } from "../authority/errors.ts";
-import { readConfig } from "../config.ts";
-import { configTable, renderConfigHelp } from "../config-table.ts";
+import { readConfig } from "../config/config.ts";
+import { configTable, renderConfigHelp } from "../config/table.ts";
 import { RuntimeError } from "../runtime/errors.ts";
 import type { ServedCa } from "../runtime/node.ts";
 import { ConfigError } from "../settings/errors.ts";

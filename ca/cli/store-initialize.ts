@@ -1,6 +1,6 @@
 import { startCa, type Ca } from "../ca.ts";
-import { readConfig, type CaConfig } from "../config.ts";
-import type { ConfigSources } from "../config-sources.ts";
+import { readConfig, type CaConfig } from "../config/config.ts";
+import type { ConfigSources } from "../config/sources.ts";
 import { caLogger } from "../runtime/log.ts";
 import { openStore } from "../store/open.ts";
 import { ApiError } from "./api.ts";

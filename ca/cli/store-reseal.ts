@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { readConfig, type CaConfig } from "../config.ts";
+import { readConfig, type CaConfig } from "../config/config.ts";
 import { openSealing } from "../open-ca.ts";
 import { reseal } from "../reseal.ts";
 import { createSecretFile } from "../signer/key-file.ts";

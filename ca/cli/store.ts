@@ -1,6 +1,6 @@
 import { parseNote } from "../audit/note.ts";
 import { AuthorityError } from "../authority/errors.ts";
-import { readConfig } from "../config.ts";
+import { readConfig } from "../config/config.ts";
 import { ConfigError } from "../settings/errors.ts";
 import { SignerError } from "../signer/errors.ts";
 import { openTableSource, openTableTarget } from "../store/open-tables.ts";

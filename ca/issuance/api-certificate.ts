@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from "node:crypto";
 import type { AuthorityKeeper } from "../authority/keeper.ts";
-import type { CaConfig } from "../config.ts";
+import type { CaConfig } from "../config/config.ts";
 import type { Log } from "../log.ts";
 import { parseIpAddress } from "../pki/ip-address.ts";
 import { spiffeId } from "../pki/spiffe-id.ts";

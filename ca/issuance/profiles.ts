@@ -1,6 +1,6 @@
 import type { AttestedIdentity } from "../attestation/identity.ts";
-import type { AttestorConfig } from "../config-attestors.ts";
-import type { ProfileConfig } from "../config-profiles.ts";
+import type { AttestorConfig } from "../config/attestors.ts";
+import type { ProfileConfig } from "../config/profiles.ts";
 import { permitsDnsName, permitsIpAddress } from "../lint/permitted-names.ts";
 import type { KeyAlgorithm } from "../pki/key.ts";
 import { matchesSpiffeIdPattern } from "../pki/spiffe-id.ts";

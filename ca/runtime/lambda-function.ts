@@ -1,4 +1,4 @@
-import { readConfig } from "../config.ts";
+import { readConfig } from "../config/config.ts";
 import { lambdaHost, type LambdaHost } from "./lambda-host.ts";
 import { serveInvocations } from "./lambda-loop.ts";
 import { caLogger } from "./log.ts";

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { startCa, type Ca } from "../ca.ts";
-import type { CaConfig } from "../config.ts";
+import type { CaConfig } from "../config/config.ts";
 import { createApp } from "../http/app.ts";
 import { plainResponse } from "../http/plain.ts";
 import { answerProblem } from "../http/problem.ts";

@@ -1,5 +1,5 @@
 import { pino, type Logger } from "pino";
-import type { CaConfig } from "../config.ts";
+import type { CaConfig } from "../config/config.ts";
 
 /** JSON lines on standard error; nothing secret is put into a field, and what looks like it is blanked all the same. */
 export function caLogger({ logLevel }: Pick<CaConfig, "logLevel">): Logger {

@@ -5,7 +5,7 @@ import { encodeEntry, type AuditEvent } from "../audit/event.ts";
 import { parseNote, parseVerifierKey, verifyNote } from "../audit/note.ts";
 import { consistencyProof } from "../audit/proof.ts";
 import { verifyConsistency } from "../audit/verify-proof.ts";
-import type { CaConfig } from "../config.ts";
+import type { CaConfig } from "../config/config.ts";
 import type { Log } from "../log.ts";
 import type { Store } from "../store/store.ts";
 import { RuntimeError } from "./errors.ts";

@@ -4,7 +4,7 @@ import type { AuthorityDraft } from "../authority/change.ts";
 import type { AuthorityCraft } from "../authority/craft.ts";
 import { AuthorityError } from "../authority/errors.ts";
 import { tryIssuer } from "../authority/issue-authority.ts";
-import type { CaConfig } from "../config.ts";
+import type { CaConfig } from "../config/config.ts";
 import { apiProfile } from "../issuance/profile.ts";
 import { LintRefusal } from "../lint/rule.ts";
 import { parseCertificate, type Certificate } from "../pki/certificate.ts";

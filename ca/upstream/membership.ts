@@ -1,4 +1,4 @@
-import type { UpstreamInvitation } from "../config-upstream.ts";
+import type { UpstreamInvitation } from "../config/upstream.ts";
 import type { Log } from "../log.ts";
 import { SignerError } from "../signer/errors.ts";
 import type { Sealing } from "../signer/sealing.ts";

@@ -1,4 +1,4 @@
-import type { UpstreamInvitation } from "../config-upstream.ts";
+import type { UpstreamInvitation } from "../config/upstream.ts";
 import type { UpstreamVitals } from "../contract/vitals.ts";
 import type { Store } from "../store/store.ts";
 

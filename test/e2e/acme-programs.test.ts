@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { readConfig } from "../../ca/config.ts";
+import { readConfig } from "../../ca/config/config.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
 import { freePort } from "../../infra/demo/place.ts";
 import { startDnsServer, type DnsServer } from "../support/dns-server.ts";

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { readConfig as readCaConfig } from "../../ca/config.ts";
+import { readConfig as readCaConfig } from "../../ca/config/config.ts";
 import { encodePem } from "../../ca/pki/pem.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
 import { systemClock, type Clock } from "../../proxy/clock.ts";

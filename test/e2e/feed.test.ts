@@ -9,7 +9,7 @@ import { once } from "node:events";
 import { connect, type TLSSocket } from "node:tls";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { readConfig as readCaConfig } from "../../ca/config.ts";
+import { readConfig as readCaConfig } from "../../ca/config/config.ts";
 import type { Caller } from "../../ca/http/services.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
 import type { IdentityPage } from "../../proxy/identity-page.ts";

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterEach, expect, test, vi } from "vitest";
-import { readConfig as readCaConfig } from "../../ca/config.ts";
+import { readConfig as readCaConfig } from "../../ca/config/config.ts";
 import type { Caller } from "../../ca/http/services.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
 import { systemClock, type Clock } from "../../proxy/clock.ts";

@@ -8,7 +8,7 @@ import { pino } from "pino";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { parseAllDocuments } from "yaml";
 import { inject } from "../../ca/cli/inject.ts";
-import { readConfig } from "../../ca/config.ts";
+import { readConfig } from "../../ca/config/config.ts";
 import type { PatchOperation } from "../../ca/inject/admission.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
 import { freePort, statusOf } from "../../infra/demo/place.ts";

@@ -12,7 +12,7 @@ import * as grpc from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { readConfig } from "../../ca/config.ts";
+import { readConfig } from "../../ca/config/config.ts";
 import { encodeCsr } from "../../ca/pki/csr.ts";
 import { decodeFrame, encodeFrame } from "../../ca/pki/grpc.ts";
 import { encodePem } from "../../ca/pki/pem.ts";

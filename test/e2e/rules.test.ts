@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
-import { readConfig as readCaConfig } from "../../ca/config.ts";
+import { readConfig as readCaConfig } from "../../ca/config/config.ts";
 import type { Policy, PolicyRule } from "../../ca/contract/policies.ts";
 import type { Service } from "../../ca/contract/services.ts";
 import type { Caller } from "../../ca/http/services.ts";

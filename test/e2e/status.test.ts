@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { pino } from "pino";
-import { readConfig } from "../../ca/config.ts";
+import { readConfig } from "../../ca/config/config.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { decodePem, encodePem } from "../../ca/pki/pem.ts";
 import { revocationInfoOf } from "../../ca/pki/revocation-info.ts";

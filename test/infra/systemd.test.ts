@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import packageJson from "../../package.json" with { type: "json" };
-import { configTable as caTable } from "../../ca/config-table.ts";
+import { configTable as caTable } from "../../ca/config/table.ts";
 import { configTable as proxyTable } from "../../proxy/config-table.ts";
 import { programAvailable } from "../support/programs.ts";
 

@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { readConfig } from "../../ca/config.ts";
+import { readConfig } from "../../ca/config/config.ts";
 import { parseHcl, type HclBlock, type HclValue } from "../support/hcl.ts";
 import { programAvailable } from "../support/programs.ts";
 

@@ -1,5 +1,5 @@
 import { httpsFetcher } from "../../ca/attestation/fetch.ts";
-import { parseAttestors, type AttestorConfig } from "../../ca/config-attestors.ts";
+import { parseAttestors, type AttestorConfig } from "../../ca/config/attestors.ts";
 
 /** One attestor of the trust domain east, read as from the settings. */
 export function attestorOf<Type extends AttestorConfig["type"]>(type: Type, settings: object): Extract<AttestorConfig, { type: Type }> {

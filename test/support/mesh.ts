@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
-import { readConfig as readCaConfig } from "../../ca/config.ts";
+import { readConfig as readCaConfig } from "../../ca/config/config.ts";
 import type { Caller } from "../../ca/http/services.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
 import type { Edge } from "../../proxy/edges.ts";

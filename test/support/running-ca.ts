@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startCa, type Ca, type CaDeps } from "../../ca/ca.ts";
-import { readConfig } from "../../ca/config.ts";
+import { readConfig } from "../../ca/config/config.ts";
 import type { IssuedCertificate } from "../../ca/contract/certificates.ts";
 import type { Caller } from "../../ca/http/services.ts";
 import type { Log } from "../../ca/log.ts";

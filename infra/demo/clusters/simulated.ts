@@ -15,7 +15,7 @@ await (args[0] === "serve" ? runCa(args.slice(1)) : runProxy());
 process.exit(0);
 
 async function runCa(flags: readonly string[]): Promise<void> {
-  const { readConfig } = await import("../../../ca/config.ts");
+  const { readConfig } = await import("../../../ca/config/config.ts");
   const { serveCa } = await import("../../../ca/runtime/node.ts");
   const pairs = flags.flatMap((word, index) => (word.startsWith("--") ? [[word.slice(2), flags[index + 1] ?? ""] as const] : []));
   const served = await serveCa(readConfig({ flags: Object.fromEntries(pairs), env: process.env }), undefined, () => new Date(clock.now()));

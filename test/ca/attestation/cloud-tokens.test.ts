@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { oidcVerifier } from "../../../ca/attestation/oidc.ts";
 import { parseIdTemplate, renderId } from "../../../ca/attestation/name-template.ts";
-import type { OidcAttestor } from "../../../ca/config-attestors.ts";
+import type { OidcAttestor } from "../../../ca/config/attestors.ts";
 import { attestorDeps, attestorOf } from "../../support/attestor.ts";
 import { forgeToken, signToken, startPlatform, type Platform, type SigningKey } from "../../support/platform.ts";
 

@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { openAttestors } from "../../../ca/attestation/attestors.ts";
-import { parseAttestors } from "../../../ca/config-attestors.ts";
+import { parseAttestors } from "../../../ca/config/attestors.ts";
 import { attestorDeps } from "../../support/attestor.ts";
 import { startCluster, type Cluster } from "../../support/cluster.ts";
 import { startPlatform, type Platform } from "../../support/platform.ts";

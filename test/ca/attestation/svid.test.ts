@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadSealing } from "../../../ca/signer/sealing.ts";
 import { activateIssuer, unsealAuthority } from "../../../ca/authority/active-issuer.ts";
 import { encodeRenewalProof } from "../../../ca/pki/renewal-proof.ts";
-import { readConfig } from "../../../ca/config.ts";
+import { readConfig } from "../../../ca/config/config.ts";
 import { signCertificate } from "../../../ca/issuance/sign.ts";
 import { workloadProfile } from "../../../ca/issuance/profile.ts";
 import { serialNumbers } from "../../../ca/issuance/serial.ts";

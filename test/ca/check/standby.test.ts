@@ -4,7 +4,7 @@ import { join } from "node:path";
 import pg from "pg";
 import { pino } from "pino";
 import { expect, test } from "vitest";
-import { readConfig } from "../../../ca/config.ts";
+import { readConfig } from "../../../ca/config/config.ts";
 import { serveCa } from "../../../ca/runtime/node.ts";
 import { postgresVitals } from "../../../ca/store/vitals.ts";
 import { countersign } from "../../support/command-line.ts";

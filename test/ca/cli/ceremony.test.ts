@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { writeAnswer, type CeremonyAnswer } from "../../../ca/ceremony/answer.ts";
 import { holdCeremony } from "../../../ca/ceremony/sign.ts";
-import { readConfig } from "../../../ca/config.ts";
+import { readConfig } from "../../../ca/config/config.ts";
 import { openPrivateKey } from "../../../ca/signer/sealed-key.ts";
 import { softwareSigner } from "../../../ca/signer/software.ts";
 import { openStore } from "../../../ca/store/open.ts";

@@ -11,7 +11,7 @@ import { dispatch } from "../../../ca/cli/dispatch.ts";
 import { renderFindings } from "../../../ca/cli/check-report.ts";
 import { gatherFacts } from "../../../ca/check/gather.ts";
 import { finding } from "../../../ca/check/finding.ts";
-import { readConfig } from "../../../ca/config.ts";
+import { readConfig } from "../../../ca/config/config.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";
 import { freePort } from "../../../infra/demo/place.ts";
 import { testAuthority } from "../../support/test-ca.ts";

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { readConfig } from "../../../ca/config.ts";
+import { readConfig } from "../../../ca/config/config.ts";
 import type { AuthorityList } from "../../../ca/contract/authorities.ts";
 import type { CertificateSummary } from "../../../ca/contract/certificates.ts";
 import type { TokenSummary } from "../../../ca/contract/tokens.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { noteSigner } from "../../../ca/audit/note-signer.ts";
-import { readConfig } from "../../../ca/config.ts";
+import { readConfig } from "../../../ca/config/config.ts";
 import { memberKeyName } from "../../../ca/federation/hub-notes.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";
 import { countersign, tooWide, type Ran } from "../../support/command-line.ts";

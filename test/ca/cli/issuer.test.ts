@@ -8,7 +8,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { keepRenewed, type WatchDeps } from "../../../ca/cli/issuer-watch.ts";
 import { ApiError } from "../../../ca/cli/api.ts";
 import type { IssuerMaterial } from "../../../ca/cli/issuer-secret.ts";
-import { readConfig } from "../../../ca/config.ts";
+import { readConfig } from "../../../ca/config/config.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { decodePem } from "../../../ca/pki/pem.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";

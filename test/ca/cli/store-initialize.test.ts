@@ -4,7 +4,7 @@ import { join } from "node:path";
 import pg from "pg";
 import { pino } from "pino";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { readConfig } from "../../../ca/config.ts";
+import { readConfig } from "../../../ca/config/config.ts";
 import { serveCa } from "../../../ca/runtime/node.ts";
 import { openStore } from "../../../ca/store/open.ts";
 import { countersign } from "../../support/command-line.ts";

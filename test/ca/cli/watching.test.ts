@@ -9,7 +9,7 @@ import { check } from "../../../ca/cli/check.ts";
 import { edges } from "../../../ca/cli/edges.ts";
 import type { CliIo } from "../../../ca/cli/io.ts";
 import { keepLooking, type Look } from "../../../ca/cli/watching.ts";
-import { readConfig } from "../../../ca/config.ts";
+import { readConfig } from "../../../ca/config/config.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";
 import { freePort } from "../../../infra/demo/place.ts";
 import { programs, startProcess } from "../../../infra/demo/processes.ts";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { readConfig } from "../../../ca/config.ts";
+import { readConfig } from "../../../ca/config/config.ts";
 import { acknowledgedText, type HeldBundle } from "../../../ca/contract/acknowledgements.ts";
 import { peerApiUrl } from "../../../ca/federation/peer-api.ts";
 import type { HeldRelationship } from "../../../ca/federation/documents.ts";

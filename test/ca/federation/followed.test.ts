@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { readConfig } from "../../../ca/config.ts";
+import { readConfig } from "../../../ca/config/config.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { decodePem } from "../../../ca/pki/pem.ts";
 import type { Caller } from "../../../ca/http/services.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { readConfig } from "../../../ca/config.ts";
+import { readConfig } from "../../../ca/config/config.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";
 import { countersign } from "../../support/command-line.ts";
 import { resolveHere } from "../../support/host-names.ts";

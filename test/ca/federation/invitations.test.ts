@@ -6,7 +6,7 @@ import { pino } from "pino";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { encodeCheckpoint, parseCheckpoint } from "../../../ca/audit/checkpoint.ts";
 import { encodeSignatureLine, parseNote } from "../../../ca/audit/note.ts";
-import { readConfig } from "../../../ca/config.ts";
+import { readConfig } from "../../../ca/config/config.ts";
 import { acknowledgedText, type HeldBundle } from "../../../ca/contract/acknowledgements.ts";
 import type { FederationInvitation } from "../../../ca/contract/federation-invitations.ts";
 import { encodeInvitation, parseInvitation } from "../../../ca/federation/invitation-text.ts";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { askForIntermediate } from "../../../ca/ceremony/ask.ts";
-import { readConfig, type CaConfig } from "../../../ca/config.ts";
+import { readConfig, type CaConfig } from "../../../ca/config/config.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { encodeNull, encodeOctetString, encodeOid, encodeSequence, encodeUnsignedInteger } from "../../../ca/pki/der-encoding.ts";
 import { keyBitsOf } from "../../../ca/pki/key.ts";

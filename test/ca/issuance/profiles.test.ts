@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { readConfig } from "../../../ca/config.ts";
+import { readConfig } from "../../../ca/config/config.ts";
 import type { Attestation } from "../../../ca/contract/attestation.ts";
 import type { IssuedCertificate } from "../../../ca/contract/certificates.ts";
 import { parseCertificate, type Certificate } from "../../../ca/pki/certificate.ts";

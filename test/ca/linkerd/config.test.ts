@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { readConfig } from "../../../ca/config.ts";
+import { readConfig } from "../../../ca/config/config.ts";
 
 const cluster = { type: "kubernetes", issuer: "https://oidc.example", audience: "identity.l5d.io", dnsNames: ["{serviceAccount}.{namespace}.serviceaccount.identity.linkerd.cluster.local"] };
 const read = (settings: object) => readConfig({ file: { trustDomain: "east", attestors: { cluster }, apiNames: ["linkerd-identity.linkerd.serviceaccount.identity.linkerd.cluster.local"], ...settings } as unknown as Record<string, string> }).linkerd;

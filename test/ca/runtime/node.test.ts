@@ -9,7 +9,7 @@ import { connect } from "node:tls";
 import { promisify } from "node:util";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { readConfig, type CaConfig } from "../../../ca/config.ts";
+import { readConfig, type CaConfig } from "../../../ca/config/config.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { decodePem } from "../../../ca/pki/pem.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { readConfig, type CaConfig } from "../../../ca/config.ts";
+import { readConfig, type CaConfig } from "../../../ca/config/config.ts";
 import { answerWhileSealed } from "../../../ca/runtime/sealing-wait.ts";
 import { serveCa } from "../../../ca/runtime/node.ts";
 import { startKmsServer, type KmsServer } from "../../support/kms-server.ts";

@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync, wr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
-import { readConfig } from "../../../ca/config.ts";
+import { readConfig } from "../../../ca/config/config.ts";
 import { openWebCertificate, readWebCertificate, type WebCertificate } from "../../../ca/runtime/web-certificate.ts";
 import { dns, ip, testAuthority, type TestLeaf } from "../../support/test-ca.ts";
 

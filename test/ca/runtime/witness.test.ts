@@ -5,7 +5,7 @@ import { pino } from "pino";
 import { afterAll, describe, expect, test } from "vitest";
 import { parseCheckpoint } from "../../../ca/audit/checkpoint.ts";
 import { parseNote } from "../../../ca/audit/note.ts";
-import { readConfig } from "../../../ca/config.ts";
+import { readConfig } from "../../../ca/config/config.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";
 import { checkpointWitness } from "../../../ca/runtime/witness.ts";
 import { auditEvents } from "../../support/running-ca.ts";

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { encodeUpstream, parseUpstream, type UpstreamInvitation } from "../../../ca/config-upstream.ts";
+import { encodeUpstream, parseUpstream, type UpstreamInvitation } from "../../../ca/config/upstream.ts";
 import { issue, rowsOf, startParent, type ParentCa } from "../../support/clusters.ts";
 import { startTestCa } from "../../support/running-ca.ts";
 import { dns, testAuthority } from "../../support/test-ca.ts";

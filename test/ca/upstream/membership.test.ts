@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { UpstreamInvitation } from "../../../ca/config-upstream.ts";
+import type { UpstreamInvitation } from "../../../ca/config/upstream.ts";
 import { createSealing } from "../../../ca/signer/sealing.ts";
 import { membershipKeeper, resealMembership } from "../../../ca/upstream/membership.ts";
 import { startTestCa, type TestCa } from "../../support/running-ca.ts";

@@ -1,5 +1,5 @@
 import { isIPv4, isIPv6 } from "node:net";
-import { isObject } from "./pki/json.ts";
+import { isObject } from "../pki/json.ts";
 
 /** Reads `64KiB` as bytes. */
 export function parseBytes(text: string): number | undefined {

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
-import type { Values } from "./config-sources.ts";
-import { isTrustDomain } from "./pki/spiffe-id.ts";
-import { ConfigError } from "./settings/errors.ts";
+import type { Values } from "./sources.ts";
+import { isTrustDomain } from "../pki/spiffe-id.ts";
+import { ConfigError } from "../settings/errors.ts";
 
 /** Where the CA above this one is, and what proves to it who asks. */
 export interface UpstreamInvitation {

@@ -1,7 +1,7 @@
-import { parseDnsTemplate, parseIdTemplate, TemplateError, type NameTemplate } from "./attestation/name-template.ts";
-import { parseNamed } from "./config-values.ts";
-import { isObject } from "./pki/json.ts";
-import { nearestName } from "./settings/spelling.ts";
+import { parseDnsTemplate, parseIdTemplate, TemplateError, type NameTemplate } from "../attestation/name-template.ts";
+import { parseNamed } from "./values.ts";
+import { isObject } from "../pki/json.ts";
+import { nearestName } from "../settings/spelling.ts";
 
 /** Who else may vouch for workloads, as the operator wrote it, checked. */
 export type AttestorConfig = KubernetesAttestor | OidcAttestor | X509Attestor | AwsIamAttestor;

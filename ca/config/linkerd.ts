@@ -1,7 +1,7 @@
-import type { AttestorConfig, KubernetesAttestor } from "./config-attestors.ts";
-import type { SettingKey } from "./config-table.ts";
-import { parseListen, type Listen } from "./config-values.ts";
-import { ConfigError } from "./settings/errors.ts";
+import type { AttestorConfig, KubernetesAttestor } from "./attestors.ts";
+import type { SettingKey } from "./table.ts";
+import { parseListen, type Listen } from "./values.ts";
+import { ConfigError } from "../settings/errors.ts";
 
 /** Where Linkerd's identity protocol is spoken, and who judges its tokens. */
 export interface LinkerdConfig {

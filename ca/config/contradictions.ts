@@ -1,5 +1,5 @@
 import type { CaConfig } from "./config.ts";
-import { ConfigError } from "./settings/errors.ts";
+import { ConfigError } from "../settings/errors.ts";
 
 /**
  * Refuses settings that cannot hold together. Lifetimes must nest: nothing may outlive what signed it (spire#1266: certificates silently

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { parseAcme } from "../../ca/config-acme.ts";
+import { parseAcme } from "../../../ca/config/acme.ts";
 
 const read = (value: unknown) => {
   const faults: string[] = [];

@@ -1,6 +1,6 @@
-import { configTable, type ConfigSetting, type SettingKey } from "./config-table.ts";
-import { ConfigError } from "./settings/errors.ts";
-import { nearestName } from "./settings/spelling.ts";
+import { configTable, type ConfigSetting, type SettingKey } from "./table.ts";
+import { ConfigError } from "../settings/errors.ts";
+import { nearestName } from "../settings/spelling.ts";
 
 /** Where settings come from. */
 export interface ConfigSources {

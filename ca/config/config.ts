@@ -1,23 +1,23 @@
 import { readFileSync } from "node:fs";
-import { parseAcme, type AcmeConfig } from "./config-acme.ts";
-import { parseAttestors, type AttestorConfig } from "./config-attestors.ts";
-import { checkTogether } from "./config-contradictions.ts";
-import { readLinkerd, type LinkerdConfig } from "./config-linkerd.ts";
-import { parseProfiles, type ProfileConfig } from "./config-profiles.ts";
-import { gatherSettings, refused, withDefaults, type ConfigSources } from "./config-sources.ts";
-import type { SettingKey } from "./config-table.ts";
-import { defaultsUnder, readUpstream, type UpstreamInvitation } from "./config-upstream.ts";
+import { parseAcme, type AcmeConfig } from "./acme.ts";
+import { parseAttestors, type AttestorConfig } from "./attestors.ts";
+import { checkTogether } from "./contradictions.ts";
+import { readLinkerd, type LinkerdConfig } from "./linkerd.ts";
+import { parseProfiles, type ProfileConfig } from "./profiles.ts";
+import { gatherSettings, refused, withDefaults, type ConfigSources } from "./sources.ts";
+import type { SettingKey } from "./table.ts";
+import { defaultsUnder, readUpstream, type UpstreamInvitation } from "./upstream.ts";
 import {
   apiNamesOf, defaultPublicUrl, parseBytes, parseInstant, parseListen, parseNames, parseOutsideRootKey, parsePercent, parsePublicUrl, parseRootKey,
   parseSealing, parseStatusUrl, type Listen, type OutsideRootKey, type RootKey,
-} from "./config-values.ts";
-import { PkiError } from "./pki/errors.ts";
-import { parseTrustDomain } from "./pki/spiffe-id.ts";
-import { ConfigError } from "./settings/errors.ts";
-import { readSettingsFile } from "./settings/file.ts";
-import { parseCount, parseDuration } from "./settings/values.ts";
+} from "./values.ts";
+import { PkiError } from "../pki/errors.ts";
+import { parseTrustDomain } from "../pki/spiffe-id.ts";
+import { ConfigError } from "../settings/errors.ts";
+import { readSettingsFile } from "../settings/file.ts";
+import { parseCount, parseDuration } from "../settings/values.ts";
 
-/** What the operator decided, checked and frozen. Every default is in `config-table.ts`. */
+/** What the operator decided, checked and frozen. Every default is in `table.ts`. */
 export interface CaConfig {
   readonly trustDomain: string;
   readonly dataDir: string;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { parseAttestors } from "../../ca/config-attestors.ts";
+import { parseAttestors } from "../../../ca/config/attestors.ts";
 
 function faultsOf(attestors: unknown): string {
   const faults: string[] = [];

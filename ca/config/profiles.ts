@@ -1,14 +1,14 @@
 import { isIP } from "node:net";
-import { attestorTypes } from "./config-attestors.ts";
-import { maxNoRevAvailMs, minCertificateLifetimeMs } from "./config-contradictions.ts";
-import { parseNamed } from "./config-values.ts";
-import { PkiError } from "./pki/errors.ts";
-import { parseIpRange } from "./pki/ip-address.ts";
-import { isObject } from "./pki/json.ts";
-import type { KeyAlgorithm } from "./pki/key.ts";
-import { parseSpiffeIdPattern, type SpiffeIdPattern } from "./pki/spiffe-id.ts";
-import { nearestName } from "./settings/spelling.ts";
-import { parseDuration } from "./settings/values.ts";
+import { attestorTypes } from "./attestors.ts";
+import { maxNoRevAvailMs, minCertificateLifetimeMs } from "./contradictions.ts";
+import { parseNamed } from "./values.ts";
+import { PkiError } from "../pki/errors.ts";
+import { parseIpRange } from "../pki/ip-address.ts";
+import { isObject } from "../pki/json.ts";
+import type { KeyAlgorithm } from "../pki/key.ts";
+import { parseSpiffeIdPattern, type SpiffeIdPattern } from "../pki/spiffe-id.ts";
+import { nearestName } from "../settings/spelling.ts";
+import { parseDuration } from "../settings/values.ts";
 
 /** A named profile as the operator wrote it, checked. What it leaves out is as in the profile of everybody else. */
 export interface ProfileConfig {

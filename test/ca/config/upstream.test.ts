@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { readConfig } from "../../ca/config.ts";
-import { encodeUpstream, parseUpstream, type UpstreamInvitation } from "../../ca/config-upstream.ts";
+import { readConfig } from "../../../ca/config/config.ts";
+import { encodeUpstream, parseUpstream, type UpstreamInvitation } from "../../../ca/config/upstream.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "countersign-upstream-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { configTable, renderConfigHelp, renderConfigTable } from "../../ca/config-table.ts";
-import { readConfig } from "../../ca/config.ts";
+import { configTable, renderConfigHelp, renderConfigTable } from "../../../ca/config/table.ts";
+import { readConfig } from "../../../ca/config/config.ts";
 
 const hourMs = 3_600_000;
 

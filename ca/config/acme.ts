@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
-import { parseIpRange } from "./pki/ip-address.ts";
-import { parseObject } from "./pki/json.ts";
-import { nearestName } from "./settings/spelling.ts";
+import { parseIpRange } from "../pki/ip-address.ts";
+import { parseObject } from "../pki/json.ts";
+import { nearestName } from "../settings/spelling.ts";
 
 /** Who gets DNS certificates by ACME, as the operator wrote it, checked. */
 export interface AcmeConfig {

@@ -1,4 +1,4 @@
-import { renderSettingsHelp, renderSettingsTable, settingsOf, type Setting } from "./settings/setting.ts";
+import { renderSettingsHelp, renderSettingsTable, settingsOf, type Setting } from "../settings/setting.ts";
 
 /** How a value is written: `24h`, `64KiB`, `8443`, text, or comma-separated text (in JSON also an array). */
 export type SettingUnit = "text" | "json" | "list" | "duration" | "bytes" | "count" | "percent";
