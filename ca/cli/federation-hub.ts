@@ -5,8 +5,8 @@ import { hubHoldingsFile } from "../federation/hub-holdings.ts";
 import { hubLogFile } from "../federation/hub-log.ts";
 import { trustDomainOfKey } from "../federation/hub-notes.ts";
 import { hubBundleFile } from "../federation/plan-hub.ts";
-import { ObjectStoreError } from "../object-store.ts";
-import { openPublishPlace, type PlaceOptions, type PublishPlace } from "../publish-place.ts";
+import { ObjectStoreError } from "../publishing/object-store.ts";
+import { openPublishPlace, type PlaceOptions, type PublishPlace } from "../publishing/place.ts";
 import { ApiError, type Api } from "./api.ts";
 import { minute, table } from "./table.ts";
 

@@ -3,7 +3,7 @@ import type { AcceptFederationRequest, FederationAcceptance, FederationInvitatio
 import { federationProfiles, type AddFederationRequest, type FederationList, type FederationSummary } from "../contract/federation.ts";
 import { paths } from "../contract/paths.ts";
 import type { FederationHubs, HubSummary, SubscribeToHubRequest } from "../contract/federation-hubs.ts";
-import type { PlaceOptions } from "../publish-place.ts";
+import type { PlaceOptions } from "../publishing/place.ts";
 import { api, apiHelp, apiOptions, ApiError } from "./api.ts";
 import { chooseAction, noMore, readArguments, required, seconds, UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";

@@ -5,7 +5,7 @@ import { noteSigner, type NoteSigner } from "../audit/note-signer.ts";
 import { FederationError } from "../federation/errors.ts";
 import { maxHubMembers, membersFile, signHubMembers, trustDomainOfKey, type HubMembers } from "../federation/hub-notes.ts";
 import { encodeHubText, hubNameForm, requireHubUrl } from "../federation/hub-text.ts";
-import type { PlaceOptions } from "../publish-place.ts";
+import type { PlaceOptions } from "../publishing/place.ts";
 import { writeAtomically } from "../runtime/write-file.ts";
 import { ApiError } from "./api.ts";
 import { chooseAction, noMore, required, seconds, UsageError } from "./arguments.ts";

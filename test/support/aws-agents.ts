@@ -1,5 +1,5 @@
 import { createServer } from "node:http";
-import { awsCredentialSource } from "../../ca/aws-credentials.ts";
+import { awsCredentialSource } from "../../ca/publishing/aws-credentials.ts";
 import { awsCredentials } from "../../proxy/attest/aws-credentials.ts";
 import type { AwsEnvironment } from "../../proxy/config-platform.ts";
 

@@ -6,7 +6,7 @@ import { readHubHoldings, type HubHoldings } from "../../../ca/federation/hub-ho
 import { readHubLog, type HubLog } from "../../../ca/federation/hub-log.ts";
 import { memberKeyName, readHubBundle } from "../../../ca/federation/hub-notes.ts";
 import { hubPublisher, type HubPublisher } from "../../../ca/federation/hub-publisher.ts";
-import { ObjectStoreError } from "../../../ca/object-store.ts";
+import { ObjectStoreError } from "../../../ca/publishing/object-store.ts";
 import type { ReportRow } from "../../../ca/store/rows/reports.ts";
 
 const signer = noteSigner(memberKeyName("east"), generateKeyPairSync("ed25519").privateKey);

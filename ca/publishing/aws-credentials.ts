@@ -1,5 +1,5 @@
-import { loadOnce } from "./load-once.ts";
-import type { AwsCredentials } from "./pki/aws-signature.ts";
+import { loadOnce } from "../load-once.ts";
+import type { AwsCredentials } from "../pki/aws-signature.ts";
 
 /** What of the environment says who this process is to AWS, and where. */
 export interface AwsEnvironment {
@@ -25,6 +25,6 @@ export function awsCredentialSource({ AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET
 
 /** The SDK's chain of providers belongs to each of its clients; this one calls nobody. */
 async function sdkChain(): Promise<AwsCredentialSource> {
-  const { KMSClient } = await import("./signer/kms-sdk.ts");
+  const { KMSClient } = await import("../signer/kms-sdk.ts");
   return new KMSClient({}).config.credentials;
 }

@@ -5,8 +5,8 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { awsCredentialSource } from "../../ca/aws-credentials.ts";
-import { webIdentityAnswer } from "../support/sts-server.ts";
+import { awsCredentialSource } from "../../../ca/publishing/aws-credentials.ts";
+import { webIdentityAnswer } from "../../support/sts-server.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "countersign-aws-credentials-"));
 const file = (name: string, text: string): string => {

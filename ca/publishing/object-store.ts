@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import type { LookupFunction } from "node:net";
 import type { AwsCredentialSource } from "./aws-credentials.ts";
-import { awsAuthorization, awsDate, type AwsCredentials } from "./pki/aws-signature.ts";
-import { sha256 } from "./pki/sha256.ts";
+import { awsAuthorization, awsDate, type AwsCredentials } from "../pki/aws-signature.ts";
+import { sha256 } from "../pki/sha256.ts";
 
 /** Where objects are put: a bucket of S3, or of whatever speaks its protocol. */
 export interface ObjectStoreConfig {

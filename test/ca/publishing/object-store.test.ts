@@ -1,9 +1,9 @@
 import type { LookupFunction } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { awsCredentialSource } from "../../ca/aws-credentials.ts";
-import { openObjectStore, parseBucketUrl, type ObjectStoreConfig } from "../../ca/object-store.ts";
-import { startObjectServer, type ObjectServer } from "../support/object-server.ts";
-import { dns, testAuthority } from "../support/test-ca.ts";
+import { awsCredentialSource } from "../../../ca/publishing/aws-credentials.ts";
+import { openObjectStore, parseBucketUrl, type ObjectStoreConfig } from "../../../ca/publishing/object-store.ts";
+import { startObjectServer, type ObjectServer } from "../../support/object-server.ts";
+import { dns, testAuthority } from "../../support/test-ca.ts";
 
 const web = testAuthority({ trustDomain: "web.example" });
 const leaf = web.leaf({ names: [dns("localhost"), dns("*.store.example")] });

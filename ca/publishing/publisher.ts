@@ -1,12 +1,12 @@
 import { hash } from "node:crypto";
-import type { LeaseKeeper } from "./authority/lease.ts";
-import { mediaType } from "./contract/headers.ts";
-import type { Log } from "./log.ts";
-import type { PublishPlace } from "./publish-place.ts";
-import { Refusal } from "./refusal.ts";
-import type { CrlPublisher } from "./revocation/crl-publisher.ts";
-import { authorityCertificatePath, crlListName, crlPath } from "./status-paths.ts";
-import type { AuthorityRow } from "./store/rows/authorities.ts";
+import type { LeaseKeeper } from "../authority/lease.ts";
+import { mediaType } from "../contract/headers.ts";
+import type { Log } from "../log.ts";
+import type { PublishPlace } from "./place.ts";
+import { Refusal } from "../refusal.ts";
+import type { CrlPublisher } from "../revocation/crl-publisher.ts";
+import { authorityCertificatePath, crlListName, crlPath } from "../status-paths.ts";
+import type { AuthorityRow } from "../store/rows/authorities.ts";
 
 export interface DocumentPublisherDeps {
   readonly place: PublishPlace;

@@ -2,8 +2,8 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { openPublishPlace } from "../../ca/publish-place.ts";
-import { startObjectServer, type ObjectServer } from "../support/object-server.ts";
+import { openPublishPlace } from "../../../ca/publishing/place.ts";
+import { startObjectServer, type ObjectServer } from "../../support/object-server.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "countersign-place-"));
 let server: ObjectServer;

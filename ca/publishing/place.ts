@@ -1,10 +1,10 @@
 import { dirname, join } from "node:path";
 import { awsCredentialSource, type AwsEnvironment } from "./aws-credentials.ts";
-import type { CaConfig } from "./config/config.ts";
+import type { CaConfig } from "../config/config.ts";
 import { openObjectStore, ObjectStoreError, parseBucketUrl, type ObjectContent } from "./object-store.ts";
-import { writeAtomically } from "./runtime/write-file.ts";
-import { ConfigError } from "./settings/errors.ts";
-import { makeFolder } from "./settings/folder.ts";
+import { writeAtomically } from "../runtime/write-file.ts";
+import { ConfigError } from "../settings/errors.ts";
+import { makeFolder } from "../settings/folder.ts";
 
 /** Where documents are put for everybody to read: a folder that a web server shows, or a bucket. */
 export interface PublishPlace {

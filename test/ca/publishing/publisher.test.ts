@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { chainOf, hourMs, newCsr, startTestCa, type TestCa } from "../support/running-ca.ts";
-import { startObjectServer, type ObjectServer } from "../support/object-server.ts";
+import { chainOf, hourMs, newCsr, startTestCa, type TestCa } from "../../support/running-ca.ts";
+import { startObjectServer, type ObjectServer } from "../../support/object-server.ts";
 
 let server: ObjectServer;
 let running: TestCa;
