@@ -205,4 +205,5 @@ const portPattern = /(127\.0\.0\.1:|\bPORT=|\bport: )(\d{4,5})\b/g;
 const defaultPorts = [8443, 4143, 4140, 4191];
 /** What takes a minute by default. */
 const quick = { COUNTERSIGN_BUNDLE_REFRESH_HINT: "1s", COUNTERSIGN_FEDERATION_SETTLE: "200ms", COUNTERSIGN_RENEW_WINDOW: "1s" };
-const prelude = "set -e -o pipefail\n";
+/** One pipe for both streams: of two, what was said last on one may be read after the mark on the other. */
+const prelude = "exec 2>&1\nset -e -o pipefail\n";
