@@ -98,7 +98,8 @@ export function lambdaHost(config: CaConfig, log: Logger): LambdaHost {
   return {
     async prepare() {
       const isOver = new AbortController();
-      const opens = open().catch(() => undefined).finally(() => isOver.abort());
+      // While the database and KMS are waited for: whatever is asked first, it wants schemas.
+      const opens = Promise.all([open(), import("../http/issuing.ts")]).catch(() => undefined).finally(() => isOver.abort());
       await Promise.race([opens, sleep(maxPrepareMs, undefined, { signal: isOver.signal }).catch(() => undefined)]);
     },
     async invoke(event, deadlineMs) {
