@@ -1,12 +1,11 @@
 import { sql } from "drizzle-orm";
 import { maxAcknowledgedGenerations } from "./acknowledgements.ts";
-import { maxForgotten } from "./expired-reports.ts";
+import { maxForgottenAlong, maxForgottenReports } from "./forgetting.ts";
 import type { Writes } from "./plan.ts";
 import type { SealedHead } from "./head.ts";
 import { bare, insertion, statement, value, type Query } from "./postgres-statement.ts";
 import { fromAuthority, fromCeremony, fromCertificate, fromCrl, fromDocument, fromToken, toBuffer } from "./row-columns.ts";
 import * as schema from "./schema-postgres.ts";
-import { maxForgottenSpent } from "./spent-requests.ts";
 import type { ReportRow } from "./rows/reports.ts";
 
 /** All that a group writes, in an order that lets later acts of a group build on earlier ones. */
@@ -60,14 +59,14 @@ export const acknowledge = statement("acknowledge", sql`
 export const spendRequest = statement("spend-request", sql`
   with forgotten as (
     delete from ${schema.spentRequests} where ctid = any(array(
-      select ctid from ${schema.spentRequests} where ${schema.spentRequests.untilMs} < ${value("nowMs")} limit ${sql.raw(String(maxForgottenSpent))} for update skip locked))
+      select ctid from ${schema.spentRequests} where ${schema.spentRequests.untilMs} < ${value("nowMs")} limit ${sql.raw(String(maxForgottenAlong))} for update skip locked))
   )
   insert into ${schema.spentRequests} (${bare(schema.spentRequests.spiffeId)}, ${bare(schema.spentRequests.nonce)}, ${bare(schema.spentRequests.untilMs)})
   values (${value("spiffeId")}, ${value("nonce")}, ${value("untilMs")}) on conflict do nothing returning 1`);
 
 const forgottenAcme = sql`with forgotten as (
     delete from ${schema.acmeRecords} where ctid = any(array(
-      select ctid from ${schema.acmeRecords} where ${schema.acmeRecords.untilMs} < ${value("nowMs")} limit ${sql.raw(String(maxForgottenSpent))} for update skip locked))
+      select ctid from ${schema.acmeRecords} where ${schema.acmeRecords.untilMs} < ${value("nowMs")} limit ${sql.raw(String(maxForgottenAlong))} for update skip locked))
   )`;
 
 /** A row where it is the first. */
@@ -130,7 +129,7 @@ const insertReports = insertion(schema.reports, sql`
 const forgetReports = statement("forget-reports", sql`
   delete from ${schema.reports} where (kind, name, part) in
     (select kind, name, part from ${schema.reports} where ${schema.reports.expiresAtMs} <= ${value("nowMs")}
-     order by kind, name, part limit ${sql.raw(String(maxForgotten))} for update skip locked)`);
+     order by kind, name, part limit ${sql.raw(String(maxForgottenReports))} for update skip locked)`);
 const insertEntries = insertion(schema.auditEntries);
 const insertSubtrees = insertion(schema.auditSubtrees);
 const insertCheckpoints = insertion(schema.auditCheckpoints);

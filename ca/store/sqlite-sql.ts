@@ -2,9 +2,8 @@ import { and, asc, desc, eq, getTableColumns, gt, gte, isNull, lt, lte, max, ne,
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 import { maxAcknowledgedGenerations } from "./acknowledgements.ts";
-import { maxForgotten } from "./expired-reports.ts";
+import { maxForgottenAlong, maxForgottenReports } from "./forgetting.ts";
 import { maxLaterCertificates } from "./facts.ts";
-import { maxForgottenSpent } from "./spent-requests.ts";
 import { acmeRecords, announcements, auditCheckpoints, auditEntries, auditSubtrees, authorities, caState, ceremonies, certificates, crls, documents, idempotencyKeys, leases, logHead, reports, revocations, spentRequests, tokens } from "./schema-sqlite.ts";
 
 /** An INSERT and the properties of a row in the order of its placeholders. */
@@ -117,14 +116,14 @@ export function sqliteSql() {
       and(eq(reports.kind, given("kind")), eq(reports.name, given("name")), eq(reports.part, given("part")), eq(reports.body, given("expected"))),
     )),
     forgetReports: text(db.delete(reports).where(
-      sql`rowid in (select rowid from ${reports} where ${lte(reports.expiresAtMs, given("nowMs"))} limit ${sql.raw(String(maxForgotten))})`,
+      sql`rowid in (select rowid from ${reports} where ${lte(reports.expiresAtMs, given("nowMs"))} limit ${sql.raw(String(maxForgottenReports))})`,
     )),
 
     forgetSpent: text(db.delete(spentRequests).where(
-      sql`rowid in (select rowid from ${spentRequests} where ${lt(spentRequests.untilMs, given("nowMs"))} limit ${sql.raw(String(maxForgottenSpent))})`,
+      sql`rowid in (select rowid from ${spentRequests} where ${lt(spentRequests.untilMs, given("nowMs"))} limit ${sql.raw(String(maxForgottenAlong))})`,
     )),
     forgetAcme: text(db.delete(acmeRecords).where(
-      sql`rowid in (select rowid from ${acmeRecords} where ${lt(acmeRecords.untilMs, given("nowMs"))} limit ${sql.raw(String(maxForgottenSpent))})`,
+      sql`rowid in (select rowid from ${acmeRecords} where ${lt(acmeRecords.untilMs, given("nowMs"))} limit ${sql.raw(String(maxForgottenAlong))})`,
     )),
     insertAcme: text(db.insert(acmeRecords).values({ id: given("id"), version: sql`1`, body: given("body"), untilMs: given("untilMs") }).onConflictDoNothing()),
     updateAcme: text(

@@ -1,2 +1,0 @@
-/** Expired reports that each write takes away: more than it brings, so that this always catches up. */
-export const maxForgotten = 1024;
