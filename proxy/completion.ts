@@ -1,5 +1,5 @@
 import { completedShells, completionScript, type CompletedCommand, type CompletedProgram } from "../ca/settings/completion.ts";
-import { configTable } from "./config-table.ts";
+import { configTable } from "./config/table.ts";
 import { gatewayHelp } from "./gateway/command.ts";
 import type { CommandOutput } from "./intercept/command.ts";
 import { interceptHelp } from "./intercept/options.ts";

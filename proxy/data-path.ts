@@ -1,4 +1,4 @@
-import type { ProxyConfig } from "./config.ts";
+import type { ProxyConfig } from "./config/config.ts";
 import type { Exchanges } from "./exchanges.ts";
 import type { IdentitySource } from "./identity/source.ts";
 import type { Log } from "./log.ts";

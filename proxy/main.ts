@@ -1,7 +1,7 @@
 import { ConfigError } from "../ca/settings/errors.ts";
 import { runCompletion } from "./completion.ts";
-import { readConfig } from "./config.ts";
-import { renderConfigHelp } from "./config-table.ts";
+import { readConfig } from "./config/config.ts";
+import { renderConfigHelp } from "./config/table.ts";
 import { runGateway } from "./gateway/command.ts";
 import { proxyHelp } from "./help.ts";
 import { KeystoreError } from "./identity/keystore.ts";

@@ -1,4 +1,4 @@
-import type { ProxyConfig } from "./config.ts";
+import type { ProxyConfig } from "./config/config.ts";
 
 /** Whether connections to this port of the app are carried as they come, with nobody looking at what they are. */
 export function isOpaquePort({ inboundProtocol, opaquePorts }: Pick<ProxyConfig, "inboundProtocol" | "opaquePorts">, port: number): boolean {

@@ -3,7 +3,7 @@ import { formatSocketAddress, type SocketAddress } from "./address.ts";
 import { startAdmin } from "./admin.ts";
 import { CaError } from "./ca-error.ts";
 import { systemClock, type Clock } from "./clock.ts";
-import type { ProxyConfig } from "./config.ts";
+import type { ProxyConfig } from "./config/config.ts";
 import type { DataPath, DataPathDeps } from "./data-path.ts";
 import { countExchanges } from "./exchanges.ts";
 import { identityPage } from "./identity-page.ts";

@@ -1,6 +1,6 @@
 import { constants } from "node:crypto";
 import { createSecureContext, type SecureContext, type SecureContextOptions } from "node:tls";
-import type { KeyExchange } from "./config.ts";
+import type { KeyExchange } from "./config/config.ts";
 import type { Identity } from "./identity/source.ts";
 
 /**

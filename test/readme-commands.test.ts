@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readConfig } from "../ca/config/config.ts";
-import { readConfig as readProxyConfig } from "../proxy/config.ts";
+import { readConfig as readProxyConfig } from "../proxy/config/config.ts";
 import { completionHelp } from "../proxy/completion.ts";
 import { gatewayHelp } from "../proxy/gateway/command.ts";
 import { interceptHelp, parseInterceptCommand } from "../proxy/intercept/options.ts";

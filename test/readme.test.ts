@@ -11,7 +11,7 @@ import { renderProblems } from "../ca/http/problem-remedy.ts";
 import { caMetrics } from "../ca/metrics.ts";
 import { completionHelp } from "../proxy/completion.ts";
 import { gatewayHelp } from "../proxy/gateway/command.ts";
-import { renderConfigTable as renderProxySettings } from "../proxy/config-table.ts";
+import { renderConfigTable as renderProxySettings } from "../proxy/config/table.ts";
 import { interceptHelp } from "../proxy/intercept/options.ts";
 import { wireHelp } from "../proxy/intercept/verify-wire.ts";
 import { tapHelp } from "../proxy/tap/command.ts";

@@ -1,5 +1,5 @@
 import type { AwsCredentials } from "../../ca/pki/aws-signature.ts";
-import type { AwsEnvironment } from "../config-platform.ts";
+import type { AwsEnvironment } from "../config/platform.ts";
 import { agentUrl, askAws, instanceHosts } from "./aws-ask.ts";
 import { webIdentityCredentials, type StsPlace } from "./aws-web-identity.ts";
 import { EvidenceError } from "./error.ts";

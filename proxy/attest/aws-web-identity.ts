@@ -1,6 +1,6 @@
 import { stsUrl } from "../../ca/pki/aws-iam-request.ts";
 import type { AwsCredentials } from "../../ca/pki/aws-signature.ts";
-import type { AwsEnvironment } from "../config-platform.ts";
+import type { AwsEnvironment } from "../config/platform.ts";
 import { agentUrl, askAws } from "./aws-ask.ts";
 import { EvidenceError } from "./error.ts";
 import { readToken } from "./token-file.ts";

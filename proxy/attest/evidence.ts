@@ -3,7 +3,7 @@ import type { Attestation } from "../../ca/contract/attestation.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { decodePem } from "../../ca/pki/pem.ts";
 import { encodeRenewalProof } from "../../ca/pki/renewal-proof.ts";
-import type { PlatformConfig } from "../config-platform.ts";
+import type { PlatformConfig } from "../config/platform.ts";
 import { awsCredentials } from "./aws-credentials.ts";
 import { signCallerIdentity } from "./aws-sign.ts";
 import { EvidenceError } from "./error.ts";

@@ -3,7 +3,7 @@ import { encodeBootstrap, type Bootstrap } from "../../ca/pki/bootstrap.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { decodePem } from "../../ca/pki/pem.ts";
 import { verifySvid } from "../../ca/pki/svid.ts";
-import type { PlatformConfig } from "../config-platform.ts";
+import type { PlatformConfig } from "../config/platform.ts";
 import { identityOf } from "./accept.ts";
 import { bundleTexts, mergeBundles, type HeldBundles } from "./bundles.ts";
 import { KeystoreError, type StoredIdentity } from "./keystore.ts";

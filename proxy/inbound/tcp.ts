@@ -1,6 +1,6 @@
 import { connect, type Socket } from "node:net";
 import type { SocketAddress } from "../address.ts";
-import type { ProxyConfig } from "../config.ts";
+import type { ProxyConfig } from "../config/config.ts";
 import { lentReads } from "../lent.ts";
 import { joinSockets, type PipeEnd } from "../pipe.ts";
 import type { AcceptedPeer } from "./accept.ts";

@@ -1,7 +1,7 @@
 import { formatSocketAddress, type SocketAddress } from "../address.ts";
 import type { Service } from "../../ca/contract/services.ts";
 import { parseSpiffeId } from "../../ca/pki/spiffe-id.ts";
-import type { Route as ConfiguredRoute } from "../config.ts";
+import type { Route as ConfiguredRoute } from "../config/config.ts";
 import type { IdentitySource } from "../identity/source.ts";
 import type { Destination } from "./dial.ts";
 

@@ -1,5 +1,5 @@
 import type { Server, Socket } from "node:net";
-import type { TcpListener } from "../config.ts";
+import type { TcpListener } from "../config/config.ts";
 import { lendingServer } from "../lent.ts";
 import { opaqueProtocol } from "../opaque.ts";
 import { joinSockets } from "../pipe.ts";

@@ -4,7 +4,7 @@ import {
 } from "node:fs";
 import { basename, join } from "node:path";
 import { makeFolder } from "../../ca/settings/folder.ts";
-import { refused } from "../settings.ts";
+import { refused } from "../config/sources.ts";
 import { federatedFolder, topLevelNames, type PemFile } from "./pem-files.ts";
 
 /** A folder that shows one whole set of files at a time. */

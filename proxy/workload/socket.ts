@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { chmodSync, lstatSync, mkdtempSync, renameSync, rmSync, type Stats } from "node:fs";
 import { connect, type Server } from "node:net";
 import { join } from "node:path";
-import { refused } from "../settings.ts";
+import { refused } from "../config/sources.ts";
 
 /** A Unix socket that is listened on. */
 export interface ListeningSocket {

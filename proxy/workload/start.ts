@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import type { ProxyConfig } from "../config.ts";
+import type { ProxyConfig } from "../config/config.ts";
 import type { IdentitySource } from "../identity/source.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";

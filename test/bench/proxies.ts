@@ -3,7 +3,7 @@
 import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 import { systemClock } from "../../proxy/clock.ts";
-import { readConfig } from "../../proxy/config.ts";
+import { readConfig } from "../../proxy/config/config.ts";
 import { countExchanges } from "../../proxy/exchanges.ts";
 import { identityHolder } from "../../proxy/identity/source.ts";
 import { startIdentity } from "../../proxy/identity/start.ts";

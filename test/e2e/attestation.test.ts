@@ -11,7 +11,7 @@ import { readConfig as readCaConfig } from "../../ca/config/config.ts";
 import { encodePem } from "../../ca/pki/pem.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
 import { systemClock, type Clock } from "../../proxy/clock.ts";
-import { readConfig } from "../../proxy/config.ts";
+import { readConfig } from "../../proxy/config/config.ts";
 import { identityHolder, type IdentityHolder } from "../../proxy/identity/source.ts";
 import { startIdentity, type IdentityKeeper } from "../../proxy/identity/start.ts";
 import { createMetrics } from "../../proxy/metrics.ts";

@@ -13,7 +13,7 @@ import type { IssuedCertificate } from "../../ca/contract/certificates.ts";
 import type { CreatedToken } from "../../ca/contract/tokens.ts";
 import { decodePem } from "../../ca/pki/pem.ts";
 import { adminTokenOf, countersign, startCa, startProxy, type RunningCa, type RunningProxy as ProxyProcess } from "../../infra/demo/processes.ts";
-import { readConfig } from "../../proxy/config.ts";
+import { readConfig } from "../../proxy/config/config.ts";
 import type { IdentityPage } from "../../proxy/identity-page.ts";
 import { runProxy, type RunningProxy } from "../../proxy/run.ts";
 import { recordedLog } from "../support/recorded-log.ts";

@@ -13,7 +13,7 @@ import { readConfig as readCaConfig } from "../../ca/config/config.ts";
 import type { Caller } from "../../ca/http/services.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
 import type { IdentityPage } from "../../proxy/identity-page.ts";
-import { readConfig } from "../../proxy/config.ts";
+import { readConfig } from "../../proxy/config/config.ts";
 import { runProxy, type RunningProxy } from "../../proxy/run.ts";
 import { newCsr } from "../support/running-ca.ts";
 import { recordedLog } from "../support/recorded-log.ts";

@@ -7,7 +7,7 @@ import { readConfig as readCaConfig } from "../../ca/config/config.ts";
 import type { Caller } from "../../ca/http/services.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
 import { systemClock, type Clock } from "../../proxy/clock.ts";
-import { readConfig } from "../../proxy/config.ts";
+import { readConfig } from "../../proxy/config/config.ts";
 import { identityHolder } from "../../proxy/identity/source.ts";
 import { startIdentity } from "../../proxy/identity/start.ts";
 import { createMetrics } from "../../proxy/metrics.ts";

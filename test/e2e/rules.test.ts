@@ -11,7 +11,7 @@ import type { Policy, PolicyRule } from "../../ca/contract/policies.ts";
 import type { Service } from "../../ca/contract/services.ts";
 import type { Caller } from "../../ca/http/services.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
-import { readConfig } from "../../proxy/config.ts";
+import { readConfig } from "../../proxy/config/config.ts";
 import type { IdentityPage } from "../../proxy/identity-page.ts";
 import { runProxy, type RunningProxy } from "../../proxy/run.ts";
 import { countersign } from "../support/command-line.ts";

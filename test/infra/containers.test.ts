@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import packageJson from "../../package.json" with { type: "json" };
 import { configTable as caTable } from "../../ca/config/table.ts";
-import { configTable as proxyTable } from "../../proxy/config-table.ts";
+import { configTable as proxyTable } from "../../proxy/config/table.ts";
 import { interceptContainer } from "../../ca/inject/containers.ts";
 import type { SoftwareBill } from "../../infra/containers/sbom.ts";
 import { loopbackPlace, type Place } from "../../infra/demo/place.ts";

@@ -8,7 +8,7 @@ import { afterAll, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { encodeBootstrap } from "../../ca/pki/bootstrap.ts";
 import { freePort } from "../../infra/demo/place.ts";
-import { readConfig } from "../../proxy/config.ts";
+import { readConfig } from "../../proxy/config/config.ts";
 import { runProxy } from "../../proxy/run.ts";
 import { fakeCa } from "../support/fake-ca.ts";
 import { programAvailable } from "../support/programs.ts";

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import packageJson from "../../package.json" with { type: "json" };
 import { configTable as caTable } from "../../ca/config/table.ts";
-import { configTable as proxyTable } from "../../proxy/config-table.ts";
+import { configTable as proxyTable } from "../../proxy/config/table.ts";
 import { programAvailable } from "../support/programs.ts";
 
 const source = fileURLToPath(new URL("../../infra/systemd", import.meta.url));

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
 import { runCompletion } from "../../proxy/completion.ts";
-import { configTable } from "../../proxy/config-table.ts";
+import { configTable } from "../../proxy/config/table.ts";
 import { programAvailable } from "../support/programs.ts";
 import { typedIntoZsh } from "../support/zsh.ts";
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { completionHelp } from "../../proxy/completion.ts";
-import { renderConfigHelp } from "../../proxy/config-table.ts";
+import { renderConfigHelp } from "../../proxy/config/table.ts";
 import { gatewayHelp } from "../../proxy/gateway/command.ts";
 import { proxyHelp } from "../../proxy/help.ts";
 import { interceptHelp } from "../../proxy/intercept/options.ts";

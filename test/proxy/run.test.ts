@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
 import { afterEach, describe, expect, test } from "vitest";
 import { encodeBootstrap } from "../../ca/pki/bootstrap.ts";
-import { readConfig } from "../../proxy/config.ts";
+import { readConfig } from "../../proxy/config/config.ts";
 import { KeystoreError } from "../../proxy/identity/keystore.ts";
 import { ListenError, runProxy, type RunningProxy } from "../../proxy/run.ts";
 import { fakeCa, type FakeCa } from "../support/fake-ca.ts";

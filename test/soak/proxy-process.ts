@@ -1,6 +1,6 @@
 // One proxy in a process of its own, for the soak: its clock can be moved, its identity lives faster than it, and it tells what it holds.
 import { readdirSync } from "node:fs";
-import { readConfig } from "../../proxy/config.ts";
+import { readConfig } from "../../proxy/config/config.ts";
 import { systemClock } from "../../proxy/clock.ts";
 import { runProxy } from "../../proxy/run.ts";
 import { recordedLog } from "../support/recorded-log.ts";

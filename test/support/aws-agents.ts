@@ -1,7 +1,7 @@
 import { createServer } from "node:http";
 import { awsCredentialSource } from "../../ca/publishing/aws-credentials.ts";
 import { awsCredentials } from "../../proxy/attest/aws-credentials.ts";
-import type { AwsEnvironment } from "../../proxy/config-platform.ts";
+import type { AwsEnvironment } from "../../proxy/config/platform.ts";
 
 /**
  * Run in a network namespace that has AWS's link-local addresses: serves what answers there, and prints which of them gave the credentials that

@@ -2,7 +2,7 @@ import type { Policy } from "../../ca/contract/policies.ts";
 import type { Service } from "../../ca/contract/services.ts";
 import { parseSpiffeId } from "../../ca/pki/spiffe-id.ts";
 import { compileInbound } from "../../ca/policy/decide.ts";
-import type { ProxyConfig } from "../../proxy/config.ts";
+import type { ProxyConfig } from "../../proxy/config/config.ts";
 import type { DataPathDeps } from "../../proxy/data-path.ts";
 import { countExchanges, type Exchanges } from "../../proxy/exchanges.ts";
 import { identityHolder, type Identity, type IdentityHolder, type PolicyInForce } from "../../proxy/identity/source.ts";

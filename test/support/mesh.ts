@@ -7,7 +7,7 @@ import { readConfig as readCaConfig } from "../../ca/config/config.ts";
 import type { Caller } from "../../ca/http/services.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
 import type { Edge } from "../../proxy/edges.ts";
-import { readConfig } from "../../proxy/config.ts";
+import { readConfig } from "../../proxy/config/config.ts";
 import { createMetrics, type Metrics } from "../../proxy/metrics.ts";
 import { runProxy, type RunningProxy } from "../../proxy/run.ts";
 import { recordedLog } from "./recorded-log.ts";

@@ -25,7 +25,7 @@ async function runCa(flags: readonly string[]): Promise<void> {
 }
 
 async function runProxy(): Promise<void> {
-  const { readConfig } = await import("../../../proxy/config.ts");
+  const { readConfig } = await import("../../../proxy/config/config.ts");
   const { jsonLog } = await import("../../../proxy/log.ts");
   const { runProxy: run } = await import("../../../proxy/run.ts");
   const log = jsonLog({ level: "info", now: clock.now, write: (line) => void process.stderr.write(line) });

@@ -3,7 +3,7 @@ import { patchOf, reviewAdmission, type AdmissionAnswer, type PatchOperation } f
 import { applyInjection, planInjection, type InjectionPlan } from "../../../ca/inject/injection.ts";
 import { planManifest } from "../../../ca/inject/manifest.ts";
 import type { Pod } from "../../../ca/inject/pod.ts";
-import { configTable } from "../../../proxy/config-table.ts";
+import { configTable } from "../../../proxy/config/table.ts";
 import { parseInterceptCommand } from "../../../proxy/intercept/options.ts";
 
 const settings = { caUrl: "https://countersign.countersign.svc:8443", trustDomain: "east", roots: "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n", proxyImage: "proxy:1", interceptImage: "intercept:1" };

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { agentUrl, instanceHosts } from "../../../proxy/attest/aws-ask.ts";
 import { awsCredentials } from "../../../proxy/attest/aws-credentials.ts";
-import type { AwsEnvironment } from "../../../proxy/config-platform.ts";
+import type { AwsEnvironment } from "../../../proxy/config/platform.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "countersign-aws-"));
 let server: Server;

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { awsCredentials } from "../../../proxy/attest/aws-credentials.ts";
 import { webIdentityCredentials } from "../../../proxy/attest/aws-web-identity.ts";
-import type { AwsEnvironment } from "../../../proxy/config-platform.ts";
+import type { AwsEnvironment } from "../../../proxy/config/platform.ts";
 import { webIdentityAnswer, type WebIdentity } from "../../support/sts-server.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "countersign-web-identity-"));

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { parseRenewalProof, verifyRenewalProof } from "../../../ca/pki/renewal-proof.ts";
 import { evidenceOf } from "../../../proxy/attest/evidence.ts";
-import type { EvidenceConfig } from "../../../proxy/config-platform.ts";
+import type { EvidenceConfig } from "../../../proxy/config/platform.ts";
 import { testAuthority, testNowMs } from "../../support/test-ca.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "countersign-evidence-"));

@@ -8,7 +8,7 @@ import { encodeBundle } from "../../../ca/pki/bundle.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { ConfigError } from "../../../ca/settings/errors.ts";
 import { systemClock, type Clock } from "../../../proxy/clock.ts";
-import { readConfig } from "../../../proxy/config.ts";
+import { readConfig } from "../../../proxy/config/config.ts";
 import { identityPage } from "../../../proxy/identity-page.ts";
 import { KeystoreError } from "../../../proxy/identity/keystore.ts";
 import { identityHolder } from "../../../proxy/identity/source.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Policy, PolicyRule } from "../../../ca/contract/policies.ts";
 import { parseSpiffeId, parseSpiffeIdPattern } from "../../../ca/pki/spiffe-id.ts";
-import type { ProxyConfig } from "../../../proxy/config.ts";
+import type { ProxyConfig } from "../../../proxy/config/config.ts";
 import { identityHolder } from "../../../proxy/identity/source.ts";
 import { inboundAdmission } from "../../../proxy/inbound/admission.ts";
 import { createMetrics } from "../../../proxy/metrics.ts";

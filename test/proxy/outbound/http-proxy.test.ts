@@ -1,7 +1,7 @@
 import { Agent, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage, type RequestOptions, type ServerResponse } from "node:http";
 import { afterEach, describe, expect, test } from "vitest";
 import { parseSpiffeId } from "../../../ca/pki/spiffe-id.ts";
-import type { Route } from "../../../proxy/config.ts";
+import type { Route } from "../../../proxy/config/config.ts";
 import type { InboundDataPath } from "../../../proxy/inbound/server.ts";
 import type { OutboundDataPath } from "../../../proxy/outbound/start.ts";
 import { eastIdentity, holderOf, inboundHalf, metricValue, outboundHalf, type HalfOptions, type TestHalf } from "../../support/data-path.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Service } from "../../../ca/contract/services.ts";
 import { parseSpiffeId } from "../../../ca/pki/spiffe-id.ts";
-import type { Route } from "../../../proxy/config.ts";
+import type { Route } from "../../../proxy/config/config.ts";
 import { routesInForce, routeTable } from "../../../proxy/outbound/routes.ts";
 import { eastIdentity, holderOf, policyFor } from "../../support/data-path.ts";
 

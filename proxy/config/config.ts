@@ -1,16 +1,16 @@
 import { readFileSync, statSync } from "node:fs";
-import { parseBootstrap, type Bootstrap } from "../ca/pki/bootstrap.ts";
-import { PkiError } from "../ca/pki/errors.ts";
-import type { KeyAlgorithm } from "../ca/pki/key.ts";
-import { parseSpiffeId, parseSpiffeIdPattern, parseTrustDomain, type SpiffeId, type SpiffeIdPattern } from "../ca/pki/spiffe-id.ts";
-import { isLoopback, parseSocketAddress, type SocketAddress } from "./address.ts";
-import { readPlatform, type PlatformConfig } from "./config-platform.ts";
-import { gatherSettings, refused, type SettingSources } from "./settings.ts";
-import type { LogLevel } from "./log.ts";
-import type { RenewalCommand } from "./workload/renewal-command.ts";
-import type { FilesConfig } from "./workload/write-files.ts";
+import { parseBootstrap, type Bootstrap } from "../../ca/pki/bootstrap.ts";
+import { PkiError } from "../../ca/pki/errors.ts";
+import type { KeyAlgorithm } from "../../ca/pki/key.ts";
+import { parseSpiffeId, parseSpiffeIdPattern, parseTrustDomain, type SpiffeId, type SpiffeIdPattern } from "../../ca/pki/spiffe-id.ts";
+import { isLoopback, parseSocketAddress, type SocketAddress } from "../address.ts";
+import { readPlatform, type PlatformConfig } from "./platform.ts";
+import { gatherSettings, refused, type SettingSources } from "./sources.ts";
+import type { LogLevel } from "../log.ts";
+import type { RenewalCommand } from "../workload/renewal-command.ts";
+import type { FilesConfig } from "../workload/write-files.ts";
 
-/** What the operator decided, checked and frozen. Every default is in `config-table.ts`. Holds a secret: never log it whole. */
+/** What the operator decided, checked and frozen. Every default is in `table.ts`. Holds a secret: never log it whole. */
 export interface ProxyConfig {
   /** Undefined only where a platform vouches, or a state directory may hold an identity already. */
   readonly bootstrap: Bootstrap | undefined;

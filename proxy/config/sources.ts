@@ -1,8 +1,8 @@
-import { ConfigError } from "../ca/settings/errors.ts";
-import { readSettingsFile } from "../ca/settings/file.ts";
-import { nearestName } from "../ca/settings/spelling.ts";
-import { parseCount, parseDuration } from "../ca/settings/values.ts";
-import { configTable, type ConfigSetting, type SettingKey } from "./config-table.ts";
+import { ConfigError } from "../../ca/settings/errors.ts";
+import { readSettingsFile } from "../../ca/settings/file.ts";
+import { nearestName } from "../../ca/settings/spelling.ts";
+import { parseCount, parseDuration } from "../../ca/settings/values.ts";
+import { configTable, type ConfigSetting, type SettingKey } from "./table.ts";
 
 /** Where settings come from, the first going before the second and so on. */
 export interface SettingSources {

@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { parseCertificate } from "../../ca/pki/certificate.ts";
-import { readConfig } from "../../proxy/config.ts";
-import { testAuthority } from "../support/test-ca.ts";
+import { parseCertificate } from "../../../ca/pki/certificate.ts";
+import { readConfig } from "../../../proxy/config/config.ts";
+import { testAuthority } from "../../support/test-ca.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "countersign-platform-config-"));
 afterAll(() => rmSync(folder, { recursive: true }));

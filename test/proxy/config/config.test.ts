@@ -2,11 +2,11 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { encodeBootstrap } from "../../ca/pki/bootstrap.ts";
-import { ConfigError } from "../../ca/settings/errors.ts";
-import { configTable, renderConfigHelp, renderConfigTable } from "../../proxy/config-table.ts";
-import { readConfig } from "../../proxy/config.ts";
-import type { SettingSources } from "../../proxy/settings.ts";
+import { encodeBootstrap } from "../../../ca/pki/bootstrap.ts";
+import { ConfigError } from "../../../ca/settings/errors.ts";
+import { configTable, renderConfigHelp, renderConfigTable } from "../../../proxy/config/table.ts";
+import { readConfig } from "../../../proxy/config/config.ts";
+import type { SettingSources } from "../../../proxy/config/sources.ts";
 
 const bootstrap = { caUrl: "https://ca.example:8443", token: "join_very-secret", rootFingerprint: "ab".repeat(32), trustDomain: "east" };
 const bootstrapText = encodeBootstrap(bootstrap);

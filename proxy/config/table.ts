@@ -1,4 +1,4 @@
-import { renderSettingsHelp, renderSettingsTable, settingsOf, type Setting } from "../ca/settings/setting.ts";
+import { renderSettingsHelp, renderSettingsTable, settingsOf, type Setting } from "../../ca/settings/setting.ts";
 
 /** How a value is written: `30s`, `8443`, text, or a list: the flag repeated, text with spaces between, in JSON an array. */
 export type SettingUnit = "text" | "list" | "duration" | "count";

@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
-import { sha256 } from "../ca/pki/sha256.ts";
-import { PkiError } from "../ca/pki/errors.ts";
-import { decodePem } from "../ca/pki/pem.ts";
-import { parseTrustDomain } from "../ca/pki/spiffe-id.ts";
-import type { SettingKey } from "./config-table.ts";
-import { refused, type Settings } from "./settings.ts";
+import { sha256 } from "../../ca/pki/sha256.ts";
+import { PkiError } from "../../ca/pki/errors.ts";
+import { decodePem } from "../../ca/pki/pem.ts";
+import { parseTrustDomain } from "../../ca/pki/spiffe-id.ts";
+import type { SettingKey } from "./table.ts";
+import { refused, type Settings } from "./sources.ts";
 
 /** Where the CA is and by what it is known, for a workload whose platform vouches for it; stands in place of a bootstrap string. */
 export interface PlatformConfig {
