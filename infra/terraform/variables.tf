@@ -84,7 +84,7 @@ variable "memory_mb" {
 variable "max_concurrency" {
   type        = number
   default     = 40
-  description = "Processes at once. Each holds up to five connections to the database."
+  description = "Processes at once. Each holds one connection to the database."
 }
 
 variable "db_instance_class" {
