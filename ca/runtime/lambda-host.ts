@@ -9,7 +9,6 @@ import { caMetrics } from "../metrics.ts";
 import { Refusal } from "../refusal.ts";
 import { ConfigError } from "../settings/errors.ts";
 import { SignerError } from "../signer/errors.ts";
-import { openKms } from "../signer/kms.ts";
 import { isPostgresUrl } from "../store/store-url.ts";
 import { openPostgres } from "../store/postgres.ts";
 import { settlingStore, type SettlingStore } from "../store/settling.ts";
@@ -126,8 +125,7 @@ async function openOnDemand(config: CaConfig, log: Logger, saveAdminToken?: (tok
   try {
     if (saveAdminToken === undefined && (await store.state()) === undefined) throw new NotStarted();
     const accepted = await checkWitnesses(store, config);
-    const kms = openKms({ endpoint: config.kmsEndpoint, region: config.kmsRegion, env: config.aws, onCall: metrics.kmsCall });
-    const ca = await startCa({ config, store, log, metrics, kms, onDemand: true, ...(saveAdminToken && { saveAdminToken }) });
+    const ca = await startCa({ config, store, log, metrics, onDemand: true, ...(saveAdminToken && { saveAdminToken }) });
     await recordRollbacks(store, accepted, Date.now());
     const app = createApp(ca, { log, registry: metrics.registry, denied: metrics.denied, bodyLimitBytes: config.bodyLimitBytes, forwarders: config.forwarders });
     return {

@@ -1,5 +1,5 @@
+import type { KMSClient } from "@aws-sdk/client-kms";
 import { SignerError } from "./errors.ts";
-import { kmsApi, kmsApiConfig, type KmsEnvironment } from "./kms-api.ts";
 import { kmsLimits, retryKms, type KmsLimits } from "./kms-retry.ts";
 import { describeSpki } from "../pki/key.ts";
 import { fitKeys, outsideSigner, type OutsideAlgorithm, type OutsideSigner } from "./outside.ts";
@@ -40,8 +40,6 @@ export interface KmsOptions {
   readonly endpoint?: string | undefined;
   /** Default: what the AWS SDK finds (AWS_REGION, the profile). */
   readonly region?: string | undefined;
-  /** Of a function: where it says all that is needed, the AWS SDK is not loaded. */
-  readonly env?: KmsEnvironment;
   readonly limits?: Partial<KmsLimits>;
   /** Told of every call, retries included. */
   readonly onCall?: (operation: KmsOperation, ok: boolean, durationMs: number) => void;
@@ -49,40 +47,27 @@ export interface KmsOptions {
 
 export type KmsOperation = "GetPublicKey" | "Sign" | "GenerateDataKey" | "Decrypt";
 
-/** One call of KMS's API. */
-export interface KmsApi {
-  /** @throws {Error} whose name is KMS's own code, where KMS answered one */
-  call(operation: KmsOperation, input: KmsInput, signal: AbortSignal): Promise<KmsOutput>;
-  close(): void;
-}
-
-export type KmsInput = Readonly<Record<string, string | Uint8Array | EncryptionContext>>;
-
-/** What is read of any answer. */
-export interface KmsOutput {
-  readonly KeyId?: string | undefined;
-  readonly KeyUsage?: string | undefined;
-  readonly KeySpec?: string | undefined;
-  readonly PublicKey?: Uint8Array | undefined;
-  readonly Signature?: Uint8Array | undefined;
-  readonly Plaintext?: Uint8Array | undefined;
-  readonly CiphertextBlob?: Uint8Array | undefined;
-}
-
-/** What it is asked by is loaded at the first call: who does not use it does not pay for it. */
-export function openKms({ endpoint, region, env = {}, limits: given, onCall }: KmsOptions): Kms {
+/** KMS through the AWS SDK, which is loaded at the first call: who does not use it does not pay for it. */
+export function openKms({ endpoint, region, limits: given, onCall }: KmsOptions): Kms {
   if (endpoint !== undefined) refusePlainEndpoint(endpoint);
   const limits = { ...kmsLimits, ...given };
   const closing = new AbortController();
   const asked = new Set<{ readonly what: string }>();
-  let loaded: Promise<KmsApi> | undefined;
+  let loaded: Promise<Sdk> | undefined;
 
-  async function load(): Promise<KmsApi> {
-    const config = kmsApiConfig(env, { endpoint, region });
-    return config === undefined ? (await import("./kms-sdk.ts")).kmsBySdk({ endpoint, region }, limits.callTimeoutMs) : kmsApi(config);
+  async function load(): Promise<Sdk> {
+    const sdk = await import("./kms-sdk.ts");
+    const client = new sdk.KMSClient({
+      ...(endpoint !== undefined && { endpoint }),
+      ...(region !== undefined && { region }),
+      // Retried here, where it is known which failures pass by themselves.
+      maxAttempts: 1,
+      requestHandler: { connectionTimeout: connectTimeoutMs, requestTimeout: limits.callTimeoutMs, throwOnRequestTimeout: true },
+    });
+    return { sdk, client };
   }
 
-  function loading(): Promise<KmsApi> {
+  function loading(): Promise<Sdk> {
     return (loaded ??= load().catch((error: unknown) => {
       // Such as for want of descriptors: the next call tries again.
       loaded = undefined;
@@ -90,14 +75,16 @@ export function openKms({ endpoint, region, env = {}, limits: given, onCall }: K
     }));
   }
 
-  async function call(operation: KmsOperation, input: KmsInput & { readonly KeyId: string }): Promise<KmsOutput> {
-    const question = { what: `${operation} with the KMS key ${input.KeyId}` };
+  async function call<T>(
+    operation: KmsOperation, keyId: string, run: (loaded: Sdk, options: { readonly abortSignal: AbortSignal }) => Promise<T>,
+  ): Promise<T> {
+    const question = { what: `${operation} with the KMS key ${keyId}` };
     asked.add(question);
-    return retryKms(question.what, limits, closing.signal, async (signal) => {
+    return retryKms(question.what, limits, closing.signal, async (abortSignal) => {
       const startedAtMs = performance.now();
       let ok = false;
       try {
-        const answer = await (await loading()).call(operation, input, signal);
+        const answer = await run(await loading(), { abortSignal });
         ok = true;
         return answer;
       } finally {
@@ -108,7 +95,8 @@ export function openKms({ endpoint, region, env = {}, limits: given, onCall }: K
 
   return {
     async publicKey(keyId) {
-      const { PublicKey, KeyId: arn = keyId, KeyUsage, KeySpec } = await call("GetPublicKey", { KeyId: keyId });
+      const { PublicKey, KeyId: arn = keyId, KeyUsage, KeySpec } = await call("GetPublicKey", keyId, ({ sdk, client }, options) =>
+        client.send(new sdk.GetPublicKeyCommand({ KeyId: keyId }), options));
       const spki = present(PublicKey, keyId);
       if (KeyUsage !== "SIGN_VERIFY" || !isFit(spki)) {
         throw new SignerError("key_unfit", `the KMS key ${keyId} is for ${KeyUsage}, of spec ${KeySpec}; make one for SIGN_VERIFY: ${fitKeys}`);
@@ -117,21 +105,26 @@ export function openKms({ endpoint, region, env = {}, limits: given, onCall }: K
     },
     async sign(keyId, algorithm, digest) {
       // RAW, the default, stops at 4096 bytes.
-      const { Signature } = await call("Sign", { KeyId: keyId, Message: digest, MessageType: "DIGEST", SigningAlgorithm: signingAlgorithms[algorithm] });
+      const request = { KeyId: keyId, Message: digest, MessageType: "DIGEST", SigningAlgorithm: signingAlgorithms[algorithm] } as const;
+      const { Signature } = await call("Sign", keyId, ({ sdk, client }, options) => client.send(new sdk.SignCommand(request), options));
       return present(Signature, keyId);
     },
     async generateDataKey(keyId, context) {
-      const { Plaintext, CiphertextBlob, KeyId: arn = keyId } = await call("GenerateDataKey", { KeyId: keyId, KeySpec: "AES_256", EncryptionContext: context });
+      const request = { KeyId: keyId, KeySpec: "AES_256", EncryptionContext: { ...context } } as const;
+      const { Plaintext, CiphertextBlob, KeyId: arn = keyId } = await call("GenerateDataKey", keyId, ({ sdk, client }, options) =>
+        client.send(new sdk.GenerateDataKeyCommand(request), options));
       return { key: present(Plaintext, keyId), wrapped: present(CiphertextBlob, keyId), arn };
     },
     async decrypt(keyId, wrapped, context) {
-      const { Plaintext } = await call("Decrypt", { KeyId: keyId, CiphertextBlob: wrapped, EncryptionContext: context });
+      const request = { KeyId: keyId, CiphertextBlob: wrapped, EncryptionContext: { ...context } };
+      const { Plaintext } = await call("Decrypt", keyId, ({ sdk, client }, options) =>
+        client.send(new sdk.DecryptCommand(request), options));
       return present(Plaintext, keyId);
     },
     asking: () => asked.values().next().value?.what,
     close() {
       closing.abort();
-      void loaded?.then((api) => api.close(), () => undefined);
+      void loaded?.then(({ client }) => client.destroy(), () => undefined);
     },
   };
 }
@@ -158,6 +151,11 @@ export async function checkKmsKey(kms: Kms, keyId: string, spki: Uint8Array): Pr
     `the KMS key ${keyId} is not the key of the authority's certificate: its public part is another one; nothing is signed with ` +
       "it. Was the store restored beside another AWS account, or the key ID edited?",
   );
+}
+
+interface Sdk {
+  readonly sdk: typeof import("./kms-sdk.ts");
+  readonly client: KMSClient;
 }
 
 /** The answer to GenerateDataKey and Decrypt is a key in clear. */
@@ -190,3 +188,4 @@ const signingAlgorithms = {
   "rsa-sha512": "RSASSA_PKCS1_V1_5_SHA_512",
 } as const satisfies Record<OutsideAlgorithm, string>;
 const loopbackHosts = ["127.0.0.1", "[::1]", "localhost"];
+const connectTimeoutMs = 5000;

@@ -3,7 +3,6 @@ import { createPublicKey, generateKeyPairSync, hash, randomBytes } from "node:cr
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { signatureAlgorithmFor, verifySignature } from "../../../ca/pki/key.ts";
 import { checkKmsKey, kmsSigner, openKms, type Kms } from "../../../ca/signer/kms.ts";
-import { kmsApiConfig } from "../../../ca/signer/kms-api.ts";
 import { spkiOf } from "../../support/kms-operations.ts";
 import { startKmsServer, type KmsServer } from "../../support/kms-server.ts";
 
@@ -16,21 +15,16 @@ afterAll(() => server.close());
 const limits = { callTimeoutMs: 2000, attempts: 4, attemptsWhenUnknown: 4, firstDelayMs: 1, maxDelayMs: 4 };
 const message = randomBytes(10_000);
 
-/** By the AWS SDK, or without it where the environment says all, as a function's does. */
-const ways = ["by the AWS SDK", "without it"] as const;
-const from = (way: (typeof ways)[number]) => ({ env: way === "without it" ? process.env : {} });
-
 /** The same claims about our server and about a KMS that is given. */
 const outsideEndpoint = process.env["COUNTERSIGN_TEST_KMS_ENDPOINT"];
-const servers = ["test/support/kms-server.ts", ...(outsideEndpoint === undefined ? [] : [outsideEndpoint])];
-describe.each(servers.flatMap((where) => ways.map((way) => [where, way] as const)))("with %s, %s", (where, way) => {
+describe.each(["test/support/kms-server.ts", ...(outsideEndpoint === undefined ? [] : [outsideEndpoint])])("with %s", (where) => {
   let admin: KMSClient;
   let open: Kms;
   beforeAll(() => {
     if (where !== outsideEndpoint) Object.assign(process.env, server.env);
     const endpoint = where === outsideEndpoint ? where : server.endpoint;
     admin = new KMSClient({ endpoint });
-    open = openKms({ endpoint, ...from(way), limits: { ...limits, firstDelayMs: 50, maxDelayMs: 1000 } });
+    open = openKms({ endpoint, limits: { ...limits, firstDelayMs: 50, maxDelayMs: 1000 } });
   });
   afterAll(() => {
     open.close();
@@ -82,10 +76,10 @@ describe.each(servers.flatMap((where) => ways.map((way) => [where, way] as const
   });
 });
 
-describe.each(ways)("the KMS signer, %s", (way) => {
+describe("the KMS signer", () => {
   beforeEach(() => {
     Object.assign(process.env, server.env);
-    kms = openKms({ endpoint: server.endpoint, ...from(way), limits });
+    kms = openKms({ endpoint: server.endpoint, limits });
   });
   afterEach(() => {
     kms.close();
@@ -112,7 +106,7 @@ describe.each(ways)("the KMS signer, %s", (way) => {
 
   test("says when KMS is away, or does not answer in time", async () => {
     const { arn, spki } = server.createKey("ECC_NIST_P256");
-    const hasty = openKms({ endpoint: server.endpoint, ...from(way), limits: { ...limits, callTimeoutMs: 50, attempts: 2 } });
+    const hasty = openKms({ endpoint: server.endpoint, limits: { ...limits, callTimeoutMs: 50, attempts: 2 } });
     server.faults.delayMs = 10_000;
     await expect(kmsSigner(hasty, arn, spki).sign(message)).rejects.toMatchObject({ code: "signer_unavailable", message: expect.stringContaining("no answer in time") });
     hasty.close();
@@ -153,34 +147,12 @@ describe.each(ways)("the KMS signer, %s", (way) => {
 
   test("ends what is under way when it is closed", async () => {
     const { arn, spki } = server.createKey("ECC_NIST_P256");
-    const closing = openKms({ endpoint: server.endpoint, ...from(way), limits: { ...limits, callTimeoutMs: 60_000 } });
+    const closing = openKms({ endpoint: server.endpoint, limits: { ...limits, callTimeoutMs: 60_000 } });
     const asked = new Promise<void>((resolve) => (server.faults.hold = { then: () => resolve() } as unknown as Promise<void>));
     const signing = kmsSigner(closing, arn, spki).sign(message);
     await asked;
     closing.close();
     await expect(signing).rejects.toMatchObject({ code: "signer_unavailable" });
-  });
-});
-
-describe("where a function asks KMS", () => {
-  const env = { AWS_ACCESS_KEY_ID: "a", AWS_SECRET_ACCESS_KEY: "b", AWS_SESSION_TOKEN: "c", AWS_REGION: "eu-central-1" };
-  test.each([
-    [{}, {}, "https://kms.eu-central-1.amazonaws.com/"],
-    [{}, { region: "us-gov-west-1" }, "https://kms.us-gov-west-1.amazonaws.com/"],
-    [{ AWS_REGION: "cn-north-1" }, {}, "https://kms.cn-north-1.amazonaws.com.cn/"],
-    [{}, { endpoint: "https://kms.example" }, "https://kms.example/"],
-    [{ AWS_USE_FIPS_ENDPOINT: "true" }, {}, undefined],
-    [{ AWS_USE_DUALSTACK_ENDPOINT: "true" }, {}, undefined],
-    [{ AWS_ENDPOINT_URL: "https://aws.example" }, {}, undefined],
-    [{ AWS_ENDPOINT_URL_KMS: "https://kms.example" }, {}, undefined],
-    [{ AWS_REGION: "us-iso-east-1" }, {}, undefined],
-    [{ AWS_REGION: "x/y" }, {}, undefined],
-    [{ AWS_REGION: undefined }, {}, undefined],
-    [{ AWS_SECRET_ACCESS_KEY: undefined }, {}, undefined],
-  ])("%j, %j: %s (undefined: where the AWS SDK finds it)", (more, options, endpoint) => {
-    const config = kmsApiConfig({ ...env, ...more }, options);
-    expect(config?.endpoint.href).toBe(endpoint);
-    if (config !== undefined) expect(config.credentials).toEqual({ accessKeyId: "a", secretAccessKey: "b", sessionToken: "c" });
   });
 });
 
