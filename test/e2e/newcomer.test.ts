@@ -88,7 +88,7 @@ describe.runIf(programAvailable("curl") && programAvailable("openssl"))("a newco
     expect(await page("east", "/ui")).toContain("All is well");
     expect(await page("east", "/ui/workloads")).toContain("/ns/default/sa/hello");
     expect(await page("east", "/ui/federation")).toContain("west.example");
-    expect(await page("east", "/ui/edges")).toContain("/ns/default/sa/hello");
+    await expect.poll(() => page("east", "/ui/edges"), seen).toContain("/ns/default/sa/hello");
     const overview = await page("east", "/ui");
     for (const replica of [8443, 8444]) expect(overview).toContain(`${hostname()}:${walk.port(replica)}`);
     expect(await page("east", "/ui/trust")).toContain("in the store, sealed");
@@ -174,7 +174,7 @@ describe.runIf(programAvailable("curl") && programAvailable("openssl"))("a newco
   }
 });
 
-/** What the dashboard asks of the stores and keys it remembers for some seconds. */
+/** What the dashboard asks of the stores and keys it remembers for some seconds; so it does what proxies report. */
 const seen = { timeout: 20_000, interval: 500 };
 
 /** What `check` and the like have marked as not well. */
