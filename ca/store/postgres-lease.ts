@@ -11,7 +11,7 @@ import type { LeaseAnswer, LeaseClaim } from "./rows/leases.ts";
  */
 export async function acquireLease(pool: pg.Pool, { name, holder, ttlMs }: LeaseClaim): Promise<LeaseAnswer> {
   return durably(pool, async (client) => {
-    const { rows: [taken] } = await client.query<{ token: string }>(acquire(name, holder, ttlMs));
+    const { rows: [taken] } = await client.query<{ token: string }>(acquire(name, holder, ttlMs, ttlMs));
     if (taken !== undefined) return { held: true, token: Number(taken.token) };
     const { rows: [other] } = await client.query<{ holder: string }>(holderOf(name));
     return { held: false, holder: other?.holder ?? "" };
@@ -40,6 +40,7 @@ async function durably<Result>(pool: pg.Pool, run: (client: pg.PoolClient) => Pr
 }
 
 const nowMs = sql`(extract(epoch from clock_timestamp()) * 1000)::bigint`;
+/** What a lease is held to is read once its row is locked: whoever had the lock before may have taken it meanwhile, for longer than we would. */
 const acquire = statement("acquire-lease", sql`
   insert into ${leases} (${bare(leases.name)}, ${bare(leases.holder)}, ${bare(leases.token)}, ${bare(leases.expiresAtMs)})
   select claim.name, claim.holder, 1, ${nowMs} + claim.ttl
@@ -47,7 +48,7 @@ const acquire = statement("acquire-lease", sql`
   on conflict (name) do update set
     holder = excluded.holder, expires_at_ms = excluded.expires_at_ms,
     token = ${leases.token} + (${leases.holder} <> excluded.holder)::int
-  where ${leases.holder} = excluded.holder or ${leases.expiresAtMs} <= ${nowMs} or ${leases.expiresAtMs} > excluded.expires_at_ms
+  where ${leases.holder} = excluded.holder or ${leases.expiresAtMs} <= ${nowMs} or ${leases.expiresAtMs} > ${nowMs} + ${value("ttlMs")}::bigint
   returning ${leases.token}`);
 const holderOf = statement("lease-holder", sql`select ${leases.holder} from ${leases} where ${leases.name} = ${value("name")}`);
 const release = statement("release-lease", sql`

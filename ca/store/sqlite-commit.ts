@@ -115,7 +115,8 @@ export function sqliteCommit(path: string, sql: SqliteSql): SqliteCommit {
       return taken;
     },
     touchToken: (id, usedAtMs) => statements.touchToken(id, usedAtMs),
-    acquireLease: (claim) => coded(() => statements.acquireLease(claim, Date.now())),
+    // The clock is read once the lock is had: whoever had it before may have taken the lease meanwhile, for longer than we would.
+    acquireLease: (claim) => coded(() => database.transaction(() => statements.acquireLease(claim, Date.now())).immediate()),
     releaseLease: (lease) => coded(() => statements.releaseLease(lease)),
     acknowledge(group) {
       coded(() => database.transaction(() => group.forEach(statements.acknowledge)).immediate());

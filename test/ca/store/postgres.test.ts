@@ -217,6 +217,18 @@ describe.each([false, true])("the Postgres store (on demand, with one connection
     await expect(commit).rejects.toMatchObject({ code: "token_already_redeemed" });
   });
 
+  test("a lease that another took while this one was asked for is the other's, though this one's clock was read before", async () => {
+    await database.execute("begin");
+    await database.execute("insert into leases (name, holder, token, expires_at_ms) values ('work', 'other', 1, 0)");
+    const answer = store.acquireLease({ name: "work", holder: "one", ttlMs: 60_000 });
+    const waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and application_name = 'countersign' and datname = current_database()";
+    while ((await database.client.query(waiting)).rowCount === 0);
+    await database.execute("select pg_sleep(0.002)");
+    await database.execute("update leases set expires_at_ms = (extract(epoch from clock_timestamp()) * 1000)::bigint + 60000");
+    await database.execute("commit");
+    expect(await answer).toEqual({ held: false, holder: "other" });
+  });
+
   if (onDemand) test("whatever is done at once takes turns on one connection, which stays", async () => {
     const token = newToken();
     await store.commit(createToken(token));

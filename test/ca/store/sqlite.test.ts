@@ -148,6 +148,21 @@ describe("the SQLite store", () => {
     await store.close();
   });
 
+  test("a lease that another process took while this one waited for the writer lock is the other's", async () => {
+    const store = await openStore({ url: database.url, sealer });
+    const other = new Database(database.path);
+    other.exec("begin immediate");
+    const answer = store.acquireLease({ name: "work", holder: "one", ttlMs: 60_000 });
+    // Long enough for the writer's thread to have asked for the lock.
+    const fromMs = Date.now();
+    while (Date.now() < fromMs + 100);
+    other.prepare("insert into leases (name, holder, token, expires_at_ms) values ('work', 'other', 1, ?)").run(Date.now() + 60_000);
+    other.exec("commit");
+    expect(await answer).toEqual({ held: false, holder: "other" });
+    other.close();
+    await store.close();
+  });
+
   test("it runs bundled: two files, the writer's beside the main one", async () => {
     const out = join(database.path, "..", "..", "bundle");
     mkdirSync(out);
