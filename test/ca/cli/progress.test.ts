@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { dispatch } from "../../../ca/cli/dispatch.ts";
 import { whileWaiting, withProgress } from "../../../ca/cli/progress.ts";
 import { startTestCa } from "../../support/running-ca.ts";
@@ -60,9 +60,16 @@ describe("what takes long", () => {
 });
 
 test("an answer that is long in coming is said to be waited for, on a terminal and until it comes", async () => {
-  const slow = () => new Promise<string>((resolve) => setTimeout(() => resolve("here"), 50));
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
   const [terminal, other] = [listener(true), listener(false)];
-  for (const { io } of [terminal, other]) expect(await whileWaiting(io, "the CA at https://east", slow(), 1)).toBe("here");
+  for (const { io } of [terminal, other]) {
+    const { promise, resolve } = Promise.withResolvers<string>();
+    const answer = whileWaiting(io, "the CA at https://east", promise, 2000);
+    await vi.advanceTimersByTimeAsync(2000);
+    resolve("here");
+    expect(await answer).toBe("here");
+  }
   expect([terminal.said(), other.said()]).toEqual(["\r\u001b[Kwaiting for the CA at https://east ...\r\u001b[K", ""]);
   expect(await whileWaiting(terminal.io, "nobody", Promise.resolve("at once"))).toBe("at once");
   expect(terminal.said()).not.toContain("nobody");
