@@ -2,6 +2,7 @@ import type { AuthorityState, AuthorityType } from "../contract/authorities.ts";
 import type { RevocationReason } from "../contract/revocations.ts";
 import type { Role } from "../contract/roles.ts";
 import type { DocumentKind } from "../store/rows/documents.ts";
+import { isoTimes } from "./iso-time.ts";
 
 /**
  * Every act the log records, as data. An entry is this plus `time` (RFC 3339, milliseconds) and `actor`; it holds no
@@ -189,8 +190,10 @@ export type Actor = string;
 
 /** The exact bytes that are hashed into the tree, as text: JSON with `time`, `actor`, then the event's members. */
 export function encodeEntry(event: AuditEvent, actor: Actor, timeMs: number): string {
-  return JSON.stringify({ time: new Date(timeMs).toISOString(), actor, ...event });
+  return JSON.stringify({ time: isoTime(timeMs), actor, ...event });
 }
+
+const isoTime = isoTimes();
 
 /** An entry as it is read back. */
 export type RecordedEvent = AuditEvent & { readonly time: string; readonly actor: Actor };

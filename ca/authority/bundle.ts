@@ -7,8 +7,8 @@ export interface PublishedBundle {
   readonly bundle: Bundle;
   /** SPIFFE JWK Set, JSON. */
   readonly jwks: string;
-  /** The same, as a value to be embedded in other JSON. */
-  readonly jwksObject: unknown;
+  /** The same by trust domain, as a value to be embedded in other JSON. */
+  readonly bundles: Readonly<Record<string, unknown>>;
   readonly pem: string;
   /** Decimal. */
   readonly sequence: string;
@@ -21,7 +21,7 @@ export function publishBundle(trustDomain: string, roots: readonly Certificate[]
   };
   const jwks = encodeBundle(bundle);
   return {
-    bundle, jwks, jwksObject: JSON.parse(jwks), pem: roots.map(({ der }) => encodePem("CERTIFICATE", der)).join(""), sequence: String(sequence),
+    bundle, jwks, bundles: { [trustDomain]: JSON.parse(jwks) }, pem: roots.map(({ der }) => encodePem("CERTIFICATE", der)).join(""), sequence: String(sequence),
   };
 }
 

@@ -1,6 +1,6 @@
 import { z } from "@hono/zod-openapi";
 import { idempotencyKeyHeader, mediaType } from "../contract/headers.ts";
-import { json } from "./answer.ts";
+import type { IssuedCertificate } from "../contract/certificates.ts";
 import { parseIdempotencyKey } from "./idempotency-key.ts";
 import { operation, type Operation } from "./operation.ts";
 import { issuedCertificate, issueRequest } from "./schemas/issuing.ts";
@@ -62,14 +62,18 @@ export function issuingOperations(services: CaServices): readonly Operation[] {
       ],
       async handle({ request, caller, body }) {
         const idempotencyKey = parseIdempotencyKey(request.headers.get(idempotencyKeyHeader));
-        return json(
-          await services.issue(body, {
-            ...(caller && { caller }),
-            ...(idempotencyKey !== undefined && { idempotencyKey }),
-          }),
-          201,
-        );
+        return { status: 201, body: encodeIssued(await services.issue(body, { caller, idempotencyKey })) };
       },
     }),
   ];
 }
+
+/** As JSON. The bundles are the same for many certificates, and a third of the text: it is kept for as long as they are. */
+function encodeIssued({ serialNumber, spiffeId, notBefore, notAfter, chain, logIndex, bundles, bundleSequence, feedEpoch }: IssuedCertificate): string {
+  let text = bundleTexts.get(bundles);
+  if (text === undefined) bundleTexts.set(bundles, text = JSON.stringify(bundles));
+  const certificate = JSON.stringify({ serialNumber, spiffeId, notBefore, notAfter, chain, logIndex, bundleSequence, feedEpoch });
+  return `${certificate.slice(0, -1)},"bundles":${text}}`;
+}
+
+const bundleTexts = new WeakMap<IssuedCertificate["bundles"], string>();

@@ -79,9 +79,10 @@ export function pipeline(definition: Operation, services: CaServices, options: P
   const { method, path } = splitRoute(route);
   const { bodyLimitBytes = options.bodyLimitBytes } = definition;
 
-  async function readInput(context: Context, caller: Caller | undefined, bodyText: string | undefined) {
+  async function readInput(context: Context, caller: Caller | undefined, address: string, bodyText: string | undefined): Promise<Input<unknown, unknown, unknown>> {
     try {
       return {
+        request: context.req.raw, caller, address,
         params: params === undefined ? undefined : parse(params, context.req.param()),
         query: query === undefined ? undefined : parse(query, context.req.query()),
         body: body === undefined ? undefined : parse(body.schema, await readJson(context.req.raw, bodyLimitBytes, bodyText)),
@@ -114,7 +115,7 @@ export function pipeline(definition: Operation, services: CaServices, options: P
       await authenticated.spend?.();
       // Issuing writes its denials itself: it knows more of them.
       recordsItself = route === "POST /v1/certificates";
-      answer = await definition.handle({ request, caller, address, ...await readInput(context, caller, bodyText) });
+      answer = await definition.handle(await readInput(context, caller, address, bodyText));
     } catch (error) {
       if (!recordsItself && isDenial(error, caller)) services.recordDenial({ code: error.code, method, path, actor: caller?.actor ?? "anonymous" });
       answer = refuse(error, requestId, `${method} ${path}`, options);

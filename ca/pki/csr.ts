@@ -63,14 +63,14 @@ export function parseCsr(der: Uint8Array): Csr {
   const subject = fields.next(tag.sequence);
   parseName(subject);
   const spki = encodedOf(fields.next(tag.sequence));
-  const names = namesOf(fields.next(contextConstructed(0)));
+  const { uriSans, dnsSans, otherSans } = namesOf(fields.next(contextConstructed(0)));
   fields.done();
 
   const { valid, keyAlgorithm } = verifySignatureBySpki(signatureAlgorithm, spki, encodedOf(info), signature);
   if (!valid) {
     throw new PkiError("csr_signature_invalid", "the request is not signed by the key it asks to certify; sign it with that key");
   }
-  return { spki, keyAlgorithm, signatureAlgorithm, ...names, subject: encodedOf(subject) };
+  return { spki, keyAlgorithm, signatureAlgorithm, uriSans, dnsSans, otherSans, subject: encodedOf(subject) };
 }
 
 /**
