@@ -28,7 +28,7 @@ export interface Authorities {
   /** PEM, by ID: what is presented behind a certificate of the authority. */
   readonly chains: ReadonlyMap<string, string>;
   /** SHA-256 of every authority's SPKI, hex: no workload may have one of these keys. */
-  readonly keyFingerprints: ReadonlySet<string>;
+  readonly keyFingerprints: readonly string[];
 }
 
 export interface ReadOptions {
@@ -65,7 +65,7 @@ export function readAuthorities(
     published: publishBundle(trustDomain, rootsOf(rows.filter(isPublished)), bundleSequence, jwtKeys, Math.max(1, Math.round(bundleRefreshHintMs / 1000))),
     everyRoot: { trustDomain, x509Authorities: rootsOf(rows), jwtAuthorities: [] },
     chains: new Map(chains),
-    keyFingerprints: new Set([...certificates.values()].map(({ spki }) => hash("sha256", spki, "hex"))),
+    keyFingerprints: [...certificates.values()].map(({ spki }) => hash("sha256", spki, "hex")),
   };
 }
 

@@ -44,8 +44,8 @@ export interface ForeignIssuerDeps {
   readonly intermediatesAbove: (authorityId: string) => string;
   /** The roots of our bundle, parsed and as PEM. */
   readonly anchors: () => { readonly certificates: readonly Certificate[]; readonly pem: string };
-  readonly keyFingerprints: () => ReadonlySet<string>;
-  readonly nextSerial: () => Uint8Array;
+  readonly keyFingerprints: () => readonly string[];
+  readonly nextSerial: (nowMs: number) => Uint8Array;
   readonly denials: DenialRecorder;
   readonly lifetimeMaxMs: number;
   readonly clockSkewMs: number;
@@ -104,11 +104,11 @@ export function foreignIssuers(deps: ForeignIssuerDeps) {
 
   async function sign(csr: Csr, wanted: ForeignIssuer, request: IssueIssuerRequest, by: IssuerSigner, actor: Actor): Promise<Omit<CertificateRow, "logIndex">> {
     const keyFingerprint = sha256(csr.spki);
-    if (deps.keyFingerprints().has(keyFingerprint.toString("hex"))) {
+    if (deps.keyFingerprints().includes(keyFingerprint.toString("hex"))) {
       throw new Refusal("csr_refused", "The CSR's key is the key of one of this CA's authorities; make a key of your own.");
     }
     const nowMs = now().getTime();
-    const serialNumber = deps.nextSerial();
+    const serialNumber = deps.nextSerial(nowMs);
     const validity = validityOf(request.lifetimeSeconds, by.certificate, nowMs);
     const tbs = lint({ serialNumber, ...validity }, csr, wanted, by, actor);
     const certificate = await signed(by, tbs);

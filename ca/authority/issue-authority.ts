@@ -56,7 +56,7 @@ export async function tryIssuer(
   const spki = generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey.export({ format: "der", type: "spki" });
   const secondMs = Math.floor(nowMs / 1000) * 1000;
   const tbs = issuer.encodeAndLint({
-    serialNumber: serialNumbers()(),
+    serialNumber: serialNumbers()(nowMs),
     notBeforeMs: Math.max(secondMs - profile.clockSkewMs, issuer.certificate.notBeforeMs),
     notAfterMs: secondMs,
     spki,

@@ -24,7 +24,7 @@ export interface OcspSignersDeps {
   readonly trustDomain: string;
   readonly clockSkewMs: number;
   readonly ocspLifetimeMs: number;
-  readonly nextSerial: () => Uint8Array;
+  readonly nextSerial: (nowMs: number) => Uint8Array;
   readonly now: () => Date;
 }
 
@@ -69,7 +69,7 @@ async function makeOcspSigner(deps: OcspSignersDeps, issuerRow: AuthorityRow): P
   const nowMs = now().getTime();
   const secondMs = Math.floor(nowMs / 1000) * 1000;
   const signatureAlgorithm = signatureAlgorithmFor(issuerSigner.keyAlgorithm);
-  const serial = nextSerial();
+  const serial = nextSerial(nowMs);
   const name = `${trustDomain} OCSP`;
   const fields = {
     serialNumber: serial, signatureAlgorithm, issuer: issuer.subject,

@@ -5,10 +5,13 @@ import type { Store } from "../store/store.ts";
 export function nudgingStore(store: Store, onChange: () => void): Store {
   return {
     ...store,
-    async commit(act) {
-      const receipt = await store.commit(act);
-      if (!quiet.has(act.kind) || act.announce !== undefined) onChange();
-      return receipt;
+    commit(act) {
+      const committed = store.commit(act);
+      if (quiet.has(act.kind) && act.announce === undefined) return committed;
+      return committed.then((receipt) => {
+        onChange();
+        return receipt;
+      });
     },
   };
 }

@@ -40,7 +40,7 @@ export interface IssuerDeps extends ClaimDeps, NameRules {
   readonly profileOf: ProfileChoice;
   /** Of the feed that callers may hold bundles of. */
   readonly feedEpoch: string;
-  readonly nextSerial: () => Uint8Array;
+  readonly nextSerial: (nowMs: number) => Uint8Array;
   readonly denials: DenialRecorder;
   readonly metrics: CaMetrics;
   readonly limits: Pick<RateLimits, "workload" | "anonymous">;
@@ -134,7 +134,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
   ): Promise<IssuedCertificate> {
     const keyFingerprint = sha256(spki);
     const keyFingerprintHex = keyFingerprint.toString("hex");
-    if (keeper.current().keyFingerprints.has(keyFingerprintHex)) {
+    if (keeper.current().keyFingerprints.includes(keyFingerprintHex)) {
       throw new Refusal("csr_refused", "The CSR's key is the key of one of this CA's authorities; make a key of your own.");
     }
 
@@ -146,7 +146,7 @@ export function certificateIssuer(deps: IssuerDeps): CertificateIssuer {
     const issuer = await keeper.issuerUntil(wanted.notAfterMs);
     checkIssuerNames(issuer.certificate, identity.dnsNames);
     const { notBeforeMs, notAfterMs } = validityUnder(issuer.certificate, wanted, nowMs);
-    const serial = nextSerial();
+    const serial = nextSerial(nowMs);
     const keyReused = profile.keyReuse === true && (await certifiedBefore(store, keyFingerprint, spki, identity, nowMs));
     const { spiffeId, dnsNames, ipAddresses, method, actor, redeem, tokenId, attestor, evidence, renewedFrom } = identity;
     const tbs = encodeAndLint(issuer, identity, {

@@ -62,10 +62,8 @@ export function quickVerdict(model: Uint8Array, context: CertificateContext & { 
 
   function spellsSerial(serialNumber: Uint8Array): boolean {
     const [first = 0] = serialNumber;
-    if (serialNumber.length !== serialOctets || first === 0) return false;
-    const sign = first >= 0x80 ? 1 : 0;
-    if (enter(tag.integer) !== at + serialOctets + sign || (sign === 1 && bytes[at++] !== 0)) return false;
-    return spells(serialNumber);
+    if (serialNumber.length !== serialOctets || first === 0 || first >= 0x80) return false;
+    return enter(tag.integer) === at + serialOctets && spells(serialNumber);
   }
 
   function spellsDates(notBeforeMs: number, notAfterMs: number): boolean {
@@ -149,7 +147,8 @@ const altNameHead = Uint8Array.of(0x06, 0x03, 0x55, 0x1d, 0x11, 0x01, 0x01, 0xff
 /** SEQUENCE, OID of subjectKeyIdentifier, OCTET STRING, OCTET STRING of 20 octets. */
 const keyIdentifierHead = Uint8Array.of(0x30, 0x1d, 0x06, 0x03, 0x55, 0x1d, 0x0e, 0x04, 0x16, 0x04, 0x14);
 const keyIdentifierOctets = 20;
-const serialOctets = 16;
+/** A first octet of 1 to 127 is written as it is. */
+const serialOctets = 18;
 // Stricter than the rules, so that what they would refuse is never let through here.
 const pathForm = "(?:/(?!\\.\\.?(?:/|$))[A-Za-z0-9._-]+)+";
 const dnsForm = /^(?=.{1,253}$)(?!(?:.*\.)?[0-9]+$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;

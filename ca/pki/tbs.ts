@@ -12,7 +12,7 @@ import { nameOid } from "./oid.ts";
 
 /** All of a certificate but its signature. */
 export interface TbsFields {
-  /** Big-endian magnitude, normally 16 random bytes; a sign octet is added where needed. */
+  /** Big-endian magnitude, a sign octet is added where needed. */
   readonly serialNumber: Uint8Array;
   /** What the issuer will sign with. */
   readonly signatureAlgorithm: SignatureAlgorithm;

@@ -119,7 +119,7 @@ describe.runIf(programAvailable("curl") && programAvailable("openssl"))("a newco
 
   test("who could be a workload, and the proof of what was issued", { timeout: 60_000 }, async () => {
     const said = await walk.follow("What was issued");
-    expect(said).toMatch(/^[0-9a-f]{32} +valid .*\/ns\/default\/sa\/hello$/m);
+    expect(said).toMatch(/^[0-9a-f]{36} +valid .*\s+\/ns\/default\/sa\/hello$/m);
     expect(said).toContain("1, contained in this log");
     expect(said).toMatch(/^√ The audit log .* fits\.$/m);
   });

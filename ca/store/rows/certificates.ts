@@ -2,7 +2,7 @@ import type { AttestationMethod } from "../../contract/attestation.ts";
 import type { RevocationReason } from "../../contract/revocations.ts";
 
 export interface NewCertificate {
-  /** 32 lower-case hex digits. */
+  /** 36 lower-case hex digits. */
   readonly serialNumber: string;
   readonly spiffeId: string;
   readonly dnsNames: readonly string[];

@@ -119,7 +119,7 @@ describe("renewal with the current SVID", () => {
     ["a certificate that our issuer signed and our store does not know", undefined],
     ["another certificate under a serial number that our store knows", holder],
   ])("is refused for %s", async (_claim, known) => {
-    const serialNumber = known === undefined ? serialNumbers()() : Buffer.from((await known()).issued.serialNumber, "hex");
+    const serialNumber = known === undefined ? serialNumbers()(Date.now()) : Buffer.from((await known()).issued.serialNumber, "hex");
     const sealing = loadSealing({ sealingKey: undefined, sealingKeyPath: join(host.dataDir, "sealing.key") }, { create: false });
     const row = (await host.store.authorities()).find(({ type, state }) => type === "issuer" && state === "active")!;
     const { certificate, privateKey: issuerKey } = unsealAuthority(row, sealing);

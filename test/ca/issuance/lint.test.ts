@@ -26,7 +26,7 @@ beforeAll(async () => {
   template = compileCertificateTemplate(certificate, signer, profile);
   const spki = createPublicKey(newKey()).export({ format: "der", type: "spki" });
   fields = {
-    serialNumber: serialNumbers()(), notBeforeMs: nowMs - 20_000, notAfterMs: nowMs + dayMs - 1000, spki,
+    serialNumber: serialNumbers()(nowMs), notBeforeMs: nowMs - 20_000, notAfterMs: nowMs + dayMs - 1000, spki,
     subjectKeyIdentifier: subjectKeyIdentifier(spki), uri: "spiffe://east/ns/shop/sa/cart", dnsNames: ["cart.shop"],
   };
 });

@@ -15,7 +15,7 @@ const template = {
 } as const;
 const encode = compileTemplate(template);
 const content = (change: Partial<WorkloadFields> = {}): WorkloadFields => ({
-  serialNumber: new Uint8Array(16).fill(0x81), notBeforeMs: nowMs - 20_000, notAfterMs: nowMs + 24 * hourMs - 1000, spki: leaf.spki,
+  serialNumber: new Uint8Array(18).fill(0x41), notBeforeMs: nowMs - 20_000, notAfterMs: nowMs + 24 * hourMs - 1000, spki: leaf.spki,
   subjectKeyIdentifier: subjectKeyIdentifier(leaf.spki), uri: "spiffe://east/ns/shop/sa/cart", dnsNames: ["cart.shop.svc"], ...change,
 });
 const encodeWithIps = ({ uri, dnsNames, subjectKeyIdentifier: keyIdentifier, ipAddresses = [], ...rest }: QuickContent): Uint8Array => encodeTbs({
@@ -30,7 +30,7 @@ const judge = quickVerdict(encode(content()), context);
 describe("the quick verdict", () => {
   test("lets through what differs only in what may differ", () => {
     const spki = newSpki();
-    const other = content({ serialNumber: new Uint8Array(16).fill(0x11), notAfterMs: nowMs, spki, subjectKeyIdentifier: subjectKeyIdentifier(spki), uri: "spiffe://east/a", dnsNames: [] });
+    const other = content({ serialNumber: new Uint8Array(18).fill(0x11), notAfterMs: nowMs, spki, subjectKeyIdentifier: subjectKeyIdentifier(spki), uri: "spiffe://east/a", dnsNames: [] });
     expect(judge(encode(other), other)).toBe(true);
     const withIp = { ...content(), ipAddresses: [Uint8Array.of(10, 0, 0, 1)] };
     expect(judge(encodeWithIps(withIp), withIp)).toBe(true);
@@ -46,9 +46,17 @@ describe("the quick verdict", () => {
     expect(judge(Uint8Array.of(...tbs, 0), good)).toBe(false);
   });
 
+  test("is not sure of a negative serial number, though it is the one that was meant", () => {
+    const { serialNumber } = content();
+    const tbs = encode(content());
+    const at = Buffer.from(tbs).indexOf(serialNumber);
+    expect(judge(tbs.with(at, 0xc1), content({ serialNumber: serialNumber.with(0, 0xc1) }))).toBe(false);
+    expect(judge(tbs.with(at, 0x42), content({ serialNumber: serialNumber.with(0, 0x42) }))).toBe(true);
+  });
+
   test.each([
     ["a short serial number", { serialNumber: new Uint8Array(8).fill(1) }],
-    ["a serial number with a leading zero", { serialNumber: Uint8Array.of(0, ...new Uint8Array(15).fill(1)) }],
+    ["a serial number with a leading zero", { serialNumber: Uint8Array.of(0, ...new Uint8Array(17).fill(1)) }],
     ["a longer life than the profile's", { notAfterMs: nowMs + 24 * hourMs }],
     ["an end after the issuer's", { notBeforeMs: nowMs + 30 * hourMs, notAfterMs: nowMs + 49 * hourMs }],
     ["a beginning before the issuer's", { notBeforeMs: nowMs - 2 * hourMs, notAfterMs: nowMs }],
@@ -80,7 +88,7 @@ describe("the quick verdict", () => {
   test("agrees with all the rules wherever it is sure", () => {
     const name = fc.stringMatching(/^[a-z0-9*.\0-]{1,12}$/);
     const wanted = fc.record({
-      serialNumber: fc.oneof({ weight: 4, arbitrary: fc.uint8Array({ minLength: 16, maxLength: 16 }) }, fc.uint8Array({ minLength: 15, maxLength: 17 })),
+      serialNumber: fc.oneof({ weight: 4, arbitrary: fc.uint8Array({ minLength: 18, maxLength: 18 }) }, fc.uint8Array({ minLength: 17, maxLength: 19 })),
       notBeforeMs: fc.integer({ min: -2, max: 26 }).map((hours) => nowMs + hours * hourMs),
       notAfterMs: fc.integer({ min: 20, max: 50 }).map((hours) => nowMs + hours * hourMs - 1000),
       uri: fc.oneof(fc.constantFrom("spiffe://east/ns/a", "spiffe://east", "spiffe://west/a", "spiffe://east/./a"), name.map((path) => `spiffe://east/${path}`)),
