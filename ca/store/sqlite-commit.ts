@@ -189,10 +189,10 @@ function sqliteCode(error: unknown): string | undefined {
 /** How long to wait for another process's commit; ours take milliseconds. */
 const lockTimeoutMs = 5_000;
 /**
- * Larger costs more than it saves: of 64 at a time, each certificate took 12 us more with 64 MB at 60 000 certificates and 3 us
- * more at 200 000 (medians of 3 on a busy machine).
+ * Larger costs more than it saves: SQLite goes through the whole cache at the end of each transaction that split an index's page, as
+ * random keys do. Of 64 at a time, each certificate took 2 us more with 8 MB than with 3, and 14 more with 64 MB.
  */
-const pageCacheKb = 8 * 1024;
+const pageCacheKb = 4 * 1024;
 /**
  * Some 60 MB of write-ahead log at three random index pages for each certificate. A page written often is moved once: with 2500
  * each took 3 us more at 60 000 certificates and 9 us more at 200 000.
