@@ -1,5 +1,6 @@
 import { createServer, Socket, type OnReadOpts, type Server, type SocketConstructorOpts } from "node:net";
 import { TLSSocket } from "node:tls";
+import { maxFewBytes, writeNow, writeSoon } from "./write-soon.ts";
 
 /**
  * Reading into one buffer for all plain connections. Node takes 64 KiB of memory for each read of a socket, and collecting that costs
@@ -24,8 +25,10 @@ export function lentReads(socket: () => Socket): OnReadOpts {
  * @returns false if the socket asks to wait for 'drain'
  */
 export function writeLent(sink: Socket, bytes: Buffer): boolean {
+  if (bytes.length <= maxFewBytes) return writeSoon(sink, Buffer.from(bytes));
+  writeNow(sink);
   if (sink instanceof TLSSocket && sink.writableLength === 0) return sink.write(bytes);
-  if (bytes.length <= maxSmallBytes || bytes.length > placeBytes) return sink.write(Buffer.from(bytes));
+  if (bytes.length > placeBytes) return sink.write(Buffer.from(bytes));
   const place = takePlace(bytes.length);
   place.set(bytes);
   return writePlace(sink, place, bytes.length);
@@ -42,6 +45,12 @@ export function takePlace(length: number): Buffer {
 /** Writes the first bytes of a place, which is the caller's no more. @returns false if the socket asks to wait for 'drain' */
 export function writePlace(sink: Socket, place: Buffer, length: number): boolean {
   const bytes = place.subarray(0, length);
+  if (length <= maxFewBytes) {
+    const own = Buffer.from(bytes);
+    if (place.length === placeBytes) sparePlace = place;
+    return writeSoon(sink, own);
+  }
+  writeNow(sink);
   // It would have the whole place for as long as it waits.
   if (sink.writableLength > 0 || sink.connecting) return sink.write(Buffer.from(bytes));
   const goesOn = sink.write(bytes);
@@ -98,8 +107,6 @@ const [readBuffer, onRead] = ["kBuffer", "kBufferCb"].map((name) => Object.getOw
 const tlsBuffer = Buffer.allocUnsafeSlow(16 * 1024);
 /** A record, or the head of a message. */
 const placeBytes = 16 * 1024;
-/** Copied into memory of their own, which is cheap for as few. */
-const maxSmallBytes = 2048;
 let sparePlace: Buffer | undefined;
 const sharedBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 /** Windows gives the buffer to the kernel long before there is anything to read, so there each connection has its own. */

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { writeLent } from "./lent.ts";
+import { writeSoon } from "./write-soon.ts";
 
 /** One end of a pipe. */
 export interface PipeEnd {
@@ -32,7 +33,7 @@ function forward(from: PipeEnd, to: PipeEnd): void {
   const { socket: source, lent = false } = from;
   const { socket: sink } = to;
   source.on("data", (chunk: Buffer) => {
-    if (!(lent ? writeLent(sink, chunk) : sink.write(chunk))) source.pause();
+    if (!(lent ? writeLent(sink, chunk) : writeSoon(sink, chunk))) source.pause();
   });
   sink.on("drain", () => source.resume());
   source.on("end", () => sink.end());

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { takePlace, writeLent, writePlace } from "../lent.ts";
+import { writeSoon } from "../write-soon.ts";
 import type { Pieces } from "./forwarded.ts";
 
 /** Gathers what is to be written to a socket, so that what belongs together leaves in one packet and one system call. */
@@ -43,7 +44,7 @@ export function outbox(socket: Socket): Outbox {
   function flushLast(bytes: Buffer, borrowed: boolean): boolean {
     const piece = lastTo - lastFrom === bytes.length ? bytes : bytes.subarray(lastFrom, lastTo);
     last = undefined;
-    return borrowed ? writeLent(socket, piece) : socket.write(piece);
+    return borrowed ? writeLent(socket, piece) : writeSoon(socket, piece);
   }
 
   return {
