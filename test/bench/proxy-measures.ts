@@ -1,4 +1,6 @@
+import { execFile } from "node:child_process";
 import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
 import type { SecureContext } from "node:tls";
 import { cpuSecondsOf, residentMebibytesOf } from "./cpu.ts";
 import { median, runLoad } from "./load.ts";
@@ -47,6 +49,27 @@ export async function requestCost(ways: readonly Way[]): Promise<Cells> {
     return (cpu / requests) * 1e6;
   });
   return runs.map((values) => [median(values).toFixed(1)]);
+}
+
+/**
+ * The same with as many requests as it can take, on 64 connections: what is asked with and what answers are quicker than it is.
+ * @param fronts  where each way is asked in plain text
+ */
+export async function fullLoadCost(ways: readonly Way[], fronts: readonly number[]): Promise<Cells> {
+  const runs = await alternate(ways, async (way) => {
+    const before = cpuSecondsOf(way.process.pid);
+    const count = await wrk(fronts[ways.indexOf(way)]!);
+    return ((cpuSecondsOf(way.process.pid) - before) / count) * 1e6;
+  });
+  return runs.map((values) => [median(values).toFixed(1)]);
+}
+
+/** @returns how many requests were answered */
+async function wrk(port: number): Promise<number> {
+  const { stdout } = await promisify(execFile)("wrk", ["-t1", "-c64", `-d${fullLoadSeconds}s`, "-H", "Host: world", "-H", "User-Agent: bench/1", "-H", "Accept: */*", "-H", "Accept-Encoding: gzip", `http://127.0.0.1:${port}/world`]);
+  const count = Number(/(\d+) requests in/.exec(stdout)?.[1] ?? 0);
+  if (count === 0 || /Non-2xx|Socket errors/.test(stdout)) throw new Error(`wrk was not answered as it should be:\n${stdout}`);
+  return count;
 }
 
 /** CPU seconds a gigabyte, down and up. */
@@ -159,6 +182,7 @@ async function alternate<W, T>(ways: readonly W[], run: (way: W) => Promise<T>):
 /** As small clients send it. */
 const request = "GET / HTTP/1.1\r\nHost: world\r\nUser-Agent: bench/1\r\nAccept: */*\r\nAccept-Encoding: gzip\r\nX-Request-Id: 2f1c9a6e\r\n\r\n";
 const answerEnd = "world\n";
+const fullLoadSeconds = 3;
 const handshakes = 1000;
 const requests = 10_000;
 const transferBytes = 64 * 1024 * 1024;
