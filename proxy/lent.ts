@@ -52,7 +52,11 @@ export function writePlace(sink: Socket, place: Buffer, length: number): boolean
   }
   writeNow(sink);
   // It would have the whole place for as long as it waits.
-  if (sink.writableLength > 0 || sink.connecting) return sink.write(Buffer.from(bytes));
+  if (sink.writableLength > 0 || sink.connecting) {
+    const own = Buffer.from(bytes);
+    if (place.length === placeBytes) sparePlace = place;
+    return sink.write(own);
+  }
   const goesOn = sink.write(bytes);
   if (place.length === placeBytes && (sink instanceof TLSSocket || sink.writableLength === 0)) sparePlace = place;
   return goesOn;

@@ -1,4 +1,5 @@
 import { joinSockets, type PipeEnd } from "../pipe.ts";
+import { writeNow } from "../write-soon.ts";
 import { answerText, badResponse, refusalOf, type Answer } from "./answer.ts";
 import { writeLastChunk, writeRequestHead, writeResponseHead } from "./forwarded.ts";
 import { findHeadEnd, headIncomplete, parseRequestHead, type Framing, type HeadFault, type RequestHead } from "./head.ts";
@@ -309,6 +310,8 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
     tellEnd(false);
     upstream?.abandon();
     upstream = undefined;
+    // What came of the answer is the client's.
+    writeNow(socket);
     end.reset();
   }
 

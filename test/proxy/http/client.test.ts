@@ -16,13 +16,14 @@ afterEach(async () => {
   await Promise.all(servers.splice(0).map((server) => server.close()));
 });
 
-interface Front { readonly port: number; readonly bugs: unknown[]; readonly appSockets: readonly Socket[]; readonly clientSockets: readonly Socket[] }
+interface Front { readonly port: number; readonly bugs: unknown[]; readonly appSockets: readonly Socket[]; readonly clientSockets: readonly Socket[]; readonly upstreamSockets: readonly Socket[] }
 
 /** A forwarder before an app. */
 async function front(onApp: (socket: Socket) => void, { limits, owner, idleMs = 60_000 }: {
   readonly limits?: Partial<ClientLimits>; readonly owner?: Partial<ClientOwner<Route>>; readonly idleMs?: number;
 } = {}): Promise<Front> {
   const appSockets: Socket[] = [];
+  const upstreamSockets: Socket[] = [];
   const app = await tcpApp((socket) => {
     appSockets.push(socket);
     onApp(socket.on("error", () => undefined));
@@ -34,8 +35,9 @@ async function front(onApp: (socket: Socket) => void, { limits, owner, idleMs = 
   const pool: UpstreamPool = upstreamPool({
     maxIdle: 8, idleMs, watch,
     open: (keeper) => {
-      const upstream = upstreamConnection(connectApp(settings.app, settings, () => undefined, true), keeper);
-      return upstream;
+      const end = connectApp(settings.app, settings, () => undefined, true);
+      upstreamSockets.push(end.socket);
+      return upstreamConnection(end, keeper);
     },
   });
   const decisions: ClientOwner<Route> = {
@@ -53,8 +55,20 @@ async function front(onApp: (socket: Socket) => void, { limits, owner, idleMs = 
     serveClient({ socket, reset: () => void socket.resetAndDestroy() }, undefined, decisions, { idleTimeoutMs: 5000, ...limits }, watch);
   });
   servers.push(server, app);
-  return { port: server.port, bugs, appSockets, clientSockets };
+  return { port: server.port, bugs, appSockets, clientSockets, upstreamSockets };
 }
+
+test("what has come of an answer reaches the client, also when its end too early comes in the same turn", async () => {
+  const asked = Promise.withResolvers<void>();
+  const { port, upstreamSockets } = await front((socket) => void socket.once("data", () => asked.resolve()));
+  const client = await tcpClient(port);
+  client.write(get);
+  await asked.promise;
+  upstreamSockets[0]!.emit("data", Buffer.from("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"));
+  upstreamSockets[0]!.emit("end");
+  const { bytes, ending } = await readAll(client);
+  expect([String(bytes).endsWith("\r\n\r\nhello"), ending]).toEqual([true, "reset"]);
+});
 
 const get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
