@@ -115,10 +115,10 @@ describe("a WebSocket", () => {
     socket.ping("are you there");
     expect(String((await pong)[0])).toBe("are you there");
     const [other] = sockets.clients;
-    const closed = once(other!, "close");
+    const closed = Promise.all([once(other!, "close"), once(socket, "close")]);
     socket.close(4001, "enough");
-    expect([(await closed)[0], String((await closed)[1])]).toEqual([4001, "enough"]);
-    await once(socket, "close");
+    const [[code, reason]] = await closed;
+    expect([code, String(reason)]).toEqual([4001, "enough"]);
   });
 
   test("is refused to who has no route, by a plain answer", async () => {
