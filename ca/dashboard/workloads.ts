@@ -32,7 +32,7 @@ export const workloadsPage: Page = {
       return { title: "Workloads", body: html`${form}<div class="card" id="list" data-part>${rows.length === 0 ? nothing(search) : table(caption, ["Workload", "Certificate ends", "Proxy", "Serial number"], rows)}
 ${nextPage(search, show, list.nextCursor)}</div>` };
     }
-    const isSerial = /^[0-9a-f]{36}$/i.test(search);
+    const isSerial = /^[0-9a-f]{32,40}$/i.test(search);
     if (isSerial) return { title: "Workloads", body: html`${form}<p class="card"><a href="/ui/certificates/${search.toLowerCase()}">The certificate ${search.toLowerCase()}</a></p>` };
     if (show !== "all") asked.set("status", show);
     if (search !== "") asked.set("spiffeId", search);

@@ -39,7 +39,7 @@ export const serialParameter = z.object({
   serial: z
     .string()
     .regex(/^[0-9A-Fa-f]{1,40}$/, "expected the serial number in hex, without colons")
-    .openapi({ description: "Serial number, hex.", example: "6f1c9d02a7b34e58c1d0e9f8a7b6c5d4" }),
+    .openapi({ description: "Serial number, hex.", example: "5e1c6f1c9d02a7b34e58c1d0e9f8a7b6c5d4" }),
 });
 
 /** What the position is of that a cursor stands for: an entry of the log, a revocation among all of them, a workload, edge or proxy in their list. */

@@ -7,6 +7,7 @@ import pg from "pg";
 import { encodeEntry } from "../../ca/audit/event.ts";
 import { paths } from "../../ca/contract/paths.ts";
 import { logKeyName, logOrigin } from "../../ca/first-start.ts";
+import { serialNumbers } from "../../ca/issuance/serial.ts";
 import { createSealing } from "../../ca/signer/sealing.ts";
 import { openStore } from "../../ca/store/open.ts";
 import type { Act } from "../../ca/store/acts.ts";
@@ -148,11 +149,13 @@ async function settle(url: string): Promise<void> {
   await client.end();
 }
 
+const nextSerial = serialNumbers();
+
 function issuance(index: number, authorityId: string, filling: Filling): readonly Act[] {
   const issuedAtMs = Date.now() - 1000 * (filling.count - index);
   const notAfterMs = index % 3 === 0 ? Date.now() + dayMs : issuedAtMs;
   const certificate = {
-    serialNumber: randomBytes(16).toString("hex"), spiffeId: `spiffe://countersign.local/ns/n${index % 10}/sa/w${index % 10_000}`, dnsNames: [],
+    serialNumber: Buffer.from(nextSerial(issuedAtMs)).toString("hex"), spiffeId: `spiffe://countersign.local/ns/n${index % 10}/sa/w${index % 10_000}`, dnsNames: [],
     notBeforeMs: issuedAtMs, notAfterMs, authorityId, attestation: "operator", certificate: randomBytes(700), keyFingerprint: randomBytes(32), issuedAtMs,
   } as const;
   const { serialNumber, spiffeId } = certificate;

@@ -22,7 +22,7 @@ export const instant = z.string().openapi({ format: "date-time", example: "2026-
 export const seconds = z.number().int().min(1).max(2_000_000_000);
 export const serialNumber = z
   .string()
-  .openapi({ description: "128 random bits, lower-case hex.", example: "6f1c9d02a7b34e58c1d0e9f8a7b6c5d4" });
+  .openapi({ description: "Lower-case hex, at most 40 digits; the last 32 are random.", example: "5e1c6f1c9d02a7b34e58c1d0e9f8a7b6c5d4" });
 
 export const logIndex = z.number().int().openapi({ description: "Index of the issuance in the audit log." });
 export const feedEpoch = z.string().max(64).openapi({ description: "Of the feed that the sequence belongs to; new after a restore." });
