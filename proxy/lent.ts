@@ -45,17 +45,12 @@ export function takePlace(length: number): Buffer {
 /** Writes the first bytes of a place, which is the caller's no more. @returns false if the socket asks to wait for 'drain' */
 export function writePlace(sink: Socket, place: Buffer, length: number): boolean {
   const bytes = place.subarray(0, length);
-  if (length <= maxFewBytes) {
+  if (length > maxFewBytes) writeNow(sink);
+  // It would have the whole place for as long as it waits.
+  if (length <= maxFewBytes || sink.writableLength > 0 || sink.connecting) {
     const own = Buffer.from(bytes);
     if (place.length === placeBytes) sparePlace = place;
     return writeSoon(sink, own);
-  }
-  writeNow(sink);
-  // It would have the whole place for as long as it waits.
-  if (sink.writableLength > 0 || sink.connecting) {
-    const own = Buffer.from(bytes);
-    if (place.length === placeBytes) sparePlace = place;
-    return sink.write(own);
   }
   const goesOn = sink.write(bytes);
   if (place.length === placeBytes && (sink instanceof TLSSocket || sink.writableLength === 0)) sparePlace = place;

@@ -46,11 +46,11 @@ describe("the quick verdict", () => {
     expect(judge(Uint8Array.of(...tbs, 0), good)).toBe(false);
   });
 
-  test("is not sure of a negative serial number, though it is the one that was meant", () => {
+  test("is not sure of a serial number that is negative or has a zero too many, though it is the one that was meant", () => {
     const { serialNumber } = content();
     const tbs = encode(content());
     const at = Buffer.from(tbs).indexOf(serialNumber);
-    expect(judge(tbs.with(at, 0xc1), content({ serialNumber: serialNumber.with(0, 0xc1) }))).toBe(false);
+    for (const first of [0xc1, 0x00]) expect(judge(tbs.with(at, first), content({ serialNumber: serialNumber.with(0, first) }))).toBe(false);
     expect(judge(tbs.with(at, 0x42), content({ serialNumber: serialNumber.with(0, 0x42) }))).toBe(true);
   });
 
