@@ -112,9 +112,13 @@ export async function exchange(client: pg.ClientBase, queries: readonly Query[],
   return settled.map((answer) => (answer as PromiseFulfilledResult<pg.QueryResult>).value);
 }
 
-/** Not an answer of the server's, or one with which it hangs up. */
 function isLost(error: unknown): boolean {
-  return !(error instanceof pg.DatabaseError) || /^(08|57P0|25P0[34])/.test(error.code ?? "");
+  return !(error instanceof pg.DatabaseError) || isLastWord(error);
+}
+
+/** An answer with which the server hangs up. A query under way is given it before the connection is known to have ended. */
+export function isLastWord(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && /^(08|57P0|25P0[34])/.test(error.code ?? "");
 }
 
 /**

@@ -1,6 +1,6 @@
 import { Socket } from "node:net";
 import pg from "pg";
-import { connectionOptions, requireWritable, unreachable } from "./postgres-connection.ts";
+import { connectionOptions, isLastWord, requireWritable, unreachable } from "./postgres-connection.ts";
 import type { StoreError } from "./errors.ts";
 
 /** What this process knows of its way to Postgres, so that no request waits for a database that is known to be away. */
@@ -83,7 +83,7 @@ export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, 
     const askedAtMs = performance.now();
     const databaseMs = await requireWritable(client).catch(async (cause) => {
       // Ours was ended while we asked, and that says nothing of the others; one that stands and does not answer does.
-      if (!ended()) throw cause;
+      if (!ended() && !isLastWord(cause)) throw cause;
       watch = await connect();
       return requireWritable(watch.client);
     });
@@ -104,6 +104,7 @@ export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, 
         client.off("end", onEnd);
         return client.release();
       } catch (cause) {
+        ended ||= client !== undefined && isLastWord(cause);
         client?.release(true);
         if (closed || tried > hosts.length || (hosts.length === 1 && !ended)) throw cause;
         if (!ended) moveOn();

@@ -14,6 +14,11 @@ export interface BreakableLink {
   cutAtBegin(andStayDown?: boolean): void;
   /** Nothing comes through any more, and nobody is told: what a network does whose cable is pulled. */
   swallow(): void;
+  /**
+   * Holds back what the connections that are open now send to the server, and does not pass on that the server ends them: a query is
+   * under way for as long as a test likes. Resolves when one is.
+   */
+  hold(): Promise<void>;
   restore(): void;
   close(): Promise<void>;
 }
@@ -25,6 +30,8 @@ export async function breakableLink(databaseUrl: string): Promise<BreakableLink>
   const open = new Set<Socket>();
   let down = false;
   let swallowing = false;
+  const held = new Set<Socket>();
+  let onHeld: (() => void) | undefined;
   let cut: { readonly marker: string; readonly from: "client" | "server"; readonly stayDown: boolean } | undefined;
 
   const server = createServer((client) => {
@@ -42,7 +49,7 @@ export async function breakableLink(databaseUrl: string): Promise<BreakableLink>
       socket.on("error", destroy);
       socket.on("close", () => {
         open.delete(socket);
-        destroy();
+        if (socket === client || !held.has(client)) destroy();
       });
     }
     const forward = (from: "client" | "server", to: Socket) => (chunk: Buffer) => {
@@ -52,6 +59,7 @@ export async function breakableLink(databaseUrl: string): Promise<BreakableLink>
         for (const socket of down ? open : [client]) socket.destroy();
         return;
       }
+      if (from === "client" && held.has(client)) return onHeld?.();
       if (!swallowing) to.write(chunk);
     };
     client.on("data", forward("client", upstream));
@@ -71,6 +79,10 @@ export async function breakableLink(databaseUrl: string): Promise<BreakableLink>
     },
     swallow() {
       swallowing = true;
+    },
+    hold() {
+      for (const socket of open) held.add(socket);
+      return new Promise((resolve) => (onHeld = resolve));
     },
     restore() {
       down = false;

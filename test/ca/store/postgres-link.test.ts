@@ -2,6 +2,7 @@ import pg from "pg";
 import { expect, test, vi } from "vitest";
 import { postgresLink } from "../../../ca/store/postgres-link.ts";
 import { createDatabase } from "../../support/postgres.ts";
+import { breakableLink } from "./breakable-link.ts";
 
 test("when an administrator ends the session that watches, the others stand and nothing is refused", async () => {
   const url = await createDatabase();
@@ -22,6 +23,36 @@ test("when an administrator ends the session that watches, the others stand and 
       expect(rows).toHaveLength(count);
       return rows.map(({ pid }) => pid);
     }, waiting);
+  }
+});
+
+test("ended while the database is asked, and told so before the connection closes, it is made anew and the others stand", async () => {
+  const url = await createDatabase();
+  const network = await breakableLink(url);
+  const admin = new pg.Client({ connectionString: url });
+  await admin.connect();
+  const link = postgresLink([network.url], { readOnly: false });
+  const watcher = () => vi.waitFor(async () => {
+    const { rows: [row, ...more] } = await admin.query<{ pid: number }>("select pid from pg_stat_activity where application_name = 'countersign' and datname = current_database()");
+    expect(more).toEqual([]);
+    return row!.pid;
+  }, waiting);
+  try {
+    const first = await watcher();
+    await vi.waitFor(() => expect(link.databaseTimeMs()).toBeDefined(), waiting);
+    const other = new pg.Client({ ...link.options(), application_name: "other" });
+    const cut = vi.fn();
+    other.on("error", cut);
+    await other.connect();
+    await network.hold();
+    await admin.query("select pg_terminate_backend($1, 5000)", [first]);
+    expect(await watcher()).not.toBe(first);
+    link.require();
+    expect(cut).not.toHaveBeenCalled();
+  } finally {
+    await link.close();
+    await admin.end();
+    await network.close();
   }
 });
 
@@ -55,6 +86,33 @@ test("on demand nothing looks at the database until it is asked, and then it is 
     clock.mockRestore();
     await link.close();
     await pool.end();
+  }
+});
+
+test("on demand too: one that is ended while the database is asked is replaced, and nobody is refused", async () => {
+  const clock = vi.spyOn(Date, "now");
+  const url = await createDatabase();
+  const network = await breakableLink(url);
+  const admin = new pg.Client({ connectionString: url });
+  await admin.connect();
+  const link = postgresLink([network.url], { readOnly: false, borrow: () => pool.connect() });
+  const pool = new pg.Pool({ ...link.options(), max: 1 });
+  pool.on("error", () => undefined);
+  try {
+    const { rows: [row] } = await pool.query<{ pid: number }>("select pg_backend_pid() as pid");
+    await link.awake();
+    clock.mockReturnValue(Date.now() + 2_000);
+    const asked = network.hold();
+    const awake = link.awake();
+    await asked;
+    await admin.query("select pg_terminate_backend($1, 5000)", [row!.pid]);
+    await awake;
+  } finally {
+    clock.mockRestore();
+    await link.close();
+    await pool.end();
+    await admin.end();
+    await network.close();
   }
 });
 
