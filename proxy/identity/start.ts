@@ -20,10 +20,11 @@ import { mergeFederation, mergeOwnBundle, sameBundles, type HeldBundles, type Me
 import { followFeed, type FollowedList, type Following, type FollowStatus } from "./follow.ts";
 import { foreignBundles } from "./foreign-bundles.ts";
 import { exposeGauges } from "./gauges.ts";
-import { openKeystore, type Keystore } from "./keystore.ts";
+import { keptIn, type Origin } from "./kept.ts";
+import { openKeystore } from "./keystore.ts";
 import type { HeldPolicy } from "./policies.ts";
-import { restoreRequest, type PreparedRequest } from "./request.ts";
-import { hashBootstrap, hashPlatform, resume, toStored } from "./resume.ts";
+import { restoreRequest } from "./request.ts";
+import { hashBootstrap, hashPlatform, resume } from "./resume.ts";
 import { startRotation, type RotationStatus } from "./rotate.ts";
 import { isExpired, type Identity, type IdentityHolder } from "./source.ts";
 
@@ -87,6 +88,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics, tra
     log.info({ stateDir: config.stateDir }, "another bootstrap string or platform than the stored identity came from: starting anew");
   }
   const origin = originOf(config, resumed && stored);
+  const kept = keptIn(keystore, origin, log);
   const { trustDomain } = origin;
   const rootFingerprints = platform?.rootFingerprints ?? (bootstrap === undefined ? [] : [bootstrap.rootFingerprint]);
   if (config.foreignBundles.has(trustDomain)) {
@@ -96,7 +98,6 @@ export function startIdentity({ config, holder, clock, random, log, metrics, tra
   const files = foreignBundles({ files: config.foreignBundles, map: config.foreignBundleMap, own: trustDomain }, log);
   let held: HeldBundles = resumed?.bundles ?? new Map();
   let last = resumed?.identity;
-  let keystoreError: string | undefined;
   let published: ReadonlyMap<string, Bundle> | undefined;
   let revoked: ReadonlySet<string> = new Set();
   let following: Following | undefined;
@@ -128,44 +129,8 @@ export function startIdentity({ config, holder, clock, random, log, metrics, tra
     publish();
   }
 
-  function keep(write: (store: Keystore) => void, effect: string): void {
-    if (keystore === undefined) return;
-    try {
-      write(keystore);
-      keystoreError = undefined;
-    } catch (error) {
-      keystoreError = (error as Error).message;
-      log.error({ error: keystoreError }, effect);
-    }
-  }
-
   function save(): void {
-    const identity = last;
-    if (identity === undefined) return;
-    keep((store) => store.save(toStored(identity, held, origin)), "identity not stored; a restart would need a new token");
-  }
-
-  function saveRequest({ privateKey, request: { csr }, idempotencyKey }: PreparedRequest): void {
-    const { bootstrapHash } = origin;
-    if (bootstrapHash === undefined) return;
-    const privateKeyPem = privateKey.export({ format: "pem", type: "pkcs8" });
-    keep(
-      (store) => store.saveRequest({ privateKeyPem, csr, idempotencyKey, bootstrapHash }),
-      "request not stored; dying before its answer would cost the token",
-    );
-  }
-
-  function saveRevocations({ entries, lastEventId, ...list }: FollowedList): void {
-    // A stream that is resumed leaves the bundle out that it told before: so only where that one is stored.
-    const resumable = keystoreError === undefined ? lastEventId : undefined;
-    keep(
-      (store) => store.saveRevocations({ entries: [...entries], ...list, lastEventId: resumable, bootstrapHash: origin.bootstrapHash }),
-      "list of revocations not stored; after a restart every peer would be refused until the CA has told",
-    );
-  }
-
-  function savePolicy(policy: HeldPolicy): void {
-    keep((store) => store.savePolicy({ ...policy, bootstrapHash: origin.bootstrapHash }), "policy not stored; after a restart everybody would be refused until the CA has told");
+    if (last !== undefined) kept.identity(last, held);
   }
 
   /** Nobody is let in, and we go nowhere, before it is known who must be refused. */
@@ -195,8 +160,8 @@ export function startIdentity({ config, holder, clock, random, log, metrics, tra
   /** From the first bundle on: before, the CA could only be asked by somebody with a token. */
   function followCa(restored?: FollowedList, restoredPolicy?: HeldPolicy): void {
     following ??= followFeed({
-      client, trustDomain, restored, restoredPolicy, onPolicyInForce: holder.setPolicy, onPolicyChanged: savePolicy, clock, random, log, metrics, revocationPollMs: config.revocationPollMs,
-      onRevoked, onComplete: saveRevocations, onBundle: onOwnBundle, onFederation, refreshHintSeconds: () => held.get(trustDomain)?.bundle.refreshHintSeconds,
+      client, trustDomain, restored, restoredPolicy, onPolicyInForce: holder.setPolicy, onPolicyChanged: kept.policy, clock, random, log, metrics, revocationPollMs: config.revocationPollMs,
+      onRevoked, onComplete: kept.revocations, onBundle: onOwnBundle, onFederation, refreshHintSeconds: () => held.get(trustDomain)?.bundle.refreshHintSeconds,
       onRenew: (withinMs) => rotation.renewNow(withinMs),
       onTap: (notice) => taps?.heardOf(notice),
       held: () => ({ sequence: held.get(trustDomain)?.bundle.sequence, identity: last }),
@@ -255,16 +220,16 @@ export function startIdentity({ config, holder, clock, random, log, metrics, tra
 
   if (last !== undefined) {
     publish();
-    followCa(keystore && restoreRevocations(keystore, origin, log), keystore && restorePolicy(keystore, origin, log));
+    followCa(kept.restoreRevocations(), kept.restorePolicy());
     reportEdges();
     log.info({ spiffeId: last.id.uri, serialNumber: last.serialNumber }, "resumed the stored identity");
   }
-  const pending = last === undefined ? keystore?.loadRequest() : undefined;
+  const pending = last === undefined ? kept.restoreRequest() : undefined;
   const rotation = startRotation({
-    ...(pending !== undefined && bootstrap !== undefined && pending.bootstrapHash === origin.bootstrapHash && {
+    ...(pending !== undefined && bootstrap !== undefined && {
       restoredRequest: restoreRequest(pending, { token: bootstrap.token, lifetimeSeconds: config.certificateLifetimeSeconds, nowMs: clock.now() }),
     }),
-    onFirstRequest: saveRequest,
+    onFirstRequest: kept.request,
     client, trustDomain, clock, random, log, metrics, onIssued,
     keyAlgorithm: config.keyAlgorithm, lifetimeSeconds: config.certificateLifetimeSeconds, token: bootstrap?.token,
     evidence: platform && evidenceOf(platform, clock.now), rootFingerprints, restored: last, heldBundles: () => held, holds: () => following?.holds(),
@@ -272,7 +237,7 @@ export function startIdentity({ config, holder, clock, random, log, metrics, tra
   });
   const status = (): IdentityStatus => {
     const { bundle, revocation, policy, ...feed } = following?.status() ?? {};
-    return { trustDomain, caUrl: origin.caUrl, last, keystoreError, rotation: rotation.status(), bundle, revocation, policy, feed: "watch" in feed ? feed : undefined };
+    return { trustDomain, caUrl: origin.caUrl, last, keystoreError: kept.error(), rotation: rotation.status(), bundle, revocation, policy, feed: "watch" in feed ? feed : undefined };
   };
   exposeGauges(metrics, holder, status);
   return {
@@ -287,34 +252,6 @@ export function startIdentity({ config, holder, clock, random, log, metrics, tra
       client.close();
     },
   };
-}
-
-/** A list that cannot be read is none: then the CA has to tell first. */
-function restoreRevocations(keystore: Keystore, { bootstrapHash }: Origin, log: Log): FollowedList | undefined {
-  try {
-    const stored = keystore.loadRevocations();
-    return stored?.bootstrapHash === bootstrapHash ? stored && { ...stored, entries: new Map(stored.entries) } : undefined;
-  } catch (error) {
-    log.error({ error: (error as Error).message }, "stored list of revocations not read; every peer is refused until the CA has told");
-    return undefined;
-  }
-}
-
-/** A policy that cannot be read is none: then the CA has to tell first. */
-function restorePolicy(keystore: Keystore, { bootstrapHash }: Origin, log: Log): HeldPolicy | undefined {
-  try {
-    const stored = keystore.loadPolicy();
-    return stored?.bootstrapHash === bootstrapHash ? stored : undefined;
-  } catch (error) {
-    log.error({ error: (error as Error).message }, "stored policy not read; everybody is refused until the CA has told");
-    return undefined;
-  }
-}
-
-interface Origin {
-  readonly trustDomain: string;
-  readonly caUrl: string;
-  readonly bootstrapHash: string | undefined;
 }
 
 function originOf({ bootstrap, platform, stateDir }: ProxyConfig, stored: Origin | undefined): Origin {
