@@ -95,7 +95,7 @@ export function peerVerifier({ source, now }: PeerVerifierDeps): PeerVerifier {
       // We neither give tickets that work nor send any, so this is a bug or an attack: its chain was not proven in this handshake.
       if (socket.isSessionReused()) throw new PeerError("session_resumed", "the peer resumed a TLS session; every handshake has to be a full one");
       const trust = currentTrust();
-      const leaf = purpose === "client" ? leafInSession(socket) : undefined;
+      const leaf = leafInSession(socket);
       const peer = (leaf && recall(leaf, purpose, trust)?.peer) ?? establish(presentedChain(socket), purpose, trust);
       refuseRevoked(peer.svid, trust);
       const { uri } = peer.svid.id;

@@ -15,13 +15,14 @@ export function presentedChain(socket: TLSSocket): Uint8Array[] {
 }
 
 /**
- * The leaf a client presented, read from the TLS session: 3 us, where `getPeerX509Certificate` parses the whole chain twice
+ * The leaf a peer presented, read from the TLS session: 3 us, where `getPeerX509Certificate` parses the whole chain twice
  * (30 us, a twentieth of a handshake). OpenSSL puts into the session the certificate whose key signed this handshake.
  * @returns undefined where the session is in no form we know; then ask `presentedChain`
  * @source  OpenSSL ssl/ssl_asn1.c, SSL_SESSION_ASN1: the peer's certificate is [3] EXPLICIT
  */
 export function leafInSession(socket: TLSSocket): Uint8Array | undefined {
-  const session = socket.getSession();
+  // `TLSSocket.getSession` of a client makes a second copy of the secret, behind a head of its own (Node 26, lib/internal/tls/wrap.js).
+  const session = (socket as unknown as WithSession)._handle?.getSession?.();
   if (session === undefined || session.length > maxSessionBytes) return undefined;
   try {
     const fields = new DerReader(readDer(session, tag.sequence));
@@ -37,6 +38,10 @@ export function leafInSession(socket: TLSSocket): Uint8Array | undefined {
     // It also holds the master secret.
     session.fill(0);
   }
+}
+
+interface WithSession {
+  readonly _handle: { getSession?(): Buffer | undefined } | null;
 }
 
 /** One more than `verifySvid` takes, so that it is the one to refuse. */

@@ -44,7 +44,7 @@ test("a peer is who its chain proves it to be", () => {
 
 test("a resumed session is refused, whatever it shows", () => {
   const { verifier } = setUp();
-  expect(codeOf(() => verifier.verify(socketOf(hello.chain, true), "client").svid.id.uri)).toBe("session_resumed");
+  for (const purpose of ["client", "server"] as const) expect(codeOf(() => verifier.verify(socketOf(hello.chain, true), purpose).svid.id.uri)).toBe("session_resumed");
 });
 
 test("without a trust bundle nobody is anybody", () => {

@@ -17,6 +17,11 @@ async function accepted(chainPem?: string): Promise<TLSSocket> {
   return connected.promise;
 }
 
+const withSession = (session: Buffer | undefined): TLSSocket => ({ _handle: { getSession: () => session } }) as unknown as TLSSocket;
+
+/** A session in all but its size, with a certificate of zeros. */
+const tooLarge = Buffer.concat([Buffer.from("30829c48a3829c4430829c40", "hex"), Buffer.alloc(40_000)]);
+
 const below = east.issuer().issuer({ commonName: "below" });
 const hello = below.leaf({ spiffeId: "spiffe://east/hello" });
 const hex = (chain: readonly Uint8Array[]): string[] => chain.map((der) => Buffer.from(der).toString("hex"));
@@ -37,24 +42,30 @@ describe("the leaf in the session", () => {
     expect(Buffer.from(leafInSession(socket) ?? []).equals(Buffer.from(hello.der))).toBe(true);
   });
 
+  test("is that of a server, too", async () => {
+    server = await tlsServer({ ...hello, chainPem: hello.chainPem }, () => undefined, { minVersion: "TLSv1.3" });
+    const socket = await tlsClient(server.port, { leaf: eastIssuer.leaf() });
+    expect(Buffer.from(leafInSession(socket) ?? []).equals(Buffer.from(hello.der))).toBe(true);
+  });
+
   test("is none where none was presented", async () => {
     const socket = await accepted();
     expect(leafInSession(socket)).toBeUndefined();
     expect(presentedChain(socket)).toEqual([]);
   });
 
-  for (const [claim, session] of [["nothing", undefined], ["no DER", Buffer.from("node:tls:session")], ["cut off", Buffer.from("3082020c0201", "hex")], ["too large", Buffer.alloc(40_000, 0x30)]] as const) {
+  for (const [claim, session] of [["nothing", undefined], ["no DER", Buffer.from("node:tls:session")], ["cut off", Buffer.from("3082020c0201", "hex")], ["too large", tooLarge]] as const) {
     test(`is not looked for in a session that is ${claim}`, async () => {
       const socket = await accepted(hello.chainPem);
-      expect(leafInSession({ getSession: () => session } as unknown as TLSSocket)).toBeUndefined();
+      expect(leafInSession(withSession(session))).toBeUndefined();
       socket.destroy();
     });
   }
 
   test("leaves nothing of the session's secrets in memory we hold", async () => {
     const socket = await accepted(hello.chainPem);
-    const session = socket.getSession()!;
-    leafInSession({ getSession: () => session } as unknown as TLSSocket);
+    const session = Buffer.from(socket.getSession()!);
+    leafInSession(withSession(session));
     expect(session.every((byte) => byte === 0)).toBe(true);
   });
 });
