@@ -1,3 +1,4 @@
+import { performance } from "node:perf_hooks";
 import type { Direction, NoTlsReason } from "./connections.ts";
 import type { CounterSeries, HistogramSeries, Metrics } from "./metrics.ts";
 import type { TracePlace, Tracer } from "./tracing/trace-context.ts";

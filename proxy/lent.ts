@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { createServer, Socket, type OnReadOpts, type Server, type SocketConstructorOpts } from "node:net";
 import { TLSSocket } from "node:tls";
 import { maxFewBytes, writeNow, writeSoon } from "./write-soon.ts";

@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { joinSockets, type PipeEnd } from "../pipe.ts";
 import { writeNow } from "../write-soon.ts";
 import { answerText, badResponse, refusalOf, type Answer } from "./answer.ts";

@@ -1,3 +1,5 @@
+import { performance } from "node:perf_hooks";
+
 /** Looks after many connections with one timer: a timer for each would cost more than the limits are worth. */
 export interface IdleWatch {
   /** Milliseconds since some moment, as exact as the interval. */

@@ -38,19 +38,18 @@ export interface HttpProxy {
  */
 export function httpProxy({ config, source, exchanges, log, dial, routes, pools, watch, refuse }: HttpProxyDeps): HttpProxy {
   const clients = new Map<Socket, ServedClient | undefined>();
-  /** By protocol and server: routes and services are bounded. */
-  const known = new Map<string, ExchangeEdge>();
+  /** By server: routes and services are bounded. */
+  const edges = { http: new Map<string, ExchangeEdge>(), http2: new Map<string, ExchangeEdge>() };
 
   /** @param serverId empty: nobody was asked */
   function edgeTo(serverId: string, protocol: "http" | "http2" = "http"): ExchangeEdge {
     const clientId = source.identity()?.id.uri ?? "";
-    const key = `${protocol} ${serverId}`;
-    const before = known.get(key);
+    const before = edges[protocol].get(serverId);
     if (before?.ends.clientId === clientId) return before;
     const edge = exchanges.edge({
       direction: "outbound", clientId, serverId, tls: serverId !== "", ...(serverId === "" && { noTlsReason: "refused" }), protocol,
     });
-    known.set(key, edge);
+    edges[protocol].set(serverId, edge);
     return edge;
   }
 

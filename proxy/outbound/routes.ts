@@ -18,16 +18,21 @@ export interface RouteTable {
 
 /** Compiles the routes; the first of two for the same host and port counts. */
 export function routeTable(routes: readonly Route[]): RouteTable {
-  const byHost = new Map<string, Route>();
+  /** By port within; undefined: any. */
+  const byHost = new Map<string, Map<number | undefined, Route>>();
   const byAddress = new Map<string, Route>();
   for (const route of routes) {
     const address = formatSocketAddress(route.address);
     if (!byAddress.has(address)) byAddress.set(address, route);
-    const key = keyOf(route.host, route.port);
-    if (!byHost.has(key)) byHost.set(key, route);
+    const byPort = byHost.get(route.host) ?? new Map<number | undefined, Route>();
+    byHost.set(route.host, byPort);
+    if (!byPort.has(route.port)) byPort.set(route.port, route);
   }
   return {
-    find: (host, port) => byHost.get(keyOf(host, port)) ?? byHost.get(keyOf(host, undefined)),
+    find(host, port) {
+      const byPort = byHost.get(host);
+      return byPort?.get(port) ?? byPort?.get(undefined);
+    },
     leadingTo: (address) => byAddress.get(formatSocketAddress(address)),
   };
 }
