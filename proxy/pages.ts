@@ -1,7 +1,6 @@
-import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { formatSocketAddress, type SocketAddress } from "./address.ts";
+import type { SocketAddress } from "./address.ts";
+import { listen as listenAt } from "./listen.ts";
 
 /** What answers one path. */
 export type Page = (request: IncomingMessage, response: ServerResponse) => void;
@@ -42,11 +41,9 @@ export async function servePages({ listen, pages, misdirected, requestTimeoutMs 
     page(request, response);
   });
   prepare?.(server);
-  server.listen(listen.port, listen.host);
-  await once(server, "listening");
-  const { address, port } = server.address() as AddressInfo;
+  const address = await listenAt(server, listen);
   return {
-    address: formatSocketAddress({ host: address, port }),
+    address,
     close() {
       server.close();
       server.closeAllConnections();

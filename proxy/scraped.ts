@@ -1,5 +1,6 @@
 import type { Server } from "node:http";
 import type { Socket } from "node:net";
+import { networkOf } from "../ca/pki/ip-address.ts";
 import type { SocketAddress } from "./address.ts";
 import type { Metrics } from "./metrics.ts";
 import { answerMetrics, answerText, servePages, type Page, type PageServer } from "./pages.ts";
@@ -37,11 +38,12 @@ export function startScraped({ listen, unready, metrics, now }: ScrapedDeps): Pr
   });
 }
 
-/** Nobody keeps probes out by holding connections: the oldest goes, of the same address where that has its share. */
+/** Nobody keeps probes out by holding connections: the oldest goes, of the same network where that has its share. */
 function makeRoom(server: Server): void {
   const open = new Set<Socket>();
   server.on("connection", (socket) => {
-    const ofAddress = [...open].filter(({ remoteAddress }) => remoteAddress === socket.remoteAddress);
+    const network = networkOf(socket.remoteAddress ?? "");
+    const ofAddress = [...open].filter(({ remoteAddress }) => networkOf(remoteAddress ?? "") === network);
     const [oldest] = ofAddress.length >= maxConnectionsPerAddress ? ofAddress : open.size >= maxConnections ? open : [];
     if (oldest !== undefined) {
       open.delete(oldest);

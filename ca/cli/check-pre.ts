@@ -7,6 +7,7 @@ import { httpsFetcher } from "../attestation/fetch.ts";
 import type { BeforeInstallFacts } from "../check/before-install.ts";
 import type { ConfigSources } from "../config/sources.ts";
 import { readConfig, type CaConfig } from "../config/config.ts";
+import { hostToListenOn } from "../config/values.ts";
 import { RuntimeError } from "../runtime/errors.ts";
 import { readWebCertificate } from "../runtime/web-certificate.ts";
 import { ConfigError } from "../settings/errors.ts";
@@ -51,7 +52,7 @@ function lookAtAddress({ listenHost, listenPort }: CaConfig): Promise<string | u
   return new Promise((resolve) => {
     const server = createServer();
     server.once("error", ({ code }: NodeJS.ErrnoException) => resolve(`${listenHost} port ${listenPort}: ${listenTroubles[code ?? ""] ?? "it cannot be listened on"} (${code})`));
-    server.listen(listenPort, listenHost, () => server.close(() => resolve(undefined)));
+    server.listen(listenPort, hostToListenOn(listenHost), () => server.close(() => resolve(undefined)));
   });
 }
 

@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { createSecureContext, type SecureContext } from "node:tls";
+import { hostToListenOn, parseListen } from "../config/values.ts";
 import { reviewAdmission } from "../inject/admission.ts";
 import type { InjectSettings } from "../inject/containers.ts";
 import { readAll } from "./input.ts";
@@ -34,8 +35,8 @@ export interface InjectorOptions {
  * @throws {ApiError} when certificate or key cannot be read at the start, or the address is taken
  */
 export async function serveInjector({ settings, whenRefused, certFile, keyFile, listen, log }: InjectorOptions): Promise<Injector> {
-  const [, host = "", port = ""] = /^\[?([^\]]*)\]?:(\d{1,5})$/.exec(listen) ?? [];
-  if (host === "" || Number(port) > 65_535) throw new UsageError(`--listen is ADDRESS:PORT, not ${listen}.`);
+  const address = parseListen(listen);
+  if (address === undefined) throw new UsageError(`--listen is ADDRESS:PORT, not ${listen}.`);
   const credentials = reloading(certFile, keyFile, log);
   const server = createServer({
     minVersion: "TLSv1.2", requestTimeout: requestTimeoutMs, maxHeaderSize: 16 * 1024, handshakeTimeout: requestTimeoutMs,
@@ -50,7 +51,7 @@ export async function serveInjector({ settings, whenRefused, certFile, keyFile, 
   server.on("tlsClientError", () => undefined);
   server.maxConnections = maxConnections;
   try {
-    server.listen(Number(port), host);
+    server.listen(address.port, hostToListenOn(address.host));
     await once(server, "listening");
   } catch (cause) {
     clearInterval(timer);

@@ -34,7 +34,7 @@ export async function inject(args: readonly string[], io: CliIo, stopped: () => 
     if (values.file !== undefined) throw new UsageError("-f is for a file, not for the webhook.");
     const [certFile, keyFile] = [required(values.cert, "--cert", "/certs/cert.pem"), required(values.key, "--key", "/certs/key.pem")];
     const stop = stopped();
-    const injector = await serveInjector({ settings: () => readSettings(values), whenRefused, certFile, keyFile, listen: values.listen ?? "0.0.0.0:8443", log: io.stderr });
+    const injector = await serveInjector({ settings: () => readSettings(values), whenRefused, certFile, keyFile, listen: values.listen ?? "*:8443", log: io.stderr });
     io.stderr(`listening on port ${injector.port}\n`);
     try {
       await Promise.all([stop, keepPublishing(values, io, endingWith(() => stop))]);
@@ -125,7 +125,7 @@ const usage = `countersign inject: proxies for workloads on Kubernetes
       each pod gets a proxy; whatever else is in the file stays as it is;
       -f FILE in place of standard input
   countersign inject serve --ca URL --trust-domain TD --root root.pem
-      --cert cert.pem --key key.pem [--listen 0.0.0.0:8443]
+      --cert cert.pem --key key.pem [--listen "*:8443"]
       the same as a mutating webhook; files are read anew when they change
       --fail open: a pod that cannot have its proxy is made without it;
       closed, the default: it is not made

@@ -101,7 +101,7 @@ const expectedErrors = [ConfigError, RuntimeError, StoreError, SignerError, Auth
 const usage = `countersign serve: the CA. The first start makes its keys; later ones resume.
 
   countersign serve
-  countersign serve --trust-domain east.example --listen 0.0.0.0:8443 \\
+  countersign serve --trust-domain east.example --listen "*:8443" \\
       --public-url https://ca.east.example:8443
   countersign serve --root-cert root.pem --root-key root.key
       your own root, as openssl or "step certificate create" make them

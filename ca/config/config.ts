@@ -134,11 +134,11 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
   const percent = (key: SettingKey): number => read(key, parsePercent, "write a number of percent, e.g. 80%");
 
   const dataDir = text("dataDir");
-  const listen = read("listen", parseListen, "write host:port, e.g. 127.0.0.1:8443 or [::1]:8443");
+  const listen = read("listen", parseListen, "write host:port, e.g. 127.0.0.1:8443, [::1]:8443 or *:8443");
   const publicUrl = values.publicUrl === undefined
     ? defaultPublicUrl(listen) : read("publicUrl", parsePublicUrl, "write https://host or https://host:port");
   const statusListen = values.statusListen === undefined
-    ? undefined : read("statusListen", parseListen, "write host:port, e.g. 0.0.0.0:8080");
+    ? undefined : read("statusListen", parseListen, "write host:port, e.g. *:8080");
   const statusUrl = values.statusUrl !== undefined
     ? read("statusUrl", parseStatusUrl, "write http://host, http://host:port or either with a path") : statusListen && defaultPublicUrl(statusListen, "http");
   const attestors = readWhole("attestors", (faults) => (values.attestors === undefined ? [] : parseAttestors(values.attestors, text("trustDomain"), faults)));

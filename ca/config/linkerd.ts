@@ -18,7 +18,7 @@ export interface LinkerdConfig {
  */
 export function readLinkerd({ linkerdListen, linkerdAttestor }: Partial<Record<SettingKey, string>>, attestors: readonly AttestorConfig[], apiDnsNames: readonly string[]): LinkerdConfig | undefined {
   if (linkerdListen === undefined) return linkerdAttestor === undefined ? undefined : refuse("linkerdAttestor", "it says nothing without linkerdListen");
-  const listen = parseListen(linkerdListen) ?? refuse("linkerdListen", "write host:port, e.g. 0.0.0.0:8080");
+  const listen = parseListen(linkerdListen) ?? refuse("linkerdListen", "write host:port, e.g. *:8080");
   const attestor = attestors.find(({ name }) => name === linkerdAttestor);
   if (attestor?.type !== "kubernetes") return refuse("linkerdAttestor", "name one of the attestors, of the type kubernetes, whose audience is that of the proxies' tokens: identity.l5d.io");
   if (attestor.rules.some(({ dnsNames }) => dnsNames.length === 0)) {

@@ -28,7 +28,7 @@ export const configTable: readonly ConfigSetting[] = [
     "A URL with a password is readable in the process list when given as a flag: use the environment."),
   setting("initialize", "text", "on", "Whether this process makes and upgrades the database's tables, and begins a CA in an empty database. With `off`, for Postgres, it waits until `countersign store initialize` has.",
     undefined, ["on", "off"]),
-  setting("listen", "text", "127.0.0.1:8443", "Address and port of the API; port 0 takes any free one.",
+  setting("listen", "text", "127.0.0.1:8443", "Address and port of the API; `*` is every address, IPv4 and IPv6, port 0 any free one.",
     "Beyond loopback, everybody who reaches it may try tokens."),
   setting("publicUrl", "text", undefined, "URL under which proxies reach the API; it goes into bootstrap strings. Default: from `listen`.",
     "Wrong, and a proxy cannot get its first certificate."),

@@ -37,11 +37,16 @@ export interface Listen {
   readonly port: number;
 }
 
-/** Reads `127.0.0.1:8443`, `localhost:8443` or `[::1]:8443`. */
+/** Reads `127.0.0.1:8443`, `localhost:8443`, `[::1]:8443`, or `*:8443` for every address, IPv4 and IPv6. */
 export function parseListen(text: string): Listen | undefined {
   const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text) ?? [];
   const host = bracketed ?? plain;
   return host === undefined || Number(port) > 65_535 ? undefined : { host, port: Number(port) };
+}
+
+/** What Node.js is asked to listen on: without a host it takes `::`, IPv4 included, or 0.0.0.0 where there is no IPv6. */
+export function hostToListenOn(host: string): string | undefined {
+  return host === anyHost ? undefined : host;
 }
 
 /** Reads `80%` as 0.8. */
@@ -130,9 +135,10 @@ function parseKmsKey(text: string): string | undefined {
 }
 
 function isUnspecified(host: string): boolean {
-  return host === "0.0.0.0" || host === "::";
+  return host === anyHost || host === "0.0.0.0" || host === "::";
 }
 
+const anyHost = "*";
 const unitBytes = { B: 1, KiB: 1024, MiB: 1024 * 1024 } as const;
 /** It stands in each certificate three times. */
 const maxStatusUrlChars = 200;

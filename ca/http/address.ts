@@ -1,21 +1,15 @@
 import { isIP } from "node:net";
+import { networkOf } from "../pki/ip-address.ts";
 
 /**
- * Whose share of what is meant for strangers a request takes from: its IPv4 address, or the /64 of its IPv6 address, since who has one
- * address there has all of them. Behind a proxy everybody has the proxy's: nobody with an identity is counted by it.
+ * Whose share of what is meant for strangers a request takes from: its network. Behind a proxy everybody has the proxy's: nobody with an
+ * identity is counted by it.
  * @param env  what the listener gives the app with a request, or the function runtime (`clientIp`); anything else, as from tests, is one address
  * @param forwarders  how many proxies stand before us that append whom they saw to X-Forwarded-For; what came before theirs anybody may have written
  */
 export function clientAddress(env: unknown, forwarders = 0, forwardedFor: string | null = null): string {
   const { clientIp, incoming } = (env ?? {}) as { readonly clientIp?: string; readonly incoming?: { readonly socket?: { readonly remoteAddress?: string } } };
-  const address = forwardedBy(forwarders, forwardedFor) ?? clientIp ?? incoming?.socket?.remoteAddress ?? "";
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
-  if (mapped !== undefined || !address.includes(":")) return mapped ?? address;
-  const [head = "", tail] = address.replace(/%.*$/, "").split("::") as [string, string?];
-  const before = head === "" ? [] : head.split(":");
-  const after = tail === undefined || tail === "" ? [] : tail.split(":");
-  const groups = [...before, ...Array<string>(Math.max(0, 8 - before.length - after.length)).fill("0"), ...after];
-  return `${groups.slice(0, 4).join(":")}::/64`;
+  return networkOf(forwardedBy(forwarders, forwardedFor) ?? clientIp ?? incoming?.socket?.remoteAddress ?? "");
 }
 
 /** Whom the outermost of so many forwarders saw; undefined where fewer have written. */

@@ -39,7 +39,7 @@ export function proxyContainer({ caUrl, trustDomain, proxyImage }: InjectSetting
     COUNTERSIGN_PROXY_APP: `127.0.0.1:${appPort}`,
     COUNTERSIGN_PROXY_INBOUND_MODE: inboundMode,
     ...(intercepted !== "none" && { COUNTERSIGN_PROXY_TRANSPARENT: "localhost:4141", COUNTERSIGN_PROXY_TRANSPARENT_DEFAULT: transparentDefault }),
-    ...(metrics && { COUNTERSIGN_PROXY_METRICS: `0.0.0.0:${metricsPort}` }),
+    ...(metrics && { COUNTERSIGN_PROXY_METRICS: `*:${metricsPort}` }),
   };
   // The admin pages are on loopback, where the kubelet does not reach them: without the other listener it starts a program to ask there.
   const probe = metrics ? { httpGet: { path: "/readyz", port: metricsPort } } : { exec: { command: readyCommand } };

@@ -29,6 +29,26 @@ export function parseIpRange(text: string): Uint8Array {
   return Uint8Array.of(...address, ...mask);
 }
 
+/** An IPv4 address in the form of IPv6, as a listener for both sees it, as what it is; any other as it is. @source RFC 4291 section 2.5.5.2 */
+export function plainAddress(address: string): string {
+  return /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1] ?? address;
+}
+
+/**
+ * Who is counted as one where everybody gets a share: an IPv4 address, or the /64 of an IPv6 address, since who has one address there
+ * has all of them.
+ * @param address  as Node.js tells it; anything but an address is one by itself
+ */
+export function networkOf(address: string): string {
+  const plain = plainAddress(address);
+  if (!plain.includes(":")) return plain;
+  const [head = "", tail] = plain.replace(/%.*$/, "").split("::") as [string, string?];
+  const before = head === "" ? [] : head.split(":");
+  const after = tail === undefined || tail === "" ? [] : tail.split(":");
+  const groups = [...before, ...Array<string>(Math.max(0, 8 - before.length - after.length)).fill("0"), ...after];
+  return `${groups.slice(0, 4).join(":")}::/64`;
+}
+
 /** The text is known to be valid, so at most one `::` and the right number of groups. */
 function parseIpv6(text: string): Uint8Array {
   // The last two groups may be written as an IPv4 address.

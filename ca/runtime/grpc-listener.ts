@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { constants, performServerHandshake, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:tls";
+import { hostToListenOn } from "../config/values.ts";
 import { decodeFrame, encodeFrame, grpcCode, grpcContentType, statusHeaders, type GrpcStatus } from "../pki/grpc.ts";
 import { RuntimeError } from "./errors.ts";
 
@@ -53,7 +54,7 @@ export async function openGrpcListener(host: string, port: number, flag: string,
     if (!stream.destroyed && !stream.closed) respond(stream, answered);
   }
 
-  server.listen(port, host);
+  server.listen(port, hostToListenOn(host));
   await Promise.race([once(server, "listening"), once(server, "error").then(([cause]: NodeJS.ErrnoException[]) => {
     throw new RuntimeError("listen_failed", `cannot listen on ${host}:${port} (${cause?.code}); choose another address with ${flag}`, { cause });
   })]);

@@ -4,6 +4,7 @@ import { createServer as createPlainServer, STATUS_CODES, type Server as PlainSe
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import type { SecureContext } from "node:tls";
+import { hostToListenOn } from "../config/values.ts";
 import type { ProblemCode } from "../contract/problem.ts";
 import { problemAnswer } from "../http/problem.ts";
 import { RuntimeError } from "./errors.ts";
@@ -105,7 +106,7 @@ function listen(server: Server | PlainServer, host: string, port: number, flag: 
       );
     };
     server.once("error", onError);
-    server.listen(port, host, () => {
+    server.listen(port, hostToListenOn(host), () => {
       server.off("error", onError);
       resolve();
     });

@@ -128,7 +128,7 @@ export async function serveCa(
       statusUrl: listenUrl,
       linkerdPort: linkerd?.port,
       files,
-      url: `https://${host}:${listener.port}`,
+      url: defaultPublicUrl({ host: config.listenHost, port: listener.port }),
       async stop() {
         log.info({}, "stopping: no new connections, requests under way may finish");
         deadlineMs = drainTimeoutMs;

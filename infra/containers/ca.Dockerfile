@@ -25,4 +25,4 @@ ENV COUNTERSIGN_DATA_DIR=/data
 VOLUME /data
 EXPOSE 8443
 ENTRYPOINT ["/usr/local/bin/node", "/app/dist/countersign.js"]
-CMD ["serve", "--listen", "0.0.0.0:8443"]
+CMD ["serve", "--listen", "*:8443"]

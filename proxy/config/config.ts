@@ -3,7 +3,7 @@ import { parseBootstrap, type Bootstrap } from "../../ca/pki/bootstrap.ts";
 import { PkiError } from "../../ca/pki/errors.ts";
 import type { KeyAlgorithm } from "../../ca/pki/key.ts";
 import { parseSpiffeId, parseSpiffeIdPattern, parseTrustDomain, type SpiffeId, type SpiffeIdPattern } from "../../ca/pki/spiffe-id.ts";
-import { isLoopback, parseSocketAddress, type SocketAddress } from "../address.ts";
+import { isLoopback, parseListenAddress, parseSocketAddress, type SocketAddress } from "../address.ts";
 import { readPlatform, type PlatformConfig } from "./platform.ts";
 import { gatherSettings, refused, type SettingSources } from "./sources.ts";
 import type { LogLevel } from "../log.ts";
@@ -179,7 +179,7 @@ function readSecretFile(path: string): string {
 
 function listenAddress(key: string, text: string | undefined): SocketAddress | undefined {
   if (text === undefined || text === "off") return undefined;
-  return parseSocketAddress(text) ?? fail(key, text, "write host:port, e.g. 127.0.0.1:4143 or [::1]:4143, or off");
+  return parseListenAddress(text) ?? fail(key, text, "write host:port, e.g. 127.0.0.1:4143, [::1]:4143 or *:4143, or off");
 }
 
 function adminAddress(text: string | undefined): SocketAddress | undefined {
@@ -217,7 +217,7 @@ function parseRoute(text: string): Route {
 
 function parseTcpListener(text: string): TcpListener {
   const { left, right, id } = splitRule("tcp", text, "LISTEN=ADDRESS:PORT,SPIFFE-ID");
-  const listen = parseSocketAddress(left) ?? fail("tcp", text, `"${left}" is not host:port`);
+  const listen = parseListenAddress(left) ?? fail("tcp", text, `"${left}" is not host:port`);
   return { listen, address: address("tcp", right), serverId: serverId("tcp", id) };
 }
 

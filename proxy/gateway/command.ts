@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { parseSocketAddress, type SocketAddress } from "../address.ts";
+import { parseListenAddress, parseSocketAddress, type SocketAddress } from "../address.ts";
 import { startAdmin } from "../admin.ts";
 import type { CommandOutput } from "../intercept/command.ts";
 import { jsonLog } from "../log.ts";
@@ -54,7 +54,7 @@ interface Settings extends GatewaySettings {
 
 function readSettings(args: readonly string[]): Settings {
   const { values } = parseArgs({ args: [...args], options, strict: true });
-  const { listen = "0.0.0.0:4143", admin = "127.0.0.1:4191", metrics = "off", route = [], "max-connections": most = "10000" } = values;
+  const { listen = "*:4143", admin = "127.0.0.1:4191", metrics = "off", route = [], "max-connections": most = "10000" } = values;
   if (route.length === 0) throw new RangeError("--route NAME=ADDRESS:PORT says where a name leads; give at least one");
   if (!/^[1-9]\d{0,6}$/.test(most)) throw new RangeError(`--max-connections is a number above 0, not ${most}`);
   return {
@@ -75,7 +75,7 @@ function addressOrOff(flag: string, text: string): SocketAddress | undefined {
 }
 
 function addressOf(flag: string, text: string): SocketAddress {
-  const address = parseSocketAddress(text);
+  const address = parseListenAddress(text);
   if (address === undefined) throw new RangeError(`${flag} ${text} is not HOST:PORT`);
   return address;
 }
@@ -94,8 +94,8 @@ const drainTimeoutMs = 30_000;
 export const gatewayHelp = `countersign-proxy gateway: one address for the services of a cluster
 
   countersign-proxy gateway --route NAME=ADDRESS:PORT ...
-      [--listen 0.0.0.0:4143] [--admin 127.0.0.1:4191|off]
-      [--metrics 0.0.0.0:4192|off] [--max-connections N]
+      [--listen "*:4143"] [--admin 127.0.0.1:4191|off]
+      [--metrics "*:4192"|off] [--max-connections N]
 
   Connections go, as they are, to the proxy that the name in their TLS
   ClientHello leads to: world.default.west, or *.west for all that end so.

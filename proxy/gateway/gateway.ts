@@ -1,4 +1,5 @@
 import { connect, type Socket } from "node:net";
+import { networkOf, plainAddress } from "../../ca/pki/ip-address.ts";
 import { formatSocketAddress, type SocketAddress } from "../address.ts";
 import { listen } from "../listen.ts";
 import { lendingServer, lentReads } from "../lent.ts";
@@ -41,13 +42,13 @@ export async function startGateway(settings: GatewaySettings, { metrics, log, no
   metrics.gaugeOf("gateway_open_connections", "Connections that are open", () => sockets.size);
   const say = pacedByName(now);
   const sockets = new Set<Socket>();
-  /** Of each address, how many have not said yet where they want to go. */
+  /** Of each network, how many have not said yet where they want to go. */
   const waiting = new Map<string, number>();
   let told: (() => void) | undefined;
 
   function refuse(socket: Socket, from: string, reason: string, message: string): void {
     refused.inc({ reason });
-    say(`${reason} ${from}`, (heldBack) => log.warn({ reason, from, ...(heldBack > 0 && { heldBack }) }, `connection refused: ${message}`));
+    say(`${reason} ${networkOf(from)}`, (heldBack) => log.warn({ reason, from, ...(heldBack > 0 && { heldBack }) }, `connection refused: ${message}`));
     if (reason === "no_route") socket.end(unrecognizedName).destroySoon();
     else socket.resetAndDestroy();
   }
@@ -63,12 +64,13 @@ export async function startGateway(settings: GatewaySettings, { metrics, log, no
 
   /** Reads until it is known where the connection is to go. Nothing is connected before that. */
   function take(socket: Socket): void {
-    const from = socket.remoteAddress ?? "";
+    const from = plainAddress(socket.remoteAddress ?? "");
+    const share = networkOf(from);
     socket.on("error", () => undefined);
-    const before = waiting.get(from) ?? 0;
+    const before = waiting.get(share) ?? 0;
     if (sockets.size >= maxConnections) return refuse(socket, from, "too_many_connections", `${maxConnections} are open already; raise --max-connections if that is what you expect`);
-    if (before >= maxWaitingEach) return refuse(socket, from, "too_many_waiting", `${maxWaitingEach} connections of ${from} have not said yet where they want to go`);
-    waiting.set(from, before + 1);
+    if (before >= maxWaitingEach) return refuse(socket, from, "too_many_waiting", `${maxWaitingEach} connections of ${share} have not said yet where they want to go`);
+    waiting.set(share, before + 1);
     sockets.add(socket);
     socket.once("close", () => {
       sockets.delete(socket);
@@ -80,9 +82,9 @@ export async function startGateway(settings: GatewaySettings, { metrics, log, no
     function done(reason?: string, message = ""): void {
       clearTimeout(deadline);
       socket.off("data", onData).off("end", onEnd).off("close", onEnd).pause();
-      const left = (waiting.get(from) ?? 1) - 1;
-      if (left > 0) waiting.set(from, left);
-      else waiting.delete(from);
+      const left = (waiting.get(share) ?? 1) - 1;
+      if (left > 0) waiting.set(share, left);
+      else waiting.delete(share);
       if (reason !== undefined) refuse(socket, from, reason, message);
     }
 

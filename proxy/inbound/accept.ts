@@ -1,6 +1,7 @@
 import { createServer as createTcpServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, TLSSocket } from "node:tls";
-import type { SocketAddress } from "../address.ts";
+import { networkOf } from "../../ca/pki/ip-address.ts";
+import { remoteOf, type SocketAddress } from "../address.ts";
 import type { Connections, OpenConnection } from "../connections.ts";
 import type { Identity } from "../identity/source.ts";
 import type { DataPathDeps } from "../data-path.ts";
@@ -56,7 +57,7 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
   useIdentity();
 
   const tcp = createTcpServer({ allowHalfOpen: true, noDelay: true, ...keepAlive }, (raw) => {
-    const peer = addressOf(raw);
+    const peer = remoteOf(raw);
     const ends = endsOf(raw);
     const identity = source.identity();
     raw.on("error", () => undefined);
@@ -64,9 +65,9 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
       refuse({ reason: "identity_unavailable", peer, message: "connection refused: this proxy has no valid certificate, or does not know yet what is revoked; see /readyz" });
       return void raw.resetAndDestroy();
     }
-    makeRoom(raw.remoteAddress);
+    makeRoom(networkOf(raw.remoteAddress ?? ""));
     const handshake: Handshake = {
-      raw, identity, app: originalDestination?.(raw) ?? config.app, from: raw.remoteAddress, deadline: setTimeout(() => expire(handshake), config.handshakeTimeoutMs), silence: undefined, fault: undefined,
+      raw, identity, app: originalDestination?.(raw) ?? config.app, from: networkOf(raw.remoteAddress ?? ""), deadline: setTimeout(() => expire(handshake), config.handshakeTimeoutMs), silence: undefined, fault: undefined,
     };
     handshakes.set(ends, handshake);
     raw.once("close", () => {
@@ -106,16 +107,16 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
     raw.resume();
   }
 
-  /** Nobody is kept out by those who began a handshake and do not go on: the oldest goes, of the same address if it has its share. */
-  function makeRoom(from: string | undefined): void {
+  /** Nobody is kept out by those who began a handshake and do not go on: the oldest goes, of the same network if it has its share. */
+  function makeRoom(from: string): void {
     const ofAddress = [...handshakes].filter(([, handshake]) => handshake.from === from);
     const left = config.maxConnections - connections.count();
     const full = handshakes.size >= Math.min(maxHandshakes, left > 0 ? left : spareHandshakes);
-    const [oldest] = ofAddress.length >= maxHandshakesPerAddress ? ofAddress : full ? handshakes : [];
+    const [oldest] = ofAddress.length >= maxHandshakesPerNetwork ? ofAddress : full ? handshakes : [];
     if (oldest === undefined) return;
     const [ends, handshake] = oldest;
     finish(ends, handshake);
-    refuse({ reason: "handshake_displaced", peer: addressOf(handshake.raw), message: `connection refused: ${handshakes.size + 1} handshakes were under way and this was the oldest; it made room for the next` });
+    refuse({ reason: "handshake_displaced", peer: remoteOf(handshake.raw), message: `connection refused: ${handshakes.size + 1} handshakes were under way and this was the oldest; it made room for the next` });
     handshake.raw.resetAndDestroy();
   }
 
@@ -132,7 +133,7 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
   }
 
   tls.on("secureConnection", (socket: TLSSocket) => {
-    const address = addressOf(socket);
+    const address = remoteOf(socket);
     const ends = endsOf(socket);
     const handshake = handshakes.get(ends);
     // Its TCP connection is gone already.
@@ -149,7 +150,7 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
     if (admission === undefined) return void socket.destroy();
     if (connections.count() >= config.maxConnections && !connections.makeRoom(peer?.svid.id.uri ?? "")) {
       refuse({
-        reason: "too_many_connections", peer: peer?.svid.id.uri ?? addressOf(raw),
+        reason: "too_many_connections", peer: peer?.svid.id.uri ?? remoteOf(raw),
         message: `connection refused: ${config.maxConnections} are open already; raise maxConnections if that is what you expect`,
       });
       return reset();
@@ -191,8 +192,8 @@ interface Handshake {
   /** Whose certificate we present in it; a renewal meanwhile changes only the next one. */
   readonly identity: Identity;
   readonly app: SocketAddress;
-  /** Address without port. */
-  readonly from: string | undefined;
+  /** Whose share it is of. */
+  readonly from: string;
   readonly deadline: NodeJS.Timeout;
   /** Until a client that says nothing is let wait for the server. */
   silence: NodeJS.Timeout | undefined;
@@ -200,12 +201,8 @@ interface Handshake {
   fault: [reason: string, message: string] | undefined;
 }
 
-function addressOf({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress}:${remotePort}`;
-}
-
 function endsOf(socket: Socket): string {
-  return `${addressOf(socket)} ${socket.localAddress}:${socket.localPort}`;
+  return `${remoteOf(socket)} ${socket.localAddress}:${socket.localPort}`;
 }
 
 function handshakeFault(code: string): [reason: string, message: string] {
@@ -221,7 +218,7 @@ const tlsHandshake = 22;
 const silentPart = 0.25;
 /** A handshake holds about 60 KiB and half a millisecond of CPU: this many take 30 MiB and a quarter of a second. */
 const maxHandshakes = 512;
-/** Half of them, so that one address cannot displace those of all others. */
-const maxHandshakesPerAddress = 256;
+/** Half of them, so that one network cannot displace those of all others. */
+const maxHandshakesPerNetwork = 256;
 /** Where everything is taken: it has to be known who somebody is to see whether there is room to be made. */
 const spareHandshakes = 16;

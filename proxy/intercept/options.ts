@@ -54,8 +54,8 @@ export const interceptHelp = `countersign-proxy intercept: apps need no setting 
 
 Needs root and nft, whose table "inet countersign" is all that changes; or
 iptables and ip6tables where there is no nft. The proxy listens with
---transparent localhost:4141, and with --inbound '[::]:4143' where the host
-has IPv6. Then look: countersign-proxy verify-wire --interface any
+--transparent localhost:4141. Then look:
+countersign-proxy verify-wire --interface any
 
   --proxy-user USER           who the proxy runs as; nothing else may run as it
   --inbound PORT|off          the proxy's inbound port [default: 4143]

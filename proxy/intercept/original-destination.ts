@@ -1,5 +1,6 @@
 import type * as Ffi from "node:ffi";
 import type { Socket } from "node:net";
+import { plainAddress } from "../../ca/pki/ip-address.ts";
 import type { SocketAddress } from "../address.ts";
 
 /** Tells where a connection that the kernel redirected to us was going; undefined for one that was not redirected. */
@@ -26,13 +27,14 @@ export function originalDestinations(): OriginalDestination {
   return (socket) => {
     const fd = descriptorOf(socket);
     if (fd === undefined) return undefined;
-    const { level, length } = socket.localFamily === "IPv6" && !isMapped(socket.localAddress) ? ipv6 : ipv4;
+    const own = plainAddress(socket.localAddress ?? "");
+    const { level, length } = own.includes(":") ? ipv6 : ipv4;
     view.setUint32(addressBytes, length, littleEndian);
     if (getsockopt(fd, level, originalDestination, base, base + BigInt(addressBytes)) !== 0) return undefined;
     const port = view.getUint16(portAt);
     const host = level === ipv4.level ? bytes.subarray(4, 8).join(".") : formatIpv6(view);
     // Without a redirect the kernel answers with the address that was connected to: our own.
-    return port === socket.localPort && host === plainAddress(socket.localAddress) ? undefined : { host, port };
+    return port === socket.localPort && host === own ? undefined : { host, port };
   };
 }
 
@@ -40,15 +42,6 @@ export function originalDestinations(): OriginalDestination {
 function descriptorOf(socket: Socket): number | undefined {
   const fd = (socket as unknown as { readonly _handle?: { readonly fd?: number } | null })._handle?.fd;
   return fd === undefined || fd < 0 ? undefined : fd;
-}
-
-/** A listener on `::` sees IPv4 clients under addresses of this form. */
-function isMapped(address: string | undefined): boolean {
-  return address?.startsWith("::ffff:") === true;
-}
-
-function plainAddress(address: string | undefined): string | undefined {
-  return isMapped(address) ? address!.slice("::ffff:".length) : address;
 }
 
 /** As Node writes it, so that the two compare: RFC 5952. */

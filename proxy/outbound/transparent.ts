@@ -1,5 +1,5 @@
 import { connect, type Server, type Socket } from "node:net";
-import { formatSocketAddress, type SocketAddress } from "../address.ts";
+import { formatSocketAddress, remoteOf, type SocketAddress } from "../address.ts";
 import type { Connections } from "../connections.ts";
 import type { DataPathDeps } from "../data-path.ts";
 import type { OriginalDestination } from "../intercept/original-destination.ts";
@@ -63,7 +63,7 @@ export function transparentListener({ config, source, metrics, connections, dial
   function take(app: Socket): void {
     const to = originalDestination(app);
     if (to === undefined) {
-      return turnAway(app, "not_redirected", `${app.remoteAddress}:${app.remotePort}`, "connection refused: it came straight to the transparent listener, which takes only what `countersign-proxy intercept` redirects");
+      return turnAway(app, "not_redirected", remoteOf(app), "connection refused: it came straight to the transparent listener, which takes only what `countersign-proxy intercept` redirects");
     }
     const where = formatSocketAddress(to);
     const route = routeTo(to);

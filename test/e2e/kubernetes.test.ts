@@ -41,7 +41,7 @@ async function startContainer({ env, ports, startupProbe: { httpGet } }: Contain
   const asked = Object.fromEntries(env.map(({ name, value }) => [name, value]));
   // The kubelet asks at the pod's address, where the container says that it listens.
   const probed = ports.find(({ name, containerPort }) => name === httpGet.port || containerPort === httpGet.port)!;
-  expect(asked["COUNTERSIGN_PROXY_METRICS"]).toBe(`0.0.0.0:${probed.containerPort}`);
+  expect(asked["COUNTERSIGN_PROXY_METRICS"]).toBe(`*:${probed.containerPort}`);
   const port = await freePort();
   const settings = { ...asked, ...here, COUNTERSIGN_PROXY_ADMIN: "off", COUNTERSIGN_PROXY_METRICS: `127.0.0.1:${port}` };
   const proxy = startProcess(programs.proxy, [], settings);

@@ -33,7 +33,7 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
       const goals = [...[8080, 8082, 9000, 9999, 4143].map((port) => `${west!.address}:${port}`), ...(west!.address6 === undefined ? [] : [`[${west!.address6}]:8080`])];
       const routes = host === east ? goals.flatMap((goal) => ["--route", `${goal}=${goal},${idOf(west!)}`]) : [];
       await start(host, [
-        program("proxy"), "--inbound", host.address6 === undefined ? "0.0.0.0:4143" : "[::]:4143", "--app", "127.0.0.1:1", "--outbound", "off", "--admin", "127.0.0.1:4191", "--metrics", "0.0.0.0:4192", "--transparent", "localhost:4141", "--opaque-ports", "9000", ...routes,
+        program("proxy"), "--app", "127.0.0.1:1", "--outbound", "off", "--admin", "127.0.0.1:4191", "--metrics", "*:4192", "--transparent", "localhost:4141", "--opaque-ports", "9000", ...routes,
       ], ["revocations in force", "policy in force"], { COUNTERSIGN_BOOTSTRAP: bootstrap });
       intercept(host, "install", "--proxy-user", "0");
     }

@@ -16,7 +16,7 @@ afterEach(() => {
 async function start(unready: () => string | undefined = () => undefined) {
   const metrics = createMetrics();
   const clock = { nowMs: 0 };
-  const server = await startScraped({ listen: { host: "0.0.0.0", port: 0 }, unready: [unready], metrics, now: () => clock.nowMs });
+  const server = await startScraped({ listen: { host: "*", port: 0 }, unready: [unready], metrics, now: () => clock.nowMs });
   open.push(server);
   const port = Number(server.address.split(":")[1]);
   return { metrics, clock, port, get: (path: string, options: { method?: string; host?: string } = {}) => ask(port, path, options) };

@@ -95,7 +95,7 @@ describe("the webhook", () => {
     }
     return leaf;
   };
-  const start = (changes: object = {}) => serveInjector({ settings: () => settings, whenRefused: "closed", certFile, keyFile, listen: "127.0.0.1:0", log: () => undefined, ...changes });
+  const start = (changes: object = {}) => serveInjector({ settings: () => settings, whenRefused: "closed", certFile, keyFile, listen: "*:0", log: () => undefined, ...changes });
   const ask = (port: number, method: string, path: string, body = ""): Promise<{ status: number; text: string }> => new Promise((resolve, reject) => {
     request({ host: "127.0.0.1", port, method, path, ca: east.pem, agent: false, headers: { "content-type": "application/json", "content-length": Buffer.byteLength(body) } }, (response) => {
       let text = "";

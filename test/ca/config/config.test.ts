@@ -56,6 +56,7 @@ describe("the configuration", () => {
     const { apiDnsNames, apiIpAddresses } = readConfig({ flags: { listen: "0.0.0.0:8443", "public-url": "https://ca.east:8443" } });
     expect(apiDnsNames).toEqual(["ca.east", "localhost"]);
     expect(apiIpAddresses).not.toContain("0.0.0.0");
+    expect(readConfig({ flags: { listen: "*:8443" } })).toMatchObject({ publicUrl: "https://localhost:8443", apiDnsNames: ["localhost"], apiIpAddresses: ["127.0.0.1", "::1"] });
     expect(readConfig({ flags: { listen: "[fd00::1]:9000" } })).toMatchObject({ publicUrl: "https://[fd00::1]:9000", apiIpAddresses: ["fd00::1"] });
   });
 });

@@ -73,7 +73,7 @@ describe("a pod that gets a proxy", () => {
   });
 
   test("has its metrics, and by the same port its probes, where scrapers and the kubelet reach them whatever is intercepted, and its admin pages where nobody does", () => {
-    expect([env["COUNTERSIGN_PROXY_METRICS"], env["COUNTERSIGN_PROXY_ADMIN"]]).toEqual(["0.0.0.0:4192", undefined]);
+    expect([env["COUNTERSIGN_PROXY_METRICS"], env["COUNTERSIGN_PROXY_ADMIN"]]).toEqual(["*:4192", undefined]);
     expect(proxy.ports).toContainEqual({ name: "proxy-metrics", containerPort: 4192, protocol: "TCP" });
     for (const probe of [proxy.startupProbe, proxy.readinessProbe]) expect(probe).toMatchObject({ httpGet: { path: "/readyz", port: 4192 } });
     const closed = injected(pod({ annotations: { "countersign.dev/metrics": "disabled", "countersign.dev/intercept": "all" } }));

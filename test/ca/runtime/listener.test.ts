@@ -3,6 +3,7 @@ import { Agent, request } from "node:https";
 import { connect, type TLSSocket } from "node:tls";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { openListener, type Listener, type ListenerLimits } from "../../../ca/runtime/listener.ts";
+import { loopbacks } from "../../support/loopbacks.ts";
 import { startTestCa, type TestCa } from "../../support/running-ca.ts";
 
 let testCa: TestCa;
@@ -18,8 +19,8 @@ afterAll(() => testCa.close());
 type Fetch = Parameters<Listener["serve"]>[0];
 const answerOk: Fetch = () => new Response("ok");
 
-async function listen(fetch: Fetch = answerOk, limits: Partial<ListenerLimits> = {}): Promise<Listener> {
-  const listener = await openListener("127.0.0.1", 0, { requestTimeoutMs: 10_000, maxConnections: 100, ...limits });
+async function listen(fetch: Fetch = answerOk, limits: Partial<ListenerLimits> = {}, host = "127.0.0.1"): Promise<Listener> {
+  const listener = await openListener(host, 0, { requestTimeoutMs: 10_000, maxConnections: 100, ...limits });
   open.push(listener);
   listener.present(testCa.ca.apiCredentials());
   listener.serve(fetch);
@@ -135,6 +136,11 @@ test("a new certificate is presented from the next handshake on, and open connec
   before.write("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
   await before.ended;
   expect(before.received).toMatch(/^HTTP\/1.1 200/);
+});
+
+test("`*` is every address", async () => {
+  const listener = await listen(answerOk, {}, "*");
+  for (const host of loopbacks) expect((await dial(listener, { host })).authorized).toBe(true);
 });
 
 test("an address that cannot be listened on is refused in words", async () => {

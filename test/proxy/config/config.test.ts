@@ -31,7 +31,7 @@ function refusal(sources: SettingSources): ConfigError {
 describe("defaults", () => {
   test("are those of the table: a bootstrap string is all that is needed", () => {
     expect(read()).toMatchObject({
-      bootstrap, inbound: { host: "0.0.0.0", port: 4143 }, app: { host: "127.0.0.1", port: 8080 }, inboundProtocol: "detect",
+      bootstrap, inbound: { host: "*", port: 4143 }, app: { host: "127.0.0.1", port: 8080 }, inboundProtocol: "detect",
       outbound: { host: "127.0.0.1", port: 4140 }, admin: { host: "127.0.0.1", port: 4191 }, scraped: undefined, routes: [], tcpListeners: [], allow: undefined,
       stateDir: undefined, keyAlgorithm: "ec-p256", keyExchange: "hybrid", certificateLifetimeSeconds: undefined, revocationPollMs: 2000, drainTimeoutMs: 30_000, logLevel: "info",
     });
@@ -151,16 +151,16 @@ describe("values", () => {
     for (const text of ["", "4143", ":4143", "a:b", "h:65536", "::1:4143", "http://h:1", "h:1:2", "h :1"]) {
       expect(refusal({ args: ["--inbound", text], env }).code).toBe("value_refused");
     }
-    expect(refusal({ args: ["--app", "127.0.0.1:0"], env }).code).toBe("value_refused");
+    for (const text of ["127.0.0.1:0", "*:80"]) expect(refusal({ args: ["--app", text], env }).code).toBe("value_refused");
   });
 
   test("the admin listener stays on loopback", () => {
     for (const host of ["127.0.0.1", "127.8.0.1", "[::1]", "localhost"]) expect(read("--admin", `${host}:1`).admin?.port).toBe(1);
-    for (const host of ["0.0.0.0", "[::]", "10.0.0.1", "127.0.0.1.example"]) expect(refusal({ args: ["--admin", `${host}:1`], env }).message).toContain("loopback");
+    for (const host of ["*", "0.0.0.0", "[::]", "10.0.0.1", "127.0.0.1.example"]) expect(refusal({ args: ["--admin", `${host}:1`], env }).message).toContain("loopback");
   });
 
   test("metrics may be open to others, and are not unless somebody says so", () => {
-    expect(read("--metrics", "0.0.0.0:4192").scraped).toEqual({ host: "0.0.0.0", port: 4192 });
+    expect(read("--metrics", "*:4192").scraped).toEqual({ host: "*", port: 4192 });
     expect(refusal({ args: ["--metrics", "4192"], env }).message).toContain("host:port");
   });
 
