@@ -43,8 +43,8 @@ function makeRoom(server: Server): void {
   const open = new Set<Socket>();
   server.on("connection", (socket) => {
     const network = networkOf(socket.remoteAddress ?? "");
-    const ofAddress = [...open].filter(({ remoteAddress }) => networkOf(remoteAddress ?? "") === network);
-    const [oldest] = ofAddress.length >= maxConnectionsPerAddress ? ofAddress : open.size >= maxConnections ? open : [];
+    const ofNetwork = [...open].filter(({ remoteAddress }) => networkOf(remoteAddress ?? "") === network);
+    const [oldest] = ofNetwork.length >= maxConnectionsPerNetwork ? ofNetwork : open.size >= maxConnections ? open : [];
     if (oldest !== undefined) {
       open.delete(oldest);
       oldest.destroy();
@@ -58,4 +58,4 @@ function makeRoom(server: Server): void {
 const textLifetimeMs = 1000;
 /** Scrapers and kubelets, and some more. */
 const maxConnections = 64;
-const maxConnectionsPerAddress = 16;
+const maxConnectionsPerNetwork = 16;

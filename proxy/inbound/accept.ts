@@ -109,10 +109,10 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
 
   /** Nobody is kept out by those who began a handshake and do not go on: the oldest goes, of the same network if it has its share. */
   function makeRoom(from: string): void {
-    const ofAddress = [...handshakes].filter(([, handshake]) => handshake.from === from);
+    const ofNetwork = [...handshakes].filter(([, handshake]) => handshake.from === from);
     const left = config.maxConnections - connections.count();
     const full = handshakes.size >= Math.min(maxHandshakes, left > 0 ? left : spareHandshakes);
-    const [oldest] = ofAddress.length >= maxHandshakesPerNetwork ? ofAddress : full ? handshakes : [];
+    const [oldest] = ofNetwork.length >= maxHandshakesPerNetwork ? ofNetwork : full ? handshakes : [];
     if (oldest === undefined) return;
     const [ends, handshake] = oldest;
     finish(ends, handshake);

@@ -5,6 +5,7 @@ import { afterEach, expect, test } from "vitest";
 import { createMetrics } from "../../proxy/metrics.ts";
 import type { PageServer } from "../../proxy/pages.ts";
 import { startScraped } from "../../proxy/scraped.ts";
+import { manyAddresses } from "../support/many-addresses.ts";
 
 const open: PageServer[] = [];
 const sockets: Socket[] = [];
@@ -78,4 +79,17 @@ test("who holds connections keeps no probe out: the oldest one goes, of the same
   for (const address of ["127.0.0.4", "127.0.0.5", "127.0.0.6"]) for (let count = 0; count < 16; count++) await silent(port, address);
   await displaced;
   expect((await get("/livez")).status).toBe(200);
+});
+
+test("the addresses of an IPv6 network have one share", async () => {
+  const { port } = await start();
+  const restore = manyAddresses();
+  try {
+    const first = await silent(port, "127.0.0.1");
+    const ended = once(first, "close");
+    for (let count = 1; count <= 16; count++) await silent(port, "127.0.0.1");
+    await ended;
+  } finally {
+    restore();
+  }
 });

@@ -6,6 +6,7 @@ import { startGateway, type Gateway, type GatewaySettings } from "../../../proxy
 import { jsonLog } from "../../../proxy/log.ts";
 import { createMetrics, type Metrics } from "../../../proxy/metrics.ts";
 import { eastIdentity, eastIssuer, holderOf, inboundHalf, metricValue, outboundHalf, portOf } from "../../support/data-path.ts";
+import { manyAddresses } from "../../support/many-addresses.ts";
 import { echoApp, httpApp, knock, readAll, readUntil, tcpApp, tcpClient, tlsClient, tlsServer, type TestServer } from "../../support/tcp.ts";
 
 const leaf = eastIssuer.leaf({ spiffeId: "spiffe://east/hello" });
@@ -141,6 +142,17 @@ describe("is refused before anything is connected", () => {
     const client = await tcpClient(many.port);
     await expect.poll(() => many.gateway.open(), { timeout: 10_000 }).toBe(1);
     client.destroy();
+  });
+
+  test("more of one IPv6 network that say nothing, each from an address of its own", async () => {
+    const restore = manyAddresses();
+    ends.push(restore);
+    const { port, metrics, gateway } = await start({ "*.west": 1 }, { maxConnections: 1000 });
+    const silent = await Promise.all(Array.from({ length: 256 }, () => tcpClient(port)));
+    await expect.poll(() => gateway.open(), { timeout: 10_000 }).toBe(256);
+    expect(await knock(port)).toBe("");
+    expect(refusals(metrics)).toEqual(['gateway_refused_total{reason="too_many_waiting"} 1']);
+    for (const client of silent) client.destroy();
   });
 
   test("a route whose server is not there", async () => {

@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { parseSpiffeIdPattern } from "../../../ca/pki/spiffe-id.ts";
 import { east, eastIdentity, eastIssuer, holderOf, inboundHalf, metricValue, type HalfOptions, type TestHalf } from "../../support/data-path.ts";
 import type { InboundDataPath } from "../../../proxy/inbound/server.ts";
+import { manyAddresses } from "../../support/many-addresses.ts";
 import { httpApp, knock, readAll, readUntil, tcpApp, tcpClient, tlsClient, tlsOver, type TestServer } from "../../support/tcp.ts";
 import { testAuthority, type TestAuthority, type TestLeaf } from "../../support/test-ca.ts";
 
@@ -279,6 +280,22 @@ describe("bounds", () => {
     half.holder.setRevoked(new Set([hello.serialNumber]));
     expect((await readAll(client)).ending).not.toBe("end");
     await echo.close();
+  });
+
+  test("the addresses of an IPv6 network have one share of the handshakes", async () => {
+    const half = await start();
+    const restore = manyAddresses();
+    const idle: Socket[] = [];
+    try {
+      for (let opened = 0; opened < 256; opened++) idle.push(await tcpClient(half.port));
+      expect(displaced(half)).toBe(0);
+      idle.push(await tcpClient(half.port));
+      await expect.poll(() => idle[0]!.destroyed).toBe(true);
+      expect(displaced(half)).toBe(1);
+    } finally {
+      restore();
+      for (const socket of idle) socket.destroy();
+    }
   });
 
   // Other systems have one loopback address.
