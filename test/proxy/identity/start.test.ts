@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test, vi } from "vitest";
@@ -339,6 +339,7 @@ describe("a state directory", () => {
     expect(readFileSync(join(dir, "request.json"), "utf8")).not.toContain(ca.core.token);
     const elsewhere = join(temporaryFolder(), "state");
     cpSync(dir, elsewhere, { recursive: true });
+    chmodSync(elsewhere, 0o700);
     ca.loses = () => false;
     const second = start(ca, ["--state-dir", dir]);
     await changed(second.holder, () => second.holder.identity() !== undefined);
