@@ -39,17 +39,27 @@ export function groupTalks(talks: readonly Pair[], most: number): EdgeGroups {
 /** The group of each ID. */
 function nameByParts(ids: readonly string[], talks: readonly Pair[], most: number): ReadonlyMap<string, string> {
   if (ids.length <= most) return new Map(ids.map((id) => [id, id]));
-  let fitting: { readonly names: ReadonlyMap<string, string>; readonly count: number } | undefined;
-  let names: ReadonlyMap<string, string> = new Map(ids.map((id) => [id, id]));
-  for (let parts = ids.reduce((deepest, id) => Math.max(deepest, partsOf(id)), 0) - 1; parts >= 0; parts--) {
-    const shorter = new Map(ids.map((id) => [id, cut(id, parts)]));
-    const count = new Set(shorter.values()).size;
-    // Of two that tell as much, the shorter one: without a last part that all have.
-    if (count < (fitting?.count ?? fewest)) break;
-    if (count <= most) fitting = { names: shorter, count };
-    else names = shorter;
+  const namesOf = (parts: number): ReadonlyMap<string, string> => new Map(ids.map((id) => [id, cut(id, parts)]));
+  const countOf = (parts: number): number => new Set(namesOf(parts).values()).size;
+  const whole = ids.reduce((deepest, id) => Math.max(deepest, partsOf(id)), 0);
+  // With more parts there are never fewer groups.
+  const tooMany = firstWith(whole, (parts) => countOf(parts) > most);
+  const count = tooMany === 0 ? 0 : countOf(tooMany - 1);
+  if (count < fewest) return withOthers(namesOf(tooMany), talks, most);
+  // Of two that tell as much, the shorter one: without a last part that all have.
+  return namesOf(firstWith(tooMany - 1, (parts) => countOf(parts) >= count));
+}
+
+/** The lowest number for which it holds, as it does from there on; `last`, which is not asked about, where it holds for none below. */
+function firstWith(last: number, holds: (number: number) => boolean): number {
+  let [low, high] = [0, last];
+  while (low < high) {
+    // By leaps and halves: whoever reports an ID makes it up, with a thousand parts if it likes, and each look goes through all IDs.
+    const next = Math.min(Math.floor((low + high) / 2), 2 * low + 1);
+    if (holds(next)) high = next;
+    else low = next + 1;
   }
-  return fitting?.names ?? withOthers(names, talks, most);
+  return low;
 }
 
 /** Those with most talks, and all others as one. */

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { groupTalks } from "../../../ca/reports/edge-groups.ts";
 
 const talk = (client: string, server: string, reason?: string) => ({ clientId: client && `spiffe://east/${client}`, serverId: `spiffe://east/${server}`, secured: reason === undefined, reason });
@@ -28,6 +28,17 @@ test("where no step fits, those with most edges stay, and all others are one", (
   expect([groups.length, groups.find(({ name }) => name === "*")?.members]).toEqual([10, expect.any(Number)]);
   expect(groups.map(({ name }) => name)).toContain("spiffe://east/ns/n7");
   expect(groups.reduce((sum, { members }) => sum + members, 0)).toBe(60);
+});
+
+test("an ID of a thousand parts, as anybody may report it, has nobody look at all others a thousand times", () => {
+  const talks = [...ring(30, 4), talk(`${"a/".repeat(1000)}a`, "ns/n1/sa/w1")];
+  const indexOf = vi.spyOn(String.prototype, "indexOf");
+  const { groups } = groupTalks(talks, 60);
+  const looks = indexOf.mock.calls.length;
+  indexOf.mockRestore();
+  expect(groups.map(({ name }) => name)).toEqual([...Array.from({ length: 30 }, (_, n) => `spiffe://east/ns/n${n}`), "spiffe://east/a/a"]);
+  // Each look at an ID is for a few slashes.
+  expect(looks).toBeLessThan(talks.length * 100);
 });
 
 describe("of links there are no more than a picture holds", () => {
