@@ -14,22 +14,25 @@ export type ClientHello =
 export function readClientHello(bytes: Buffer): ClientHello {
   const fragments: Buffer[] = [];
   let length = 0;
+  /** Of the message, once its head has come. */
+  let end: number | undefined;
   for (let at = 0; ;) {
     // A message may be spread over records, as a record may be over packets.
     if (at < bytes.length && bytes[at] !== handshakeRecord) return { kind: at === 0 ? "not_tls" : "malformed" };
     if (bytes.length - at < recordHeadBytes) return incomplete;
     const size = bytes.readUInt16BE(at + 3);
     if (bytes[at + 1] !== majorVersion || size === 0 || size > maxRecordBytes) return { kind: "malformed" };
+    if (fragments.length >= maxRecords) return { kind: "too_long" };
     const fragment = bytes.subarray(at + recordHeadBytes, at + recordHeadBytes + size);
     fragments.push(fragment);
     length += fragment.length;
-    if (length >= messageHeadBytes) {
-      const message = Buffer.concat(fragments);
-      if (message[0] !== clientHello) return { kind: "malformed" };
-      const end = messageHeadBytes + message.readUIntBE(1, 3);
+    if (end === undefined && length >= messageHeadBytes) {
+      const head = Buffer.concat(fragments, messageHeadBytes);
+      if (head[0] !== clientHello) return { kind: "malformed" };
+      end = messageHeadBytes + head.readUIntBE(1, 3);
       if (end > maxHelloBytes) return { kind: "too_long" };
-      if (length >= end) return readMessage(message.subarray(messageHeadBytes, end));
     }
+    if (end !== undefined && length >= end) return readMessage(Buffer.concat(fragments).subarray(messageHeadBytes, end));
     if (fragment.length < size) return incomplete;
     at += recordHeadBytes + size;
   }
@@ -77,4 +80,6 @@ const [recordHeadBytes, messageHeadBytes] = [5, 4];
 const maxRecordBytes = 16 * 1024;
 /** Browsers send 2 KiB with a hybrid key share. */
 const maxHelloBytes = 16 * 1024;
+/** Clients send one, those that hide from censors a few; all of them are looked at again whenever more has come. */
+const maxRecords = 64;
 const namePattern = /^[a-z0-9_](?:[a-z0-9_.-]{0,252})$/;

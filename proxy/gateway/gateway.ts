@@ -147,7 +147,7 @@ export async function startGateway(settings: GatewaySettings, { metrics, log, no
 const faults: Readonly<Record<"not_tls" | "malformed" | "too_long", string>> = {
   not_tls: "it does not begin with TLS; clients reach this gateway through their own proxies",
   malformed: "its ClientHello is malformed",
-  too_long: "its ClientHello is longer than 16 KiB",
+  too_long: "its ClientHello is longer than 16 KiB, or in more than 64 records",
 };
 /** Each holds a descriptor and up to 16 KiB until its deadline. */
 const maxWaitingEach = 256;

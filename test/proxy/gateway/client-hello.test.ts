@@ -70,6 +70,7 @@ describe("is refused", () => {
     { claim: "another message than ClientHello", bytes: () => changed(5, 2), kind: "malformed" },
     { claim: "another record in the middle of the message", bytes: () => Buffer.concat([inRecords(named, 100).subarray(0, 105), Buffer.from([23, 3, 3, 0, 1, 0])]), kind: "malformed" },
     { claim: "a message of 16 MiB", bytes: () => changed(6, 255, 255, 255), kind: "too_long" },
+    { claim: "a message in more than 64 records, which would be put together anew for each", bytes: () => inRecords(named, 1), kind: "too_long" },
     { claim: "a session ID that leads out of the message", bytes: () => changed(43, 255), kind: "malformed" },
     { claim: "extensions that end before the message does", bytes: () => changed(extensionsAt(), 0, 40), kind: "malformed" },
     { claim: "an extension that leads out of the message", bytes: () => changed(nameAt() - 9, 0xfa, 0xfa, 0xff, 0xf0), kind: "malformed" },
