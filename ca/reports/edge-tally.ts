@@ -21,7 +21,8 @@ export interface Talk {
  */
 export function edgeTally() {
   const names = new Map<string, string>();
-  const clients = new Map<string, Map<string, Counted[]>>();
+  /** By client, server and reason. */
+  const clients = new Map<string, Map<string, Map<string | undefined, Counted>>>();
   /** By who reported them first. */
   const sizes = new Map<string, number>();
   let size = 0;
@@ -35,8 +36,9 @@ export function edgeTally() {
   }
 
   function place(reporter: string, clientId: string, serverId: string, secured: boolean, reason: string | undefined): Counted | undefined {
-    const servers = clients.get(clientId) ?? new Map<string, Counted[]>();
-    const found = servers.get(serverId)?.find((one) => one.reason === reason);
+    const servers = clients.get(clientId) ?? new Map<string, Map<string | undefined, Counted>>();
+    const reasons = servers.get(serverId) ?? new Map<string | undefined, Counted>();
+    const found = reasons.get(reason);
     if (found !== undefined) return found;
     const ofReporter = sizes.get(reporter) ?? 0;
     if (size >= maxTalks || ofReporter >= maxTalksOfOne) {
@@ -47,8 +49,16 @@ export function edgeTally() {
     sizes.set(reporter, ofReporter + 1);
     const made: Counted = { clientId: known(clientId), serverId: known(serverId), secured, reason, protocols: [], inbound: -1, outbound: -1, lastSeenMs: 0 };
     if (servers.size === 0) clients.set(made.clientId, servers);
-    servers.set(made.serverId, [...(servers.get(serverId) ?? []), made]);
+    if (reasons.size === 0) servers.set(made.serverId, reasons);
+    reasons.set(reason, made);
     return made;
+  }
+
+  /** A word of the reporter's own making: kept once, and few of them. */
+  function noteProtocol({ protocols }: Counted, protocol: string): void {
+    if (protocols.includes(protocol)) return;
+    if (protocols.length < maxProtocols) protocols.push(known(protocol));
+    else full = true;
   }
 
   return {
@@ -60,12 +70,12 @@ export function edgeTally() {
       const seen = edges.flatMap(({ direction, clientId, serverId, secured, reason, protocol, connections }) => {
         // What is not said to be secured, or not why it is not, is not secured.
         const talk = place(reporter, clientId, serverId, secured, secured ? undefined : (reason ?? "unknown"));
-        return talk === undefined ? [] : [{ talk, direction, connections, protocol: protocol === undefined ? undefined : known(protocol) }];
+        return talk === undefined ? [] : [{ talk, direction, connections, protocol }];
       });
       return () => {
         for (const { talk, direction, connections, protocol } of seen) {
           talk[direction] = Math.max(0, talk[direction]) + connections;
-          if (protocol !== undefined && !talk.protocols.includes(protocol)) talk.protocols.push(protocol);
+          if (protocol !== undefined) noteProtocol(talk, protocol);
           talk.lastSeenMs = Math.max(talk.lastSeenMs, reportedAtMs);
         }
       };
@@ -76,7 +86,7 @@ export function edgeTally() {
       let looked = 0;
       for (const [, servers] of [...clients].sort(byName)) {
         for (const [, talks] of [...servers].sort(byName)) {
-          sorted.push(...talks.filter(({ inbound, outbound }) => inbound >= 0 || outbound >= 0).sort((a, b) => inTextOrder(a.reason ?? "", b.reason ?? "")));
+          sorted.push(...[...talks.values()].filter(({ inbound, outbound }) => inbound >= 0 || outbound >= 0).sort((a, b) => inTextOrder(a.reason ?? "", b.reason ?? "")));
           looked += 1;
           if (looked % talksAtOnce === 0) await setImmediate();
         }
@@ -112,5 +122,7 @@ function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]
 const maxTalks = 200_000;
 /** So that one that makes up whom it talks to, under a certificate after the other, hides nobody else's. */
 const maxTalksOfOne = 10_000;
+/** Proxies tell half a dozen apart. */
+const maxProtocols = 16;
 /** Some milliseconds. */
 const talksAtOnce = 5_000;

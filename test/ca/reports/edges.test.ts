@@ -54,6 +54,18 @@ test("a workload that makes up whom it talks to, under many certificates, hides 
   expect((await merged([...made, row("1", [edge()])], { spiffeId: hello })).edges).toHaveLength(1);
 });
 
+test("a workload that makes up protocols, report after report, has a few of them told, and that there were more", async () => {
+  const made = Array.from({ length: 30 }, (_, part) => row(`0${part}`, Array.from({ length: 200 }, (_, index) => edge({ protocol: `p${part}-${index}` }))));
+  const { edges, truncated } = await merged(made);
+  expect([edges.length, edges[0]?.protocols.length, edges[0]?.connections, truncated]).toEqual([1, 16, 6000, true]);
+});
+
+test("a workload that makes up reasons has each of them told, beside what the other side says", async () => {
+  const made = Array.from({ length: 30 }, (_, part) => row(`0${part}`, Array.from({ length: 200 }, (_, index) => edge({ secured: false, reason: `r${part}-${index}` }))));
+  const { total } = await merged([...made, row("1", [edge({ direction: "outbound" })], { spiffeId: hello })]);
+  expect(total).toBe(6001);
+});
+
 describe("edges are chosen", () => {
   const rows = [row("1", [edge(), edge({ clientId: "spiffe://east/other" }), edge({ clientId: "", secured: false, reason: "plain_text" }), edge({ direction: "outbound", clientId: world, serverId: "not an ID" })])];
 
