@@ -121,6 +121,11 @@ export function isLastWord(error: unknown): boolean {
   return error instanceof pg.DatabaseError && /^(08|57P0|25P0[34])/.test(error.code ?? "");
 }
 
+/** An answer of a server that is there and goes on, though not with this. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && !isLastWord(error);
+}
+
 /**
  * Refuses a server that only reads, as after a failover in which this one lost (libpq: target_session_attrs=read-write).
  * @returns the server's clock, in ms since the epoch

@@ -1,6 +1,6 @@
 import { Socket } from "node:net";
 import pg from "pg";
-import { connectionOptions, isLastWord, requireWritable, unreachable } from "./postgres-connection.ts";
+import { connectionOptions, isLastWord, isRefusal, requireWritable, unreachable } from "./postgres-connection.ts";
 import type { StoreError } from "./errors.ts";
 
 /** What this process knows of its way to Postgres, so that no request waits for a database that is known to be away. */
@@ -60,10 +60,17 @@ export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, 
       lost = undefined;
       lookedAtMs = Date.now();
     } catch (cause) {
-      if (!closed) lost = unreachable(cause);
-      cutAll();
+      if (!othersStand(cause)) {
+        if (!closed) lost = unreachable(cause);
+        cutAll();
+      }
     }
     if (!closed && borrow === undefined) schedule();
+  }
+
+  /** A server that is there and takes no further session (too many of them, a password that was changed) says nothing of those that it has. */
+  function othersStand(cause: unknown): boolean {
+    return borrow === undefined && lost === undefined && isRefusal(cause) && sockets.size > 0;
   }
 
   function cutAll(): void {
@@ -115,11 +122,9 @@ export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, 
   async function connect(): Promise<Watch> {
     for (let tried = 1; ; tried++) {
       try {
-        const connected = await connectTo(options());
-        if (hosts.length > 1) await requireWritable(connected.client);
-        return connected;
+        return await connectTo(options());
       } catch (cause) {
-        if (tried >= hosts.length || closed) throw cause;
+        if (tried >= hosts.length || closed || othersStand(cause)) throw cause;
         moveOn();
       }
     }
@@ -133,16 +138,26 @@ export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, 
   }
 
   async function connectTo(target: pg.ClientConfig): Promise<Watch> {
-    const client = new pg.Client({ ...target, query_timeout: answerTimeoutMs });
+    const socket = openSocket();
+    const client = new pg.Client({ ...target, stream: () => socket, query_timeout: answerTimeoutMs });
     let ended = false;
+    const connected: Watch = { client, ended: () => ended };
     // Without a listener the end of an idle connection would end the process. The server's last word comes before the socket closes.
     client.on("error", () => {
       ended = true;
-      suspect();
+      // One that a look gave up is looked for again in its time.
+      if (watch === connected) suspect();
     });
     client.on("end", () => (ended = true));
-    await client.connect();
-    return { client, ended: () => ended };
+    try {
+      await client.connect();
+      if (hosts.length > 1) await requireWritable(client);
+      return connected;
+    } catch (cause) {
+      sockets.delete(socket);
+      socket.destroy();
+      throw cause;
+    }
   }
 
   function suspect(): void {

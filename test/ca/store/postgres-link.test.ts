@@ -56,6 +56,62 @@ test("ended while the database is asked, and told so before the connection close
   }
 });
 
+test.each([1, 2])("a server that takes no further session (of %d in the URL): the connections that stand are kept, and nothing is refused", async (count) => {
+  const url = new URL(await createDatabase());
+  const admin = new pg.Client({ connectionString: url.href });
+  await admin.connect();
+  const role = `${admin.database}_limited`;
+  await admin.query(`create role ${role} login`);
+  url.username = role;
+  const link = postgresLink([url.href, ...Array<string>(count - 1).fill(url.href)], { readOnly: false });
+  const other = new pg.Client({ ...link.options(), application_name: "other" });
+  const cut = vi.fn();
+  other.on("error", cut);
+  await other.connect();
+  await vi.waitFor(() => expect(link.databaseTimeMs()).toBeDefined(), waiting);
+  const asked = vi.spyOn(pg.Client.prototype, "connect");
+  try {
+    await admin.query(`alter role ${role} connection limit 1`);
+    await admin.query("select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = $1 and application_name = 'countersign'", [role]);
+    // Whoever asks for a third time was refused twice.
+    await vi.waitFor(() => expect(asked.mock.calls.length).toBeGreaterThan(2), waiting);
+    link.require();
+    expect(cut).not.toHaveBeenCalled();
+    await admin.query(`alter role ${role} connection limit -1`);
+    await vi.waitFor(async () => expect((await other.query("select from pg_stat_activity where usename = $1", [role])).rowCount).toBe(2), waiting);
+  } finally {
+    asked.mockRestore();
+    await other.end();
+    await link.close();
+    await admin.query(`drop role ${role}`);
+    await admin.end();
+  }
+});
+
+test("a server that only reads is asked four times a second whether it writes again, no more often", async () => {
+  const url = await createDatabase();
+  const admin = new pg.Client({ connectionString: url });
+  await admin.connect();
+  await admin.query(`alter database ${admin.database} set default_transaction_read_only = on`);
+  const askedAtMs: number[] = [];
+  const connect = pg.Client.prototype.connect as () => Promise<pg.Client>;
+  const asked = vi.spyOn(pg.Client.prototype, "connect").mockImplementation(function (this: pg.Client) {
+    askedAtMs.push(performance.now());
+    return connect.call(this);
+  } as never);
+  const link = postgresLink([url], { readOnly: false });
+  try {
+    await vi.waitFor(() => expect(askedAtMs.length).toBeGreaterThan(4), waiting);
+    // Timers round to milliseconds.
+    for (const [index, atMs] of askedAtMs.slice(1).entries()) expect(atMs - askedAtMs[index]!).toBeGreaterThan(240);
+    expect(() => link.require()).toThrow("only reads");
+  } finally {
+    asked.mockRestore();
+    await link.close();
+    await admin.end();
+  }
+});
+
 test("on demand nothing looks at the database until it is asked, and then it is told how it stands", async () => {
   const clock = vi.spyOn(Date, "now");
   const url = await createDatabase();
