@@ -152,13 +152,18 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
 
   function attempt(): void {
     phase = "dialing";
-    const got = route!.pool.acquire();
+    const asked = route!;
+    const got = asked.pool.acquire();
     if (!(got instanceof Promise)) return send(got);
+    // Its request may have been given up, and the next one, to another server, be waiting by then.
+    const isAwaited = (): boolean => phase === "dialing" && route === asked;
     got.then((opened) => {
-      if (phase !== "dialing") return route!.pool.release(opened);
+      if (!isAwaited()) return asked.pool.release(opened);
       send(opened);
       consumeSafely();
-    }, failed).catch(onBug);
+    }, (error: unknown) => {
+      if (isAwaited()) failed(error);
+    }).catch(onBug);
   }
 
   function send(to: Upstream): void {

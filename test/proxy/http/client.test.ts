@@ -19,8 +19,8 @@ afterEach(async () => {
 interface Front { readonly port: number; readonly bugs: unknown[]; readonly appSockets: readonly Socket[]; readonly clientSockets: readonly Socket[]; readonly upstreamSockets: readonly Socket[] }
 
 /** A forwarder before an app. */
-async function front(onApp: (socket: Socket) => void, { limits, owner, idleMs = 60_000 }: {
-  readonly limits?: Partial<ClientLimits>; readonly owner?: Partial<ClientOwner<Route>>; readonly idleMs?: number;
+async function front(onApp: (socket: Socket) => void, { limits, owner, idleMs = 60_000, watch = idleWatch(5) }: {
+  readonly limits?: Partial<ClientLimits>; readonly owner?: Partial<ClientOwner<Route>>; readonly idleMs?: number; readonly watch?: IdleWatch;
 } = {}): Promise<Front> {
   const appSockets: Socket[] = [];
   const upstreamSockets: Socket[] = [];
@@ -28,7 +28,6 @@ async function front(onApp: (socket: Socket) => void, { limits, owner, idleMs = 
     appSockets.push(socket);
     onApp(socket.on("error", () => undefined));
   });
-  const watch = idleWatch(5);
   watches.push(watch);
   const bugs: unknown[] = [];
   const settings = { app: { host: "127.0.0.1", port: app.port }, connectTimeoutMs: 5000, idleTimeoutMs: 5000 };
@@ -56,6 +55,24 @@ async function front(onApp: (socket: Socket) => void, { limits, owner, idleMs = 
   });
   servers.push(server, app);
   return { port: server.port, bugs, appSockets, clientSockets, upstreamSockets };
+}
+
+/** A watch whose time a test lets pass. */
+function manualWatch(): IdleWatch & { pass(ms: number): void } {
+  const checks = new Set<(nowMs: number) => void>();
+  let nowMs = 0;
+  return {
+    nowMs: () => nowMs,
+    add(check) {
+      checks.add(check);
+      return () => void checks.delete(check);
+    },
+    stop: () => undefined,
+    pass(ms) {
+      nowMs += ms;
+      for (const check of checks) check(nowMs);
+    },
+  };
 }
 
 test("what has come of an answer reaches the client, also when its end too early comes in the same turn", async () => {
@@ -157,6 +174,72 @@ describe("what stands still is ended", () => {
     client.write(get);
     await readUntil(client, "ok");
     await expect.poll(() => appSockets[0]!.readableEnded).toBe(true);
+  });
+});
+
+describe("a connection for a request that was given up meanwhile", () => {
+  interface Dial { open(): void; fail(): void }
+
+  /** A forwarder that has told a client 504 for what was to go to one server, and dials another one for its next request. */
+  async function givenUp() {
+    const watch = manualWatch();
+    const dials: Dial[] = [];
+    async function serverOf(name: string) {
+      const app = await tcpApp((socket) => void socket.on("error", () => undefined).on("data", () => socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n${name}`)));
+      servers.push(app);
+      const settings = { connectTimeoutMs: 5000 };
+      return upstreamPool({
+        maxIdle: 8, idleMs: 60_000, watch,
+        open: (keeper) => new Promise((resolve, reject) => dials.push({
+          open: () => resolve(upstreamConnection(connectApp({ host: "127.0.0.1", port: app.port }, settings, () => undefined, true), keeper)),
+          fail: () => reject(new Error("no connection")),
+        })),
+      });
+    }
+    const pools = { one: await serverOf("one"), two: await serverOf("two") };
+    const { port, bugs } = await front(mute, {
+      watch, limits: { idleTimeoutMs: 5000 },
+      owner: { route: ({ target }) => ({ pool: target === "/one" ? pools.one : pools.two, path: target, host: undefined, addedLines: Buffer.alloc(0) }) },
+    });
+    const client = await tcpClient(port);
+    client.write("GET /one HTTP/1.1\r\nHost: a\r\n\r\n");
+    await expect.poll(() => dials.length).toBe(1);
+    watch.pass(6000);
+    expect(await readUntil(client, "no answer yet")).toMatch(/^HTTP\/1\.1 504 /);
+    client.write("GET /two HTTP/1.1\r\nHost: a\r\n\r\n");
+    await expect.poll(() => dials.length).toBe(2);
+    return { client, pools, bugs, one: dials[0]!, two: dials[1]! };
+  }
+
+  test("does not carry the next one, which is for another server", async () => {
+    const { client, one, two } = await givenUp();
+    one.open();
+    two.open();
+    expect(await readUntil(client, "\r\n\r\ntwo")).toMatch(/^HTTP\/1\.1 200 /);
+    client.destroy();
+  });
+
+  test("waits among those to its own server", async () => {
+    const { client, pools, bugs, one, two } = await givenUp();
+    two.open();
+    await readUntil(client, "two");
+    one.open();
+    await new Promise(setImmediate);
+    // There is one at once.
+    expect(pools.one.acquire()).not.toBeInstanceOf(Promise);
+    expect(pools.two.acquire()).not.toBeInstanceOf(Promise);
+    expect(pools.two.acquire()).toBeInstanceOf(Promise);
+    expect(bugs).toEqual([]);
+    client.destroy();
+  });
+
+  test("fails the next one as little", async () => {
+    const { client, one, two } = await givenUp();
+    one.fail();
+    await new Promise(setImmediate);
+    two.open();
+    expect(await readUntil(client, "\r\n\r\ntwo")).toMatch(/^HTTP\/1\.1 200 /);
+    client.destroy();
   });
 });
 
