@@ -292,6 +292,7 @@ export function serveClient<R extends Route>(end: PipeEnd, first: Buffer | undef
 
   function nextRequest(): void {
     head = route = undefined;
+    sinceMs = undefined;
     activeMs = watch.nowMs();
     if (closes || retired) shut();
     else phase = "head";

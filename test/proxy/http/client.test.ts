@@ -177,6 +177,21 @@ describe("what stands still is ended", () => {
   });
 });
 
+test("who has sent the rest of a request that was answered before its end has as long for the next one as anybody", async () => {
+  const watch = manualWatch();
+  const { port, clientSockets } = await front((socket) => void socket.on("data", () => socket.write(ok)), { watch });
+  const client = await tcpClient(port);
+  const post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+  client.write(post.slice(0, -3));
+  await readUntil(client, "ok");
+  client.write("llo");
+  await expect.poll(() => clientSockets[0]!.bytesRead).toBe(post.length);
+  watch.pass(30_000);
+  client.write(get);
+  expect(await readUntil(client, "\r\n\r\n")).toMatch(/^HTTP\/1\.1 200 /);
+  client.destroy();
+});
+
 describe("a connection for a request that was given up meanwhile", () => {
   interface Dial { open(): void; fail(): void }
 
