@@ -18,6 +18,8 @@ export interface RateLimits {
   follower(caller: { readonly actor: string; readonly role: CallerRole }): Refusal | undefined;
   /** The same by a stranger: a bucket that nothing else takes from, of which no address has more than a share. */
   stranger(address: string): Refusal | undefined;
+  /** A request of ACME's by who has not proved to have an account, as everybody's first one is: the same with a bucket of its own. */
+  applicant(address: string): Refusal | undefined;
 }
 
 export interface RateLimitSettings {
@@ -33,12 +35,18 @@ export function rateLimits({ callerRate, workloadRate, anonymousRate }: RateLimi
   const workloads = bucketsOf(workloadRate);
   const strangers = bucketsOf(anonymousRate);
   const followers = bucketsOf(workloadRate);
-  const strangersOfFeed = bucketsOf(anonymousRate);
-  const addresses = bucketsOf(anonymousRate * addressShare);
 
   function take(buckets: RateBuckets, identity: string, rate: number, who: string): Refusal | undefined {
     const waitMs = buckets.take(identity, now().getTime());
     return waitMs > 0 ? tooOften(who, rate, waitMs) : undefined;
+  }
+
+  /** Of what all strangers together have, a share for each address. */
+  function sharedByAddress(whoTogether: string): (address: string) => Refusal | undefined {
+    const together = bucketsOf(anonymousRate);
+    const addresses = bucketsOf(anonymousRate * addressShare);
+    // First its own share: what is refused there takes nothing from the others.
+    return (address) => take(addresses, address, anonymousRate * addressShare, "One address without an identity") ?? take(together, "", anonymousRate, whoTogether);
   }
 
   return {
@@ -49,9 +57,8 @@ export function rateLimits({ callerRate, workloadRate, anonymousRate }: RateLimi
     workload: (actor) => take(workloads, actor, workloadRate, actor.startsWith("spiffe://") ? actor : "This join token"),
     anonymous: () => take(strangers, "", anonymousRate, "All who prove no identity together"),
     follower: ({ actor, role }) => role === "admin" ? undefined : take(followers, actor, workloadRate, actor),
-    // First its own share: what is refused there takes nothing from the others.
-    stranger: (address) => take(addresses, address, anonymousRate * addressShare, "One address without an identity")
-      ?? take(strangersOfFeed, "", anonymousRate, "All who follow the feed without an identity together"),
+    stranger: sharedByAddress("All who follow the feed without an identity together"),
+    applicant: sharedByAddress("All who speak ACME without an account together"),
   };
 }
 
@@ -69,7 +76,7 @@ function tooOften(who: string, rate: number, waitMs: number): Refusal {
   );
 }
 
-/** Of what strangers may ask of the feed together, for one address. */
+/** Of what strangers may ask of the feed, or of ACME, together, for one address. */
 const addressShare = 1 / 4;
 /** What came back together after an outage is let in together. */
 const burstSeconds = 10;

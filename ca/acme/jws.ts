@@ -12,13 +12,20 @@ export interface SignedRequest {
   readonly payload: string;
 }
 
+/** Where keys come from. */
+export interface RequestKeys {
+  /** The key of an account, by its URL; throws where there is none. */
+  of(account: string): Promise<JWK>;
+  /** Told of a request that brings its key, before anything is done with that; may throw. */
+  brought(): void;
+}
+
 /**
  * Verifies the JWS that a request is.
- * @param keyOf  the key of an account, by its URL; throws where there is none
  * @throws {AcmeError} malformed | badSignatureAlgorithm | badPublicKey | unauthorized
  * @source RFC 8555 section 6.2
  */
-export async function verifyRequest(body: string, url: string, by: "account" | "key" | "either", keyOf: (account: string) => Promise<JWK>): Promise<SignedRequest> {
+export async function verifyRequest(body: string, url: string, by: "account" | "key" | "either", keys: RequestKeys): Promise<SignedRequest> {
   const { jws, header } = readJws(body);
   const { alg, nonce, jwk, kid } = header;
   if (typeof alg !== "string" || !algorithms.includes(alg)) throw new AcmeError("badSignatureAlgorithm", `The algorithm is none of ${algorithms.join(", ")}.`, { members: { algorithms } });
@@ -27,7 +34,8 @@ export async function verifyRequest(body: string, url: string, by: "account" | "
   if ((jwk === undefined) === (kid === undefined)) throw malformed("its header has to have either jwk or kid");
   if (by !== "either" && (by === "account") !== (kid !== undefined)) throw malformed(by === "account" ? "it has to name the account (kid)" : "it has to bring its key (jwk)");
   if (kid !== undefined && typeof kid !== "string") throw malformed("its kid is no text");
-  const key = kid === undefined ? publicJwk(jwk) : await keyOf(kid);
+  if (kid === undefined) keys.brought();
+  const key = kid === undefined ? publicJwk(jwk) : await keys.of(kid);
   return { account: kid, jwk: key, nonce, payload: await verifyBy(jws, key, alg) };
 }
 
@@ -59,7 +67,15 @@ export function publicJwk(value: unknown): JWK {
   const { kty, crv, x, y, n, e, d, k } = isObject(value) ? value : {};
   const texts = Object.entries({ kty, crv, x, y, n, e }).filter((entry): entry is [string, string] => typeof entry[1] === "string");
   if (!["EC", "OKP", "RSA"].includes(String(kty)) || d !== undefined || k !== undefined) throw new AcmeError("badPublicKey", "The key is no public key of EC, OKP or RSA.");
+  // Anybody may bring one, and its size is what verifying costs.
+  if (kty === "RSA" && (octetsOf(n) > maxModulusBytes || octetsOf(e) > maxExponentBytes)) throw new AcmeError("badPublicKey", `An RSA key has at most ${maxModulusBytes * 8} bits here, and its exponent ${maxExponentBytes * 8}.`);
   return Object.fromEntries(texts) as JWK;
+}
+
+/** How many octets a number in base64url has, without a zero in front that some clients write. */
+function octetsOf(value: unknown): number {
+  const octets = Buffer.from(typeof value === "string" ? value : "", "base64url");
+  return octets[0] === 0 ? octets.length - 1 : octets.length;
 }
 
 /** @throws {AcmeError} badPublicKey */
@@ -92,3 +108,6 @@ function malformed(detail: string): AcmeError {
 
 /** No `none`, and no MAC: anybody has the public key. */
 const algorithms: readonly string[] = ["ES256", "ES384", "ES512", "EdDSA", "RS256"];
+/** As for the keys that are certified (`pki/key.ts`). */
+const maxModulusBytes = 512;
+const maxExponentBytes = 4;

@@ -24,7 +24,7 @@ export interface AcmeDeps extends Pick<OrderDeps, "issueTo" | "trustDomain" | "r
   readonly publicUrl: () => string;
   readonly chainBehind: (authorityId: string) => string;
   readonly revoke: (serialNumber: string, reason: RevocationReason, caller: Revoker) => Promise<unknown>;
-  readonly limits: Pick<RateLimits, "workload" | "anonymous">;
+  readonly limits: Pick<RateLimits, "workload" | "applicant">;
   readonly log: Log;
   /** Default: as the configuration has it. */
   readonly validate?: Validate;
@@ -36,6 +36,8 @@ export interface AcmeRequest {
   readonly path: string;
   readonly contentType: string;
   readonly body: string;
+  /** Whose share of what is meant for strangers it takes from. */
+  readonly address: string;
 }
 
 export interface AcmeAnswer {
@@ -138,7 +140,7 @@ export function acmeServer(deps: AcmeDeps): (request: AcmeRequest) => Promise<Ac
     return { status: 200, headers: {}, body: null };
   }
 
-  async function answerPost({ path, contentType, body }: AcmeRequest): Promise<AcmeAnswer> {
+  async function answerPost({ path, contentType, body, address }: AcmeRequest): Promise<AcmeAnswer> {
     const [resource = "", ...ids] = path.split("/");
     const handler = Object.hasOwn(post, resource) ? post[resource] : undefined;
     if (handler === undefined && resource !== "new-account" && resource !== "revoke-cert") {
@@ -153,24 +155,27 @@ export function acmeServer(deps: AcmeDeps): (request: AcmeRequest) => Promise<Ac
       by = await accounts.of(kid.slice(prefix.length));
       return by.value.jwk;
     };
-    const signed = await verifyRequest(body, url, resource === "new-account" ? "key" : resource === "revoke-cert" ? "either" : "account", keyOf);
-    const excess = by === undefined ? limits.anonymous() : limits.workload(`acme:${by.id}`);
-    if (excess !== undefined) throw new AcmeError("rateLimited", "These requests come too often.", { headers: { "retry-after": String(excess.retryAfterSeconds ?? 1) } });
+    const applicant = (): void => refuseExcess(limits.applicant(address));
+    const signed = await verifyRequest(body, url, resource === "new-account" ? "key" : resource === "revoke-cert" ? "either" : "account", { of: keyOf, brought: applicant }).catch((error: unknown) => {
+      // Whose account is named has not been shown to ask.
+      if (by !== undefined) applicant();
+      throw error;
+    });
+    if (by !== undefined) refuseExcess(limits.workload(`acme:${by.id}`));
     await nonces.spend(signed.nonce);
     if (resource === "new-account") return newAccount(signed, url);
     if (resource === "revoke-cert" || handler === undefined || by === undefined || signed.account === undefined) return revokeCert(signed);
     return handler({ ...signed, account: signed.account, by, url }, ids);
   }
 
-  async function answerGet({ method, path }: AcmeRequest): Promise<AcmeAnswer> {
+  async function answerGet({ method, path, address }: AcmeRequest): Promise<AcmeAnswer> {
     const [resource = "", id = "", ...more] = path.split("/");
     const handler = more.length === 0 && Object.hasOwn(get, resource) ? get[resource] : undefined;
     if (handler === undefined) {
       const known = Object.hasOwn(post, resource) || resource === "new-account" || resource === "revoke-cert";
       throw new AcmeError("malformed", known ? "This is read by POST-as-GET." : "There is nothing here; see the directory.", { status: known ? 405 : 404 });
     }
-    const excess = limits.anonymous();
-    if (excess !== undefined) throw new AcmeError("rateLimited", "These requests come too often.", { headers: { "retry-after": String(excess.retryAfterSeconds ?? 1) } });
+    refuseExcess(limits.applicant(address));
     const answer = await handler(id);
     return method === "HEAD" && answer.status === 204 ? { ...answer, status: 200 } : answer;
   }
@@ -216,6 +221,10 @@ export function acmeServer(deps: AcmeDeps): (request: AcmeRequest) => Promise<Ac
 
 function json(status: number, value: unknown, headers: Readonly<Record<string, string>> = {}): AcmeAnswer {
   return { status, headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(value) };
+}
+
+function refuseExcess(excess: Refusal | undefined): void {
+  if (excess !== undefined) throw new AcmeError("rateLimited", "These requests come too often.", { headers: { "retry-after": String(excess.retryAfterSeconds ?? 1) } });
 }
 
 function requireEmpty(payload: string): void {

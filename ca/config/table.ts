@@ -120,7 +120,7 @@ export const configTable: readonly ConfigSetting[] = [
   setting("workloadRate", "count", "100", "Certificates a second asked for by one SPIFFE ID or join token; ten seconds' worth may come at once. As many questions to the feed, counted apart.",
     "All replicas of a workload share its ID: too low, and they wait for each other after an outage."),
   setting("anonymousRate", "count", "2000", "Requests a second of all who prove no identity, together; ten seconds' worth may come at once.",
-    "As many again for those who follow the feed without proving who they are, a quarter of it for one address; the bundle is not counted."),
+    "As many again for those who follow the feed without proving who they are, and for those who speak ACME without an account, a quarter of it for one address; the bundle is not counted."),
   setting("maxWatchers", "count", "3000", "Proxies that follow the feed by a stream at once; more are told to poll. At most a quarter are strangers, who make room for proxies.",
     "Each holds one of maxConnections: leave enough for renewals."),
   setting("bundleRefreshHint", "duration", "60s", "How often federated peers, and proxies without a stream, are asked to look for a new bundle.",

@@ -117,7 +117,7 @@ export interface CaServices {
   /** PEM of what is presented behind a certificate of this authority; empty for one that is not there. */
   chainBehind(authorityId: string): string;
   /** Answers a request below /acme/; undefined: ACME is not spoken. */
-  readonly acme: ((request: { readonly method: string; readonly path: string; readonly contentType: string; readonly body: string }) =>
+  readonly acme: ((request: { readonly method: string; readonly path: string; readonly contentType: string; readonly body: string; readonly address: string }) =>
     Promise<{ readonly status: number; readonly headers: Readonly<Record<string, string>>; readonly body: string | null }>) | undefined;
   /** The own trust domain's bundle as a SPIFFE JWK Set and as PEM, with its sequence. */
   bundle(): { readonly jwks: string; readonly pem: string; readonly sequence: string };

@@ -10,6 +10,13 @@ test("one address takes a quarter of what strangers may ask of the feed, and wha
   expect(taken("10.0.0.5", 1)).toBe(0);
 });
 
+test("one address takes a quarter of what strangers may ask of ACME, and nothing of what they may ask of the feed", () => {
+  const limits = rateLimits({ callerRate: 1, workloadRate: 1, anonymousRate: 8 }, () => new Date(0));
+  const taken = (address: string) => Array.from({ length: 1000 }, () => limits.applicant(address)).filter((refusal) => refusal === undefined).length;
+  expect(["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"].map(taken)).toEqual([20, 20, 20, 20, 0]);
+  expect([limits.stranger("10.0.0.1"), limits.anonymous()]).toEqual([undefined, undefined]);
+});
+
 test("an identity that follows the feed too often waits for itself alone, and an admin never", () => {
   const limits = rateLimits({ callerRate: 1, workloadRate: 1, anonymousRate: 1 }, () => new Date(0));
   const taken = (actor: string, role: "workload" | "admin") => Array.from({ length: 20 }, () => limits.follower({ actor, role })).filter((refusal) => refusal === undefined).length;

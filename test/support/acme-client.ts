@@ -38,14 +38,15 @@ export interface AcmeClient {
   register(payload?: object, options?: CallOptions): Promise<AcmeReply>;
 }
 
-export function acmeClient(ca: Ca, publicUrl: string, key: KeyObject = newKey()): AcmeClient {
+/** @param address  from which it comes */
+export function acmeClient(ca: Ca, publicUrl: string, key: KeyObject = newKey(), address = "192.0.2.1"): AcmeClient {
   const jwk = jwkOf(key);
   const client: AcmeClient = {
     key, jwk, account: "",
     url: (...parts) => [`${publicUrl}/acme`, ...parts].join("/"),
     thumbprint: () => calculateJwkThumbprint(jwk),
     async get(path, method = "GET") {
-      return replyOf(await ca.acme!({ method, path, contentType: "", body: "" }));
+      return replyOf(await ca.acme!({ method, path, contentType: "", body: "", address }));
     },
     nonce: async () => (await client.get("new-nonce")).headers["replay-nonce"]!,
     async sign(url, payload, { header = {}, nonce, key: by = client.key, byKey = client.account === "", tamper = (jws: Record<string, unknown>): object => jws } = {}) {
@@ -60,7 +61,7 @@ export function acmeClient(ca: Ca, publicUrl: string, key: KeyObject = newKey())
       return client.send(url, body, options.contentType);
     },
     async send(url, body, contentType = "application/jose+json") {
-      return replyOf(await ca.acme!({ method: "POST", path: url.slice(client.url("").length), contentType, body }));
+      return replyOf(await ca.acme!({ method: "POST", path: url.slice(client.url("").length), contentType, body, address }));
     },
     async register(payload = {}, options = {}) {
       const reply = await client.post("new-account", payload, { byKey: true, ...options });

@@ -75,6 +75,10 @@ async function prove(client: AcmeClient, name: string, type = "http-01", proof?:
   dns.texts = () => [createHash("sha256").update(keyAuthorization).digest("base64url")];
   return { order: ordered, challenge: await client.post(url, {}) };
 }
+/** A JWS's header with another algorithm than it was signed by. */
+const relabelled = (jws: Readonly<Record<string, unknown>>, alg: string): string => (
+  Buffer.from(JSON.stringify({ ...JSON.parse(Buffer.from(String(jws["protected"]), "base64url").toString("utf8")) as object, alg })).toString("base64url")
+);
 const csrFor = (names: readonly string[], key = newKey()): string => Buffer.from(encodeCsr({ privateKey: key, dnsSans: names })).toString("base64url");
 async function certify(client: AcmeClient, name: string, type?: string, key = newKey()) {
   const { order: ordered } = await prove(client, name, type);
@@ -189,6 +193,40 @@ describe("a request", () => {
     expect(await client.post("constructor", "")).toEqual(problem("malformed", 404));
     expect((await client.get("new-nonce", "HEAD")).status).toBe(200);
     expect((await client.get("directory")).body["newOrder"]).toBe(client.url("new-order"));
+  });
+});
+
+describe("a stranger", () => {
+  test("has no signature verified by a key so large that this takes long", async () => {
+    const numberOf = (octets: number): string => Buffer.alloc(octets, 0xff).toString("base64url");
+    const bring = (n: string, e: string) => {
+      const client = acmeClient(host.ca, publicUrl);
+      return client.post("new-account", {}, { byKey: true, header: { alg: "ES256", jwk: { kty: "RSA", n, e } }, tamper: (jws) => ({ ...jws, protected: relabelled(jws, "RS256"), signature: numberOf(256) }) });
+    };
+    for (const [n, e] of [[numberOf(384), numberOf(384)], [numberOf(513), "AQAB"], [numberOf(256), numberOf(5)]] as const) expect(await bring(n, e)).toEqual(problem("badPublicKey", 400));
+    // The zero in front that some clients write.
+    expect(await bring(Buffer.concat([Buffer.alloc(1), Buffer.alloc(512, 0xff)]).toString("base64url"), "AQAB")).toEqual(problem("unauthorized", 403));
+  });
+
+  test("that asks too often, also with signatures of nobody's, keeps no other address from ACME, and no account", async () => {
+    const few = await startTestCa({ settings: { publicUrl, anonymousRate: "8", acme: { names: ["*.internal"], open: true } } as unknown as Record<string, string> });
+    try {
+      const [account, one, other] = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map((address) => acmeClient(few.ca, publicUrl, newKey(), address)) as [AcmeClient, AcmeClient, AcmeClient];
+      await account.register();
+      const nonce = await account.nonce();
+      const forged = (client: AcmeClient): Promise<AcmeReply> => client.register({}, { nonce, tamper: (jws) => ({ ...jws, signature: "AAAA" }) });
+      for (let count = 0; count < 20; count++) expect(await forged(one)).toEqual(problem("unauthorized", 403));
+      const refused = await forged(one);
+      expect([refused.status, refused.headers["retry-after"]]).toEqual([429, "1"]);
+      expect((await one.get("directory")).status).toBe(429);
+      expect((await other.register()).status).toBe(201);
+      expect((await account.post(account.account, "", { nonce: refused.headers["replay-nonce"]! })).status).toBe(200);
+      // In the name of an account it is the stranger's share that is taken.
+      one.account = account.account;
+      for (let count = 0; count < 3; count++) expect((await one.post(account.account, "", { nonce, byKey: false })).status).toBe(429);
+    } finally {
+      await few.close();
+    }
   });
 });
 
