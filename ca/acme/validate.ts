@@ -70,7 +70,7 @@ export function challengeValidator({ resolver, reach, httpPort, tlsPort }: Pick<
 export function isReachable(address: string, permitted: BlockList): boolean {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1] ?? address;
   const family = isIP(mapped) === 6 ? "ipv6" : "ipv4";
-  return isIP(mapped) !== 0 && (permitted.check(mapped, family) || !special.check(mapped, family));
+  return isIP(mapped) !== 0 && (permitted.check(mapped, family) || !special[family].check(mapped, family));
 }
 
 /** Reads ranges in CIDR notation, which were checked before. */
@@ -122,11 +122,17 @@ function unresolved(): [] {
   return [];
 }
 
-/** @source IANA IPv4 and IPv6 Special-Purpose Address Registries */
-const special = blockListOf([
-  "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
-  "::/96", "64:ff9b::/96", "2001::/32", "2002::/16", "fc00::/7", "fe80::/10", "ff00::/8",
-]);
+/**
+ * Of IPv6 all but global unicast (2000::/3), since what translates to IPv4 or is a site's own lies there, and what is special within it.
+ * @source IANA IPv4 and IPv6 Special-Purpose Address Registries, IPv6 Address Space
+ */
+const special = {
+  ipv4: blockListOf([
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",
+    "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+  ]),
+  ipv6: blockListOf(["::/3", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "4000::/2", "8000::/1"]),
+};
 const acmeIdentifierOid = "1.3.6.1.5.5.7.1.31";
 const attemptTimeoutMs = 4000;
 const maxAttempts = 3;
