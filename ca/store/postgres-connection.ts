@@ -58,8 +58,7 @@ export async function connectWriter(options: pg.ClientConfig): Promise<Connectio
   client.on("end", () => (alive = false));
   try {
     await client.connect();
-    await requireWritable(client);
-    await requireDurableCommits(client);
+    await beginSession(client);
     return { client, alive: () => alive, close };
   } catch (cause) {
     await close();
@@ -132,18 +131,23 @@ export function isRefusal(error: unknown): boolean {
  * @throws {Error} what was found, for `unreachable`
  */
 export async function requireWritable(client: pg.ClientBase, timeoutMs = queryTimeoutMs): Promise<number> {
-  const query = {
-    text: "select current_setting('transaction_read_only') as read_only, (extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms", query_timeout: timeoutMs,
-  };
+  return ask(client, `select ${stateOfServer}`, timeoutMs);
+}
+
+/**
+ * The same, of a session that will write. An answer leaves after COMMIT, so COMMIT has to mean that it is on disk: every setting but `off`
+ * does. Statements wait for each other rather than fail. Neither changes with the server's defaults, for as long as the session lasts.
+ */
+export async function beginSession(client: pg.ClientBase): Promise<number> {
+  return ask(client, `select ${stateOfServer},
+    set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false), set_config('default_transaction_isolation', 'read committed', false)`, queryTimeoutMs);
+}
+
+async function ask(client: pg.ClientBase, text: string, timeoutMs: number): Promise<number> {
+  const query = { text, query_timeout: timeoutMs };
   const { rows: [row] } = await client.query<{ read_only: string; now_ms: string }>(query);
   if (row?.read_only === "on") throw new Error("this server only reads: it is a standby, or was set to");
   return Number(row?.now_ms);
-}
-
-/** An answer leaves after COMMIT, so COMMIT has to mean that it is on disk: every setting but `off` does. */
-export async function requireDurableCommits(client: pg.ClientBase): Promise<void> {
-  const { rows } = await client.query<{ synchronous_commit: string }>("show synchronous_commit");
-  if (rows[0]?.synchronous_commit === "off") await client.query("set synchronous_commit to on");
 }
 
 /** What is thrown when Postgres cannot be reached and nothing was asked of it. */
@@ -151,6 +155,7 @@ export function unreachable(cause: unknown): StoreError {
   return new StoreError("store_unavailable", `Postgres cannot be reached (${describe(cause)}). Look whether it runs and whether the store's URL is right.`, { cause });
 }
 
+const stateOfServer = "current_setting('transaction_read_only') as read_only, (extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms";
 const connectTimeoutMs = 3_000;
 /** How long another replica's commit may take; ours take milliseconds. Longer than a replica that was stopped in one keeps the lock. */
 const lockTimeoutMs = 5_000;

@@ -10,7 +10,7 @@ import { emptyHead, readHead } from "./head.ts";
 import { migrationsOf } from "./migrations.ts";
 import { notedUse } from "./noted-use.ts";
 import { postgresCommit } from "./postgres-commit.ts";
-import { borrowWriter, connectWriter, requireDurableCommits, requireWritable, unreachable } from "./postgres-connection.ts";
+import { beginSession, borrowWriter, connectWriter, unreachable } from "./postgres-connection.ts";
 import { writableFirst } from "./postgres-hosts.ts";
 import { acquireLease, releaseLease } from "./postgres-lease.ts";
 import { postgresLink } from "./postgres-link.ts";
@@ -64,7 +64,7 @@ export async function openPostgres({ url, readOnly = false, migrate = true, onDe
   const reports = writeQueue<ReportRow>("reports", (rows) => write("reports", putReports(rows)));
 
   function poolOptions(options: pg.ClientConfig): pg.PoolConfig {
-    if (!onDemand) return { ...options, max: maxReaders, ...(!readOnly && { onConnect: requireWritable }) };
+    if (!onDemand) return { ...options, max: maxReaders, ...(!readOnly && { onConnect: beginSession }) };
     // Whose turn it is not waits for those before, each of which has its own limits, and not for a new connection.
     const { connectionTimeoutMillis, ...rest } = options;
     const Client = function (given: pg.ClientConfig) {
@@ -73,11 +73,9 @@ export async function openPostgres({ url, readOnly = false, migrate = true, onDe
     return { ...rest, Client, max: 1, pipeline: true, idleTimeoutMillis: 0, onConnect: greet } as pg.PoolConfig;
   }
 
-  /** All that has to be known of a new connection, in one round trip. */
   async function greet(client: pg.ClientBase): Promise<void> {
     const askedAtMs = performance.now();
-    const [databaseMs] = await Promise.all([requireWritable(client), requireDurableCommits(client)]);
-    link.greeted(askedAtMs, databaseMs);
+    link.greeted(askedAtMs, await beginSession(client));
   }
 
   async function write(what: string, queries: readonly Query[]): Promise<void> {

@@ -7,7 +7,7 @@ import { migratePostgres } from "../../../ca/store/postgres-migrate.ts";
 import type { Store } from "../../../ca/store/store.ts";
 import { createDatabase } from "../../support/postgres.ts";
 import { verifyStore } from "../../support/store-oracle.ts";
-import { createToken, issue, newCertificate, newSealer, newToken, record } from "./acts.ts";
+import { createToken, issue, newCertificate, newSealer, newToken, record, startMs } from "./acts.ts";
 import { breakableLink, type BreakableLink } from "./breakable-link.ts";
 import { describeStoreAuthorities } from "./contract-authorities.ts";
 import { describeStoreDocuments } from "./contract-documents.ts";
@@ -261,17 +261,22 @@ describe.each([false, true])("the Postgres store (on demand, with one connection
     await database.execute("alter database current_database set synchronous_commit = off");
     await database.execute("alter database current_database set default_transaction_isolation = serializable");
     await terminateBackends();
-    await database.execute("create table probe (name text, setting text)");
+    await database.execute("create table probe (name text, setting text, source text)");
     await database.execute(`create function probe() returns trigger language plpgsql as $$ begin
-      insert into probe select name, setting from pg_settings
+      insert into probe select name, setting, source from pg_settings
       where name in ('synchronous_commit', 'transaction_isolation', 'lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout');
       return null; end $$`);
     await database.execute("create trigger probe after update on log_head for each statement execute function probe()");
-    await store.commit(record("second"));
-    const { rows } = await database.client.query<{ name: string; setting: string }>("select * from probe");
-    const settings = Object.fromEntries(rows.map(({ name, setting }) => [name, setting]));
-    expect(settings).toMatchObject({ synchronous_commit: "on", transaction_isolation: "read committed" });
-    for (const limit of ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"]) expect(Number(settings[limit])).toBeGreaterThan(0);
+    await database.execute("create trigger probe after insert on reports for each statement execute function probe()");
+    for (const write of [() => store.commit(record("second")), () => store.report({ kind: "edges", name: "a", part: "", body: "{}", reportedAtMs: startMs, expiresAtMs: startMs + 1000 })]) {
+      await write();
+      const { rows } = await database.client.query<{ name: string; setting: string; source: string }>("delete from probe returning *");
+      const settings = Object.fromEntries(rows.map(({ name, setting }) => [name, setting]));
+      expect(settings).toMatchObject({ synchronous_commit: "on", transaction_isolation: "read committed" });
+      // What is the session's own stays, also when the server's defaults are read again.
+      expect(rows.find(({ name }) => name === "synchronous_commit")?.source).toBe("session");
+      for (const limit of ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"]) expect(Number(settings[limit])).toBeGreaterThan(0);
+    }
   });
 
   if (!onDemand) test("a value that cannot be sent keeps the rest from being committed", async () => {
