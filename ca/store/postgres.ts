@@ -79,9 +79,11 @@ export async function openPostgres({ url, readOnly = false, migrate = true, onDe
   }
 
   async function write(what: string, queries: readonly Query[]): Promise<void> {
+    open();
     if (readOnly) throw new StoreError(forReadingOnly.code, forReadingOnly.message);
     for (const query of queries) {
       await pool.query(query).catch((cause) => {
+        link.suspect();
         throw new StoreError("store_unavailable", `Postgres did not take ${what} (${describe(cause)}). Try again.`, { cause });
       });
     }
@@ -103,7 +105,10 @@ export async function openPostgres({ url, readOnly = false, migrate = true, onDe
       signer = signerFor(sealer, head, newest);
     },
     commit: (act) => group.commit(act),
-    touchToken: notedUse(async (id, usedAtMs) => void await pool.query(touchToken(usedAtMs, id))),
+    touchToken: notedUse(async (id, usedAtMs) => {
+      open();
+      await pool.query(touchToken(usedAtMs, id));
+    }),
     acquireLease: async (claim) => {
       open();
       return acquireLease(pool, claim);

@@ -126,7 +126,10 @@ describe.each([false, true])("the Postgres store (on demand, with one connection
     const [commit, read] = await Promise.allSettled([store.commit(record("second")), store.certificate("00")]);
     expect([commit, read]).toMatchObject([{ reason: { code: "store_unavailable" } }, { reason: { code: "store_unavailable" } }]);
     const refused: string[] = [];
-    const asked = [store.commit(record("third")), store.state(), store.ping(), store.acquireLease({ name: "a", holder: "b", ttlMs: 1 })];
+    const asked = [
+      store.commit(record("third")), store.state(), store.ping(), store.acquireLease({ name: "a", holder: "b", ttlMs: 1 }),
+      store.report({ kind: "edges", name: "a", part: "", body: "{}", reportedAtMs: startMs, expiresAtMs: startMs + 1000 }), store.acknowledge({ serialNumber: "00", sequence: 1 }),
+    ];
     for (const each of asked) each.catch(({ code }: { code: string }) => refused.push(code));
     for (let turns = 0; turns < 3; turns++) await new Promise((resolve) => setImmediate(resolve));
     expect(refused).toEqual(asked.map(() => "store_unavailable"));
