@@ -3,6 +3,7 @@ import { z } from "@hono/zod-openapi";
 import type { CertificateStatus, CertificateSummary } from "../contract/certificates.ts";
 import { mediaType } from "../contract/headers.ts";
 import { encodePem } from "../pki/pem.ts";
+import { parseSpiffeIdPattern } from "../pki/spiffe-id.ts";
 import { Refusal } from "../refusal.ts";
 import type { CertificateRow } from "../store/rows/certificates.ts";
 import { json, wantsPem } from "./answer.ts";
@@ -42,9 +43,12 @@ export function certificateOperations(services: CaServices): readonly Operation[
         cursor,
       }),
       success: { status: 200, description: "A page.", content: { [mediaType.json]: certificatePage } },
+      refusals: ["spiffe_id_refused"],
       async handle({ caller, query }) {
         const within = viewOf(caller);
         const { spiffeId, status, expiresBefore, limit: pageSize = defaultLimit } = query;
+        // What is no pattern would fit nothing, and an empty list be read as: nobody has it.
+        if (spiffeId !== undefined) parseSpiffeIdPattern(spiffeId);
         const nowMs = now().getTime();
         const kind = status === "revoked" ? "revocation" : "entry";
         const before = query.cursor === undefined ? undefined : parsePosition(query.cursor, kind);

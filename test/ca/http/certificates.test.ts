@@ -208,6 +208,11 @@ describe("GET /v1/certificates", () => {
     const answer = await app.call("GET", `/v1/certificates?${query}`, { as: "admin" });
     expect([answer.status, answer.problem.code]).toEqual([400, "invalid_request"]);
   });
+
+  test.for(["x", "spiffe://east/ns/sh*", "spiffe://East/*", "spiffe://east/*/sa/cart"])("what is no pattern, as %s, is refused: an empty list would say that nobody has it", async (spiffeId) => {
+    const answer = await app.call("GET", `/v1/certificates?${new URLSearchParams({ spiffeId })}`, { as: "admin" });
+    expect([answer.status, answer.problem.code]).toEqual([400, "spiffe_id_refused"]);
+  });
 });
 
 describe("GET /v1/certificates/{serial}", () => {
