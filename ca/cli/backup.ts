@@ -24,8 +24,8 @@ export async function backup(args: readonly string[], io: CliIo): Promise<number
   }
   noMore(positionals);
   const path = required(options.out, "--out", "countersign.backup");
-  const passphrase = readPassphrase(options, io);
   return explained("backup", io, async () => {
+    const passphrase = readPassphrase(options, io);
     requirePassphrase(passphrase);
     const config = readBackupConfig(options, io);
     const files = carriedFiles(config);

@@ -12,6 +12,7 @@ import { adminTokenName, sealingKeyName } from "./backup.ts";
 import { backupOptions, explained, readBackupConfig, readPassphrase } from "./backup-options.ts";
 import type { CliIo } from "./io.ts";
 import { withProgress } from "./progress.ts";
+import { wrap } from "../settings/wrap.ts";
 
 /**
  * `countersign restore`: fills an empty store from a backup.
@@ -28,8 +29,8 @@ export async function restore(args: readonly string[], io: CliIo): Promise<numbe
   }
   noMore(positionals);
   const path = required(options.from, "--from", "countersign.backup");
-  const passphrase = readPassphrase(options, io);
   return explained("restore", io, async () => {
+    const passphrase = readPassphrase(options, io);
     const config = readBackupConfig(options, io);
     const checkpoints = (options.checkpoint ?? []).map(readText);
     if (!existsSync(path)) throw new BackupError("file_unusable", `there is no file ${path}`);
@@ -41,7 +42,7 @@ export async function restore(args: readonly string[], io: CliIo): Promise<numbe
         saveFiles: (files) => saveFiles(files, config, saved),
         onProgress,
       }));
-      io.stdout(`The CA of ${trustDomain} as it was at ${createdAt}: ${rows} rows, ${size} entries in\nthe audit log, which verifies.\n${next}`);
+      io.stdout(`${wrap(`The CA of ${trustDomain} as it was at ${createdAt}: ${rows} rows, ${size} entries in the audit log, which verifies.`)}\n${next}`);
     } catch (error) {
       for (const each of saved) rmSync(each, { force: true });
       throw error;

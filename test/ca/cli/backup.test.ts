@@ -116,6 +116,11 @@ describe("a backup", () => {
     expect(await countersign(["backup", "--out", join(folder, "x")])).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("passphrase") });
     const short = await countersign(["backup", "--out", join(folder, "x"), "--data-dir", dataDir], { COUNTERSIGN_BACKUP_PASSPHRASE: "short" });
     expect(short).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("12 characters") });
+    const open = join(folder, "open");
+    writeFileSync(open, env.COUNTERSIGN_BACKUP_PASSPHRASE, { mode: 0o644 });
+    for (const command of [["backup", "--out", join(folder, "x")], ["restore", "--from", file]]) {
+      expect(await countersign([...command, "--data-dir", dataDir, "--passphrase-file", open])).toMatchObject({ exitCode: 1, stderr: expect.stringContaining("chmod 600") });
+    }
     expect(existsSync(join(folder, "x"))).toBe(false);
   });
 });
