@@ -1,4 +1,4 @@
-import { closeSync, openSync, statfsSync } from "node:fs";
+import { accessSync, closeSync, constants, openSync, statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { drizzle } from "drizzle-orm/better-sqlite3";
@@ -34,10 +34,31 @@ export function prepareSqliteFile(path: string, migrationsFolder: string): void 
     } catch (cause) {
       // Drizzle reads what is applied before it takes the lock: of two processes that start at once, one finds the tables made.
       if (attempt === maxMigrationAttempts) {
+        if (freeBytes(path) < leastFreeBytes) throw new StoreError("store_unavailable", `The database ${path} cannot be made or brought up to date: its disk is full. Make room, or name another place.`, { cause });
         throw new StoreError("store_unavailable", `The tables of ${path} cannot be brought up to date from ${migrationsFolder} (${describe(cause)}). Look whether it is a database of the CA and that no newer version has used it.`, { cause });
       }
     }
   }
+}
+
+/**
+ * Refuses what is not there or not ours to read, before SQLite says of all of it that it is unable to open the file.
+ * @throws {StoreError} store_unavailable
+ */
+export function requireReadable(path: string): void {
+  try {
+    accessSync(path, constants.R_OK);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new StoreError("store_unavailable", code === "ENOENT"
+      ? `There is no database at ${path}. Start the CA once, or name the right path.`
+      : `The database ${path} cannot be read (${code}). Look at its path, or run this as the CA's user.`, { cause });
+  }
+}
+
+function freeBytes(path: string): number {
+  const { bavail, bsize } = statfsSync(dirname(path));
+  return bavail * bsize;
 }
 
 function refuse(why: string | undefined): void {
@@ -67,3 +88,5 @@ function refuseNetworkFileSystem(path: string): void {
 const networkFileSystems: ReadonlyMap<number, string> = new Map([[0x6969, "NFS"], [0xff534d42, "CIFS"], [0xfe534d42, "SMB2"], [0x517b, "SMB"]]);
 const migrationLockTimeoutMs = 10_000;
 const maxMigrationAttempts = 3;
+/** What the tables of an empty store take, and their write-ahead log. */
+const leastFreeBytes = 1024 * 1024;

@@ -26,7 +26,11 @@ export function openSqliteReads(database: Database.Database, path: string): Stor
 
 /** What is thrown when a query fails that this version's tables answer. */
 export function unreadable(path: string, cause: unknown): StoreError {
-  return new StoreError("store_unavailable", `The database ${path} cannot be read (${describe(cause)}). If it is of an older version, start the CA of this version on it once.`, { cause });
+  // In WAL mode even a reader makes a -shm file where there is none. (SQLite documentation, WAL, "Read-Only Databases")
+  const hint = /^SQLITE_(?:CANTOPEN|READONLY)/.test((cause as { code?: string }).code ?? "")
+    ? "SQLite has to write beside it even to read: copy it, with its -wal file if it has one, to a folder that can be written."
+    : "If it is of an older version, start the CA of this version on it once.";
+  return new StoreError("store_unavailable", `The database ${path} cannot be read (${describe(cause)}). ${hint}`, { cause });
 }
 
 /** @param database  a read-only connection; each query is short, so it never keeps the write-ahead log from shrinking */

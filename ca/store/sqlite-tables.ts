@@ -1,9 +1,8 @@
-import { existsSync } from "node:fs";
 import Database from "better-sqlite3";
 import { migrationsOf } from "./migrations.ts";
 import { describe } from "./reads.ts";
 import * as schema from "./schema-sqlite.ts";
-import { prepareSqliteFile } from "./sqlite-file.ts";
+import { prepareSqliteFile, requireReadable } from "./sqlite-file.ts";
 import { openSqliteReads, unreadable } from "./sqlite-reads.ts";
 import { StoreError } from "./errors.ts";
 import { tablesOf } from "./table-columns.ts";
@@ -16,7 +15,7 @@ import { pageRows, type Row, type TableSource, type TableTarget } from "./table-
  * @throws {StoreError} store_unavailable
  */
 export function openSqliteSource(path: string, { exclusive }: { readonly exclusive: boolean }): TableSource {
-  if (!existsSync(path)) throw new StoreError("store_unavailable", `There is no database at ${path}. Name the right path.`);
+  requireReadable(path);
   const database = open(path, "read");
   try {
     if (exclusive) {

@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import Database from "better-sqlite3";
 import { desc } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
@@ -9,7 +8,7 @@ import { migrationsOf } from "./migrations.ts";
 import { notedUse } from "./noted-use.ts";
 import { guardReads } from "./reads.ts";
 import { auditCheckpoints, logHead } from "./schema-sqlite.ts";
-import { prepareSqliteFile } from "./sqlite-file.ts";
+import { prepareSqliteFile, requireReadable } from "./sqlite-file.ts";
 import { openSqliteReads } from "./sqlite-reads.ts";
 import { sqliteThread } from "./sqlite-thread.ts";
 import { StoreError } from "./errors.ts";
@@ -82,7 +81,7 @@ export async function openSqlite({ path, readOnly = false, migrationsFolder, wri
 }
 
 function openReader(path: string): Database.Database {
-  if (!existsSync(path)) throw new StoreError("store_unavailable", `There is no database at ${path}. Start the CA once, or name the right path.`);
+  requireReadable(path);
   try {
     const reader = new Database(path, { readonly: true, fileMustExist: true, timeout: readTimeoutMs });
     reader.pragma("query_only = ON");

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,6 +9,7 @@ import { build } from "esbuild";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openStore } from "../../../ca/store/open.ts";
 import { openSqlite } from "../../../ca/store/sqlite.ts";
+import { mountSmallDisk } from "../../support/small-disk.ts";
 import { verifyStore } from "../../support/store-oracle.ts";
 import { initialize, issue, newSealer, record } from "./acts.ts";
 import { describeStoreAuthorities } from "./contract-authorities.ts";
@@ -211,6 +212,31 @@ describe("the SQLite store", () => {
   test("reading a database that is not there creates nothing", async () => {
     await expect(openStore({ url: database.url, readOnly: true })).rejects.toMatchObject({ code: "store_unavailable" });
     expect(readdirSync(join(database.path, "..", ".."))).toEqual([]);
+  });
+
+  test("a database that cannot be got at is not said to be missing", async () => {
+    mkdirSync(join(database.path, ".."));
+    writeFileSync(database.path, "");
+    await expect(openStore({ url: `${database.url}/ca.db`, readOnly: true })).rejects.toThrow(/ca\.db cannot be read \(ENOTDIR\)/);
+  });
+
+  test("on a full disk the first start says so; on one that is read-only a reader says what it lacks", async ({ skip }) => {
+    const small = mountSmallDisk(60 * 1024);
+    if (small === undefined) return skip();
+    try {
+      await expect(openStore({ url: `sqlite:${small.path}/ca.db`, sealer })).rejects.toThrow("its disk is full");
+    } finally {
+      small.dispose();
+    }
+    const disk = mountSmallDisk(4 * 1024 * 1024)!;
+    try {
+      const url = `sqlite:${disk.path}/ca.db`;
+      await (await openStore({ url, sealer })).close();
+      spawnSync("mount", ["-o", "remount,ro", disk.path]);
+      await expect(openStore({ url, readOnly: true })).rejects.toThrow("copy it");
+    } finally {
+      disk.dispose();
+    }
   });
 });
 
