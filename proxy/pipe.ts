@@ -9,6 +9,8 @@ export interface PipeEnd {
   readonly reset: () => void;
   /** True where the bytes of `data` events are overwritten once their listeners return (`lent.ts`). */
   readonly lent?: boolean;
+  /** Asked of all that is read before it is written on, where there is a question. @returns false: it is not, and the connection is reset */
+  readonly mayPass?: ((bytes: Buffer) => boolean) | undefined;
 }
 
 /**
@@ -33,6 +35,7 @@ function forward(from: PipeEnd, to: PipeEnd): void {
   const { socket: source, lent = false } = from;
   const { socket: sink } = to;
   source.on("data", (chunk: Buffer) => {
+    if (from.mayPass?.(chunk) === false) return;
     if (!(lent ? writeLent(sink, chunk) : writeSoon(sink, chunk))) source.pause();
   });
   sink.on("drain", () => source.resume());

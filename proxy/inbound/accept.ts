@@ -29,6 +29,8 @@ export interface AcceptedPeer extends PipeEnd {
   readonly admission: Admission;
   /** Set by the protocol that takes over, where it can end a connection between two requests. */
   retire: (() => void) | undefined;
+  /** Set while it is not certain yet that its bytes may. */
+  mayPass: ((bytes: Buffer) => boolean) | undefined;
   /** Whether policy lets it be. Set by the protocol that carries several requests at once, which then ends those that may not go on. */
   isAllowed: () => boolean;
 }
@@ -156,7 +158,7 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
       return reset();
     }
     const accepted: AcceptedPeer = {
-      socket, lent: socket instanceof TLSSocket && lendTls(socket), peer, admission, reset, app, localId: identity.id.uri, retire: undefined, isAllowed: admission.isAllowed,
+      socket, lent: socket instanceof TLSSocket && lendTls(socket), peer, admission, reset, app, localId: identity.id.uri, retire: undefined, mayPass: undefined, isAllowed: admission.isAllowed,
       connection: connections.add({
         peer, ...(peer === undefined && { noTlsReason: "plain_text" }), localId: identity.id.uri, localValidUntilMs: identity.notAfterMs + 1000,
         traffic: () => socket, cut: reset, retire: () => accepted.retire?.(), closeQuiet: () => void (accepted.retire === undefined && socket.end()), isAllowed: () => accepted.isAllowed(),

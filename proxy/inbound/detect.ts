@@ -1,11 +1,13 @@
+import { firstLine } from "./first-line.ts";
+
 /** What the first bytes of a client say; "undecided" means: read on. The last one leads HTTP past us and must not pass at all. */
 export type Detection = "http" | "tcp" | "undecided" | "http2" | "proxy_preamble";
 
 /**
  * Tells what some HTTP/1 server might take for a request from everything else, by the first line. What passes as opaque keeps a
  * forged identity header, so the line is read more generously than by any server known to us; the parser that follows is strict
- * and refuses what is not quite HTTP. Opaque before the line is whole is only what no server takes: a control byte in the method,
- * or behind a first word without a letter (LDAP, whose second byte can be a blank).
+ * and refuses what is not quite HTTP. Opaque before the line is whole is only what has a control byte in the method, or behind a
+ * first word without a letter (LDAP, whose second byte can be a blank); its end is looked at all the same (`first-line.ts`).
  * @param ended no more bytes will come
  * @source RFC 9112 sections 2.2 and 3
  */
@@ -17,7 +19,7 @@ export function detectProtocol(bytes: Uint8Array, ended = false): Detection {
   if (start < 0) return text.length < maxDetectBytes ? "undecided" : "http";
   const end = text.indexOf("\n", start);
   const line = text.slice(start, end < 0 ? undefined : end);
-  if (controlInMethod.test(line)) return "tcp";
+  if (controlInMethod.test(line)) return firstLine()(bytes) === "request" ? "http" : "tcp";
   // A line too long for the strict parser: let it be the one to refuse, since some servers take lines of a mebibyte.
   if (end < 0 && !ended) return text.length < maxDetectBytes ? "undecided" : "http";
   if (text.startsWith(http2Preface)) return "http2";

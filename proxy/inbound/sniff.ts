@@ -1,6 +1,7 @@
 import type { PipeEnd } from "../pipe.ts";
 import type { AcceptedPeer } from "./accept.ts";
 import { detectProtocol, detectServer, mayDecide, type Detection } from "./detect.ts";
+import { firstLine } from "./first-line.ts";
 import { connectApp, type AppSettings } from "./tcp.ts";
 
 export interface SniffOutcome {
@@ -17,7 +18,8 @@ export interface SniffOutcome {
  * could wait for the deadline and then send HTTP would get its own identity header through. What the deadline does is open the
  * connection to the app, so that a server which speaks first can. A client that has begun a line has as long to finish it.
  */
-export function sniffProtocol({ socket, lent = false, reset, app }: AcceptedPeer, settings: AppSettings, outcome: SniffOutcome): void {
+export function sniffProtocol(accepted: AcceptedPeer, settings: AppSettings, outcome: SniffOutcome): void {
+  const { socket, lent = false, reset, app } = accepted;
   let head: Buffer = Buffer.alloc(0);
   let openApp: PipeEnd | undefined;
   /** What the app has said before the client did. */
@@ -32,7 +34,22 @@ export function sniffProtocol({ socket, lent = false, reset, app }: AcceptedPeer
     head = head.length === 0 && !lent ? chunk : Buffer.concat([head, chunk]);
     if (!mayDecide(chunk, head.length)) return;
     const detected = detectProtocol(head);
+    if (detected === "tcp") followLine();
     if (detected !== "undecided") decide(detected);
+  }
+
+  /** The line that was decided on may go on. */
+  function followLine(): void {
+    const follow = firstLine();
+    if (follow(head) !== "open") return;
+    accepted.mayPass = (bytes) => {
+      const line = follow(bytes);
+      if (line === "request") {
+        outcome.refused("line_disguised", disguised);
+        reset();
+      } else if (line === "other") accepted.mayPass = undefined;
+      return line !== "request";
+    };
   }
 
   /** Half-closed in the middle of a line: no request will come of it, unless the app ends lines where we do not. */
@@ -85,5 +102,6 @@ const refusals: Readonly<Partial<Record<Detection, string>>> = {
   undecided: "connection refused: the client did not finish its first line in time, so it is not known whether it speaks HTTP; set inboundProtocol tcp if the app takes no identity from headers",
   proxy_preamble: "connection refused: the client sent a PROXY protocol preamble, behind which it could forge what it likes; set inboundProtocol tcp if the app is to read it",
 };
+const disguised = "connection cut: what the client sent turned out to be an HTTP request with a disguised method, which hides from us what it says of its identity; set inboundProtocol http if the app speaks that, or tcp if it takes no identity from headers";
 /** As Linkerd's. */
 const detectionTimeoutMs = 10_000;

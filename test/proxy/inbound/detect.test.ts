@@ -17,6 +17,8 @@ describe("what some server might take for HTTP/1 counts as HTTP, so that no iden
     "POST / RTSP/1.0\r\n", "SOURCE / ICE/1.0\r\n",
     // HTTP/0.9, which Python reads headers behind, and versions that old Apaches took for 1.0.
     "GET /\r\n", "GET x\r\n", "\xa0GET\xa0x\r\n", "GET / FOO\r\n", "POST / x\r\n", "POST http://a/ x\r\n",
+    // Python's standard library takes any method, others also without a version.
+    "G\x01ET / HTTP/1.0\r\n", "\0 x y http/1.1 \n", "\r\nGET\x7f\t/ ICE/1.0 \x01", "0 /\x01 HTTP/1.1\r\n", "\x01 /x\r\n", "\x01  http://a/x \n",
     `GET /${"x".repeat(20_000)}`, "x".repeat(20_000), " ".repeat(20_000),
   ];
   for (const request of requests) {
@@ -28,6 +30,8 @@ describe("other first bytes are opaque", () => {
   const opaque = [
     // TLS, Postgres, MongoDB (lengths of 58 and 32), MQTT, AMQP, memcached and LDAP (whose first bytes are a digit and a form feed).
     "\x16\x03\x01\x02\x00", "\0\0\0\x08\x04\xd2\x16\x2f", ":\0\0\0\x01", " \0\0\0\x01", "\x10\x0c\0\x04MQTT", "AMQP\0\0\x09\x01", "\x80\0\0\x03", "0\x0c\x02\x01\x01\x60\x07\x02",
+    // A line that somebody logs, and TLS that offers it.
+    "\x93\0\xa3log\xd9\x30 10.0.0.7 - - \"GET / HTTP/1.1\" 200 12\n", "\0\0 a b c HTTP/1.1 200\n", "\0\x0b/zookeeper\0\0\n", "\x16\x03\x01\x02\0\x01 \x0c h2 \x08http/1.1\n",
     // Text, where the client speaks first: memcached, Redis, SMTP, SSH, NATS, STOMP, IRC, IMAP, FTP, JSON lines.
     "get key\r\n", "set a 0 0 1\r\n", "*1\r\n$4\r\nPING\r\n", "PING\r\n", "SET a b\r\n", "EHLO host\r\n", "SSH-2.0-OpenSSH_9.9\r\n", "CONNECT {\"verbose\":false}\r\n", "CONNECT\naccept-version:1.2\n", "NICK me\r\n",
     "a1 LOGIN me secret\r\n", "USER me\r\n", '{"json": 1}\n', "SELECT 1;\n", "\r\nEHLO host\r\n",

@@ -1,7 +1,10 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import type { Socket } from "node:net";
 import { afterEach, expect, test, vi } from "vitest";
 import type { InboundDataPath } from "../../../proxy/inbound/server.ts";
 import { eastIssuer, inboundHalf, metricValue, type HalfOptions, type TestHalf } from "../../support/data-path.ts";
+import { programAvailable } from "../../support/programs.ts";
 import { readAll, readUntil, tcpApp, tlsClient, type TestServer } from "../../support/tcp.ts";
 
 const hello = eastIssuer.leaf({ spiffeId: "spiffe://east/hello" });
@@ -231,3 +234,59 @@ for (const [what, bytes, reason] of [
     expect(half.logged.join()).toContain("inboundProtocol tcp");
   });
 }
+
+test("what is opaque by a byte of its method is cut before the line's end if that makes it a request", async () => {
+  let got = "";
+  const client = await start((socket) => void socket.on("data", (bytes: Buffer) => (got += bytes.toString("latin1"))));
+  client.write("G\x01ET ");
+  await expect.poll(() => got).toBe("G\x01ET ");
+  client.write("/ HTTP/1.0\r\nCountersign-Client-Id: spiffe://east/admin\r\n\r\n");
+  expect((await readAll(client)).ending).not.toBe("end");
+  await expect.poll(() => metricValue(half.metrics, "inbound_refused_total", 'reason="line_disguised"')).toBe(1);
+  await expect.poll(() => connected[0]!.destroyed).toBe(true);
+  expect(got).toBe("G\x01ET ");
+});
+
+test("what is opaque by its first bytes stays so, whatever is in and behind its first line", async () => {
+  const client = await start(echo);
+  const pieces = ["\0\x01a ", "b/c d HT", "TP", " /\r\n", "GET / HTTP/1.1\r\n\r\n"];
+  let sent = "";
+  for (const piece of pieces) {
+    client.write(piece, "latin1");
+    expect(await readUntil(client, piece)).toBe(piece);
+    sent += piece;
+  }
+  expect(client.bytesRead).toBe(sent.length);
+});
+
+test.skipIf(!programAvailable("python3"))("Python's own server, which takes any method, is told no identity that the client makes up", async () => {
+  const python = spawn("python3", ["-c", `
+from wsgiref.simple_server import make_server
+def app(environ, start):
+    start('200 OK', [])
+    return [environ.get('HTTP_COUNTERSIGN_CLIENT_ID', 'nobody').encode()]
+server = make_server('127.0.0.1', 0, app)
+print(server.server_port, flush=True)
+server.serve_forever()`], { stdio: ["ignore", "pipe", "ignore"] });
+  try {
+    const [line] = await once(python.stdout, "data") as [Buffer];
+    const answers: string[] = [];
+    for (const method of ["GET", "G\x01ET", "\0", "GET\x7f", "0 \x01"]) {
+      for (const cut of [0, method.length, method.length + 8]) {
+        const client = await start(undefined, { app: { host: "127.0.0.1", port: Number(String(line)) } });
+        const request = `${method} / HTTP/1.0\r\nCountersign-Client-Id: spiffe://east/admin\r\n\r\n`;
+        client.write(request.slice(0, cut), "latin1");
+        await new Promise(setImmediate);
+        client.write(request.slice(cut), "latin1");
+        answers.push(String((await readAll(client)).bytes));
+        client.destroy();
+        half.path.close();
+        await app.close();
+      }
+    }
+    expect(answers.filter((answer) => answer.includes("admin"))).toEqual([]);
+    expect(answers.slice(0, 3).filter((answer) => answer.includes("spiffe://east/hello"))).toHaveLength(3);
+  } finally {
+    python.kill();
+  }
+});
