@@ -115,7 +115,7 @@ export const configTable: readonly ConfigSetting[] = [
     "A key stolen from a dead workload is good for this long, unless it is revoked or its token deleted."),
   setting("bodyLimit", "bytes", "64KiB", "Largest request body."),
   setting("requestTimeout", "duration", "10s", "A request that takes longer is answered 408 and dropped."),
-  setting("maxConnections", "count", "4096", "Connections open at once; more are turned away."),
+  setting("maxConnections", "count", "4096", "Connections open at once; more are turned away, unless one client network has more of them than the newcomer's."),
   setting("callerRate", "count", "500", "Requests a second of one API token or operator's SVID; ten seconds' worth may come at once. Admins are not limited."),
   setting("workloadRate", "count", "100", "Certificates a second asked for by one SPIFFE ID or join token; ten seconds' worth may come at once. As many questions to the feed, counted apart.",
     "All replicas of a workload share its ID: too low, and they wait for each other after an outage."),

@@ -1,9 +1,10 @@
 import { once } from "node:events";
 import { constants, performServerHandshake, type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
-import { createServer } from "node:tls";
+import { createServer, type TLSSocket } from "node:tls";
 import { hostToListenOn } from "../config/values.ts";
 import { decodeFrame, encodeFrame, grpcCode, grpcContentType, statusHeaders, type GrpcStatus } from "../pki/grpc.ts";
+import { connectionPlaces } from "./connection-places.ts";
 import { RuntimeError } from "./errors.ts";
 
 /** Unary gRPC over TLS 1.3, for clients that know that it is HTTP/2 and those that ask. */
@@ -31,7 +32,7 @@ export async function openGrpcListener(host: string, port: number, flag: string,
   const sessions = new Set<ServerHttp2Session>();
   let answer: Parameters<GrpcListener["serve"]>[0] = async () => ({ code: grpcCode.unavailable, message: "the CA is starting; try again" });
   const server = createServer({ handshakeTimeout: handshakeTimeoutMs, ALPNProtocols: ["h2"], minVersion: "TLSv1.3", noDelay: true });
-  server.maxConnections = maxConnections;
+  const places = connectionPlaces(server, maxConnections);
   // A peer that breaks its handshake is its own problem and no event of ours.
   server.on("tlsClientError", (_, socket) => void socket.destroy());
   server.on("secureConnection", (socket) => {
@@ -43,13 +44,14 @@ export async function openGrpcListener(host: string, port: number, flag: string,
     session.on("close", () => sessions.delete(session));
     session.on("error", () => undefined); // its streams end with it; there is nobody to tell
     session.setTimeout(idleTimeoutMs, () => session.destroy());
-    session.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void serveStream(stream, headers));
+    session.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void serveStream(stream, headers, socket));
   });
 
-  async function serveStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
+  async function serveStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, socket: TLSSocket): Promise<void> {
     stream.on("error", () => undefined); // a client that went away
     const fault = headersFault(headers);
     const request = fault ?? (await readRequest(stream, requestTimeoutMs));
+    if (!stream.closed) stream.once("close", places.begin(socket));
     const answered = "code" in request ? request : await answer(headers[":path"] ?? "", request).catch((): GrpcStatus => ({ code: grpcCode.internal, message: "a fault of the CA" }));
     if (!stream.destroyed && !stream.closed) respond(stream, answered);
   }

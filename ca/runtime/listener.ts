@@ -1,12 +1,13 @@
 import { getRequestListener } from "@hono/node-server";
 import { createServer, type Server } from "node:https";
-import { createServer as createPlainServer, STATUS_CODES, type Server as PlainServer } from "node:http";
+import { createServer as createPlainServer, STATUS_CODES, type IncomingMessage, type Server as PlainServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import type { SecureContext } from "node:tls";
 import { hostToListenOn } from "../config/values.ts";
 import type { ProblemCode } from "../contract/problem.ts";
 import { problemAnswer } from "../http/problem.ts";
+import { connectionPlaces, type ConnectionPlaces } from "./connection-places.ts";
 import { RuntimeError } from "./errors.ts";
 
 /**
@@ -49,9 +50,9 @@ export async function openListener(
   const server = createServer({ handshakeTimeout: handshakeTimeoutMs, SNICallback: (serverName, done) => done(null, contextOf(serverName)), ...httpLimits(limits) });
   // A peer that breaks its handshake is its own problem and no event of ours.
   server.on("tlsClientError", (_, socket) => void socket.destroy());
-  await openServer(server, host, port, limits, "--listen");
+  const places = await openServer(server, host, port, limits, "--listen");
   return {
-    ...listenerOf(server),
+    ...listenerOf(server, places),
     presentFor: (next) => void (contextOf = next),
     present: ({ key, chain }) => server.setSecureContext({ key, cert: chain, minVersion: "TLSv1.3" }),
   };
@@ -63,8 +64,7 @@ export async function openListener(
  */
 export async function openPlainListener(host: string, port: number, limits: ListenerLimits): Promise<PlainListener> {
   const server = createPlainServer(httpLimits(limits));
-  await openServer(server, host, port, limits, "--status-listen");
-  return listenerOf(server);
+  return listenerOf(server, await openServer(server, host, port, limits, "--status-listen"));
 }
 
 function httpLimits({ requestTimeoutMs }: ListenerLimits) {
@@ -78,19 +78,40 @@ function httpLimits({ requestTimeoutMs }: ListenerLimits) {
   };
 }
 
-async function openServer(server: Server | PlainServer, host: string, port: number, { maxConnections }: ListenerLimits, flag: string): Promise<void> {
-  server.maxConnections = maxConnections;
+async function openServer(server: Server | PlainServer, host: string, port: number, { maxConnections }: ListenerLimits, flag: string): Promise<ConnectionPlaces> {
+  const places = connectionPlaces(server, maxConnections);
   server.timeout = stalledTimeoutMs;
   server.on("clientError", answerClientError);
   await listen(server, host, port, flag);
+  return places;
 }
 
-function listenerOf(server: Server | PlainServer): PlainListener {
+function listenerOf(server: Server | PlainServer, places: ConnectionPlaces): PlainListener {
   return {
     port: (server.address() as AddressInfo).port,
-    serve: (fetch) => void server.removeAllListeners("request").on("request", getRequestListener(fetch)),
+    serve(fetch) {
+      const answer = getRequestListener(fetch);
+      server.removeAllListeners("request").on("request", (request, response) => {
+        holdPlace(places, request, response);
+        void answer(request, response);
+      });
+    },
     drain: (deadlineMs) => drain(server, deadlineMs),
   };
+}
+
+/** Of who sends a request slowly, nothing is being answered yet. */
+function holdPlace(places: ConnectionPlaces, request: IncomingMessage, response: ServerResponse): void {
+  let end: (() => void) | undefined;
+  let over = false;
+  const begin = (): void => void (over || (end = places.begin(request.socket)));
+  response.once("close", () => {
+    over = true;
+    end?.();
+  });
+  const { "content-length": length, "transfer-encoding": chunks } = request.headers;
+  if (length === undefined && chunks === undefined) begin();
+  else request.once("end", begin);
 }
 
 function listen(server: Server | PlainServer, host: string, port: number, flag: string): Promise<void> {

@@ -3,6 +3,7 @@ import { Agent, request } from "node:https";
 import { connect, type TLSSocket } from "node:tls";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { openListener, type Listener, type ListenerLimits } from "../../../ca/runtime/listener.ts";
+import { manyAddresses } from "../../support/many-addresses.ts";
 import { loopbacks } from "../../support/loopbacks.ts";
 import { startTestCa, type TestCa } from "../../support/running-ca.ts";
 
@@ -109,6 +110,58 @@ test("connections beyond the most there may be are turned away, and those there 
   first.write("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
   await first.ended;
   expect(first.received).toMatch(/^HTTP\/1.1 200/);
+});
+
+describe("a client that holds all connections there may be", () => {
+  const get = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+  const answered = (socket: { readonly received: string }) => expect.poll(() => socket.received, { timeout: 20_000 }).toMatch(/^HTTP\/1.1 200/);
+  const other = { localAddress: "127.0.0.2" };
+
+  test("makes room for others: what stood still longest goes, and it gets no more than they have", async () => {
+    const listener = await listen(answerOk, { maxConnections: 4 });
+    const held = [await dial(listener), await dial(listener), await dial(listener), await dial(listener)] as const;
+    // What was used last stays longest.
+    held[0].write(get);
+    await answered(held[0]);
+    const newcomers = [await dial(listener, other), await dial(listener, other)] as const;
+    await Promise.all([held[1].ended, held[2].ended]);
+    await expect(dial(listener)).rejects.toThrow();
+    await expect(dial(listener, other)).rejects.toThrow();
+    for (const socket of [held[3], ...newcomers]) {
+      socket.write(get);
+      await answered(socket);
+    }
+  });
+
+  test("keeps those that are being answered, and not those on which it sends slowly", async () => {
+    let answer!: () => void;
+    const done = new Promise<void>((resolve) => (answer = resolve));
+    const asked: string[] = [];
+    const listener = await listen(async (incoming) => {
+      asked.push(incoming.method);
+      if (incoming.method === "GET") await done;
+      return new Response(await incoming.text());
+    }, { maxConnections: 2 });
+    const [waits, slow] = [await dial(listener), await dial(listener)];
+    waits.write(get);
+    slow.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n1");
+    await expect.poll(() => asked.length, { timeout: 20_000 }).toBe(2);
+    await dial(listener, other);
+    await slow.ended;
+    await expect(dial(listener, other)).rejects.toThrow();
+    answer();
+    await answered(waits);
+  });
+
+  test("is the one network that it is, from however many addresses it comes", async () => {
+    const listener = await listen(answerOk, { maxConnections: 2 });
+    const restore = manyAddresses();
+    const [first] = [await dial(listener), await dial(listener)];
+    await expect(dial(listener)).rejects.toThrow();
+    restore();
+    await dial(listener);
+    await first.ended;
+  });
 });
 
 test("TLS 1.2 is refused", async () => {
