@@ -3,11 +3,12 @@ import { join } from "node:path";
 import { describe, type Description } from "../inspect/describe.ts";
 import { inert } from "../settings/inert.ts";
 import { certificateItems, readContents, type Contents } from "../inspect/items.ts";
-import { judgeContents, type Verdict } from "../inspect/judge.ts";
+import { judgeContents, workloadIn, type Verdict } from "../inspect/judge.ts";
 import type { Certificate } from "../pki/certificate.ts";
 import { PkiError } from "../pki/errors.ts";
-import { ApiError } from "./api.ts";
+import { ApiError, apiOptions } from "./api.ts";
 import { noMore, readArguments, required, UsageError } from "./arguments.ts";
+import { revocationVerdicts } from "./inspect-revocation.ts";
 import type { CliIo } from "./io.ts";
 import { output } from "./output.ts";
 import { whileWaiting } from "./progress.ts";
@@ -29,7 +30,11 @@ export async function inspect(args: readonly string[], io: CliIo): Promise<numbe
   const { contents, host, heading, warnings } = await open(source, values.servername, io);
   const anchors = anchorsOf(values.bundle ?? [], values["data-dir"] ?? io.env["COUNTERSIGN_DATA_DIR"] ?? "./.countersign");
   const things = contents.items.map((item) => describe(item, nowMs));
-  const verdicts = [...judgeContents(contents, { anchors, trustDomain: values["trust-domain"], nowMs, host }), ...warnings];
+  const judged = judgeContents(contents, { anchors, trustDomain: values["trust-domain"], nowMs, host });
+  const leaf = workloadIn(contents);
+  // By the root in our folder it is our CA's; of what others signed nobody here could say.
+  const isOurs = leaf !== undefined && values.bundle === undefined && anchors.length > 0 && judged[0]?.status === "ok";
+  const verdicts = [...judged, ...(isOurs ? await revocationVerdicts(leaf, values, io) : []), ...warnings];
   if (out.json) out.print({ things: things.map(({ title, rows }) => ({ title, ...Object.fromEntries(rows) })), verdicts }, "");
   else io.stdout(render(heading, things, verdicts, io));
   return verdicts.some(({ status }) => status === "failed") ? 1 : 0;
@@ -118,8 +123,7 @@ function rowOf(label: string, value: string): string {
 const indent = (columns: number): string => " ".repeat(columns);
 
 const options = {
-  bundle: { type: "string", multiple: true }, "trust-domain": { type: "string" }, servername: { type: "string" },
-  "data-dir": { type: "string" }, output: { type: "string", short: "o" },
+  ...apiOptions, bundle: { type: "string", multiple: true }, "trust-domain": { type: "string" }, servername: { type: "string" },
 } as const;
 
 const exposedKey: Verdict = { status: "warning", text: "others on this machine can read the file with the private key", advice: "chmod 600 it, and consider whether the key has to be replaced" };
@@ -135,7 +139,9 @@ const usage = `countersign certificate inspect: what it is, and why it would be 
       --servername NAME: whom to ask for, where that is not the host
 
   --bundle FILE        whom you trust, as countersign bundle show prints it;
-                       may be repeated; default DATA-DIR/root.pem, if it is there
+                       may be repeated; default DATA-DIR/root.pem, if there: our
+                       CA is then asked whether it has revoked it (--url,
+                       --token-file and so on, as with other commands)
   --trust-domain NAME  whose roots those are that do not say it themselves
   --data-dir DIR       default ./.countersign (COUNTERSIGN_DATA_DIR)
   -o json              for scripts

@@ -35,7 +35,7 @@ export interface JudgeOptions {
 
 /** Says of everything that was found whether the CA or a proxy would take it. */
 export function judgeContents({ items, pemFault }: Contents, options: JudgeOptions): readonly Verdict[] {
-  const certificates = items.flatMap((item) => (item.kind === "certificate" && !(item.read instanceof PkiError) ? [item.read] : []));
+  const certificates = certificatesIn(items);
   return [
     ...(pemFault === undefined ? [] : [refused("it is not PEM as RFC 7468 wants it", pemFault)]),
     ...items.flatMap((item) => unreadableVerdict(item)),
@@ -44,13 +44,22 @@ export function judgeContents({ items, pemFault }: Contents, options: JudgeOptio
   ];
 }
 
+/** The certificate that the verdict on a chain is about; undefined where there is none but of authorities. */
+export function workloadIn({ items }: Contents): Certificate | undefined {
+  return leafOf(certificatesIn(items));
+}
+
+const certificatesIn = (items: readonly Item[]): readonly Certificate[] =>
+  items.flatMap((item) => (item.kind === "certificate" && !(item.read instanceof PkiError) ? [item.read] : []));
+const leafOf = (certificates: readonly Certificate[]): Certificate | undefined => certificates.find((certificate) => !isAuthority(certificate));
+
 function unreadableVerdict(item: Item): readonly Verdict[] {
   if (item.kind === "unknown") return [{ status: "failed", text: `nothing here reads it: ${item.what}` }];
   return "read" in item && item.read instanceof PkiError ? [refused(`the ${item.kind} is refused as it is read`, item.read)] : [];
 }
 
 function judgeCertificates(certificates: readonly Certificate[], options: JudgeOptions): readonly Verdict[] {
-  const leaf = certificates.find((certificate) => !isAuthority(certificate));
+  const leaf = leafOf(certificates);
   if (leaf !== undefined) return judgeLeaf(leaf, certificates.filter((other) => other !== leaf), options);
   return certificates.flatMap((authority) => judgeAuthority(authority, certificates, options));
 }

@@ -178,6 +178,17 @@ describe("policy and service", () => {
 });
 
 describe("certificate", () => {
+  test("inspect says of a certificate by our CA whether it is revoked, or that nobody could say", async () => {
+    const [cert, key] = [join(folder, "inspected.pem"), join(folder, "inspected.key")];
+    const { stdout: serial } = await run("certificate", "issue", "--id", cart, "--cert", cert, "--key", key);
+    const valid = await run("cert", "inspect", cert);
+    expect(valid).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("takes it as") });
+    expect(valid.stdout).not.toContain("revoked");
+    await run("certificate", "revoke", serial.trim(), "--reason", "keyCompromise");
+    expect(await run("cert", "inspect", cert)).toMatchObject({ exitCode: 1, stdout: expect.stringMatching(/ revoked, since [^]*\(keyCompromise\)/) });
+    expect(await run("cert", "inspect", cert, "--url", "https://127.0.0.1:9")).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("whether it is revoked is not known") });
+  });
+
   test("issue leaves a chain and a key nobody else can read; show takes openssl's form of the serial; revoke ends it", async () => {
     const [cert, key] = [join(folder, "cart.pem"), join(folder, "cart.key")];
     const issued = await run(
