@@ -263,7 +263,7 @@ async function startWith(deps: CaDeps & { readonly metrics: CaMetrics }, kms: Km
     },
     spendSigned: signedRequests.spend,
     operators,
-    policies: policyService({ documents }),
+    policies: policyService({ documents, trustDomain: config.trustDomain }),
     federation,
     issue: issuer.issue,
     issueIssuer: foreignIssuers({

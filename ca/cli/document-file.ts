@@ -20,7 +20,7 @@ export function readDocumentFile(path: string): unknown {
   const values = [...documents].map((document) => {
     // A warning is a tag that nobody knows: what it stands for is not what is written.
     const [fault] = [...document.errors, ...document.warnings];
-    if (fault !== undefined) throw new ApiError(`cannot read ${path}: it is neither JSON nor YAML (${fault.message.split("\n")[0]})`, { cause: fault });
+    if (fault !== undefined) throw new ApiError(`cannot read ${path}: it is neither JSON nor YAML (${fault.message.split("\n")[0]?.replace(/:$/, "")})`, { cause: fault });
     try {
       return document.toJS({ maxAliasCount: 0 }) as unknown;
     } catch (cause) {

@@ -14,7 +14,7 @@ export function injectManifests(text: string, settings: InjectSettings): { reado
   const documents = [...parseAllDocuments(text, { version: "1.2", schema: "core", uniqueKeys: true })];
   const workloads = documents.flatMap((document) => {
     const [fault] = document.errors;
-    if (fault !== undefined) throw new ApiError(`it is no YAML (${fault.message.split("\n")[0]})`, { cause: fault });
+    if (fault !== undefined) throw new ApiError(`it is no YAML (${fault.message.split("\n")[0]?.replace(/:$/, "")})`, { cause: fault });
     const planned = planManifest(valueOf(document), settings);
     for (const { path, plan } of planned) if (plan.kind === "inject") add(document, path, plan.injection);
     return planned;

@@ -117,13 +117,15 @@ function readDocuments(path: string): ApplyRequest {
     if (isObject(value) && Object.keys(value).every((key) => key === "policies" || key === "services")) return value as ApplyRequest;
     throw new ApiError(`${path} holds neither policies nor services; see "countersign policy --help"`);
   }
+  // An empty file is no wish to change nothing: what was to fill it failed.
+  if (documents.length === 0) throw new ApiError(`${path} is empty; it is to hold policies or services: see "countersign policy --help"`);
   const services = documents.filter((each) => isObject(each) && "spiffeId" in each);
   const policies = documents.filter((each) => !services.includes(each));
   return { ...(policies.length > 0 && { policies }), ...(services.length > 0 && { services }) };
 }
 
 function testOf({ from, to, port, method, path }: { readonly [Name in "from" | "to" | "port" | "method" | "path"]?: string | undefined }): PolicyTest {
-  if (port !== undefined && !/^[1-9][0-9]{0,4}$/.test(port)) throw new UsageError(`--port is a number from 1 to 65535, not ${port}.`);
+  if (port !== undefined && !(/^[1-9][0-9]{0,4}$/.test(port) && Number(port) <= 65_535)) throw new UsageError(`--port is a number from 1 to 65535, not ${port}.`);
   return {
     from: required(from, "--from", "spiffe://TD/ns/shop/sa/web"), to: required(to, "--to", "spiffe://TD/ns/shop/sa/cart"),
     ...(port !== undefined && { port: Number(port) }), ...(method !== undefined && { method }), ...(path !== undefined && { path }),

@@ -38,7 +38,7 @@ export interface Policies {
 }
 
 /** Policies and services: who may call whom, and who answers to a name. */
-export function policyService({ documents }: { readonly documents: Documents }): Policies {
+export function policyService({ documents, trustDomain }: { readonly documents: Documents; readonly trustDomain: string }): Policies {
   async function apply(request: ApplyRequest, caller: PolicyCaller): Promise<ApplyResult> {
     const wanted = refusing(() => [
       ...(request.policies ?? []).map((policy): WantedDocument => ({ kind: "policy", name: parsePolicy(policy).name, document: policy })),
@@ -48,7 +48,10 @@ export function policyService({ documents }: { readonly documents: Documents }):
     let changes: readonly DocumentChange[] = [];
     const { sequence } = await documents.change((set) => {
       changes = wanted.filter(({ kind, name, document }) => set.byKind[kind].get(name)?.body !== JSON.stringify(document));
-      for (const change of changes) checkMayChange(caller, change, set);
+      for (const change of changes) {
+        checkSelects(change, trustDomain);
+        checkMayChange(caller, change, set);
+      }
       checkSize(set, changes);
       checkShare(caller, set, changes);
       return changes;
@@ -76,6 +79,7 @@ export function policyService({ documents }: { readonly documents: Documents }):
     },
     async test({ from, to, port, method, path }) {
       const [client, server] = [workloadOf(from, "from"), workloadOf(to, "to")];
+      if (server.trustDomain !== trustDomain) throw new Refusal("spiffe_id_refused", `to: ${to} is not of this CA's trust domain, ${trustDomain}: its own CA says who may call it, so ask that one.`);
       const { policies, sequence } = setOf(await documents.refresh(), server);
       const http = method === undefined && path === undefined ? undefined : { method: method ?? "GET", target: path ?? "/" };
       if (port === undefined && policies.some(({ rules }) => rules.some(({ ports }) => ports !== undefined))) {
@@ -127,6 +131,14 @@ function checkMayChange({ name: caller, role, scope }: PolicyCaller, change: Doc
       ? `The caller "${caller}" may not change the policy ${change.name}: it is about workloads outside its scope; ask an admin.`
       : `The caller "${caller}" may not change the service ${change.name}: names are everybody's, so an admin says who answers to them.`,
   );
+}
+
+/** By a slip of the pen here a workload would be left to the mesh default, which lets more in than the policy was to. */
+function checkSelects({ kind, name, document }: DocumentChange, trustDomain: string): void {
+  const workloads = kind === "policy" ? (document as Policy | undefined)?.workloads ?? [] : [];
+  const foreign = workloads.find((text) => parseIdPattern(text)?.trustDomain !== trustDomain);
+  if (foreign === undefined) return;
+  throw new Refusal("policy_refused", `Refused, and nothing was changed: workloads of the policy ${name}: "${foreign}" is not of this CA's trust domain, ${trustDomain}, and only its own CA says who may call it.`);
 }
 
 /** Each proxy takes all of its part at once. */

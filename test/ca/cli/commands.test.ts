@@ -170,7 +170,7 @@ describe("policy and service", () => {
 
   test("a file that is none of that is refused before anything is sent", async () => {
     const file = join(folder, "wrong.json");
-    for (const text of ["{", "1", '{"kind":"Policy"}']) {
+    for (const text of ["{", "1", '{"kind":"Policy"}', "", "# nothing\n---\n"]) {
       writeFileSync(file, text);
       expect(await run("policy", "apply", "-f", file)).toMatchObject({ exitCode: 1, stdout: "" });
     }

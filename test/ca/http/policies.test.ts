@@ -42,6 +42,7 @@ describe("POST /v1/policies", () => {
     ["two of one name", { policies: [policy("a"), policy("a")] }, "policy_refused"],
     ["a service for no identity", { policies: [policy("fine")], services: [{ name: "x", spiffeId: "spiffe://east" }] }, "policy_refused"],
     ["a service in upper case", { services: [{ name: "Cart", spiffeId: cart }] }, "policy_refused"],
+    ["a workload of another trust domain", { policies: [policy("fine"), policy("foreign", [cart, "spiffe://esat/ns/shop/sa/cart"])] }, "policy_refused"],
     ["a member that is not known", { policies: [{ ...policy("a"), mode: "x" }] }, "invalid_request"],
     ["more than there may be", { services: Array.from({ length: 1000 }, (_, index) => ({ name: `s${index}`, spiffeId: cart })), policies: [policy("a")] }, "policy_refused"],
   ])("with %s changes nothing", async ([, json, code]) => {
@@ -128,6 +129,10 @@ describe("POST /v1/policies/test", () => {
   test("asks for the port where it matters", async () => {
     await apply({ policies: [policy("cart")] });
     expect((await app.call("POST", "/v1/policies/test", { as: "auditor", json: { from: web, to: cart } })).problem.code).toBe("invalid_request");
+  });
+
+  test("does not decide for the workloads of other trust domains", async () => {
+    expect((await app.call("POST", "/v1/policies/test", { as: "auditor", json: { from: web, to: "spiffe://esat/ns/shop/sa/cart" } })).problem.code).toBe("spiffe_id_refused");
   });
 });
 
