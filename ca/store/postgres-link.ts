@@ -105,10 +105,10 @@ export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, 
       let client: pg.PoolClient | undefined;
       try {
         client = await borrow();
-        client.once("end", onEnd);
+        client.once("end", onEnd).once("error", onEnd);
         const askedAtMs = performance.now();
         note(askedAtMs, await requireWritable(client, answerTimeoutMs));
-        client.off("end", onEnd);
+        client.off("end", onEnd).off("error", onEnd);
         return client.release();
       } catch (cause) {
         ended ||= client !== undefined && isLastWord(cause);

@@ -12,6 +12,8 @@ export interface BreakableLink {
   cutAtCommit(when: "before" | "after", andStayDown?: boolean): void;
   /** Cuts the connection once, when the next transaction begins. */
   cutAtBegin(andStayDown?: boolean): void;
+  /** Resets the connection once, when the database is asked whether it takes writes: what a firewall does that has forgotten it. */
+  resetAtLook(): void;
   /** Nothing comes through any more, and nobody is told: what a network does whose cable is pulled. */
   swallow(): void;
   /**
@@ -32,7 +34,7 @@ export async function breakableLink(databaseUrl: string): Promise<BreakableLink>
   let swallowing = false;
   const held = new Set<Socket>();
   let onHeld: (() => void) | undefined;
-  let cut: { readonly marker: string; readonly from: "client" | "server"; readonly stayDown: boolean } | undefined;
+  let cut: { readonly marker: string; readonly from: "client" | "server"; readonly stayDown: boolean; readonly reset?: boolean } | undefined;
 
   const server = createServer((client) => {
     if (down) {
@@ -55,6 +57,7 @@ export async function breakableLink(databaseUrl: string): Promise<BreakableLink>
     const forward = (from: "client" | "server", to: Socket) => (chunk: Buffer) => {
       if (cut?.from === from && chunk.includes(cut.marker)) {
         down = cut.stayDown;
+        if (cut.reset === true) client.resetAndDestroy();
         cut = undefined;
         for (const socket of down ? open : [client]) socket.destroy();
         return;
@@ -76,6 +79,9 @@ export async function breakableLink(databaseUrl: string): Promise<BreakableLink>
     },
     cutAtBegin(andStayDown = false) {
       cut = { marker: "begin isolation", from: "client", stayDown: andStayDown };
+    },
+    resetAtLook() {
+      cut = { marker: "transaction_read_only", from: "client", stayDown: false, reset: true };
     },
     swallow() {
       swallowing = true;

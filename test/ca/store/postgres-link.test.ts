@@ -172,4 +172,25 @@ test("on demand too: one that is ended while the database is asked is replaced, 
   }
 });
 
+test("on demand, one that the network resets while the database is asked is replaced, and nobody is refused", async () => {
+  const clock = vi.spyOn(Date, "now");
+  const network = await breakableLink(await createDatabase());
+  const link = postgresLink([network.url], { readOnly: false, borrow: () => pool.connect() });
+  const pool = new pg.Pool({ ...link.options(), max: 1 });
+  pool.on("error", () => undefined);
+  pool.on("connect", (client) => client.on("error", () => undefined));
+  try {
+    await link.awake();
+    clock.mockReturnValue(Date.now() + 2_000);
+    network.resetAtLook();
+    await link.awake();
+    link.require();
+  } finally {
+    clock.mockRestore();
+    await link.close();
+    await pool.end();
+    await network.close();
+  }
+});
+
 const waiting = { timeout: 20_000, interval: 20 };
