@@ -14,6 +14,7 @@ import type { PipeEnd } from "../pipe.ts";
 import type { Refusal } from "../refusals.ts";
 import type { Admission, Admit } from "./admission.ts";
 import { anonymousTlsOptions, tlsOptionsOf } from "../tls-context.ts";
+import { refuseCutEnd } from "../tls-end.ts";
 
 /** A connection whose peer is verified and allowed; nothing has been read from it yet. */
 export interface AcceptedPeer extends PipeEnd {
@@ -165,6 +166,7 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
       }),
     };
     socket.once("close", () => accepted.connection.closed());
+    if (socket instanceof TLSSocket) refuseCutEnd(socket, raw, reset);
     onPeer(accepted);
   }
 

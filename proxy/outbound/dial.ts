@@ -11,6 +11,7 @@ import { PeerError, type PeerErrorCode, type PeerVerifier } from "../peer.ts";
 import type { PipeEnd } from "../pipe.ts";
 import type { Refusal } from "../refusals.ts";
 import { clientContexts } from "../tls-context.ts";
+import { refuseCutEnd } from "../tls-end.ts";
 import { addressOrder } from "./addresses.ts";
 
 /** Where to connect, and who must answer there; there is no destination without a name. */
@@ -106,6 +107,7 @@ export function dialer({ config, source, verifier, connections, isInForce, refus
       });
       connection.speaks(retire === undefined ? "tcp" : "http");
       socket.once("close", () => connection.closed());
+      refuseCutEnd(socket, raw, reset);
       return { socket, lent: lendTls(socket), identity, connection, reset };
     } catch (cause) {
       reset();
