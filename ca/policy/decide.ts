@@ -2,7 +2,7 @@ import type { Policy, PolicyRule } from "../contract/policies.ts";
 import type { PolicyDecision, PolicyReason } from "../contract/policy-decisions.ts";
 import type { SpiffeId } from "../pki/spiffe-id.ts";
 import { foldPath, matchesFoldedPath, matchesPath, normalizePath, parsePathPattern, type PathPattern } from "./http-path.ts";
-import { matchesId, parseIdPattern, type IdPattern } from "./id-pattern.ts";
+import { matchesAnyId, parseIdPattern, type IdPattern } from "./id-pattern.ts";
 import { parsePolicy, PolicyError } from "./parse.ts";
 
 /**
@@ -59,9 +59,14 @@ export function compileInbound(workload: SpiffeId, policies: readonly unknown[])
 }
 
 /** Whether a policy selects a workload. */
-export function selects({ workloads }: Policy, workload: SpiffeId): boolean {
-  return workloads.some((each) => matchesId(idPattern(each), workload));
+export function selects(policy: Policy, workload: SpiffeId): boolean {
+  let patterns = selecting.get(policy);
+  if (patterns === undefined) selecting.set(policy, patterns = policy.workloads.map(idPattern));
+  return matchesAnyId(patterns, workload);
 }
+
+/** The CA asks all policies for each proxy: their patterns are read once. */
+const selecting = new WeakMap<Policy, readonly IdPattern[]>();
 
 interface CompiledRule {
   /** `policy/rule`. */
@@ -89,7 +94,7 @@ function compileRules({ name: policy, rules }: Policy): readonly CompiledRule[] 
 
 function isAbout({ everybody, from, ports }: CompiledRule, client: SpiffeId | undefined, port: number): boolean {
   if (ports !== undefined && !ports.has(port)) return false;
-  return everybody || (client !== undefined && from.some((each) => matchesId(each, client)));
+  return everybody || (client !== undefined && matchesAnyId(from, client));
 }
 
 function connectionPolicy(rules: readonly CompiledRule[], otherwise: PolicyDecision): ConnectionPolicy {

@@ -30,12 +30,17 @@ export function parseIdPattern(text: string): IdPattern | undefined {
   }
 }
 
-/** Whether an ID is one that the pattern means. */
-export function matchesId({ trustDomain, segments, below }: IdPattern, id: SpiffeId): boolean {
-  if (id.trustDomain !== trustDomain) return false;
-  const path = id.path.split("/").slice(1);
+/** Whether an ID is one that one of the patterns means. */
+export function matchesAnyId(patterns: readonly IdPattern[], { trustDomain, path }: SpiffeId): boolean {
+  const parts = path.split("/").slice(1);
+  return patterns.some((pattern) => pattern.trustDomain === trustDomain && fits(pattern, parts));
+}
+
+/** A loop by itself: the CA holds each proxy's ID against all patterns there are. */
+function fits({ segments, below }: IdPattern, path: readonly string[]): boolean {
   if (below ? path.length <= segments.length : path.length !== segments.length) return false;
-  return segments.every((segment, index) => segment === "*" || segment === path[index]);
+  for (let index = 0; index < segments.length; index++) if (segments[index] !== "*" && segments[index] !== path[index]) return false;
+  return true;
 }
 
 /** Whether every ID of the one pattern is of the other: what an operator's scope has to be to a policy. */

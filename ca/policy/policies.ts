@@ -99,16 +99,16 @@ export function policyService({ documents, trustDomain }: { readonly documents: 
 type WantedDocument = DocumentChange & { readonly document: Policy | Service };
 
 function setOf({ byKind, sequence }: DocumentSet, workload: SpiffeId): PolicySet {
-  let policies = parsed.get(byKind.policy);
-  if (policies === undefined) parsed.set(byKind.policy, policies = sorted(byKind.policy).map(({ body }) => parsePolicy(JSON.parse(body))));
-  return {
-    sequence, workload: workload.uri, policies: policies.filter((policy) => selects(policy, workload)),
-    services: sorted(byKind.service).map(({ body }) => JSON.parse(body) as Service),
-  };
+  let policies = parsedPolicies.get(byKind.policy);
+  if (policies === undefined) parsedPolicies.set(byKind.policy, policies = sorted(byKind.policy).map(({ body }) => parsePolicy(JSON.parse(body))));
+  let services = parsedServices.get(byKind.service);
+  if (services === undefined) parsedServices.set(byKind.service, services = sorted(byKind.service).map(({ body }) => JSON.parse(body) as Service));
+  return { sequence, workload: workload.uri, policies: policies.filter((policy) => selects(policy, workload)), services };
 }
 
-/** A change sends every proxy here: each policy is read once for all of them. */
-const parsed = new WeakMap<DocumentSet["byKind"]["policy"], readonly Policy[]>();
+/** A change sends every proxy here: each policy and service is read once for all of them. */
+const parsedPolicies = new WeakMap<DocumentSet["byKind"]["policy"], readonly Policy[]>();
+const parsedServices = new WeakMap<DocumentSet["byKind"]["service"], readonly Service[]>();
 
 /**
  * An operator makes rules for the workloads it answers for, and for these alone; where policies reach beyond, and for the names of

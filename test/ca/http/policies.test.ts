@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Policy, PolicyList, PolicySet } from "../../../ca/contract/policies.ts";
 import type { PolicyTestResult } from "../../../ca/contract/policy-decisions.ts";
 import { applyResult, policyList, policySet, policyTestResult, serviceList } from "../../../ca/http/schemas/policies.ts";
@@ -190,4 +190,17 @@ test("who follows the feed is told that something changed, and not what", async 
   await reader.cancel();
   expect(text).toContain(`event: policy\n`);
   expect(text).not.toContain("secret-name");
+});
+
+test("the patterns of all policies are read once, and not for each proxy that asks for its own", async () => {
+  const patterns = (index: number) => Array.from({ length: 64 }, (_, one) => `spiffe://east/${index}/${one}/*`);
+  expect((await apply({ policies: [policy("own"), ...Array.from({ length: 30 }, (_, index) => policy(`p${index}`, patterns(index)))] })).status).toBe(200);
+  const fetched = (workload: string) => app.call("GET", `/v1/policy?workload=${workload}`, { as: "auditor" });
+  await fetched(web);
+  const exec = vi.spyOn(RegExp.prototype, "exec");
+  const set = (await fetched(cart)).json as unknown as PolicySet;
+  const read = exec.mock.calls.length;
+  exec.mockRestore();
+  expect(set.policies.map(({ name }) => name)).toEqual(["own"]);
+  expect(read).toBeLessThan(200);
 });

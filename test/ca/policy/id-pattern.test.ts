@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseSpiffeId } from "../../../ca/pki/spiffe-id.ts";
-import { covers, matchesId, parseIdPattern } from "../../../ca/policy/id-pattern.ts";
+import { covers, matchesAnyId, parseIdPattern } from "../../../ca/policy/id-pattern.ts";
 
 describe("a pattern of SPIFFE IDs", () => {
   test.for<[string, readonly string[], readonly string[]]>([
@@ -12,8 +12,8 @@ describe("a pattern of SPIFFE IDs", () => {
     ["spiffe://east/*/*", ["spiffe://east/a/b", "spiffe://east/a/b/c"], ["spiffe://east/a"]],
   ])("%s is whole segments", ([text, fitting, others]) => {
     const pattern = parseIdPattern(text)!;
-    expect(fitting.filter((id) => !matchesId(pattern, parseSpiffeId(id)))).toEqual([]);
-    expect(others.filter((id) => matchesId(pattern, parseSpiffeId(id)))).toEqual([]);
+    expect(fitting.filter((id) => !matchesAnyId([pattern], parseSpiffeId(id)))).toEqual([]);
+    expect(others.filter((id) => matchesAnyId([pattern], parseSpiffeId(id)))).toEqual([]);
   });
 
   test.for([
@@ -30,7 +30,7 @@ describe("a pattern of SPIFFE IDs", () => {
       .map((path) => parseSpiffeId(`spiffe://east/${path}`));
     fc.assert(fc.property(text, text, (outerText, innerText) => {
       const [outer, inner] = [parseIdPattern(outerText)!, parseIdPattern(innerText)!];
-      const everyone = ids.filter((id) => matchesId(inner, id)).every((id) => matchesId(outer, id));
+      const everyone = ids.filter((id) => matchesAnyId([inner], id)).every((id) => matchesAnyId([outer], id));
       expect(covers(outer, inner)).toBe(everyone);
     }), { numRuns: 500 });
     expect(covers(parseIdPattern("spiffe://east/*")!, parseIdPattern("spiffe://west/a")!)).toBe(false);
