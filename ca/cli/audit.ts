@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { AuditError } from "../audit/errors.ts";
-import { parseVerifierKey } from "../audit/note.ts";
+import { parseNote, parseVerifierKey } from "../audit/note.ts";
 import { verifyLog, type WitnessedCheckpoint } from "../audit/verify.ts";
 import { readConfig } from "../config/config.ts";
 import { paths } from "../contract/paths.ts";
@@ -15,6 +15,7 @@ import type { Store } from "../store/store.ts";
 import { readArguments, UsageError } from "./arguments.ts";
 import { reportAsJson, reportAsText, type KeyUsed } from "./audit-report.ts";
 import type { CliIo } from "./io.ts";
+import { output } from "./output.ts";
 import { whileWaiting, withProgress } from "./progress.ts";
 import { wrap } from "../settings/wrap.ts";
 
@@ -33,12 +34,14 @@ export async function audit(args: readonly string[], io: CliIo): Promise<number>
     "verify and checkpoint.");
   if (more.length > 0) throw new UsageError(`"${more[0]}" is one argument too many; a checkpoint to compare with is ` +
     "given as --checkpoint FILE.");
+  const json = output(options.output, io).json || options.json === true;
+  if (json && action === "checkpoint") throw new UsageError("a checkpoint is a signed note, and printed as it is; JSON is for verify.");
   try {
     const { store: url, "data-dir": folder, config } = options;
     const { storeUrl, dataDir } = readConfig({ flags: { store: url, "data-dir": folder, config }, env: io.env });
     const store = await openStore({ url: storeUrl, readOnly: true });
     try {
-      return action === "verify" ? await verify(store, dataDir, options, io) : await printCheckpoint(store, io);
+      return action === "verify" ? await verify(store, dataDir, { ...options, json }, io) : await printCheckpoint(store, io);
     } finally {
       await store.close();
     }
@@ -52,7 +55,7 @@ export async function audit(args: readonly string[], io: CliIo): Promise<number>
 
 async function verify(store: Store, dataDir: string, options: Options, io: CliIo): Promise<number> {
   const key = findKey(dataDir, options.key);
-  const checkpoints = (options.checkpoint ?? []).map(readText);
+  const checkpoints = (options.checkpoint ?? []).map(readNote);
   const witnessed = await Promise.all((options.witness ?? []).map((each) => whileWaiting(io, "the witness", readWitness(each, key.verifierKey))));
   const verdict = await withProgress(io, (report) => verifyLog({
     store, checkpoints, witnessed, ...(key.verifierKey !== undefined && { verifierKey: key.verifierKey }),
@@ -71,6 +74,18 @@ async function printCheckpoint(store: Store, io: CliIo): Promise<number> {
     "--store or --data-dir the right one?");
   io.stdout(newest.note);
   return 0;
+}
+
+/** @throws {UnreadableError} that names the file, of which there may be many */
+function readNote(path: string): string {
+  const note = readText(path);
+  try {
+    parseNote(note);
+    return note;
+  } catch (cause) {
+    if (cause instanceof AuditError) throw new UnreadableError(`${path} is no checkpoint: ${cause.message}.`, { cause });
+    throw cause;
+  }
 }
 
 /** The key to expect: from the command line, from the file that the first start left, or whatever the store says. */
@@ -123,7 +138,7 @@ class UnreadableError extends Error {
 
 const auditOptions = {
   store: { type: "string" }, "data-dir": { type: "string" }, config: { type: "string" }, key: { type: "string" },
-  checkpoint: { type: "string", multiple: true }, witness: { type: "string", multiple: true }, json: { type: "boolean" },
+  checkpoint: { type: "string", multiple: true }, witness: { type: "string", multiple: true }, output: { type: "string", short: "o" }, json: { type: "boolean" },
 } as const;
 type Options = ReturnType<typeof readArguments<typeof auditOptions>>["values"];
 
@@ -153,7 +168,7 @@ const usage = `countersign audit: can anybody have changed what this CA did?
                       file, its API's URL, or what it has in a hub
                       (https://hub.example/west.log.note). May be repeated: a
                       log shown differently to two of them does not fit one.
-  --json              Machine-readable result
+  -o json             Machine-readable result (or --json)
 
 From a timer, on a machine of its own, with what is kept there:
   countersign audit verify --store postgres://reader@db.example/countersign \\

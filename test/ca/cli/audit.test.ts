@@ -71,7 +71,8 @@ describe("audit verify", () => {
   });
 
   test("gives the verdict as one JSON object when asked to", async () => {
-    const fits = JSON.parse((await run(["verify", "--json"])).stdout);
+    const fits = JSON.parse((await run(["verify", "-o", "json"])).stdout);
+    await expect(run(["verify", "-o", "yaml"])).resolves.toMatchObject({ exitCode: 2 });
     expect(fits).toMatchObject({ ok: true, origin, size: expect.any(Number), verifierKey, keySource: "file" });
     expect(Buffer.from(fits.root, "base64")).toHaveLength(32);
     tamper("delete from audit_entries where idx between 30 and 32");
@@ -115,6 +116,8 @@ describe("audit verify", () => {
   test.each([
     ["a store that is not there", ["verify", "--store", "sqlite:/nowhere/at-all.db"], /no database at \/nowhere/],
     ["a checkpoint file that is not there", ["verify", "--checkpoint", "/nowhere/kept"], /\/nowhere\/kept cannot be read: ENOENT/],
+    ["a file that is no checkpoint", ["verify", "--checkpoint", import.meta.filename], /audit\.test\.ts is no checkpoint/],
+    ["JSON of a checkpoint", ["checkpoint", "-o", "json"], /JSON is for verify/],
     ["a key that is none", ["verify", "--key", "none"], /verifier key/],
     ["an unknown command", ["prove"], /no "audit prove"/],
     ["an unknown option", ["verify", "--fast"], /--fast/],
