@@ -152,7 +152,7 @@ function summarize({ body, changedAtMs, changedBy }: PresentDocument, usedAtMs?:
 }
 
 function notFound(spiffeId: string): Refusal {
-  return new Refusal("not_found", `No role is bound to ${spiffeId}; list those that are with GET /v1/operators.`);
+  return new Refusal("not_found", `No role is bound to ${spiffeId}; "countersign operator list" (GET /v1/operators) shows which are.`);
 }
 
 /** Each is looked at for an ID that none names exactly. */

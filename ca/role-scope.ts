@@ -70,7 +70,7 @@ export function checkRoleScope(trustDomain: string, role: Role, scope: readonly 
       if (cause instanceof PkiError) {
         throw new Refusal(
           "spiffe_id_refused",
-          `The scope is refused: ${cause.message}.`,
+          `The scope "${text}" is refused: ${cause.message}.`,
           { cause },
         );
       }

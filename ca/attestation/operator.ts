@@ -90,8 +90,8 @@ export function checkScope({ name, role, scope, dnsScope = [] }: Operator, id: S
     const covers = scope.length === 0 ? "is empty" : `covers ${scope.join(", ")}`;
     throw new Refusal(
       "forbidden",
-      `The caller "${name}" may not vouch for ${id.uri}: its scope ${covers}. Ask an admin for a token with this ID ` +
-        "in its scope.",
+      `The caller "${name}" may not vouch for ${id.uri}: its scope ${covers}. ` +
+        (role === "admin" ? "No CA vouches for more than the workloads of its own trust domain: look at the ID." : "Ask an admin for a token with this ID in its scope."),
     );
   }
   const foreign = dnsNames.find((dnsName) => role !== "admin" && !dnsScope.some((pattern) => matchesDnsPattern(pattern, dnsName)));

@@ -154,7 +154,7 @@ function summarizeBundle({ parsed, refreshHintSeconds, changedAtMs }: HeldForeig
 }
 
 function notFound(trustDomain: string): Refusal {
-  return new Refusal("not_found", `${trustDomain} is not federated with; list what is with GET /v1/federation.`);
+  return new Refusal("not_found", `${trustDomain} is not federated with; "countersign federation list" (GET /v1/federation) shows what is.`);
 }
 
 function refused(why: string, cause?: unknown): Refusal {

@@ -53,8 +53,7 @@ export function authorizeNames({ trustDomain, reservedDnsNames }: NameRules, id:
     if (!isDnsName(name)) {
       throw new Refusal(
         "dns_name_refused",
-        "A DNS name must be lower-case letters, digits and dashes between dots, without a wildcard or a final dot (RFC " +
-          "5280 4.2.1.6).",
+        `The DNS name ${JSON.stringify(name)} is refused: it must be lower-case letters, digits and dashes between dots, without a wildcard or a final dot (RFC 5280 4.2.1.6).`,
       );
     }
     // The last label of a host name is never all digits (RFC 1123 2.1): some clients would read it as an IP address.

@@ -97,6 +97,12 @@ describe("token", () => {
     });
   });
 
+  test("an admin is not sent to an admin for an ID of another trust domain", async () => {
+    const { exitCode, stderr } = await run("token", "create", "--id", "spiffe://esat/ns/shop/sa/cart");
+    expect([exitCode, stderr.replaceAll("\n", " ")]).toEqual([1, expect.stringContaining("its own trust domain: look at the ID")]);
+    expect(stderr).not.toContain("Ask an admin");
+  });
+
   test("an operator without a scope is told that it can issue nothing", async () => {
     expect((await run("token", "create", "--type", "api", "--name", "idle", "--role", "operator")).stderr).toContain(
       "no --scope",
