@@ -117,7 +117,7 @@ describe("audit verify", () => {
     ["a store that is not there", ["verify", "--store", "sqlite:/nowhere/at-all.db"], /no database at \/nowhere/],
     ["a checkpoint file that is not there", ["verify", "--checkpoint", "/nowhere/kept"], /\/nowhere\/kept cannot be read: ENOENT/],
     ["a file that is no checkpoint", ["verify", "--checkpoint", import.meta.filename], /audit\.test\.ts is no checkpoint/],
-    ["JSON of a checkpoint", ["checkpoint", "-o", "json"], /JSON is for verify/],
+    ["JSON of a checkpoint", ["checkpoint", "-o", "json"], /JSON\s+is\s+for\s+verify/],
     ["a key that is none", ["verify", "--key", "none"], /verifier key/],
     ["an unknown command", ["prove"], /no "audit prove"/],
     ["an unknown option", ["verify", "--fast"], /--fast/],
