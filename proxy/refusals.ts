@@ -8,6 +8,8 @@ export interface Refusal {
   readonly reason: string;
   /** Who was refused: a SPIFFE ID if one was established, else an address. */
   readonly peer: string;
+  /** Of a stranger, who comes from another port each time: what is paced as one (`networkOf`). */
+  readonly network?: string;
   readonly message: string;
 }
 
@@ -19,12 +21,12 @@ export interface RefusalDeps {
   readonly now: () => number;
 }
 
-/** Makes the reporter of refusals: each is counted; the log has one line a second for a peer and reason, with the number held back. */
+/** Makes the reporter of refusals: each is counted; the log has one line a second for a peer, or a stranger's network, and reason, with the number held back. */
 export function refusalReporter({ direction, metrics, log, now }: RefusalDeps): (refusal: Refusal) => void {
   const refused = metrics.counter(`${direction}_refused_total`, "What was turned away, by reason", ["reason"]);
   const paced = pacedByName(now);
-  return ({ reason, peer, message }) => {
+  return ({ reason, peer, network = peer, message }) => {
     refused.inc({ reason });
-    paced(`${reason} ${peer}`, (heldBack) => log.warn({ direction, reason, peer, ...(heldBack > 0 && { heldBack }) }, message));
+    paced(`${reason} ${network}`, (heldBack) => log.warn({ direction, reason, peer, ...(heldBack > 0 && { heldBack }) }, message));
   };
 }

@@ -61,22 +61,23 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
 
   const tcp = createTcpServer({ allowHalfOpen: true, noDelay: true, ...keepAlive }, (raw) => {
     const peer = remoteOf(raw);
+    const from = networkOf(raw.remoteAddress ?? "");
     const ends = endsOf(raw);
     const identity = source.identity();
     raw.on("error", () => undefined);
     if (identity === undefined) {
-      refuse({ reason: "identity_unavailable", peer, message: "connection refused: this proxy has no valid certificate, or does not know yet what is revoked; see /readyz" });
+      refuse({ reason: "identity_unavailable", peer, network: from, message: "connection refused: this proxy has no valid certificate, or does not know yet what is revoked; see /readyz" });
       return void raw.resetAndDestroy();
     }
-    makeRoom(networkOf(raw.remoteAddress ?? ""));
+    makeRoom(from);
     const handshake: Handshake = {
-      raw, identity, app: originalDestination?.(raw) ?? config.app, from: networkOf(raw.remoteAddress ?? ""), deadline: setTimeout(() => expire(handshake), config.handshakeTimeoutMs), silence: undefined, fault: undefined,
+      raw, identity, app: originalDestination?.(raw) ?? config.app, from, deadline: setTimeout(() => expire(handshake), config.handshakeTimeoutMs), silence: undefined, fault: undefined,
     };
     handshakes.set(ends, handshake);
     raw.once("close", () => {
       if (!finish(ends, handshake)) return;
       const [reason, message] = handshake.fault ?? handshakeFault("ECONNRESET");
-      refuse({ reason, peer, message: `connection refused: ${message}` });
+      refuse({ reason, peer, network: from, message: `connection refused: ${message}` });
     });
     if (config.inboundMode === "permissive") waitForFirst(handshake);
     else tls.emit("connection", raw);
@@ -119,7 +120,7 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
     if (oldest === undefined) return;
     const [ends, handshake] = oldest;
     finish(ends, handshake);
-    refuse({ reason: "handshake_displaced", peer: remoteOf(handshake.raw), message: `connection refused: ${handshakes.size + 1} handshakes were under way and this was the oldest; it made room for the next` });
+    refuse({ reason: "handshake_displaced", peer: remoteOf(handshake.raw), network: handshake.from, message: `connection refused: ${handshakes.size + 1} handshakes were under way and this was the oldest; it made room for the next` });
     handshake.raw.resetAndDestroy();
   }
 
@@ -142,18 +143,18 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
     // Its TCP connection is gone already.
     if (handshake === undefined || !finish(ends, handshake)) return void socket.destroy();
     socket.on("error", () => undefined);
-    const peer = verifyClient(socket, address);
+    const peer = verifyClient(socket, address, handshake.from);
     if (peer === undefined) return void socket.destroy();
     handOn(socket, handshake.raw, handshake, peer);
   });
 
-  function handOn(socket: Socket, raw: Socket, { identity, app }: Handshake, peer: Peer | undefined): void {
+  function handOn(socket: Socket, raw: Socket, { identity, app, from }: Handshake, peer: Peer | undefined): void {
     const reset = (): void => void raw.resetAndDestroy();
     const admission = admit(peer?.svid.id, identity.id.uri, app.port);
     if (admission === undefined) return void socket.destroy();
     if (connections.count() >= config.maxConnections && !connections.makeRoom(peer?.svid.id.uri ?? "")) {
       refuse({
-        reason: "too_many_connections", peer: peer?.svid.id.uri ?? remoteOf(raw),
+        reason: "too_many_connections", peer: peer?.svid.id.uri ?? remoteOf(raw), network: peer?.svid.id.uri ?? from,
         message: `connection refused: ${config.maxConnections} are open already; raise maxConnections if that is what you expect`,
       });
       return reset();
@@ -170,12 +171,12 @@ export function acceptPeers({ config, source, log, verifier, connections, admit,
     onPeer(accepted);
   }
 
-  function verifyClient(socket: TLSSocket, address: string): Peer | undefined {
+  function verifyClient(socket: TLSSocket, address: string, network: string): Peer | undefined {
     try {
       return verifier.verify(socket, "client");
     } catch (error) {
       if (!(error instanceof PeerError)) log.error({ error, peer: address }, "connection refused: verifying the peer failed unexpectedly");
-      else refuse({ reason: error.code, peer: address, message: `connection refused: ${error.message}` });
+      else refuse({ reason: error.code, peer: address, network, message: `connection refused: ${error.message}` });
     }
     return undefined;
   }

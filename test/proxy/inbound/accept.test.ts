@@ -348,6 +348,19 @@ test("refusals of one peer are logged once a second, and all of them counted", a
   expect(half.logged.filter((line) => line.includes("not in the allow list")).length).toBeLessThan(5);
 });
 
+test.each([
+  ["that speaks plain text", undefined, "not_tls"],
+  ["of a trust domain that is unknown", westIssuer.leaf({ spiffeId: "spiffe://west/hello" }), "svid_trust_domain_unknown"],
+])("so are those of a stranger %s, whatever port it comes from", async (_, leaf, reason) => {
+  const half = await start();
+  for (let count = 0; count < 30; count++) {
+    if (leaf === undefined) await knock(half.port, "GET / HTTP/1.1\r\n\r\n");
+    else await readAll(await tlsClient(half.port, { leaf }));
+  }
+  await expect.poll(() => metricValue(half.metrics, "inbound_refused_total", `reason="${reason}"`)).toBe(30);
+  expect(half.logged.filter((line) => line.includes(reason)).length).toBeLessThan(30);
+});
+
 const refusals = ({ metrics }: TestHalf<InboundDataPath>): string[] => metrics.text().split("\n").filter((line) => line.startsWith("inbound_refused_total{"));
 
 function caAsLeaf(): Pick<TestLeaf, "chainPem" | "privateKeyPem"> {
