@@ -9,7 +9,7 @@ export interface RequestTarget {
 /**
  * Reads a request target in origin, absolute (`http` only) or asterisk form. The path is passed on byte by byte: two servers
  * that normalize differently are two opinions on what was allowed.
- * @returns undefined for everything else, and for an authority with user information
+ * @returns undefined for everything else, and for an authority that no Host header may say, one with user information too
  * @source  RFC 9112 section 3.2
  */
 export function parseRequestTarget(target: string): RequestTarget | undefined {
@@ -28,5 +28,6 @@ export function parseAuthority(authority: string): { readonly host: string; read
   return { host: host.toLowerCase(), port: port === undefined || port === "" ? undefined : Number(port) };
 }
 
-const absoluteForm = /^http:\/\/([^/?#@\\\s]+)([/?].*)?$/i;
+/** The bytes of a host are those of `isHostByte`. */
+const absoluteForm = /^http:\/\/([0-9a-z._~%!$&'()*+;=:[\]-]+)([/?].*)?$/i;
 const authorityForm = /^(?:\[([0-9a-f:.]+)\]|([^\s:[\]/@,?#\\]{1,253}))(?::(\d{0,5}))?$/i;

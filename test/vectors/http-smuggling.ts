@@ -106,6 +106,7 @@ export const refusedHeads: readonly SmugglingVector[] = [
   row("a Host with user information", `GET /x HTTP/1.1\r\nHost: a@b${end}`, "host_malformed"),
   row("an https target", `GET https://a/x HTTP/1.1\r\nHost: a${end}`, "accepted"),
   row("a target that is neither path nor URL", `GET x HTTP/1.1\r\nHost: a${end}`, "accepted"),
+  row("an absolute target with a list of hosts", `GET http://a,b/ HTTP/1.1\r\nHost: b${end}`, "accepted"),
   row("an absolute target with user information", `GET http://a@b/ HTTP/1.1\r\nHost: b${end}`, "accepted"),
   row("a head of more than 16 KiB", get(`X: ${"x".repeat(16 * 1024)}`), "head_too_large", 431),
   row("a head that never ends", `GET /x HTTP/1.1\r\n${"X: 1\r\n".repeat(3000)}`, "head_too_large", 431),

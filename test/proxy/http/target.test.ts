@@ -14,6 +14,9 @@ describe("a request target", () => {
     ["http://user@world/", undefined],
     ["http://world\\@evil/", undefined],
     ["http:///path", undefined],
+    ["http://world,other/", undefined],
+    ['http://world"/', undefined],
+    ["http://{world}/", undefined],
     ["world:80", undefined],
     ["", undefined],
   ];
