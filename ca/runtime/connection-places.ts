@@ -14,6 +14,7 @@ type Ends = Pick<Socket, "remoteAddress" | "remotePort">;
 
 interface Held {
   readonly socket: Socket;
+  readonly name: string;
   readonly network: string;
   /** Requests that have come whole and are not answered. */
   underWay: number;
@@ -32,30 +33,33 @@ export function connectionPlaces(server: Server, maxConnections: number): Connec
   server.maxConnections = maxConnections + lookedAtOnce;
 
   server.on("connection", (socket: Socket) => {
-    const [name, network] = [nameOf(socket), networkOf(socket.remoteAddress ?? "")];
-    open.set(name, { socket, network, underWay: 0 });
-    counts.set(network, (counts.get(network) ?? 0) + 1);
-    socket.once("close", () => leave(name));
+    // Gone already.
+    if (socket.remoteAddress === undefined) return;
+    const held: Held = { socket, name: nameOf(socket), network: networkOf(socket.remoteAddress), underWay: 0 };
+    // Its port may be taken again before the end of the last one is heard of.
+    leave(open.get(held.name));
+    open.set(held.name, held);
+    counts.set(held.network, (counts.get(held.network) ?? 0) + 1);
+    socket.once("close", () => leave(held));
     if (open.size <= maxConnections) return;
-    const displaced = displacedFor(network) ?? socket;
-    leave(nameOf(displaced));
-    displaced.destroy();
+    const displaced = displacedFor(held.network) ?? held;
+    leave(displaced);
+    displaced.socket.destroy();
   });
 
   /** At once, and not when the socket has closed: of many newcomers each is to have a place of its own. */
-  function leave(name: string): void {
-    const held = open.get(name);
-    if (held === undefined) return;
-    open.delete(name);
+  function leave(held: Held | undefined): void {
+    if (held === undefined || open.get(held.name) !== held) return;
+    open.delete(held.name);
     const left = counts.get(held.network)! - 1;
     if (left === 0) counts.delete(held.network);
     else counts.set(held.network, left);
   }
 
-  function displacedFor(newcomer: string): Socket | undefined {
+  function displacedFor(newcomer: string): Held | undefined {
     const [largest] = [...counts].reduce((one, other) => (other[1] > one[1] ? other : one));
     if (counts.get(largest)! <= counts.get(newcomer)!) return undefined;
-    for (const { network, underWay, socket } of open.values()) if (network === largest && underWay === 0) return socket;
+    for (const held of open.values()) if (held.network === largest && held.underWay === 0) return held;
     return undefined;
   }
 
