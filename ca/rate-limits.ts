@@ -20,6 +20,8 @@ export interface RateLimits {
   stranger(address: string): Refusal | undefined;
   /** A request of ACME's by who has not proved to have an account, as everybody's first one is: the same with a bucket of its own. */
   applicant(address: string): Refusal | undefined;
+  /** An account of ACME's that anybody may open, and that is kept for years: few, whatever else strangers may ask. */
+  opening(address: string): Refusal | undefined;
 }
 
 export interface RateLimitSettings {
@@ -42,11 +44,11 @@ export function rateLimits({ callerRate, workloadRate, anonymousRate }: RateLimi
   }
 
   /** Of what all strangers together have, a share for each address. */
-  function sharedByAddress(whoTogether: string): (address: string) => Refusal | undefined {
-    const together = bucketsOf(anonymousRate);
-    const addresses = bucketsOf(anonymousRate * addressShare);
+  function sharedByAddress(whoTogether: string, rate = anonymousRate, burst = rate * burstSeconds): (address: string) => Refusal | undefined {
+    const together = rateBuckets({ perSecond: rate, burst });
+    const addresses = rateBuckets({ perSecond: rate * addressShare, burst: burst * addressShare });
     // First its own share: what is refused there takes nothing from the others.
-    return (address) => take(addresses, address, anonymousRate * addressShare, "One address without an identity") ?? take(together, "", anonymousRate, whoTogether);
+    return (address) => take(addresses, address, rate * addressShare, "One address without an identity") ?? take(together, "", rate, whoTogether);
   }
 
   return {
@@ -59,6 +61,7 @@ export function rateLimits({ callerRate, workloadRate, anonymousRate }: RateLimi
     follower: ({ actor, role }) => role === "admin" ? undefined : take(followers, actor, workloadRate, actor),
     stranger: sharedByAddress("All who follow the feed without an identity together"),
     applicant: sharedByAddress("All who speak ACME without an account together"),
+    opening: sharedByAddress("All who open accounts together", openingsPerSecond, openingsAtOnce),
   };
 }
 
@@ -76,6 +79,10 @@ function tooOften(who: string, rate: number, waitMs: number): Refusal {
   );
 }
 
+/** Some 300 MB a day at worst. */
+const openingsPerSecond = 2;
+/** A fleet that starts behind one address opens a quarter of them. */
+const openingsAtOnce = 2000;
 /** Of what strangers may ask of the feed, or of ACME, together, for one address. */
 const addressShare = 1 / 4;
 /** What came back together after an outage is let in together. */

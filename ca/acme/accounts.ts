@@ -9,8 +9,11 @@ import { newId, type Account, type AcmeRecords, type Read } from "./records.ts";
 export interface Accounts {
   /** @throws {AcmeError} accountDoesNotExist | unauthorized: it was deactivated */
   of(id: string): Promise<Read<Account>>;
-  /** @returns the account of the key, made unless it was there; `created` says which */
-  create(jwk: JWK, payload: Readonly<Record<string, unknown>>, url: string): Promise<{ readonly account: Read<Account>; readonly created: boolean }>;
+  /**
+   * @param opensToAnybody  called before an account is made for somebody whom no external account vouches for; may throw
+   * @returns the account of the key, made unless it was there; `created` says which
+   */
+  create(jwk: JWK, payload: Readonly<Record<string, unknown>>, url: string, opensToAnybody: () => void): Promise<{ readonly account: Read<Account>; readonly created: boolean }>;
   update(account: Read<Account>, payload: Readonly<Record<string, unknown>>): Promise<Read<Account>>;
   /** @param url  of the account; `at` of the resource */
   changeKey(account: Read<Account>, payload: Readonly<Record<string, unknown>>, url: string, at: string): Promise<Read<Account>>;
@@ -48,13 +51,14 @@ export function acmeAccounts(records: AcmeRecords, { externalAccountsFile }: Pic
       if (account.value.status !== "valid") throw new AcmeError("unauthorized", "The account was deactivated; register another key.");
       return account;
     },
-    async create(jwk, { onlyReturnExisting, contact, externalAccountBinding }, url) {
+    async create(jwk, { onlyReturnExisting, contact, externalAccountBinding }, url, opensToAnybody) {
       const known = await find(jwk);
       if (known !== undefined && (await thumbprintOf(known.value.jwk)) !== (await thumbprintOf(jwk))) throw new AcmeError("unauthorized", "This key was replaced by another one; register a new key.");
       if (known?.value.status === "deactivated") throw new AcmeError("unauthorized", "The account of this key was deactivated; register another key.");
       if (known !== undefined) return { account: known, created: false };
       if (onlyReturnExisting === true) throw new AcmeError("accountDoesNotExist", "This key has no account.");
       const externalAccount = externalAccountsFile === undefined ? undefined : await bind(externalAccountBinding, jwk, url, externalAccountsFile);
+      if (externalAccount === undefined) opensToAnybody();
       const thumbprint = await thumbprintOf(jwk);
       const createdAtMs = now().getTime();
       const untilMs = createdAtMs + accountLifetimeMs;

@@ -24,7 +24,7 @@ export interface AcmeDeps extends Pick<OrderDeps, "issueTo" | "trustDomain" | "r
   readonly publicUrl: () => string;
   readonly chainBehind: (authorityId: string) => string;
   readonly revoke: (serialNumber: string, reason: RevocationReason, caller: Revoker) => Promise<unknown>;
-  readonly limits: Pick<RateLimits, "workload" | "applicant">;
+  readonly limits: Pick<RateLimits, "workload" | "applicant" | "opening">;
   readonly log: Log;
   /** Default: as the configuration has it. */
   readonly validate?: Validate;
@@ -112,8 +112,8 @@ export function acmeServer(deps: AcmeDeps): (request: AcmeRequest) => Promise<Ac
     },
   };
 
-  async function newAccount({ jwk, payload }: SignedRequest, url: string): Promise<AcmeAnswer> {
-    const { account, created } = await accounts.create(jwk, parsePayload(payload), url);
+  async function newAccount({ jwk, payload }: SignedRequest, url: string, address: string): Promise<AcmeAnswer> {
+    const { account, created } = await accounts.create(jwk, parsePayload(payload), url, () => refuseExcess(limits.opening(address)));
     return accountAnswer(created ? 201 : 200, account);
   }
 
@@ -163,7 +163,7 @@ export function acmeServer(deps: AcmeDeps): (request: AcmeRequest) => Promise<Ac
     });
     if (by !== undefined) refuseExcess(limits.workload(`acme:${by.id}`));
     await nonces.spend(signed.nonce);
-    if (resource === "new-account") return newAccount(signed, url);
+    if (resource === "new-account") return newAccount(signed, url, address);
     if (resource === "revoke-cert" || handler === undefined || by === undefined || signed.account === undefined) return revokeCert(signed);
     return handler({ ...signed, account: signed.account, by, url }, ids);
   }

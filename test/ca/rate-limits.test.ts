@@ -17,6 +17,15 @@ test("one address takes a quarter of what strangers may ask of ACME, and nothing
   expect([limits.stranger("10.0.0.1"), limits.anonymous()]).toEqual([undefined, undefined]);
 });
 
+test("one address opens a quarter of the accounts that anybody may open, of which there are few", () => {
+  let nowMs = 0;
+  const limits = rateLimits({ callerRate: 1, workloadRate: 1, anonymousRate: 100_000 }, () => new Date(nowMs));
+  const opened = (address: string) => Array.from({ length: 1000 }, () => limits.opening(address)).filter((refusal) => refusal === undefined).length;
+  expect([opened("10.0.0.1"), opened("10.0.0.2")]).toEqual([500, 500]);
+  nowMs += 10_000;
+  expect(opened("10.0.0.1")).toBe(5);
+});
+
 test("an identity that follows the feed too often waits for itself alone, and an admin never", () => {
   const limits = rateLimits({ callerRate: 1, workloadRate: 1, anonymousRate: 1 }, () => new Date(0));
   const taken = (actor: string, role: "workload" | "admin") => Array.from({ length: 20 }, () => limits.follower({ actor, role })).filter((refusal) => refusal === undefined).length;

@@ -230,6 +230,21 @@ describe("a stranger", () => {
   });
 });
 
+test("accounts that anybody may open are few for one address; those that were opened are found again", async () => {
+  const open = await startTestCa({ settings: { publicUrl, anonymousRate: "10000", acme: { names: ["*.internal"], open: true } } as unknown as Record<string, string> });
+  try {
+    const first = acmeClient(open.ca, publicUrl);
+    await first.register();
+    while (open.ca.limits.opening("192.0.2.1") === undefined);
+    expect(await acmeClient(open.ca, publicUrl).register()).toEqual(problem("rateLimited", 429));
+    expect((await first.post("new-account", {}, { byKey: true })).headers["location"]).toBe(first.account);
+    expect((await acmeClient(open.ca, publicUrl, newKey(), "192.0.2.2").register()).status).toBe(201);
+    expect((await first.post("new-order", { identifiers: [{ type: "dns", value: "a.internal" }] })).status).toBe(201);
+  } finally {
+    await open.close();
+  }
+});
+
 describe("an order", () => {
   test("that is proved gives an SVID with its DNS name first, on record with who had it", async () => {
     for (const type of ["http-01", "dns-01"]) {
