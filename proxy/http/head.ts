@@ -161,7 +161,9 @@ export function parseResponseHead(bytes: Buffer, from: number, to: number, toHea
     bytes, from, start, end, count, marks, minor: version, status, reasonStart,
     upgrade: status === 101 && found.websocket && found.switches,
     framing: bodiless ? "none" : found.framing, length: found.length, named: found.named,
-    persistent: (version === 1 ? !found.closes : found.keepsAlive && !found.closes) && (bodiless || found.framing !== "close"),
+    // A 204 that announces a body has none (RFC 9112 6.3), but its server may send it, later than we would see it.
+    persistent: (version === 1 ? !found.closes : found.keepsAlive && !found.closes) && (bodiless || found.framing !== "close") &&
+      (status !== 204 || (found.framing !== "chunked" && found.length === 0)),
   };
 }
 

@@ -192,6 +192,32 @@ test("who has sent the rest of a request that was answered before its end has as
   client.destroy();
 });
 
+describe("a connection to the app on which a 204 announced a body, which might come later, carries no other request", () => {
+  for (const line of ["Content-Length: 5", "Transfer-Encoding: chunked"]) {
+    test(line, async () => {
+      const { port, appSockets } = await front((socket) => void socket.once("data", () => socket.write(`HTTP/1.1 204 No Content\r\n${line}\r\n\r\n`)));
+      const client = await tcpClient(port);
+      for (const asked of [1, 2]) {
+        client.write(get);
+        expect(await readUntil(client, "\r\n\r\n")).toMatch(/^HTTP\/1\.1 204 /);
+        expect(appSockets.length).toBe(asked);
+      }
+      client.destroy();
+    });
+  }
+
+  test("one that announced an empty one does", async () => {
+    const { port, appSockets } = await front((socket) => void socket.on("data", () => socket.write("HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n")));
+    const client = await tcpClient(port);
+    for (let asked = 0; asked < 2; asked++) {
+      client.write(get);
+      expect(await readUntil(client, "\r\n\r\n")).toMatch(/^HTTP\/1\.1 204 /);
+    }
+    expect(appSockets.length).toBe(1);
+    client.destroy();
+  });
+});
+
 describe("a connection for a request that was given up meanwhile", () => {
   interface Dial { open(): void; fail(): void }
 
