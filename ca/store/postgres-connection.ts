@@ -127,10 +127,11 @@ export function isRefusal(error: unknown): boolean {
 
 /**
  * Refuses a server that only reads, as after a failover in which this one lost (libpq: target_session_attrs=read-write).
+ * @param timeoutMs  default: the client's own
  * @returns the server's clock, in ms since the epoch
  * @throws {Error} what was found, for `unreachable`
  */
-export async function requireWritable(client: pg.ClientBase, timeoutMs = queryTimeoutMs): Promise<number> {
+export async function requireWritable(client: pg.ClientBase, timeoutMs?: number): Promise<number> {
   return ask(client, `select ${stateOfServer}`, timeoutMs);
 }
 
@@ -140,11 +141,11 @@ export async function requireWritable(client: pg.ClientBase, timeoutMs = queryTi
  */
 export async function beginSession(client: pg.ClientBase): Promise<number> {
   return ask(client, `select ${stateOfServer},
-    set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false), set_config('default_transaction_isolation', 'read committed', false)`, queryTimeoutMs);
+    set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false), set_config('default_transaction_isolation', 'read committed', false)`);
 }
 
-async function ask(client: pg.ClientBase, text: string, timeoutMs: number): Promise<number> {
-  const query = { text, query_timeout: timeoutMs };
+async function ask(client: pg.ClientBase, text: string, timeoutMs?: number): Promise<number> {
+  const query = { text, ...(timeoutMs !== undefined && { query_timeout: timeoutMs }) };
   const { rows: [row] } = await client.query<{ read_only: string; now_ms: string }>(query);
   if (row?.read_only === "on") throw new Error("this server only reads: it is a standby, or was set to");
   return Number(row?.now_ms);
