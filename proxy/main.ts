@@ -46,6 +46,14 @@ async function main(args: readonly string[]): Promise<void> {
 
 const terminal: CommandOutput = { out: (text) => void process.stdout.write(text), err: (text) => void process.stderr.write(text) };
 
+// A log that nobody takes any more, or whose disk is full, ends no connection; it goes on when it can.
+process.stderr.on("error", () => undefined);
+process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => {
+  if (code === "EPIPE") process.exit(0);
+  process.stderr.write(`countersign-proxy: the output cannot be written (${code})\n`);
+  process.exit(1);
+});
+
 main(process.argv.slice(2)).catch((error: unknown) => {
   if (error instanceof ConfigError) {
     process.stderr.write(`countersign-proxy: ${error.message}\n`);

@@ -1,5 +1,6 @@
-import { spawn, type ChildProcess } from "node:child_process";
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { get } from "node:http";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -65,6 +66,25 @@ function body(url: string): Promise<string> {
     }).on("error", reject);
   });
 }
+
+test("a log that nobody reads any more does not end the proxy", async () => {
+  const ca = await fakeCa();
+  closing.push(() => ca.stop());
+  const proxy = startProxy(encodeBootstrap(ca.bootstrap), "--inbound", "127.0.0.1:0", "--outbound", "127.0.0.1:0", "--admin", "127.0.0.1:0");
+  await Promise.all([proxy.logged("revocations in force"), proxy.logged("policy in force")]);
+  proxy.child.stderr?.destroy();
+  proxy.child.kill("SIGTERM"); // which it logs
+  expect(await proxy.exit()).toBe(0);
+});
+
+test.runIf(existsSync("/dev/full"))("output that cannot be written is a sentence and exit code 1, of either program", () => {
+  for (const program of [mainPath, fileURLToPath(new URL("../../ca/main.ts", import.meta.url))]) {
+    const full = openSync("/dev/full", "w");
+    const { status, stderr } = spawnSync(process.execPath, [program, "--help"], { stdio: ["ignore", full, "pipe"], encoding: "utf8" });
+    closeSync(full);
+    expect([status, stderr]).toEqual([1, expect.stringMatching(/^countersign(-proxy)?: the output cannot be written \(ENOSPC\)[^\n]*\n$/)]);
+  }
+});
 
 test("countersign-proxy starts, gets its certificate, is ready, shows no secret, and ends with 0 on SIGTERM", async () => {
   const ca = await fakeCa();
