@@ -89,6 +89,7 @@ interface IssueFlags {
 async function issue(flags: IssueFlags, connect: () => Api, out: Output): Promise<void> {
   const spiffeId = required(flags.id, "--id", "spiffe://TD/ns/shop/sa/cart");
   const [certPath, keyPath] = [required(flags.cert, "--cert", "cart.pem"), required(flags.key, "--key", "cart.key")];
+  if (certPath === keyPath) throw new UsageError("--cert and --key name one file; the chain is for others and the key is not.");
   const lifetime = flags.ttl === undefined ? {} : { lifetimeSeconds: seconds(flags.ttl, "--ttl") };
   const client = connect();
   reserve(keyPath, 0o600);
@@ -97,13 +98,13 @@ async function issue(flags: IssueFlags, connect: () => Api, out: Output): Promis
     try {
       const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
       // On disk before it is certified: a certificate whose key is lost is of use to nobody.
-      writeFileSync(keyPath, privateKey.export({ format: "pem", type: "pkcs8" }), { flush: true });
+      save(keyPath, privateKey.export({ format: "pem", type: "pkcs8" }), "nothing was asked of the CA");
       const issued = await client.call<IssuedCertificate>("POST", paths.certificates, {
         csr: Buffer.from(encodeCsr({ privateKey })).toString("base64"),
         attestation: { type: "operator", spiffeId, ...(flags.dns && { dnsNames: flags.dns }) },
         ...lifetime,
       } satisfies IssueRequest);
-      writeFileSync(certPath, issued.chain);
+      save(certPath, issued.chain, `the certificate ${issued.serialNumber} was issued, but its key is removed again, so nobody can use it`);
       out.print(issued, `${issued.serialNumber}\n`);
       out.explain(
         `${spiffeId}\nis valid until ${minute(issued.notAfter)}.\n` +
@@ -116,6 +117,14 @@ async function issue(flags: IssueFlags, connect: () => Api, out: Output): Promis
   } catch (error) {
     rmSync(keyPath, { force: true });
     throw error;
+  }
+}
+
+function save(path: string, content: string | Buffer, otherwise: string): void {
+  try {
+    writeFileSync(path, content, { flush: true });
+  } catch (cause) {
+    throw new ApiError(`cannot write ${path} (${(cause as NodeJS.ErrnoException).code}); ${otherwise}`, { cause });
   }
 }
 

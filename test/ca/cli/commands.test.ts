@@ -13,6 +13,7 @@ import type { TokenSummary } from "../../../ca/contract/tokens.ts";
 import { parseBootstrap } from "../../../ca/pki/bootstrap.ts";
 import { parseBundle } from "../../../ca/pki/bundle.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";
+import { mountSmallDisk } from "../../support/small-disk.ts";
 import { countersign, tooWide, type Ran } from "../../support/command-line.ts";
 
 let served: ServedCa;
@@ -193,6 +194,21 @@ describe("certificate", () => {
     await run("certificate", "revoke", serial.trim(), "--reason", "keyCompromise");
     expect(await run("cert", "inspect", cert)).toMatchObject({ exitCode: 1, stdout: expect.stringMatching(/ revoked, since [^]*\(keyCompromise\)/) });
     expect(await run("cert", "inspect", cert, "--url", "https://127.0.0.1:9")).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("whether it is revoked is not known") });
+  });
+
+  test("issue on a full disk says so, and leaves neither file", async ({ skip }) => {
+    const disk = mountSmallDisk(4096);
+    if (disk === undefined) return skip();
+    try {
+      writeFileSync(join(disk.path, "fill"), Buffer.alloc(4096));
+      const refused = await run("certificate", "issue", "--id", cart, "--cert", join(folder, "full.pem"), "--key", join(disk.path, "full.key"));
+      expect(refused).toMatchObject({ exitCode: 1, stdout: "", stderr: expect.stringContaining("(ENOSPC)") });
+      expect([existsSync(join(folder, "full.pem")), existsSync(join(disk.path, "full.key"))]).toEqual([false, false]);
+    } finally {
+      disk.dispose();
+    }
+    const one = join(folder, "one.pem");
+    expect(await run("certificate", "issue", "--id", cart, "--cert", one, "--key", one)).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("name one file") });
   });
 
   test("issue leaves a chain and a key nobody else can read; show takes openssl's form of the serial; revoke ends it", async () => {
