@@ -1,7 +1,8 @@
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { get } from "node:http";
 import { request } from "node:https";
-import { createServer, type AddressInfo } from "node:net";
+import { createServer } from "node:net";
 
 /** Where processes of ours run: this machine as it is, or a network of its own on it. */
 export interface Place {
@@ -22,18 +23,22 @@ export function loopbackPlace(address = "127.0.0.1"): Place {
   return { address, loopback: address, enter: [], port: (preferred) => freePort(preferred, address), status: statusOf };
 }
 
-/** A TCP port that was free a moment ago. */
-export async function freePort(preferred = 0, address = "127.0.0.1"): Promise<number> {
-  const server = createServer();
-  try {
-    server.listen(preferred, address);
-    await once(server, "listening");
-    return (server.address() as AddressInfo).port;
-  } catch (error) {
-    if (preferred === 0) throw error;
-    return freePort(0, address);
-  } finally {
-    server.close();
+/**
+ * A TCP port that was free a moment ago, and is likely to stay so until it is listened on, or listened on again: none that a system gives
+ * to who asks for any port, and one that this process has not given before.
+ */
+export async function freePort(preferred?: number, address = "127.0.0.1"): Promise<number> {
+  for (let attempt = 0, port = preferred ?? nextPort(); ; attempt++, port = nextPort()) {
+    const server = createServer();
+    try {
+      server.listen(port, address);
+      await once(server, "listening");
+      return port;
+    } catch (error) {
+      if (attempt === maxAttempts) throw error;
+    } finally {
+      server.close();
+    }
   }
 }
 
@@ -44,3 +49,13 @@ export function statusOf(url: string): Promise<number> {
     asked.on("response", (response) => resolve((response.resume(), response.statusCode ?? 0))).on("error", reject).end();
   });
 }
+
+function nextPort(): number {
+  next = next + 1 < portsEnd ? next + 1 : portsStart;
+  return next;
+}
+
+/** Below those that Linux (from 32768) and others (from 49152) give by themselves, above the last that browsers refuse (10080). */
+const [portsStart, portsEnd] = [12_000, 32_768];
+let next = randomInt(portsStart, portsEnd);
+const maxAttempts = 100;

@@ -12,6 +12,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { readConfig as readCaConfig } from "../../ca/config/config.ts";
 import type { Caller } from "../../ca/http/services.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
+import { freePort } from "../../infra/demo/place.ts";
 import type { IdentityPage } from "../../proxy/identity-page.ts";
 import { readConfig } from "../../proxy/config/config.ts";
 import { runProxy, type RunningProxy } from "../../proxy/run.ts";
@@ -170,8 +171,8 @@ test("strangers have streams by address, and give one up to a proxy that has no 
 });
 
 test("a CA that restarts is followed again, and one that comes back from a backup and overtakes what was seen too: nothing is missed, nothing forgotten", async () => {
-  let served = await serve();
-  const { port } = new URL(served.url);
+  const port = String(await freePort());
+  let served = await serve(port);
   const proxy = await proxyOf(served);
   await untilFollowedBy("stream", [proxy]);
   const [before, lost, after] = [await clientOf(served), await clientOf(served), await clientOf(served)];

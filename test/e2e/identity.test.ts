@@ -6,6 +6,7 @@ import { afterEach, expect, test, vi } from "vitest";
 import { readConfig as readCaConfig } from "../../ca/config/config.ts";
 import type { Caller } from "../../ca/http/services.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
+import { freePort } from "../../infra/demo/place.ts";
 import { systemClock, type Clock } from "../../proxy/clock.ts";
 import { readConfig } from "../../proxy/config/config.ts";
 import { identityHolder } from "../../proxy/identity/source.ts";
@@ -33,9 +34,9 @@ test("a proxy lives through its first certificate, renewals, a CA that is down b
   closing.push(() => rmSync(dataDir, { recursive: true, force: true }));
   const serve = (port: string): Promise<ServedCa> =>
     serveCa(readCaConfig({ flags: { "data-dir": dataDir, "trust-domain": "east", listen: `127.0.0.1:${port}` } }), pino({ level: "silent" }), () => new Date());
-  let served = await serve("0");
+  const port = String(await freePort());
+  let served = await serve(port);
   closing.push(() => served.stop());
-  const { port } = new URL(served.url);
   const { bootstrap = "" } = await served.ca.createToken({ type: "join", spiffeId: "spiffe://east/ns/shop/sa/cart" }, admin);
 
   const holder = identityHolder(clock.now);
@@ -60,7 +61,7 @@ test("a proxy lives through its first certificate, renewals, a CA that is down b
 
   await served.stop();
   pass(17 * hourMs);
-  await vi.waitUntil(() => keeper.status().rotation.failures > 2);
+  await vi.waitUntil(() => keeper.status().rotation.failures > 2, { timeout: 20_000 });
   expect(holder.identity()?.serialNumber).toBe(second.serialNumber);
   expect(keeper.unready()).toBeUndefined();
   pass(8 * hourMs);

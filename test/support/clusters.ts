@@ -18,6 +18,7 @@ import { encodePem } from "../../ca/pki/pem.ts";
 import { emptyName, encodeCertificate, encodeTbs } from "../../ca/pki/tbs.ts";
 import { serveCa, type ServedCa } from "../../ca/runtime/node.ts";
 import { loadSealing } from "../../ca/signer/sealing.ts";
+import { freePort } from "../../infra/demo/place.ts";
 import type { Credentials } from "../../infra/demo/strangers.ts";
 import { newCsr, startTestCa, type TestCa, type TestCaOptions } from "./running-ca.ts";
 
@@ -48,7 +49,7 @@ export async function startParent({ trustDomain = "root.example", flags = {} }: 
   const serve = (listen: string): Promise<ServedCa> => (
     serveCa(readConfig({ flags: { "data-dir": join(folder, "ca"), "trust-domain": trustDomain, listen, ...flags } }), pino({ level: "silent" }), () => new Date(clock.nowMs))
   );
-  let served: ServedCa | undefined = await serve("127.0.0.1:0");
+  let served: ServedCa | undefined = await serve(`127.0.0.1:${await freePort()}`);
   const { url } = served;
   const parent = (): ServedCa => {
     if (served === undefined) throw new Error("the parent is stopped");

@@ -2,7 +2,7 @@ import { createPublicKey } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type Server } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { IssueRequest } from "../../ca/contract/certificates.ts";
 import type { Policy } from "../../ca/contract/policies.ts";
@@ -13,6 +13,7 @@ import { encodeBundle } from "../../ca/pki/bundle.ts";
 import { parseCertificate } from "../../ca/pki/certificate.ts";
 import { parseCsr } from "../../ca/pki/csr.ts";
 import { parseRenewalProof, verifyRenewalProof } from "../../ca/pki/renewal-proof.ts";
+import { freePort } from "../../infra/demo/place.ts";
 import { testAuthority, testKey, type LeafOptions, type TestAuthority } from "./test-ca.ts";
 
 /** An answer as it goes over the wire. */
@@ -186,7 +187,7 @@ export async function fakeCa(options: {
   const connections: FakeCa["connections"] = [];
   const sockets = new Set<Socket>();
   let server: Server | undefined;
-  let port = 0;
+  const port = await freePort();
 
   const ca: FakeCa = {
     core, connections, silent: false, delayMs: 0, loses: () => false,
@@ -217,7 +218,6 @@ export async function fakeCa(options: {
       });
       server.listen(port, "127.0.0.1");
       await once(server, "listening");
-      port = (server.address() as AddressInfo).port;
     },
   };
 

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import { freePort } from "../../infra/demo/place.ts";
 import { answerKms, KmsFault, type KmsKeys, type StoredKey } from "./kms-operations.ts";
 import { checkSigV4 } from "./sigv4.ts";
 
@@ -104,8 +104,8 @@ export async function startKmsServer({ tls, now = Date.now }: KmsServerOptions =
       server.close(() => resolve());
       server.closeAllConnections();
     });
-  let server = await open(0);
-  const { port } = server.address() as AddressInfo;
+  const port = await freePort();
+  let server = await open(port);
   return {
     endpoint: `${tls === undefined ? "http" : "https"}://127.0.0.1:${port}`,
     env: {

@@ -25,7 +25,7 @@ export async function makeSpots(names: readonly string[]): Promise<Spots> {
       },
     };
   }
-  const hasWholeLoopback = await freePort(0, "127.0.1.1").then(() => true, () => false);
+  const hasWholeLoopback = await freePort(undefined, "127.0.1.1").then(() => true, () => false);
   return {
     kind: "loopback addresses", remove: () => undefined,
     of(name) {

@@ -13,6 +13,7 @@ import { readConfig, type CaConfig } from "../../../ca/config/config.ts";
 import { parseCertificate } from "../../../ca/pki/certificate.ts";
 import { decodePem } from "../../../ca/pki/pem.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";
+import { freePort } from "../../../infra/demo/place.ts";
 
 const silent = pino({ level: "silent" });
 const run = promisify(execFile);
@@ -219,12 +220,12 @@ describe("what keeps it from starting leaves nothing behind", () => {
 });
 
 test("stopping refuses new connections, and the store can be opened by the next at once", async () => {
-  const own = settings();
+  const listen = `127.0.0.1:${await freePort()}`;
+  const own = settings(newFolder(), { listen });
   const first = await serveCa(own, silent);
-  const { port } = new URL(first.url);
   await first.stop();
   await expect(run("curl", ["-sS", "-k", first.url])).rejects.toMatchObject({ code: 7 });
-  const second = await serveCa(settings(own.dataDir, { listen: `127.0.0.1:${port}` }), silent);
+  const second = await serveCa(settings(own.dataDir, { listen }), silent);
   await second.stop();
 });
 
