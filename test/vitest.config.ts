@@ -32,7 +32,9 @@ export default defineConfig({
     sequence: { sequencer: LongestFirst },
     globalSetup: ["test/support/global-setup.ts"],
     setupFiles: ["test/support/environment-left.ts"],
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // What is waited for is the event; how long a busy machine takes over it says nothing.
+    testTimeout: 120_000,
+    hookTimeout: 240_000,
+    expect: { poll: { timeout: 20_000 } },
   },
 });

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import type { Socket } from "node:net";
 import { setImmediate as endOfTurn } from "node:timers/promises";
-import { afterEach, expect, test, vi } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { maxFewBytes, writeSoon } from "../../proxy/write-soon.ts";
 import { eastIssuer } from "../support/data-path.ts";
 import { readAll, tcpApp, tcpClient, tlsClient, tlsServer, type TestServer } from "../support/tcp.ts";
@@ -54,7 +54,7 @@ test("of a socket that is destroyed nothing more is written, and no other one su
   const read: Promise<{ readonly bytes: Buffer }>[] = [];
   const app = await started(tcpApp((socket) => void read.push(readAll(socket))));
   const [gone, stays] = [await tcpClient(app.port), await tcpClient(app.port)];
-  await vi.waitFor(() => expect(read).toHaveLength(2));
+  await expect.poll(() => read.length).toBe(2);
   writeSoon(gone, Buffer.from("lost"));
   writeSoon(stays, Buffer.from("kept"));
   gone.destroy();

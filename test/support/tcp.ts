@@ -89,6 +89,10 @@ export async function readAll(socket: Socket): Promise<{ readonly bytes: Buffer;
       resolve();
     });
     socket.on("close", resolve);
+    // It may have ended before anybody asked.
+    if (socket.readableEnded) ending = "end";
+    else if (socket.closed && socket.errored !== null) ending = "reset";
+    if (socket.readableEnded || socket.closed) resolve();
   });
   return { bytes: Buffer.concat(chunks), ending };
 }
@@ -108,6 +112,7 @@ export async function readUntil(socket: Socket, text: string): Promise<string> {
     };
     const onClose = (): void => finish(new Error(`ended after ${JSON.stringify(seen)}, before ${JSON.stringify(text)}`));
     socket.on("data", onData).once("close", onClose).once("end", onClose);
+    if (socket.readableEnded || socket.closed) onClose();
   });
 }
 

@@ -285,14 +285,14 @@ describe("an order", () => {
     expect((await client.post(wrong.headers["location"]!, "")).body["status"]).toBe("invalid");
     expect((await prove(client, "web.shop.internal", "dns-01", "x")).challenge.body).toMatchObject({ status: "invalid", error: { type: "urn:ietf:params:acme:error:incorrectResponse" } });
     dns.texts = () => [];
-  }, 20_000);
+  });
 
   test("is proved by the key of its account: another account's proof is none", async () => {
     const [client, other] = [await member(), await member()];
     const { token: { token, url } } = await challengeOf(client, await order(client, "web.shop.internal"));
     pages.set(`web.shop.internal/.well-known/acme-challenge/${token}`, `${token}.${await other.thumbprint()}`);
     expect((await client.post(url, {})).body["status"]).toBe("invalid");
-  }, 20_000);
+  });
 
   test("sends the CA nowhere inside, and after no redirection", async () => {
     const client = await member();
@@ -300,7 +300,7 @@ describe("an order", () => {
       expect((await prove(client, name)).challenge.body).toMatchObject({ status: "invalid", error: { type: "urn:ietf:params:acme:error:dns", detail: expect.stringContaining("does not ask") as string } });
     }
     expect((await prove(client, "web.shop.internal", "http-01", "302 http://127.0.0.1/admin")).challenge.body).toMatchObject({ status: "invalid", error: { detail: expect.stringContaining("answered 302") as string } });
-  }, 20_000);
+  });
 
   test.each<[string, (client: AcmeClient) => string]>([
     ["for another name", () => csrFor(["api.shop.internal"])],

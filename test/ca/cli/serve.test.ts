@@ -109,7 +109,7 @@ describe("countersign serve as a process", () => {
     );
     served.child.kill("SIGTERM");
     // The listener is closed once nobody can connect any more: the signal has been taken.
-    await expect.poll(() => canConnect(Number(new URL(url).port)), { interval: 20, timeout: 5000 }).toBe(false);
+    await expect.poll(() => canConnect(Number(new URL(url).port)), { interval: 20 }).toBe(false);
     slow.end('"spiffeId":"spiffe://east/ns/shop/sa/x"}');
     const [response] = (await once(slow, "response")) as [NodeJS.ReadableStream & { statusCode: number }];
     expect(response.statusCode).toBe(201);

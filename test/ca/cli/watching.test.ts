@@ -90,7 +90,7 @@ describe("looking again and again", () => {
     const ending = new AbortController();
     const look = async (): Promise<Look> => ({ value: 1, draw: ({ columns, rows }) => `${columns} by ${rows}\n` });
     const watching = keepLooking({ command: "edges", look, json: false, intervalMs: 3_600_000, ending: ending.signal }, io);
-    await vi.waitFor(() => expect(shown()).toContain("80 by 22"));
+    await expect.poll(shown).toContain("80 by 22");
     resize({ columns: 40, rows: 12 });
     expect(shown()).toContain("40 by 10");
     ending.abort();

@@ -21,7 +21,7 @@ test("one that takes too long is not waited for, and the next one is made", asyn
 
 test("one that needs too much room is given up", async () => {
   expect(await graphPlaces({ entry: greedy })(shape)).toBeUndefined();
-}, 30_000);
+});
 
 test("where there is no thread to begin it is made here", async () => {
   expect((await graphPlaces({ entry: "here" })(shape))?.boxes).toHaveLength(2);

@@ -95,7 +95,7 @@ describe("a request that does not arrive in time is answered 408 and dropped", (
       );
       return text.then(() => new Response("ok"));
     };
-    const socket = await dial(await listen(read, { requestTimeoutMs: 100 }));
+    const socket = await dial(await listen(read, { requestTimeoutMs: 2000 }));
     socket.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n12345");
     await socket.ended;
     expect(codeIn(socket.received)).toEqual([408, "request_timeout"]);

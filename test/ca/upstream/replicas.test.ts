@@ -35,4 +35,4 @@ test("one of them follows the CA above and replaces the issuer, and all sign wit
   const [active] = await rowsOf(replicas[0]!, "issuer", "active");
   for (const { ca } of replicas) expect(ca.chainBehind(active!.id)).not.toBe("");
   expect(await Promise.all(replicas.map(async ({ ca }) => (await ca.vitals()).upstream?.failures))).toEqual([0, 0, 0]);
-}, 30_000);
+});

@@ -183,13 +183,13 @@ describe("what is revoked", () => {
     const ca = await startCa();
     ca.core.intercept = noRevocations;
     const { holder, keeper, log } = start(ca);
-    await vi.waitUntil(() => keeper.status().revocation?.lastError !== undefined);
+    await vi.waitUntil(() => keeper.status().revocation?.lastError !== undefined, { timeout: 20_000 });
     expect(keeper.status().last).toBeDefined();
     expect([holder.identity(), holder.trust()]).toEqual([undefined, undefined]);
     expect(keeper.unready()).toMatch(/revoked certificates is not known in full.*store_busy/);
     expect(log.text()).toContain("every peer is refused");
     ca.core.intercept = () => undefined;
-    await changed(holder, () => holder.identity() !== undefined);
+    await changed(holder, () => holder.identity() !== undefined && holder.policy() !== undefined);
     expect(holder.trust()?.revoked).toEqual(new Set());
     expect(keeper.unready()).toBeUndefined();
   });
@@ -226,7 +226,7 @@ describe("what is revoked", () => {
     for (const damage of [() => writeFileSync(path, ofAnotherCa), () => rmSync(path), () => writeFileSync(path, "{", { mode: 0o600 })]) {
       damage();
       const { holder, keeper } = start(undefined, ["--state-dir", dir]);
-      await vi.waitUntil(() => keeper.status().revocation?.lastError !== undefined);
+      await vi.waitUntil(() => keeper.status().revocation?.lastError !== undefined, { timeout: 20_000 });
       expect([holder.identity(), holder.trust()]).toEqual([undefined, undefined]);
       expect(keeper.unready()).toMatch(/not known in full.*cannot reach the CA/);
       keeper.stop();

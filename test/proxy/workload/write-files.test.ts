@@ -223,7 +223,7 @@ test("nginx serves each new certificate after its reload", { skip: !programAvail
   await logged("renewal command done", 2);
   // nginx -s reload returns before the new workers accept, and an old one may still for a moment after they do.
   let presented = await serialNumber();
-  for (let look = 0; look < 200 && presented !== holder.identity()!.serialNumber; look++) {
+  for (let look = 0; look < 1000 && presented !== holder.identity()!.serialNumber; look++) {
     await sleep(20);
     presented = await serialNumber();
   }
