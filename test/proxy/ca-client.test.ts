@@ -242,7 +242,7 @@ describe("when the CA is not well", () => {
   });
 
   test("a CA that never answers is given up on", async () => {
-    const { ca, client } = await setUp({}, { timeoutMs: 100 });
+    const { ca, client } = await setUp({}, { timeoutMs: 2000 });
     await client.revocations(0);
     ca.silent = true;
     expect((await failure(client.revocations(0))).code).toBe("ca_timeout");

@@ -252,7 +252,7 @@ describe("bounds", () => {
   const displaced = (half: TestHalf<InboundDataPath>) => metricValue(half.metrics, "inbound_refused_total", 'reason="handshake_displaced"');
 
   test("connections that never begin their handshake keep nobody out: the oldest makes room", async () => {
-    const half = await start({ maxConnections: 2 });
+    const half = await start({ maxConnections: 2, handshakeTimeoutMs: 60_000 });
     const oldest = readAll(await tcpClient(half.port));
     const younger = await tcpClient(half.port);
     expect(String((await readAll(await tlsClient(half.port, { leaf: hello }))).bytes)).toBe("from the app");
@@ -264,7 +264,7 @@ describe("bounds", () => {
 
   test.skipIf(process.platform !== "linux")("two connections from the same port to two of our addresses are not mistaken for each other", async () => {
     const echo = await tcpApp((socket) => socket.on("error", () => undefined).pipe(socket));
-    const half = await start({ inbound: { host: "0.0.0.0", port: 0 }, app: { host: "127.0.0.1", port: echo.port }, handshakeTimeoutMs: 300 });
+    const half = await start({ inbound: { host: "0.0.0.0", port: 0 }, app: { host: "127.0.0.1", port: echo.port }, handshakeTimeoutMs: 2000 });
     const open = async (host: string, localPort?: number) => {
       const socket = connect({ port: half.port, host, localAddress: "127.0.0.1", ...(localPort !== undefined && { localPort }) });
       await once(socket, "connect");
@@ -283,7 +283,7 @@ describe("bounds", () => {
   });
 
   test("the addresses of an IPv6 network have one share of the handshakes", async () => {
-    const half = await start();
+    const half = await start({ handshakeTimeoutMs: 60_000 });
     const restore = manyAddresses();
     const idle: Socket[] = [];
     try {
@@ -300,7 +300,7 @@ describe("bounds", () => {
 
   // Other systems have one loopback address.
   test.skipIf(process.platform !== "linux")("handshakes are bounded for each address, so that one displaces its own first, and in all", async () => {
-    const half = await start();
+    const half = await start({ handshakeTimeoutMs: 60_000 });
     const from = async (localAddress: string, count: number) => {
       for (let opened = 0; opened < count; opened++) {
         const socket = connect({ port: half.port, host: "127.0.0.1", localAddress }).on("error", () => undefined);

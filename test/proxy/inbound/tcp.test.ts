@@ -81,14 +81,14 @@ describe("failure of one side reaches the other as a failure", () => {
   });
 
   test("a connection on which nothing moves is ended", async () => {
-    const { client, app } = await heldApp({ idleTimeoutMs: 50 });
+    const { client, app } = await heldApp({ idleTimeoutMs: 200 });
     const [ofClient, ofApp] = await Promise.all([readAll(client), readAll(app)]);
     expect([ofClient.ending, ofApp.ending]).not.toContain("end");
   });
 });
 
 test("a client that has ended and an app that says nothing to it are not kept", async () => {
-  const { half, client, app } = await heldApp({ idleTimeoutMs: 100 });
+  const { half, client, app } = await heldApp({ idleTimeoutMs: 1000 });
   client.end("question");
   const [ofClient, ofApp] = await Promise.all([readAll(client), readAll(app)]);
   expect([ofClient.ending, String(ofApp.bytes)]).toEqual(["reset", "question"]);
