@@ -39,7 +39,7 @@ describe.each(["sqlite", "postgres"] as const)("a CA on %s that is killed at any
     }
     expect(received.size).toBeGreaterThan(rounds);
     await everythingReceivedIsKept(storeUrl, [...received.values()]);
-  }, 400_000);
+  }, 1_500_000);
 });
 
 /** A few clients that issue as fast as they can until the CA is gone; what they received in full is remembered. */

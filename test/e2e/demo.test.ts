@@ -3,14 +3,14 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
-test("the demo holds in every step", { timeout: 120_000 }, async () => {
+test("the demo holds in every step", { timeout: 400_000 }, async () => {
   // From the sources, as `npm run demo` does.
   const { code, output } = await demo({ COUNTERSIGN_PROGRAMS: "" });
   expect(code, output).toBe(0);
   expect(output).toContain("Hello world");
 });
 
-test("the demo of three clusters holds in every step, and fits into 80 columns", { timeout: 240_000 }, async () => {
+test("the demo of three clusters holds in every step, and fits into 80 columns", { timeout: 900_000 }, async () => {
   const { code, output } = await demo({}, "--clusters", "3");
   expect(code, output).toBe(0);
   expect(output).toContain("Hello world");

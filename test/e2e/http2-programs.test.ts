@@ -140,11 +140,12 @@ describe("gRPC", () => {
 
   test("a deadline and a cancellation reach the server", async () => {
     const ended = cancelled.length;
-    const { error } = await unary(call, "Wait", "x", meta(), { deadline: Date.now() + 300 });
-    expect(error?.code).toBe(grpc.status.DEADLINE_EXCEEDED);
+    // Long enough to come to the server before.
+    const waiting = unary(call, "Wait", "x", meta(), { deadline: Date.now() + 3000 });
     const stream = call.makeServerStreamRequest("/shop.Cart/Forever", encode, decode, "x").on("error", () => undefined);
     await once(stream, "data");
     stream.cancel();
+    expect((await waiting).error?.code).toBe(grpc.status.DEADLINE_EXCEEDED);
     await expect.poll(() => cancelled.slice(ended).sort(), { timeout: 20_000 }).toEqual(["Forever", "Wait"]);
   });
 

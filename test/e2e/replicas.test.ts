@@ -48,7 +48,7 @@ describe("three replicas on one Postgres", () => {
         await Promise.all([back, postgres.restart(how)]);
         const sinceMs = performance.now();
         await load.issues();
-        expect(performance.now() - sinceMs, "ms from the database's return to the next certificate").toBeLessThan(5_000);
+        expect(performance.now() - sinceMs, "ms from the database's return to the next certificate").toBeLessThan(20_000);
         stopped.signal("SIGCONT");
         await load.issues();
       }
@@ -58,7 +58,7 @@ describe("three replicas on one Postgres", () => {
       await Promise.all(replicas.map((replica) => replica.stop()));
     }
     await verifyEverything(storeUrl, load.received);
-  }, 180_000);
+  }, 900_000);
 });
 
 describe("a replica that is stopped while it holds a lease", () => {

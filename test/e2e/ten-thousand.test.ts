@@ -25,7 +25,7 @@ describe("with ten thousand workloads and as many proxies", () => {
     await ca.issue({ csr: newCsr().csr, attestation: { type: "operator", spiffeId: crowdId(0, 0) } }, { caller: mesh.admin });
     const token = readFileSync(files.adminToken, "utf8").trim();
     cookie = /^[^;]*/.exec((await ask("POST", "/ui/sign-in", new URLSearchParams({ token }).toString())).cookie)![0];
-  }, 60_000);
+  }, 240_000);
   afterAll(async () => {
     agent.destroy();
     await mesh?.close();
@@ -69,14 +69,14 @@ describe("with ten thousand workloads and as many proxies", () => {
     await expect.poll(async () => (await ca.proxies({ isInView: () => true, authorityId: unknown, offset: 0, limit: 1 })).total, { timeout: 30_000, interval: 200 }).toBe(0);
     const { stdout, exitCode } = await countersign(["check", "--strict"], env);
     expect([exitCode, stdout.split("\n").filter((line) => /^[×‼] /.test(line))]).toEqual([0, []]);
-  }, 60_000);
+  }, 240_000);
 
   test("the overview says that all is well, and counts them", async () => {
     const { text } = await page("/ui");
     expect(text).toContain("All is well.");
     expect(text).toContain("Proxies 10,000 reported lately");
     expect(text).toContain("19,800 / 19,800 all by mutual TLS");
-  }, 60_000);
+  }, 240_000);
 
   test("workloads come in pages, each with what its proxy said, and are found by a part of the ID", async () => {
     const first = await page("/ui/workloads");
@@ -91,7 +91,7 @@ describe("with ten thousand workloads and as many proxies", () => {
     expect((await page(found.next!)).next).toBeUndefined();
     expect((await page("/ui/workloads?search=app-99&show=valid")).text).toContain("Nothing fits");
     expect((await page(`/ui/workloads?show=valid&search=${encodeURIComponent(crowdId(99, 99))}`)).rows).toBe(1);
-  }, 60_000);
+  }, 240_000);
 
   test("edges come in pages and are found wherever they are; the graph shows namespaces, and workloads once few are left", async () => {
     const all = await page("/ui/edges");
@@ -103,9 +103,9 @@ describe("with ten thousand workloads and as many proxies", () => {
     expect([last.rows, boxesOf(last.html)]).toEqual([2, ["app-48", "app-98", "app-98"]]);
     expect(boxesOf((await page(`/ui/edges?search=${encodeURIComponent("/team-99/")}`)).html)).toHaveLength(60);
     expect((await page("/ui/edges?unsecured=on")).text).toContain("0 edges");
-  }, 60_000);
+  }, 240_000);
 
   test("trust shows of each issuer those that end first, and how many more there are", async () => {
     expect((await page("/ui/trust")).text).toContain("and 9,992 more proxies");
-  }, 60_000);
+  }, 240_000);
 });

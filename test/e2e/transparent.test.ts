@@ -37,7 +37,7 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
       ], ["revocations in force", "policy in force"], { COUNTERSIGN_BOOTSTRAP: bootstrap });
       intercept(host, "install", "--proxy-user", "0");
     }
-  }, 60_000);
+  }, 120_000);
 
   afterAll(async () => {
     await Promise.all(running.map(stopped));
@@ -59,7 +59,7 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
     const file = join(folder, "wire.pcap");
     const capture = network.wire.start("tcpdump", ["-i", "east", "-U", "-Z", "root", "-w", file]);
     await printed(capture, "listening on");
-    const check = network.wire.start(process.execPath, [program("proxy"), "verify-wire", "--interface", "east", "--seconds", "4", "--port", "8080,9000,4143"]);
+    const check = network.wire.start(process.execPath, [program("proxy"), "verify-wire", "--interface", "east", "--seconds", "8", "--port", "8080,9000,4143"]);
     let report = "";
     check.stdout!.setEncoding("utf8").on("data", (text: string) => (report += text));
     await printed(check, "Looking at");
@@ -82,7 +82,7 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
     expect(report).toMatch(/9000 .* tls\n/);
     if (west!.address6 !== undefined) expect(report).toMatch(/fd77::3\S*8080 .* tls\n/);
     expect(code, report).toBe(0);
-  }, 30_000);
+  }, 120_000);
 
   test("speak HTTP/2 by prior knowledge", () => {
     expect(asApp(east!, "curl", "-sSf", "--http2-prior-knowledge", "-H", "countersign-client-id: spiffe://x/admin", `http://${west!.address}:8082/`)).toBe(`hello ${idOf(east!)}`);
@@ -157,7 +157,7 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
         "10.0.0.7:8080=10.0.0.7:8080,spiffe://east/ns/shop/sa/world' ...": `${goal}=${goal},${idOf(west!)}' --bootstrap-file east.join 2> proxy.log &
           until grep -q 'policy in force' proxy.log; do sleep 0.1; done`,
         "--proxy-user countersign-proxy": "--proxy-user 0",
-        "countersign-proxy verify-wire --interface eth0 --port 8080": `countersign-proxy verify-wire --interface eth0 --port 8080 --seconds 3 &> wire &
+        "countersign-proxy verify-wire --interface eth0 --port 8080": `countersign-proxy verify-wire --interface eth0 --port 8080 --seconds 6 &> wire &
           until grep -q 'Looking at' wire; do sleep 0.1; done
           setpriv --reuid 65534 --regid 65534 --clear-groups curl -sS http://${goal}/
           wait $!; cat wire`,
@@ -172,18 +172,18 @@ describe.skipIf(!possible)("three hosts whose apps know of no proxy", () => {
     } finally {
       await walk.close();
     }
-  }, 60_000);
+  }, 120_000);
 
   test("speak plainly again when the interception is removed, which verify-wire sees", async () => {
     for (const host of [east!, west!]) host.run(process.execPath, [program("proxy"), "intercept", "remove"]);
-    const check = network.wire.start(process.execPath, [program("proxy"), "verify-wire", "--interface", "east", "--seconds", "2"]);
+    const check = network.wire.start(process.execPath, [program("proxy"), "verify-wire", "--interface", "east", "--seconds", "5"]);
     let report = "";
     check.stdout!.setEncoding("utf8").on("data", (text: string) => (report += text));
     await printed(check, "Looking at");
     expect(asApp(east!, "curl", "-sS", "-d", marker, `http://${west!.address}:8080/`)).toContain("hello undefined");
     expect(await new Promise((resolve) => check.once("close", resolve)), report).toBe(1);
     expect(report).toContain("plaintext");
-  }, 30_000);
+  }, 120_000);
 });
 
 const program = (name: "ca" | "proxy"): string => fileURLToPath(new URL(`../../${programs[name]}`, import.meta.url));

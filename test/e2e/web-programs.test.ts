@@ -90,7 +90,7 @@ describe.skipIf(!hasNginx)("nginx as the app", () => {
   });
 
   test.skipIf(!hasWrk)("wrk for a second fails no request", async () => {
-    const { stdout } = await run("wrk", ["-t1", "-c20", "-d1s", `http://${client.outbound[1]}/hello`]);
+    const { stdout } = await run("wrk", ["-t1", "-c20", "-d1s", "--timeout", "20s", `http://${client.outbound[1]}/hello`]);
     expect(Number(/(\d+) requests in/.exec(stdout)?.[1])).toBeGreaterThan(0);
     expect(stdout).not.toMatch(/Socket errors|Non-2xx/);
   });
