@@ -1,5 +1,5 @@
 import { isValueByte, parseFields, type Fields } from "./fields.ts";
-import { findHeadEnd, headIncomplete, type HeadFault } from "./head.ts";
+import { findHeadEnd, headIncomplete, maxFields, type HeadFault } from "./head.ts";
 
 /** Where in a chunked body the reader is; only `readChunks` changes it. */
 export interface ChunkedBody {
@@ -91,6 +91,7 @@ function readTrailers(body: ChunkedBody, bytes: Buffer, at: number): number | He
   if (end === headIncomplete) return bytes.length;
   const trailers = parseFields(body.held, lineEnd.length, end - 2);
   if (trailers === undefined) return "malformed";
+  if (trailers.count > maxFields) return "too_many_fields";
   if (trailers.count > 0) body.trailers = trailers;
   body.state = "done";
   return at + end - before.length;

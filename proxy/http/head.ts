@@ -267,5 +267,5 @@ const chunkedLast = /^(?:(?!chunked\b)[!#$%&'*+.^_`|~0-9a-z-]+[ \t]*,[ \t]*)+chu
 const maxHeadBytes = 16 * 1024;
 /** nginx and Apache take 8 KiB in one line. */
 const maxTargetBytes = 8 * 1024;
-/** Apache and haproxy take 100; browsers send 20. */
-const maxFields = 200;
+/** Of a head, and of trailers. Apache and haproxy take 100; browsers send 20. */
+export const maxFields = 200;

@@ -145,6 +145,7 @@ export const refusedBodies: readonly SmugglingVector[] = [
   row("a bare LF instead of trailers", `${post(chunked)}0\r\n\n`, "malformed"),
   row("a folded trailer", `${post(chunked)}0\r\nX: 1\r\n 2\r\n\r\n`, "malformed"),
   row("a trailer with a blank before its colon", `${post(chunked)}0\r\nX : 1\r\n\r\n`, "malformed"),
+  row("more than 200 trailers", `${post(chunked)}0\r\n${"TE:\r\n".repeat(201)}\r\n`, "too_many_fields", 431),
   row("trailers of more than 16 KiB", `${post(chunked)}0\r\nX: ${"x".repeat(16 * 1024)}\r\n\r\n`, "head_too_large", 431),
 ];
 
@@ -155,6 +156,7 @@ export const acceptedRequests: readonly SmugglingVector[] = [
   row("tabs around a value", `${post("Transfer-Encoding:\tchunked\t")}0\r\n\r\n`, "accepted", 200),
   row("no blank behind the colon", `${post("Content-Length:1")}x`, "accepted", 200),
   row("an extension", `${post(chunked)}5;a="b c";d\r\nhello\r\n0;last\r\n\r\n`, "accepted", 200),
+  row("200 trailers", `${post(chunked)}0\r\n${"TE:\r\n".repeat(200)}\r\n`, "accepted", 200),
   row("a size with some zeros before it", `${post(chunked)}0005\r\nhello\r\n000\r\n\r\n`, "accepted", 200),
   row("a body that looks like a request", `${post(`Content-Length: ${smuggled.length}`)}${smuggled}`, "accepted", 200),
   row("an empty value", get("X:"), "accepted", 200),
