@@ -5,6 +5,8 @@ import type { ReportRow } from "../store/rows/reports.ts";
 /** A tap that is open, as it is kept: under its ID. */
 export interface KeptTap {
   readonly workload: string;
+  /** Who opened it. */
+  readonly actor: string;
   readonly filter: TapFilter;
   readonly limit: number;
 }

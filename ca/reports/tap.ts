@@ -42,12 +42,14 @@ export function tapService({ store, now, trustDomain }: TapDeps): Taps {
     const nowMs = now().getTime();
     const others = await store.reports({ kind: "tap", nowMs, limit: maxTaps });
     if (others.length >= maxTaps) throw new Refusal("rate_limited", `${maxTaps} taps are open already; try again when one is over.`, { retryAfterSeconds: 10 });
+    const own = others.filter(({ body }) => (JSON.parse(body) as KeptTap).actor === actor);
+    if (own.length >= maxTapsOfOne) throw new Refusal("rate_limited", `${actor} has ${maxTapsOfOne} taps open already, and the others are for others; try again when one is over.`, { retryAfterSeconds: 10 });
     const tap = randomBytes(16).toString("hex");
     await store.commit({ kind: "record", entries: [encodeEntry({ type: "tap.started", tap, workload, seconds, limit, ...filter }, actor, nowMs)] });
     // Later than all others, whatever the clock of the replica says that opened them: readers of the feed look behind the newest.
     const reportedAtMs = Math.max(nowMs, ...others.map((other) => other.reportedAtMs + 1));
     const row: ReportRow = {
-      kind: "tap", name: tap, part: "", body: JSON.stringify({ workload, filter, limit } satisfies KeptTap), reportedAtMs, expiresAtMs: reportedAtMs + seconds * 1000,
+      kind: "tap", name: tap, part: "", body: JSON.stringify({ workload, actor, filter, limit } satisfies KeptTap), reportedAtMs, expiresAtMs: reportedAtMs + seconds * 1000,
     };
     await store.report(row);
     return row;
@@ -148,6 +150,7 @@ const defaultSeconds = 60;
 const defaultLimit = 1000;
 /** Of the whole CA. */
 const maxTaps = 16;
+const maxTapsOfOne = 8;
 /** Some seconds of a busy workload; 48 KiB each at most. */
 const maxWaitingBatches = 32;
 const maxWaitingEvents = 4;

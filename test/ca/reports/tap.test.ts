@@ -5,7 +5,7 @@ import type { Report } from "../../../ca/contract/reports.ts";
 import type { TapEvent, TapRecord } from "../../../ca/contract/taps.ts";
 import { encodeRenewalProof } from "../../../ca/pki/renewal-proof.ts";
 import { noticeOf } from "../../../ca/reports/tap-row.ts";
-import { auditEvents, chainOf, newCsr, newKey, startTestCa, type TestCa } from "../../support/running-ca.ts";
+import { auditEvents, callerWith, chainOf, newCsr, newKey, startTestCa, type TestCa } from "../../support/running-ca.ts";
 
 const [hello, world] = ["spiffe://east/hello", "spiffe://east/world"];
 interface Holder { readonly issued: IssuedCertificate; readonly key: KeyObject }
@@ -33,8 +33,8 @@ function bring(tap: string, records: readonly TapRecord[], { by = holder, leftOu
   return host.ca.report({ report: text, proof }, report);
 }
 
-async function open(more: { readonly limit?: number; readonly seconds?: number } = {}) {
-  const reader = (await host.ca.tap({ workload: world, method: "GET", ...more }, host.admin)).getReader();
+async function open(more: { readonly limit?: number; readonly seconds?: number } = {}, caller = host.admin) {
+  const reader = (await host.ca.tap({ workload: world, method: "GET", ...more }, caller)).getReader();
   const next = async (): Promise<TapEvent | undefined> => (await reader.read()).value;
   const first = await next();
   if (first?.event !== "tap") throw new Error("it does not begin with its name");
@@ -85,10 +85,16 @@ describe("a tap", () => {
     expect(await next()).toEqual({ event: "end", data: { reason: "time" } });
   });
 
-  test("of another trust domain is refused, and so is one too many", async () => {
+  test("of another trust domain is refused, and so is one too many, of one caller or of all", async () => {
     await expect(host.ca.tap({ workload: "spiffe://west/world" }, host.admin)).rejects.toMatchObject({ code: "spiffe_id_refused" });
-    const taps = await Promise.all(Array.from({ length: 16 }, () => open()));
-    await expect(open()).rejects.toMatchObject({ code: "rate_limited" });
+    const [auditor, other] = [callerWith({ role: "auditor" }), callerWith({ actor: "token:2222222222222222", role: "auditor" })];
+    const taps: Awaited<ReturnType<typeof open>>[] = [];
+    for (let count = 0; count < 8; count++) taps.push(await open({}, auditor));
+    await expect(open({}, auditor)).rejects.toMatchObject({ code: "rate_limited", message: expect.stringContaining(auditor.actor) as string });
+    for (let count = 0; count < 8; count++) taps.push(await open());
+    await expect(open({}, other)).rejects.toMatchObject({ code: "rate_limited", message: expect.stringContaining("16 taps") as string });
+    await taps[0]!.leave();
+    taps[0] = await open({}, other);
     await Promise.all(taps.map(({ leave }) => leave()));
   });
 
