@@ -9,6 +9,7 @@ import { decodePem } from "../pki/pem.ts";
 import { encodeRequestAuthorization, type SignedRequest } from "../pki/request-authorization.ts";
 import { readSpiffeId } from "../pki/svid.ts";
 import { apiIdentityCheck, notTheApi, otherTrustDomain, trustDomainOfFolder } from "./api-identity.ts";
+import { nearestName } from "../settings/spelling.ts";
 import { UsageError } from "./arguments.ts";
 import type { CliIo } from "./io.ts";
 import { whileWaiting } from "./progress.ts";
@@ -94,6 +95,7 @@ interface Answered {
  * @throws {ApiError}   when the root cannot be read; the token is read when it is needed
  */
 export function api(flags: ApiFlags, { env, ...io }: Pick<CliIo, "env"> & Partial<Pick<CliIo, "stderr" | "isTerminal">>, signal?: AbortSignal): Api {
+  refuseMisspelt(env);
   const dataDir = flags["data-dir"] ?? env["COUNTERSIGN_DATA_DIR"] ?? "./.countersign";
   const url = flags.url ?? env["COUNTERSIGN_URL"] ?? "https://127.0.0.1:8443";
   if (!URL.canParse(url) || new URL(url).protocol !== "https:")
@@ -156,6 +158,18 @@ export function api(flags: ApiFlags, { env, ...io }: Pick<CliIo, "env"> & Partia
     probe: (path) => patiently(answered(new URL(path, url), { method: "GET", ...tls() })),
   };
 }
+
+/** By a slip of the pen another CA would be asked, or by another caller. */
+function refuseMisspelt(env: CliIo["env"]): void {
+  for (const name of Object.keys(env)) {
+    const near = name.startsWith("COUNTERSIGN_") && !apiVariables.includes(name) ? nearestName(name, apiVariables) : undefined;
+    if (near !== undefined) throw new UsageError(`unknown environment variable ${name}; did you mean ${near}?`);
+  }
+}
+
+/** What says which CA, and as whom. */
+export const apiVariables: readonly string[] =
+  ["URL", "TOKEN", "TOKEN_FILE", "SVID_CERT", "SVID_KEY", "CA_CERT", "DATA_DIR", "TRUST_DOMAIN"].map((name) => `COUNTERSIGN_${name}`);
 
 /** Takes whole events out of a text; what is left of it is the beginning of the next. */
 function eventReader(onEvent: (event: string, data: unknown) => void): (text: string) => string {

@@ -142,9 +142,11 @@ function refuseUnknown(env: object, file: object): void {
   }
   const names = configTable.map((setting) => setting.env);
   for (const name of Object.keys(env)) {
-    if (!name.startsWith("COUNTERSIGN_PROXY_") || name === "COUNTERSIGN_PROXY_CONFIG" || names.includes(name)) continue;
-    if (kubernetesServiceVariable.test(name)) continue;
-    throw unknown(`environment variable ${name}`, nearestName(name, names));
+    if (name === "COUNTERSIGN_PROXY_CONFIG" || names.includes(name)) continue;
+    const meant = names.find((known) => withoutProxy(known) === withoutProxy(name));
+    // Without PROXY_ it may be the CA's, or somebody else's: only what would be a setting of ours is refused.
+    if (name.startsWith("COUNTERSIGN_PROXY_") ? kubernetesServiceVariable.test(name) : meant === undefined || ofTheCa.includes(name)) continue;
+    throw unknown(`environment variable ${name}`, meant ?? nearestName(name, names));
   }
 }
 
@@ -153,6 +155,9 @@ function unknown(what: string, near: string | undefined, prefix = ""): ConfigErr
   return new ConfigError("unknown_setting", `unknown ${what}; ${hint}`);
 }
 
+const withoutProxy = (name: string): string => name.replace(/^COUNTERSIGN_PROXY_/, "COUNTERSIGN_");
+/** What the CA and its commands read by a name that is ours but for PROXY_. */
+const ofTheCa: readonly string[] = ["TOKEN_FILE", "TRUST_DOMAIN", "KEY_ALGORITHM", "CERTIFICATE_LIFETIME", "MAX_CONNECTIONS", "LOG_LEVEL"].map((name) => `COUNTERSIGN_${name}`);
 const flagNames = configTable.flatMap(({ flag }) => flag ?? []);
 /** Kubernetes puts these into every pod of a namespace that has a Service named `countersign-proxy` or `countersign-proxy-*`. */
 const kubernetesServiceVariable =

@@ -5,6 +5,9 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { apiVariables } from "../../../ca/cli/api.ts";
+import { configTable as caTable } from "../../../ca/config/table.ts";
+import { configTable as proxyTable } from "../../../proxy/config/table.ts";
 import { countersign } from "../../support/command-line.ts";
 import { dns, ip, subjectAltName, testAuthority, type LeafOptions } from "../../support/test-ca.ts";
 
@@ -61,4 +64,12 @@ describe("the token is shown", () => {
     expect([exitCode, shown]).toEqual([1, []]);
     expect(stderr).toContain(why);
   });
+});
+
+test("a misspelt environment variable is refused, and none that the programs read is taken for one", async () => {
+  const env = { COUNTERSIGN_DATA_DIR: folder, COUNTERSIGN_TOKEN: "secret", COUNTERSIGN_URL: "https://127.0.0.1:9" };
+  expect(await countersign(["token", "list"], { ...env, COUNTERSIGN_TOKENFILE: "x" })).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("COUNTERSIGN_TOKEN_FILE?") });
+  const others = [...caTable, ...proxyTable].map((setting) => setting.env).filter((name) => !apiVariables.includes(name));
+  const { stderr } = await countersign(["token", "list"], { ...Object.fromEntries([...others, "COUNTERSIGN_CONFIG", "COUNTERSIGN_PORT", "COUNTERSIGN_BACKUP_PASSPHRASE"].map((name) => [name, "x"])), ...env });
+  expect(stderr).toMatch(/nothing\s+listens\s+there/);
 });

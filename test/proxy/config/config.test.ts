@@ -2,6 +2,8 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { apiVariables } from "../../../ca/cli/api.ts";
+import { configTable as caTable } from "../../../ca/config/table.ts";
 import { encodeBootstrap } from "../../../ca/pki/bootstrap.ts";
 import { ConfigError } from "../../../ca/settings/errors.ts";
 import { configTable, renderConfigHelp, renderConfigTable } from "../../../proxy/config/table.ts";
@@ -214,6 +216,21 @@ describe("what nobody knows is refused, with a hint", () => {
     expect(refusal({ args: ["--something-else", "x"], env }).message).toContain("--help");
     expect(refusal({ args: ["--allow"], env }).message).toContain("needs a value");
     expect(refusal({ args: ["--app", "h:1", "--app", "h:2"], env }).message).toContain("twice");
+  });
+
+  test("environment variables without PROXY_, but for those that the CA reads", () => {
+    const ofTheCa = [...caTable.map(({ env: name }) => name), ...apiVariables];
+    const isRefused = (name: string): boolean => {
+      try {
+        readConfig({ env: { ...env, [name]: "x" } });
+        return false;
+      } catch (error) {
+        return (error as { code?: string }).code === "unknown_setting";
+      }
+    };
+    for (const name of configTable.map(({ env: known }) => known.replace("PROXY_", "")).filter((each) => each !== "COUNTERSIGN_BOOTSTRAP")) expect([name, isRefused(name)]).toEqual([name, !ofTheCa.includes(name)]);
+    expect(refusal({ env: { ...env, COUNTERSIGN_ALLOW: "" } }).message).toContain("did you mean COUNTERSIGN_PROXY_ALLOW?");
+    expect(refusal({ env: { COUNTERSIGN_PROXY_BOOTSTRAP: "x" } }).message).toContain("did you mean COUNTERSIGN_BOOTSTRAP?");
   });
 
   test("but not what Kubernetes adds beside a Service of our name", () => {
