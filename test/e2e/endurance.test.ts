@@ -8,5 +8,5 @@ test("a CA that is gone, slow or talks nonsense, a read-only disk, clocks and ro
   const result = await endure({ idleConnections: 200, rotations: 30, troubleMs: 200, scale: 5, report: (line) => told.push(line) });
   expect(judge(result), told.join("\n")).toEqual([]);
   expect(result.rotations).toBeGreaterThanOrEqual(30);
-  expect(result.done).toBeGreaterThan(300);
+  expect(result.done).toBeGreaterThan(100);
 });

@@ -71,7 +71,7 @@ async function untilFollowedBy(how: "stream" | "polling", proxies: readonly Runn
     await vi.waitUntil(async () => {
       const { feed, policy } = await pageOf(proxy);
       return feed?.followedBy === how && policy?.sequence !== undefined;
-    }, { timeout: 15_000, interval: 20 });
+    }, { timeout: 30_000, interval: 20 });
   }
 }
 
@@ -136,7 +136,7 @@ test("every proxy acknowledges the bundle it holds", async () => {
   const served = await serve();
   const proxies = await Promise.all([proxyOf(served), proxyOf(served)]);
   await untilFollowedBy("stream", proxies);
-  await vi.waitUntil(async () => (await served.ca.store.holdersBehind({ sequence: 1, nowMs: Date.now(), limit: 9 })).length === 0, { timeout: 10_000 });
+  await vi.waitUntil(async () => (await served.ca.store.holdersBehind({ sequence: 1, nowMs: Date.now(), limit: 9 })).length === 0, { timeout: 30_000 });
   const [page] = await Promise.all(proxies.map(pageOf));
   expect(page?.feed).toMatchObject({ epoch: served.ca.feedEpoch, acknowledgedSequence: "1" });
   const certificates = await served.ca.store.certificates({ limit: 9, nowMs: Date.now(), spiffeId: "spiffe://east/world" });
@@ -148,7 +148,7 @@ test("a proxy that finds no place at the stream learns of it by polling", async 
   const first = await proxyOf(served);
   await untilFollowedBy("stream", [first]);
   const second = await proxyOf(served, "1s");
-  await vi.waitUntil(async () => (await pageOf(second)).feed?.lastError?.includes("watchers_full") === true, { timeout: 10_000 });
+  await vi.waitUntil(async () => (await pageOf(second)).feed?.lastError?.includes("watchers_full") === true, { timeout: 30_000 });
   const stolen = await clientOf(served);
   const live = await Promise.all([first, second].map((proxy) => connected(proxy, stolen)));
   await served.ca.revoke(stolen.serialNumber, "keyCompromise", admin);

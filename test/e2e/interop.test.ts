@@ -85,7 +85,7 @@ describe("what the CA issues and the proxy presents, as other programs see it", 
 });
 
 async function sClient(port: string, ...args: readonly string[]): Promise<string> {
-  const child = run("openssl", ["s_client", "-connect", `127.0.0.1:${port}`, ...args], { timeout: 10_000 });
+  const child = run("openssl", ["s_client", "-connect", `127.0.0.1:${port}`, ...args], { timeout: 30_000 });
   child.child.stdin?.end("Q\n");
   return (await child).stdout;
 }

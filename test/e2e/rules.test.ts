@@ -62,7 +62,7 @@ async function run(env: Readonly<Record<string, string>>, args: readonly string[
   const config = readConfig({ args: ["inbound", "outbound", "admin"].flatMap((name) => [`--${name}`, "127.0.0.1:0"]).concat(args), env });
   const running = await runProxy({ config, log });
   closing.push(() => running.close());
-  await vi.waitUntil(async () => (await fetch(`http://${running.admin}/readyz`)).ok, { timeout: 15_000, interval: 20 });
+  await vi.waitUntil(async () => (await fetch(`http://${running.admin}/readyz`)).ok, { timeout: 30_000, interval: 20 });
   return { ...running, log };
 }
 
@@ -72,7 +72,7 @@ async function pair(target: number, ...args: readonly string[]) {
   const { hostname, port } = new URL(`http://${server.inbound[0]}`);
   await apply({ services: [{ name: "world", spiffeId: world, addresses: [{ host: hostname, port: Number(port) }] }] });
   const client = await proxy(hello);
-  for (const one of [server, client]) await vi.waitUntil(async () => (await pageOf(one)).feed?.followedBy === "stream", { timeout: 15_000, interval: 20 });
+  for (const one of [server, client]) await vi.waitUntil(async () => (await pageOf(one)).feed?.followedBy === "stream", { timeout: 30_000, interval: 20 });
   return { server, client };
 }
 
@@ -91,7 +91,7 @@ async function apply(documents: { readonly policies?: readonly Policy[]; readonl
 }
 
 const shop = (...rules: readonly PolicyRule[]) => ({ policies: [{ name: "shop", workloads: [world], rules }] });
-const inForce = (one: RunningProxy, sequence: number) => vi.waitUntil(async () => (await pageOf(one)).policy!.sequence! >= sequence, { timeout: 10_000, interval: 10 });
+const inForce = (one: RunningProxy, sequence: number) => vi.waitUntil(async () => (await pageOf(one)).policy!.sequence! >= sequence, { timeout: 30_000, interval: 10 });
 /** Applies, and waits until the proxy has it. */
 async function applied(one: RunningProxy, documents: Parameters<typeof apply>[0]): Promise<void> {
   await apply(documents);

@@ -82,7 +82,7 @@ test("a tunnel on which nothing moves ends before the maximum age, in order, on 
   const hurry = setInterval(() => (aheadMs += 1000), 200);
   expect((await readAll(client)).ending).toBe("end");
   client.end();
-  await expect.poll(() => world.path.connections.count() + outbound.path.connections.count(), { timeout: 10_000 }).toBe(0);
+  await expect.poll(() => world.path.connections.count() + outbound.path.connections.count(), { timeout: 30_000 }).toBe(0);
   clearInterval(hurry);
   expect(cuts(world, "max_age")).toBe(0);
 }, 120_000);
@@ -105,7 +105,7 @@ test.skipIf(process.platform !== "linux")("a peer that vanishes without a word i
   client.write("ping");
   await readUntil(client, "ping");
   // Once what was sent is acknowledged, the keepalive timer is the one that runs.
-  await expect.poll(() => keepAliveTimers(world.port), { timeout: 10_000 }).toEqual({ from: true, to: true });
+  await expect.poll(() => keepAliveTimers(world.port), { timeout: 30_000 }).toEqual({ from: true, to: true });
   client.destroy();
 });
 

@@ -69,7 +69,7 @@ test.each(["TLS", "plain text"])("what is written of lent bytes stays as it was,
   const sinks: Socket[] = [];
   for (const count of [1, 2]) {
     sinks.push(kind === "TLS" ? await tlsClient(server.port, { leaf }) : connect(server.port, "127.0.0.1"));
-    await vi.waitFor(() => expect(readers).toHaveLength(count), { timeout: 10_000 });
+    await vi.waitFor(() => expect(readers).toHaveLength(count), { timeout: 30_000 });
   }
   const lent = Buffer.alloc(16_000);
   for (let round = 0; round < 500; round++) {
@@ -91,7 +91,7 @@ test("TLS connections lend one buffer, and what comes of a read after its listen
   const clients: TLSSocket[] = [];
   for (const count of [1, 2]) {
     clients.push(await tlsClient(server.port, { leaf }));
-    await vi.waitFor(() => expect(accepted).toHaveLength(count), { timeout: 10_000 });
+    await vi.waitFor(() => expect(accepted).toHaveLength(count), { timeout: 30_000 });
   }
   const [first, second] = accepted as [TLSSocket, TLSSocket];
   const places = new Set<ArrayBufferLike>();

@@ -62,7 +62,7 @@ describe.each([["inbound", inbound], ["outbound", outbound]] as const)("%s, byte
     peer.end(all);
     // Until no more goes out, since all buffers on the way are full.
     let before = -1;
-    await expect.poll(() => peer.bytesWritten === before || void (before = peer.bytesWritten), { interval: 200, timeout: 10_000 }).toBe(true);
+    await expect.poll(() => peer.bytesWritten === before || void (before = peer.bytesWritten), { interval: 200, timeout: 30_000 }).toBe(true);
     const read = readAll(app);
     app.resume();
     const { bytes, ending } = await read;

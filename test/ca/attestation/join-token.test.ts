@@ -52,7 +52,7 @@ describe("a join token", () => {
   });
 
   test.each([
-    ["of another secret", (token: string) => token.slice(0, -3) + "AAA"],
+    ["of another secret", (token: string) => token.slice(0, -3) + (token.endsWith("AAA") ? "EEE" : "AAA")],
     ["of another ID", (token: string) => token.replace(/_[0-9a-f]{16}_/, "_0123456789abcdef_")],
     ["that is no token", () => "hunter2"],
     ["that is an API token's string", (token: string) => token.replace("csjoin_", "csapi_")],

@@ -41,7 +41,7 @@ describe("signing in", () => {
   });
 
   test("an unknown token is refused", async () => {
-    const answer = await send("/ui/sign-in", { token: `${app.tokens.admin.slice(0, -2)}AA` });
+    const answer = await send("/ui/sign-in", { token: `${app.tokens.admin.slice(0, -2)}${app.tokens.admin.endsWith("AA") ? "EE" : "AA"}` });
     expect([answer.status, answer.headers.get("set-cookie")]).toEqual([401, null]);
   });
 

@@ -69,8 +69,8 @@ function start(streamLimits: PeerStreamsDeps["streamLimits"] = {}): PeerStreams 
   });
   return streams;
 }
-const live = (count: number) => vi.waitFor(() => expect(counts.at(-1)).toBe(count), { timeout: 10_000, interval: 5 });
-const openedBy = (count: number) => vi.waitFor(() => expect(opened.length).toBeGreaterThanOrEqual(count), { timeout: 10_000, interval: 5 });
+const live = (count: number) => vi.waitFor(() => expect(counts.at(-1)).toBe(count), { timeout: 30_000, interval: 5 });
+const openedBy = (count: number) => vi.waitFor(() => expect(opened.length).toBeGreaterThanOrEqual(count), { timeout: 30_000, interval: 5 });
 
 describe("a peer's stream", () => {
   test("tells of a bundle that is not the one that is held, however it is cut into pieces, and of none that is", async () => {
@@ -82,7 +82,7 @@ describe("a peer's stream", () => {
     const event = `id: e.2\nevent: bundle\ndata: ${bundleOf(2)}\n\n`;
     opened[0]!.tell(event.slice(0, 30));
     opened[0]!.tell(event.slice(30));
-    await vi.waitFor(() => expect(changed).toEqual(["west"]), { timeout: 10_000, interval: 5 });
+    await vi.waitFor(() => expect(changed).toEqual(["west"]), { timeout: 30_000, interval: 5 });
   });
 
   test("is read at the same cost in however small pieces it comes", async () => {

@@ -63,7 +63,7 @@ describe("a tap", () => {
     expect(await next()).toEqual({ event: "end", data: { reason: "limit" } });
     expect(await next()).toBeUndefined();
     // It is taken out of the store once its reader has been told.
-    await vi.waitFor(() => expect(bring(tap, [record("/5")])).rejects.toMatchObject({ code: "not_found" }), { timeout: 10_000 });
+    await vi.waitFor(() => expect(bring(tap, [record("/5")])).rejects.toMatchObject({ code: "not_found" }), { timeout: 30_000 });
   });
 
   test("takes nothing from another workload, nothing about others, and nothing under a name it does not have", async () => {

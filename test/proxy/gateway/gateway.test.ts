@@ -26,7 +26,7 @@ async function start(routes: Readonly<Record<string, number>>, settings: Partial
   const log = jsonLog({ level: "info", now: Date.now, write: (line) => void lines.push(line) });
   const gateway = keep(await startGateway({
     listen: { host: "127.0.0.1", port: 0 }, routes: new Map(Object.entries(routes).map(([name, port]) => [name, { host: "127.0.0.1", port }])),
-    maxConnections: 100, helloTimeoutMs: 10_000, connectTimeoutMs: 5000, idleTimeoutMs: 60_000, ...settings,
+    maxConnections: 100, helloTimeoutMs: 60_000, connectTimeoutMs: 5000, idleTimeoutMs: 60_000, ...settings,
   }, { metrics, log }));
   return { gateway, port: portOf(gateway.address), metrics, logged: () => lines.join("") };
 }
@@ -120,27 +120,27 @@ describe("is refused before anything is connected", () => {
     expect(refusals(metrics)).toEqual(['gateway_refused_total{reason="hello_timeout"} 1']);
     const other = await start({ "*.west": 1 });
     (await tcpClient(other.port)).end("\x16\x03");
-    await expect.poll(() => refusals(other.metrics), { timeout: 10_000 }).toEqual(['gateway_refused_total{reason="hello_abandoned"} 1']);
+    await expect.poll(() => refusals(other.metrics), { timeout: 30_000 }).toEqual(['gateway_refused_total{reason="hello_abandoned"} 1']);
   });
 
   test("more than fit, and more of one address that say nothing", async () => {
     const echo = keep(await echoApp());
     const { port, metrics, gateway } = await start({ "*.west": echo.port }, { maxConnections: 2 });
     const held = [await tcpClient(port), await tcpClient(port)];
-    await expect.poll(() => gateway.open(), { timeout: 10_000 }).toBe(2);
+    await expect.poll(() => gateway.open(), { timeout: 30_000 }).toBe(2);
     expect(await knock(port)).toBe("");
     expect(refusals(metrics)).toEqual(['gateway_refused_total{reason="too_many_connections"} 1']);
     for (const client of held) client.destroy();
     const many = await start({ "*.west": echo.port }, { maxConnections: 1000 });
     const silent = await Promise.all(Array.from({ length: 256 }, () => tcpClient(many.port)));
-    await expect.poll(() => many.gateway.open(), { timeout: 10_000 }).toBe(256);
+    await expect.poll(() => many.gateway.open(), { timeout: 30_000 }).toBe(256);
     expect(await knock(many.port)).toBe("");
     expect(refusals(many.metrics)).toEqual(['gateway_refused_total{reason="too_many_waiting"} 1']);
     for (const client of silent) client.destroy();
     // Those who are gone wait no longer.
-    await expect.poll(() => many.gateway.open(), { timeout: 10_000 }).toBe(0);
+    await expect.poll(() => many.gateway.open(), { timeout: 30_000 }).toBe(0);
     const client = await tcpClient(many.port);
-    await expect.poll(() => many.gateway.open(), { timeout: 10_000 }).toBe(1);
+    await expect.poll(() => many.gateway.open(), { timeout: 30_000 }).toBe(1);
     client.destroy();
   });
 
@@ -149,7 +149,7 @@ describe("is refused before anything is connected", () => {
     ends.push(restore);
     const { port, metrics, gateway } = await start({ "*.west": 1 }, { maxConnections: 1000 });
     const silent = await Promise.all(Array.from({ length: 256 }, () => tcpClient(port)));
-    await expect.poll(() => gateway.open(), { timeout: 10_000 }).toBe(256);
+    await expect.poll(() => gateway.open(), { timeout: 30_000 }).toBe(256);
     expect(await knock(port)).toBe("");
     expect(refusals(metrics)).toEqual(['gateway_refused_total{reason="too_many_waiting"} 1']);
     for (const client of silent) client.destroy();

@@ -405,7 +405,7 @@ describe("permissive", () => {
   test("counts a client that says nothing to anything else as a handshake that did not end", async () => {
     const half = await start({ inboundProtocol: "detect", inboundMode: "permissive", handshakeTimeoutMs: 200 });
     expect(await knock(half.port)).toBe("");
-    await expect.poll(() => refusals(half), { timeout: 10_000 }).toEqual(['inbound_refused_total{reason="handshake_timeout"} 1']);
+    await expect.poll(() => refusals(half), { timeout: 30_000 }).toEqual(['inbound_refused_total{reason="handshake_timeout"} 1']);
     expect(reachedApp).toBe(0);
   });
 });
