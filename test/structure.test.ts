@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
  * prefix, packages by name, Node's modules by `node:` name (`node:` alone allows all of them).
  */
 const storeInterface = ["ca/store/store.ts", "ca/store/acts.ts", "ca/store/errors.ts", "ca/store/rows/"];
-const useCase = ["ca/pki/", "ca/contract/", "ca/refusal.ts", "ca/privilege.ts", "ca/rate-limits.ts", "ca/rate-buckets.ts", "ca/log.ts", "ca/settings/", "ca/config/config.ts", "ca/config/profiles.ts", "ca/config/attestors.ts", "ca/metrics.ts", "ca/status-paths.ts", "ca/authority-tree.ts", ...storeInterface, "ca/signer/signer.ts", "node:crypto"];
+const useCase = ["ca/pki/", "ca/contract/", "ca/refusal.ts", "ca/privilege.ts", "ca/rate-limits.ts", "ca/rate-buckets.ts", "ca/turns.ts", "ca/log.ts", "ca/settings/", "ca/config/config.ts", "ca/config/profiles.ts", "ca/config/attestors.ts", "ca/metrics.ts", "ca/status-paths.ts", "ca/authority-tree.ts", ...storeInterface, "ca/signer/signer.ts", "node:crypto"];
 const table: readonly { readonly of: string; readonly may: readonly string[] }[] = [
   { of: "ca/pki/", may: ["ca/pki/", "node:crypto", "node:buffer", "node:net"] },
   { of: "ca/contract/", may: ["ca/contract/"] },
@@ -24,6 +24,7 @@ const table: readonly { readonly of: string; readonly may: readonly string[] }[]
   { of: "ca/load-once.ts", may: [] },
   { of: "ca/config/", may: ["ca/config/", "ca/attestation/name-template.ts", "ca/settings/", "ca/pki/", "ca/contract/", "ca/refusal.ts", "node:"] },
   { of: "ca/rate-buckets.ts", may: [] },
+  { of: "ca/turns.ts", may: [] },
   { of: "ca/privilege.ts", may: ["ca/refusal.ts", "ca/pki/"] },
   { of: "ca/rate-limits.ts", may: ["ca/rate-buckets.ts", "ca/refusal.ts", "ca/contract/"] },
   { of: "ca/prom-client.d.ts", may: ["prom-client"] },

@@ -6,6 +6,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { connect } from "node:tls";
 import type { AcmeConfig } from "../config/acme.ts";
 import { encodeBoolean, encodeOctetString, encodeOid, encodeSequence } from "../pki/der-encoding.ts";
+import { turns } from "../turns.ts";
 import { AcmeError } from "./error.ts";
 import type { Challenge } from "./records.ts";
 
@@ -14,17 +15,20 @@ export type Validate = (type: Challenge["type"], name: string, token: string, ke
 /**
  * Looks whether who asks controls a name: by what its web server, its DNS or its TLS server says. Nothing that is fetched is shown to anybody, redirections are not
  * followed, and addresses that are not public are asked only where the operator has said so.
+ * @param bySystem  finds addresses where no resolver is set
  * @throws {AcmeError} connection | dns | incorrectResponse | tls
  * @source RFC 8555 sections 8.3, 8.4 and 10.4; RFC 8737
  */
-export function challengeValidator({ resolver, reach, httpPort, tlsPort }: Pick<AcmeConfig, "resolver" | "reach" | "httpPort" | "tlsPort">): Validate {
+export function challengeValidator({ resolver, reach, httpPort, tlsPort }: Pick<AcmeConfig, "resolver" | "reach" | "httpPort" | "tlsPort">, bySystem: typeof lookup = lookup): Validate {
+  // The system's has two threads for the whole process, for as long as a DNS server of somebody's does not answer: one is left to the database's name and KMS's.
+  const lookups = turns({ atOnce: 1, waiting: maxLookupsWaiting });
   const permitted = blockListOf(reach);
   const dns = new Resolver({ timeout: attemptTimeoutMs, tries: 1 });
   if (resolver !== undefined) dns.setServers([resolver]);
 
   async function addressOf(name: string): Promise<string> {
     const found = resolver === undefined
-      ? (await lookup(name, { all: true }).catch(unresolved)).map(({ address }) => address)
+      ? (await lookups.run(() => bySystem(name, { all: true }).catch(unresolved), () => new AcmeError("dns", `There is no address of ${name} yet: ${maxLookupsWaiting} names are being looked up before it.`))).map(({ address }) => address)
       : [...(await dns.resolve4(name).catch(unresolved)), ...(await dns.resolve6(name).catch(unresolved))];
     const [first] = found;
     if (first === undefined) throw new AcmeError("dns", `There is no address of ${name}.`);
@@ -134,6 +138,8 @@ const special = {
   ipv6: blockListOf(["::/3", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "4000::/2", "8000::/1"]),
 };
 const acmeIdentifierOid = "1.3.6.1.5.5.7.1.31";
+/** Each waits for some milliseconds where DNS answers. */
+const maxLookupsWaiting = 64;
 const attemptTimeoutMs = 4000;
 const maxAttempts = 3;
 const betweenAttemptsMs = 250;

@@ -8,7 +8,7 @@ import { algorithms, verifyForeignJwt } from "./foreign-jwt.ts";
 import { keySetOf } from "./key-set.ts";
 import { textOf, usernameOfClaims } from "./service-account.ts";
 import { TokenFault } from "./token-fault.ts";
-import { turns } from "./turns.ts";
+import { turns } from "../turns.ts";
 
 export interface TokenReviewDeps {
   readonly fetch: Fetcher["fetch"];

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { turns } from "../../../ca/attestation/turns.ts";
+import { turns } from "../../ca/turns.ts";
 
 const full = (): Error => new Error("full");
 
