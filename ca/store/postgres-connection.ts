@@ -151,9 +151,12 @@ async function ask(client: pg.ClientBase, text: string, timeoutMs?: number): Pro
   return Number(row?.now_ms);
 }
 
-/** What is thrown when Postgres cannot be reached and nothing was asked of it. */
+/** What is thrown when Postgres cannot be reached, or refuses what it was asked, and nothing was written. */
 export function unreachable(cause: unknown): StoreError {
-  return new StoreError("store_unavailable", `Postgres cannot be reached (${describe(cause)}). Look whether it runs and whether the store's URL is right.`, { cause });
+  const said = isRefusal(cause)
+    ? `Postgres answers and refuses (${(cause as pg.DatabaseError).code}: ${describe(cause)}). Look at the user and the database in the store's URL, at what that user may do there, and at the server's limits.`
+    : `Postgres cannot be reached (${describe(cause)}). Look whether it runs and whether the store's URL is right.`;
+  return new StoreError("store_unavailable", said, { cause });
 }
 
 const stateOfServer = "current_setting('transaction_read_only') as read_only, (extract(epoch from clock_timestamp()) * 1000)::bigint as now_ms";

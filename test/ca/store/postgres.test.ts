@@ -309,6 +309,19 @@ describe.each([false, true])("the Postgres store (on demand, with one connection
     expect(String(error)).not.toContain("hunter2");
   });
 
+  if (!onDemand) test("a user who may not do what the CA does is told what is refused, not that the server is away", async () => {
+    const role = `${database.client.database}_reader`;
+    const as = (path = new URL(database.url).pathname) => Object.assign(new URL(database.url), { username: role, pathname: path }).href;
+    await database.execute(`create role ${role} login; grant usage on schema drizzle to ${role}; grant select on all tables in schema drizzle to ${role}; grant select on log_head, audit_checkpoints to ${role}`);
+    const refused = (sqlState: string) => ({ code: "store_unavailable", message: expect.stringContaining(`Postgres answers and refuses (${sqlState}: `) });
+    await expect(openStore({ url: as("/nowhere"), sealer })).rejects.toMatchObject(refused("3D000"));
+    const reader = await openStore({ url: as(), sealer });
+    await expect(reader.acquireLease({ name: "work", holder: "us", ttlMs: 1000 })).rejects.toMatchObject(refused("42501"));
+    await expect(reader.commit(record("no"))).rejects.toMatchObject({ code: "store_unavailable", message: expect.stringContaining("42501: permission denied for table log_head") });
+    await reader.close();
+    await database.execute(`drop owned by ${role}; drop role ${role}`);
+  });
+
   /** The store has found out by itself that the database is back. */
   async function recovered(): Promise<void> {
     while (!await store.ping().then(() => true, () => false)) await new Promise((resolve) => setImmediate(resolve));
