@@ -29,13 +29,15 @@ export interface DashboardOptions {
   readonly fetchApi: AppFetch;
   readonly log: RequestLog;
   readonly nextRequestId: () => string;
+  /** Proxies before us whose X-Forwarded-For is believed; default 0. */
+  readonly forwarders?: number | undefined;
 }
 
 /**
  * The dashboard: pages under /ui, each made of the API's answers to the caller who is signed in. It reads what a browser sends it and
  * knows who that is; everything else is the API's.
  */
-export function dashboard(services: CaServices, { fetchApi, log, nextRequestId }: DashboardOptions): AppFetch {
+export function dashboard(services: CaServices, { fetchApi, log, nextRequestId, forwarders }: DashboardOptions): AppFetch {
   const app = new Hono();
   const sessions = dashboardSessions(services);
   const { trustDomain } = services;
@@ -105,7 +107,8 @@ export function dashboard(services: CaServices, { fetchApi, log, nextRequestId }
     try {
       const form = await readForm(context.req.raw);
       const caller = await services.authenticate((form.get("token") ?? "").trim());
-      if (caller === undefined) throw services.limits.anonymous() ?? services.limits.stranger(clientAddress(context.env)) ?? unknownToken();
+      // First its own share: what is refused there takes nothing from the others.
+      if (caller === undefined) throw services.limits.stranger(clientAddress(context.env, forwarders, context.req.header("x-forwarded-for") ?? null)) ?? services.limits.anonymous() ?? unknownToken();
       const { secret, lifetimeSeconds } = await sessions.start(caller);
       return moved(ownPath(form.get("next")), requestId, { "set-cookie": sessionCookie(secret, lifetimeSeconds) });
     } catch (error) {

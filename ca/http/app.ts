@@ -42,9 +42,9 @@ export function createApp(
 type DashboardFetch = (request: Request, env: object) => Response | Promise<Response>;
 
 /** When it is first looked at: a CA that serves proxies alone has no use for it. */
-async function loadDashboard(services: CaServices, app: Hono, { log, nextRequestId }: PipelineOptions): Promise<DashboardFetch> {
+async function loadDashboard(services: CaServices, app: Hono, { log, nextRequestId, forwarders }: PipelineOptions): Promise<DashboardFetch> {
   const { dashboard } = await import("../dashboard/app.ts");
-  return dashboard(services, { fetchApi: (request, env) => app.fetch(request, env), log, nextRequestId });
+  return dashboard(services, { fetchApi: (request, env) => app.fetch(request, env), log, nextRequestId, forwarders });
 }
 
 /** CRLs, OCSP and the certificates of authorities alone: what may be served over plain HTTP. */

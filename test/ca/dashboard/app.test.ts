@@ -45,6 +45,21 @@ describe("signing in", () => {
     expect([answer.status, answer.headers.get("set-cookie")]).toEqual([401, null]);
   });
 
+  test("who tries too many tokens is told to wait, and nobody who comes from another address", async () => {
+    const few = await startTestApp({ settings: { anonymousRate: "1" }, app: { forwarders: 1 } });
+    try {
+      const tryFrom = async (address: string): Promise<number> => (
+        (await few.call("POST", "/ui/sign-in", { body: "token=unknown", headers: { ...formType, "sec-fetch-site": "same-origin", "x-forwarded-for": `192.0.2.9, ${address}` } })).status
+      );
+      const tried = [];
+      for (let count = 0; count < 30; count++) tried.push(await tryFrom("10.0.0.1"));
+      expect(new Set(tried.slice(2))).toEqual(new Set([429]));
+      expect([tried[0], await tryFrom("10.0.0.2")]).toEqual([401, 401]);
+    } finally {
+      await few.close();
+    }
+  });
+
   test.each([["https://evil.example/"], ["//evil.example"], ["/ui\\evil"], ["/uix"], ["/v1/tokens"]])("it does not lead to %s", async (next) => {
     const answer = await send("/ui/sign-in", { token: app.tokens.admin, next });
     expect(answer.headers.get("location")).toBe("/ui");
