@@ -9,6 +9,8 @@ export interface PostgresLink {
   options(): pg.ClientConfig;
   /** Called when another host is used from now on. */
   onMove(listener: () => void): void;
+  /** Why the database is away; undefined while it is not. */
+  lost(): StoreError | undefined;
   /** @throws {StoreError} store_unavailable, at once, while the database is away */
   require(): void;
   /** A connection broke: looks now. */
@@ -177,6 +179,7 @@ export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, 
       lost = undefined;
       lookedAtMs = Date.now();
     },
+    lost: () => lost,
     onMove: (listener) => void listeners.push(listener),
     require() {
       if (lost !== undefined) throw lost;

@@ -176,8 +176,10 @@ export async function openPostgres({ url, readOnly = false, migrate = true, onDe
       opened = await readSealedHead(pool);
     }
   } catch (error) {
+    // What the link saw first is why: the connection that asked here was cut for it, and knows no more than that.
+    const why = link.lost() ?? error;
     await store.close();
-    throw error;
+    throw why;
   }
   return store;
 }

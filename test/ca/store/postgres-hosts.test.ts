@@ -53,6 +53,7 @@ describe("a store on several hosts", () => {
 
   test("begins with the next where the first is dead, or only reads", async () => {
     await one.close();
+    await expect(openStore({ url: one.url, sealer })).rejects.toThrow(/Postgres cannot be reached \(.*ECONNREFUSED/);
     const standby = await readingHost(databaseUrl);
     closing.push(standby.close);
     const store = await open(one, standby, two);
