@@ -27,6 +27,8 @@ async function main(args: readonly string[]): Promise<void> {
   }
   const config = readConfig({ args, env: process.env });
   const log = jsonLog({ level: config.logLevel, now: Date.now, write: (line) => void process.stderr.write(line) });
+  // Node's own warnings are lines of the log, too. That FFI is experimental, by which redirected connections are told apart, is known.
+  process.removeAllListeners("warning").on("warning", ({ name, message }) => (name === "ExperimentalWarning" ? log.debug : log.warn)({ name }, message));
   const proxy = await runProxy({ config, log });
 
   let draining = false;

@@ -1,5 +1,5 @@
 import { appendTo, startAccessLog } from "./access-log.ts";
-import { formatSocketAddress, type SocketAddress } from "./address.ts";
+import { formatSocketAddress, isLoopback, type SocketAddress } from "./address.ts";
 import { startAdmin } from "./admin.ts";
 import { CaError } from "./ca-error.ts";
 import { systemClock, type Clock } from "./clock.ts";
@@ -106,6 +106,9 @@ export async function runProxy({ config, log, clock = systemClock, random = Math
       inbound: inbound.addresses, outbound: outbound.addresses, admin: admin?.address, metrics: scraped?.address, app: formatSocketAddress(config.app),
       ca: keeper.status().caUrl, trustDomain: keeper.status().trustDomain,
     }, "countersign-proxy started");
+    for (const { host, port } of [config.outbound, ...config.tcpListeners.map(({ listen }) => listen)].flatMap((listen) => listen ?? [])) {
+      if (!isLoopback(host)) log.warn({ listen: formatSocketAddress({ host, port }) }, "whoever reaches this listener speaks with this proxy's identity: keep it on loopback");
+    }
     return {
       inbound: inbound.addresses, outbound: outbound.addresses, admin: admin?.address, scraped: scraped?.address, close,
       async drain() {

@@ -99,7 +99,9 @@ export function openKeystore(dir: string): Keystore {
   try {
     makeFolder(dir, 0o700);
   } catch (cause) {
-    throw unwritable(dir, cause);
+    const { code } = cause as NodeJS.ErrnoException;
+    const why = code === "EEXIST" ? "a file is there" : code;
+    throw new KeystoreError("keystore_unwritable", `cannot make the folder ${dir} (${why}); name one that this user may write with --state-dir`, { cause });
   }
   refuseExposed(dir, "chmod 700", "folder");
 

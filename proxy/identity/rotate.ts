@@ -251,7 +251,7 @@ function codeOf(error: unknown): RotationErrorCode {
 /** What to do about it, where the CA's sentence is written for its own operator. */
 function messageOf(error: unknown): string {
   if (error instanceof CaError && error.problemCode === "token_already_redeemed") {
-    return `${error.message}; this proxy has lost the key it redeemed it with (keep it over restarts with --state-dir): make a new token`;
+    return `${error.message.replace(/\.$/, "")}; this proxy has lost the key it redeemed it with (keep it over restarts with --state-dir): make a new token`;
   }
   return error instanceof Error ? error.message : String(error);
 }

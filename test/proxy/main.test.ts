@@ -67,6 +67,16 @@ function body(url: string): Promise<string> {
   });
 }
 
+test.runIf(process.platform === "linux" && process.getBuiltinModule("node:ffi") !== undefined)("the log is JSON line by line, also where Node warns that FFI is experimental", async () => {
+  const ca = await fakeCa();
+  closing.push(() => ca.stop());
+  const proxy = startProxy(encodeBootstrap(ca.bootstrap), "--inbound", "127.0.0.1:0", "--outbound", "off", "--admin", "off", "--transparent", "127.0.0.1:0", "--log-level", "debug");
+  await Promise.all([proxy.logged("countersign-proxy started"), proxy.logged("FFI is an experimental feature and might change at any time")]);
+  proxy.child.kill("SIGTERM");
+  await proxy.exit();
+  expect(proxy.lines.filter((line) => !line.startsWith("{"))).toEqual([]);
+});
+
 test("a log that nobody reads any more does not end the proxy", async () => {
   const ca = await fakeCa();
   closing.push(() => ca.stop());

@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
 import { createConnection, createServer, type AddressInfo } from "node:net";
@@ -139,7 +139,17 @@ describe("start", () => {
     closing.push(() => rmSync(folder, { recursive: true }));
     chmodSync(folder, 0o755);
     await expect(run(ca, "--state-dir", folder)).rejects.toThrow(KeystoreError);
+    const file = join(folder, "file");
+    writeFileSync(file, "");
+    await expect(run(ca, "--state-dir", file)).rejects.toThrow(/cannot make the folder .*file \(a file is there\)/);
     expect(ca.core.requests).toEqual([]);
+  });
+
+  test("a listener of the app's beyond loopback is warned of", async () => {
+    const ca = await startCa();
+    const warned = async (...args: readonly string[]) => (await run(ca, ...args)).log.lines.filter(({ message }) => message.includes("keep it on loopback")).length;
+    expect(await warned("--outbound", "0.0.0.0:0", "--tcp", "[::]:0=10.0.0.7:4143,spiffe://east/cart")).toBe(2);
+    expect(await warned()).toBe(0);
   });
 
   test("sides that are off are not listened on", async () => {
