@@ -43,7 +43,7 @@ export function leaseKeeper({ store, name, log, monotonicMs = () => performance.
     // Before the question: the lease may have been given at any time until the answer.
     const askedAtMs = monotonicMs();
     const answer = await store.acquireLease({ name, holder, ttlMs });
-    if (answer.held && fence?.token !== answer.token) log.info({ lease: name, token: answer.token }, "this replica holds the lease");
+    if (answer.held && fence?.token !== answer.token) log.info({ lease: name, fence: answer.token }, "this replica holds the lease");
     if (!answer.held && fence !== undefined) log.warn({ lease: name }, "another replica has taken the lease");
     fence = answer.held ? { lease: name, token: answer.token } : undefined;
     freshUntilMs = answer.held ? askedAtMs + ttlMs : -Infinity;

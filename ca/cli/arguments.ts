@@ -29,6 +29,8 @@ export function readArguments<const T extends Options>(args: readonly string[], 
 /** What `parseArgs` found wrong, with the flag that was probably meant. */
 export function explainParseError({ message }: Error, flags: readonly string[]): string {
   const unknown = /^Unknown option '--?([^']*)'/.exec(message)?.[1];
+  const valued = /^Option '(?:-\w, )?(--?[\w-]+).*argument (?:missing|is ambiguous)/.exec(message)?.[1];
+  if (valued !== undefined) return `${valued} needs a value; one that begins with a dash is written ${valued}=-...`;
   if (unknown === undefined) return message.split(". ")[0] ?? message;
   const near = nearestName(unknown, flags);
   const dashes = unknown.length === 1 ? "-" : "--";

@@ -146,7 +146,7 @@ export function readConfig({ flags = {}, env = {}, file }: ConfigSources): CaCon
   const config: CaConfig = {
     trustDomain: checkTrustDomain(text("trustDomain")),
     dataDir,
-    storeUrl: text("store").replace("<dataDir>", dataDir),
+    storeUrl: checkStoreUrl(text("store")).replace("<dataDir>", dataDir),
     initializes: text("initialize") === "on",
     listenHost: listen.host,
     listenPort: listen.port,
@@ -242,6 +242,12 @@ function readWhole<T>(key: SettingKey, parse: (faults: string[]) => T): T {
   const value = parse(faults);
   if (faults.length > 0) throw new ConfigError("value_refused", `${key} is refused: ${faults.join("; ")}`);
   return value;
+}
+
+/** What it is may hold a password, so it is not repeated. */
+function checkStoreUrl(url: string): string {
+  if (/^(?:sqlite|postgres|postgresql):/.test(url)) return url;
+  throw new ConfigError("value_refused", "store is refused: write sqlite:/path/to/file.db or postgres://user@host/database");
 }
 
 function checkTrustDomain(text: string): string {

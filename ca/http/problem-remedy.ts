@@ -59,5 +59,5 @@ const problemRemedy: Readonly<Record<ProblemCode, string>> = {
   sealing_key_unavailable: "look at KMS, and at the CA's permission to decrypt",
   watchers_full: "poll meanwhile, as proxies do; raise `maxWatchers`",
   store_busy: again,
-  store_unavailable: "look at the database and the way to it; proxies go on with what they have",
+  store_unavailable: "look at the database, its disk and the way to it; proxies go on with what they have",
 };

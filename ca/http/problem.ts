@@ -112,7 +112,7 @@ export const problemTitle: Readonly<Record<ProblemCode, string>> = {
   sealing_key_unavailable: "The CA cannot open its keys yet",
   watchers_full: "The feed takes no more readers",
   store_busy: "The CA is busy",
-  store_unavailable: "The CA's database cannot be reached",
+  store_unavailable: "The CA's database cannot be reached or written",
   request_timeout: "The request did not arrive in time",
   internal: "Something failed inside the CA",
 };
@@ -143,7 +143,7 @@ const storeRefusal: Readonly<Record<StoreErrorCode, readonly [ProblemCode, strin
   ],
   store_unavailable: [
     "store_unavailable",
-    "The CA cannot reach its database: try again with the same Idempotency-Key.",
+    "The CA's database cannot be reached, or takes no writes: try again, with the same Idempotency-Key if there was one. An operator looks at \"countersign check\".",
   ],
   documents_changed: ["changed_meanwhile", "Operators, policies, services or federation were changed while the request was under way: look at them and try again."],
   log_inconsistent: [

@@ -151,7 +151,7 @@ function prepareFolder(path: string): void {
     const { code } = cause as NodeJS.ErrnoException;
     throw new RuntimeError(
       "data_folder_unusable",
-      `cannot write to the data folder ${path} (${code}); check its owner, or choose another with --data-dir`,
+      `cannot write to the data folder ${path} (${code === "EEXIST" ? "a file is there" : code}); check its owner, or choose another with --data-dir`,
       { cause },
     );
   }

@@ -89,3 +89,10 @@ describe("a wrong command line ends with 2 and says what was probably meant", ()
     expect(tooWide(stderr)).toEqual([]);
   });
 });
+
+test("a flag without its value is named, also where another flag stands in its place", async () => {
+  for (const rest of [[], ["--data-dir", "x"]]) {
+    const { exitCode, stderr } = await countersign(["serve", "--listen", ...rest]);
+    expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/^countersign serve: --listen needs a value;/)]);
+  }
+});

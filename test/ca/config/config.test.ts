@@ -76,6 +76,7 @@ describe("is refused", () => {
     ["a number where text belongs", { file: { certificateLifetime: 24 } }, "value_refused", /must be a string/],
     ["a size without unit", { file: { bodyLimit: "64" } }, "value_refused", /KiB/],
     ["a choice that is none", { flags: { "key-algorithm": "rsa-1024" } }, "value_refused", /ec-p256, ec-p384/],
+    ["a store of another kind, which is not repeated", { flags: { store: "mysql://user:hunter2@host/ca" } }, "value_refused", /^store is refused: (?!.*hunter2).*postgres:/],
     ["an upper-case trust domain", { flags: { "trust-domain": "East" } }, "value_refused", /a-z/],
     ["a port out of range", { flags: { listen: "127.0.0.1:70000" } }, "value_refused", /host:port/],
     ["a public URL without TLS", { flags: { "public-url": "http://ca" } }, "value_refused", /https/],
