@@ -92,7 +92,8 @@ export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, 
     const askedAtMs = performance.now();
     const databaseMs = await requireWritable(client).catch(async (cause) => {
       // Ours was ended while we asked, and that says nothing of the others; one that stands and does not answer does.
-      if (!ended() && !isLastWord(cause)) throw cause;
+      if (!ended() && !isLastWord(cause) && !stoodStill(askedAtMs)) throw cause;
+      void client.end().catch(() => undefined);
       watch = await connect();
       return requireWritable(watch.client);
     });
@@ -105,15 +106,16 @@ export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, 
       let ended = false;
       const onEnd = () => void (ended = true);
       let client: pg.PoolClient | undefined;
+      let askedAtMs = Infinity;
       try {
         client = await borrow();
         client.once("end", onEnd).once("error", onEnd);
-        const askedAtMs = performance.now();
+        askedAtMs = performance.now();
         note(askedAtMs, await requireWritable(client, answerTimeoutMs));
         client.off("end", onEnd).off("error", onEnd);
         return client.release();
       } catch (cause) {
-        ended ||= client !== undefined && isLastWord(cause);
+        ended ||= client !== undefined && (isLastWord(cause) || stoodStill(askedAtMs));
         client?.release(true);
         if (closed || tried > hosts.length || (hosts.length === 1 && !ended)) throw cause;
         if (!ended) moveOn();
@@ -213,6 +215,11 @@ export function postgresLink(hosts: readonly [string, ...string[]], { readOnly, 
   };
 }
 
+/** Whether this process was stopped or busy while it asked: the answer may have come in time, and nobody read it. */
+function stoodStill(askedAtMs: number): boolean {
+  return performance.now() - askedAtMs > answerTimeoutMs + maxTimerLagMs;
+}
+
 export interface LinkOptions {
   readonly readOnly: boolean;
   /** Gives the connection that requests have, to look by it: then no timer looks but `awake`, before each request. */
@@ -234,6 +241,7 @@ const lookEveryMs = 1_000;
 const retryMs = 250;
 /** A database that does not answer so simple a question for so long is as good as away: the longest that a request waits for one. */
 const answerTimeoutMs = 3_000;
+const maxTimerLagMs = 1_000;
 /** The database's answer is up to this old when we read it: little against the tolerance of the clocks. */
 const maxRoundTripMs = 1_000;
 const clockGoodForMs = 30_000;

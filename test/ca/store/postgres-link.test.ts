@@ -56,6 +56,31 @@ test("ended while the database is asked, and told so before the connection close
   }
 });
 
+test("a process that stood still while it asked does not take its own silence for the database's: it asks again, and the others stand", async () => {
+  const network = await breakableLink(await createDatabase());
+  const link = postgresLink([network.url], { readOnly: false });
+  const other = new pg.Client({ ...link.options(), application_name: "other" });
+  const cut = vi.fn();
+  other.on("error", cut);
+  await other.connect();
+  await vi.waitFor(() => expect(link.databaseTimeMs()).toBeDefined(), waiting);
+  const asked = vi.spyOn(pg.Client.prototype, "query");
+  try {
+    await network.hold();
+    const before = asked.mock.calls.length;
+    // As a process that is stopped and continued.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4_500);
+    await vi.waitFor(() => expect(asked.mock.calls.length).toBeGreaterThan(before + 1), waiting);
+    link.require();
+    expect(cut).not.toHaveBeenCalled();
+  } finally {
+    asked.mockRestore();
+    await link.close();
+    await other.end();
+    await network.close();
+  }
+});
+
 test.each([1, 2])("a server that takes no further session (of %d in the URL): the connections that stand are kept, and nothing is refused", async (count) => {
   const url = new URL(await createDatabase());
   const admin = new pg.Client({ connectionString: url.href });
