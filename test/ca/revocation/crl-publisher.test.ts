@@ -84,8 +84,9 @@ describe("the CRL of an issuer", () => {
   test("is in the audit log before it is out: its number, list and hash", async () => {
     const { issuer } = await issue();
     const published = (await host.ca.crl(idOf(issuer), "16-2.crl"))!;
-    expect((await auditEvents(host.store)).at(-1)).toMatchObject({
-      type: "crl.signed", actor: "system", authorityId: idOf(issuer), list: "16-2.crl", fingerprint: published.fingerprint,
+    // What was revoked before may bring others by now: a second later all that were asked for are looked at.
+    expect((await auditEvents(host.store)).findLast(({ list }) => list === "16-2.crl")).toMatchObject({
+      type: "crl.signed", actor: "system", authorityId: idOf(issuer), fingerprint: published.fingerprint,
     });
     failCommits = true;
     await expect(host.ca.crl(idOf(issuer), "16-3.crl")).rejects.toThrow("no database");
