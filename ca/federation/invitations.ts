@@ -41,6 +41,12 @@ export interface Invitations {
 
 /** Invites CAs of other trust domains, and takes their invitations. */
 export function invitationService({ documents, trustDomain: own, publicUrl, rootFingerprint, bundle, relationships, limits, now }: InvitationsDeps): Invitations {
+  /** Another replica may have made the invitation just now. */
+  async function setWith(id: string): Promise<DocumentSet> {
+    const set = await documents.current();
+    return set.byKind["federation-invitation"].has(id) ? set : documents.refresh();
+  }
+
   return {
     async invite({ expiresInSeconds = defaultLifetimeSeconds }, { actor }) {
       const id = randomBytes(idBytes).toString("hex");
@@ -76,6 +82,8 @@ export function invitationService({ documents, trustDomain: own, publicUrl, root
       };
     },
     async join({ invitation: id, secret, trustDomain, apiUrl, bundle: text }) {
+      // Before it stands in line with those who change documents: that line is no place for strangers.
+      openInvitation(await setWith(id), id, secret, now(), limits);
       await documents.change((set) => {
         const invitation = openInvitation(set, id, secret, now(), limits);
         if (!URL.canParse(apiUrl)) throw new Refusal("federation_refused", "apiUrl is no URL; the CA that joins has the wrong publicUrl.");

@@ -17,7 +17,7 @@ import { encodeRenewalProof } from "../../../ca/pki/renewal-proof.ts";
 import { serveCa, type ServedCa } from "../../../ca/runtime/node.ts";
 import { bundleEndpoint } from "../../support/bundle-endpoint.ts";
 import { countersign } from "../../support/command-line.ts";
-import { auditEvents, newCsr } from "../../support/running-ca.ts";
+import { auditEvents, newCsr, startTestCa } from "../../support/running-ca.ts";
 import { testAuthority } from "../../support/test-ca.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "countersign-federation-"));
@@ -252,3 +252,32 @@ describe("an acknowledgement", () => {
     await send(proof());
   });
 });
+
+test("whoever has no secret is refused without standing in line with those who change documents", async () => {
+  let land!: () => void;
+  let arrived!: () => void;
+  const held = new Promise<void>((resolve) => (land = resolve));
+  const underWay = new Promise<void>((resolve) => (arrived = resolve));
+  const slow = await startTestCa({
+    wrapStore: (store) => ({
+      ...store,
+      async commit(write) {
+        if (write.kind === "change-documents") {
+          arrived();
+          await held;
+        }
+        return store.commit(write);
+      },
+    }),
+  });
+  try {
+    const added = slow.ca.operators.add({ spiffeId: "spiffe://east/ops/alice", role: "auditor" }, slow.admin);
+    await underWay;
+    await expect(slow.ca.federation.join({ invitation: "0123456789abcdef", secret: "guessed", trustDomain: "west", apiUrl: "https://ca.west.example", bundle: slow.ca.bundle().jwks })).rejects.toMatchObject(refused);
+    land();
+    await added;
+  } finally {
+    land();
+    await slow.close();
+  }
+}, 60_000);
