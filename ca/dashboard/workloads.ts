@@ -3,6 +3,8 @@ import type { CertificatePage, CertificateStatus, CertificateSummary } from "../
 import { paths } from "../contract/paths.ts";
 import type { ProxySummary } from "../contract/proxies.ts";
 import type { WorkloadList } from "../contract/workloads.ts";
+import { PkiError } from "../pki/errors.ts";
+import { parseSpiffeIdPattern } from "../pki/spiffe-id.ts";
 import { chip, count, identity, spanOf, table, when, type Markup, type Tone } from "./marks.ts";
 import type { Page } from "./page.ts";
 
@@ -34,6 +36,8 @@ ${nextPage(search, show, list.nextCursor)}</div>` };
     }
     const isSerial = /^[0-9a-f]{32,40}$/i.test(search);
     if (isSerial) return { title: "Workloads", body: html`${form}<p class="card"><a href="/ui/certificates/${search.toLowerCase()}">The certificate ${search.toLowerCase()}</a></p>` };
+    const fault = search === "" ? undefined : patternFault(search);
+    if (fault !== undefined) return { title: "Workloads", body: html`${form}<p class="card soft">Nothing fits “${search}”: ${fault}.</p>` };
     if (show !== "all") asked.set("status", show);
     if (search !== "") asked.set("spiffeId", search);
     const { certificates, nextCursor } = await ask.call<CertificatePage>("GET", `${paths.certificates}?${asked}`);
@@ -83,6 +87,17 @@ function searchForm(search: string, show: View): Markup {
 function nextPage(search: string, show: View, cursor: string | undefined): Markup | string {
   if (cursor === undefined) return "";
   return html`<p><a class="button quiet" href="/ui/workloads?${new URLSearchParams({ ...(search !== "" && { search }), show, cursor }).toString()}">Next page</a></p>`;
+}
+
+/** Why the API would refuse it as a filter. */
+function patternFault(search: string): string | undefined {
+  try {
+    parseSpiffeIdPattern(search);
+    return undefined;
+  } catch (error) {
+    if (error instanceof PkiError) return error.message;
+    throw error;
+  }
 }
 
 function nothing(search: string): Markup {

@@ -197,6 +197,12 @@ test.each<[Role, boolean]>([["admin", true], ["auditor", true], ["operator", fal
   expect(text.includes("Your role may not read the audit log")).toBe(!readsLog);
 });
 
+test("a search of certificates that is no ID says so beside its form", async () => {
+  const session = await signIn(app.tokens.auditor);
+  const { status, text } = await look(`/ui/workloads?${new URLSearchParams({ show: "valid", search: "cart" })}`, session);
+  expect([status, text]).toEqual([200, expect.stringMatching(/role="search"[^]*Nothing fits “cart”: a pattern is a SPIFFE ID/)]);
+});
+
 test("every page says that nothing may come from elsewhere, run inline or frame it", async () => {
   const { headers, text } = await look("/ui", await signIn(app.tokens.admin));
   expect(headers.get("content-security-policy")).toMatch(/^default-src 'none'; style-src 'self'; script-src 'self'; .*form-action 'self'.*frame-ancestors 'none'/);
