@@ -27,6 +27,8 @@ function isCut(socket: TLSSocket, raw: Socket): boolean {
   const [secured, tcp] = [handleOf(socket), handleOf(raw)];
   // Paused: TCP is not read, so this came with the bytes before it.
   if (secured?.reading !== true || tcp?.readStart === undefined) return false;
+  // libuv resets nothing whose own end is under way, and Node.js would leave it open for ever: then it ends as it did.
+  if (socket.writableEnded && !socket.writableFinished) return false;
   return tcp.readStart() === 0;
 }
 
