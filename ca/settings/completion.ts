@@ -50,7 +50,7 @@ function zsh({ name, flags, commands }: CompletedProgram): string {
   const described = commands.map((command) => `    '${command.name}:${command.about.replaceAll("'", "'\\''")}'\n`);
   const cases = commands.map((command) => `    ${command.name}) actions=(${command.actions.join(" ")}) flags=(${command.flags.join(" ")}) ;;\n`);
   return `#compdef ${name}
-# ${name}: completion for zsh; source it after compinit, or put it into a folder of $fpath as ${complete}
+# ${name}: completion for zsh; source it, or put it into a folder of $fpath as ${complete}
 ${complete}() {
   local -a commands actions flags
   commands=(
@@ -68,7 +68,10 @@ ${cases.join("")}  esac
     _files
   fi
 }
-if [[ $funcstack[1] == ${complete} ]]; then ${complete} "$@"; else compdef ${complete} ${name}; fi
+if [[ $funcstack[1] == ${complete} ]]; then ${complete} "$@"; else
+  (( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i }
+  compdef ${complete} ${name}
+fi
 `;
 }
 

@@ -1,4 +1,7 @@
 import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { wordsOf } from "../../../ca/cli/completion.ts";
 import { countersign } from "../../support/command-line.ts";
@@ -32,6 +35,16 @@ test.skipIf(!programAvailable("zsh"))("zsh completes commands, actions and flags
   const { lines, screen } = typedIntoZsh("countersign", await script("zsh"), ["countersign certi", "countersign token cr", "countersign token create --tt", "countersign help autho"], "countersign cer");
   expect(lines).toEqual(["certificate", "token create", "token create --ttl", "help authority"]);
   expect(screen).toMatch(/ceremony +-- have a root whose key is offline sign\s+certificate +--/);
+}, 60_000);
+
+test.skipIf(!programAvailable("zsh"))("a zsh without completion gets it with the script", async () => {
+  const home = mkdtempSync(join(tmpdir(), "countersign-zsh-"));
+  try {
+    const ran = execFileSync("zsh", ["-f", "-c", `${await script("zsh")}\nprint -r -- $_comps[countersign]`], { encoding: "utf8", env: { PATH: process.env["PATH"], HOME: home } });
+    expect(ran).toBe("_countersign\n");
+  } finally {
+    rmSync(home, { recursive: true });
+  }
 }, 60_000);
 
 test.skipIf(!programAvailable("fish"))("fish completes commands, actions and flags", async () => {
