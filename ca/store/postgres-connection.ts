@@ -137,11 +137,14 @@ export async function requireWritable(client: pg.ClientBase, timeoutMs?: number)
 
 /**
  * The same, of a session that will write. An answer leaves after COMMIT, so COMMIT has to mean that it is on disk: every setting but `off`
- * does. Statements wait for each other rather than fail. Neither changes with the server's defaults, for as long as the session lasts.
+ * does. Statements wait for each other rather than fail, and not without end, also where a pooler keeps what a client asks for at its start
+ * to itself (PgBouncer: ignore_startup_parameters). None of this changes with the server's defaults, for as long as the session lasts.
  */
 export async function beginSession(client: pg.ClientBase): Promise<number> {
   return ask(client, `select ${stateOfServer},
-    set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false), set_config('default_transaction_isolation', 'read committed', false)`);
+    set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), false), set_config('default_transaction_isolation', 'read committed', false),
+    set_config('lock_timeout', '${lockTimeoutMs}', false), set_config('statement_timeout', '${statementTimeoutMs}', false),
+    set_config('idle_in_transaction_session_timeout', '${idleInTransactionTimeoutMs}', false)`);
 }
 
 async function ask(client: pg.ClientBase, text: string, timeoutMs?: number): Promise<number> {

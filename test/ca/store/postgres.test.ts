@@ -284,6 +284,14 @@ describe.each([false, true])("the Postgres store (on demand, with one connection
     }
   });
 
+  if (!onDemand) test("a pooler that keeps to itself what a client asks for at its start leaves no lock, statement or transaction without end", async () => {
+    const { lock_timeout, statement_timeout, idle_in_transaction_session_timeout, ...passedOn } = connectionOptions(database.url);
+    const { client, close } = await connectWriter(passedOn);
+    const { rows } = await client.query<{ name: string; setting: string }>("select name, setting from pg_settings where name in ('lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout')");
+    await close();
+    expect(Object.fromEntries(rows.map(({ name, setting }) => [name, Number(setting)]))).toEqual({ lock_timeout, statement_timeout, idle_in_transaction_session_timeout });
+  });
+
   if (!onDemand) test("a value that cannot be sent keeps the rest from being committed", async () => {
     const { client, close } = await connectWriter(connectionOptions(database.url));
     const unsendable = { toPostgres: () => { throw new Error("no encoding"); } };
