@@ -1,7 +1,8 @@
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { parseSpiffeId } from "../../ca/pki/spiffe-id.ts";
+import { refuseCutEnd } from "../../proxy/tls-end.ts";
 import { eastIssuer, inboundHalf, outboundHalf, portOf } from "../support/data-path.ts";
 import { readAll, readUntil, tcpApp, tcpClient, tlsClient, tlsServer } from "../support/tcp.ts";
 
@@ -68,4 +69,17 @@ describe.each([["inbound", inbound], ["outbound", outbound]] as const)("%s, byte
     const { bytes, ending } = await read;
     expect([bytes.length, ending]).toEqual([all.length, "end"]);
   });
+});
+
+// What of the two sockets is looked at: no test can have the end come in the very turn that our own takes.
+test.each([
+  { our: "is not begun", writableEnded: false, writableFinished: false, resets: 1 },
+  { our: "is under way, which libuv resets nothing of", writableEnded: true, writableFinished: false, resets: 0 },
+  { our: "is over", writableEnded: true, writableFinished: true, resets: 1 },
+])("an end of TCP alone while our own end $our: $resets resets", ({ writableEnded, writableFinished, resets }) => {
+  const [push, reset] = [vi.fn(() => true), vi.fn()];
+  const socket = { push, writableEnded, writableFinished, _handle: { reading: true } } as unknown as TLSSocket;
+  refuseCutEnd(socket, { _handle: { readStart: () => 0 } } as unknown as Socket, reset);
+  socket.push(null);
+  expect([reset.mock.calls.length, push.mock.calls.length]).toEqual([resets, 1 - resets]);
 });
