@@ -1,6 +1,6 @@
 import pg from "pg";
 import { expect, test, vi } from "vitest";
-import { postgresLink } from "../../../ca/store/postgres-link.ts";
+import { postgresLink, type PostgresLink } from "../../../ca/store/postgres-link.ts";
 import { createDatabase } from "../../support/postgres.ts";
 import { breakableLink } from "./breakable-link.ts";
 
@@ -39,11 +39,7 @@ test("ended while the database is asked, and told so before the connection close
   }, waiting);
   try {
     const first = await watcher();
-    await vi.waitFor(() => expect(link.databaseTimeMs()).toBeDefined(), waiting);
-    const other = new pg.Client({ ...link.options(), application_name: "other" });
-    const cut = vi.fn();
-    other.on("error", cut);
-    await other.connect();
+    const { cut } = await standing(link);
     await network.hold();
     await admin.query("select pg_terminate_backend($1, 5000)", [first]);
     expect(await watcher()).not.toBe(first);
@@ -59,11 +55,7 @@ test("ended while the database is asked, and told so before the connection close
 test("a process that stood still while it asked does not take its own silence for the database's: it asks again, and the others stand", async () => {
   const network = await breakableLink(await createDatabase());
   const link = postgresLink([network.url], { readOnly: false });
-  const other = new pg.Client({ ...link.options(), application_name: "other" });
-  const cut = vi.fn();
-  other.on("error", cut);
-  await other.connect();
-  await vi.waitFor(() => expect(link.databaseTimeMs()).toBeDefined(), waiting);
+  const { other, cut } = await standing(link);
   const asked = vi.spyOn(pg.Client.prototype, "query");
   try {
     await network.hold();
@@ -89,11 +81,7 @@ test.each([1, 2])("a server that takes no further session (of %d in the URL): th
   await admin.query(`create role ${role} login`);
   url.username = role;
   const link = postgresLink([url.href, ...Array<string>(count - 1).fill(url.href)], { readOnly: false });
-  const other = new pg.Client({ ...link.options(), application_name: "other" });
-  const cut = vi.fn();
-  other.on("error", cut);
-  await other.connect();
-  await vi.waitFor(() => expect(link.databaseTimeMs()).toBeDefined(), waiting);
+  const { other, cut } = await standing(link);
   const asked = vi.spyOn(pg.Client.prototype, "connect");
   try {
     await admin.query(`alter role ${role} connection limit 1`);
@@ -217,5 +205,15 @@ test("on demand, one that the network resets while the database is asked is repl
     await network.close();
   }
 });
+
+/** Another connection of the store, once the first look was answered; `cut` is called if it is. */
+async function standing(link: PostgresLink): Promise<{ readonly other: pg.Client; readonly cut: ReturnType<typeof vi.fn> }> {
+  const other = new pg.Client({ ...link.options(), application_name: "other" });
+  const cut = vi.fn();
+  other.on("error", cut);
+  await other.connect();
+  await vi.waitFor(() => expect(link.databaseTimeMs()).toBeDefined(), waiting);
+  return { other, cut };
+}
 
 const waiting = { timeout: 20_000, interval: 20 };
